@@ -1,0 +1,1 @@
+"""Figures: one module each, plain data in, a PNG file out."""

@@ -1,0 +1,65 @@
+"""A profile: measured step times and the line that the latency model draws through them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import matplotlib as mpl
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import LogNorm
+
+from plots.style import PALETTE, figure
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+
+def plot_latency_surface(
+    decode_points: pd.DataFrame,
+    decode_lines: pd.DataFrame,
+    prefill_points: pd.DataFrame,
+    prefill_line: pd.DataFrame,
+    title: str,
+    path: Path,
+) -> None:
+    """Draw decode step time against batch, coloured by context, and prefill step time against prompt length.
+
+    Decode frames have `batch`, `context_per_request` (tokens) and `step_ms`, prefill frames `new_tokens` and
+    `step_ms`; points are measured, lines are the model's.
+    """
+    with figure(path, 4.4) as fig:
+        left, right = fig.subplots(1, 2, width_ratios=(3, 2))
+        _decode(fig, left, decode_points, decode_lines)
+        _prefill(right, prefill_points, prefill_line)
+        fig.suptitle(title, x=0.01, ha="left", fontsize=10)
+
+
+def _decode(fig: Figure, axes: Axes, points: pd.DataFrame, lines: pd.DataFrame) -> None:
+    contexts = [*points["context_per_request"], *lines["context_per_request"]]
+    norm = LogNorm(min(contexts), max(contexts))
+    shade = mpl.colormaps["viridis"]
+    axes.scatter(points["batch"], points["step_ms"], c=points["context_per_request"], cmap=shade, norm=norm, s=16)
+    for context, line in lines.groupby("context_per_request"):
+        axes.plot(line["batch"], line["step_ms"], color=shade(norm(float(str(context)))), linewidth=1.1)
+    bar = fig.colorbar(ScalarMappable(norm, shade), ax=axes, pad=0.01)
+    ticks = sorted(set(lines["context_per_request"]))
+    bar.set_ticks(ticks, labels=[f"{tick:,.0f}" for tick in ticks], minor=False)
+    bar.minorticks_off()
+    bar.set_label("context per request (tokens)")
+    axes.set_title("Decode step (points measured, lines model)")
+    axes.set_xlabel("batch (requests)")
+    axes.set_ylabel("step time (ms)")
+    axes.set_ylim(bottom=0)
+
+
+def _prefill(axes: Axes, points: pd.DataFrame, line: pd.DataFrame) -> None:
+    axes.plot(points["new_tokens"], points["step_ms"], "o", color=PALETTE[3], markersize=4, label="measured")
+    axes.plot(line["new_tokens"], line["step_ms"], color=PALETTE[0], label="model, one prompt")
+    axes.set_title("Prefill step")
+    axes.set_xlabel("prompt tokens in the step")
+    axes.set_ylim(bottom=0)
+    axes.legend(loc="upper left")

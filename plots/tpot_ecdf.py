@@ -1,0 +1,52 @@
+"""How time per output token is spread over the requests of each arm."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from plots.style import MUTED, colours, figure
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    import numpy.typing as npt
+
+DASHES = ("-", "--", "-.", ":")
+SAMPLES = 2001
+
+
+def plot_tpot_ecdf(tpot_ms: Mapping[str, npt.NDArray[np.float64]], path: Path, slo_ms: float | None = None) -> None:
+    """Draw the share of requests up to each TPOT, and the slowest tenth on a scale of its own.
+
+    `tpot_ms` holds an array an arm; arms without any are left out.
+    """
+    arms = {name: np.sort(values[~np.isnan(values)]) for name, values in tpot_ms.items()}
+    arms = {name: values for name, values in arms.items() if len(values)}
+    colour = colours(list(tpot_ms))
+    with figure(path, 4.0) as fig:
+        left, right = fig.subplots(1, 2)
+        for i, (name, values) in enumerate(arms.items()):
+            line = {"color": colour[name], "linestyle": DASHES[i % len(DASHES)], "label": name}
+            # A hundred thousand steps draw no better than two thousand quantiles, only slower.
+            share = np.linspace(0, 1, SAMPLES)
+            left.plot(np.quantile(values, share), share * 100, **line)
+            # Below ten requests a quantile is one request's luck.
+            slowest = np.geomspace(1, max(1e-3, min(1.0, 10 / len(values))), SAMPLES)
+            right.plot(np.quantile(values, 1 - slowest), slowest * 100, **line)
+        if slo_ms is not None:
+            for axes in (left, right):
+                axes.axvline(slo_ms, color=MUTED, linestyle=":", label=f"SLO {slo_ms:g} ms")
+        left.set_title("Share of requests up to a TPOT")
+        left.set_ylabel("requests (%)")
+        right.set_title("Share of requests above a TPOT")
+        right.set_ylabel("requests above (%), log scale")
+        right.set_yscale("log")
+        right.yaxis.set_major_formatter("{x:g}")
+        for axes in (left, right):
+            axes.set_xlabel("TPOT (ms)")
+        if arms:
+            handles, labels = left.get_legend_handles_labels()
+            fig.legend(handles, labels, loc="outside lower center", ncols=min(len(labels), 6))

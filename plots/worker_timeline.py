@@ -1,0 +1,80 @@
+"""Batch and queue of each decode worker over time."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from plots.style import MUTED, colours, figure
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    import numpy.typing as npt
+    import pandas as pd
+    from matplotlib.axes import Axes
+
+SAMPLES = 600
+MOST_NAMED = 8
+
+
+def plot_worker_timeline(
+    arms: Mapping[str, pd.DataFrame], path: Path, window_s: tuple[float, float], places: Mapping[str, int]
+) -> None:
+    """Draw a row of two panels an arm: requests decoding, and requests waiting for the decode worker.
+
+    `arms` holds the result rows of each, `places` its largest `max_num_seqs`. Arms without decode are left out.
+    """
+    drawn = {name: rows for name, rows in arms.items() if rows["decode_worker"].notna().any()}
+    if not drawn:
+        return
+    end_s = max(float(rows["last_token_s"].max()) for rows in drawn.values())
+    time_s = np.linspace(0, end_s, SAMPLES)
+    with figure(path, 0.9 + 1.9 * len(drawn)) as fig:
+        grid = fig.subplots(len(drawn), 2, sharex=True, sharey="col", squeeze=False)
+        for (name, rows), (batch, queue) in zip(drawn.items(), grid, strict=True):
+            _arm(batch, queue, rows, time_s)
+            batch.set_title(f"{name}: decoding (of {places[name]} places)")
+            queue.set_title(f"{name}: waiting for decode")
+            batch.set_ylabel("requests")
+            for axes in (batch, queue):
+                axes.axvspan(*window_s, color="#F4F4F4", zorder=0)
+        for axes in grid[-1]:
+            axes.set_xlabel("time (s); shaded: measured")
+        highest = max(float(line.get_ydata().max()) for axes in grid[:, 0] for line in axes.lines)
+        for (name, _), (batch, _) in zip(drawn.items(), grid, strict=True):
+            batch.axhline(places[name], color=MUTED, linestyle=":")
+        # Few workers come near their places, and a scale up to them would flatten what there is to see.
+        grid[0][0].set_ylim(0, 1.12 * highest or 1.0)
+        grid[0][1].set_ylim(bottom=0, top=max(1.0, grid[0][1].get_ylim()[1]))
+        grid[0][0].set_xlim(0, end_s)
+
+
+def _arm(batch: Axes, queue: Axes, rows: pd.DataFrame, time_s: npt.NDArray[np.float64]) -> None:
+    names = sorted(rows["decode_worker"].dropna().unique())
+    colour = colours(names)
+    there_s = rows["prefill_end_s"].fillna(rows["arrival_s"])
+    for name in names:
+        own = (rows["decode_worker"] == name).to_numpy()
+        line = {
+            "color": colour[name],
+            "linewidth": 1.0,
+            "drawstyle": "steps-post",
+            "label": name.removeprefix("decode/"),
+        }
+        scheduled_s = rows["decode_scheduled_s"][own].to_numpy()
+        batch.plot(time_s, _at_once(scheduled_s, rows["last_token_s"][own].to_numpy(), time_s), **line)
+        queue.plot(time_s, _at_once(there_s[own].to_numpy(), scheduled_s, time_s), **line)
+    if len(names) <= MOST_NAMED:
+        queue.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), handlelength=1.2)
+
+
+def _at_once(
+    start_s: npt.NDArray[np.float64], end_s: npt.NDArray[np.float64], time_s: npt.NDArray[np.float64]
+) -> npt.NDArray[np.int64]:
+    """How many intervals are open at each time; one without an end stays open."""
+    started = np.searchsorted(np.sort(start_s[~np.isnan(start_s)]), time_s, side="right")
+    ended = np.searchsorted(np.sort(end_s[~np.isnan(end_s)]), time_s, side="right")
+    return started - ended

@@ -1,0 +1,1 @@
+"""Measures on a real GPU what `sunsim` simulates; `sunsim` never imports it."""

@@ -1,0 +1,245 @@
+"""One vLLM engine as a disaggregated worker runs it: started with every argument stated, fed by token counts.
+
+`measure` and anything else that plays requests on a real engine starts it here. vLLM is imported on use only, so that
+the rest of the package can be read without it.
+"""
+
+import asyncio
+import contextlib
+import itertools
+import json
+import os
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from profiler.recording import STEP_LOG_VARIABLE, RequestStamps, Step, StepLog
+from profiler.request_ids import Kind, request_id
+
+PROMPT_TOKEN_IDS = range(1000, 1016)
+
+
+@dataclass(frozen=True, slots=True)
+class EngineSettings:
+    """Arguments of every reference profile and run, under vLLM's names."""
+
+    max_num_seqs: int = 256
+    max_num_batched_tokens: int = 8192
+    gpu_memory_utilization: float = 0.85
+    max_model_len: int = 16384
+    enable_prefix_caching: bool = False
+    enable_chunked_prefill: bool = True
+    async_scheduling: bool = True
+    dtype: str = "bfloat16"
+    kv_cache_dtype: str = "auto"
+    tensor_parallel_size: int = 1
+    seed: int = 0
+    distributed_executor_backend: str | None = None
+    num_gpu_blocks_override: int | None = None
+
+    def recorded(self) -> dict[str, Any]:
+        """As a profile states them."""
+        return asdict(self) | {"kv_connector": "ArrivedKVConnector", "kv_role": "kv_both"}
+
+
+def set_environment(step_log: Path) -> None:
+    """What the engine process inherits; anything the caller has set stays."""
+    for name, value in {
+        "VLLM_USE_FLASHINFER_SAMPLER": "0",
+        "VLLM_NO_USAGE_STATS": "1",
+        "HF_HUB_OFFLINE": "1",
+    }.items():
+        os.environ.setdefault(name, value)
+    os.environ[STEP_LOG_VARIABLE] = str(step_log)
+    # vLLM forks its engine unless CUDA is in use, but the import path must hold for a spawned one as well.
+    root = str(Path(__file__).resolve().parent.parent)
+    paths = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    if root not in paths:
+        os.environ["PYTHONPATH"] = os.pathsep.join([root, *filter(None, paths)])
+
+
+@contextlib.contextmanager
+def output_to(path: Path) -> Iterator[None]:
+    """Sends this process's output, and for good that of processes started meanwhile, to a file."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    saved = os.dup(1), os.dup(2)
+    try:
+        with path.open("ab") as file:
+            os.dup2(file.fileno(), 1)
+            os.dup2(file.fileno(), 2)
+        yield
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        for descriptor, original in zip((1, 2), saved, strict=True):
+            os.dup2(original, descriptor)
+            os.close(original)
+
+
+class Engine:
+    """A running engine. Requests are token counts; what they say does not matter to how long they take."""
+
+    def __init__(self, llm: Any, settings: EngineSettings, step_log: StepLog) -> None:
+        self.llm = llm
+        self.settings = settings
+        self.step_log = step_log
+        self._serial = itertools.count()
+        self._groups = itertools.count()
+        self._prompts: dict[int, list[int]] = {}
+        self.step_log.drain()
+
+    @property
+    def num_gpu_blocks(self) -> int:
+        """KV blocks the engine has."""
+        return int(self.llm.vllm_config.cache_config.num_gpu_blocks)
+
+    @property
+    def block_size(self) -> int:
+        """Tokens a KV block holds."""
+        return int(self.llm.vllm_config.cache_config.block_size)
+
+    @property
+    def capture_sizes(self) -> list[int]:
+        """Batch sizes with a CUDA graph of their own, rising."""
+        return list(self.step_log.header.get("cudagraph_capture_sizes", []))
+
+    def new_group(self) -> int:
+        """A number for requests that are to join in one step."""
+        return next(self._groups)
+
+    def _prompt(self, tokens: int) -> list[int]:
+        # Shared by all requests of a length: building 256 prompts of 8192 tokens takes longer than a step.
+        if tokens not in self._prompts:
+            ids = itertools.islice(itertools.cycle(PROMPT_TOKEN_IDS), tokens)
+            self._prompts[tokens] = list(ids)
+        return self._prompts[tokens]
+
+    async def request(
+        self,
+        kind: Kind,
+        prompt_tokens: int,
+        output_tokens: int,
+        *,
+        group: int | None = None,
+        group_size: int = 0,
+        budget_tokens: int | None = None,
+        on_tokens: Callable[[int], None] | None = None,
+        streamed: bool = False,
+    ) -> RequestStamps:
+        """Serves one request to its end.
+
+        streamed: every token comes to the client, as in serving; otherwise only the end does, which leaves the client
+        idle while a large batch runs. `on_tokens`, which gets the number of new tokens, implies it.
+        """
+        from vllm import SamplingParams  # noqa: PLC0415
+        from vllm.inputs import TokensPrompt  # noqa: PLC0415
+        from vllm.sampling_params import RequestOutputKind  # noqa: PLC0415
+
+        streamed = streamed or on_tokens is not None
+        # Not min_tokens: it adds a logits processor to every step, and ignore_eos alone fixes the length.
+        params = SamplingParams(
+            temperature=0.0,
+            max_tokens=output_tokens,
+            ignore_eos=True,
+            detokenize=False,
+            output_kind=RequestOutputKind.DELTA if streamed else RequestOutputKind.FINAL_ONLY,
+        )
+        identifier = request_id(
+            kind, next(self._serial), group=group, group_size=group_size, budget_tokens=budget_tokens
+        )
+        prompt = TokensPrompt(prompt_token_ids=self._prompt(prompt_tokens))
+        stamps = RequestStamps(identifier, kind, prompt_tokens, output_tokens, time.monotonic())
+        async for output in self.llm.generate(prompt, params, identifier):
+            stamps.last_token_s = time.monotonic()
+            if streamed and stamps.first_token_s is None:
+                stamps.first_token_s = stamps.last_token_s
+            if on_tokens is not None:
+                on_tokens(len(output.outputs[0].token_ids))
+            if output.finished and output.metrics is not None:
+                stamps.queued_s = output.metrics.queued_ts
+                stamps.scheduled_s = output.metrics.scheduled_ts
+                stamps.engine_first_token_s = output.metrics.first_token_ts
+                stamps.engine_last_token_s = output.metrics.last_token_ts
+        return stamps
+
+    async def batch(
+        self, prompt_tokens: Sequence[int], output_tokens: Sequence[int], *, streamed: bool = False
+    ) -> list[RequestStamps]:
+        """Serves decode requests that all join in one step."""
+        group, size = self.new_group(), len(prompt_tokens)
+        return list(
+            await asyncio.gather(
+                *(
+                    self.request("decode", p, o, group=group, group_size=size, streamed=streamed)
+                    for p, o in zip(prompt_tokens, output_tokens, strict=True)
+                )
+            )
+        )
+
+    async def settle(self) -> None:
+        """Returns when the engine has nothing left to do and has written all its steps."""
+        await self.request("decode", 2, 1)
+        await asyncio.sleep(0.02)
+
+    def drain_steps(self) -> list[Step]:
+        """Steps recorded since the last call."""
+        return self.step_log.drain()
+
+    async def worker_call(self, method: str) -> Any:
+        """Result of one of the worker extension's methods, or None where the worker cannot give it."""
+        try:
+            results = await asyncio.wait_for(self.llm.collective_rpc(method), timeout=60)
+        except Exception:  # noqa: BLE001  # a fact that is missing is worth less than the measurements it would end
+            return None
+        return results[0]
+
+
+def engine_arguments(settings: EngineSettings, model: Path, *, dummy_weights: bool) -> dict[str, Any]:
+    """Arguments of vLLM's AsyncEngineArgs."""
+    arguments = {name: value for name, value in asdict(settings).items() if value is not None}
+    return arguments | {
+        "model": str(model),
+        "load_format": "dummy" if dummy_weights else "auto",
+        "skip_tokenizer_init": True,
+        "generation_config": "vllm",
+        "enable_log_requests": False,
+        "disable_log_stats": False,
+        "scheduler_cls": "profiler.scheduler.RecordingScheduler",
+        "worker_extension_cls": "profiler.worker_extension.ProfilerWorkerExtension",
+    }
+
+
+def write_model(directory: Path, config: dict[str, Any]) -> Path:
+    """A model directory that holds a config.json and no weights."""
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / "config.json").write_text(json.dumps(config, indent=2))
+    return directory
+
+
+@contextlib.asynccontextmanager
+async def running_engine(
+    settings: EngineSettings, model: Path, *, dummy_weights: bool, log_directory: Path
+) -> AsyncIterator[Engine]:
+    """Starts an engine; its log goes to engine.log, its steps to steps.jsonl under `log_directory`."""
+    step_log = log_directory / "steps.jsonl"
+    set_environment(step_log)
+    with output_to(log_directory / "engine.log"):
+        from vllm.config import KVTransferConfig  # noqa: PLC0415
+        from vllm.engine.arg_utils import AsyncEngineArgs  # noqa: PLC0415
+        from vllm.v1.engine.async_llm import AsyncLLM  # noqa: PLC0415
+
+        connector = KVTransferConfig(
+            kv_connector="ArrivedKVConnector",
+            kv_connector_module_path="profiler.connector",
+            kv_role="kv_both",
+        )
+        arguments = engine_arguments(settings, model, dummy_weights=dummy_weights)
+        llm = AsyncLLM.from_engine_args(AsyncEngineArgs(**arguments, kv_transfer_config=connector))
+    try:
+        yield Engine(llm, settings, StepLog(step_log))
+    finally:
+        llm.shutdown()

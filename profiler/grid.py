@@ -1,0 +1,86 @@
+"""Which phases a profile has, most important first, so that a short budget still leaves a usable profile."""
+
+from functools import partial
+
+from profiler.engine import Engine
+from profiler.phases import arrivals, decode, prefill
+from profiler.phases.arrivals import ChunkPlan, JoinPlan
+from profiler.phases.base import Phase, Points
+from profiler.request_ids import Kind
+
+SINGLE_JOINS = ((1024, 7), (128, 5), (4096, 5))
+GROUP_JOINS = ((4, 4), (16, 3))
+CHUNKS = ((256, 7), (1024, 7), (4096, 5), (8192, 4))
+
+QUICK_BATCHES = (16, 9, 8, 4, 2, 1)
+
+
+async def _extremes(engine: Engine) -> Points:
+    """Two mixes whose longest requests hold half of all context."""
+    points: Points = {}
+    for batch, longest in ((64, 4), (16, 1)):
+        mix = await decode.extreme(engine, batch=batch, longest=longest, longest_tokens=8192, mean_tokens=1024)
+        for name, found in mix.items():
+            points[name] = points.get(name, []) + found
+    return points
+
+
+def full() -> list[Phase]:
+    """A reference profile."""
+    return [
+        Phase("decode-1024", partial(decode.even, context=1024)),
+        Phase("decode-128", partial(decode.even, context=128)),
+        Phase("prefill", partial(prefill.groups, grid=prefill.GRID, repeats=8)),
+        Phase("decode-4096", partial(decode.even, context=4096)),
+        Phase("mixed-64", partial(arrivals.chunks, plan=ChunkPlan(64, CHUNKS))),
+        Phase("joins-64", partial(arrivals.joins, plan=JoinPlan(64, SINGLE_JOINS, GROUP_JOINS))),
+        Phase("first-tokens", partial(prefill.first_tokens, wanted=_IDLE, repeats=8)),
+        Phase("prefill-long", partial(prefill.long_prompts, lengths=(12288, 16000), repeats=4)),
+        Phase("decode-mixed", decode.mixed),
+        Phase("decode-512", partial(decode.even, context=512)),
+        Phase("mixed-192", partial(arrivals.chunks, plan=ChunkPlan(192, CHUNKS))),
+        Phase("joins-200", partial(arrivals.joins, plan=JoinPlan(200, SINGLE_JOINS, GROUP_JOINS))),
+        Phase("decode-8192", partial(decode.even, context=8192)),
+        Phase("decode-2048", partial(decode.even, context=2048)),
+        Phase("mixed-16", partial(arrivals.chunks, plan=ChunkPlan(16, CHUNKS))),
+        Phase("joins-8", partial(arrivals.joins, plan=JoinPlan(8, SINGLE_JOINS, GROUP_JOINS))),
+        Phase("decode-extreme", _extremes),
+        Phase("decode-1024-again", partial(decode.even, context=1024, run=1)),
+        Phase("decode-128-again", partial(decode.even, context=128, run=1)),
+    ]
+
+
+_IDLE: tuple[tuple[Kind, int], ...] = (
+    ("decode", 128),
+    ("decode", 1024),
+    ("decode", 8192),
+    ("prefill", 128),
+    ("prefill", 1024),
+    ("prefill", 4096),
+    ("prefill", 8192),
+)
+
+
+def quick() -> list[Phase]:
+    """A few seconds of everything."""
+    return [
+        Phase("decode-128", partial(decode.even, context=128, steps=12, batches=QUICK_BATCHES)),
+        Phase("prefill", partial(prefill.groups, grid=prefill.QUICK_GRID, repeats=3)),
+        Phase("mixed-8", partial(arrivals.chunks, plan=ChunkPlan(8, ((256, 2),)))),
+        Phase("joins-8", partial(arrivals.joins, plan=JoinPlan(8, ((128, 2),), ((4, 2),)))),
+        Phase("first-tokens", partial(prefill.first_tokens, wanted=(("decode", 128), ("prefill", 128)), repeats=3)),
+        Phase("prefill-long", partial(prefill.long_prompts, lengths=(12288,), repeats=1)),
+        Phase("decode-mixed", partial(decode.mixed, steps=12, batches=QUICK_BATCHES)),
+    ]
+
+
+async def warm_up(engine: Engine, *, is_quick: bool) -> None:
+    """Runs through the shapes once: kernels are compiled and caches filled at first use."""
+    if is_quick:
+        await decode.even(engine, 128, steps=2, batches=QUICK_BATCHES)
+        await prefill.groups(engine, prefill.QUICK_GRID, 1)
+    else:
+        await decode.even(engine, 128, steps=2)
+        await prefill.groups(engine, prefill.GRID, 1)
+        await prefill.long_prompts(engine, (16000,), 1)
+        await arrivals.chunks(engine, ChunkPlan(64, ((256, 1), (4096, 1))))

@@ -1,0 +1,89 @@
+"""Decode steps: batches that shrink in stages through all graph sizes, at even and at mixed prompt lengths."""
+
+import itertools
+import math
+import random
+from collections.abc import Callable
+from typing import Any
+
+from profiler.engine import Engine
+from profiler.phases.base import PhaseError, Points, kv_capacity_tokens, recorded_steps
+from profiler.plateaus import Staircase, decode_points, grid_batches, leave_points, stall_summary
+
+MIXED_SEED = 20250601
+MIXED_MEDIAN_TOKENS, MIXED_SIGMA = 760.0, 0.8
+MIXED_RANGE_TOKENS = (64, 6000)
+
+
+def even_prompts(context: int, batch: int, block_size: int) -> list[int]:
+    """Prompt lengths around `context`, spread over one block so that blocks do not fill up in the same step."""
+    return [max(2, context - block_size // 2 + i % block_size) for i in range(batch)]
+
+
+def mixed_prompts(batch: int) -> list[int]:
+    """Lengths from a log-normal law with a mean near 1024; who leaves first does not depend on its length."""
+    draw = random.Random(MIXED_SEED)
+    low, high = MIXED_RANGE_TOKENS
+    lengths = (draw.lognormvariate(math.log(MIXED_MEDIAN_TOKENS), MIXED_SIGMA) for _ in range(batch))
+    return [round(min(high, max(low, length))) for length in lengths]
+
+
+def _staircase(
+    engine: Engine, steps: int, prompts: Callable[[int], list[int]], batches: tuple[int, ...] | None
+) -> tuple[Staircase, list[int]]:
+    """The tallest staircase whose KV fits, and its requests' prompt lengths."""
+    limit = kv_capacity_tokens(engine)
+    at_start = itertools.accumulate(prompts(engine.settings.max_num_seqs))
+    bound = sum(1 for tokens in at_start if tokens <= limit)
+    for largest in range(bound, 0, -1):
+        sizes = batches or grid_batches(largest, engine.capture_sizes)
+        stairs = Staircase(tuple(b for b in sizes if b <= largest), steps)
+        if not stairs.batches:
+            continue
+        lengths = prompts(stairs.batches[0])
+        if stairs.peak_tokens(lengths, engine.block_size) <= limit:
+            return stairs, lengths
+    msg = "no batch fits"
+    raise PhaseError(msg)
+
+
+async def _descend(
+    engine: Engine, stairs: Staircase, prompts: list[int], lengths: str, run: int, **more: Any
+) -> Points:
+    engine.drain_steps()
+    await engine.batch(prompts, stairs.output_tokens())
+    await engine.settle()
+    steps = recorded_steps(engine)
+    return {
+        "decode_points": decode_points(steps, lengths, run, **more),
+        "leave_points": leave_points(steps),
+        "stalls": [{"lengths": lengths, "run": run, "prompt_tokens": max(prompts)} | stall_summary(steps)],
+    }
+
+
+async def even(
+    engine: Engine, context: int, *, run: int = 0, steps: int = 22, batches: tuple[int, ...] | None = None
+) -> Points:
+    """All prompts of one length, tokens; 22 steps a plateau leave 18 that count."""
+
+    def prompts(batch: int) -> list[int]:
+        return even_prompts(context, batch, engine.block_size)
+
+    stairs, lengths = _staircase(engine, steps, prompts, batches)
+    return await _descend(engine, stairs, lengths, "uniform", run)
+
+
+async def mixed(engine: Engine, *, steps: int = 22, batches: tuple[int, ...] | None = None) -> Points:
+    """Prompts of mixed lengths."""
+    stairs, lengths = _staircase(engine, steps, mixed_prompts, batches)
+    return await _descend(engine, stairs, lengths, "mixed", 0)
+
+
+async def extreme(engine: Engine, *, batch: int, longest: int, longest_tokens: int, mean_tokens: int) -> Points:
+    """A few very long prompts among short ones, at the total context of an even batch."""
+    short = (batch * mean_tokens - longest * longest_tokens) // (batch - longest)
+    prompts = [short] * (batch - longest) + [longest_tokens] * longest
+    stairs = Staircase((batch,), 44)
+    if stairs.peak_tokens(prompts, engine.block_size) > kv_capacity_tokens(engine):
+        return {}
+    return await _descend(engine, stairs, prompts, "extreme", 0, longest_tokens=longest_tokens)

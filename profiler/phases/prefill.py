@@ -1,0 +1,71 @@
+"""Prefill steps, back to back: groups of prompts that fill a step each, and prompts longer than a step."""
+
+import asyncio
+from collections.abc import Sequence
+
+from profiler.chunks import prefill_points
+from profiler.engine import Engine
+from profiler.phases.base import Points, first_token_point, recorded_steps
+from profiler.request_ids import Kind
+
+GRID: dict[int, tuple[int, ...]] = {
+    1: (16, 64, 128, 256, 384, 512, 768, 1024, 1536, 2048, 3072, 4096, 6144, 8192),
+    2: (128, 512, 1024, 2048, 4096),
+    4: (128, 512, 1024, 2048),
+    8: (64, 128, 512, 1024),
+    16: (128, 512),
+    32: (256,),
+}
+QUICK_GRID: dict[int, tuple[int, ...]] = {1: (64, 512), 4: (128,)}
+
+
+async def groups(engine: Engine, grid: dict[int, tuple[int, ...]], repeats: int) -> Points:
+    """Every (prompts, tokens) of the grid in one queue, so that the engine always has its next step at hand.
+
+    The budget in each id keeps the scheduler from putting two groups into one step.
+    """
+    engine.drain_steps()
+    # Long groups vary little and take long.
+    shapes = [
+        (prompts, tokens)
+        for prompts, lengths in grid.items()
+        for tokens in lengths
+        for _ in range(repeats if prompts * tokens <= 4096 else max(1, repeats * 5 // 8))
+    ]
+    # The first group waits for all others: taking requests in would disturb the steps.
+    sizes = [prompts for prompts, _ in shapes]
+    sizes[0] = sum(sizes)
+    tasks = []
+    for (prompts, tokens), size in zip(shapes, sizes, strict=True):
+        group = engine.new_group()
+        tasks += [
+            engine.request("prefill", tokens, 1, group=group, group_size=size, budget_tokens=prompts * tokens)
+            for _ in range(prompts)
+        ]
+    await asyncio.gather(*tasks)
+    await engine.settle()
+    return {"prefill_points": prefill_points(recorded_steps(engine))}
+
+
+async def long_prompts(engine: Engine, lengths: tuple[int, ...], repeats: int) -> Points:
+    """Prompts over the token budget, one at a time: their later chunks attend to the earlier ones."""
+    engine.drain_steps()
+    for tokens in lengths:
+        for _ in range(repeats):
+            await engine.request("prefill", tokens, 1)
+    await engine.settle()
+    return {"prefill_points": prefill_points(recorded_steps(engine))}
+
+
+async def first_tokens(engine: Engine, wanted: Sequence[tuple[Kind, int]], repeats: int) -> Points:
+    """Single requests on an idle engine, by kind and prompt length."""
+    engine.drain_steps()
+    points = []
+    for kind, tokens in wanted:
+        stamps = []
+        for _ in range(repeats):
+            stamps.append(await engine.request(kind, tokens, 4 if kind == "decode" else 1, streamed=True))
+            await asyncio.sleep(0.005)
+        points.append(first_token_point("idle", 0, stamps))
+    await engine.settle()
+    return {"first_token_points": points, "prefill_points": prefill_points(recorded_steps(engine))}

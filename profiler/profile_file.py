@@ -1,0 +1,76 @@
+"""The profile as a file: written after each phase, readable as a diff, resumed only by the set-up that began it."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+SCHEMA_VERSION = 1
+
+POINT_LISTS = (
+    "decode_points",
+    "leave_points",
+    "join_points",
+    "first_token_points",
+    "prefill_points",
+    "mixed_points",
+    "stalls",
+)
+
+SAME_SETUP = ("schema_version", "gpu", "card", "host", "model", "variant", "weights", "quick", "engine_args")
+
+
+class OtherSetupError(Exception):
+    """The file on disk was measured with something else."""
+
+
+def dump(profile: dict[str, Any]) -> str:
+    """JSON with one point a line."""
+    parts = []
+    for key, value in profile.items():
+        if isinstance(value, list) and value and isinstance(value[0], dict):
+            points = ",\n".join("  " + json.dumps(point) for point in value)
+            parts.append(f"{json.dumps(key)}: [\n{points}\n ]")
+        elif isinstance(value, dict) and key not in {"card", "host", "versions"}:
+            nested = json.dumps(value, indent=2).replace("\n", "\n ")
+            parts.append(f"{json.dumps(key)}: {nested}")
+        else:
+            parts.append(f"{json.dumps(key)}: {json.dumps(value)}")
+    return "{\n " + ",\n ".join(parts) + "\n}\n"
+
+
+def write(path: Path, profile: dict[str, Any]) -> None:
+    """Whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(dump(profile))
+    partial.replace(path)
+
+
+def start_or_resume(path: Path, setup: dict[str, Any]) -> dict[str, Any]:
+    """A profile with `setup` and either no points or those already in the file; raises if the set-ups differ."""
+    empty: dict[str, Any] = setup | {"phases": {}} | {name: [] for name in POINT_LISTS}
+    if not path.exists():
+        return empty
+    try:
+        found: dict[str, Any] = json.loads(path.read_text())
+    except ValueError as error:
+        msg = f"{path}: not a profile ({error}); give another --out"
+        raise OtherSetupError(msg) from error
+    for key in SAME_SETUP:
+        before, now = found.get(key), json.loads(json.dumps(setup.get(key)))
+        if before != now:
+            msg = f"{path}: measured with {key} {before!r}, this is {now!r}; give another --out"
+            raise OtherSetupError(msg)
+    return empty | found
+
+
+def measured(profile: dict[str, Any], phase: str) -> bool:
+    """Whether the phase's points are in; a phase left out or failed is measured again."""
+    return isinstance(profile["phases"].get(phase), int | float)
+
+
+def add_phase(profile: dict[str, Any], phase: str, seconds: float, points: dict[str, list[dict[str, Any]]]) -> None:
+    """Adds a finished phase's points."""
+    for name, found in points.items():
+        profile[name] = profile[name] + found
+    profile["phases"][phase] = round(seconds, 2)

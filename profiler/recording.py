@@ -1,0 +1,183 @@
+"""The engine's own account of its steps: what the recording scheduler writes, read back as one object a step.
+
+A schedule line is `["s", begin_s, done_s, requests, tokens, context, joined, chunks, finished, running, waiting,
+preempted, free_blocks]`, an output line `["u", begin_s, done_s]`, and the first line `["h", {...}]` holds what the
+engine resolved. Outputs come in the order of their schedules. Times are CLOCK_MONOTONIC seconds, which client and
+engine share on one host.
+"""
+
+import json
+from collections import deque
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+STEP_LOG_VARIABLE = "SUNSIM_STEP_LOG"
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One engine step that computed something.
+
+    step_s: from the later of the previous step's end and this step's own scheduling to this step's end.
+    idle_start: the engine had nothing else to run when this step was scheduled.
+    decode_requests: requests that computed one token each.
+    context_tokens: tokens these attend to, their own included: the prompt plus all that was emitted before.
+    joined: (scheduled, computed before) of each request whose first step this is.
+    chunks: (tokens, context before) of each piece of a prompt computed in this step.
+    """
+
+    scheduled_s: float
+    schedule_s: float
+    end_s: float
+    step_s: float
+    idle_start: bool
+    requests: int
+    tokens: int
+    decode_requests: int
+    context_tokens: int
+    joined: tuple[tuple[int, int], ...]
+    chunks: tuple[tuple[int, int], ...]
+    finished: int
+    running: int
+    waiting: int
+    preempted: int
+    free_blocks: int
+
+
+class StepLogReader:
+    """Turns log lines into steps; lines may come in any number of portions."""
+
+    def __init__(self) -> None:
+        self.header: dict[str, Any] = {}
+        self.preemptions = 0
+        self.empty_steps = 0
+        self._open: deque[list[Any]] = deque()
+        self._previous_end_s = float("-inf")
+
+    def feed(self, lines: Iterable[str]) -> list[Step]:
+        """The steps these lines complete, in order."""
+        steps = []
+        for line in lines:
+            if not line.strip():
+                continue
+            record = json.loads(line)
+            if record[0] == "h":
+                self.header = record[1]
+            elif record[0] == "s":
+                self._open.append(record)
+                self.preemptions += record[11]
+            elif record[0] == "u":
+                if not self._open:
+                    msg = "step log: an output without a schedule"
+                    raise ValueError(msg)
+                schedule = self._open.popleft()
+                if schedule[4] == 0:
+                    self.empty_steps += 1
+                else:
+                    steps.append(self._close(schedule, record))
+        return steps
+
+    def _close(self, schedule: list[Any], output: list[Any]) -> Step:
+        _, begin_s, done_s, requests, tokens, context, joined, chunks, *rest = schedule
+        finished, running, waiting, preempted, free_blocks = rest
+        end_s = output[1]
+        decode_requests = requests - len(chunks)
+        step = Step(
+            scheduled_s=begin_s,
+            schedule_s=done_s - begin_s,
+            end_s=end_s,
+            step_s=end_s - max(self._previous_end_s, begin_s),
+            idle_start=begin_s >= self._previous_end_s,
+            requests=requests,
+            tokens=tokens,
+            decode_requests=decode_requests,
+            context_tokens=context + decode_requests,
+            joined=tuple((n, before) for n, before in joined),
+            chunks=tuple((n, before) for n, before in chunks),
+            finished=finished,
+            running=running,
+            waiting=waiting,
+            preempted=preempted,
+            free_blocks=free_blocks,
+        )
+        self._previous_end_s = end_s
+        return step
+
+
+class StepLog:
+    """The growing file: each `drain` returns the steps written since the last one."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.reader = StepLogReader()
+        self._offset = 0
+        self._rest = b""
+
+    @property
+    def header(self) -> dict[str, Any]:
+        """What the engine resolved at its start."""
+        return self.reader.header
+
+    def drain(self) -> list[Step]:
+        """Complete lines only: the writer may be in the middle of one."""
+        if not self.path.exists():
+            return []
+        with self.path.open("rb") as file:
+            file.seek(self._offset)
+            data = file.read()
+        self._offset += len(data)
+        whole, newline, rest = (self._rest + data).rpartition(b"\n")
+        self._rest = rest
+        return self.reader.feed((whole + newline).decode().splitlines())
+
+
+@dataclass(slots=True)
+class RequestStamps:
+    """One request as client and engine saw it.
+
+    submit_s, first_token_s and last_token_s are the client's; queued_s, scheduled_s, engine_first_token_s and
+    engine_last_token_s the engine's. All are CLOCK_MONOTONIC seconds; None where the client saw only the end.
+    """
+
+    request_id: str
+    kind: str
+    prompt_tokens: int
+    output_tokens: int
+    submit_s: float
+    first_token_s: float | None = None
+    last_token_s: float | None = None
+    queued_s: float | None = None
+    scheduled_s: float | None = None
+    engine_first_token_s: float | None = None
+    engine_last_token_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Consecutive decode-only steps of one batch size, `steps[begin:end]`."""
+
+    begin: int
+    end: int
+    batch: int
+
+    def settled(self, skip_first: int = 3, skip_last: int = 1) -> slice:
+        """Its steps away from whoever joined or left; empty when the run is too short."""
+        return slice(self.begin + skip_first, max(self.begin + skip_first, self.end - skip_last))
+
+
+def decode_runs(steps: Sequence[Step]) -> list[Run]:
+    """The steps cut where a request joins or leaves, a chunk is computed, or the engine was idle."""
+    runs: list[Run] = []
+    begin: int | None = None
+    for i, step in enumerate(steps):
+        cuts = bool(step.joined) or step.idle_start or (begin is not None and steps[begin].requests != step.requests)
+        if begin is not None and (cuts or step.chunks):
+            runs.append(Run(begin, i, steps[begin].requests))
+            begin = None
+        if begin is None and not step.chunks:
+            begin = i
+    if begin is not None:
+        runs.append(Run(begin, len(steps), steps[begin].requests))
+    return runs

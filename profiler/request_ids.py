@@ -1,0 +1,54 @@
+"""What the profiler says to its scheduler and connector through a request's id.
+
+An id is the only thing of ours that reaches both of them unchanged: vLLM appends eight random characters, and
+leaves the front as it was. Nothing here needs vLLM.
+"""
+
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Literal
+
+Kind = Literal["decode", "prefill"]
+
+_MARKED = re.compile(r"(?:decode|prefill)-(?:g(?P<group>\d+)x(?P<size>\d+)-)?(?:b(?P<budget>\d+)-)?\d+")
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """How a request may be admitted.
+
+    group, group_size: no request of the group is admitted before all of it waits, so that it joins in one step.
+    budget_tokens: the step that admits this request schedules no more tokens than this, so that no other group fits.
+    """
+
+    group: int | None = None
+    group_size: int = 0
+    budget_tokens: int | None = None
+
+
+def request_id(
+    kind: Kind, serial: int, *, group: int | None = None, group_size: int = 0, budget_tokens: int | None = None
+) -> str:
+    """`decode-`: the prompt's KV counts as arrived, all but its last token. `prefill-`: the engine computes it."""
+    held = "" if group is None else f"g{group}x{group_size}-"
+    capped = "" if budget_tokens is None else f"b{budget_tokens}-"
+    return f"{kind}-{held}{capped}{serial}"
+
+
+def kv_arrived(identifier: str) -> bool:
+    """Whether the prompt's KV counts as arrived over the link."""
+    return identifier.startswith("decode-")
+
+
+@lru_cache(maxsize=4096)
+def mark_of(identifier: str) -> Mark | None:
+    """The mark in an id, or None where the request is scheduled as vLLM would."""
+    found = _MARKED.match(identifier)
+    if found is None or (found["group"] is None and found["budget"] is None):
+        return None
+    return Mark(
+        group=None if found["group"] is None else int(found["group"]),
+        group_size=int(found["size"] or 0),
+        budget_tokens=None if found["budget"] is None else int(found["budget"]),
+    )

@@ -1,0 +1,124 @@
+"""vLLM's own scheduler, which also writes down each step and admits marked requests in groups.
+
+The engine loads this by name in its own process; the reader of what it writes is `profiler.recording`.
+"""
+
+import json
+import os
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vllm.v1.core.sched.async_scheduler import AsyncScheduler
+
+from profiler.recording import STEP_LOG_VARIABLE
+from profiler.request_ids import Mark, mark_of
+
+if TYPE_CHECKING:
+    from vllm.v1.core.sched.output import SchedulerOutput
+
+MAX_BUFFERED_LINES = 50_000
+
+
+class RecordingScheduler(AsyncScheduler):  # type: ignore[misc]
+    """Costs a few microseconds a step; without the log's variable in the environment it records nothing."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        path = os.environ.get(STEP_LOG_VARIABLE)
+        self._path = Path(path) if path else None
+        self._lines: list[str] = []
+        self.max_num_running_reqs: int
+        self.max_num_scheduled_tokens: int
+        self._released_groups: set[int] = set()
+        if self._path:
+            self._lines.append(json.dumps(["h", self._resolved()]))
+            self._flush()
+
+    def _resolved(self) -> dict[str, Any]:
+        """What the engine settled on; the client's copy of the configuration may be older."""
+        config = self.vllm_config
+        compilation = config.compilation_config
+        return {
+            "num_gpu_blocks": config.cache_config.num_gpu_blocks,
+            "block_size": config.cache_config.block_size,
+            "cache_dtype": str(config.cache_config.cache_dtype),
+            "dtype": str(config.model_config.dtype).removeprefix("torch."),
+            "quantization": config.model_config.quantization,
+            "cudagraph_mode": getattr(compilation.cudagraph_mode, "name", str(compilation.cudagraph_mode)),
+            "cudagraph_capture_sizes": sorted(compilation.cudagraph_capture_sizes or []),
+            "compilation_mode": str(compilation.mode),
+            "model_runner": "v2" if self.use_v2_model_runner else "v1",
+            "max_concurrent_batches": config.max_concurrent_batches,
+            "async_scheduling": bool(config.scheduler_config.async_scheduling),
+            "prefix_caching": bool(config.cache_config.enable_prefix_caching),
+        }
+
+    def schedule(self, *args: Any, **kwargs: Any) -> "SchedulerOutput":
+        begin = time.monotonic()
+        mark = mark_of(self.waiting[0].request_id) if self.waiting else None
+        output = super().schedule(*args, **kwargs) if mark is None else self._schedule_marked(mark, *args, **kwargs)
+        if self._path:
+            self._lines.append(self._describe(output, begin))
+        return output
+
+    def _schedule_marked(self, mark: Mark, *args: Any, **kwargs: Any) -> "SchedulerOutput":
+        limits = self.max_num_running_reqs, self.max_num_scheduled_tokens
+        if mark.group is not None and mark.group not in self._released_groups:
+            if len(self.waiting) < mark.group_size:
+                self.max_num_running_reqs = len(self.running)
+            else:
+                # Once let go, a group is never held again, even if some of it did not fit.
+                self._released_groups.add(mark.group)
+        if mark.budget_tokens is not None:
+            self.max_num_scheduled_tokens = min(self.max_num_scheduled_tokens, mark.budget_tokens)
+        try:
+            return super().schedule(*args, **kwargs)
+        finally:
+            self.max_num_running_reqs, self.max_num_scheduled_tokens = limits
+
+    def _describe(self, output: "SchedulerOutput", begin: float) -> str:
+        """One line a step; `profiler.recording` names its fields."""
+        scheduled = output.num_scheduled_tokens
+        cached = output.scheduled_cached_reqs
+        requests = len(scheduled)
+        tokens = output.total_num_scheduled_tokens
+        new = [(scheduled[r.req_id], r.num_computed_tokens) for r in output.scheduled_new_reqs]
+        context = sum(cached.num_computed_tokens) + sum(computed for _, computed in new)
+        chunks = "[]"
+        if tokens > requests:
+            known = [
+                *zip((scheduled[i] for i in cached.req_ids), cached.num_computed_tokens, strict=True),
+                *new,
+            ]
+            long = [(count, computed) for count, computed in known if count > 1]
+            context -= sum(computed for _, computed in long)
+            chunks = json.dumps(long)
+        joined = json.dumps(new) if new else "[]"
+        free = self.kv_cache_manager.block_pool.get_num_free_blocks()
+        return (
+            f'["s",{begin:.6f},{time.monotonic():.6f},{requests},{tokens},{context},{joined},{chunks},'
+            f"{len(output.finished_req_ids)},{len(self.running)},{len(self.waiting) + len(self.skipped_waiting)},"
+            f"{len(output.preempted_req_ids or ())},{free}]"
+        )
+
+    def update_from_output(self, *args: Any, **kwargs: Any) -> Any:
+        if not self._path:
+            return super().update_from_output(*args, **kwargs)
+        begin = time.monotonic()
+        outputs = super().update_from_output(*args, **kwargs)
+        self._lines.append(f'["u",{begin:.6f},{time.monotonic():.6f}]')
+        if not self.requests or len(self._lines) > MAX_BUFFERED_LINES:
+            self._flush()
+        return outputs
+
+    def _flush(self) -> None:
+        assert self._path is not None
+        with self._path.open("a") as file:
+            file.write("\n".join(self._lines) + "\n")
+        self._lines.clear()
+
+    def shutdown(self) -> None:
+        if self._path and self._lines:
+            self._flush()
+        super().shutdown()

@@ -1,0 +1,125 @@
+"""The command line: each verb is a thin call into one module, imported only when it is used."""
+
+# Verbs import what they need when they run: help must not wait for pandas and matplotlib.
+# ruff: noqa: PLC0415
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from sunsim import __version__
+from sunsim.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+BAD_INPUT = 2
+INTERRUPTED = 130
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+profiles_app = typer.Typer(invoke_without_command=True)
+app.add_typer(profiles_app, name="profiles")
+
+File = Annotated[Path, typer.Argument(help="Scenario, a YAML file.", show_default=False)]
+Set = Annotated[list[str], typer.Option("--set", metavar="PATH=VALUE", help="Replace one value of the scenario.")]
+Seed = Annotated[int | None, typer.Option("--seed", min=0, help="Replace the scenario's seed.", show_default=False)]
+
+
+@contextmanager
+def exit_codes() -> Iterator[None]:
+    """Turn what a user can cause into one line on stderr and an exit code."""
+    try:
+        yield
+    except InputError as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(BAD_INPUT) from error
+    except KeyboardInterrupt as error:
+        typer.echo("interrupted, nothing was written", err=True)
+        raise typer.Exit(INTERRUPTED) from error
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"sunsim {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """Simulate disaggregated serving of several models made from one base model.
+
+    Exit codes: 0 done, 1 internal error, 2 bad input, 3 a stated SLO or tolerance is missed.
+    """
+
+
+@app.command()
+def run(
+    file: File,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="DIR", help="Folder of the results [default: results/NAME].", show_default=False),
+    ] = None,
+    overrides: Set = [],  # noqa: B006 - typer copies it
+    seed: Seed = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print summary.json instead of tables.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress, no tables.")] = False,
+) -> None:
+    """Simulate every arm of a scenario and compare them."""
+    with exit_codes():
+        from sunsim.run import run as run_scenario
+
+        run_scenario(file, out, overrides, seed, as_json=as_json, quiet=quiet)
+
+
+@app.command()
+def check(file: File, overrides: Set = [], seed: Seed = None) -> None:  # noqa: B006 - typer copies it
+    """Check a scenario without simulating it."""
+    with exit_codes():
+        from sunsim.run import check as check_scenario
+
+        typer.echo(check_scenario(file, overrides, seed))
+
+
+@profiles_app.callback()
+def profiles(context: typer.Context) -> None:
+    """List the measured profiles; `profiles show` draws one."""
+    if context.invoked_subcommand is not None:
+        return
+    with exit_codes():
+        from sunsim.latency.profile import list_profiles, profiles_root
+        from sunsim.report.profile_view import named_profile, profile_table
+        from sunsim.report.terminal import console
+
+        names = list_profiles()
+        if not names:
+            typer.echo(f"no profile under {profiles_root()}", err=True)
+            return
+        console().print(profile_table(named_profile(name) for name in names))
+
+
+@profiles_app.command("show")
+def show_profile(
+    name: Annotated[str, typer.Argument(help="Name of a profile, or a .json file.", show_default=False)],
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="FILE.png", help="Where to [default: NAME.png here].", show_default=False),
+    ] = None,
+) -> None:
+    """Draw a profile's step times: measured points, and the model's lines through them."""
+    with exit_codes():
+        from sunsim.report.profile_view import draw_profile, named_profile, profile_table
+        from sunsim.report.terminal import console
+
+        profile = named_profile(name)
+        path = out or Path(f"{Path(profile.name).stem}.png")
+        draw_profile(profile, path)
+        console().print(profile_table([profile]))
+        typer.echo(f"\nFigure: {path}")

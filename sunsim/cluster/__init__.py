@@ -1,0 +1,1 @@
+"""The simulated cluster: workers, routers, the KV link and the run that ties them together."""

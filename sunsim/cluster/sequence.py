@@ -1,0 +1,69 @@
+"""A request as one worker sees it."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+UNSET = -1
+
+
+class KV(Enum):
+    """Where the KV cache of a prompt comes from when a worker admits the request."""
+
+    COMPUTE = "compute"  # the worker prefills it
+    GIVEN = "given"  # it counts as already there
+    PULL = "pull"  # it is transferred; place and blocks are held meanwhile
+
+
+class Sequence:
+    """One request on one worker. Times are integer picoseconds, `UNSET` until they happen.
+
+    Attributes:
+        request: row of the request in the workload.
+        model: index of its model.
+        prompt_tokens: length of the prompt.
+        known_tokens: tokens whose KV the next output needs: the prompt and every output scheduled so far.
+        computed_tokens: of these, the tokens scheduled so far.
+        outputs_left: output tokens not scheduled yet.
+        kv: where the prompt's KV comes from at the next admission.
+        blocks: KV blocks held; for a steadily decoding sequence they follow from its context instead.
+        offset: context at step ``s`` is ``offset + s`` while it decodes steadily.
+        last_step: step that emits its last token, `UNSET` while it does not decode steadily.
+    """
+
+    __slots__ = (
+        "admissions",
+        "blocks",
+        "computed_tokens",
+        "first_ps",
+        "known_tokens",
+        "kv",
+        "last_ps",
+        "last_step",
+        "model",
+        "offset",
+        "outputs_left",
+        "preemptions",
+        "prompt_tokens",
+        "request",
+        "scheduled_ps",
+        "started_ps",
+    )
+
+    def __init__(self, request: int, model: int, prompt_tokens: int, output_tokens: int, kv: KV) -> None:
+        self.request = request
+        self.model = model
+        self.prompt_tokens = prompt_tokens
+        self.known_tokens = prompt_tokens
+        self.computed_tokens = 0
+        self.outputs_left = output_tokens
+        self.kv = kv
+        self.blocks = 0
+        self.offset = 0
+        self.last_step = UNSET
+        self.admissions = 0
+        self.preemptions = 0
+        self.scheduled_ps = UNSET  # the scheduler took it into a step
+        self.started_ps = UNSET  # that step began to run
+        self.first_ps = UNSET  # its first output token is out
+        self.last_ps = UNSET  # its last output token is out

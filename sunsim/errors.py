@@ -1,0 +1,31 @@
+"""The one error that a user can cause."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+class InputError(Exception):
+    """Something that the user gave is wrong: a scenario, a trace, a profile, an option.
+
+    Attributes:
+        message: what is wrong and what would be right, in one line.
+        file: the file it stands in, or the option it came from (``--set``); None if neither is known.
+        line: its line there, counted from 1; None if it has none.
+    """
+
+    def __init__(self, message: str, file: Path | str | None = None, line: int | None = None) -> None:
+        super().__init__(message, file, line)
+        self.message = message
+        self.file = file
+        self.line = line
+
+    def __str__(self) -> str:
+        """``file:line: message``, leaving out what is not known."""
+        if self.file is None:
+            return self.message
+        place = str(self.file) if self.line is None else f"{self.file}:{self.line}"
+        return f"{place}: {self.message}"

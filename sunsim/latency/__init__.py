@@ -1,0 +1,1 @@
+"""Measured profiles and the step-time model built from them."""

@@ -1,0 +1,38 @@
+"""What a worker asks of a step-time model."""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Protocol
+
+
+class DecodeLine(NamedTuple):
+    """Time of a decode step of one batch size as a line in the total context.
+
+    ``step_ps = base_ps + slope_ps * context_tokens`` while ``context_tokens < limit_tokens``. Integers make sums over
+    many steps exact, so that leaping over steps and taking them one by one give the same picosecond.
+    """
+
+    base_ps: int
+    slope_ps: int
+    limit_tokens: int
+    measured: bool
+
+
+class Chunk(NamedTuple):
+    """Prompt tokens computed in one step for one request, and the tokens of it computed before."""
+
+    tokens: int
+    before: int
+
+
+class StepTimes(Protocol):
+    """Step times of one worker in picoseconds."""
+
+    def decode_line(self, batch: int, context_tokens: int) -> DecodeLine:
+        """The line that holds for `batch` decodes (at least one) whose contexts add up to `context_tokens`."""
+
+    def join_ps(self, joining: int) -> int:
+        """What `joining` requests (possibly none) that enter a decode step add to it."""
+
+    def chunked_step(self, batch: int, context_tokens: int, chunks: list[Chunk]) -> tuple[int, bool]:
+        """Time of a step of `batch` decodes and at least one prefill chunk, and whether it lies in the measured range."""

@@ -1,0 +1,139 @@
+"""Every metric that a summary may hold: its tag, header, unit and definition.
+
+The tables and the glossary come from here, and tests hold `summary.json` to it. Names that vLLM's
+`bench serve` has keep vLLM's meaning; the others are ours.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+STATISTICS = {"mean": "mean", "median": "median", "std": "std", "p90": "p90", "p95": "p95", "p99": "p99"}
+QUANTILES = {"median": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99}
+
+ARRIVED = "Over the requests that arrived inside the window and finished."
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One declared metric."""
+
+    tag: str
+    header: str
+    unit: str
+    definition: str
+
+
+LATENCIES = {
+    "ttft": ("TTFT", "Time to first token: first token - arrival at the router."),
+    "tpot": ("TPOT", "Time per output token: (last - first token) / (output tokens - 1); none for one-token outputs."),
+    "e2el": ("E2EL", "End-to-end latency: last token - arrival."),
+}
+STAGES = {
+    "prefill_queue": ("prefill queue", "Start of prefill - arrival."),
+    "prefill": ("prefill", "End of prefill - start of prefill."),
+    "transfer_wait": ("wait for transfer", "Start of the KV transfer - end of prefill: a place on the decode worker."),
+    "transfer": ("transfer", "End of the KV transfer - its start."),
+    "decode_wait": ("decode wait", "First decode step scheduled - KV there (without prefill: - arrival)."),
+}
+
+
+def _latencies() -> list[Metric]:
+    """Six statistics of each latency, three of each stage's time; quantiles are exact, linear between samples."""
+    found = [
+        Metric(f"{stat}_{key}_ms", f"{header} {stat}", "ms", f"{definition} {ARRIVED}")
+        for key, (header, definition) in LATENCIES.items()
+        for stat in STATISTICS
+    ]
+    return found + [
+        Metric(f"{stat}_{key}_ms", f"{header} {stat}", "ms", f"{definition} Over the requests that arrived inside.")
+        for key, (header, definition) in STAGES.items()
+        for stat in ("mean", "median", "p99")
+    ]
+
+
+_SERVING = [
+    Metric("requests", "requests", "", "Requests that arrived, over the whole run."),
+    Metric("window_requests", "in window", "", "Requests that arrived inside the window."),
+    Metric("completed", "completed", "", "Requests that finished, over the whole run."),
+    Metric("unfinished", "unfinished", "", "Requests that the stop cut off, over the whole run."),
+    Metric("preemptions", "preemptions", "", "Times that a request lost its place for want of KV blocks."),
+    Metric("duration", "duration", "s", "First arrival to last token (or to the stop): the drain is included."),
+    Metric("total_input_tokens", "input tokens", "tok", "Prompt tokens of the finished requests."),
+    Metric("total_output_tokens", "output tokens", "tok", "Output tokens of the finished requests."),
+    Metric("request_throughput", "requests (with drain)", "req/s", "completed / duration."),
+    Metric("output_throughput", "output (with drain)", "tok/s", "total_output_tokens / duration."),
+    Metric(
+        "total_token_throughput",
+        "all tokens (with drain)",
+        "tok/s",
+        "(total_input_tokens + total_output_tokens) / duration.",
+    ),
+    Metric(
+        "output_throughput_window",
+        "output",
+        "tok/s",
+        "Output tokens emitted inside the window / its length; a request's tokens are taken as evenly spaced "
+        "from its first to its last. The headline figure.",
+    ),
+    Metric(
+        "request_goodput",
+        "goodput",
+        "req/s",
+        "Requests that arrived inside the window and met every stated SLO / its length; unfinished ones did not. "
+        "A one-token output meets any TPOT. None without an SLO.",
+    ),
+    Metric("slo_attainment", "SLO met", "", "Share of the requests that arrived inside the window that met every SLO."),
+    Metric("mean_interactivity", "interactivity mean", "tok/s/user", f"1 / TPOT. {ARRIVED}"),
+    Metric("median_interactivity", "interactivity median", "tok/s/user", f"1 / TPOT. {ARRIVED}"),
+    Metric(
+        "overloaded",
+        "overloaded",
+        "",
+        "Its queue for the first token still grows when arrivals end, so TTFT and E2EL depend on the run's length.",
+    ),
+]
+
+_ARM = [
+    Metric("decode_gpus", "decode GPUs", "", "GPUs of the decode workers."),
+    Metric("gpus", "GPUs", "", "GPUs of all workers."),
+    Metric("output_throughput_per_decode_gpu", "per decode GPU", "tok/s", "output_throughput_window / decode_gpus."),
+    Metric("output_throughput_per_gpu", "per GPU", "tok/s", "output_throughput_window / gpus."),
+    Metric("mean_decode_batch_share", "decode batch", "", "Mean of mean_batch / max_num_seqs over the decode workers."),
+    Metric("steps", "steps", "", "Steps of all workers, over the whole run."),
+    Metric("outside_measured", "outside", "", "Steps outside the profile's measured range, by stage and reason."),
+    Metric("outside_measured_share", "outside share", "", "Of each stage's steps, the share outside."),
+    Metric(
+        "limiting", "limit", "", "The stage that requests wait for most, its busiest worker and the mean wait there."
+    ),
+    Metric("prefill_headroom", "prefill headroom", "", "The busiest prefill worker, and those busy above 70 %."),
+    Metric("models", "models", "", "The same figures for each model."),
+    Metric("workers", "workers", "", "What each worker did."),
+]
+
+_WORKER = [
+    Metric("stage", "stage", "", "prefill or decode."),
+    Metric("model", "model", "", "The model it serves, * for all."),
+    Metric("max_num_seqs", "places", "", "Requests that may run at once."),
+    Metric("num_gpu_blocks", "KV blocks", "", "KV blocks that it has."),
+    Metric("utilisation", "busy", "", "Share of the window with at least one request in prefill, or decoding."),
+    Metric("mean_batch", "batch mean", "", "Decoding requests, mean over the window's time."),
+    Metric("peak_batch", "batch peak", "", "Most requests decoding at once inside the window."),
+    Metric("mean_batch_share", "batch / places", "", "mean_batch / max_num_seqs."),
+    Metric("peak_places", "places peak", "", "Most places held at once: decoding, or their KV is on its way."),
+    Metric(
+        "mean_kv_occupancy",
+        "KV mean",
+        "",
+        "Share of KV blocks held, mean over the window's time; derived from the rows: blocks for the prompt from "
+        "the transfer (or first step) on, growing evenly with the output. Ignores what a preemption frees.",
+    ),
+    Metric("peak_kv_occupancy", "KV peak", "", "The highest such share inside the window."),
+]
+
+REGISTRY = {metric.tag: metric for metric in [*_SERVING, *_ARM, *_WORKER, *_latencies()]}
+
+
+def glossary() -> list[tuple[str, str, str]]:
+    """Tag, unit and definition of every metric, in the order that summaries have."""
+    return [(metric.tag, metric.unit, metric.definition) for metric in REGISTRY.values()]

@@ -1,0 +1,168 @@
+"""What a simulated arm hands to the metrics: one row a request, one entry a worker.
+
+Times are seconds since the start of the stream; a missing time is NaN, a missing worker None.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import numpy.typing as npt
+    import pandas as pd
+
+    Floats = npt.NDArray[np.float64]
+    Bools = npt.NDArray[np.bool_]
+
+TEXT_COLUMNS = ("arm", "model", "prefill_worker", "decode_worker", "outcome")
+COLUMNS = (
+    "arm",
+    "request_id",
+    "model",
+    "arrival_s",
+    "prompt_tokens",
+    "output_tokens",
+    "prefill_worker",
+    "decode_worker",
+    "prefill_start_s",
+    "prefill_end_s",
+    "transfer_start_s",
+    "transfer_end_s",
+    "decode_scheduled_s",
+    "decode_first_token_s",
+    "first_token_s",
+    "last_token_s",
+    "preemptions",
+    "outcome",
+)
+
+
+class WorkerRow(Protocol):
+    """What one worker did in one arm."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def stage(self) -> str: ...
+    @property
+    def model(self) -> str: ...
+    @property
+    def gpus(self) -> int: ...
+    @property
+    def max_num_seqs(self) -> int: ...
+    @property
+    def num_gpu_blocks(self) -> int: ...
+    @property
+    def block_size(self) -> int: ...
+    @property
+    def steps(self) -> int: ...
+    @property
+    def outside_measured(self) -> Mapping[str, int]: ...
+    @property
+    def preemptions(self) -> int: ...
+
+
+class ArmResult(Protocol):
+    """What the simulation returns for one arm."""
+
+    @property
+    def rows(self) -> pd.DataFrame: ...
+    @property
+    def workers(self) -> Sequence[WorkerRow]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """The measured interval `[start_s, end_s)`, the same for every arm.
+
+    A request belongs to it when it arrives inside; the last arrival, which sets the end, counts as inside.
+    """
+
+    start_s: float
+    end_s: float
+
+    @property
+    def length_s(self) -> float:
+        """Length in seconds, 0 when the warm-up swallows every arrival."""
+        return max(self.end_s - self.start_s, 0.0)
+
+    def holds(self, arrival_s: Floats) -> Bools:
+        """Which of these arrivals are inside."""
+        inside: Bools = (arrival_s >= self.start_s) & (arrival_s <= self.end_s)
+        return inside
+
+
+def measure_window(arms: Sequence[ArmResult], warmup_s: float, stop_s: float | None) -> Window:
+    """From the end of the warm-up to the last arrival, or to the stop where a stop comes first."""
+    end_s = max(float(arm.rows["arrival_s"].max()) for arm in arms)
+    return Window(warmup_s, end_s if stop_s is None else min(end_s, stop_s))
+
+
+@dataclass(frozen=True, slots=True)
+class Requests:
+    """The rows of one arm, or of some of its requests, as plain arrays."""
+
+    arrival_s: Floats
+    prompt_tokens: Floats
+    output_tokens: Floats
+    prefill_start_s: Floats
+    prefill_end_s: Floats
+    transfer_start_s: Floats
+    transfer_end_s: Floats
+    decode_scheduled_s: Floats
+    decode_first_token_s: Floats
+    first_token_s: Floats
+    last_token_s: Floats
+    preemptions: Floats
+    finished: Bools
+    emitting_until_s: Floats
+    """The last token's time; of a request cut off by the stop, what it would be at the arm's median TPOT."""
+
+    @classmethod
+    def from_rows(cls, rows: pd.DataFrame) -> Requests:
+        """Take the columns that metrics need out of a result table.
+
+        In an arm without decode a request ends with its first token, so it emits one whatever was asked for.
+        """
+        derived = ("finished", "emitting_until_s")
+        columns = {name: rows[name].to_numpy(np.float64) for name in cls.__slots__ if name not in derived}
+        if rows["decode_worker"].isna().all() and rows["prefill_worker"].notna().any():
+            columns["output_tokens"] = np.minimum(columns["output_tokens"], 1.0)
+        finished = (rows["outcome"] == "finished").to_numpy(np.bool_)
+        whole = cls(finished=finished, emitting_until_s=columns["last_token_s"], **columns)
+        pace_s = whole.tpot_s[~np.isnan(whole.tpot_s)]
+        if finished.all() or len(pace_s) == 0:
+            return whole
+        guessed = whole.first_token_s + (whole.output_tokens - 1) * np.median(pace_s)
+        return replace(whole, emitting_until_s=np.where(finished, whole.last_token_s, guessed))
+
+    def where(self, mask: Bools) -> Requests:
+        """Only the requests that the mask names."""
+        return Requests(**{name: getattr(self, name)[mask] for name in self.__slots__})
+
+    def __len__(self) -> int:
+        return len(self.arrival_s)
+
+    @property
+    def ttft_s(self) -> Floats:
+        """Time to first token: first token - arrival at the router (vLLM)."""
+        return self.first_token_s - self.arrival_s
+
+    @property
+    def e2el_s(self) -> Floats:
+        """End-to-end latency: last token - arrival, NaN unless finished (vLLM)."""
+        return np.where(self.finished, self.last_token_s - self.arrival_s, np.nan)
+
+    @property
+    def tpot_s(self) -> Floats:
+        """Time per output token: (last - first token) / (output tokens - 1).
+
+        NaN for one-token outputs, as in vLLM, and unless finished.
+        """
+        gaps = np.where(self.finished & (self.output_tokens > 1), self.output_tokens - 1, np.nan)
+        return (self.last_token_s - self.first_token_s) / gaps

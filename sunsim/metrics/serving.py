@@ -1,0 +1,118 @@
+"""What users got: counts, throughput, latency and goodput of an arm, or of one of its models."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from sunsim.metrics.registry import QUANTILES
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from sunsim.metrics.rows import Bools, Floats, Requests, Window
+
+Numbers = dict[str, float | None]
+
+SLO_KEYS = ("ttft_ms", "tpot_ms", "e2el_ms")
+
+
+def statistics(values: Floats, names: tuple[str, ...] = ("mean", "median", "std", "p90", "p95", "p99")) -> Numbers:
+    """Mean, population standard deviation and exact quantiles (linear between samples, as vLLM's).
+
+    All are None where there is no sample: 0 would read as a very good latency.
+    """
+    values = values[~np.isnan(values)]
+    if len(values) == 0:
+        return dict.fromkeys(names)
+    known = {"mean": float(values.mean()), "std": float(values.std())}
+    quantiles = np.quantile(values, list(QUANTILES.values()), method="linear")
+    known.update(zip(QUANTILES, quantiles.tolist(), strict=True))
+    return {name: known[name] for name in names}
+
+
+def tokens_inside(requests: Requests, window: Window) -> Floats:
+    """How many of each request's tokens fall inside the window.
+
+    A request's n tokens are taken as evenly spaced from its first to its last: token k is emitted at
+    `first + k * (last - first) / (n - 1)`.
+    """
+    first_s, until_s = requests.first_token_s, requests.emitting_until_s
+    tokens = np.where(np.isnan(until_s), 1.0, requests.output_tokens)
+    gap_s = np.where(tokens > 1, (until_s - first_s) / np.maximum(tokens - 1, 1), 0.0)
+
+    def emitted_before(time_s: float) -> Floats:
+        spaced = gap_s > 0
+        steps = np.ceil((time_s - first_s) / np.where(spaced, gap_s, 1.0))
+        return np.where(spaced, np.clip(steps, 0, tokens), np.where(first_s < time_s, tokens, 0))
+
+    inside = emitted_before(window.end_s) - emitted_before(window.start_s)
+    return np.where(np.isnan(first_s), 0.0, inside)
+
+
+def meets_slo(requests: Requests, slo: Mapping[str, float]) -> Bools:
+    """Which requests finished within every stated limit; a one-token output meets any TPOT."""
+    met = requests.finished.copy()
+    tpot_s = np.where(requests.output_tokens > 1, requests.tpot_s, 0.0)
+    latencies_s = dict(zip(SLO_KEYS, (requests.ttft_s, tpot_s, requests.e2el_s), strict=True))
+    for key, limit_ms in slo.items():
+        met &= latencies_s[key] * 1000 <= limit_ms
+    return met
+
+
+def stage_times_s(requests: Requests) -> dict[str, Floats]:
+    """Seconds that each request spent in each stage, NaN for a stage that it did not pass."""
+    r = requests
+    there_s = np.where(np.isnan(r.prefill_end_s), r.arrival_s, r.transfer_end_s)
+    return {
+        "prefill_queue": r.prefill_start_s - r.arrival_s,
+        "prefill": r.prefill_end_s - r.prefill_start_s,
+        "transfer_wait": r.transfer_start_s - r.prefill_end_s,
+        "transfer": r.transfer_end_s - r.transfer_start_s,
+        "decode_wait": r.decode_scheduled_s - there_s,
+    }
+
+
+def counts(requests: Requests, duration_s: float) -> Numbers:
+    """Whole-run figures under vLLM's names; the duration includes the drain."""
+    done = requests.finished
+    completed = int(done.sum())
+    inputs, outputs = int(requests.prompt_tokens[done].sum()), int(requests.output_tokens[done].sum())
+    return {
+        "requests": len(requests),
+        "completed": completed,
+        "unfinished": len(requests) - completed,
+        "preemptions": int(requests.preemptions.sum()),
+        "duration": duration_s,
+        "total_input_tokens": inputs,
+        "total_output_tokens": outputs,
+        "request_throughput": per(completed, duration_s),
+        "output_throughput": per(outputs, duration_s),
+        "total_token_throughput": per(inputs + outputs, duration_s),
+    }
+
+
+def serving(requests: Requests, window: Window, slo: Mapping[str, float], duration_s: float) -> Numbers:
+    """Every figure that an arm and a model have in common."""
+    inside = requests.where(window.holds(requests.arrival_s))
+    done = inside.where(inside.finished)
+    met = int(meets_slo(inside, slo).sum()) if slo else None
+    entry = counts(requests, duration_s)
+    entry["window_requests"] = len(inside)
+    entry["output_throughput_window"] = per(float(tokens_inside(requests, window).sum()), window.length_s)
+    entry["request_goodput"] = per(met, window.length_s)
+    entry["slo_attainment"] = per(met, len(inside))
+    for key, values_s in (("ttft", done.ttft_s), ("tpot", done.tpot_s), ("e2el", done.e2el_s)):
+        entry |= {f"{name}_{key}_ms": value for name, value in statistics(values_s * 1000).items()}
+    pace = done.tpot_s[done.tpot_s > 0]
+    entry |= {f"{name}_interactivity": value for name, value in statistics(1 / pace, ("mean", "median")).items()}
+    for key, values_s in stage_times_s(inside).items():
+        for name, value in statistics(values_s * 1000, ("mean", "median", "p99")).items():
+            entry[f"{name}_{key}_ms"] = value
+    return entry
+
+
+def per(amount: float | None, unit: float) -> float | None:
+    """A rate, None where there is nothing to divide or to divide by."""
+    return None if amount is None or not unit else amount / unit

@@ -1,0 +1,128 @@
+"""From the rows of every arm to the content of `summary.json`."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sunsim.metrics.limits import limiting_stage, prefill_headroom
+from sunsim.metrics.overload import overloaded
+from sunsim.metrics.rows import ArmResult, Requests, Window, WorkerRow, measure_window
+from sunsim.metrics.serving import per, serving
+from sunsim.metrics.workers import worker_entry
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+SCHEMA_VERSION = 1
+
+
+def summarize(
+    arms: Sequence[ArmResult],
+    *,
+    slo: Mapping[str, float | None] | None,
+    warmup_s: float,
+    meta: Mapping[str, Any],
+    stop_s: float | None = None,
+) -> dict[str, Any]:
+    """Reduce every arm to its metrics; `meta` (scenario, seed, versions, profile hashes) is carried along.
+
+    SLO limits are in milliseconds under `ttft_ms`, `tpot_ms`, `e2el_ms`. Keys of an arm are declared in
+    `sunsim.metrics.registry`. What is not defined is None, so that JSON never holds NaN.
+    """
+    window = measure_window(arms, warmup_s, stop_s)
+    limits = {key: limit for key, limit in (slo or {}).items() if limit is not None}
+    models = arms[0].rows["model"].value_counts()
+    by_popularity = sorted(models.index, key=lambda name: -int(models[name]))
+    summary = {
+        "schema_version": SCHEMA_VERSION,
+        **meta,
+        "window": {"start_s": window.start_s, "end_s": window.end_s},
+        "slo": limits or None,
+        "hot_model": by_popularity[0],
+        "coldest_model": by_popularity[-1],
+        "arms": {str(arm.rows["arm"].iloc[0]): _arm(arm, window, limits, stop_s) for arm in arms},
+    }
+    plain: dict[str, Any] = _plain(summary)
+    return plain
+
+
+def to_json(summary: Mapping[str, Any]) -> str:
+    """The text of `summary.json`."""
+    return json.dumps(summary, indent=2, allow_nan=False) + "\n"
+
+
+def _arm(arm: ArmResult, window: Window, slo: Mapping[str, float], stop_s: float | None) -> dict[str, Any]:
+    requests = Requests.from_rows(arm.rows)
+    duration_s = _duration_s(requests, stop_s)
+    models = {}
+    for name in sorted(arm.rows["model"].unique(), key=_natural):
+        own = requests.where((arm.rows["model"] == name).to_numpy(np.bool_))
+        models[name] = {**serving(own, window, slo, duration_s), "overloaded": overloaded(own, window)}
+
+    served = {worker.name: _served(arm, requests, worker) for worker in arm.workers}
+    workers = {worker.name: worker_entry(worker, served[worker.name], window) for worker in arm.workers}
+    inside = {name: own.where(window.holds(own.arrival_s)) for name, own in served.items()}
+    decode_gpus = sum(worker.gpus for worker in arm.workers if worker.stage == "decode")
+    gpus = sum(worker.gpus for worker in arm.workers)
+    entry: dict[str, Any] = serving(requests, window, slo, duration_s)
+    rate = entry["output_throughput_window"]
+    shares = [w["mean_batch_share"] for w in workers.values() if w.get("mean_batch_share") is not None]
+    return entry | {
+        "decode_gpus": decode_gpus,
+        "gpus": gpus,
+        "output_throughput_per_decode_gpu": per(rate, decode_gpus),
+        "output_throughput_per_gpu": per(rate, gpus),
+        "mean_decode_batch_share": per(sum(shares), len(shares)),
+        "overloaded": overloaded(requests, window) or any(model["overloaded"] for model in models.values()),
+        "limiting": limiting_stage(workers, inside),
+        "prefill_headroom": prefill_headroom(workers),
+        **_outside(arm.workers),
+        "models": models,
+        "workers": workers,
+    }
+
+
+def _served(arm: ArmResult, requests: Requests, worker: WorkerRow) -> Requests:
+    return requests.where((arm.rows[f"{worker.stage}_worker"] == worker.name).to_numpy(np.bool_))
+
+
+def _duration_s(requests: Requests, stop_s: float | None) -> float:
+    """First arrival to last token, or to the stop where that cut requests off (vLLM's `duration`)."""
+    if stop_s is not None and not requests.finished.all():
+        return stop_s - float(requests.arrival_s.min())
+    last_s = requests.last_token_s[requests.finished]
+    return float(last_s.max() - requests.arrival_s.min()) if len(last_s) else 0.0
+
+
+def _outside(workers: Sequence[WorkerRow]) -> dict[str, Any]:
+    """Steps of each stage, and which of them left the measured range of the profile."""
+    steps: dict[str, int] = {}
+    outside: dict[str, dict[str, int]] = {}
+    for worker in workers:
+        steps[worker.stage] = steps.get(worker.stage, 0) + worker.steps
+        reasons = outside.setdefault(worker.stage, {})
+        for reason, count in sorted(worker.outside_measured.items()):
+            reasons[reason] = reasons.get(reason, 0) + count
+    share = {stage: per(sum(reasons.values()), steps[stage]) for stage, reasons in outside.items()}
+    return {"steps": steps, "outside_measured": outside, "outside_measured_share": share}
+
+
+def _natural(name: str) -> tuple[str, int]:
+    """m2 before m10."""
+    head = name.rstrip("0123456789")
+    return head, int(name[len(head) :] or -1)
+
+
+def _plain(value: Any) -> Any:
+    """The same in types that JSON has; NaN and infinity become None."""
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,96 @@
+"""What each worker did inside the window, derived from the rows of the requests it served."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sunsim.metrics.intervals import Level, covered_s
+from sunsim.metrics.serving import per, tokens_inside
+
+if TYPE_CHECKING:
+    from sunsim.metrics.rows import Requests, Window, WorkerRow
+
+
+def worker_entry(worker: WorkerRow, requests: Requests, window: Window) -> dict[str, Any]:
+    """The summary entry of one worker: what it is, how busy it was, how full its places and KV blocks were."""
+    entry: dict[str, Any] = {
+        "stage": worker.stage,
+        "model": worker.model,
+        "gpus": worker.gpus,
+        "max_num_seqs": worker.max_num_seqs,
+        "num_gpu_blocks": worker.num_gpu_blocks,
+        "requests": len(requests),
+        "steps": worker.steps,
+        "outside_measured": dict(sorted(worker.outside_measured.items())),
+        "preemptions": worker.preemptions,
+    }
+    if worker.stage == "prefill":
+        busy_s = covered_s(requests.prefill_start_s, requests.prefill_end_s, window)
+        return entry | {"utilisation": per(busy_s, window.length_s)} | _kv(prefill_kv(worker, requests), worker, window)
+    return entry | _decode(worker, requests, window) | _kv(decode_kv(worker, requests), worker, window)
+
+
+def running(requests: Requests) -> Level:
+    """Requests decoding at once: from their first scheduled step to their last token."""
+    return _count(requests, requests.decode_scheduled_s)
+
+
+def places(requests: Requests) -> Level:
+    """Places held at once: a request holds one from the start of its transfer on."""
+    return _count(requests, _admitted_s(requests))
+
+
+def decode_kv(worker: WorkerRow, requests: Requests) -> Level:
+    """KV blocks held on a decode worker: the prompt's on admission, growing evenly to prompt + output.
+
+    A request that was preempted is taken to hold them throughout.
+    """
+    low = np.ceil(requests.prompt_tokens / worker.block_size)
+    high = np.ceil((requests.prompt_tokens + requests.output_tokens) / worker.block_size)
+    return Level.of(_admitted_s(requests), requests.decode_first_token_s, requests.emitting_until_s, low, high)
+
+
+def prefill_kv(worker: WorkerRow, requests: Requests) -> Level:
+    """KV blocks held on a prefill worker: the prompt's, pinned until the decode worker has pulled them."""
+    blocks = np.ceil(requests.prompt_tokens / worker.block_size)
+    pulls = not np.isnan(requests.transfer_end_s).all()
+    end_s = requests.transfer_end_s if pulls else requests.prefill_end_s
+    return Level.of(requests.prefill_start_s, np.full(len(requests), np.nan), end_s, blocks, blocks)
+
+
+def _decode(worker: WorkerRow, requests: Requests, window: Window) -> dict[str, Any]:
+    keys = ("utilisation", "mean_batch", "peak_batch", "mean_batch_share", "peak_places", "output_throughput_window")
+    if not window.length_s:
+        return dict.fromkeys(keys)
+    batch = running(requests)
+    mean_batch = batch.mean(window)
+    busy_s = covered_s(requests.decode_scheduled_s, requests.emitting_until_s, window)
+    figures = (
+        busy_s / window.length_s,
+        mean_batch,
+        batch.peak(window),
+        mean_batch / worker.max_num_seqs,
+        places(requests).peak(window),
+        float(tokens_inside(requests, window).sum()) / window.length_s,
+    )
+    return dict(zip(keys, figures, strict=True))
+
+
+def _kv(held: Level, worker: WorkerRow, window: Window) -> dict[str, Any]:
+    if not window.length_s or not worker.num_gpu_blocks:
+        return {"mean_kv_occupancy": None, "peak_kv_occupancy": None}
+    return {
+        "mean_kv_occupancy": held.mean(window) / worker.num_gpu_blocks,
+        "peak_kv_occupancy": held.peak(window) / worker.num_gpu_blocks,
+    }
+
+
+def _admitted_s(requests: Requests) -> np.ndarray[Any, np.dtype[np.float64]]:
+    return np.where(np.isnan(requests.transfer_start_s), requests.decode_scheduled_s, requests.transfer_start_s)
+
+
+def _count(requests: Requests, start_s: np.ndarray[Any, np.dtype[np.float64]]) -> Level:
+    one = np.ones(len(requests))
+    return Level.of(start_s, np.full(len(requests), np.nan), requests.emitting_until_s, one, one)

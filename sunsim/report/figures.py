@@ -1,0 +1,34 @@
+"""The figures that a run leaves beside its numbers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from plots.throughput import plot_throughput
+from plots.tpot_ecdf import plot_tpot_ecdf
+from plots.worker_timeline import plot_worker_timeline
+from sunsim.metrics.rows import ArmResult, Requests, Window
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+
+def draw(folder: Path, arms: Sequence[ArmResult], summary: Mapping[str, Any]) -> None:
+    """Write `throughput.png`, `tpot.png` and `workers.png`; one that has nothing to show is left out."""
+    entries = summary["arms"]
+    window = Window(**summary["window"])
+    rows = {name: arm.rows for name, arm in zip(entries, arms, strict=True)}
+    tpot_ms = {}
+    for name, frame in rows.items():
+        requests = Requests.from_rows(frame)
+        tpot_ms[name] = requests.where(window.holds(requests.arrival_s)).tpot_s * 1000
+    if any(entry["output_throughput_window"] for entry in entries.values()):
+        plot_throughput(entries, folder / "throughput.png")
+    if any(entry["mean_tpot_ms"] is not None for entry in entries.values()):
+        plot_tpot_ecdf(tpot_ms, folder / "tpot.png", (summary["slo"] or {}).get("tpot_ms"))
+    places = {
+        name: max((w["max_num_seqs"] for w in entry["workers"].values() if w["stage"] == "decode"), default=0)
+        for name, entry in entries.items()
+    }
+    plot_worker_timeline(rows, folder / "workers.png", (window.start_s, window.end_s), places)

@@ -1,0 +1,58 @@
+"""How numbers are written for people."""
+
+from __future__ import annotations
+
+ABSENT = "-"
+
+
+def number(value: float | None) -> str:
+    """Three digits or so, thousands separated: 0.42, 7.41, 13.9, 153, 29,600."""
+    if value is None:
+        return ABSENT
+    decimals = 2 if abs(value) < 9.995 else 1 if abs(value) < 99.95 else 0
+    return f"{value:,.{decimals}f}"
+
+
+def count(value: float | None) -> str:
+    """A whole number with thousands separated."""
+    return ABSENT if value is None else f"{value:,.0f}"
+
+
+def percent(share: float | None, decimals: int = 0) -> str:
+    """A share in percent; what is not quite all or not quite nothing is never written as 100 % or 0 %."""
+    if share is None:
+        return ABSENT
+    smallest = 10.0**-decimals
+    shown = round(share * 100, decimals)
+    if share > 0 and shown == 0:
+        return f"<{smallest:g} %"
+    if share < 1 and shown == 100:
+        return f">{100 - smallest:.{decimals}f} %"
+    return f"{shown:.{decimals}f} %"
+
+
+def ratio(value: float | None, base: float | None) -> float | None:
+    """`value / base`, None where one is missing or there is nothing to compare to."""
+    return None if value is None or not base else value / base
+
+
+def times(value: float | None) -> str:
+    """A ratio as 2.00x."""
+    return ABSENT if value is None else f"{value:.2f}x"
+
+
+def change(value: float, base: float) -> str:
+    """A change against a base as +9 %."""
+    return f"{(value / base - 1) * 100:+.0f} %".replace("-0 %", "+0 %")
+
+
+def milliseconds(value_ms: float | None) -> str:
+    """A time in milliseconds, or in seconds from ten seconds up."""
+    if value_ms is None:
+        return ABSENT
+    return f"{number(value_ms / 1000)} s" if value_ms >= 10_000 else f"{number(value_ms)} ms"
+
+
+def listed(names: list[str]) -> str:
+    """a, b and c."""
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

@@ -1,0 +1,88 @@
+"""What a profile holds, as a table and as a figure."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pandas as pd
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+
+from plots.latency_surface import plot_latency_surface
+from sunsim.errors import InputError
+from sunsim.latency.model import LatencyModel
+from sunsim.latency.profile import Profile, find_profile, list_profiles, load_profile
+from sunsim.report.format import ABSENT, count
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+CONTEXTS = (256, 512, 1024, 2048, 4096, 8192, 16_384)
+"""Tokens per request that the model is drawn for, as far as the profile was measured."""
+
+
+def named_profile(name: str) -> Profile:
+    """A shipped profile by its name, or one in a file.
+
+    Raises:
+        InputError: there is none.
+    """
+    try:
+        return load_profile(find_profile(name, Path()))
+    except FileNotFoundError as error:
+        known = ", ".join(list_profiles()) or "none is shipped"
+        message = f"no profile {name}, must be a .json file or one of: {known}"
+        raise InputError(message) from error
+
+
+def profile_table(profiles: Iterable[Profile]) -> Table:
+    """A profile a row: what it was measured on, and how much of it."""
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1), show_edge=False, header_style="bold")
+    for header in ("profile", "card", "vLLM", "date"):
+        table.add_column(header, no_wrap=True)
+    for header in ("decode\npoints", "prefill\npoints", "mixed\npoints", "KV\nblocks"):
+        table.add_column(header, justify="right", no_wrap=True)
+    for profile in profiles:
+        data = profile.data
+        points = (len(data.decode_points), len(data.prefill_points), len(data.mixed_points))
+        dated = (provenance(profile, key) or ABSENT for key in ("vllm", "date"))
+        table.add_row(profile.name, data.card, *dated, *map(count, (*points, data.num_gpu_blocks)))
+    return table
+
+
+def provenance(profile: Profile, key: str) -> str | None:
+    """A fact that the profile states about its origin, beyond what the simulator interprets."""
+    value = (profile.data.model_extra or {}).get(key)
+    return None if value is None else str(value)
+
+
+def draw_profile(profile: Profile, path: Path) -> None:
+    """Draw the measured points and the model's lines through them."""
+    model = LatencyModel(profile)
+    data = profile.data
+    decode = pd.DataFrame(
+        [(p.batch, p.context_tokens / p.batch, p.step_ms_median) for p in data.decode_points],
+        columns=["batch", "context_per_request", "step_ms"],
+    )
+    most_tokens = max(p.context_tokens for p in data.decode_points)
+    longest = decode["context_per_request"].max()
+    lines = [
+        (batch, context, model.decode_step_ms(batch, batch * context))
+        for context in CONTEXTS
+        if context <= longest
+        for batch in range(1, int(decode["batch"].max()) + 1)
+        if batch * context <= most_tokens
+    ]
+    prefill = pd.DataFrame(
+        [(p.new_tokens, p.step_ms_median) for p in data.prefill_points], columns=["new_tokens", "step_ms"]
+    )
+    lengths = range(int(prefill["new_tokens"].min()), int(prefill["new_tokens"].max()) + 1, 32)
+    plot_latency_surface(
+        decode,
+        pd.DataFrame(lines, columns=["batch", "context_per_request", "step_ms"]),
+        prefill,
+        pd.DataFrame([(n, model.prefill_step_ms(n)) for n in lengths], columns=["new_tokens", "step_ms"]),
+        ", ".join(filter(None, (profile.name, data.card, f"vLLM {provenance(profile, 'vllm') or '?'}"))),
+        path,
+    )

@@ -1,0 +1,102 @@
+"""Scenarios: what to simulate, read from YAML.
+
+`load_scenario` reads, checks and completes a file; `resolved` writes it back with every default explicit. The blocks
+of a scenario are in `sunsim.scenario_models` and `sunsim.workload_models`; the common ones can be imported from here.
+"""
+
+from __future__ import annotations
+
+from io import StringIO
+from typing import TYPE_CHECKING
+
+from pydantic import ValidationError
+from ruamel.yaml import YAML
+
+from sunsim.allocation import allocate
+from sunsim.errors import InputError
+from sunsim.scenario_checks import complete
+from sunsim.scenario_models import (
+    Arm,
+    Measure,
+    Pool,
+    Scenario,
+    Slo,
+    StopAtTime,
+    StopWhenFinished,
+    Transfer,
+)
+from sunsim.scenario_yaml import Source, parse_value
+from sunsim.workload_models import Synthetic, Trace
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+__all__ = [
+    "Arm",
+    "Measure",
+    "Pool",
+    "Scenario",
+    "Slo",
+    "StopAtTime",
+    "StopWhenFinished",
+    "Synthetic",
+    "Trace",
+    "Transfer",
+    "allocate",
+    "load_scenario",
+    "resolved",
+]
+
+
+def load_scenario(path: Path, overrides: Sequence[str] = (), seed: int | None = None) -> Scenario:
+    """Reads, checks and completes a scenario file.
+
+    Args:
+        path: the YAML file; relative paths in it start at its folder.
+        overrides: ``dotted.path=value`` each, applied in order; the value is YAML, list entries are addressed by
+            number or by their name (``arms.sun.decode.workers=8``).
+        seed: replaces the file's seed.
+
+    Returns:
+        The scenario with every default filled in, as `sunsim.scenario_models.Pool` describes.
+
+    Raises:
+        InputError: the file cannot be read or something in it or in an override is wrong; the message is one line.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        message = f"cannot be read ({error.strerror}), must be a scenario file"
+        raise InputError(message, path) from error
+    except UnicodeDecodeError as error:
+        message = "is not UTF-8 text, must be a scenario file"
+        raise InputError(message, path) from error
+    source = Source(path, text)
+    for override in overrides:
+        dotted, equals, value = override.partition("=")
+        if not (dotted and equals):
+            message = f"'{override}' has no path or no value, must be path=value"
+            raise InputError(message, "--set")
+        source.override(dotted, parse_value(value, "--set"), "--set")
+    if seed is not None:
+        source.override("seed", seed, "--seed")
+    try:
+        scenario = Scenario.model_validate(source.values())
+    except ValidationError as error:
+        faults = [source.explain(details) for details in error.errors(include_url=False)]
+        raise min(faults, key=lambda fault: fault.line or 0) from error
+    return complete(scenario, source)
+
+
+def resolved(scenario: Scenario) -> str:
+    """`scenario` as YAML with every default explicit; loading it gives an equal scenario, wherever it is stored.
+
+    Args:
+        scenario: as `load_scenario` returned it.
+    """
+    stream = StringIO()
+    yaml = YAML()
+    yaml.width = 2**16
+    yaml.dump(scenario.model_dump(mode="json", exclude_none=True), stream)
+    return stream.getvalue()

@@ -1,0 +1,184 @@
+"""What one block of a scenario cannot know alone: profiles, models against workers, lengths against limits."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from sunsim.allocation import allocate
+from sunsim.latency.profile import Profile, find_profile, list_profiles, load_profile
+from sunsim.scenario_block import key_hint
+from sunsim.workload.lengths import longest
+from sunsim.workload_models import MAX_REQUESTS, Synthetic, Trace
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sunsim.scenario_models import Arm, Pool, Scenario
+    from sunsim.scenario_yaml import Loc, Source
+
+
+class TokenLimit(NamedTuple):
+    """The most tokens that one request may have in one pool, and what sets the limit."""
+
+    tokens: int
+    prompt_only: bool
+    reason: str
+
+
+def complete(scenario: Scenario, source: Source) -> Scenario:
+    """`scenario` with everything that the file leaves out filled in, and checked against profiles and itself.
+
+    Raises:
+        InputError: a value does not go together with the others; says where it stands.
+    """
+    _unique(list(scenario.model_names), ("models",), source)
+    _unique([arm.name for arm in scenario.arms], ("arms",), source)
+    workload = scenario.workload
+    if isinstance(workload, Trace):
+        path = (source.file.parent / workload.path).resolve()
+        if not path.is_file():
+            loc: Loc = ("workload", "path")
+            raise source.error(
+                loc, f"workload.path is '{workload.path}', must be a trace file: there is none at {path}"
+            )
+        workload = workload.model_copy(update={"path": path})
+    elif workload.duration_s is not None and scenario.measure.warmup_s >= workload.duration_s:
+        message = f"measure.warmup_s is {scenario.measure.warmup_s:g}, must be less than workload.duration_s"
+        raise source.error(("measure", "warmup_s"), f"{message} ({workload.duration_s:g})")
+    load = cache(load_profile)
+    arms = tuple(_complete_arm(arm, index, scenario, source, load) for index, arm in enumerate(scenario.arms))
+    scenario = scenario.model_copy(update={"workload": workload, "arms": arms})
+    if isinstance(workload, Synthetic):
+        _requests_fit(workload, source)
+        _lengths_fit(scenario, workload, source)
+    return scenario
+
+
+def token_limits(scenario: Scenario) -> list[TokenLimit]:
+    """Limits on a request's tokens in every pool of a loaded scenario, in the order of the file.
+
+    A prefill worker holds the prompt and makes one token; a decode worker holds prompt and output. The last token never
+    enters the KV cache, and vLLM keeps one block to itself: ``(num_gpu_blocks - 1) * block_size + 1`` tokens fit.
+    """
+    load = cache(load_profile)
+    limits = []
+    for arm in scenario.arms:
+        for stage, pool in arm.pools().items():
+            place = f"arms.{arm.name}.{stage}"
+            profile = load(find_profile(pool.profile, Path()))
+            length = pool.max_model_len or profile.max_model_len
+            blocks = pool.num_gpu_blocks or profile.num_gpu_blocks
+            prompt_only = stage == "prefill"
+            limits.append(TokenLimit(length, prompt_only, f"max_model_len of {place}"))
+            reason = f"num_gpu_blocks of {place} ({blocks} blocks of {profile.block_size} tokens)"
+            limits.append(TokenLimit((blocks - 1) * profile.block_size + 1, prompt_only, reason))
+    return limits
+
+
+def _unique(names: list[str], loc: Loc, source: Source) -> None:
+    for index, name in enumerate(names):
+        if name in names[:index]:
+            message = f"{loc[0]}: the name {name} is given twice, each must have its own"
+            raise source.error((*loc, index, "name"), message)
+
+
+def _complete_arm(arm: Arm, index: int, scenario: Scenario, source: Source, load: Callable[[Path], Profile]) -> Arm:
+    pools = {}
+    for stage, pool in arm.pools().items():
+        loc: Loc = ("arms", index, stage)
+        profile_name, profile = _profile(pool, loc, source, load)
+        room = profile.num_gpu_blocks
+        if stage == "prefill" and pool.policy == "shared":
+            room = _shared_prefill_blocks(profile, len(scenario.model_names), loc, source)
+        seqs = pool.max_num_seqs or profile.max_num_seqs
+        batched = pool.max_num_batched_tokens or profile.max_num_batched_tokens
+        if batched < seqs:
+            given = (*loc, "max_num_batched_tokens" if pool.max_num_batched_tokens else "max_num_seqs")
+            where = f"{source.path(loc)}.max_num_batched_tokens"
+            raise source.error(given, f"{where} is {batched}, must be at least max_num_seqs ({seqs}), as vLLM has it")
+        pools[stage] = pool.model_copy(
+            update={
+                "profile": profile_name,
+                "workers": _workers(pool, scenario, loc, source),
+                "allocation": None,
+                "max_num_seqs": seqs,
+                "max_num_batched_tokens": batched,
+                "max_model_len": pool.max_model_len or profile.max_model_len,
+                "num_gpu_blocks": pool.num_gpu_blocks or room,
+            }
+        )
+    return arm.model_copy(update=pools)
+
+
+def _profile(pool: Pool, loc: Loc, source: Source, load: Callable[[Path], Profile]) -> tuple[str, Profile]:
+    try:
+        path = find_profile(pool.profile, source.file.parent)
+    except FileNotFoundError as error:
+        shipped = ", ".join(list_profiles()) or "none is shipped"
+        where = source.path((*loc, "profile"))
+        message = f"{where} is '{pool.profile}', must be a .json file or one of the shipped profiles: {shipped}"
+        raise source.error((*loc, "profile"), message) from error
+    name = str(path.resolve()) if pool.profile.endswith(".json") else pool.profile
+    return name, load(path)
+
+
+def _workers(pool: Pool, scenario: Scenario, loc: Loc, source: Source) -> int | dict[str, int]:
+    names = scenario.model_names
+    given, loc = pool.workers, (*loc, "workers")
+    where = source.path(loc)
+    isolated_number = pool.policy == "isolated" and isinstance(given, int)
+    if pool.allocation is not None and not isolated_number:
+        place = (*loc[:-1], "allocation")
+        message = f"{source.path(place)} is {pool.allocation}, must be left out"
+        raise source.error(place, f"{message}: it spreads a number of workers when policy is isolated")
+    if pool.policy == "shared":
+        if isinstance(given, int):
+            return given
+        raise source.error(loc, f"{where} is a mapping, must be a number because policy is shared")
+    if isinstance(given, int):
+        if given < len(names):
+            message = (
+                f"{where} is {given}, must be at least {len(names)}: policy isolated needs a worker for each model"
+            )
+            raise source.error(loc, message)
+        return allocate(given, names, scenario.model_shares, pool.allocation or "equal")
+    for name in given:
+        if name not in names:
+            raise source.error((*loc, name), f"{where}.{name} is no model of the scenario, {key_hint(name, names)}")
+    missing = [name for name in names if name not in given]
+    if missing:
+        raise source.error(loc, f"{where} lacks {', '.join(missing)}, must name every model of the scenario")
+    return {name: given[name] for name in names}
+
+
+def _shared_prefill_blocks(profile: Profile, models: int, loc: Loc, source: Source) -> int:
+    extra = (models - 1) * profile.weight_bytes
+    room = profile.num_gpu_blocks * profile.block_size * profile.kv_bytes_per_token
+    block = profile.block_size * profile.kv_bytes_per_token
+    blocks = (room - extra) // block
+    if blocks < 2:
+        where = source.path((*loc, "policy"))
+        message = f"{where} is shared, but the weights of {models} models do not fit on one GPU of {profile.name}"
+        needed = f"({extra / 1e9:.1f} GB more than one model's, {room / 1e9:.1f} GB are free)"
+        raise source.error((*loc, "policy"), f"{message} {needed}, must be isolated or serve fewer models")
+    return blocks
+
+
+def _requests_fit(workload: Synthetic, source: Source) -> None:
+    rate_rps = workload.arrivals.rate_rps
+    expected = rate_rps * workload.duration_s if workload.duration_s is not None and workload.requests is None else 0
+    if expected > MAX_REQUESTS:
+        message = f"workload.arrivals.rate_rps is {rate_rps:g}, must bring at most {MAX_REQUESTS:g} requests"
+        raise source.error(("workload", "arrivals", "rate_rps"), f"{message}, not {expected:.3g}")
+
+
+def _lengths_fit(scenario: Scenario, workload: Synthetic, source: Source) -> None:
+    prompt, output = longest(workload.lengths)
+    for limit in token_limits(scenario):
+        longest_request = prompt + (1 if limit.prompt_only else output)
+        if longest_request > limit.tokens:
+            kind = "prompt + first token" if limit.prompt_only else "prompt + output"
+            message = f"workload.lengths can draw {longest_request} tokens ({kind}), must be at most {limit.tokens}"
+            raise source.error(("workload", "lengths"), f"{message}: {limit.reason}")

@@ -1,0 +1,171 @@
+"""What a scenario file may say: one frozen pydantic model a block, attribute names are the YAML keys.
+
+Load files with `sunsim.scenario.load_scenario`, which also checks what one block alone cannot know.
+"""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self, TypeAlias
+
+from pydantic import BaseModel, Discriminator, Field, Tag, model_validator
+
+from sunsim.clock import MAX_S
+from sunsim.scenario_block import Block, Count, Duration, Name, Positive
+from sunsim.workload_models import Synthetic, Trace
+
+
+def _shape(value: Any) -> str:
+    # Angle brackets keep the tag from being taken for a key when an error is located.
+    if isinstance(value, Mapping | BaseModel):
+        return "<mapping>"
+    return "<list>" if isinstance(value, list | tuple) else "<scalar>"
+
+
+class Zipf(Block):
+    """Share of the k-th most popular of n models: ``k**-alpha / sum(j**-alpha for j in 1..n)``."""
+
+    kind: Literal["zipf"] = "zipf"
+    alpha: float = Field(ge=0)
+
+
+class Uniform(Block):
+    """The same share for every model."""
+
+    kind: Literal["uniform"] = "uniform"
+
+
+class ModelCount(Block):
+    """`count` models named m1, m2, ... by falling popularity."""
+
+    count: int = Field(ge=1, le=10_000)
+    popularity: Zipf | Uniform = Field(default=Uniform(), discriminator="kind")
+
+
+class ModelWeight(Block):
+    """One named model; its share of the requests is its weight over the sum of all weights."""
+
+    name: Name
+    weight: Positive
+
+
+class Slo(Block):
+    """Latency targets in milliseconds; None means that there is none."""
+
+    ttft_ms: Positive | None = None
+    tpot_ms: Positive | None = None
+
+
+class Measure(Block):
+    """The window that headline figures come from: `warmup_s` after the start until the last arrival."""
+
+    warmup_s: float = Field(default=0.0, ge=0, le=MAX_S)
+    until: Literal["last-arrival"] = "last-arrival"
+
+
+class StopWhenFinished(Block):
+    """Run until every request has finished."""
+
+    when: Literal["all-finished"] = "all-finished"
+
+
+class StopAtTime(Block):
+    """Run until `limit_s`; what has not finished then is counted as unfinished."""
+
+    when: Literal["time"] = "time"
+    limit_s: Duration
+
+
+Workers: TypeAlias = Annotated[int, Field(ge=1, le=10_000)]
+
+
+class Pool(Block):
+    """The workers of one stage of an arm.
+
+    `load_scenario` fills in what the file leaves out, so in a loaded scenario `workers` is a map model -> number when
+    isolated and a number when shared, `profile` is a shipped profile's name or an absolute path, and no option is None.
+
+    Attributes:
+        router: how a request is given to one of the workers that may take it.
+        allocation: how a number of workers is spread over the models when isolated; None once it has been.
+        num_gpu_blocks: KV blocks of one worker after its weights; for a shared prefill pool the weights of all models.
+    """
+
+    profile: Name
+    policy: Literal["isolated", "shared"]
+    router: Literal["round-robin", "random", "least-requests", "least-tokens", "power-of-two-choices"] = (
+        "least-requests"
+    )
+    workers: Annotated[
+        Annotated[Workers, Tag("<scalar>")] | Annotated[dict[str, Workers], Tag("<mapping>")], Discriminator(_shape)
+    ]
+    allocation: Literal["equal", "proportional"] | None = None
+    max_num_seqs: Count | None = None
+    max_num_batched_tokens: Count | None = None
+    max_model_len: Count | None = None
+    num_gpu_blocks: Count | None = None
+
+
+class Arm(Block):
+    """One way to serve the requests. Without `prefill` prompts' KV is there at arrival; without `decode` a request
+    ends with its first token.
+    """
+
+    name: Name
+    prefill: Pool | None = None
+    decode: Pool | None = None
+
+    @model_validator(mode="after")
+    def _has_a_pool(self) -> Self:
+        if self.prefill is None and self.decode is None:
+            message = "prefill and decode are missing, at least one of them must be given"
+            raise ValueError(message)
+        return self
+
+    def pools(self) -> dict[str, Pool]:
+        """The pools that the arm has, under ``prefill`` and ``decode``, prefill first."""
+        named = {"prefill": self.prefill, "decode": self.decode}
+        return {stage: pool for stage, pool in named.items() if pool is not None}
+
+
+class Transfer(Block):
+    """The KV link of a worker, in each direction: bandwidth in Gbit/s (10**9 bit), latency in milliseconds."""
+
+    bandwidth_gbit_s: Positive = 400.0
+    latency_ms: float = Field(default=0.1, ge=0)
+
+
+class Scenario(Block):
+    """A whole scenario file."""
+
+    name: Name
+    seed: int = Field(default=0, ge=0)
+    models: Annotated[
+        Annotated[ModelCount, Tag("<mapping>")]
+        | Annotated[tuple[ModelWeight, ...], Field(strict=False, min_length=1), Tag("<list>")],
+        Discriminator(_shape),
+    ]
+    workload: Synthetic | Trace = Field(discriminator="kind")
+    slo: Slo = Slo()
+    measure: Measure = Measure()
+    stop: StopWhenFinished | StopAtTime = Field(default=StopWhenFinished(), discriminator="when")
+    arms: tuple[Arm, ...] = Field(strict=False, min_length=1)
+    transfer: Transfer = Transfer()
+    first_token: Literal["decode", "prefill"] = "decode"
+
+    @property
+    def model_names(self) -> tuple[str, ...]:
+        """Names of the models in the order of the file; a request's model index points into it."""
+        if isinstance(self.models, ModelCount):
+            return tuple(f"m{rank}" for rank in range(1, self.models.count + 1))
+        return tuple(model.name for model in self.models)
+
+    @property
+    def model_shares(self) -> tuple[float, ...]:
+        """Expected share of the requests of each model, in the order of `model_names`; they add up to 1."""
+        if not isinstance(self.models, ModelCount):
+            weights = [model.weight for model in self.models]
+        else:
+            popularity = self.models.popularity
+            alpha = popularity.alpha if isinstance(popularity, Zipf) else 0.0
+            weights = [float(rank) ** -alpha for rank in range(1, self.models.count + 1)]
+        total = sum(weights)
+        return tuple(weight / total for weight in weights)

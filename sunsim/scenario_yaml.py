@@ -1,0 +1,239 @@
+"""YAML in, values and their lines out; every complaint about a value names its file and line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from copy import copy
+from typing import TYPE_CHECKING, Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedBase, CommentedMap
+from ruamel.yaml.constructor import DuplicateKeyError
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.scalarbool import ScalarBoolean
+
+from sunsim.errors import InputError
+from sunsim.scenario_block import MISSING_CHOICE, UNKNOWN_KEY
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pydantic_core import ErrorDetails
+
+Loc = tuple[str | int, ...]
+
+
+class Source:
+    """A scenario file as read: its values, and where each of them stands.
+
+    Attributes:
+        file: the file's name for messages.
+        root: the document, overrides applied.
+    """
+
+    def __init__(self, file: Path, text: str) -> None:
+        """Parses `text`.
+
+        Raises:
+            InputError: it is not one YAML 1.2 mapping, or a key is given twice.
+        """
+        self.file = file
+        self._options: dict[Loc, str] = {}
+        try:
+            root = YAML().load(text)
+        except DuplicateKeyError as error:
+            raise self._syntax_error(error, _duplicate(error)) from error
+        except MarkedYAMLError as error:
+            raise self._syntax_error(error, f"not YAML: {error.problem or error.context}") from error
+        except (YAMLError, ValueError) as error:
+            message = f"not YAML: {' '.join(str(error).split())}"
+            raise InputError(message, file) from error
+        if not isinstance(root, CommentedMap):
+            message = f"the file is {show(root)}, must be a mapping with the keys of a scenario"
+            raise InputError(message, file, 1)
+        self.root = root
+
+    def _syntax_error(self, error: MarkedYAMLError, message: str) -> InputError:
+        mark = error.problem_mark or error.context_mark
+        return InputError(message, self.file, None if mark is None else mark.line + 1)
+
+    def override(self, path: str, value: Any, option: str) -> None:
+        """Puts `value` at a dotted `path`; list entries by number or by their name. Missing mappings are made.
+
+        Raises:
+            InputError: the path leads through something that is neither a mapping nor a list, or to no list entry.
+        """
+        node: Any = self.root
+        loc: Loc = ()
+        parts = path.split(".")
+        for depth, part in enumerate(parts):
+            key: str | int = part
+            if isinstance(node, list):
+                key = _entry(node, part, self.path(loc), option)
+            elif not isinstance(node, dict):
+                message = f"{path}: {'.'.join(parts[:depth])} is {show(node)}, must be a mapping or a list"
+                raise InputError(message, option)
+            loc = (*loc, key)
+            if depth == len(parts) - 1:
+                node[key] = value
+            else:
+                child = node.get(key) if isinstance(node, dict) else node[int(key)]
+                # A copy, because an alias elsewhere in the file is the same object.
+                node[key] = CommentedMap() if child is None else copy(child)
+                node = node[key]
+        self._options[loc] = option
+
+    def values(self) -> Any:
+        """The document as plain dicts, lists and scalars."""
+        return _plain(self.root)
+
+    def error(self, loc: Loc, message: str) -> InputError:
+        """`message` as an error that stands where `loc` is; parts of `loc` that are not in the file are skipped."""
+        line, option, node = 1, None, self.root
+        seen: Loc = ()
+        for part in loc:
+            if not _has(node, part):
+                continue
+            seen = (*seen, part)
+            option = self._options.get(seen, option)
+            line = _line(node, part, line)
+            node = node[part]
+        return InputError(message, option) if option else InputError(message, self.file, line)
+
+    def path(self, loc: Loc, *, absent: bool = False) -> str:
+        """`loc` as the user would write it: dotted, union tags left out, list entries by name if they have one.
+
+        With `absent`, the last part is a key that is not in the file.
+        """
+        node: Any = self.root
+        words = []
+        for part in loc[:-1] if absent else loc:
+            if _has(node, part):
+                node = node[part]
+                named = isinstance(part, int) and isinstance(node, dict) and isinstance(node.get("name"), str)
+                words.append(str(node["name"] if named else part))
+        return ".".join([*words, str(loc[-1])] if absent else words)
+
+    def explain(self, error: ErrorDetails) -> InputError:
+        """pydantic's `error` in plain words, at its line."""
+        kind, loc, value, context = error["type"], error["loc"], error["input"], error.get("ctx", {})
+        if kind == UNKNOWN_KEY:
+            loc = (*loc, context["key"])
+            return self.error(loc, f"unknown key {self.path(loc)}, {context['hint']}")
+        if kind == MISSING_CHOICE:
+            loc = (*loc, *context["loc"])
+            return self.error(loc, f"{self.path(loc, absent=True)} is missing, must be one of {context['kinds']}")
+        if kind == "missing":
+            return self.error(loc, f"{self.path(loc, absent=True)} is missing, must be given")
+        if kind == "union_tag_invalid":
+            key = context["discriminator"].strip("'")
+            if key.startswith("_"):
+                shapes = _shapes(context["expected_tags"])
+                return self.error(loc, f"{self.path(loc)} is {show(value)}, must be {shapes}")
+            loc, value = (*loc, key), value[key]
+        path = self.path(loc)
+        if kind not in _EXPECTED:
+            message = str(context.get("error", error["msg"]))
+            return self.error(loc, f"{path}: {message}" if path else message)
+        return self.error(loc, f"{path} is {show(value)}, must be {_EXPECTED[kind](context)}")
+
+
+def _listed(text: str) -> str:
+    # pydantic writes 'a', 'b' or 'c'
+    values = text.replace(" or ", ", ").replace("'", "")
+    return f"one of {values}" if "," in values else values
+
+
+def _shapes(tags: str) -> str:
+    names = {"<mapping>": "a mapping", "<list>": "a list", "<scalar>": "a number"}
+    return " or ".join(name for tag, name in names.items() if tag in tags)
+
+
+_EXPECTED: dict[str, Callable[[Mapping[str, Any]], str]] = {
+    "int_type": lambda _: "a whole number",
+    "float_type": lambda _: "a number",
+    "finite_number": lambda _: "a finite number",
+    "string_type": lambda _: "text",
+    "string_too_short": lambda _: "at least one character",
+    "path_type": lambda _: "a path",
+    "model_type": lambda _: "a mapping",
+    "model_attributes_type": lambda _: "a mapping",
+    "dict_type": lambda _: "a mapping",
+    "tuple_type": lambda _: "a list",
+    "too_short": lambda _: "a list with at least one entry",
+    "greater_than": lambda context: f"greater than {context['gt']:g}",
+    "greater_than_equal": lambda context: f"at least {context['ge']:g}",
+    "less_than": lambda context: f"less than {context['lt']:g}",
+    "less_than_equal": lambda context: f"at most {context['le']:g}",
+    "literal_error": lambda context: _listed(context["expected"]),
+    "union_tag_invalid": lambda context: _listed(context["expected_tags"]),
+}
+
+
+def show(value: Any) -> str:
+    """A value as a message shows it: text quoted, mappings and lists by what they are."""
+    if value is None:
+        return "empty"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, Mapping):
+        return "a mapping"
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return "a list" if value else "an empty list"
+    return repr(str(value)) if isinstance(value, str) else str(value)
+
+
+def parse_value(text: str, option: str) -> Any:
+    """A YAML value given on the command line.
+
+    Raises:
+        InputError: `text` is not YAML.
+    """
+    try:
+        return YAML().load(text)
+    except (YAMLError, ValueError) as error:
+        message = f"'{text}' is no YAML value, must be path=value with a value as it stands in a scenario file"
+        raise InputError(message, option) from error
+
+
+def _duplicate(error: DuplicateKeyError) -> str:
+    # ruamel only offers the key inside its sentence: found duplicate key "seed" with value ...
+    key = str(error.problem).split('"')[1]
+    first = error.context_mark.line + 1 if error.context_mark else "?"
+    return f"key {key} is given twice in the mapping that starts in line {first}, must be given once"
+
+
+def _entry(node: list[Any], part: str, path: str, option: str) -> int:
+    names = [entry.get("name") if isinstance(entry, dict) else None for entry in node]
+    if part in names:
+        return names.index(part)
+    if part.isdecimal() and int(part) < len(node):
+        return int(part)
+    listed = ", ".join(str(name) for name in names if name is not None)
+    by_name = f" or one of {listed}" if listed else ""
+    message = f"{path}.{part}: no such entry, must be a number below {len(node)}{by_name}"
+    raise InputError(message, option)
+
+
+def _has(node: Any, part: str | int) -> bool:
+    if isinstance(node, dict):
+        return part in node
+    return isinstance(node, list) and isinstance(part, int) and part < len(node)
+
+
+def _line(node: CommentedBase, part: str | int, default: int) -> int:
+    position = (node.lc.data or {}).get(part)
+    return default if position is None else int(position[0]) + 1
+
+
+def _plain(node: Any) -> Any:
+    if isinstance(node, dict):
+        return {_plain(key): _plain(value) for key, value in node.items()}
+    if isinstance(node, list):
+        return [_plain(value) for value in node]
+    if isinstance(node, bool | ScalarBoolean):
+        return bool(node)
+    for base in (int, float, str):
+        if isinstance(node, base):
+            return base(node)
+    return node

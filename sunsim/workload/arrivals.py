@@ -1,0 +1,53 @@
+"""Arrival times of a renewal process."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from sunsim.workload_models import Arrivals, Constant, Poisson
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_CHUNK = 65_536
+
+
+def draw_arrivals(
+    arrivals: Arrivals, rng: np.random.Generator, duration_s: float | None, requests: int | None
+) -> NDArray[np.float64]:
+    """Arrival times in seconds, float64[n], non-decreasing, all below `duration_s`, at most `requests` of them.
+
+    Gaps are exponential, gamma of shape `burstiness` (``CV = 1 / sqrt(burstiness)``, as vLLM's benchmark has it) or
+    equal, with mean ``1 / rate_rps``. A longer duration only appends arrivals; another rate only scales them.
+
+    Raises:
+        ValueError: neither `duration_s` nor `requests` is given.
+    """
+    if duration_s is None and requests is None:
+        message = "one of duration_s and requests must be given"
+        raise ValueError(message)
+    end_s = np.inf if duration_s is None else duration_s
+    wanted = np.inf if requests is None else requests
+    chunks: list[NDArray[np.float64]] = []
+    drawn, last_s = 0, 0.0
+    while last_s < end_s and drawn < wanted:
+        if isinstance(arrivals, Constant):
+            times = np.arange(drawn, drawn + _CHUNK) / arrivals.rate_rps
+        else:
+            times = last_s + np.cumsum(_gaps(arrivals, rng))
+        chunks.append(times)
+        drawn += times.size
+        last_s = float(times[-1])
+    every = np.concatenate(chunks)[: None if requests is None else requests]
+    return every[: np.searchsorted(every, end_s, side="left")]
+
+
+def _gaps(arrivals: Arrivals, rng: np.random.Generator) -> NDArray[np.float64]:
+    if isinstance(arrivals, Constant):
+        return np.full(_CHUNK, 1 / arrivals.rate_rps)
+    if isinstance(arrivals, Poisson):
+        return rng.standard_exponential(_CHUNK) / arrivals.rate_rps
+    shape = arrivals.burstiness
+    return rng.standard_gamma(shape, _CHUNK) / (shape * arrivals.rate_rps)

@@ -1,0 +1,126 @@
+"""Prompt and output lengths: inverse CDFs of uniform draws, with their analytic mean and maximum."""
+
+from __future__ import annotations
+
+import json
+from functools import lru_cache
+from importlib.resources import files
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from scipy.special import ndtr, ndtri
+
+from sunsim.workload_models import (
+    AzureCodeLengths,
+    AzureConvLengths,
+    FixedLengths,
+    Lengths,
+    Lognormal,
+    LognormalLengths,
+)
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+RANKS = np.concatenate([np.arange(990) / 1000, np.arange(9900, 10_001) / 10_000])
+"""Ranks at which tables hold quantiles: 0 to 1 by 0.001, and by 0.0001 from 0.99, where few long requests weigh."""
+
+
+class LengthTable(NamedTuple):
+    """A table made by `sunsim.workload.lengths_table`.
+
+    Attributes:
+        prompt_quantiles: tokens at `RANKS`, float64[q].
+        output_quantiles: tokens at `RANKS`, float64[q].
+        rank_cdf: row i is the CDF over output rank bins given prompt rank bin i, float64[b, b + 1] from 0 to 1.
+    """
+
+    prompt_quantiles: NDArray[np.float64]
+    output_quantiles: NDArray[np.float64]
+    rank_cdf: NDArray[np.float64]
+
+
+@lru_cache
+def load_table(kind: str) -> LengthTable:
+    """The shipped table called `kind` (azure-conv, azure-code)."""
+    raw = json.loads(files("sunsim.workload").joinpath("tables", f"{kind}.json").read_text(encoding="utf-8"))
+    counts = np.cumsum(np.pad(np.asarray(raw["rank_grid"]), ((0, 0), (1, 0))), axis=1)
+    prompt, output = (np.asarray(raw[name]["quantiles"], np.float64) for name in ("prompt_tokens", "output_tokens"))
+    return LengthTable(prompt, output, counts / counts[:, -1:])
+
+
+def draw_lengths(
+    lengths: Lengths, prompt_uniform: NDArray[np.float64], output_uniform: NDArray[np.float64]
+) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """Prompt and output tokens, int32[n] each and at least 1, from draws in [0, 1), float64[n] each."""
+    if isinstance(lengths, FixedLengths):
+        size = prompt_uniform.size
+        return np.full(size, lengths.prompt_tokens, np.int32), np.full(size, lengths.output_tokens, np.int32)
+    if isinstance(lengths, LognormalLengths):
+        return _lognormal(lengths.prompt, prompt_uniform), _lognormal(lengths.output, output_uniform)
+    table = load_table(lengths.kind)
+    output_rank = _output_rank(table.rank_cdf, prompt_uniform, output_uniform)
+    return _at_rank(table.prompt_quantiles, prompt_uniform), _at_rank(table.output_quantiles, output_rank)
+
+
+def mean_lengths(lengths: Lengths) -> tuple[float, float]:
+    """Expected prompt and output tokens of `draw_lengths`.
+
+    Exact for fixed and lognormal lengths (``sum of P(X >= k)`` over whole k); for tables the mean before rounding.
+    """
+    if isinstance(lengths, FixedLengths):
+        return float(lengths.prompt_tokens), float(lengths.output_tokens)
+    if isinstance(lengths, LognormalLengths):
+        return _lognormal_mean(lengths.prompt), _lognormal_mean(lengths.output)
+    table = load_table(lengths.kind)
+    bins = len(table.rank_cdf)
+    output_bins = np.diff(table.rank_cdf, axis=1).mean(axis=0)
+    prompt = _bin_means(table.prompt_quantiles, bins).mean()
+    return float(prompt), float(output_bins @ _bin_means(table.output_quantiles, bins))
+
+
+def longest(lengths: Lengths) -> tuple[int, int]:
+    """Most prompt and most output tokens that `draw_lengths` can give; not both always in one request."""
+    match lengths:
+        case FixedLengths():
+            return lengths.prompt_tokens, lengths.output_tokens
+        case LognormalLengths():
+            return lengths.prompt.max_tokens, lengths.output.max_tokens
+        case AzureConvLengths() | AzureCodeLengths():
+            table = load_table(lengths.kind)
+            return int(table.prompt_quantiles[-1]), int(table.output_quantiles[-1])
+
+
+def _lognormal(length: Lognormal, uniform: NDArray[np.float64]) -> NDArray[np.int32]:
+    tokens = length.median_tokens * np.exp(length.sigma * ndtri(uniform))
+    whole: NDArray[np.int32] = np.clip(np.rint(tokens), 1, length.max_tokens).astype(np.int32)
+    return whole
+
+
+def _lognormal_mean(length: Lognormal) -> float:
+    thresholds = np.arange(2, length.max_tokens + 1) - 0.5
+    return 1.0 + float(ndtr(np.log(length.median_tokens / thresholds) / length.sigma).sum())
+
+
+def _at_rank(quantiles: NDArray[np.float64], rank: NDArray[np.float64]) -> NDArray[np.int32]:
+    return np.rint(np.interp(rank, RANKS, quantiles)).astype(np.int32)
+
+
+def _output_rank(
+    rank_cdf: NDArray[np.float64], prompt_uniform: NDArray[np.float64], output_uniform: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    bins = len(rank_cdf)
+    row = (prompt_uniform * bins).astype(np.int64)
+    # Adding the row's number makes one sorted array of all rows' CDFs, so that one search serves all requests.
+    within = np.minimum(output_uniform, 1 - 2.0**-40)
+    edges = (np.arange(bins)[:, None] + rank_cdf[:, 1:]).ravel()
+    column = np.searchsorted(edges, row + within, side="right") - row * bins
+    low, high = rank_cdf[row, column], rank_cdf[row, column + 1]
+    rank: NDArray[np.float64] = (column + np.clip((within - low) / (high - low), 0, 1)) / bins
+    return rank
+
+
+def _bin_means(quantiles: NDArray[np.float64], bins: int) -> NDArray[np.float64]:
+    integral = np.append(0.0, np.cumsum(np.diff(RANKS) * (quantiles[1:] + quantiles[:-1]) / 2))
+    means: NDArray[np.float64] = np.diff(np.interp(np.arange(bins + 1) / bins, RANKS, integral)) * bins
+    return means

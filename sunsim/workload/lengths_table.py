@@ -1,0 +1,83 @@
+"""Tables of prompt and output lengths, made from a trace: ``python -m sunsim.workload.lengths_table CSV``.
+
+A table holds no request of the trace, only quantiles of both lengths and how their ranks go together.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from sunsim.workload.lengths import RANKS
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+RANK_BINS = 20
+PERCENTILES = (1, 5, 25, 50, 75, 90, 95, 99)
+_SOURCE = "Azure LLM inference traces 2023, https://github.com/Azure/AzurePublicDataset"
+_CITATION = "Patel et al., Splitwise: Efficient generative LLM inference using phase splitting, ISCA 2024"
+
+
+def quantile_table(csv_path: Path) -> dict[str, Any]:
+    """The table of a trace with the columns ContextTokens and GeneratedTokens (the Azure LLM inference traces).
+
+    Each length has its quantiles at `sunsim.workload.lengths.RANKS` (linear interpolation, minimum and maximum
+    included). The ranks of prompt and output are counted in a 20 x 20 grid: the dependence of the two is strong and not monotone in
+    the conversation trace, so that a rank correlation (near 0, reported for information) would misrepresent it. Rows
+    without a prompt or an output token are left out and counted.
+
+    Raises:
+        OSError: the file cannot be read.
+        KeyError: a column is missing.
+    """
+    trace = pd.read_csv(csv_path)
+    lengths = {"prompt_tokens": trace["ContextTokens"], "output_tokens": trace["GeneratedTokens"]}
+    kept = (lengths["prompt_tokens"] >= 1) & (lengths["output_tokens"] >= 1)
+    columns = {name: column[kept].to_numpy(np.float64) for name, column in lengths.items()}
+    prompt_rank, output_rank = (_rank(column) for column in columns.values())
+    grid, _, _ = np.histogram2d(prompt_rank, output_rank, bins=RANK_BINS, range=[[0, 1], [0, 1]])
+    ranks = trace.loc[kept, ["ContextTokens", "GeneratedTokens"]].rank()
+    spearman = float(np.corrcoef(ranks["ContextTokens"], ranks["GeneratedTokens"])[0, 1])
+    return {
+        "source": f"{_SOURCE}, {csv_path.name}",
+        "citation": _CITATION,
+        "licence": "CC-BY 4.0",
+        "requests": int(kept.sum()),
+        "requests_left_out": int((~kept).sum()),
+        "spearman": round(spearman, 4),
+        "longest_request_tokens": int((columns["prompt_tokens"] + columns["output_tokens"]).max()),
+        **{name: _summary(column) for name, column in columns.items()},
+        "rank_grid": grid.astype(int).tolist(),
+    }
+
+
+def _rank(column: NDArray[np.float64]) -> NDArray[np.float64]:
+    rank = np.empty(column.size)
+    rank[np.argsort(column, kind="stable")] = (np.arange(column.size) + 0.5) / column.size
+    return rank
+
+
+def _summary(column: NDArray[np.float64]) -> dict[str, Any]:
+    quantiles = np.quantile(column, RANKS)
+    return {
+        "mean": round(float(column.mean()), 4),
+        "percentiles": {f"p{p}": round(float(np.percentile(column, p)), 3) for p in PERCENTILES},
+        "quantiles": [int(q) if q == int(q) else round(float(q), 3) for q in quantiles],
+    }
+
+
+def main() -> None:
+    """Writes the table of the CSV named on the command line to standard output, one JSON key a line."""
+    table = quantile_table(Path(sys.argv[1]))
+    lines = [f"  {json.dumps(key)}: {json.dumps(value)}" for key, value in table.items()]
+    sys.stdout.write("{\n" + ",\n".join(lines) + "\n}\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,104 @@
+"""What a scenario file may say about its requests."""
+
+from pathlib import Path
+from typing import Annotated, Literal, Self, TypeAlias
+
+from pydantic import Field, model_validator
+
+from sunsim.scenario_block import Block, Duration, Positive, Tokens
+
+MAX_REQUESTS = 10**8
+
+
+class Poisson(Block):
+    """Exponential gaps between arrivals; `rate_rps` in requests per second."""
+
+    kind: Literal["poisson"] = "poisson"
+    rate_rps: Positive
+
+
+class Gamma(Block):
+    """Gamma gaps of shape `burstiness`, as in vLLM's benchmark: coefficient of variation ``1/sqrt(burstiness)``."""
+
+    kind: Literal["gamma"] = "gamma"
+    rate_rps: Positive
+    burstiness: float = Field(ge=0.001)
+
+
+class Constant(Block):
+    """Equal gaps; the first request arrives at time 0."""
+
+    kind: Literal["constant"] = "constant"
+    rate_rps: Positive
+
+
+class FixedLengths(Block):
+    """The same lengths for every request."""
+
+    kind: Literal["fixed"] = "fixed"
+    prompt_tokens: Tokens
+    output_tokens: Tokens
+
+
+class Lognormal(Block):
+    """``median_tokens * exp(sigma * z)`` with z standard normal, rounded, then held within 1..`max_tokens`."""
+
+    median_tokens: Tokens
+    sigma: float = Field(gt=0, le=10)
+    max_tokens: Tokens
+
+    @model_validator(mode="after")
+    def _median_below_maximum(self) -> Self:
+        if self.max_tokens < self.median_tokens:
+            message = f"max_tokens is {self.max_tokens}, must be at least median_tokens ({self.median_tokens})"
+            raise ValueError(message)
+        return self
+
+
+class LognormalLengths(Block):
+    """Independent lognormal prompt and output lengths."""
+
+    kind: Literal["lognormal"] = "lognormal"
+    prompt: Lognormal
+    output: Lognormal
+
+
+class AzureConvLengths(Block):
+    """Lengths as in the public Azure LLM inference trace 2023, conversation."""
+
+    kind: Literal["azure-conv"] = "azure-conv"
+
+
+class AzureCodeLengths(Block):
+    """Lengths as in the public Azure LLM inference trace 2023, code completion."""
+
+    kind: Literal["azure-code"] = "azure-code"
+
+
+Arrivals: TypeAlias = Poisson | Gamma | Constant
+Lengths: TypeAlias = FixedLengths | LognormalLengths | AzureConvLengths | AzureCodeLengths
+
+
+class Synthetic(Block):
+    """Drawn requests: those that arrive before `duration_s`, at most `requests` of them; one of both is needed."""
+
+    kind: Literal["synthetic"] = "synthetic"
+    duration_s: Duration | None = None
+    requests: Annotated[int, Field(ge=1, le=MAX_REQUESTS)] | None = None
+    arrivals: Arrivals = Field(discriminator="kind")
+    lengths: Lengths = Field(discriminator="kind")
+
+    @model_validator(mode="after")
+    def _ends(self) -> Self:
+        if self.duration_s is None and self.requests is None:
+            message = "duration_s and requests are missing, one of them must be given"
+            raise ValueError(message)
+        return self
+
+
+class Trace(Block):
+    """Requests from a file; see `sunsim.workload.traces` for the columns."""
+
+    kind: Literal["trace"] = "trace"
+    format: Literal["csv"]
+    path: Path = Field(strict=False)

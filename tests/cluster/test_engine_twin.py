@@ -1,0 +1,146 @@
+"""The leaping engine and the step-by-step one agree in every decision and every picosecond."""
+
+from __future__ import annotations
+
+import heapq
+from dataclasses import dataclass
+from itertools import count
+from typing import Protocol
+
+import pytest
+from hypothesis import Phase, given, settings
+from hypothesis import strategies as st
+
+from sunsim.cluster.engine import Engine, EngineConfig, Outcome
+from sunsim.cluster.sequence import KV, Sequence
+from sunsim.latency.steps import Chunk, DecodeLine
+from tests.cluster.stepwise import StepwiseEngine
+
+
+@dataclass(frozen=True)
+class Staircase:
+    """Step times with steps in batch and kinks in context, so that leaps must stop where they do."""
+
+    base: int
+    slope: int
+    kink: int
+
+    def decode_line(self, batch: int, context_tokens: int) -> DecodeLine:
+        piece = context_tokens // self.kink
+        return DecodeLine(self.base + 7 * (batch // 3), self.slope * (1 + piece % 3), (piece + 1) * self.kink, True)
+
+    def join_ps(self, joining: int) -> int:
+        return 3 * joining
+
+    def chunked_step(self, batch: int, context_tokens: int, chunks: list[Chunk]) -> tuple[int, bool]:
+        return self.base + batch + sum(5 * c.tokens + c.before for c in chunks) + self.slope * context_tokens, True
+
+
+class AnyEngine(Protocol):
+    steps: int
+    busy_ps: int
+    preemptions: int
+    free_blocks: int
+
+    @property
+    def num_tokens(self) -> int: ...
+    def submit(self, now_ps: int, sequence: Sequence, *, first: bool = False) -> None: ...
+    def loaded(self, now_ps: int, sequence: Sequence) -> None: ...
+    def release(self, now_ps: int, sequence: Sequence) -> None: ...
+    def next_wake(self) -> int | None: ...
+    def wake(self, now_ps: int) -> Outcome: ...
+
+
+@dataclass(frozen=True)
+class Case:
+    config: EngineConfig
+    times: Staircase
+    requests: list[tuple[int, int, int, int]]  # gap, model, prompt, output
+    kv: KV
+    delay: int  # of a transfer, of a way back, of a release
+
+
+def play(engine: AnyEngine, case: Case) -> tuple[list[tuple[int, ...]], tuple[int, ...], list[int]]:
+    """Runs a case; gives each request's stamps, the worker's totals and the load seen at each arrival."""
+    order = count()
+    events: list[tuple[int, int, str, Sequence]] = []
+    sequences = []
+    now = 0
+    for i, (gap, model, prompt, output) in enumerate(case.requests):
+        now += gap
+        sequence = Sequence(i, model, prompt, output, case.kv)
+        sequences.append(sequence)
+        heapq.heappush(events, (now, next(order), "submit", sequence))
+    loads: list[int] = []
+    for _ in range(20_000):
+        due = engine.next_wake()
+        if events and (due is None or events[0][0] <= due):
+            now, _, kind, sequence = heapq.heappop(events)
+            if kind == "submit":
+                engine.submit(now, sequence)
+                loads.append(engine.num_tokens)
+            elif kind == "back":
+                engine.submit(now, sequence, first=True)
+            elif kind == "loaded":
+                engine.loaded(now, sequence)
+            else:
+                engine.release(now, sequence)
+            continue
+        if due is None:
+            break
+        outcome = engine.wake(due)
+        for kind, some in (("loaded", outcome.loads), ("back", outcome.evicted)):
+            for sequence in some:
+                heapq.heappush(events, (due + case.delay, next(order), kind, sequence))
+        if case.config.pin_finished:
+            for sequence in outcome.finished:
+                heapq.heappush(events, (due + case.delay, next(order), "release", sequence))
+    else:
+        pytest.fail("does not come to an end")
+    stamps = [(s.scheduled_ps, s.started_ps, s.first_ps, s.last_ps, s.preemptions) for s in sequences]
+    return stamps, (engine.steps, engine.busy_ps, engine.preemptions, engine.free_blocks), loads
+
+
+PHASES = [Phase.explicit, Phase.reuse, Phase.generate]  # shrinking a timeline takes minutes
+
+
+@st.composite
+def cases(draw: st.DrawFn) -> Case:
+    block_size = draw(st.sampled_from([1, 2, 4, 16]))
+    prompts = st.integers(1, 40)
+    outputs = st.integers(1, 30)
+    max_num_seqs = draw(st.integers(1, 6))
+    # The smallest cache that can hold one request of the longest kind, or more.
+    blocks = -(-70 // block_size) + 1 + draw(st.integers(0, 60))
+    kv = draw(st.sampled_from(list(KV)))
+    prefill = kv is KV.COMPUTE and draw(st.booleans())
+    config = EngineConfig(
+        max_num_seqs=max_num_seqs,
+        max_num_batched_tokens=draw(st.integers(max_num_seqs, 64)),
+        num_gpu_blocks=blocks,
+        block_size=block_size,
+        recompute=draw(st.booleans()),
+        one_model_a_step=prefill,
+        pin_finished=prefill,
+    )
+    gap = draw(st.sampled_from([1, 50, 400, 3000]))
+    requests = draw(
+        st.lists(
+            st.tuples(st.integers(0, gap), st.integers(0, 1), prompts, st.just(1) if prefill else outputs),
+            min_size=1,
+            max_size=25,
+        )
+    )
+    times = Staircase(draw(st.integers(1, 200)), draw(st.integers(0, 3)), draw(st.integers(1, 100)))
+    return Case(config, times, requests, kv, draw(st.integers(0, 500)))
+
+
+@given(cases())
+@settings(max_examples=20000, deadline=None, phases=PHASES)
+def test_leaping_equals_stepping(case: Case) -> None:
+    leaping = play(Engine(case.config, case.times), case)
+    stepping = play(StepwiseEngine(case.config, case.times), case)
+    assert leaping == stepping
+    stamps, (_, _, _, free_blocks), _ = leaping
+    assert all(last >= first >= started >= scheduled >= 0 for scheduled, started, first, last, _ in stamps)
+    assert free_blocks == case.config.num_gpu_blocks - 1

@@ -1,0 +1,79 @@
+"""The limiting stage, for arms whose bottleneck is known."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sunsim.metrics.limits import limiting_stage, prefill_headroom
+from sunsim.metrics.rows import Requests
+from tests.metrics.synthetic import table
+
+
+def prefill(utilisation: float) -> dict[str, Any]:
+    return {"stage": "prefill", "utilisation": utilisation}
+
+
+def decode(batch: float, *, peak_kv: float = 0.3) -> dict[str, Any]:
+    return {
+        "stage": "decode",
+        "mean_batch": batch,
+        "peak_batch": batch,
+        "peak_places": batch,
+        "max_num_seqs": 256,
+        "peak_kv_occupancy": peak_kv,
+    }
+
+
+def waits(queue_s: float = 0.0, pull_s: float = 0.0, transfer_s: float = 0.0, decode_s: float = 0.0) -> Requests:
+    """One request that waits so long before each stage."""
+    pulled = queue_s + 0.02 + pull_s
+    there = pulled + transfer_s
+    stamps = {
+        "arrival_s": 0.0,
+        "prefill_start_s": queue_s,
+        "prefill_end_s": queue_s + 0.02,
+        "transfer_start_s": pulled,
+        "transfer_end_s": there,
+        "decode_scheduled_s": there + decode_s,
+        "last_token_s": 100.0,
+    }
+    return Requests.from_rows(table({"prefill_worker": "p", "decode_worker": "d", **stamps}))
+
+
+def limit(p: dict[str, Any], d: dict[str, Any], requests: Requests) -> tuple[str, str | None]:
+    found = limiting_stage({"p": p, "d": d}, {"p": requests, "d": requests})
+    return found["stage"], found["worker"]
+
+
+def test_small_waits_limit_nothing() -> None:
+    assert limit(prefill(0.5), decode(40), waits(0.05, 0.01, 0.02, 0.01)) == ("none", None)
+
+
+def test_a_busy_prefill_worker_with_a_queue_limits() -> None:
+    assert limit(prefill(0.97), decode(40), waits(queue_s=2.0)) == ("prefill", "p")
+
+
+def test_a_wait_for_a_full_decode_worker_is_decode() -> None:
+    assert limit(prefill(0.5), decode(256), waits(pull_s=2.0)) == ("decode", "d")
+
+
+def test_a_wait_for_kv_blocks_is_decode() -> None:
+    assert limit(prefill(0.5), decode(90, peak_kv=0.99), waits(pull_s=2.0)) == ("decode", "d")
+
+
+def test_a_wait_for_the_link_is_transfer() -> None:
+    assert limit(prefill(0.5), decode(40), waits(pull_s=2.0)) == ("transfer", "d")
+    assert limit(prefill(0.5), decode(40), waits(transfer_s=2.0)) == ("transfer", "d")
+
+
+def test_a_queue_before_idle_prefill_behind_full_decode_is_decode() -> None:
+    assert limit(prefill(0.4), decode(256), waits(queue_s=5.0, pull_s=1.0)) == ("decode", "d")
+
+
+def test_headroom_names_workers_above_seventy_percent() -> None:
+    found = prefill_headroom({"a": prefill(0.71), "b": prefill(0.70), "c": prefill(0.9), "d": decode(1)})
+    assert found == {"hottest_worker": "c", "utilisation": 0.9, "above_70_percent": ["a", "c"]}
+
+
+def test_no_prefill_no_headroom() -> None:
+    assert prefill_headroom({"d": decode(1)}) is None

@@ -1,0 +1,117 @@
+"""The content of `summary.json`."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+import pytest
+
+from sunsim.metrics import REGISTRY, glossary, summarize, to_json
+from tests.metrics.synthetic import ToyArm, ToyWorker, table, toy_arm
+
+META = {"sunsim_version": "0", "scenario": "toy", "seed": 1, "profiles": {"p": "0f"}}
+
+
+def summary_of(*arms: ToyArm, slo: dict[str, float | None] | None = None, **options: Any) -> dict[str, Any]:
+    return summarize(arms, slo=slo, warmup_s=5.0, meta=META, **options)
+
+
+@pytest.fixture(scope="module")
+def toy() -> dict[str, Any]:
+    """Four models on four GPUs of their own, on four shared ones, and on one with few places."""
+    arms = (
+        toy_arm("isolated", shared=False, decode_workers=4),
+        toy_arm("sun", shared=True, decode_workers=4),
+        toy_arm("tiny", shared=True, decode_workers=1, places=16),
+    )
+    return summary_of(*arms, slo={"ttft_ms": 500.0, "tpot_ms": None})
+
+
+def test_it_says_where_it_came_from(toy: dict[str, Any]) -> None:
+    assert {key: toy[key] for key in META} == META
+    assert toy["schema_version"] == 1
+    assert toy["window"]["start_s"] == 5.0
+    assert toy["slo"] == {"ttft_ms": 500.0}
+
+
+def test_every_key_is_declared(toy: dict[str, Any]) -> None:
+    for arm in toy["arms"].values():
+        assert set(arm) <= set(REGISTRY)
+        for entry in (*arm["models"].values(), *arm["workers"].values()):
+            assert set(entry) <= set(REGISTRY)
+
+
+def test_every_declared_metric_is_used_and_defined(toy: dict[str, Any]) -> None:
+    arm = toy["arms"]["sun"]
+    used = set(arm).union(*arm["models"].values(), *arm["workers"].values())
+    assert set(REGISTRY) == used
+    assert all(definition.endswith(".") for _, _, definition in glossary())
+
+
+def test_throughput_is_given_per_decode_gpu_and_per_gpu(toy: dict[str, Any]) -> None:
+    arm = toy["arms"]["isolated"]
+    assert (arm["decode_gpus"], arm["gpus"]) == (4, 8)
+    assert arm["output_throughput_per_decode_gpu"] == arm["output_throughput_window"] / 4
+    assert arm["output_throughput_per_gpu"] == arm["output_throughput_window"] / 8
+
+
+def test_models_add_up_to_the_arm(toy: dict[str, Any]) -> None:
+    arm = toy["arms"]["sun"]
+    for tag in ("requests", "completed", "total_output_tokens", "output_throughput_window", "request_goodput"):
+        assert sum(model[tag] for model in arm["models"].values()) == pytest.approx(arm[tag])
+    assert list(arm["models"]) == ["m1", "m2", "m3", "m4"]
+    assert (toy["hot_model"], toy["coldest_model"]) == ("m1", "m4")
+
+
+def test_workers_add_up_to_the_arm(toy: dict[str, Any]) -> None:
+    arm = toy["arms"]["sun"]
+    decode = [worker for worker in arm["workers"].values() if worker["stage"] == "decode"]
+    assert sum(worker["requests"] for worker in decode) == arm["requests"]
+    assert sum(w["output_throughput_window"] for w in decode) == pytest.approx(arm["output_throughput_window"])
+
+
+def test_overload_and_its_cause(toy: dict[str, Any]) -> None:
+    assert {name: arm["overloaded"] for name, arm in toy["arms"].items()} == {
+        "isolated": False,
+        "sun": False,
+        "tiny": True,
+    }
+    assert toy["arms"]["tiny"]["limiting"]["stage"] == "decode"
+    assert toy["arms"]["tiny"]["limiting"]["worker"] == "decode/shared/0"
+
+
+def test_steps_outside_the_measured_range_are_summed_by_stage(toy: dict[str, Any]) -> None:
+    arm = toy["arms"]["isolated"]
+    assert arm["outside_measured"] == {"prefill": {}, "decode": {"context": 48}}
+    assert arm["outside_measured_share"]["decode"] == 48 / 24_000
+
+
+def test_json_has_no_nan_even_where_nothing_finished() -> None:
+    rows = table(
+        {"decode_worker": "decode/shared/0", "arrival_s": 6.0, "outcome": "unfinished"},
+        {"decode_worker": None, "arrival_s": 8.0, "outcome": "unfinished"},
+    )
+    summary = summary_of(ToyArm(rows, [ToyWorker("decode/shared/0", "decode")]), stop_s=7.0)
+    text = to_json(summary)
+    assert "NaN" not in text
+    assert "Infinity" not in text
+    arm = json.loads(text)["arms"]["a"]
+    assert arm["mean_ttft_ms"] is None
+    assert arm["output_throughput"] == 0.0
+    assert (arm["unfinished"], arm["window_requests"]) == (2, 1)
+    assert summary["window"] == {"start_s": 5.0, "end_s": 7.0}
+
+
+def test_equal_rows_give_equal_text(toy: dict[str, Any]) -> None:
+    again = summary_of(toy_arm("sun", shared=True, decode_workers=4), slo={"ttft_ms": 500.0})
+    assert to_json({"arms": again["arms"]["sun"]}) == to_json({"arms": toy["arms"]["sun"]})
+
+
+@pytest.mark.benchmark
+def test_a_hundred_thousand_requests_take_about_a_second() -> None:
+    arm = toy_arm("big", shared=True, decode_workers=8, rate_rps=100, duration_s=1000)
+    began = time.perf_counter()
+    summary_of(arm)
+    assert time.perf_counter() - began < 1.5

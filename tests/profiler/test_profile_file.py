@@ -1,0 +1,49 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from profiler import profile_file
+from profiler.profile_file import OtherSetupError
+
+SETUP: dict[str, Any] = {"schema_version": 1, "gpu": "h100-80gb", "card": "H100", "host": {"cpu": "x", "cores": 8}}
+
+
+def test_a_phase_is_kept_and_not_measured_again(tmp_path: Path) -> None:
+    path = tmp_path / "profiles" / "p.json"
+    profile = profile_file.start_or_resume(path, SETUP)
+    profile_file.add_phase(profile, "decode-128", 3.2, {"decode_points": [{"batch": 1}, {"batch": 2}]})
+    profile["phases"]["prefill"] = "left out: the budget of 10 s was used up"
+    profile_file.write(path, profile)
+
+    again = profile_file.start_or_resume(path, SETUP)
+
+    assert profile_file.measured(again, "decode-128")
+    assert not profile_file.measured(again, "prefill")
+    assert not profile_file.measured(again, "never-heard-of")
+    assert again["decode_points"] == [{"batch": 1}, {"batch": 2}]
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_another_set_up_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "p.json"
+    profile_file.write(path, profile_file.start_or_resume(path, SETUP))
+
+    with pytest.raises(OtherSetupError, match="measured with card 'H100', this is 'H200'"):
+        profile_file.start_or_resume(path, SETUP | {"card": "H200"})
+
+
+def test_a_file_that_is_no_profile_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "p.json"
+    path.write_text("{")
+    with pytest.raises(OtherSetupError, match="not a profile"):
+        profile_file.start_or_resume(path, SETUP)
+
+
+def test_one_point_a_line() -> None:
+    profile = SETUP | {"decode_points": [{"batch": 1}, {"batch": 2}], "leave_points": []}
+    text = profile_file.dump(profile)
+
+    assert json.loads(text) == profile
+    assert '  {"batch": 1},\n  {"batch": 2}\n' in text

@@ -1,0 +1,70 @@
+"""Traces that are right."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from sunsim.scenario import load_scenario
+from sunsim.workload.lengths_table import quantile_table
+from sunsim.workload.requests import build_requests
+from sunsim.workload.streams import stream
+from sunsim.workload.traces import read_csv_trace
+from tests.scenario_files import write_trace
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def test_columns_are_found_by_name(tmp_path: Path) -> None:
+    path = tmp_path / "trace.csv"
+    path.write_text("output_tokens,comment,model,arrival_s,prompt_tokens\r\n3,x,b,0.1,7\r\n4,,a,0.1,8")
+    rows = read_csv_trace(path, ["a", "b"])
+    assert rows.arrival_s.tolist() == [0.1, 0.1]
+    assert rows.prompt_tokens.tolist() == [7, 8]
+    assert rows.output_tokens.tolist() == [3, 4]
+    assert rows.model is not None
+    assert rows.model.tolist() == [1, 0]
+
+
+def test_a_trace_s_models_override_popularity(tmp_path: Path) -> None:
+    trace = "arrival_s,model,prompt_tokens,output_tokens\n0,b,1,1\n1,b,1,1\n2,a,1,1\n"
+    requests = build_requests(load_scenario(write_trace(tmp_path, trace)))
+    assert requests.model.tolist() == [1, 1, 0]
+
+
+def test_without_a_model_column_models_are_drawn(tmp_path: Path) -> None:
+    lines = "".join(f"{index},5,5\n" for index in range(1000))
+    requests = build_requests(load_scenario(write_trace(tmp_path, "arrival_s,prompt_tokens,output_tokens\n" + lines)))
+    assert np.array_equal(requests.model, stream(0, "model").random(1000) >= 0.75)
+
+
+def test_times_are_read_exactly(tmp_path: Path) -> None:
+    times = np.cumsum(np.random.default_rng(0).random(1000))
+    path = tmp_path / "trace.csv"
+    path.write_text(
+        "\ufeffarrival_s,prompt_tokens,output_tokens\n" + "".join(f"{time!r},1,1\n" for time in times.tolist())
+    )
+    assert np.array_equal(read_csv_trace(path, []).arrival_s, times)
+
+
+def test_a_prompt_of_exactly_the_limit_fits(tmp_path: Path) -> None:
+    trace = "arrival_s,prompt_tokens,output_tokens\n0,16380,4\n"
+    assert len(build_requests(load_scenario(write_trace(tmp_path, trace)))) == 1
+
+
+def test_a_length_table_is_made_of_quantiles_and_ranks(tmp_path: Path) -> None:
+    path = tmp_path / "azure.csv"
+    rows = "".join(f"2023-11-16 18:15:46,{index},{2001 - index}\n" for index in range(1, 2001))
+    path.write_text("TIMESTAMP,ContextTokens,GeneratedTokens\n" + rows + "2023-11-16 18:15:46,5,0\n")
+    table = quantile_table(path)
+    assert (table["requests"], table["requests_left_out"]) == (2000, 1)
+    assert table["spearman"] == -1.0
+    assert table["longest_request_tokens"] == 2001
+    assert table["prompt_tokens"]["mean"] == pytest.approx(1000.5)
+    assert (table["prompt_tokens"]["quantiles"][0], table["prompt_tokens"]["quantiles"][-1]) == (1, 2000)
+    assert np.array_equal(table["rank_grid"], np.fliplr(100 * np.eye(20)))
+    json.dumps(table)
