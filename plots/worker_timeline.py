@@ -30,7 +30,10 @@ def plot_worker_timeline(
     drawn = {name: rows for name, rows in arms.items() if rows["decode_worker"].notna().any()}
     if not drawn:
         return
-    end_s = max(float(rows["last_token_s"].max()) for rows in drawn.values())
+    stamps = ["arrival_s", "decode_scheduled_s", "last_token_s"]
+    last_s = max(float(rows[stamps].max().max()) for rows in drawn.values())
+    # A long drain of one overloaded arm would squeeze what matters in all the others.
+    end_s = min(last_s, 1.25 * window_s[1]) or last_s
     time_s = np.linspace(0, end_s, SAMPLES)
     with figure(path, 0.9 + 1.9 * len(drawn)) as fig:
         grid = fig.subplots(len(drawn), 2, sharex=True, sharey="col", squeeze=False)

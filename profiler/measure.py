@@ -1,7 +1,9 @@
 """`measure`: one engine start, one profile."""
 
 import asyncio
+import json
 import tempfile
+import time
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -89,11 +91,12 @@ async def warm(engine: Engine, order: Order, progress: Progress) -> None:
 
 async def run_phase(engine: Engine, phase: Phase, profile: dict[str, Any], order: Order, progress: Progress) -> None:
     """Measures one phase and writes the profile; a phase that goes wrong is named and skipped."""
-    begin_s = progress.elapsed_s
+    begin_s, began_s = progress.elapsed_s, time.monotonic()
     try:
         points = await asyncio.wait_for(phase.measure(engine), PHASE_TIMEOUT_S)
     except Exception as error:  # noqa: BLE001  # one phase's mishap must not cost the others an engine start
         profile["phases"][phase.name] = f"failed: {type(error).__name__} {error}".strip()
+        profile_file.write(order.out, profile)
         progress.say(f"{phase.name}: {profile['phases'][phase.name]}")
         await asyncio.wait_for(engine.settle(), 30)
         engine.drain_steps()
@@ -102,6 +105,9 @@ async def run_phase(engine: Engine, phase: Phase, profile: dict[str, Any], order
         counts = ", ".join(f"{len(found)} {name}" for name, found in points.items() if found)
         progress.say(f"{phase.name}: {progress.elapsed_s - begin_s:.1f} s, {counts}")
     profile_file.write(order.out, profile)
+    # Beside the step log, whose times are of the same clock: enough to derive all points anew.
+    with (engine.step_log.path.parent / "phases.jsonl").open("a") as file:
+        file.write(json.dumps({"phase": phase.name, "begin_s": began_s, "end_s": time.monotonic()}) + "\n")
 
 
 async def run_phases(
@@ -132,8 +138,8 @@ async def measure(order: Order, progress: Progress) -> dict[str, Any]:
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sunsim-profiler-")))
         logs = order.log_dir or scratch
         logs.mkdir(parents=True, exist_ok=True)
-        (logs / "steps.jsonl").unlink(missing_ok=True)
-        (logs / "engine.log").unlink(missing_ok=True)
+        for stale in ("steps.jsonl", "engine.log", "phases.jsonl"):
+            (logs / stale).unlink(missing_ok=True)
         model = order.weights or write_model(scratch / fresh["model"], fresh["model_config"])
         progress.say(f"starting the engine for {len(missing)} phases, log in {logs}")
         try:

@@ -10,7 +10,7 @@ import pytest
 from sunsim.metrics import summarize
 from sunsim.report.compare import against
 from sunsim.report.format import change, count, listed, milliseconds, number, percent
-from sunsim.report.sentences import limits, outside_measured, prefill, sentences, unfinished, verdicts
+from sunsim.report.sentences import limits, outside_measured, preemptions, prefill, sentences, unfinished, verdicts
 from sunsim.report.terminal import show
 from tests.metrics.synthetic import ToyArm, ToyWorker, table
 
@@ -61,4 +61,184 @@ def printed(content: dict[str, Any]) -> str:
 
 
 GOLDEN = """\
+toy: 8 requests, measured from 1.00 s to 7.00 s; SLO TTFT 2,000 ms, TPOT 12.0 ms; ratios are to the first arm
+
+                     decode    all     output   per decode    per GPU      goodput       SLO   busiest   busiest
+arm                    GPUs   GPUs      tok/s    GPU tok/s      tok/s        req/s       met    decode   prefill
+────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+isolated                  2      3         65           32         22         1.17   100.0 %    0.28/4      12 %
+sun-half                  1      2   65 1.00x     65 2.00x   32 1.50x   0.00 0.00x     0.0 %    1.06/4      12 %
+
+                     TTFT mean   TTFT median    TTFT p99    TPOT mean   TPOT median     TPOT p99   interactivity
+arm                         ms            ms          ms           ms            ms           ms      tok/s/user
+────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+isolated                   250           250         250         7.81          7.81         7.81             128
+sun-half             250 1.00x     250 1.00x   250 1.00x   15.6 2.00x    15.6 2.00x   15.6 2.00x      64.0 0.50x
+
+                      TPOT mean   TPOT median     TPOT p99   TTFT mean   TTFT median    TTFT p99
+model                        ms            ms           ms          ms            ms          ms
+────────────────────────────────────────────────────────────────────────────────────────────────
+m1 (hot, 75 %)
+  isolated                 7.81          7.81         7.81         250           250         250
+  sun-half           15.6 2.00x    15.6 2.00x   15.6 2.00x   250 1.00x     250 1.00x   250 1.00x
+m2 (coldest, 25 %)
+  isolated                 7.81          7.81         7.81         250           250         250
+  sun-half           15.6 2.00x    15.6 2.00x   15.6 2.00x   250 1.00x     250 1.00x   250 1.00x
+
+- sun-half carries the same load as isolated with 1 decode GPU instead of 2 (2.00x per decode GPU), mean TPOT 15.6 ms
+  against 7.81 ms (+100 %) and p99 TPOT 15.6 ms against 7.81 ms (+100 %).
+- No stage limits: the longest mean wait at any worker is 62.5 ms.
+- No prefill worker is busy for more than 70 % of the window (busiest: prefill/shared/0 in isolated, 12 %).
+- Every step is inside the measured range.
+- Measured: step times of h100.
+- Assumed: Poisson arrivals.
+Files: results/toy/
 """
+
+
+def test_the_whole_output() -> None:
+    assert printed(summary()) == GOLDEN
+
+
+def test_lines_fit_the_fixed_width() -> None:
+    assert max(map(len, GOLDEN.splitlines())) <= 120
+
+
+def test_long_names_are_broken_and_figures_are_not() -> None:
+    content = summary()
+    name = "isolated-proportional-with-a-very-long-name"
+    content["arms"] = {name: content["arms"]["isolated"], "sun": content["arms"]["sun-half"]}
+    for entry in content["arms"].values():
+        entry |= {f"{stat}_ttft_ms": 29_599.0 for stat in ("mean", "median", "p99")}
+    text = printed(content)
+    tables = text[: text.index("- sun carries")]
+    assert max(map(len, tables.splitlines())) <= 120
+    assert "…" not in text
+    assert "29,599 1.00x   29,599 1.00x   29,599 1.00x" in text
+
+
+def overloaded() -> dict[str, Any]:
+    """The second arm's queue grows by half a second a request."""
+    content = summary()
+    content["arms"]["sun-half"]["overloaded"] = True
+    content["arms"]["sun-half"]["models"]["m1"]["overloaded"] = True
+    return content
+
+
+def test_no_ratio_of_queueing_against_an_overloaded_arm() -> None:
+    arms = overloaded()["arms"]
+    base, entry = arms["isolated"], arms["sun-half"]
+    assert against("mean_ttft_ms", entry, base) is None
+    assert against("p99_e2el_ms", entry, base) is None
+    assert against("request_goodput", entry, base) is None
+    assert against("mean_ttft_ms", base, entry) is None
+    assert against("mean_tpot_ms", entry, base) == 2.0
+    assert against("output_throughput_per_decode_gpu", entry, base) == 2.0
+
+
+def test_an_overloaded_arm_is_marked_and_explained() -> None:
+    text = printed(overloaded())
+    assert "sun-half*" in text
+    assert "* Overloaded: sun-half (by m1)." in text
+
+
+def test_an_arm_that_carries_less_says_so() -> None:
+    content = summary()
+    content["arms"]["sun-half"]["output_throughput_window"] /= 2
+    assert verdicts(content["arms"])[0].startswith("sun-half carries 0.50x the output of isolated with 1 decode GPU")
+
+
+def test_at_most_three_verdicts_of_the_arms_that_get_most_out_of_a_gpu() -> None:
+    content = summary()
+    base, other = content["arms"].values()
+    rates = {"a": 10.0, "b": 40.0, "c": 30.0, "d": 20.0}
+    arms = {"base": base} | {name: other | {"output_throughput_per_decode_gpu": rate} for name, rate in rates.items()}
+    assert [verdict.split()[0] for verdict in verdicts(arms)] == ["b", "c", "d"]
+
+
+def test_one_arm_has_no_verdict() -> None:
+    content = summary()
+    del content["arms"]["sun-half"]
+    assert verdicts(content["arms"]) == []
+    assert printed(content).count("isolated") > 0
+
+
+def test_busy_prefill_is_named() -> None:
+    arms = summary()["arms"]
+    head = {"hottest_worker": "prefill/m1/0", "utilisation": 0.93, "above_70_percent": ["prefill/m1/0"]}
+    arms["isolated"]["prefill_headroom"] = head
+    assert "prefill/m1/0 in isolated (busiest: prefill/m1/0 in isolated, 93 %)" in prefill(arms)[0]
+
+
+def test_limits_outside_steps_and_unfinished_are_said_once_for_all_arms_alike() -> None:
+    arms = summary()["arms"]
+    for entry in arms.values():
+        entry["limiting"] = {"stage": "decode", "worker": "decode/shared/0", "mean_wait_ms": 12_345.0}
+        entry["outside_measured"] = {"decode": {"context": 1}}
+        entry["outside_measured_share"] = {"decode": 0.002}
+        entry["unfinished"] = 3
+    assert limits(arms) == "Limited by: decode (decode/shared/0, mean wait 12.3 s) in isolated and sun-half."
+    assert (
+        outside_measured(arms)
+        == "Outside the measured range: 0.2 % of decode steps (context) in isolated and sun-half."
+    )
+    assert unfinished(arms) == ["Unfinished at the stop: isolated 3 and sun-half 3; their latencies are in no figure."]
+
+
+def test_preemptions_are_told() -> None:
+    arms = summary()["arms"]
+    assert preemptions(arms) == []
+    arms["sun-half"]["preemptions"] = 1200
+    assert preemptions(arms) == ["Preemptions for want of KV blocks: sun-half 1,200."]
+
+
+def test_an_arm_without_decode_prints_dashes() -> None:
+    rows = table(
+        *(
+            {
+                "prefill_worker": "prefill/shared/0",
+                "arrival_s": float(i),
+                "prefill_start_s": float(i),
+                "prefill_end_s": i + 0.5,
+                "first_token_s": i + 0.5,
+                "last_token_s": i + 0.5,
+            }
+            for i in range(4)
+        )
+    )
+    arms = [ToyArm(rows, [ToyWorker("prefill/shared/0", "prefill")])]
+    content = summarize(arms, slo=None, warmup_s=0.0, meta={"scenario": "toy"})
+    assert "no SLO" in printed(content)
+    assert sentences(content)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (None, "-"),
+        (0.0, "0.00"),
+        (7.414, "7.41"),
+        (9.999, "10.0"),
+        (13.94, "13.9"),
+        (99.96, "100"),
+        (29_599.4, "29,599"),
+    ],
+)
+def test_numbers_have_about_three_digits(value: float | None, text: str) -> None:
+    assert number(value) == text
+
+
+@pytest.mark.parametrize(
+    ("share", "text"),
+    [(None, "-"), (0.0, "0.0 %"), (1.0, "100.0 %"), (0.9999, ">99.9 %"), (0.0001, "<0.1 %"), (0.5, "50.0 %")],
+)
+def test_percentages_keep_the_difference_to_all_and_nothing(share: float | None, text: str) -> None:
+    assert percent(share, 1) == text
+
+
+def test_small_words() -> None:
+    assert count(None) == "-"
+    assert count(7200.0) == "7,200"
+    assert (change(109, 100), change(91, 100), change(99.9, 100)) == ("+9 %", "-9 %", "+0 %")
+    assert (milliseconds(None), milliseconds(153.0), milliseconds(29_500.0)) == ("-", "153 ms", "29.5 s")
+    assert (listed(["a"]), listed(["a", "b", "c"])) == ("a", "a, b and c")

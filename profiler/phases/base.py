@@ -64,8 +64,6 @@ class Background:
         self.batch = batch
         self._prompt_tokens = prompt_tokens
         self._steps = steps
-        # It is ended by hand, never by its length.
-        self._output_tokens = engine.settings.max_model_len - prompt_tokens - 2 * engine.block_size
         self._tasks: list[asyncio.Task[RequestStamps]] = []
         self._ticked = asyncio.Event()
         self._random = random.Random(batch)
@@ -87,11 +85,12 @@ class Background:
                 "decode",
                 # Spread over a block, so that not all requests need a new block in the same step.
                 self._prompt_tokens + i % self._engine.block_size,
-                self._output_tokens,
+                # Usually ended by hand before that; a guest that found no room would otherwise wait for ever.
+                self._steps,
                 group=group,
                 group_size=self.batch,
+                # One stream is clock enough; two hundred would make the client late.
                 on_tokens=self._tick if i == 0 else None,
-                streamed=True,
             )
             self._tasks.append(asyncio.create_task(coroutine))
         try:

@@ -10,6 +10,10 @@ from profiler.engine import Engine
 from profiler.phases.base import PhaseError, Points, kv_capacity_tokens, recorded_steps
 from profiler.plateaus import Staircase, decode_points, grid_batches, leave_points, stall_summary
 
+# Sixteen of them count: the first three and the last are too near to those who leave.
+PLATEAU_STEPS = 20
+EXTREME_STEPS = 44
+
 MIXED_SEED = 20250601
 MIXED_MEDIAN_TOKENS, MIXED_SIGMA = 760.0, 0.8
 MIXED_RANGE_TOKENS = (64, 6000)
@@ -62,9 +66,9 @@ async def _descend(
 
 
 async def even(
-    engine: Engine, context: int, *, run: int = 0, steps: int = 22, batches: tuple[int, ...] | None = None
+    engine: Engine, context: int, *, run: int = 0, steps: int = PLATEAU_STEPS, batches: tuple[int, ...] | None = None
 ) -> Points:
-    """All prompts of one length, tokens; 22 steps a plateau leave 18 that count."""
+    """All prompts of about one length, tokens."""
 
     def prompts(batch: int) -> list[int]:
         return even_prompts(context, batch, engine.block_size)
@@ -73,7 +77,7 @@ async def even(
     return await _descend(engine, stairs, lengths, "uniform", run)
 
 
-async def mixed(engine: Engine, *, steps: int = 22, batches: tuple[int, ...] | None = None) -> Points:
+async def mixed(engine: Engine, *, steps: int = PLATEAU_STEPS, batches: tuple[int, ...] | None = None) -> Points:
     """Prompts of mixed lengths."""
     stairs, lengths = _staircase(engine, steps, mixed_prompts, batches)
     return await _descend(engine, stairs, lengths, "mixed", 0)
@@ -83,7 +87,7 @@ async def extreme(engine: Engine, *, batch: int, longest: int, longest_tokens: i
     """A few very long prompts among short ones, at the total context of an even batch."""
     short = (batch * mean_tokens - longest * longest_tokens) // (batch - longest)
     prompts = [short] * (batch - longest) + [longest_tokens] * longest
-    stairs = Staircase((batch,), 44)
+    stairs = Staircase((batch,), EXTREME_STEPS)
     if stairs.peak_tokens(prompts, engine.block_size) > kv_capacity_tokens(engine):
         return {}
     return await _descend(engine, stairs, prompts, "extreme", 0, longest_tokens=longest_tokens)

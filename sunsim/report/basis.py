@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from sunsim.report.origin import origin
 from sunsim.scenario_models import ModelCount, Zipf
 from sunsim.workload_models import Synthetic
 
@@ -28,11 +29,7 @@ def basis(scenario: Scenario, profiles: Mapping[str, Profile]) -> dict[str, list
 
 
 def _measured(scenario: Scenario, profiles: Mapping[str, Profile]) -> list[str]:
-    facts = []
-    for name, profile in profiles.items():
-        extra = profile.data.model_extra or {}
-        known = [profile.data.card, *(f"{key} {extra[key]}" for key in ("vllm", "date") if extra.get(key))]
-        facts.append(f"step times and KV blocks of {name} ({', '.join(known)})")
+    facts = [f"step times and KV blocks of {name} ({origin(profile)})" for name, profile in profiles.items()]
     workload = scenario.workload
     if not isinstance(workload, Synthetic):
         facts.append(f"arrivals and lengths of {workload.path.name}")

@@ -14,6 +14,7 @@ from sunsim.errors import InputError
 from sunsim.latency.model import LatencyModel
 from sunsim.latency.profile import Profile, find_profile, list_profiles, load_profile
 from sunsim.report.format import ABSENT, count
+from sunsim.report.origin import day, origin, vllm_version
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -46,15 +47,9 @@ def profile_table(profiles: Iterable[Profile]) -> Table:
     for profile in profiles:
         data = profile.data
         points = (len(data.decode_points), len(data.prefill_points), len(data.mixed_points))
-        dated = (provenance(profile, key) or ABSENT for key in ("vllm", "date"))
+        dated = (vllm_version(profile) or ABSENT, day(profile) or ABSENT)
         table.add_row(profile.name, data.card, *dated, *map(count, (*points, data.num_gpu_blocks)))
     return table
-
-
-def provenance(profile: Profile, key: str) -> str | None:
-    """A fact that the profile states about its origin, beyond what the simulator interprets."""
-    value = (profile.data.model_extra or {}).get(key)
-    return None if value is None else str(value)
 
 
 def draw_profile(profile: Profile, path: Path) -> None:
@@ -83,6 +78,6 @@ def draw_profile(profile: Profile, path: Path) -> None:
         pd.DataFrame(lines, columns=["batch", "context_per_request", "step_ms"]),
         prefill,
         pd.DataFrame([(n, model.prefill_step_ms(n)) for n in lengths], columns=["new_tokens", "step_ms"]),
-        ", ".join(filter(None, (profile.name, data.card, f"vLLM {provenance(profile, 'vllm') or '?'}"))),
+        f"{profile.name} ({origin(profile)})",
         path,
     )

@@ -26,6 +26,7 @@ def sentences(summary: Mapping[str, Any]) -> list[str]:
         *verdicts(arms),
         *overload(arms),
         *unfinished(arms),
+        *preemptions(arms),
         limits(arms),
         *prefill(arms),
         outside_measured(arms),
@@ -92,6 +93,12 @@ def unfinished(arms: Arms) -> list[str]:
     """How many requests the stop cut off."""
     cut = [f"{name} {count(entry['unfinished'])}" for name, entry in arms.items() if entry["unfinished"]]
     return [f"Unfinished at the stop: {listed(cut)}; their latencies are in no figure."] if cut else []
+
+
+def preemptions(arms: Arms) -> list[str]:
+    """How often requests lost their place for want of KV blocks."""
+    lost = [f"{name} {count(entry['preemptions'])}" for name, entry in arms.items() if entry["preemptions"]]
+    return [f"Preemptions for want of KV blocks: {listed(lost)}."] if lost else []
 
 
 def limits(arms: Arms) -> str:

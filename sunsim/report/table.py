@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 WIDTH = 120
 """Columns of the output where it does not go to a terminal."""
 
+LONGEST_LABEL = 24
+"""Characters of an arm's or model's name beyond which it is broken, so that the figures keep their place."""
+
 OVERLOADED = "*"
 """Mark of an overloaded arm; the sentences below the tables say what it means."""
 
@@ -44,7 +47,7 @@ def tables(summary: Mapping[str, Any]) -> list[Table]:
     blocks = [_throughput(arms, base), _latency(arms, base), _models(summary, arms)]
     labels = [str(cell) for block in blocks for cell in block.columns[0].cells]
     for block in blocks:
-        block.columns[0].min_width = max(map(len, labels))
+        block.columns[0].min_width = min(max(map(len, labels)), LONGEST_LABEL)
     return blocks
 
 
@@ -89,7 +92,7 @@ def _models(summary: Mapping[str, Any], arms: Mapping[str, Mapping[str, Any]]) -
 
 def _table(first: str, *others: str) -> Table:
     table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1), show_edge=False, header_style="bold")
-    table.add_column(first, no_wrap=True)
+    table.add_column(first, overflow="fold")
     for header in others:
         table.add_column(header, justify="right", no_wrap=True)
     return table
@@ -120,4 +123,4 @@ def _busiest_decode(entry: Mapping[str, Any]) -> str:
     if not decode:
         return ABSENT
     fullest = max(decode, key=lambda worker: float(worker["mean_batch_share"]))
-    return f"{count(fullest['mean_batch'])}/{fullest['max_num_seqs']}"
+    return f"{number(fullest['mean_batch'])}/{fullest['max_num_seqs']}"

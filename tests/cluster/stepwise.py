@@ -49,9 +49,12 @@ class StepwiseEngine:
 
     @property
     def num_tokens(self) -> int:
-        partly = [job for job in self.running if job.computed < job.known - 1 or job.preempted or not job.scheduled]
-        queued = self.waiting + self.loading
-        return sum(j.known for j in queued + partly) + sum(j.computed for j in self.running if j not in partly)
+        known = 0
+        for job in self.waiting + self.loading + self.running:
+            all_scheduled = job.scheduled == job.outputs
+            computing = job.computed < job.known - 1 or job.preempted or not job.scheduled
+            known += job.known if computing and not all_scheduled else job.known - 1
+        return known
 
     def _rouse(self, now: int) -> None:
         if self.idle:
@@ -168,7 +171,7 @@ class StepwiseEngine:
             if job.sequence.kv is KV.PULL:
                 for other in self.running:
                     tokens = dict(taken).get(other, 0)
-                    if other.computed + tokens < other.known:
+                    if other.computed + tokens < other.known and other.scheduled < other.outputs:
                         reserve += self._blocks(other.known) - other.blocks
             if self._blocks(job.known) > self.free_blocks - reserve:
                 break

@@ -15,13 +15,12 @@ def single_server(load: float, rate_rps: float, duration_s: float, seed: int) ->
     rng = np.random.default_rng(seed)
     arrivals = np.cumsum(rng.exponential(1 / rate_rps, int(rate_rps * duration_s)))
     service_s = load / rate_rps
-    # Lindley: departure k = service * k + the largest (arrival - service * index) so far.
-    index = np.arange(len(arrivals))
+    # Lindley: departure k = service * (k + 1) + the largest (arrival - service * index) so far.
+    index = np.arange(len(arrivals), dtype=np.float64)
     departures = service_s * (index + 1) + np.maximum.accumulate(arrivals - service_s * index)
-    absent, zero = np.full(len(arrivals), np.nan), np.zeros(len(arrivals))
-    stamps = (absent,) * 6
-    done = np.ones(len(arrivals), np.bool_)
-    return Requests(arrivals, zero, zero, *stamps, departures, departures, zero, done, departures)
+    rows = {"arrival_s": arrivals, "first_token_s": departures, "last_token_s": departures}
+    plain = table({"decode_worker": "d"}).loc[[0] * len(arrivals)].assign(**rows)
+    return Requests.from_rows(plain)
 
 
 def marked(load: float, rate_rps: float = 60.0, duration_s: float = 120.0) -> float:

@@ -1,0 +1,85 @@
+"""The workers of one stage of an arm, and who gets a model's next request."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from sunsim.cluster.engine import Engine, EngineConfig
+from sunsim.cluster.events import DECODE, PREFILL
+from sunsim.cluster.router import make_router
+from sunsim.cluster.worker import Worker, WorkerRow
+from sunsim.latency.model import LatencyModel
+from sunsim.latency.profile import find_profile, load_profile
+from sunsim.workload.streams import stream
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sunsim.cluster.engine import Outcome
+    from sunsim.cluster.events import Clock
+    from sunsim.latency.steps import StepTimes
+    from sunsim.scenario import Pool as PoolBlock
+    from sunsim.scenario import Scenario
+
+    MakeEngine = Callable[[EngineConfig, StepTimes], Engine]
+
+SHARED = "*"
+
+
+class Pool:
+    """Workers built from a loaded scenario's pool block.
+
+    Attributes:
+        kv_bytes_per_token: bytes that one token's KV cache takes.
+    """
+
+    def __init__(
+        self,
+        env: Clock,
+        stage: Literal["prefill", "decode"],
+        block: PoolBlock,
+        scenario: Scenario,
+        *,
+        feeds_decode: bool,
+        make_engine: MakeEngine,
+        on_outcome: Callable[[Worker, Outcome], None],
+    ) -> None:
+        profile = load_profile(find_profile(block.profile, Path()))
+        times = LatencyModel(profile)
+        config = EngineConfig(
+            max_num_seqs=block.max_num_seqs or profile.max_num_seqs,
+            max_num_batched_tokens=block.max_num_batched_tokens or profile.max_num_batched_tokens,
+            num_gpu_blocks=block.num_gpu_blocks or profile.num_gpu_blocks,
+            block_size=profile.block_size,
+            # A shared decode module cannot prefill for a task: the KV of a preempted prompt comes from elsewhere.
+            recompute=stage == "prefill" or block.policy == "isolated",
+            one_model_a_step=stage == "prefill",
+            pin_finished=stage == "prefill" and feeds_decode,
+        )
+        self.kv_bytes_per_token = profile.kv_bytes_per_token
+        self._stage = stage
+        self._workers: dict[str, list[Worker]] = {}
+        routers = {}
+        priority = PREFILL if stage == "prefill" else DECODE
+        groups = block.workers if isinstance(block.workers, dict) else {SHARED: block.workers}
+        for group, number in groups.items():
+            folder = "shared" if group == SHARED else group
+            self._workers[group] = [
+                Worker(env, f"{stage}/{folder}/{i}", priority + i, make_engine(config, times), on_outcome)
+                for i in range(number)
+            ]
+            priority += number
+            label = f"router/{stage}/{group}"
+            routers[group] = make_router(block.router, lambda label=label: stream(scenario.seed, label))
+        by_model = [name if name in groups else SHARED for name in scenario.model_names]
+        self._routes = [(routers[group], self._workers[group]) for group in by_model]
+
+    def route(self, model: int) -> Worker:
+        """The worker that gets the next request of this model."""
+        router, workers = self._routes[model]
+        return workers[router.pick(workers)]
+
+    def rows(self) -> list[WorkerRow]:
+        """What each worker has done so far."""
+        return [worker.row(self._stage, group) for group, workers in self._workers.items() for worker in workers]

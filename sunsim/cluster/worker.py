@@ -1,0 +1,116 @@
+"""A worker in simulated time: an engine, woken when a decision falls due."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sunsim.clock import to_s
+from sunsim.cluster.events import Alarm
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sunsim.cluster.engine import Engine, Outcome
+    from sunsim.cluster.events import Clock
+    from sunsim.cluster.sequence import Sequence
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerRow:
+    """What a worker did in a run.
+
+    Attributes:
+        stage: ``prefill`` or ``decode``.
+        model: the one model that it served, or ``*``.
+        steps, busy_s: steps that computed something, and the time they took.
+        outside_measured: steps outside the measured range of the profile, by kind (``decode``, ``chunk``).
+    """
+
+    name: str
+    stage: str
+    model: str
+    gpus: int
+    max_num_seqs: int
+    num_gpu_blocks: int
+    block_size: int
+    steps: int
+    busy_s: float
+    outside_measured: dict[str, int]
+    preemptions: int
+
+
+class Worker:
+    """One GPU of a pool.
+
+    Attributes:
+        num_requests: requests given to this worker and not finished, including any sent back for their prompt's KV.
+    """
+
+    def __init__(
+        self,
+        env: Clock,
+        name: str,
+        priority: int,
+        engine: Engine,
+        on_outcome: Callable[[Worker, Outcome], None],
+    ) -> None:
+        self.env = env
+        self.name = name
+        self.engine = engine
+        self.num_requests = 0
+        self._on_outcome = on_outcome
+        self._alarm = Alarm(env, priority, self._wake)
+
+    @property
+    def num_tokens(self) -> int:
+        """Tokens of the requests here, generated ones included, as the scheduler counts them now."""
+        self.engine.advance(self.env.now_ps)
+        return self.engine.num_tokens
+
+    def submit(self, sequence: Sequence) -> None:
+        """A request comes to this worker."""
+        self.num_requests += 1
+        self.engine.submit(self.env.now_ps, sequence)
+        self._set_alarm()
+
+    def resubmit(self, sequence: Sequence) -> None:
+        """A request that was sent back for its prompt's KV returns, to the head of the queue."""
+        self.engine.submit(self.env.now_ps, sequence, first=True)
+        self._set_alarm()
+
+    def loaded(self, sequence: Sequence) -> None:
+        """The KV of a request is here."""
+        self.engine.loaded(self.env.now_ps, sequence)
+        self._set_alarm()
+
+    def release(self, sequence: Sequence) -> None:
+        """The KV of a finished request has been fetched."""
+        self.engine.release(self.env.now_ps, sequence)
+        self._set_alarm()
+
+    def row(self, stage: str, model: str) -> WorkerRow:
+        """What the worker has done so far."""
+        engine = self.engine
+        return WorkerRow(
+            name=self.name,
+            stage=stage,
+            model=model,
+            gpus=1,
+            max_num_seqs=engine.config.max_num_seqs,
+            num_gpu_blocks=engine.config.num_gpu_blocks,
+            block_size=engine.config.block_size,
+            steps=engine.steps,
+            busy_s=to_s(engine.busy_ps),
+            outside_measured={kind: n for kind, n in engine.outside.items() if n},
+            preemptions=engine.preemptions,
+        )
+
+    def _wake(self) -> None:
+        outcome = self.engine.wake(self.env.now_ps)
+        self.num_requests -= len(outcome.finished)
+        self._set_alarm()
+        self._on_outcome(self, outcome)
+
+    def _set_alarm(self) -> None:
+        self._alarm.set(self.engine.next_wake())

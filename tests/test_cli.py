@@ -1,0 +1,216 @@
+"""The command line: what it imports, prints, leaves behind and exits with."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+from sunsim import __version__
+from sunsim.cli import app
+from sunsim.metrics import COLUMNS
+from tests.metrics.synthetic import ToyArm, toy_arm
+from tests.scenario_files import PROFILE, write_scenario
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from sunsim.latency.profile import Profile
+
+FILES = [
+    "requests.parquet",
+    "scenario.resolved.yaml",
+    "summary.json",
+    "throughput.png",
+    "tpot.png",
+    "workers.png",
+]
+HEAVY = ("matplotlib", "scipy", "pandas", "simpy", "numpy")
+
+
+def invoke(*arguments: object) -> tuple[int, str, str]:
+    """Exit code, stdout and stderr."""
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments], catch_exceptions=False)
+    return result.exit_code, result.stdout, result.stderr
+
+
+def toy_simulate(scenario: Any, arm: Any, requests: Any, progress: Callable[[float], None]) -> ToyArm:
+    """Stands in for the simulation."""
+    for share in (0.0, 0.5, 1.0):
+        progress(share)
+    return toy_arm(arm.name, shared=arm.decode.policy == "shared", decode_workers=4, rate_rps=10.0)
+
+
+@pytest.fixture
+def scenario(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A scenario whose simulation is a toy, in the current folder."""
+    monkeypatch.setattr("sunsim.run.simulate", toy_simulate)
+    monkeypatch.chdir(tmp_path)
+    return write_scenario(tmp_path)
+
+
+def interrupted(*_: object) -> ToyArm:
+    raise KeyboardInterrupt
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = f"import sys, sunsim.cli; print([name for name in {HEAVY} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_help_lists_the_verbs() -> None:
+    code, stdout, _ = invoke("--help")
+    assert code == 0
+    assert all(verb in stdout for verb in ("run", "check", "profiles"))
+
+
+def test_version() -> None:
+    assert invoke("--version") == (0, f"sunsim {__version__}\n", "")
+
+
+def test_run_leaves_a_complete_folder(scenario: Path, tmp_path: Path) -> None:
+    code, stdout, stderr = invoke("run", scenario)
+    out = tmp_path / "results" / "zipf3"
+    assert (code, stderr) == (0, "")
+    assert sorted(path.name for path in out.iterdir()) == FILES
+    assert [path.name for path in out.parent.iterdir()] == ["zipf3"]
+    assert "sun carries the same load as isolated" in stdout
+    assert "Files: results/zipf3/" in stdout
+    rows = pd.read_parquet(out / "requests.parquet")
+    assert tuple(rows.columns) == COLUMNS
+    assert list(rows["arm"].unique()) == ["isolated", "sun"]
+    content = json.loads((out / "summary.json").read_text())
+    assert content["seed"] == 7
+    assert set(content["basis"]) == {"measured", "derived", "assumed"}
+
+
+def test_run_twice_gives_equal_bytes_and_replaces_the_first(scenario: Path, tmp_path: Path) -> None:
+    invoke("run", scenario, "--quiet")
+    out = tmp_path / "results" / "zipf3"
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    assert invoke("run", scenario, "--quiet") == (0, "", "")
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+
+
+def test_json_is_the_summary(scenario: Path, tmp_path: Path) -> None:
+    code, stdout, _ = invoke("run", scenario, "--json", "--out", tmp_path / "here", "--seed", 9)
+    assert code == 0
+    assert stdout == (tmp_path / "here" / "summary.json").read_text()
+    assert json.loads(stdout)["seed"] == 9
+
+
+def test_interrupt_leaves_nothing(scenario: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sunsim.run.simulate", interrupted)
+    assert invoke("run", scenario) == (130, "", "interrupted, nothing was written\n")
+    assert list((tmp_path / "results").iterdir()) == []
+
+
+def test_interrupt_keeps_the_results_of_before(scenario: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    invoke("run", scenario, "--quiet")
+    out = tmp_path / "results" / "zipf3"
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    monkeypatch.setattr("sunsim.run.simulate", interrupted)
+    assert invoke("run", scenario)[0] == 130
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+
+
+def test_a_folder_of_something_else_is_not_replaced(scenario: Path, tmp_path: Path) -> None:
+    code, stdout, stderr = invoke("run", scenario, "--out", tmp_path)
+    assert (code, stdout) == (2, "")
+    assert stderr == (
+        f"error: {tmp_path}: holds something else than the results of a run, must be a new folder or a run's results\n"
+    )
+    assert scenario.exists()
+
+
+def test_results_with_a_foreign_file_are_not_replaced(scenario: Path, tmp_path: Path) -> None:
+    invoke("run", scenario, "--quiet")
+    (tmp_path / "results" / "zipf3" / "notes.txt").write_text("mine")
+    assert invoke("run", scenario, "--quiet")[0] == 2
+
+
+def test_an_unwritable_place_is_bad_input(scenario: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    code, _, stderr = invoke("run", scenario, "--out", tmp_path / "file" / "below")
+    assert code == 2
+    assert stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("run", "nowhere.yaml"), "nowhere.yaml: cannot be read"),
+        (("check", "scenario.yaml", "--set", "seeed=3"), "did you mean seed?"),
+        (("check", "scenario.yaml", "--set", "measure.warmup_s=119.999999"), "must be below"),
+        (("profiles", "show", "nothing"), "no profile nothing"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_2(scenario: Path, arguments: tuple[str, ...], said: str) -> None:
+    code, stdout, stderr = invoke(*arguments)
+    assert (code, stdout) == (2, "")
+    assert said in stderr
+    assert stderr.count("\n") == 1
+
+
+def test_check_says_what_a_scenario_holds(scenario: Path) -> None:
+    code, stdout, stderr = invoke("check", scenario)
+    assert (code, stderr) == (0, "")
+    assert stdout.startswith("ok: zipf3: 7,")
+    assert stdout.endswith("for 4 models; GPUs by arm: isolated (6 prefill, 9 decode) and sun (4 decode)\n")
+
+
+class Line:
+    """Stands in for the latency model."""
+
+    def __init__(self, profile: Profile) -> None:
+        self.profile = profile
+
+    def decode_step_ms(self, batch: int, context_tokens: int) -> float:
+        return 7.0 + 0.01 * batch + 4e-5 * context_tokens
+
+    def prefill_step_ms(self, prompt_tokens: int, prompts: int = 1) -> float:
+        return max(14.0, prompt_tokens / 45) * prompts
+
+
+def shipped_profile(root: Path) -> None:
+    """A profile of four points under `root`."""
+    steps = {"step_ms_median": 9.0, "step_ms_mean": 9.0, "step_ms_p10": 9.0, "step_ms_p90": 9.0, "steps": 10}
+    decode = [{"batch": b, "context_tokens": b * c, **steps} for b in (1, 8) for c in (300, 600)]
+    prefill = [{"prompts": 1, "new_tokens": n, "attended_pairs": 1.0, **steps} for n in (128, 1024)]
+    content = PROFILE | {"decode_points": decode, "prefill_points": prefill, "date": "2026-11-24T10:00:00+00:00"}
+    content["versions"] = {"vllm": "0.24.0"}
+    (root / "test-gpu").mkdir(parents=True)
+    (root / "test-gpu" / "test-8b-bf16.json").write_text(json.dumps(content))
+
+
+def test_profiles_lists_and_draws(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shipped_profile(tmp_path / "shipped")
+    monkeypatch.setattr("sunsim.latency.profile.profiles_root", lambda: tmp_path / "shipped")
+    monkeypatch.setattr("sunsim.report.profile_view.LatencyModel", Line)
+    code, stdout, stderr = invoke("profiles")
+    assert (code, stderr) == (0, "")
+    assert stdout.splitlines()[-1].split() == [
+        *("test-gpu/test-8b-bf16", "Test", "GPU", "0.24.0", "2026-11-24", "4", "2", "0", "24,000")
+    ]
+    figure = tmp_path / "surface.png"
+    code, stdout, stderr = invoke("profiles", "show", "test-gpu/test-8b-bf16", "--out", figure)
+    assert (code, stderr) == (0, "")
+    assert stdout.endswith(f"Figure: {figure}\n")
+    assert figure.read_bytes().startswith(b"\x89PNG")
+
+
+def test_an_internal_error_is_not_hidden(scenario: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> ToyArm:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("sunsim.run.simulate", broken)
+    result = CliRunner().invoke(app, ["run", str(scenario)])
+    assert result.exit_code == 1
+    assert isinstance(result.exception, ZeroDivisionError)

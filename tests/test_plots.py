@@ -1,0 +1,95 @@
+"""Figures: that they are drawn, from equal data into equal bytes, whatever an arm lacks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from plots.latency_surface import plot_latency_surface
+from plots.style import PALETTE, colours
+from plots.throughput import plot_throughput
+from plots.tpot_ecdf import plot_tpot_ecdf
+from plots.worker_timeline import plot_worker_timeline
+from sunsim.metrics import summarize
+from sunsim.report.figures import draw
+from tests.metrics.synthetic import ToyArm, ToyWorker, table, toy_arm
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+PNG = b"\x89PNG"
+
+
+@pytest.fixture(scope="module")
+def arms() -> list[ToyArm]:
+    """Two arms of a short stream."""
+    return [
+        toy_arm("isolated", shared=False, decode_workers=4, rate_rps=10.0, duration_s=20.0),
+        toy_arm("sun", shared=True, decode_workers=2, rate_rps=10.0, duration_s=20.0),
+    ]
+
+
+@pytest.fixture(scope="module")
+def summary(arms: list[ToyArm]) -> dict[str, Any]:
+    return summarize(arms, slo={"tpot_ms": 9.0}, warmup_s=2.0, meta={"scenario": "toy"})
+
+
+def same_bytes_twice(plot: Callable[[Path], None], folder: Path) -> None:
+    """Draws twice."""
+    first, second = folder / "first.png", folder / "second.png"
+    plot(first)
+    plot(second)
+    assert first.read_bytes().startswith(PNG)
+    assert first.read_bytes() == second.read_bytes()
+
+
+def test_throughput(summary: dict[str, Any], tmp_path: Path) -> None:
+    same_bytes_twice(lambda path: plot_throughput(summary["arms"], path), tmp_path)
+
+
+def test_tpot_of_many_few_and_no_requests(tmp_path: Path) -> None:
+    many = np.random.default_rng(0).normal(9, 1, 500)
+    tpot_ms = {"many": many, "one": np.array([9.0]), "none": np.array([np.nan])}
+    same_bytes_twice(lambda path: plot_tpot_ecdf(tpot_ms, path, slo_ms=12.0), tmp_path)
+
+
+def test_timeline(arms: list[ToyArm], tmp_path: Path) -> None:
+    rows = {arm.rows["arm"].iloc[0]: arm.rows for arm in arms}
+    places = {"isolated": 256, "sun": 16}
+    same_bytes_twice(lambda path: plot_worker_timeline(rows, path, (2.0, 20.0), places), tmp_path)
+
+
+def test_latency_surface(tmp_path: Path) -> None:
+    decode = pd.DataFrame(
+        {"batch": [1, 64, 1, 64], "context_per_request": [256, 256, 4096, 4096], "step_ms": [7, 8, 7, 18]}
+    )
+    prefill = pd.DataFrame({"new_tokens": [128, 8192], "step_ms": [14.0, 180.0]})
+    same_bytes_twice(lambda path: plot_latency_surface(decode, decode, prefill, prefill, "test", path), tmp_path)
+
+
+def test_a_run_draws_three(arms: list[ToyArm], summary: dict[str, Any], tmp_path: Path) -> None:
+    draw(tmp_path, arms, summary)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["throughput.png", "tpot.png", "workers.png"]
+
+
+def test_what_an_arm_lacks_is_left_out(tmp_path: Path) -> None:
+    stamps = {"arrival_s": 1.0, "prefill_start_s": 1.0, "prefill_end_s": 2.0, "first_token_s": 2.0, "last_token_s": 2.0}
+    rows = table({"prefill_worker": "p", **stamps}, {"prefill_worker": "p", **stamps, "arrival_s": 5.0})
+    prefill_only = [ToyArm(rows, [ToyWorker("p", "prefill")])]
+    draw(tmp_path, prefill_only, summarize(prefill_only, slo=None, warmup_s=0.0, meta={"scenario": "toy"}))
+    assert [path.name for path in tmp_path.iterdir()] == ["throughput.png"]
+
+
+def test_nothing_finished_draws_nothing_that_lies(tmp_path: Path) -> None:
+    rows = table({"decode_worker": "d", "arrival_s": 1.0, "decode_scheduled_s": 2.0, "outcome": "unfinished"})
+    stuck = [ToyArm(rows, [ToyWorker("d", "decode")])]
+    draw(tmp_path, stuck, summarize(stuck, slo=None, warmup_s=0.0, meta={"scenario": "toy"}))
+    assert "tpot.png" not in {path.name for path in tmp_path.iterdir()}
+
+
+def test_colours_repeat() -> None:
+    assert colours([str(i) for i in range(8)])["7"] == PALETTE[0]

@@ -1,0 +1,49 @@
+"""What a result says it rests on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sunsim.latency.profile import load_profile
+from sunsim.report.basis import basis
+from sunsim.scenario import load_scenario
+from tests.scenario_files import TRACE, write_scenario
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def facts(folder: Path, text: str | None = None, *overrides: str) -> dict[str, list[str]]:
+    """The basis of a scenario file."""
+    path = write_scenario(folder, text) if text else write_scenario(folder)
+    (folder / "trace.csv").write_text("arrival_s,prompt_tokens,output_tokens\n0,10,10\n")
+    scenario = load_scenario(path, overrides)
+    return basis(scenario, {str(folder / "tiny.json"): load_profile(folder / "tiny.json")})
+
+
+def test_measured_derived_and_assumed_are_kept_apart(tmp_path: Path) -> None:
+    found = facts(tmp_path)
+    assert list(found) == ["measured", "derived", "assumed"]
+    assert found["measured"] == [
+        f"step times and KV blocks of {tmp_path}/tiny.json (Test GPU)",
+        "lengths of azure-conv",
+    ]
+    assert found["assumed"] == [
+        "Poisson arrivals at 60 req/s",
+        "Zipf popularity, alpha 3",
+        "KV link 400 Gbit/s and 0.1 ms",
+        "first token from decode",
+        "a preempted request goes back through prefill",
+        "without prefill, a prompt's KV is there at its arrival",
+    ]
+
+
+def test_a_trace_is_measured_and_nothing_of_its_stream_assumed(tmp_path: Path) -> None:
+    found = facts(tmp_path, TRACE)
+    assert found["measured"][1] == "arrivals and lengths of trace.csv"
+    assert found["assumed"] == ["without prefill, a prompt's KV is there at its arrival"]
+
+
+def test_options_other_than_the_profiles_are_assumed(tmp_path: Path) -> None:
+    found = facts(tmp_path, None, "arms.sun.decode.num_gpu_blocks=9000")
+    assert found["assumed"][-1] == "sun decode num_gpu_blocks 9000 (measured with 24000)"
