@@ -38,7 +38,7 @@ class DecodePoint(StepStats):
 
     batch: int = Field(ge=1)
     context_tokens: float = Field(gt=0)
-    lengths: Literal["uniform", "mixed"] = "uniform"
+    lengths: Literal["uniform", "mixed", "extreme"] = "uniform"
     run: int = 0
 
 
