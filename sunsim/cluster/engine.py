@@ -360,7 +360,7 @@ class Engine:
             duration, measured = self._times.chunked_step(batch, context, draft.chunks)
         elif batch:
             line = self._times.decode_line(batch, context)
-            duration = line.base_ps + line.slope_ps * context + self._times.join_ps(draft.joining)
+            duration = line.base_ps + line.slope_ps * context
             measured = line.measured
         else:
             return 0

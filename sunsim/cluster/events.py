@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, cast
 
 from simpy import Environment
-from simpy.events import NORMAL, Event
+from simpy.events import NORMAL, Event, EventPriority
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,7 +37,7 @@ class Alarm:
 
     def __init__(self, env: Clock, priority: int, call: Callable[[], None]) -> None:
         self._env = env
-        self._priority = priority
+        self._priority = EventPriority(priority)
         self._call = call
         self._due: int | None = None
         self._event: Event | None = None

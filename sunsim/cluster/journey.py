@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -46,36 +47,54 @@ class Journey:
         self.preemptions = 0  # on prefill workers
 
 
+@dataclass(frozen=True, slots=True)
+class Course:
+    """What an arm's requests pass, and when their tokens reach the client.
+
+    Attributes:
+        has_decode: False when a request ends with its prefill.
+        emitted_before_decode: output tokens, 0 or 1, that prefill emits.
+        prefill_out_ps, decode_out_ps: from a stage's engine to the client.
+    """
+
+    has_decode: bool
+    emitted_before_decode: int
+    prefill_out_ps: int
+    decode_out_ps: int
+
+
 def request_rows(
-    arm: str,
-    requests: Requests,
-    journeys: list[Journey],
-    limit_ps: int | None,
-    *,
-    has_decode: bool,
-    emitted_before_decode: int,
+    arm: str, requests: Requests, journeys: list[Journey], course: Course, limit_ps: int | None
 ) -> pd.DataFrame:
     """The columns of the results contract, in its order.
 
-    Args:
-        limit_ps: end of the run; what lies beyond it has not happened.
-        has_decode: False when a request ends with its prefill.
-        emitted_before_decode: output tokens, 0 or 1, that prefill emits.
+    ``first_token_s`` and ``last_token_s`` are the client's, all other times after the arrival the engines'. What lies
+    beyond `limit_ps`, the end of the run, has not happened.
     """
 
-    def seconds(stamp: Callable[[Journey], int]) -> np.ndarray[Any, np.dtype[np.float64]]:
+    def seconds(stamp: Callable[[Journey], int], later_ps: int = 0) -> np.ndarray[Any, np.dtype[np.float64]]:
         ps = np.fromiter(map(stamp, journeys), dtype=np.int64, count=len(journeys))
         happened = ps != UNSET
+        ps += later_ps
         if limit_ps is not None:
             happened &= ps < limit_ps
         return np.where(happened, to_s(ps), np.nan)
 
-    prefill_end = seconds(lambda j: j.prefill_end_ps)
-    decode_first = seconds(lambda j: j.decode.first_ps if j.decode else UNSET)
-    decode_last = seconds(lambda j: j.decode.last_ps if j.decode else UNSET)
-    first_by_prefill = bool(emitted_before_decode) or not has_decode
-    decodes = has_decode & (requests.output_tokens > emitted_before_decode)
-    last = np.where(decodes, decode_last, prefill_end)
+    def decode_first(journey: Journey) -> int:
+        return journey.decode.first_ps if journey.decode else UNSET
+
+    def decode_last(journey: Journey) -> int:
+        return journey.decode.last_ps if journey.decode else UNSET
+
+    def prefill_end(journey: Journey) -> int:
+        return journey.prefill_end_ps
+
+    by_prefill = seconds(prefill_end, course.prefill_out_ps)
+    first = seconds(decode_first, course.decode_out_ps)
+    if course.emitted_before_decode or not course.has_decode:
+        first = by_prefill
+    decodes = course.has_decode & (requests.output_tokens > course.emitted_before_decode)
+    last = np.where(decodes, seconds(decode_last, course.decode_out_ps), by_prefill)
     names = np.array(requests.models, dtype=object)
     return pd.DataFrame(
         {
@@ -88,12 +107,12 @@ def request_rows(
             "prefill_worker": [j.prefill_worker.name if j.prefill_worker else None for j in journeys],
             "decode_worker": [j.decode_worker.name if j.decode_worker else None for j in journeys],
             "prefill_start_s": seconds(lambda j: j.prefill_start_ps),
-            "prefill_end_s": prefill_end,
+            "prefill_end_s": seconds(prefill_end),
             "transfer_start_s": seconds(lambda j: j.transfer_start_ps),
             "transfer_end_s": seconds(lambda j: j.transfer_end_ps),
             "decode_scheduled_s": seconds(lambda j: j.decode.scheduled_ps if j.decode else UNSET),
-            "decode_first_token_s": decode_first,
-            "first_token_s": prefill_end if first_by_prefill else decode_first,
+            "decode_first_token_s": seconds(decode_first),
+            "first_token_s": first,
             "last_token_s": last,
             "preemptions": [j.preemptions + (j.decode.preemptions if j.decode else 0) for j in journeys],
             "outcome": np.where(np.isnan(last), "unfinished", "finished").astype(object),

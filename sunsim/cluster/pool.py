@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -31,6 +32,7 @@ class Pool:
     """Workers built from a loaded scenario's pool block.
 
     Attributes:
+        times: the workers' step times and front-end delays.
         kv_bytes_per_token: bytes that one token's KV cache takes.
     """
 
@@ -46,7 +48,7 @@ class Pool:
         on_outcome: Callable[[Worker, Outcome], None],
     ) -> None:
         profile = load_profile(find_profile(block.profile, Path()))
-        times = LatencyModel(profile)
+        self.times = LatencyModel(profile)
         config = EngineConfig(
             max_num_seqs=block.max_num_seqs or profile.max_num_seqs,
             max_num_batched_tokens=block.max_num_batched_tokens or profile.max_num_batched_tokens,
@@ -66,12 +68,11 @@ class Pool:
         for group, number in groups.items():
             folder = "shared" if group == SHARED else group
             self._workers[group] = [
-                Worker(env, f"{stage}/{folder}/{i}", priority + i, make_engine(config, times), on_outcome)
+                Worker(env, f"{stage}/{folder}/{i}", priority + i, make_engine(config, self.times), on_outcome)
                 for i in range(number)
             ]
             priority += number
-            label = f"router/{stage}/{group}"
-            routers[group] = make_router(block.router, lambda label=label: stream(scenario.seed, label))
+            routers[group] = make_router(block.router, partial(stream, scenario.seed, f"router/{stage}/{group}"))
         by_model = [name if name in groups else SHARED for name in scenario.model_names]
         self._routes = [(routers[group], self._workers[group]) for group in by_model]
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from sunsim.clock import to_ps
 from sunsim.cluster.engine import Engine
-from sunsim.cluster.events import Clock
-from sunsim.cluster.journey import Journey, request_rows
+from sunsim.cluster.events import TRANSFER, Alarm, Clock
+from sunsim.cluster.journey import Course, Journey, request_rows
 from sunsim.cluster.link import KVLink
 from sunsim.cluster.pool import Pool
 from sunsim.cluster.sequence import KV, UNSET, Sequence
@@ -55,14 +56,13 @@ def simulate(
     run.env.process(run.arrivals())
     run.env.run(until=limit_ps)
     pools = [pool for pool in (run.prefill, run.decode) if pool]
-    rows = request_rows(
-        arm.name,
-        requests,
-        run.journeys,
-        limit_ps,
+    course = Course(
         has_decode=run.decode is not None,
         emitted_before_decode=run.emitted_before_decode,
+        prefill_out_ps=run.prefill.times.frontend_out_ps if run.prefill else 0,
+        decode_out_ps=run.decode.times.frontend_out_ps if run.decode else 0,
     )
+    rows = request_rows(arm.name, requests, run.journeys, course, limit_ps)
     return ArmResult(rows, [row for pool in pools for row in pool.rows()])
 
 
@@ -108,18 +108,24 @@ class _Run:
         )
 
     def arrivals(self) -> Generator[Event, Any, None]:
-        """The process that brings in the requests."""
+        """The process that brings in the requests, each once the front end of its first stage is through with it."""
+        first = self.prefill or self.decode
+        assert first
+        through = [
+            arrival + first.times.frontend_in_ps(prompt)
+            for arrival, prompt in zip(self._requests.arrival_ps.tolist(), self._prompts, strict=True)
+        ]
         now = 0
-        for i, arrival in enumerate(self._requests.arrival_ps.tolist()):
-            if arrival > now:
-                yield self.env.timeout(arrival - now)
-                now = arrival
+        for n, i in enumerate(sorted(range(len(through)), key=through.__getitem__)):
+            if through[i] > now:
+                yield self.env.timeout(through[i] - now)
+                now = through[i]
             if self.prefill:
                 self._send_to_prefill(i, self.prefill)
             else:
                 self._send_to_decode(i)
-            if self._progress and i % PROGRESS_EVERY == 0:
-                self._progress(i / len(self.journeys))
+            if self._progress and n % PROGRESS_EVERY == 0:
+                self._progress(n / len(through))
 
     def _send_to_prefill(self, i: int, pool: Pool) -> None:
         journey = self.journeys[i]
@@ -153,12 +159,20 @@ class _Run:
                 continue
             journey.prefill_start_ps = sequence.started_ps
             journey.prefill_end_ps = sequence.last_ps
-            if not self.decode:
+            if not self.decode or not self.prefill:
                 continue
             if self._outputs[i] > self.emitted_before_decode:
-                self._send_to_decode(i)
+                self._hand_over(i, self.prefill, self.decode)
             else:
                 worker.release(sequence)
+
+    def _hand_over(self, i: int, prefill: Pool, decode: Pool) -> None:
+        """The prefill worker's answer goes out, and the request on to the decode stage."""
+        delay = prefill.times.frontend_out_ps + decode.times.frontend_in_ps(self._prompts[i])
+        if delay:
+            Alarm(self.env, TRANSFER, partial(self._send_to_decode, i)).set(self.env.now_ps + delay)
+        else:
+            self._send_to_decode(i)
 
     def _on_decode(self, worker: Worker, outcome: Outcome) -> None:
         for sequence in outcome.loads:

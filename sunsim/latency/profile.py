@@ -46,12 +46,13 @@ class PrefillPoint(StepStats):
     """Prefill steps: `prompts` prompts (or chunks) of `new_tokens` tokens in total.
 
     `attended_pairs` is the number of (query, key) pairs of the step, the sum over chunks of
-    ``chunk * before + chunk * (chunk + 1) / 2``.
+    ``chunk * before + chunk * (chunk + 1) / 2``; `idle_start`: the worker had nothing to run when they were scheduled.
     """
 
     prompts: int = Field(ge=1)
     new_tokens: int = Field(ge=1)
     attended_pairs: float = Field(gt=0)
+    idle_start: bool = False
 
 
 class MixedPoint(StepStats):
@@ -61,6 +62,22 @@ class MixedPoint(StepStats):
     context_tokens: float = Field(gt=0)
     chunk_tokens: int = Field(ge=1)
     chunk_context: int = Field(ge=0)
+
+
+class Delay(_Raw):
+    """Spread of one part of the way to the first token."""
+
+    median: float = Field(ge=0)
+
+
+class FirstTokenPoint(_Raw):
+    """The way of single requests to their first token, on an idle worker or beside `batch` decodes."""
+
+    where: Literal["idle", "busy"]
+    prompt_tokens: int = Field(ge=1)
+    submit_to_queued_ms: Delay
+    queued_to_scheduled_ms: Delay
+    first_token_to_client_ms: Delay
 
 
 class EngineArgs(_Raw):
@@ -93,7 +110,7 @@ class ProfileData(_Raw):
     mixed_points: list[MixedPoint] = []
     join_points: list[dict[str, Any]] = []
     leave_points: list[dict[str, Any]] = []
-    first_token_points: list[dict[str, Any]] = []
+    first_token_points: list[FirstTokenPoint] = []
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,8 +31,5 @@ class StepTimes(Protocol):
     def decode_line(self, batch: int, context_tokens: int) -> DecodeLine:
         """The line that holds for `batch` decodes (at least one) whose contexts add up to `context_tokens`."""
 
-    def join_ps(self, joining: int) -> int:
-        """What `joining` requests (possibly none) that enter a decode step add to it."""
-
     def chunked_step(self, batch: int, context_tokens: int, chunks: list[Chunk]) -> tuple[int, bool]:
         """Time of a step of `batch` decodes and at least one prefill chunk, and whether it lies in the measured range."""

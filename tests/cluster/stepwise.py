@@ -189,13 +189,12 @@ class StepwiseEngine:
         singles = [job for job, _ in taken if job.known - job.computed == 1]
         chunks = [Chunk(tokens, job.computed) for job, tokens in taken if job.known - job.computed > 1]
         context = sum(job.known for job in singles)
-        joining = sum(job.scheduled == 0 or job.preempted for job in singles)
         duration = 0
         if chunks:
             duration, _ = self.times.chunked_step(len(singles), context, chunks)
         elif singles:
             line = self.times.decode_line(len(singles), context)
-            duration = line.base_ps + line.slope_ps * context + self.times.join_ps(joining)
+            duration = line.base_ps + line.slope_ps * context
         emitting = []
         for job, tokens in taken:
             job.computed += tokens

@@ -29,9 +29,6 @@ class Staircase:
         piece = context_tokens // self.kink
         return DecodeLine(self.base + 7 * (batch // 3), self.slope * (1 + piece % 3), (piece + 1) * self.kink, True)
 
-    def join_ps(self, joining: int) -> int:
-        return 3 * joining
-
     def chunked_step(self, batch: int, context_tokens: int, chunks: list[Chunk]) -> tuple[int, bool]:
         return self.base + batch + sum(5 * c.tokens + c.before for c in chunks) + self.slope * context_tokens, True
 

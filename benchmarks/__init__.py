@@ -1,0 +1,1 @@
+"""Timings, kept out of the tests: their results depend on the machine."""

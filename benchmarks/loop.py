@@ -1,0 +1,131 @@
+"""Speed of the simulation loop on one core: ``python -m benchmarks.loop``.
+
+One stream (``loop.yaml``) through the engine, and once through its step-by-step twin, which must give equal results.
+The clock starts at the first arrival, when requests, profile and workers are made, and stops when the table of results
+is there.
+"""
+
+from __future__ import annotations
+
+import platform
+import resource
+import statistics
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from sunsim.cluster.engine import Engine
+from sunsim.cluster.simulation import simulate
+from sunsim.scenario import load_scenario
+from sunsim.workload.requests import build_requests
+from tests.cluster.stepwise import StepwiseEngine
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from sunsim.cluster.engine import EngineConfig
+    from sunsim.cluster.pool import MakeEngine
+    from sunsim.latency.steps import StepTimes
+    from sunsim.scenario import Scenario
+    from sunsim.workload.requests import Requests
+
+STREAM = Path(__file__).with_name("loop.yaml")
+REPEATS = 7
+
+
+class Peer(NamedTuple):
+    """Figures of another simulator: 4,411 requests of the Azure conversation trace, measured on 2 cores, Python 3.11."""
+
+    name: str
+    requests_per_s: int
+    tokens_per_s: int
+    peak_mb: int
+
+
+PEERS = (
+    Peer("simdistserve (SimPy), 4 prefill + 4 decode", 1_410, 365_000, 675),
+    Peer("dynamo.replay 1.3.1 (Rust), 4 workers", 1_332, 345_000, 264),
+    Peer("vidur, 4 replicas, metrics off", 1_329, 344_000, 3_618),
+    Peer("BLIS (Go), 4 instances, whole process", 387, 100_000, 209),
+)
+
+
+class Twin(StepwiseEngine):
+    """The step-by-step engine with what a worker asks for besides decisions."""
+
+    def __init__(self, config: EngineConfig, times: StepTimes) -> None:
+        super().__init__(config, times)
+        self.outside: dict[str, int] = {}
+
+    def advance(self, now_ps: int) -> None:
+        """Nothing to catch up with: it has taken every step."""
+
+
+class Run(NamedTuple):
+    """One timed run."""
+
+    seconds: float
+    rows: pd.DataFrame
+    steps: int
+
+
+def timed(scenario: Scenario, requests: Requests, make_engine: MakeEngine) -> Run:
+    """Simulates the only arm of `scenario`."""
+    started: list[float] = []
+
+    def arrived(_share: float) -> None:
+        if not started:
+            started.append(time.perf_counter())
+
+    result = simulate(scenario, scenario.arms[0], requests, arrived, make_engine)
+    return Run(time.perf_counter() - started[0], result.rows, sum(worker.steps for worker in result.workers))
+
+
+def peak_mb() -> float:
+    """The most memory that this process has held, in MB."""
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
+
+
+def say(line: str = "") -> None:
+    sys.stdout.write(f"{line}\n")
+
+
+def row(name: str, requests_per_s: float, tokens_per_s: float, memory_mb: float | None) -> str:
+    memory = "" if memory_mb is None else f"{memory_mb:,.0f}"
+    return f"{name:<46}{requests_per_s:>12,.0f}{tokens_per_s:>18,.0f}{memory:>12}"
+
+
+def main() -> int:
+    """Prints the figures; 1 if the twin disagrees."""
+    scenario = load_scenario(STREAM)
+    requests = build_requests(scenario)
+    tokens = int(requests.output_tokens.sum())
+    runs = [timed(scenario, requests, Engine) for _ in range(REPEATS)]
+    memory_mb = peak_mb()
+    twin = timed(scenario, requests, Twin)  # type: ignore[arg-type]
+    seconds = statistics.median(run.seconds for run in runs)
+    spread = (max(run.seconds for run in runs) - min(run.seconds for run in runs)) / seconds
+    equal = all(run.rows.equals(twin.rows) and run.steps == twin.steps for run in runs)
+
+    say(
+        f"{len(requests):,} requests at 100 req/s, 4 decode workers, profile {scenario.arms[0].pools()['decode'].profile}"
+    )
+    say(
+        f"mean prompt {requests.prompt_tokens.mean():,.0f} and output {requests.output_tokens.mean():,.0f} tokens; "
+        f"{twin.steps:,} steps; one core, Python {platform.python_version()}"
+    )
+    say()
+    say(f"{'':<46}{'requests/s':>12}{'output tokens/s':>18}{'peak MB':>12}")
+    say(row(f"sunsim, median of {REPEATS} (spread {spread:.0%})", len(requests) / seconds, tokens / seconds, memory_mb))
+    say(row("step-by-step twin, once", len(requests) / twin.seconds, tokens / twin.seconds, None))
+    for peer in PEERS:
+        say(row(peer.name, peer.requests_per_s, peer.tokens_per_s, peer.peak_mb))
+    say()
+    say(f"{twin.seconds / seconds:.1f} times as fast as the twin; results {'equal' if equal else 'DIFFER'}.")
+    return 0 if equal else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
