@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from sunsim.cluster.engine import EngineConfig
     from sunsim.cluster.pool import MakeEngine
     from sunsim.latency.steps import StepTimes
-    from sunsim.scenario import Scenario
+    from sunsim.scenario import Arm, Scenario
     from sunsim.workload.requests import Requests
 
 STREAM = Path(__file__).with_name("loop.yaml")
@@ -70,15 +70,27 @@ class Run(NamedTuple):
     steps: int
 
 
-def timed(scenario: Scenario, requests: Requests, make_engine: MakeEngine) -> Run:
-    """Simulates the only arm of `scenario`."""
+class Figures(NamedTuple):
+    """What one arm's runs came to; the twin's are from one run."""
+
+    arm: str
+    steps: int
+    seconds: float
+    spread: float
+    peak_mb: float
+    twin_seconds: float
+    equal: bool
+
+
+def timed(scenario: Scenario, arm: Arm, requests: Requests, make_engine: MakeEngine) -> Run:
+    """Simulates one arm of `scenario`."""
     started: list[float] = []
 
     def arrived(_share: float) -> None:
         if not started:
             started.append(time.perf_counter())
 
-    result = simulate(scenario, scenario.arms[0], requests, arrived, make_engine)
+    result = simulate(scenario, arm, requests, arrived, make_engine)
     return Run(time.perf_counter() - started[0], result.rows, sum(worker.steps for worker in result.workers))
 
 
@@ -88,43 +100,55 @@ def peak_mb() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
 
 
+def measure(scenario: Scenario, requests: Requests) -> list[Figures]:
+    """Both engines on each arm; the twins last, so that their memory does not count."""
+    timings = [([timed(scenario, arm, requests, Engine) for _ in range(REPEATS)], peak_mb()) for arm in scenario.arms]
+    figures = []
+    for arm, (runs, memory_mb) in zip(scenario.arms, timings, strict=True):
+        twin = timed(scenario, arm, requests, Twin)  # type: ignore[arg-type]
+        seconds = sorted(run.seconds for run in runs)
+        median = statistics.median(seconds)
+        equal = all(run.rows.equals(twin.rows) and run.steps == twin.steps for run in runs)
+        spread = (seconds[-1] - seconds[0]) / median
+        figures.append(Figures(arm.name, twin.steps, median, spread, memory_mb, twin.seconds, equal))
+    return figures
+
+
 def say(line: str = "") -> None:
     sys.stdout.write(f"{line}\n")
 
 
-def row(name: str, requests_per_s: float, tokens_per_s: float, memory_mb: float | None) -> str:
+def say_row(name: str, requests_per_s: float, tokens_per_s: float, memory_mb: float | None) -> None:
     memory = "" if memory_mb is None else f"{memory_mb:,.0f}"
-    return f"{name:<46}{requests_per_s:>12,.0f}{tokens_per_s:>18,.0f}{memory:>12}"
+    say(f"{name:<48}{requests_per_s:>12,.0f}{tokens_per_s:>18,.0f}{memory:>10}".rstrip())
 
 
 def main() -> int:
-    """Prints the figures; 1 if the twin disagrees."""
+    """Prints the figures; 1 if a twin disagrees."""
     scenario = load_scenario(STREAM)
     requests = build_requests(scenario)
-    tokens = int(requests.output_tokens.sum())
-    runs = [timed(scenario, requests, Engine) for _ in range(REPEATS)]
-    memory_mb = peak_mb()
-    twin = timed(scenario, requests, Twin)  # type: ignore[arg-type]
-    seconds = statistics.median(run.seconds for run in runs)
-    spread = (max(run.seconds for run in runs) - min(run.seconds for run in runs)) / seconds
-    equal = all(run.rows.equals(twin.rows) and run.steps == twin.steps for run in runs)
-
+    count, tokens = len(requests), int(requests.output_tokens.sum())
+    figures = measure(scenario, requests)
     say(
-        f"{len(requests):,} requests at 100 req/s, 4 decode workers, profile {scenario.arms[0].pools()['decode'].profile}"
+        f"{count:,} requests at 100 req/s to 4 decode workers, mean prompt {requests.prompt_tokens.mean():,.0f} and "
+        f"output {tokens / count:,.0f} tokens"
     )
-    say(
-        f"mean prompt {requests.prompt_tokens.mean():,.0f} and output {requests.output_tokens.mean():,.0f} tokens; "
-        f"{twin.steps:,} steps; one core, Python {platform.python_version()}"
-    )
+    say(f"one core, Python {platform.python_version()}, median of {REPEATS} runs; each twin once")
     say()
-    say(f"{'':<46}{'requests/s':>12}{'output tokens/s':>18}{'peak MB':>12}")
-    say(row(f"sunsim, median of {REPEATS} (spread {spread:.0%})", len(requests) / seconds, tokens / seconds, memory_mb))
-    say(row("step-by-step twin, once", len(requests) / twin.seconds, tokens / twin.seconds, None))
+    say(f"{'':<48}{'requests/s':>12}{'output tokens/s':>18}{'peak MB':>10}")
+    for found in figures:
+        say_row(f"sunsim, {found.arm}", count / found.seconds, tokens / found.seconds, found.peak_mb)
+        say_row("  its step-by-step twin", count / found.twin_seconds, tokens / found.twin_seconds, None)
     for peer in PEERS:
-        say(row(peer.name, peer.requests_per_s, peer.tokens_per_s, peer.peak_mb))
+        say_row(peer.name, peer.requests_per_s, peer.tokens_per_s, peer.peak_mb)
     say()
-    say(f"{twin.seconds / seconds:.1f} times as fast as the twin; results {'equal' if equal else 'DIFFER'}.")
-    return 0 if equal else 1
+    for found in figures:
+        say(
+            f"{found.arm}: {found.steps:,} steps, spread of the runs {found.spread:.0%}; "
+            f"{found.twin_seconds / found.seconds:.1f} times as fast as the twin, "
+            f"results {'equal' if found.equal else 'DIFFER'}"
+        )
+    return 0 if all(found.equal for found in figures) else 1
 
 
 if __name__ == "__main__":

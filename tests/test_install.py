@@ -13,6 +13,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 SUNSIM = "from sunsim.cli import app; app()"
+SHORT = ("--set", "workload.duration_s=3", "--set", "measure.warmup_s=1")
 
 
 @pytest.fixture(scope="module")
@@ -40,14 +41,14 @@ def run(site: Path, folder: Path, code: str, *arguments: str) -> str:
     return done.stdout
 
 
+def files_under(folder: Path) -> set[Path]:
+    return {path.relative_to(folder) for path in folder.rglob("*") if path.is_file()}
+
+
 def test_wheel_holds_every_profile_scenario_and_table(installed: Path) -> None:
-    for kind, pattern in (("profiles", "*/*.json"), ("scenarios", "*.yaml")):
-        shipped = {path.relative_to(ROOT / kind) for path in (ROOT / kind).glob(pattern)}
-        packed = {
-            path.relative_to(installed / "sunsim/_data" / kind)
-            for path in installed.glob(f"sunsim/_data/{kind}/{pattern}")
-        }
-        assert packed == shipped
+    for kind in ("profiles", "scenarios"):
+        packed = files_under(installed / "sunsim" / "_data" / kind)
+        assert packed == files_under(ROOT / kind)
         assert packed
     assert (installed / "sunsim/workload/tables/azure-conv.json").is_file()
     assert (installed / "profiler/models/llama-3.1-8b.json").is_file()
@@ -65,6 +66,6 @@ def test_runs_outside_the_checkout(installed: Path, tmp_path: Path) -> None:
     assert Path(where).is_relative_to(installed)
     assert "h100-80gb/llama-3.1-8b-bf16" in run(installed, tmp_path, SUNSIM, "profiles")
     shutil.copy(ROOT / "scenarios" / "zipf3.yaml", tmp_path)
-    stdout = run(installed, tmp_path, SUNSIM, "run", "zipf3.yaml", "--set", "workload.duration_s=12")
+    stdout = run(installed, tmp_path, SUNSIM, "run", "zipf3.yaml", *SHORT)
     assert "Files: results/zipf3/" in stdout
     assert (tmp_path / "results" / "zipf3" / "summary.json").is_file()

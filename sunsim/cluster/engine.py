@@ -211,8 +211,10 @@ class Engine:
         if self._partial:
             self._continue_partial(step, draft, outcome)
         if not draft.preempted:
-            self._take_ready(now_ps, draft)
-            self._take_waiting(now_ps, draft, outcome)
+            if self._ready:
+                self._take_ready(now_ps, draft)
+            if self.waiting:
+                self._take_waiting(now_ps, draft, outcome)
         # Budget or model may have cut the step short; the rest may fit into the next one.
         cut_short = draft.chunks or (self.config.one_model_a_step and draft.model != UNSET)
         self._decide = draft.preempted or bool(cut_short and (self.waiting or self._ready))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -11,7 +11,7 @@ from sunsim.cluster.events import DECODE, PREFILL
 from sunsim.cluster.router import make_router
 from sunsim.cluster.worker import Worker, WorkerRow
 from sunsim.latency.model import LatencyModel
-from sunsim.latency.profile import find_profile, load_profile
+from sunsim.latency.profile import Profile, find_profile, load_profile
 from sunsim.workload.streams import stream
 
 if TYPE_CHECKING:
@@ -26,6 +26,18 @@ if TYPE_CHECKING:
     MakeEngine = Callable[[EngineConfig, StepTimes], Engine]
 
 SHARED = "*"
+
+
+def _read(path: Path) -> tuple[Profile, LatencyModel]:
+    stat = path.stat()
+    return _read_once(path, stat.st_mtime_ns, stat.st_size)
+
+
+@lru_cache(maxsize=64)
+def _read_once(path: Path, mtime_ns: int, size: int) -> tuple[Profile, LatencyModel]:  # noqa: ARG001 - the file's state
+    """Every arm of a scenario reads the same few profiles, and the model's tables are filled as they are used."""
+    profile = load_profile(path)
+    return profile, LatencyModel(profile)
 
 
 class Pool:
@@ -47,8 +59,7 @@ class Pool:
         make_engine: MakeEngine,
         on_outcome: Callable[[Worker, Outcome], None],
     ) -> None:
-        profile = load_profile(find_profile(block.profile, Path()))
-        self.times = LatencyModel(profile)
+        profile, self.times = _read(find_profile(block.profile, Path()))
         config = EngineConfig(
             max_num_seqs=block.max_num_seqs or profile.max_num_seqs,
             max_num_batched_tokens=block.max_num_batched_tokens or profile.max_num_batched_tokens,

@@ -62,8 +62,13 @@ class _Least:
         n = len(workers)
         if n == 1:
             return 0
-        order = [(self._last + 1 + i) % n for i in range(n)]
-        self._last = min(order, key=lambda i: self._load(workers[i]))
+        start = self._last + 1
+        least: int | None = None
+        for i in range(start, start + n):
+            load = self._load(workers[i % n])
+            if least is None or load < least:
+                least = load
+                self._last = i % n
         return self._last
 
 

@@ -1,0 +1,159 @@
+"""Small clusters for tests: step times to add up by hand, scenarios without files, and a driver for one engine."""
+
+from __future__ import annotations
+
+import heapq
+import json
+from dataclasses import dataclass
+from itertools import count
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+
+from sunsim.cluster.engine import Engine, EngineConfig
+from sunsim.cluster.simulation import ArmResult, simulate
+from sunsim.latency.steps import Chunk, DecodeLine, StepTimes
+from sunsim.scenario import Scenario
+from sunsim.workload.requests import Requests
+from tests.cluster.stepwise import StepwiseEngine
+from tests.synthetic import synthetic_profile
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from sunsim.cluster.pool import MakeEngine
+    from sunsim.cluster.sequence import Sequence
+
+stepwise = cast("MakeEngine", StepwiseEngine)
+Row = tuple[int, int, int, int]
+"""Arrival in picoseconds, index of the model, prompt tokens, output tokens."""
+
+
+@dataclass(frozen=True)
+class Steps:
+    """A step takes so many picoseconds, more for each decode, each token of their contexts and each prompt token."""
+
+    base: int
+    decode: int = 0
+    context: int = 0
+    token: int = 0
+
+    def decode_line(self, batch: int, context_tokens: int) -> DecodeLine:
+        return DecodeLine(self.base + self.decode * batch, self.context, 2**62, measured=True)
+
+    def chunked_step(self, batch: int, context_tokens: int, chunks: list[Chunk]) -> tuple[int, bool]:
+        tokens = sum(chunk.tokens for chunk in chunks)
+        return self.base + self.decode * batch + self.context * context_tokens + self.token * tokens, True
+
+
+@dataclass(frozen=True)
+class Doubled:
+    """Steps that take twice as long."""
+
+    times: StepTimes
+
+    def decode_line(self, batch: int, context_tokens: int) -> DecodeLine:
+        base, slope, limit, measured = self.times.decode_line(batch, context_tokens)
+        return DecodeLine(2 * base, 2 * slope, limit, measured)
+
+    def chunked_step(self, batch: int, context_tokens: int, chunks: list[Chunk]) -> tuple[int, bool]:
+        duration, measured = self.times.chunked_step(batch, context_tokens, chunks)
+        return 2 * duration, measured
+
+
+def config(**options: Any) -> EngineConfig:
+    """Options of a worker on which nothing is scarce, but for `options`."""
+    roomy: dict[str, Any] = {"max_num_seqs": 64, "max_num_batched_tokens": 4096, "num_gpu_blocks": 10_000}
+    return EngineConfig(**(roomy | options))
+
+
+@dataclass
+class Neighbours:
+    """What the rest of a cluster takes, in picoseconds: a transfer, the way back to prefill, fetching pinned KV."""
+
+    transfer: int = 0
+    way_back: int = 0
+    fetch: int = 0
+
+
+def play(engine: Engine, arrivals: list[tuple[int, Sequence]], rest: Neighbours | None = None) -> list[tuple[int, int]]:
+    """Runs an engine to its end; gives the moments at which the number of requests was seen to change, and by what."""
+    rest = rest or Neighbours()
+    order = count()
+    events = [(at, next(order), "submit", sequence) for at, sequence in arrivals]
+    heapq.heapify(events)
+    changes: list[tuple[int, int]] = []
+    while True:
+        due = engine.next_wake()
+        if events and (due is None or events[0][0] <= due):
+            now, _, kind, sequence = heapq.heappop(events)
+            if kind == "loaded":
+                engine.loaded(now, sequence)
+            elif kind == "fetched":
+                engine.release(now, sequence)
+            else:
+                engine.submit(now, sequence, first=kind == "back")
+            if kind == "submit":
+                changes.append((now, 1))
+            continue
+        if due is None:
+            return changes
+        outcome = engine.wake(due)
+        changes += [(due, -1)] * len(outcome.finished)
+        follow = [("loaded", rest.transfer, outcome.loads), ("back", rest.way_back, outcome.evicted)]
+        if engine.config.pin_finished:
+            follow.append(("fetched", rest.fetch, outcome.finished))
+        for kind, delay, sequences in follow:
+            for sequence in sequences:
+                heapq.heappush(events, (due + delay, next(order), kind, sequence))
+
+
+def write_profile(folder: Path, **changes: Any) -> Path:
+    """The synthetic profile with `changes` as a file."""
+    path = folder / "profile.json"
+    path.write_text(json.dumps(synthetic_profile(**changes)))
+    return path
+
+
+def pool(profile: Path, **options: Any) -> dict[str, Any]:
+    """A complete pool block, shared and of one worker unless `options` say otherwise."""
+    complete = {
+        "profile": str(profile),
+        "policy": "shared",
+        "workers": 1,
+        "max_num_seqs": 64,
+        "max_num_batched_tokens": 4096,
+        "max_model_len": 8192,
+        "num_gpu_blocks": 10_000,
+    }
+    return complete | options
+
+
+def scenario(models: list[str], pools: dict[str, dict[str, Any]], **blocks: Any) -> Scenario:
+    """A scenario of one arm with these complete `pools`; its workload is never drawn."""
+    lengths = {"kind": "fixed", "prompt_tokens": 1, "output_tokens": 1}
+    document = {
+        "name": "test",
+        "models": [{"name": name, "weight": 1.0} for name in models],
+        "workload": {
+            "kind": "synthetic",
+            "requests": 1,
+            "arrivals": {"kind": "poisson", "rate_rps": 1.0},
+            "lengths": lengths,
+        },
+        "arms": [{"name": "arm", **pools}],
+    }
+    return Scenario.model_validate(document | blocks)
+
+
+def serve(world: Scenario, rows: list[Row], make_engine: MakeEngine = Engine) -> ArmResult:
+    """Simulates the only arm of `world` over requests in order of arrival."""
+    arrival, model, prompt, output = (np.array(column) for column in zip(*rows, strict=True))
+    requests = Requests(
+        arrival.astype(np.int64),
+        model.astype(np.int32),
+        prompt.astype(np.int32),
+        output.astype(np.int32),
+        world.model_names,
+    )
+    return simulate(world, world.arms[0], requests, make_engine=make_engine)
