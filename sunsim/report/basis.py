@@ -20,7 +20,7 @@ def basis(scenario: Scenario, profiles: Mapping[str, Profile]) -> dict[str, list
     return {
         "measured": _measured(scenario, profiles),
         "derived": [
-            "step times between the measured points",
+            "step times between the measured points, and of steps that mix decodes with a prompt",
             "KV occupancy and utilisation, from the requests' times",
             "tokens inside the window, a request's taken as evenly spaced",
         ],
@@ -29,7 +29,10 @@ def basis(scenario: Scenario, profiles: Mapping[str, Profile]) -> dict[str, list
 
 
 def _measured(scenario: Scenario, profiles: Mapping[str, Profile]) -> list[str]:
-    facts = [f"step times and KV blocks of {name} ({origin(profile)})" for name, profile in profiles.items()]
+    facts = [
+        f"step times, KV blocks and idle front-end delays of {name} ({origin(profile)})"
+        for name, profile in profiles.items()
+    ]
     workload = scenario.workload
     if not isinstance(workload, Synthetic):
         facts.append(f"arrivals and lengths of {workload.path.name}")
@@ -57,7 +60,9 @@ def _assumed(scenario: Scenario, profiles: Mapping[str, Profile]) -> list[str]:
         link = scenario.transfer
         facts.append(f"KV link {link.bandwidth_gbit_s:g} Gbit/s and {link.latency_ms:g} ms")
         facts.append(f"first token from {scenario.first_token}")
-        facts.append("a preempted request goes back through prefill")
+        facts.append("a request holds its place and blocks on the decode worker while its KV moves")
+        if any(arm.decode and arm.prefill and arm.decode.policy == "shared" for arm in scenario.arms):
+            facts.append("prefill stays with its model when decode is shared, and what decode preempts goes back there")
     if "prefill" not in stages or any(arm.prefill is None for arm in scenario.arms):
         facts.append("without prefill, a prompt's KV is there at its arrival")
     return facts + _changed(scenario, profiles)

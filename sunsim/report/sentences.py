@@ -18,6 +18,9 @@ SAME = 0.02
 
 VERDICTS = 3
 
+REASONS = {"decode": "batch or context not measured", "chunk": "number of prompt tokens not measured"}
+"""What a kind of step outside the measured range lacks."""
+
 
 def sentences(summary: Mapping[str, Any]) -> list[str]:
     """Verdicts first, then what to know before believing them."""
@@ -138,7 +141,7 @@ def outside_measured(arms: Arms) -> str:
     for name, entry in arms.items():
         for stage, share in entry["outside_measured_share"].items():
             if share:
-                reasons = listed(sorted(entry["outside_measured"][stage]))
+                reasons = listed([REASONS.get(r, r) for r in sorted(entry["outside_measured"][stage])])
                 found.setdefault(f"{percent(share, 1)} of {stage} steps ({reasons})", []).append(name)
     texts = [f"{share} in {listed(names)}" for share, names in found.items()]
     return f"Outside the measured range: {'; '.join(texts)}." if texts else "Every step is inside the measured range."

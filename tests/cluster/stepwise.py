@@ -46,6 +46,7 @@ class StepwiseEngine:
         self.steps = 0
         self.busy_ps = 0
         self.preemptions = 0
+        self.outside = {"decode": 0, "chunk": 0}
 
     @property
     def num_tokens(self) -> int:
@@ -76,6 +77,9 @@ class StepwiseEngine:
     def release(self, now: int, sequence: Sequence) -> None:
         self._rouse(now)
         self.free_blocks += sequence.blocks
+
+    def advance(self, now: int) -> None:
+        """Nothing to catch up with: no step is ever skipped."""
 
     def next_wake(self) -> int | None:
         return None if self.idle else self.start
@@ -189,12 +193,13 @@ class StepwiseEngine:
         singles = [job for job, _ in taken if job.known - job.computed == 1]
         chunks = [Chunk(tokens, job.computed) for job, tokens in taken if job.known - job.computed > 1]
         context = sum(job.known for job in singles)
-        duration = 0
+        duration, measured = 0, True
         if chunks:
-            duration, _ = self.times.chunked_step(len(singles), context, chunks)
+            duration, measured = self.times.chunked_step(len(singles), context, chunks)
         elif singles:
             line = self.times.decode_line(len(singles), context)
-            duration = line.base_ps + line.slope_ps * context
+            duration, measured = line.base_ps + line.slope_ps * context, line.measured
+        self.outside["chunk" if chunks else "decode"] += not measured
         emitting = []
         for job, tokens in taken:
             job.computed += tokens

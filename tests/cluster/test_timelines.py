@@ -126,7 +126,7 @@ def test_a_shared_decoder_sends_a_preempted_request_back_and_computes_only_what_
 
 
 def test_the_last_admitted_is_preempted_even_if_another_needs_the_block() -> None:
-    old, young = given(12, prompt_tokens=8), given(12, prompt_tokens=5)
+    old, young = given(12, prompt_tokens=5), given(12, prompt_tokens=5)
     play(Engine(config(block_size=4, num_gpu_blocks=5), Steps(10)), [(0, old), (1, young)])
     assert (old.preemptions, young.preemptions) == (0, 1)
     assert old.last_ps == 120
