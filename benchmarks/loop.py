@@ -24,9 +24,7 @@ from tests.cluster.stepwise import StepwiseEngine
 if TYPE_CHECKING:
     import pandas as pd
 
-    from sunsim.cluster.engine import EngineConfig
     from sunsim.cluster.pool import MakeEngine
-    from sunsim.latency.steps import StepTimes
     from sunsim.scenario import Arm, Scenario
     from sunsim.workload.requests import Requests
 
@@ -49,17 +47,6 @@ PEERS = (
     Peer("vidur, 4 replicas, metrics off", 1_329, 344_000, 3_618),
     Peer("BLIS (Go), 4 instances, whole process", 387, 100_000, 209),
 )
-
-
-class Twin(StepwiseEngine):
-    """The step-by-step engine with what a worker asks for besides decisions."""
-
-    def __init__(self, config: EngineConfig, times: StepTimes) -> None:
-        super().__init__(config, times)
-        self.outside: dict[str, int] = {}
-
-    def advance(self, now_ps: int) -> None:
-        """Nothing to catch up with: it has taken every step."""
 
 
 class Run(NamedTuple):
@@ -105,7 +92,7 @@ def measure(scenario: Scenario, requests: Requests) -> list[Figures]:
     timings = [([timed(scenario, arm, requests, Engine) for _ in range(REPEATS)], peak_mb()) for arm in scenario.arms]
     figures = []
     for arm, (runs, memory_mb) in zip(scenario.arms, timings, strict=True):
-        twin = timed(scenario, arm, requests, Twin)  # type: ignore[arg-type]
+        twin = timed(scenario, arm, requests, StepwiseEngine)  # type: ignore[arg-type]
         seconds = sorted(run.seconds for run in runs)
         median = statistics.median(seconds)
         equal = all(run.rows.equals(twin.rows) and run.steps == twin.steps for run in runs)

@@ -8,9 +8,12 @@ from typing import Annotated
 import typer
 
 from profiler import shapes
+from profiler.engine import EngineSettings
 from profiler.measure import Order, measure
 from profiler.profile_file import OtherSetupError
 from profiler.progress import Progress
+from profiler.replay import ReplayOrder, limit_tokens, replay
+from profiler.streams import read_streams
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 
@@ -22,9 +25,17 @@ class Variant(StrEnum):
     awq = "awq"
 
 
+class WorkerRole(StrEnum):
+    """What of a request the engine computes; `profiler.streams` says more."""
+
+    decode = "decode"
+    prefill = "prefill"
+    colocated = "colocated"
+
+
 @app.callback()
 def main() -> None:
-    """Measure step times on a real engine."""
+    """Measure step times on a real engine, and replay request streams on one."""
 
 
 @app.command("measure")
@@ -59,4 +70,51 @@ def measure_command(
     failed = [name for name, outcome in profile["phases"].items() if str(outcome).startswith("failed")]
     if failed:
         typer.echo(f"failed: {', '.join(failed)}", err=True)
+        raise typer.Exit(1)
+
+
+@app.command("replay")
+def replay_command(
+    streams: Annotated[list[str], typer.Argument(metavar="STREAM.csv[:ROLE]", help="Request streams, in order.")],
+    model: Annotated[str, typer.Option(help=f"One of {', '.join(shapes.model_names())}, or a config.json.")],
+    out: Annotated[Path, typer.Option(help="Directory of the results; a stream already there is not replayed.")],
+    variant: Annotated[Variant, typer.Option()] = Variant.bf16,
+    role: Annotated[WorkerRole, typer.Option(help="For streams that name no role of their own.")] = WorkerRole.decode,
+    profile: Annotated[Path | None, typer.Option("--measure", help="Profile to measure first, as `measure`.")] = None,
+    weights: Annotated[Path | None, typer.Option(help="Directory of weights; random ones without it.")] = None,
+    gpu_name: Annotated[str, typer.Option(help="Name of the card in profile paths.")] = "h100-80gb",
+    num_gpu_blocks_override: Annotated[int | None, typer.Option(help="KV blocks, where fewer than fit.")] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="A shorter warm-up and profile: a smoke test.")] = False,
+    budget_s: Annotated[float | None, typer.Option(help="Seconds by which all is to end; streams come first.")] = None,
+    log_dir: Annotated[Path | None, typer.Option(help="Keep the engine's log and all recorded steps here.")] = None,
+) -> None:
+    """Replay streams in real time on this machine's GPU in one engine start.
+
+    decode: prompts' KV is there at no cost. prefill: every output is one token. colocated: both, nothing is there.
+    """
+    progress = Progress()
+    settings = EngineSettings(num_gpu_blocks_override=num_gpu_blocks_override)
+    try:
+        order = ReplayOrder(
+            streams=read_streams(streams, role.value, limit_tokens=limit_tokens(settings)),
+            model=model,
+            variant=variant.value,
+            out=out,
+            profile=profile,
+            gpu_name=gpu_name,
+            weights=weights,
+            quick=quick,
+            budget_s=budget_s,
+            log_dir=log_dir,
+            settings=settings,
+        )
+        outcome = asyncio.run(replay(order, progress))
+    except (OtherSetupError, ValueError) as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(2) from error
+    except asyncio.CancelledError as error:
+        typer.echo(f"ended from outside; what is in {out} is whole", err=True)
+        raise typer.Exit(1) from error
+    if outcome.failed:
+        typer.echo(f"failed: {', '.join(outcome.failed)}", err=True)
         raise typer.Exit(1)

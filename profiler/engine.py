@@ -11,6 +11,7 @@ import json
 import os
 import sys
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -80,6 +81,27 @@ def output_to(path: Path) -> Iterator[None]:
             os.close(original)
 
 
+def count_preemptions() -> Counter[str]:
+    """How often each request has been preempted from now on, by vLLM's own id of it.
+
+    The engine sends these events to its client, which keeps only their sum.
+    """
+    from vllm.v1.engine import EngineCoreEventType  # noqa: PLC0415
+    from vllm.v1.metrics.stats import IterationStats  # noqa: PLC0415
+
+    counts: Counter[str] = Counter()
+    inherited = IterationStats.update_from_events
+
+    def update_from_events(self: Any, req_id: str, events: Sequence[Any], *rest: Any) -> None:
+        for event in events:
+            if event.type == EngineCoreEventType.PREEMPTED:
+                counts[req_id] += 1
+        inherited(self, req_id, events, *rest)
+
+    IterationStats.update_from_events = update_from_events
+    return counts
+
+
 class Engine:
     """A running engine. Requests are token counts; what they say does not matter to how long they take."""
 
@@ -111,7 +133,8 @@ class Engine:
         """A number for requests that are to join in one step."""
         return next(self._groups)
 
-    def _prompt(self, tokens: int) -> list[int]:
+    def prompt(self, tokens: int) -> list[int]:
+        """Token ids of a prompt."""
         # Shared by all requests of a length: building 256 prompts of 8192 tokens takes longer than a step.
         if tokens not in self._prompts:
             ids = itertools.islice(itertools.cycle(PROMPT_TOKEN_IDS), tokens)
@@ -151,7 +174,7 @@ class Engine:
         identifier = request_id(
             kind, next(self._serial), group=group, group_size=group_size, budget_tokens=budget_tokens
         )
-        prompt = TokensPrompt(prompt_token_ids=self._prompt(prompt_tokens))
+        prompt = TokensPrompt(prompt_token_ids=self.prompt(prompt_tokens))
         stamps = RequestStamps(identifier, kind, prompt_tokens, output_tokens, time.monotonic())
         async for output in self.llm.generate(prompt, params, identifier):
             stamps.last_token_s = time.monotonic()

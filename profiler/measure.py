@@ -1,10 +1,11 @@
 """`measure`: one engine start, one profile."""
 
 import asyncio
+import contextlib
 import json
 import tempfile
 import time
-from contextlib import ExitStack
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,22 +19,28 @@ from profiler.progress import Progress
 LOG_TAIL_LINES = 25
 
 
-@dataclass(frozen=True, slots=True)
-class Order:
-    """What to measure and where to put it."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subject:
+    """Which engine to start, and where its log goes."""
 
     model: str
     variant: shapes.Variant
-    out: Path
     gpu_name: str = "h100-80gb"
     weights: Path | None = None
     quick: bool = False
-    budget_s: float | None = None
     log_dir: Path | None = None
     settings: EngineSettings = field(default_factory=EngineSettings)
 
 
-def set_up(order: Order) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order(Subject):
+    """What to measure and where to put it."""
+
+    out: Path
+    budget_s: float | None = None
+
+
+def set_up(order: Subject) -> dict[str, Any]:
     """What a profile states before the engine is up; two runs that agree in it may share a file."""
     config = shapes.load_config(order.model, order.variant)
     card = facts.card()
@@ -77,7 +84,7 @@ async def engine_facts(engine: Engine, engine_log: Path, config: dict[str, Any])
     }
 
 
-async def warm(engine: Engine, order: Order, progress: Progress) -> None:
+async def warm(engine: Engine, order: Subject, progress: Progress) -> None:
     """Failing to warm up costs the first points some accuracy, and is said."""
     try:
         await asyncio.wait_for(grid.warm_up(engine, is_quick=order.quick), PHASE_TIMEOUT_S)
@@ -87,6 +94,12 @@ async def warm(engine: Engine, order: Order, progress: Progress) -> None:
         progress.say("warm")
     await asyncio.wait_for(engine.settle(), 30)
     engine.drain_steps()
+
+
+def note_phase(engine: Engine, name: str, began_s: float) -> None:
+    """Says beside the step log, whose clock is the same, which steps were whose: enough to derive all anew."""
+    with (engine.step_log.path.parent / "phases.jsonl").open("a") as file:
+        file.write(json.dumps({"phase": name, "begin_s": began_s, "end_s": time.monotonic()}) + "\n")
 
 
 async def run_phase(engine: Engine, phase: Phase, profile: dict[str, Any], order: Order, progress: Progress) -> None:
@@ -105,18 +118,14 @@ async def run_phase(engine: Engine, phase: Phase, profile: dict[str, Any], order
         counts = ", ".join(f"{len(found)} {name}" for name, found in points.items() if found)
         progress.say(f"{phase.name}: {progress.elapsed_s - begin_s:.1f} s, {counts}")
     profile_file.write(order.out, profile)
-    # Beside the step log, whose times are of the same clock: enough to derive all points anew.
-    with (engine.step_log.path.parent / "phases.jsonl").open("a") as file:
-        file.write(json.dumps({"phase": phase.name, "begin_s": began_s, "end_s": time.monotonic()}) + "\n")
+    note_phase(engine, phase.name, began_s)
 
 
 async def run_phases(
     engine: Engine, phases: list[Phase], profile: dict[str, Any], order: Order, progress: Progress
 ) -> None:
-    """Those not yet in the profile, while the budget lasts."""
+    """Those given, while the budget lasts."""
     for phase in phases:
-        if profile_file.measured(profile, phase.name):
-            continue
         if order.budget_s is not None and progress.elapsed_s >= order.budget_s:
             profile["phases"][phase.name] = f"left out: the budget of {order.budget_s:.0f} s was used up"
             progress.say(f"{phase.name}: left out")
@@ -125,36 +134,57 @@ async def run_phases(
     profile_file.write(order.out, profile)
 
 
-async def measure(order: Order, progress: Progress) -> dict[str, Any]:
-    """The profile, also on disk at `order.out`; raises OtherSetupError if the file there is of another set-up."""
-    fresh = set_up(order)
-    profile = profile_file.start_or_resume(order.out, fresh)
-    phases = grid.quick() if order.quick else grid.full()
-    missing = [phase.name for phase in phases if not profile_file.measured(profile, phase.name)]
-    if not missing:
-        progress.say(f"{order.out}: complete")
-        return profile
-    with ExitStack() as stack:
-        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sunsim-profiler-")))
-        logs = order.log_dir or scratch
+@contextlib.asynccontextmanager
+async def started(subject: Subject, fresh: dict[str, Any], progress: Progress) -> AsyncIterator[Engine]:
+    """The subject's engine, up until the end of the block; if anything goes wrong, its last words are shown.
+
+    fresh: the subject's set-up.
+    """
+    with tempfile.TemporaryDirectory(prefix="sunsim-profiler-") as directory:
+        scratch = Path(directory)
+        logs = subject.log_dir or scratch
         logs.mkdir(parents=True, exist_ok=True)
         for stale in ("steps.jsonl", "engine.log", "phases.jsonl"):
             (logs / stale).unlink(missing_ok=True)
-        model = order.weights or write_model(scratch / fresh["model"], fresh["model_config"])
-        progress.say(f"starting the engine for {len(missing)} phases, log in {logs}")
+        model = subject.weights or write_model(scratch / fresh["model"], fresh["model_config"])
+        progress.say(f"starting the engine, log in {logs}")
         try:
             async with running_engine(
-                order.settings, model, dummy_weights=order.weights is None, log_directory=logs
+                subject.settings, model, dummy_weights=subject.weights is None, log_directory=logs
             ) as engine:
                 progress.say(f"engine up: {engine.num_gpu_blocks} blocks of {engine.block_size} tokens")
-                profile |= await engine_facts(engine, logs / "engine.log", fresh["model_config"])
-                profile_file.write(order.out, profile)
-                await warm(engine, order, progress)
-                await run_phases(engine, phases, profile, order, progress)
+                yield engine
         except BaseException:
             log = logs / "engine.log"
             if log.exists():
                 tail = log.read_text(errors="replace").splitlines()[-LOG_TAIL_LINES:]
                 progress.say("the engine's last words:\n" + "\n".join(tail))
             raise
+
+
+def missing_phases(profile: dict[str, Any], *, quick: bool) -> list[Phase]:
+    """Those that a profile still lacks."""
+    phases = grid.quick() if quick else grid.full()
+    return [phase for phase in phases if not profile_file.measured(profile, phase.name)]
+
+
+async def state_engine(engine: Engine, profile: dict[str, Any], order: Order) -> None:
+    """Adds to the profile on disk what only the running engine knows."""
+    profile |= await engine_facts(engine, engine.step_log.path.parent / "engine.log", profile["model_config"])
+    profile_file.write(order.out, profile)
+
+
+async def measure(order: Order, progress: Progress) -> dict[str, Any]:
+    """The profile, also on disk at `order.out`; raises OtherSetupError if the file there is of another set-up."""
+    fresh = set_up(order)
+    profile = profile_file.start_or_resume(order.out, fresh)
+    phases = missing_phases(profile, quick=order.quick)
+    if not phases:
+        progress.say(f"{order.out}: complete")
+        return profile
+    progress.say(f"{len(phases)} phases to measure")
+    async with started(order, fresh, progress) as engine:
+        await state_engine(engine, profile, order)
+        await warm(engine, order, progress)
+        await run_phases(engine, phases, profile, order, progress)
     return profile

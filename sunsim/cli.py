@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 BAD_INPUT = 2
+MISSED = 3
 INTERRUPTED = 130
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
@@ -86,6 +87,50 @@ def check(file: File, overrides: Set = [], seed: Seed = None) -> None:  # noqa: 
         from sunsim.run import check as check_scenario
 
         typer.echo(check_scenario(file, overrides, seed))
+
+
+@app.command()
+def split(
+    file: File,
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder of the streams.", show_default=False)],
+    overrides: Set = [],  # noqa: B006 - typer copies it
+    seed: Seed = None,
+    stage: Annotated[
+        Literal["decode", "prefill"] | None,
+        typer.Option(help="Whose workers [default: decode where an arm has it].", show_default=False),
+    ] = None,
+) -> None:
+    """Write the requests that each worker of each arm gets, one stream a worker, to be replayed for real."""
+    with exit_codes():
+        from sunsim.split import split as split_scenario
+
+        typer.echo(split_scenario(file, out, overrides, seed, stage))
+
+
+@app.command()
+def validate(
+    runs: Annotated[list[Path], typer.Argument(help="Actual runs, Parquet files.", show_default=False)],
+    profile: Annotated[
+        str | None,
+        typer.Option(
+            "--profile", metavar="NAME|FILE", help="Profile [default: the run's card and model].", show_default=False
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="DIR", help="Folder of report and figures.", show_default=False)
+    ] = None,
+    tolerances: Annotated[
+        list[str],
+        typer.Option("--tolerance", metavar="METRIC=PERCENT", help="Replace one target; `none` drops all of them."),
+    ] = [],  # noqa: B006 - typer copies it
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
+) -> None:
+    """Simulate what was run on a real engine, and compare request by request."""
+    with exit_codes():
+        from sunsim.validation.validate import validate as validate_runs
+
+        if not validate_runs(runs, profile, out, tolerances, as_json=as_json):
+            raise typer.Exit(MISSED)
 
 
 @profiles_app.callback()

@@ -300,26 +300,20 @@ class Engine:
             sequence = self.waiting[0]
             if self.config.one_model_a_step and draft.model not in (UNSET, sequence.model):
                 return
-            pull = sequence.kv is KV.PULL
             blocks = self._blocks_for(sequence.known_tokens)
-            if blocks > self.free_blocks - (self._reserved_blocks() if pull else 0):
+            if blocks > self.free_blocks:
                 return
             self.waiting.popleft()
             places -= 1
             from_elsewhere = min(sequence.prompt_tokens, sequence.known_tokens - 1)
             sequence.computed_tokens = 0 if sequence.kv is KV.COMPUTE else from_elsewhere
-            if pull:
+            if sequence.kv is KV.PULL:
                 self.free_blocks -= blocks
                 sequence.blocks = blocks
                 self._loading += 1
                 outcome.loads.append(sequence)
             else:
                 self._enter(sequence, now_ps, draft)
-
-    def _reserved_blocks(self) -> int:
-        """Blocks that the partly computed prompt still needs, which no transfer may take."""
-        partial = self._partial
-        return self._blocks_for(partial.known_tokens) - partial.blocks if partial else 0
 
     def _enter(self, sequence: Sequence, now_ps: int, draft: _Draft) -> None:
         self._queued_tokens -= sequence.known_tokens

@@ -80,6 +80,10 @@ def request_rows(
             happened &= ps < limit_ps
         return np.where(happened, to_s(ps), np.nan)
 
+    def prefill_start(journey: Journey) -> int:
+        under_way = journey.prefill_start_ps == UNSET and journey.prefill
+        return under_way.started_ps if under_way else journey.prefill_start_ps
+
     def decode_first(journey: Journey) -> int:
         return journey.decode.first_ps if journey.decode else UNSET
 
@@ -106,7 +110,7 @@ def request_rows(
             "output_tokens": requests.output_tokens,
             "prefill_worker": [j.prefill_worker.name if j.prefill_worker else None for j in journeys],
             "decode_worker": [j.decode_worker.name if j.decode_worker else None for j in journeys],
-            "prefill_start_s": seconds(lambda j: j.prefill_start_ps),
+            "prefill_start_s": seconds(prefill_start),
             "prefill_end_s": seconds(prefill_end),
             "transfer_start_s": seconds(lambda j: j.transfer_start_ps),
             "transfer_end_s": seconds(lambda j: j.transfer_end_ps),

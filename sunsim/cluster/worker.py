@@ -90,8 +90,9 @@ class Worker:
         self._set_alarm()
 
     def row(self, stage: str, model: str) -> WorkerRow:
-        """What the worker has done so far."""
+        """What the worker has done so far, steps that no decision was due for included."""
         engine = self.engine
+        engine.advance(self.env.now_ps)
         return WorkerRow(
             name=self.name,
             stage=stage,

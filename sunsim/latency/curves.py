@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from sunsim.latency.profile import DecodePoint, PrefillPoint
 
-LEAST_CONTEXTS = 3
+LEAST_CONTEXTS = 2
 """Contexts that a batch size must be measured at for a curve of its own."""
 
 

@@ -171,13 +171,7 @@ class StepwiseEngine:
             others = {j.sequence.model for j, _ in taken}
             if self.config.one_model_a_step and others - {job.sequence.model}:
                 break
-            reserve = 0
-            if job.sequence.kv is KV.PULL:
-                for other in self.running:
-                    tokens = dict(taken).get(other, 0)
-                    if other.computed + tokens < other.known and other.scheduled < other.outputs:
-                        reserve += self._blocks(other.known) - other.blocks
-            if self._blocks(job.known) > self.free_blocks - reserve:
+            if self._blocks(job.known) > self.free_blocks:
                 break
             self.waiting.pop(0)
             job.computed = 0 if job.sequence.kv is KV.COMPUTE else min(job.sequence.prompt_tokens, job.known - 1)

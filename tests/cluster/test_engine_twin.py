@@ -33,6 +33,10 @@ class Staircase:
         return self.base + batch + sum(5 * c.tokens + c.before for c in chunks) + self.slope * context_tokens, True
 
 
+Stamps = tuple[int, int, int, int, int]
+Totals = tuple[int, int, int, int]
+
+
 class AnyEngine(Protocol):
     steps: int
     busy_ps: int
@@ -57,7 +61,7 @@ class Case:
     delay: int  # of a transfer, of a way back, of a release
 
 
-def play(engine: AnyEngine, case: Case) -> tuple[list[tuple[int, ...]], tuple[int, ...], list[int]]:
+def play(engine: AnyEngine, case: Case) -> tuple[list[Stamps], Totals, list[int]]:
     """Runs a case; gives each request's stamps, the worker's totals and the load seen at each arrival."""
     order = count()
     events: list[tuple[int, int, str, Sequence]] = []
@@ -133,7 +137,7 @@ def cases(draw: st.DrawFn) -> Case:
 
 
 @given(cases())
-@settings(max_examples=20000, deadline=None, phases=PHASES)
+@settings(max_examples=3000, deadline=None, phases=PHASES)
 def test_leaping_equals_stepping(case: Case) -> None:
     leaping = play(Engine(case.config, case.times), case)
     stepping = play(StepwiseEngine(case.config, case.times), case)

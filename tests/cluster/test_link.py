@@ -96,9 +96,7 @@ def test_a_busy_source_moves_all_bytes_at_its_bandwidth(sizes: list[int]) -> Non
     )
 
 
-moves = st.builds(
-    Move, st.integers(0, 3 * 10**6), st.sampled_from("pqr"), st.sampled_from("def"), st.integers(1, 2000)
-)
+moves = st.builds(Move, st.integers(0, 3 * 10**6), st.sampled_from("pqr"), st.sampled_from("def"), st.integers(1, 2000))
 
 
 @given(st.lists(moves, min_size=1, max_size=12), st.sampled_from([0, 1, 40_000]))

@@ -34,7 +34,7 @@ name: md1
 models: {{count: 1}}
 workload:
   kind: synthetic
-  requests: 6000
+  requests: 4500
   arrivals: {{kind: poisson, rate_rps: {rate_rps}}}
   lengths: {{kind: fixed, prompt_tokens: 100, output_tokens: 5}}
 arms:
@@ -61,7 +61,7 @@ def agrees(means: list[float], expected: float) -> bool:
     """Whether `expected` lies in the 99.9 % confidence interval of replications that are tight enough to tell."""
     half = float(stats.t.ppf(0.9995, len(means) - 1)) * float(np.std(means, ddof=1)) / len(means) ** 0.5
     assert half < 0.25 * expected
-    return abs(float(np.mean(means)) - expected) <= half
+    return bool(abs(float(np.mean(means)) - expected) <= half)
 
 
 def constant_step_profile(folder: Path) -> None:

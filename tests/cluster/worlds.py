@@ -38,7 +38,7 @@ class Steps:
     context: int = 0
     token: int = 0
 
-    def decode_line(self, batch: int, context_tokens: int) -> DecodeLine:
+    def decode_line(self, batch: int, context_tokens: int) -> DecodeLine:  # noqa: ARG002
         return DecodeLine(self.base + self.decode * batch, self.context, 2**62, measured=True)
 
     def chunked_step(self, batch: int, context_tokens: int, chunks: list[Chunk]) -> tuple[int, bool]:

@@ -1,0 +1,183 @@
+"""Request streams to replay: read from csv, checked before an engine is started, and how long each will last.
+
+A csv has columns `arrival_s` (seconds after the stream's start, not falling), `prompt_tokens` and `output_tokens`,
+found by name in its first line; other columns, `request_id` and `model` among them, are carried to the results.
+"""
+
+import csv
+import hashlib
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+Role = Literal["decode", "prefill", "colocated"]
+ROLES: tuple[Role, ...] = get_args(Role)
+
+INPUT_COLUMNS = ("arrival_s", "prompt_tokens", "output_tokens")
+REPLAY_COLUMNS = (
+    "submit_s",
+    "queued_s",
+    "scheduled_s",
+    "first_token_s",
+    "last_token_s",
+    "client_first_token_s",
+    "client_last_token_s",
+    "preemptions",
+)
+
+# Below what one worker of an 8B model reaches, so that a stream rather ends before its time than after.
+DECODE_TOKENS_PER_S = 10_000
+PREFILL_TOKENS_PER_S = 40_000
+TOKEN_S = 0.02
+
+
+class StreamError(ValueError):
+    """A stream that cannot be replayed; says where it is wrong and what would be right."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """One csv.
+
+    output_tokens: what the engine is asked for, so 1 each for a prefill worker, whatever the csv says.
+    carried: the csv's other columns, always with request_id, which is the row's number from 0 if the csv has none.
+    """
+
+    name: str
+    role: Role
+    csv_sha256: str
+    arrival_s: list[float]
+    prompt_tokens: list[int]
+    output_tokens: list[int]
+    carried: dict[str, list[Any]]
+
+    def __len__(self) -> int:
+        return len(self.arrival_s)
+
+    def expected_s(self) -> float:
+        """Seconds from the first moment to the last token: a queue drained at a worker's rate."""
+        busy_until_s = end_s = 0.0
+        for arrival_s, prompt, output in zip(self.arrival_s, self.prompt_tokens, self.output_tokens, strict=True):
+            work_s = 0.0 if self.role == "prefill" else output / DECODE_TOKENS_PER_S
+            work_s += 0.0 if self.role == "decode" else prompt / PREFILL_TOKENS_PER_S
+            busy_until_s = max(busy_until_s, arrival_s) + work_s
+            end_s = max(end_s, busy_until_s + output * TOKEN_S)
+        return end_s
+
+
+def split_role(argument: str, default: Role) -> tuple[Path, Role]:
+    """`STREAM.csv` or `STREAM.csv:ROLE`."""
+    for role in ROLES:
+        if argument.endswith(f":{role}"):
+            return Path(argument.removesuffix(f":{role}")), role
+    return Path(argument), default
+
+
+def read_streams(arguments: Sequence[str], default: Role, *, limit_tokens: int) -> list[Stream]:
+    """All streams of a command; each must have a name of its own, as its results are named after it."""
+    streams: dict[str, Stream] = {}
+    for argument in arguments:
+        path, role = split_role(argument, default)
+        if path.stem in streams:
+            msg = f"{path}: a stream named {path.stem} is there already, each must have a file name of its own"
+            raise StreamError(msg)
+        streams[path.stem] = read_stream(path, role, limit_tokens=limit_tokens)
+    return list(streams.values())
+
+
+def read_stream(path: Path, role: Role, *, limit_tokens: int) -> Stream:
+    """One stream, no request of which is longer than `limit_tokens`, prompt and output together."""
+    try:
+        data = path.read_bytes()
+        text = data.decode("utf-8-sig")
+    except OSError as error:
+        msg = f"{path}: cannot be read ({error.strerror}), must be a csv file"
+        raise StreamError(msg) from error
+    except UnicodeDecodeError as error:
+        msg = f"{path}: is not UTF-8 text, must be a csv file"
+        raise StreamError(msg) from error
+    reader = csv.reader(text.splitlines())
+    columns = _columns(path, next(reader, []))
+    rows: list[list[str]] = []
+    previous_s = 0.0
+    for row in reader:
+        fault = _fault(dict(zip(columns, row, strict=False)), len(row) - len(columns), previous_s)
+        if fault is None:
+            length = int(row[columns.index("prompt_tokens")])
+            length += 1 if role == "prefill" else int(row[columns.index("output_tokens")])
+            if length > limit_tokens:
+                fault = f"prompt and output are {length} tokens, must be at most {limit_tokens}"
+        if fault is not None:
+            msg = f"{path}:{reader.line_num}: {fault}"
+            raise StreamError(msg)
+        previous_s = float(row[columns.index("arrival_s")])
+        rows.append(row)
+    if not rows:
+        msg = f"{path}: has no request, must have at least one line after the column names"
+        raise StreamError(msg)
+    return _stream(
+        path, role, hashlib.sha256(data).hexdigest(), dict(zip(columns, zip(*rows, strict=True), strict=True))
+    )
+
+
+def _columns(path: Path, header: list[str]) -> list[str]:
+    columns = [name.strip() for name in header]
+    for name in INPUT_COLUMNS:
+        if name not in columns:
+            msg = f"{path}:1: column {name} is missing, must be there; the columns are {', '.join(columns) or 'none'}"
+            raise StreamError(msg)
+    for name in columns:
+        if name in REPLAY_COLUMNS or columns.count(name) > 1 or not name:
+            problem = "is one that replay writes" if name in REPLAY_COLUMNS else "is there twice or has no name"
+            msg = f"{path}:1: column {name!r} {problem}, must have another name"
+            raise StreamError(msg)
+    return columns
+
+
+def _fault(row: dict[str, str], surplus: int, previous_s: float) -> str | None:
+    """What is wrong with one line, or None."""
+    if surplus:
+        return f"the line has {abs(surplus)} values too {'many' if surplus > 0 else 'few'}, must have one a column"
+    try:
+        arrival_s = float(row["arrival_s"])
+    except ValueError:
+        arrival_s = math.nan
+    if not 0 <= arrival_s < math.inf:
+        return f"arrival_s is {row['arrival_s']!r}, must be a number of seconds from 0"
+    if arrival_s < previous_s:
+        return f"arrival_s is {arrival_s:g} after {previous_s:g} in the line before, must not fall"
+    for name in ("prompt_tokens", "output_tokens"):
+        try:
+            tokens = int(row[name])
+        except ValueError:
+            tokens = 0
+        if tokens < 1:
+            return f"{name} is {row[name]!r}, must be a whole number of at least 1"
+    return None
+
+
+def _stream(path: Path, role: Role, sha256: str, values: dict[str, tuple[str, ...]]) -> Stream:
+    carried = {name: _typed(texts) for name, texts in values.items() if name not in INPUT_COLUMNS}
+    outputs = [int(text) for text in values["output_tokens"]]
+    return Stream(
+        name=path.stem,
+        role=role,
+        csv_sha256=sha256,
+        arrival_s=[float(text) for text in values["arrival_s"]],
+        prompt_tokens=[int(text) for text in values["prompt_tokens"]],
+        output_tokens=[1] * len(outputs) if role == "prefill" else outputs,
+        carried={"request_id": list(range(len(outputs)))} | carried,
+    )
+
+
+def _typed(texts: Sequence[str]) -> list[Any]:
+    """Whole numbers or numbers if all are, else text."""
+    kinds: tuple[Callable[[str], Any], ...] = (int, float)
+    for kind in kinds:
+        try:
+            return [kind(text) for text in texts]
+        except ValueError:
+            continue
+    return list(texts)

@@ -1,0 +1,185 @@
+"""The verb `split`: the requests that each worker of an arm gets, as streams that one GPU can be given for real.
+
+Streams come from the simulation itself, so a stream holds what the simulated worker was sent, whatever the router. A
+router that doesn't look at the workers' state would send a real worker the same; one that does would follow the real
+workers' state, so its streams are what the simulation makes of it. `split.json` says which it is.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from itertools import count
+from typing import TYPE_CHECKING, Any, Literal
+
+from sunsim import __version__
+from sunsim.errors import InputError
+from sunsim.run import prepare, simulate_arms
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
+
+    import pandas as pd
+
+    from sunsim.cluster.simulation import ArmResult
+    from sunsim.cluster.worker import WorkerRow
+    from sunsim.scenario import Arm, Pool, Scenario
+
+Stage = Literal["decode", "prefill"]
+
+SCHEMA_VERSION = 1
+INDEX = "split.json"
+STATE_BLIND = {"round-robin", "random"}
+
+
+def split(
+    file: Path, out: Path, overrides: Sequence[str], seed: int | None, stage: Stage | None, *, quiet: bool = False
+) -> str:
+    """Simulate every arm and write the stream of each of its workers.
+
+    Args:
+        file: the scenario.
+        out: the folder: ``<arm>/<stage>-<pool>-<i>.csv`` and `split.json`, which is written last.
+        overrides: `path=value` each.
+        seed: replaces the scenario's.
+        stage: whose workers; None takes decode where an arm has it, else prefill. Arms without it are left out.
+        quiet: no progress.
+
+    Returns:
+        What was written, in one line.
+
+    Raises:
+        InputError: the scenario or the folder cannot be used, or no arm has the stage.
+    """
+    scenario, requests = prepare(file, overrides, seed)
+    staged = {arm.name: stage or _last_stage(arm) for arm in scenario.arms}
+    arms = [arm for arm in scenario.arms if staged[arm.name] in arm.pools()]
+    if not arms:
+        message = f"no arm has a {stage} pool, so there is no {stage} stream to write"
+        raise InputError(message, file)
+    _make_folder(out)
+    index: dict[str, Any] = {
+        "schema_version": SCHEMA_VERSION,
+        "sunsim_version": __version__,
+        "scenario": scenario.name,
+        "seed": scenario.seed,
+        "first_token": scenario.first_token,
+        "requests": len(requests),
+        "arms": {},
+    }
+    folders = file_names(arm.name for arm in arms)
+    results = simulate_arms(scenario.model_copy(update={"arms": tuple(arms)}), requests, show_progress=not quiet)
+    for arm, result in zip(arms, results, strict=True):
+        index["arms"][arm.name] = _write_arm(
+            out, folders[arm.name], scenario, arm, staged[arm.name], result
+        )
+    (out / INDEX).write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
+    written = sum(
+        worker["file"] is not None for entry in index["arms"].values() for worker in entry["workers"].values()
+    )
+    return f"{out}/: {written} streams of {len(arms)} arm{'s' if len(arms) > 1 else ''}, listed in {INDEX}"
+
+
+def _last_stage(arm: Arm) -> Stage:
+    return "decode" if arm.decode else "prefill"
+
+
+def _make_folder(out: Path) -> None:
+    """`out`, without the streams that an earlier split left there."""
+    if out.is_dir() and any(out.iterdir()) and not (out / INDEX).is_file():
+        message = "holds something else than streams, must be a new folder or one that split wrote"
+        raise InputError(message, out)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        (out / INDEX).unlink(missing_ok=True)
+        for old in [*out.glob("*/decode-*.csv"), *out.glob("*/prefill-*.csv")]:
+            old.unlink()
+    except OSError as error:
+        message = f"cannot be written ({error.strerror}), must be a folder for streams"
+        raise InputError(message, out) from error
+
+
+def _write_arm(out: Path, folder: str, scenario: Scenario, arm: Arm, stage: Stage, result: ArmResult) -> dict[str, Any]:
+    """The streams of one arm's stage, and its entry in the index."""
+    pool = arm.pools()[stage]
+    rows = stage_rows(scenario, arm, stage, result.rows)
+    (out / folder).mkdir(exist_ok=True)
+    theirs = [worker for worker in result.workers if worker.stage == stage]
+    names = file_names(worker.name for worker in theirs)
+    workers = {}
+    for worker in theirs:
+        own = rows[rows["worker"] == worker.name].drop(columns="worker")
+        # A replay has nothing to do with an empty stream, and a trace without requests is refused anyway.
+        file = f"{folder}/{names[worker.name]}.csv" if len(own) else None
+        if file:
+            own.to_csv(out / file, index=False, float_format="%.6f", lineterminator="\n")
+        workers[worker.name] = _worker_entry(worker, file, len(own))
+    exact, why = _exactness(arm, stage, pool, result.rows)
+    return {
+        "stage": stage,
+        "profile": pool.profile,
+        "policy": pool.policy,
+        "router": pool.router,
+        "exact": exact,
+        "why": why,
+        "requests": len(rows),
+        # Cut off by the scenario's stop, or done with prefill's token.
+        "not_reached": len(result.rows) - len(rows),
+        "max_num_batched_tokens": pool.max_num_batched_tokens,
+        "workers": workers,
+    }
+
+
+def _worker_entry(worker: WorkerRow, file: str | None, requests: int) -> dict[str, Any]:
+    return {
+        "file": file,
+        "requests": requests,
+        "model": worker.model,
+        "max_num_seqs": worker.max_num_seqs,
+        "num_gpu_blocks": worker.num_gpu_blocks,
+    }
+
+
+def stage_rows(scenario: Scenario, arm: Arm, stage: Stage, rows: pd.DataFrame) -> pd.DataFrame:
+    """The requests that came to a stage, by arrival there: the columns of a stream, and `worker`.
+
+    A request arrives at its first stage when it arrives at all: the delay of a front end comes on top, from the real
+    one where the stream is replayed. It arrives at decode when its prefill has ended. Where prefill emits the first
+    token, that token is part of the prompt that decode gets.
+    """
+    follows = stage == "decode" and arm.prefill is not None
+    emitted = int(follows and scenario.first_token == "prefill")
+    table = rows[["prompt_tokens", "output_tokens", "model", "request_id"]].copy()
+    table.insert(0, "arrival_s", rows["prefill_end_s"] if follows else rows["arrival_s"])
+    table["prompt_tokens"] += emitted
+    table["output_tokens"] -= emitted
+    table["worker"] = rows[f"{stage}_worker"]
+    reached = table["worker"].notna() & table["arrival_s"].notna()
+    return table[reached].sort_values(["arrival_s", "request_id"], kind="stable")
+
+
+def _exactness(arm: Arm, stage: Stage, pool: Pool, rows: pd.DataFrame) -> tuple[bool, str]:
+    """Whether a real cluster would get these very streams, and why or why not."""
+    if stage == "decode" and arm.prefill:
+        return False, "arrivals are the ends of prefill, as simulated"
+    if stage == "prefill" and arm.decode and rows["preemptions"].any():
+        return False, "requests that decode sent back for their prompt's KV took turns of the router, as simulated"
+    if pool.router in STATE_BLIND:
+        return True, f"{pool.router} does not look at the workers' state"
+    sizes = pool.workers.values() if isinstance(pool.workers, dict) else [pool.workers]
+    if all(size == 1 for size in sizes):
+        return True, "each request has one worker to go to"
+    return False, f"{pool.router} looks at the workers' state, which is the simulation's"
+
+
+def file_names(names: Iterable[str]) -> dict[str, str]:
+    """A file name for each name, its own even where two differ only in what a file name cannot have."""
+    found: dict[str, str] = {}
+    for name in names:
+        plain = re.sub(r"[^\w.-]+", "-", name).lstrip(".") or "-"
+        taken = set(found.values())
+        found[name] = next(
+            free for n in count(1) if (free := plain if n == 1 else f"{plain}-{n}") not in taken
+        )
+    return found

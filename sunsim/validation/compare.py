@@ -1,0 +1,183 @@
+"""Figure by figure: a run against its simulation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from sunsim.metrics.registry import QUANTILES
+from sunsim.metrics.rows import Window
+from sunsim.metrics.serving import tokens_inside
+from sunsim.metrics.workers import running
+from sunsim.validation.bootstrap import error_interval, error_percent
+from sunsim.validation.targets import Relation, tolerance_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from sunsim.metrics.rows import Floats
+    from sunsim.validation.served import Served
+
+MOST_SLICES = 200
+FEWEST_SLICES = 10
+
+LATENCIES = {
+    "tpot": ("TPOT", ("mean", "median", "p90", "p99")),
+    "ttft": ("TTFT", ("mean", "median", "p99")),
+    "engine_ttft": ("engine TTFT", ("mean", "median", "p99")),
+    "queueing": ("queueing", ("mean", "p99")),
+    "e2el": ("E2EL", ("mean", "median", "p99")),
+}
+"""Header and statistics of each latency."""
+
+HEADERS = {
+    **{f"{stat}_{key}_ms": (f"{header} {stat}", "ms") for key, (header, stats) in LATENCIES.items() for stat in stats},
+    "saturated_mean_queueing_ms": ("queueing mean, saturated", "ms"),
+    "output_throughput": ("output, with drain", "tok/s"),
+    "prompt_throughput": ("prompts, with drain", "tok/s"),
+    "saturated_output_throughput": ("output, saturated", "tok/s"),
+    "mean_batch": ("requests running", ""),
+    "preemptions": ("preemptions", ""),
+}
+"""Header and unit of every figure that a comparison may have."""
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One figure of both sides.
+
+    Attributes:
+        error_percent: simulated against actual; None where the actual value is 0.
+        low_percent, high_percent: its 95 % interval; None where a run gives but one value.
+        tolerance_percent: how far off it may be; None if nothing is said.
+        holds: whether it is within; None without a tolerance.
+    """
+
+    tag: str
+    actual: float
+    simulated: float
+    error_percent: float | None
+    low_percent: float | None = None
+    high_percent: float | None = None
+    tolerance_percent: float | None = None
+    holds: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What decides on tolerances: role, where the profile is from, what was stated, and whether targets count."""
+
+    role: str
+    relation: Relation
+    stated: Mapping[str, float]
+    use_targets: bool
+
+    def judge(self, figure: Figure) -> Figure:
+        """The same figure with its tolerance, and whether it holds; one that cannot be compared does not."""
+        tolerance = tolerance_of(figure.tag, self.role, self.relation, self.stated, self.use_targets)
+        if tolerance is None:
+            return figure
+        holds = figure.error_percent is not None and abs(figure.error_percent) <= tolerance
+        values = (figure.actual, figure.simulated, figure.error_percent, figure.low_percent, figure.high_percent)
+        return Figure(figure.tag, *values, tolerance, holds)
+
+
+def compare(actual: Served, simulated: Served, rules: Rules, saturated: Window | None) -> list[Figure]:
+    """Every figure that the run's role has, in the order of `HEADERS`.
+
+    Args:
+        actual, simulated: the same requests in the same order.
+        rules: the tolerances.
+        saturated: the stretch in which the actual run had a queue; None without one.
+    """
+    found = [*_latencies(actual, simulated, rules.role), *_rates(actual, simulated, rules.role)]
+    if saturated:
+        found += _saturated(actual, simulated, saturated, rules.role)
+    places = list(HEADERS)
+    return [rules.judge(figure) for figure in sorted(found, key=lambda figure: places.index(figure.tag))]
+
+
+def _latencies(actual: Served, simulated: Served, role: str) -> Iterator[Figure]:
+    block = in_flight(actual)
+    for key, (_, stats) in LATENCIES.items():
+        # A prefill worker's only token is its first and its last.
+        if role == "prefill" and key in {"tpot", "e2el"}:
+            continue
+        real, model = getattr(actual, f"{key}_ms"), getattr(simulated, f"{key}_ms")
+        there = ~np.isnan(real)
+        if there.any():
+            tags = [f"{stat}_{key}_ms" for stat in stats]
+            yield from _resampled(tags, real[there], model[there], stats, block)
+
+
+def _resampled(
+    tags: list[str], actual: Floats, simulated: Floats, stats: tuple[str, ...], block: int
+) -> Iterator[Figure]:
+    def reduce(values: Floats) -> Floats:
+        return np.stack([_statistic(values, stat) for stat in stats])
+
+    real, model = reduce(actual), reduce(simulated)
+    low, high = error_interval(simulated, actual, reduce, block)
+    for i, tag in enumerate(tags):
+        yield _figure(tag, real[i], model[i], float(low[i]), float(high[i]))
+
+
+def _statistic(values: Floats, stat: str) -> Floats:
+    """Of the last axis: the mean, or an exact quantile (linear between samples, as vLLM's)."""
+    return np.asarray(values.mean(axis=-1) if stat == "mean" else np.quantile(values, QUANTILES[stat], axis=-1))
+
+
+def _rates(actual: Served, simulated: Served, role: str) -> Iterator[Figure]:
+    tag = "prompt_throughput" if role == "prefill" else "output_throughput"
+    tokens = (actual.prompt_tokens if role == "prefill" else actual.output_tokens).sum()
+    yield _figure(tag, tokens / actual.duration_s, tokens / simulated.duration_s)
+    window = actual.submissions
+    if window.length_s:
+        slices = sliced(window)
+        levels = running(actual.requests()), running(simulated.requests())
+        real, model = (np.array([level.mean(part) for part in slices]) for level in levels)
+        yield from _resampled(["mean_batch"], real, model, ("mean",), _cube_root(len(slices)))
+    yield _figure("preemptions", actual.preemptions.sum(), simulated.preemptions.sum())
+
+
+def _saturated(actual: Served, simulated: Served, window: Window, role: str) -> Iterator[Figure]:
+    there = window.holds(actual.queued_s)
+    if there.any():
+        real, model = actual.queueing_ms[there], simulated.queueing_ms[there]
+        yield from _resampled(["saturated_mean_queueing_ms"], real, model, ("mean",), in_flight(actual))
+    if role != "prefill":
+        slices = sliced(window)
+        sides = actual.requests(), simulated.requests()
+        real, model = (np.array([tokens_inside(side, part).sum() / part.length_s for part in slices]) for side in sides)
+        block = _cube_root(len(slices))
+        yield from _resampled(["saturated_output_throughput"], real, model, ("mean",), block)
+
+
+def in_flight(served: Served) -> int:
+    """Requests that are in the worker at once, in the mean (Little's law): they share steps, so they share luck."""
+    together = float(np.mean(served.last_s - served.submit_s)) * len(served) / max(served.duration_s, 1e-9)
+    return max(1, round(together))
+
+
+def sliced(window: Window) -> list[Window]:
+    """The window in equal parts of a second or so."""
+    parts = min(max(int(window.length_s), FEWEST_SLICES), MOST_SLICES)
+    edges = np.linspace(window.start_s, window.end_s, parts + 1).tolist()
+    return [Window(low, high) for low, high in pairwise(edges)]
+
+
+def _cube_root(n: int) -> int:
+    """The order of the best block length for a mean (Hall, Horowitz and Jing 1995)."""
+    return max(1, round(float(np.cbrt(n))))
+
+
+def _figure(tag: str, actual: float, simulated: float, low: float | None = None, high: float | None = None) -> Figure:
+    error = float(error_percent(simulated, actual))
+    return Figure(tag, float(actual), float(simulated), _known(error), _known(low), _known(high))
+
+
+def _known(value: float | None) -> float | None:
+    return None if value is None or np.isnan(value) else value

@@ -1,0 +1,72 @@
+"""The noise floor: how far runs of one stream are from one another. No simulator can be closer than that."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import combinations
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from sunsim.metrics.serving import statistics
+from sunsim.validation.bootstrap import error_percent
+from sunsim.validation.targets import Relation, relation
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sunsim.validation.actual import ActualRun
+
+STATISTICS = ("mean", "median", "p99")
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """Two runs of one stream; `change_percent` is the second against the first, by figure.
+
+    Only requests that both runs have are compared.
+    """
+
+    stream: str
+    first: str
+    second: str
+    relation: Relation
+    requests: int
+    change_percent: dict[str, float | None]
+
+
+def noise_floor(runs: Sequence[ActualRun]) -> list[Pair]:
+    """Every pair of runs of the same stream, role, model, variant and card."""
+    pairs = []
+    for one, other in combinations(runs, 2):
+        if _what(one) != _what(other):
+            continue
+        place = {name: i for i, name in enumerate(other.request_ids)}
+        both = [(i, place[name]) for i, name in enumerate(one.request_ids) if name in place]
+        if both:
+            pairs.append(_pair(one, other, np.array(both, dtype=np.int64)))
+    return pairs
+
+
+def _what(run: ActualRun) -> tuple[str, ...]:
+    meta = run.meta
+    return (meta.stream_key, meta.role, meta.model, meta.variant, meta.gpu)
+
+
+def _pair(one: ActualRun, other: ActualRun, both: np.ndarray[tuple[int, int], np.dtype[np.int64]]) -> Pair:
+    changes: dict[str, float | None] = {}
+    for key in ("ttft", "queueing") if one.meta.role == "prefill" else ("tpot", "ttft", "queueing"):
+        before = statistics(getattr(one.served, f"{key}_ms")[both[:, 0]], STATISTICS)
+        after = statistics(getattr(other.served, f"{key}_ms")[both[:, 1]], STATISTICS)
+        for name in STATISTICS:
+            was, now = before[name], after[name]
+            change = float("nan") if was is None or now is None else float(error_percent(now, was))
+            changes[f"{name}_{key}_ms"] = None if np.isnan(change) else change
+    return Pair(
+        stream=one.meta.stream,
+        first=one.name,
+        second=other.name,
+        relation=relation((one.meta.engine_start, one.meta.host), (other.meta.engine_start, other.meta.host)),
+        requests=len(both),
+        change_percent=changes,
+    )

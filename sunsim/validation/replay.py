@@ -1,0 +1,96 @@
+"""A recorded stream on one simulated worker: the engine of `sunsim.cluster`, without router, link or second stage.
+
+`sunsim.cluster.simulation` serves arms, in which a worker either prefills or decodes; a worker that does both is none.
+With one worker nothing but its front end and its engine is left, so the loop is a few lines, the same for each role.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from sunsim.clock import to_ps, to_s
+from sunsim.cluster.engine import Engine, EngineConfig
+from sunsim.cluster.sequence import KV, UNSET, Sequence
+from sunsim.errors import InputError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from sunsim.latency.model import LatencyModel
+    from sunsim.validation.actual import ActualRun
+    from sunsim.validation.served import Served
+
+
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """A stream as simulated: its requests in the order of the run's, the steps taken, those outside the profile."""
+
+    served: Served
+    steps: int
+    outside: int
+
+
+def replay(run: ActualRun, times: LatencyModel) -> Replayed:
+    """Simulates the run's requests from their recorded submissions, on a worker with the run's own options.
+
+    Args:
+        run: the actual run; nothing of its outcome is used.
+        times: step times and front-end delays.
+
+    Raises:
+        InputError: a request can never fit into the run's KV blocks.
+    """
+    meta, actual = run.meta, run.served
+    config = EngineConfig(
+        max_num_seqs=meta.engine_args.max_num_seqs,
+        max_num_batched_tokens=meta.engine_args.max_num_batched_tokens,
+        num_gpu_blocks=meta.num_gpu_blocks,
+        block_size=meta.block_size,
+    )
+    engine = Engine(config, times)
+    kv = KV.GIVEN if meta.role == "decode" else KV.COMPUTE
+    prompts = actual.prompt_tokens.tolist()
+    sequences = [
+        Sequence(i, 0, prompt, output, kv)
+        for i, (prompt, output) in enumerate(zip(prompts, actual.output_tokens.tolist(), strict=True))
+    ]
+    queued_ps = to_ps(actual.submit_s) + np.array([times.frontend_in_ps(prompt) for prompt in prompts], dtype=np.int64)
+    for i in np.argsort(queued_ps, kind="stable").tolist():
+        now_ps = int(queued_ps[i])
+        while (due_ps := engine.next_wake()) is not None and due_ps < now_ps:
+            engine.wake(due_ps)
+        engine.submit(now_ps, sequences[i])
+    while (due_ps := engine.next_wake()) is not None:
+        engine.wake(due_ps)
+    _check_all_done(run, sequences)
+    return Replayed(_served(actual, queued_ps, sequences, times), engine.steps, sum(engine.outside.values()))
+
+
+def _served(actual: Served, queued_ps: NDArray[np.int64], sequences: list[Sequence], times: LatencyModel) -> Served:
+    stamps = [(sequence.scheduled_ps, sequence.first_ps, sequence.last_ps) for sequence in sequences]
+    scheduled_ps, first_ps, last_ps = np.array(stamps, dtype=np.int64).T
+    return replace(
+        actual,
+        queued_s=to_s(queued_ps),
+        scheduled_s=to_s(scheduled_ps),
+        first_s=to_s(first_ps),
+        last_s=to_s(last_ps),
+        client_first_s=to_s(first_ps + times.frontend_out_ps),
+        client_last_s=to_s(last_ps + times.frontend_out_ps),
+        preemptions=np.array([sequence.preemptions for sequence in sequences], dtype=np.int64),
+    )
+
+
+def _check_all_done(run: ActualRun, sequences: list[Sequence]) -> None:
+    """A request that cannot fit stays at the head of the queue, and all behind it."""
+    stuck = next((sequence for sequence in sequences if sequence.last_ps == UNSET), None)
+    if stuck:
+        tokens = stuck.prompt_tokens + int(run.served.output_tokens[stuck.request])
+        message = (
+            f"a request of {tokens} tokens (prompt + output) never fits into the run's {run.meta.num_gpu_blocks} KV "
+            f"blocks of {run.meta.block_size}, must be another num_gpu_blocks"
+        )
+        raise InputError(message, run.path)

@@ -1,0 +1,113 @@
+"""Where errors come from: the model's step time against each step that the engine recorded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from sunsim.clock import to_s
+from sunsim.latency.steps import Chunk
+
+if TYPE_CHECKING:
+    from sunsim.latency.model import LatencyModel
+    from sunsim.metrics.rows import Bools, Floats
+    from sunsim.validation.actual import StepRows
+
+STALL = 1.5
+"""A step this many times as long as predicted is a stall: the host's doing, which no step time explains."""
+
+BANDS = ((1, 1), (2, 16), (17, 64), (65, 128), (129, 256), (257, 1024))
+ALL = "all decode"
+CHUNKED = "with a chunk"
+
+
+@dataclass(frozen=True, slots=True)
+class Band:
+    """Steps of some batch sizes.
+
+    Attributes:
+        batches: the sizes, or `ALL`, or `CHUNKED`.
+        recorded_s: their time.
+        error_percent: all predicted time against all recorded time.
+        settled_error_percent: the same without the stalls.
+        median_error_percent: of the single steps' relative errors.
+        stalls: steps over `STALL` times the prediction.
+        stall_time_percent: share of the recorded time that these steps took.
+        stall_excess_percent: share of the recorded time that they took beyond the prediction.
+    """
+
+    batches: str
+    steps: int
+    recorded_s: float
+    error_percent: float
+    settled_error_percent: float | None
+    median_error_percent: float
+    stalls: int
+    stall_time_percent: float
+    stall_excess_percent: float
+
+
+def check_steps(steps: StepRows, model: LatencyModel) -> list[Band]:
+    """The decode steps by batch size and all of them, then the steps with a prompt's chunk; empty without any.
+
+    Steps with a chunk are left out where the run does not record what their chunks attended to.
+    """
+    timed = (steps.step_s > 0) & (steps.batch + steps.chunk_tokens >= 1)
+    bands = _decode(steps, timed & (steps.chunk_tokens == 0), model)
+    chunked = timed & (steps.chunk_tokens > 0)
+    if chunked.any() and steps.attended_pairs is not None:
+        bands.append(_band(CHUNKED, steps.step_s[chunked], _chunked_s(steps, steps.attended_pairs, chunked, model)))
+    return bands
+
+
+def _decode(steps: StepRows, which: Bools, model: LatencyModel) -> list[Band]:
+    batch, context = _whole(steps.batch[which]), _whole(steps.context_tokens[which])
+    predicted_s = np.array([model.decode_step_ms(*step) for step in zip(batch, context, strict=True)]) / 1000
+    recorded_s = steps.step_s[which]
+    bands = []
+    for low, high in BANDS:
+        inside = (steps.batch[which] >= low) & (steps.batch[which] <= high)
+        if inside.any():
+            bands.append(_band(str(low) if low == high else f"{low}-{high}", recorded_s[inside], predicted_s[inside]))
+    return [*bands, _band(ALL, recorded_s, predicted_s)] if bands else []
+
+
+def _chunked_s(steps: StepRows, attended_pairs: Floats, which: Bools, model: LatencyModel) -> Floats:
+    columns = (steps.batch, steps.context_tokens, steps.chunk_tokens, attended_pairs)
+    predicted_ps = [
+        model.chunked_step(batch, context, [_one_chunk(tokens, pairs)])[0]
+        for batch, context, tokens, pairs in zip(*(_whole(column[which]) for column in columns), strict=True)
+    ]
+    return to_s(np.array(predicted_ps, dtype=np.int64))
+
+
+def _one_chunk(tokens: int, pairs: int) -> Chunk:
+    """One chunk of as many tokens that attends to as many pairs: with several prompts in it, less than nothing before.
+
+    A model knows a step by these two sums.
+    """
+    return Chunk(tokens, round((pairs - tokens * (tokens + 1) / 2) / tokens))
+
+
+def _whole(values: Floats) -> list[int]:
+    found: list[int] = values.astype(np.int64).tolist()
+    return found
+
+
+def _band(batches: str, recorded_s: Floats, predicted_s: Floats) -> Band:
+    stalled = recorded_s > STALL * predicted_s
+    total_s = float(recorded_s.sum())
+    settled_s = float(recorded_s[~stalled].sum())
+    return Band(
+        batches=batches,
+        steps=len(recorded_s),
+        recorded_s=total_s,
+        error_percent=(float(predicted_s.sum()) / total_s - 1) * 100,
+        settled_error_percent=(float(predicted_s[~stalled].sum()) / settled_s - 1) * 100 if settled_s else None,
+        median_error_percent=float(np.median(predicted_s / recorded_s - 1)) * 100,
+        stalls=int(stalled.sum()),
+        stall_time_percent=float(recorded_s[stalled].sum()) / total_s * 100,
+        stall_excess_percent=float((recorded_s - predicted_s)[stalled].sum()) / total_s * 100,
+    )

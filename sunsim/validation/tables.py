@@ -1,0 +1,187 @@
+"""The tables of a validation, as text: a console and a page show the same ones."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sunsim.report.format import ABSENT, count, listed, number, percent
+from sunsim.validation.compare import HEADERS
+from sunsim.validation.result import Validated, signed_percent
+from sunsim.validation.steps import ALL, CHUNKED, STALL
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sunsim.validation.compare import Figure
+    from sunsim.validation.floor import Pair
+    from sunsim.validation.targets import Relation
+
+MISSED = "missed"
+
+
+@dataclass(frozen=True, slots=True)
+class TextTable:
+    """Title, headers (newlines break them) and rows; the first `left` columns are text, the others numbers."""
+
+    title: str
+    headers: tuple[str, ...]
+    rows: Sequence[tuple[str, ...]]
+    left: int = 1
+
+
+def figures_table(result: Validated) -> TextTable:
+    """A figure a row."""
+    rows = []
+    for figure in result.figures:
+        header, unit = HEADERS[figure.tag]
+        written = count if figure.tag == "preemptions" else number
+        rows.append(
+            (
+                f"{header} ({unit})" if unit else header,
+                written(figure.actual),
+                written(figure.simulated),
+                signed_percent(figure.error_percent),
+                _interval(figure),
+                ABSENT if figure.tolerance_percent is None else f"{figure.tolerance_percent:g} %",
+                _judgement(figure),
+            )
+        )
+    return TextTable("", ("", "actual", "simulated", "error", "95 % interval", "target", ""), rows)
+
+
+def _interval(figure: Figure) -> str:
+    if figure.low_percent is None or figure.high_percent is None:
+        return ABSENT
+    return f"{_bare(figure.low_percent)} to {signed_percent(figure.high_percent)}"
+
+
+def _judgement(figure: Figure) -> str:
+    return ABSENT if figure.holds is None else "holds" if figure.holds else MISSED
+
+
+OVERVIEW = {
+    "mean_tpot_ms": "TPOT\nmean",
+    "median_tpot_ms": "TPOT\nmedian",
+    "p99_tpot_ms": "TPOT\np99",
+    "saturated_output_throughput": "output\nsatur.",
+    "saturated_mean_queueing_ms": "queueing\nsatur.",
+    "mean_ttft_ms": "TTFT\nmean",
+    "p99_ttft_ms": "TTFT\np99",
+}
+
+
+def overview_table(results: Sequence[Validated]) -> TextTable:
+    """A run a row: the errors of the figures that have targets; ! marks a missed one."""
+    tags = [tag for tag in OVERVIEW if any(result.figure(tag) for result in results)]
+    rows = []
+    for result in results:
+        judged = result.judged
+        score = f"{sum(bool(figure.holds) for figure in judged)}/{len(judged)}" if judged else ABSENT
+        errors = (_error(result.figure(tag)) for tag in tags)
+        rows.append((result.run.name, result.run.meta.role, _short(result.relation), *errors, score))
+    headers = ("run", "role", "profile\nfrom", *(OVERVIEW[tag] for tag in tags), "targets\nheld")
+    return TextTable("Simulated against actual, %", headers, rows, left=3)
+
+
+def _error(figure: Figure | None) -> str:
+    if figure is None:
+        return ABSENT
+    return _bare(figure.error_percent) + ("!" if figure.holds is False else "")
+
+
+def _bare(error: float | None) -> str:
+    return signed_percent(error).removesuffix(" %")
+
+
+def _short(relation: Relation) -> str:
+    return relation.replace("engine ", "")
+
+
+def steps_table(results: Sequence[Validated]) -> TextTable | None:
+    """The check of single steps: every band of one run, the total of each of several; None without recorded steps."""
+    rows = []
+    for result in results:
+        for band in result.bands:
+            if len(results) > 1 and band.batches not in {ALL, CHUNKED}:
+                continue
+            rows.append(
+                (
+                    band.batches if len(results) == 1 else f"{result.run.name}, {band.batches}",
+                    count(band.steps),
+                    number(band.recorded_s),
+                    signed_percent(band.error_percent),
+                    signed_percent(band.settled_error_percent),
+                    signed_percent(band.median_error_percent),
+                    count(band.stalls),
+                    percent(band.stall_time_percent / 100, 1),
+                    percent(band.stall_excess_percent / 100, 1),
+                )
+            )
+    headers = (
+        "batch" if len(results) == 1 else "run",
+        "steps",
+        "recorded\n(s)",
+        "predicted\nall time",
+        "without\nstalls",
+        "median\nstep",
+        "stalls",
+        "time in\nstalls",
+        "lost to\nstalls",
+    )
+    title = (
+        f"What the model lacks: predicted against recorded steps (a stall takes over {STALL:g} times the prediction)"
+    )
+    return TextTable(title, headers, rows) if rows else None
+
+
+def floor_table(pairs: Sequence[Pair]) -> TextTable | None:
+    """Two runs of one stream a row; None without any."""
+    tags = [tag for tag in OVERVIEW if any(pair.change_percent.get(tag) is not None for pair in pairs)]
+    rows = [
+        (
+            f"{pair.second} / {pair.first}",
+            _short(pair.relation),
+            count(pair.requests),
+            *(_bare(pair.change_percent.get(tag)) for tag in tags),
+        )
+        for pair in pairs
+    ]
+    headers = ("runs", "of the", "requests", *(OVERVIEW[tag] for tag in tags))
+    return (
+        TextTable("Noise floor: actual runs of one stream against each other, %", headers, rows, left=2)
+        if rows
+        else None
+    )
+
+
+def heading(result: Validated) -> str:
+    """What was run and what it is compared with, in one line."""
+    run, meta = result.run, result.run.meta
+    saturated = result.saturated
+    stretch = f"; saturated from {number(saturated.start_s)} s to {number(saturated.end_s)} s" if saturated else ""
+    return (
+        f"{run.name}: {meta.role}, {count(len(run.served))} requests in {number(run.served.duration_s)} s{stretch}; "
+        f"profile from the {result.relation}"
+    )
+
+
+def subject(result: Validated) -> str:
+    """What ran on what, and what simulates it."""
+    meta = result.run.meta
+    return f"{meta.model} {meta.variant} on {meta.card}, simulated with profile {result.profile.name}"
+
+
+def outside(results: Sequence[Validated]) -> str:
+    """How many simulated steps the profiles were not measured for."""
+    shares = {
+        result.run.name: result.replayed.outside / result.replayed.steps
+        for result in results
+        if result.replayed.outside
+    }
+    if not shares:
+        return "Every simulated step is inside the measured range."
+    if len(results) == 1:
+        return f"Outside the measured range: {percent(next(iter(shares.values())), 1)} of the simulated steps."
+    named = [f"{percent(share, 1)} in {name}" for name, share in shares.items()]
+    return f"Simulated steps outside the measured range: {listed(named)}."

@@ -1,0 +1,93 @@
+"""How far off the simulator may be: its targets, which depend on whether profile and run come from one host."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
+
+from sunsim.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from sunsim.latency.profile import Profile
+    from sunsim.validation.actual import RunMeta
+
+Relation: TypeAlias = Literal["same engine start", "same host", "other host"]
+Tolerances: TypeAlias = "Mapping[str, float] | None"
+
+
+class Target(NamedTuple):
+    """The most that a figure may be off, in percent either way; `roles` are those it is set for."""
+
+    one_host: float
+    other_host: float
+    roles: tuple[str, ...]
+
+
+DECODING = ("decode", "colocated")
+TARGETS = {
+    "mean_tpot_ms": Target(1, 3, DECODING),
+    "median_tpot_ms": Target(1, 3, DECODING),
+    "p99_tpot_ms": Target(2, 6, DECODING),
+    "saturated_output_throughput": Target(1, 3, DECODING),
+    "saturated_mean_queueing_ms": Target(10, 10, DECODING),
+    "mean_ttft_ms": Target(5, 5, ("prefill",)),
+    "p99_ttft_ms": Target(10, 10, ("prefill",)),
+}
+
+
+def parse_tolerances(given: Sequence[str], known: Sequence[str]) -> tuple[dict[str, float], bool]:
+    """What ``--tolerance`` says: percent by figure, and whether the targets still hold for the others.
+
+    Raises:
+        InputError: one is not `METRIC=PERCENT` with a known metric and a percentage of at least 0, nor `none`.
+    """
+    stated: dict[str, float] = {}
+    for text in given:
+        if text == "none":
+            continue
+        name, equals, value = text.partition("=")
+        if name not in known or not equals:
+            message = f"'{text}' must be none or METRIC=PERCENT with one of {', '.join(known)}"
+            raise InputError(message, "--tolerance")
+        try:
+            percent = float(value)
+        except ValueError:
+            percent = -1.0
+        if not 0 <= percent < float("inf"):
+            message = f"{name} is '{value}', must be a percentage of at least 0"
+            raise InputError(message, "--tolerance")
+        stated[name] = percent
+    return stated, "none" not in given
+
+
+def tolerance_of(
+    tag: str, role: str, relation: Relation, stated: Mapping[str, float], use_targets: bool
+) -> float | None:
+    """The percentage that a figure may be off; None where none is set."""
+    if tag in stated:
+        return stated[tag]
+    target = TARGETS.get(tag)
+    if not use_targets or target is None or role not in target.roles:
+        return None
+    return target.other_host if relation == "other host" else target.one_host
+
+
+def relation_to_profile(meta: RunMeta, profile: Profile) -> Relation:
+    """Whether the profile was measured in the run's engine start, or on its host, as far as both say."""
+    extra = profile.data.model_extra or {}
+    if meta.profile and meta.profile.sha256 == profile.sha256:
+        return "same engine start"
+    return relation((meta.engine_start, meta.host), (extra.get("engine_start"), extra.get("host")))
+
+
+def relation(one: tuple[Any, Any], other: tuple[Any, Any]) -> Relation:
+    """What two (engine start, host) have in common; a host is its recorded facts, and what is not known is another."""
+    (start, host), (other_start, other_host) = one, other
+    if start is not None and start == other_start:
+        return "same engine start"
+    if isinstance(host, dict) and isinstance(other_host, dict):
+        common = host.keys() & other_host.keys()
+        if common and all(host[key] == other_host[key] for key in common):
+            return "same host"
+    return "other host"

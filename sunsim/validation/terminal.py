@@ -1,0 +1,70 @@
+"""A validation on a console."""
+
+from __future__ import annotations
+
+from textwrap import fill
+from typing import TYPE_CHECKING, TextIO
+
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+from rich.text import Text
+
+from sunsim.report.terminal import console
+from sunsim.validation.result import verdict
+from sunsim.validation.tables import (
+    MISSED,
+    TextTable,
+    figures_table,
+    floor_table,
+    heading,
+    outside,
+    overview_table,
+    steps_table,
+    subject,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sunsim.validation.floor import Pair
+    from sunsim.validation.result import Validated
+
+
+def show(
+    results: Sequence[Validated], floor: Sequence[Pair], place: str | None = None, file: TextIO | None = None
+) -> None:
+    """Print tables, verdict and where files went; the figures of one run, or a row for each of several."""
+    target = console(file)
+    single = len(results) == 1
+    lines = [heading(results[0])] if single else []
+    lines += dict.fromkeys(map(subject, results))
+    target.print(Text("\n".join(_filled(line, target.width) for line in lines)))
+    blocks = [
+        figures_table(results[0]) if single else overview_table(results),
+        steps_table(results),
+        floor_table(floor),
+    ]
+    for block in blocks:
+        if block:
+            target.print()
+            if block.title:
+                target.print(Text(block.title))
+            target.print(_table(block))
+    target.print()
+    for line in (outside(results), verdict(results)):
+        target.print(Text(_filled(line, target.width)))
+    if place:
+        target.print(Text(f"Files: {place}"), soft_wrap=True)
+
+
+def _filled(line: str, width: int) -> str:
+    return fill(line, width, subsequent_indent="  ")
+
+
+def _table(block: TextTable) -> Table:
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1), show_edge=False, header_style="bold")
+    for i, header in enumerate(block.headers):
+        table.add_column(header, justify="left" if i < block.left else "right", no_wrap=i > 0, overflow="fold")
+    for row in block.rows:
+        table.add_row(*(Text(cell, style="red" if cell == MISSED or cell.endswith("!") else "") for cell in row))
+    return table

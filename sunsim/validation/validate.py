@@ -1,0 +1,134 @@
+"""The verb `validate`: from actual runs to a verdict on the simulator."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sunsim.errors import InputError
+from sunsim.latency.model import LatencyModel
+from sunsim.latency.profile import find_profile, list_profiles, load_profile
+from sunsim.validation.actual import STEPS_SUFFIX, read_run
+from sunsim.validation.compare import HEADERS, Rules, compare
+from sunsim.validation.floor import noise_floor
+from sunsim.validation.replay import replay
+from sunsim.validation.result import Validated, document, to_json
+from sunsim.validation.steps import check_steps
+from sunsim.validation.targets import parse_tolerances, relation_to_profile
+from sunsim.validation.terminal import show
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from sunsim.latency.profile import Profile
+    from sunsim.validation.actual import ActualRun
+
+
+def validate(
+    paths: Sequence[Path], profile: str | None, out: Path | None, tolerances: Sequence[str], *, as_json: bool
+) -> bool:
+    """Simulate what each run recorded, print and maybe write how the two compare.
+
+    Args:
+        paths: the runs' Parquet files.
+        profile: name or file of the profile; None takes the shipped one of each run's card, model and variant.
+        out: folder of page, figures and JSON; None writes nothing.
+        tolerances: ``METRIC=PERCENT`` each, over the targets; ``none`` drops the targets.
+        as_json: print JSON instead of tables.
+
+    Returns:
+        Whether every tolerance holds.
+
+    Raises:
+        InputError: a run, the profile, a tolerance or the folder cannot be used, or profile and run do not match.
+    """
+    stated, use_targets = parse_tolerances(tolerances, list(HEADERS))
+    runs = [read_run(path) for path in _without_steps(paths)]
+    _check_names(runs)
+    results = [check_run(run, profile_of(run, profile), stated, use_targets=use_targets) for run in runs]
+    floor = noise_floor(runs)
+    content = document(results, floor)
+    if out:
+        from sunsim.validation.files import write  # noqa: PLC0415 - who wants no figures does not wait for matplotlib
+
+        write(out, content, results, floor)
+    if as_json:
+        sys.stdout.write(to_json(content))
+    else:
+        show(results, floor, f"{out}/ ({', '.join(sorted(path.name for path in out.iterdir()))})" if out else None)
+    return all(result.holds for result in results)
+
+
+def check_run(run: ActualRun, profile: Profile, stated: Mapping[str, float], *, use_targets: bool) -> Validated:
+    """Simulate one run and compare.
+
+    Args:
+        run: the actual run.
+        profile: of the same card, model and variant.
+        stated: percent by figure, over the targets.
+        use_targets: whether the targets count.
+
+    Raises:
+        InputError: a request of the run does not fit into its worker, or the profile lacks what the role needs.
+    """
+    model = LatencyModel(profile)
+    _check_points(run, profile)
+    relation = relation_to_profile(run.meta, profile)
+    replayed = replay(run, model)
+    saturated = run.served.saturated()
+    rules = Rules(run.meta.role, relation, stated, use_targets)
+    figures = compare(run.served, replayed.served, rules, saturated)
+    bands = check_steps(run.steps, model) if run.steps else []
+    return Validated(run, profile, relation, replayed, saturated, figures, bands)
+
+
+def profile_of(run: ActualRun, name: str | None) -> Profile:
+    """The profile to simulate a run with.
+
+    Raises:
+        InputError: there is none, or it was measured on another card, model or variant.
+    """
+    meta = run.meta
+    wanted = name or f"{meta.gpu}/{meta.model}-{meta.variant}"
+    try:
+        profile = load_profile(find_profile(wanted, Path()))
+    except FileNotFoundError as error:
+        known = ", ".join(list_profiles()) or "none is shipped"
+        message = f"no profile {wanted} for it, must be given with --profile: a .json file or one of: {known}"
+        raise InputError(message, run.path) from error
+    data = profile.data
+    sides = {
+        "card": (meta.card, data.card),
+        "model": (meta.model, data.model),
+        "variant": (meta.variant, data.variant),
+    }
+    for what, (ran, measured) in sides.items():
+        if ran != measured:
+            message = (
+                f"ran on {what} {ran}, but profile {profile.name} was measured on {measured}: must be the same {what}"
+            )
+            raise InputError(message, run.path)
+    return profile
+
+
+def _without_steps(paths: Sequence[Path]) -> Sequence[Path]:
+    """A shell's ``*.parquet`` names the runs' steps too, which are read with their runs."""
+    return [path for path in paths if not path.name.endswith(STEPS_SUFFIX)] or paths
+
+
+def _check_points(run: ActualRun, profile: Profile) -> None:
+    needed = {"decode": ("decode",), "prefill": ("prefill",), "colocated": ("decode", "prefill")}[run.meta.role]
+    for kind in needed:
+        if not getattr(profile.data, f"{kind}_points"):
+            message = f"profile {profile.name} has no {kind}_points, must have some for a {run.meta.role} run"
+            raise InputError(message, run.path)
+
+
+def _check_names(runs: Sequence[ActualRun]) -> None:
+    """Figures and tables go by the file's name."""
+    names = [run.name for run in runs]
+    for run in runs:
+        if names.count(run.name) > 1:
+            message = f"two runs are called {run.name}, must have names of their own"
+            raise InputError(message, run.path)

@@ -1,0 +1,99 @@
+"""Random small clusters and their requests, for properties that hold in all of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from hypothesis import strategies as st
+
+from tests.cluster.worlds import Row, pool, scenario
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from sunsim.scenario import Scenario
+
+BLOCK_SIZE = 4
+LONGEST_PROMPT = 40
+LONGEST_OUTPUT = 30
+LEAST_BLOCKS = -(-(LONGEST_PROMPT + LONGEST_OUTPUT) // BLOCK_SIZE) + 1
+ROUTERS = ["round-robin", "random", "least-requests", "least-tokens", "power-of-two-choices"]
+PROFILE = {"block_size": BLOCK_SIZE, "kv_bytes_per_token": 1_000_000}  # a prompt moves in about a step
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A cluster, but for its profile, and its requests."""
+
+    models: list[str]
+    pools: dict[str, dict[str, Any]]
+    blocks: dict[str, Any]
+    rows: list[Row]
+
+    def scenario(self, profile: Path, **blocks: Any) -> Scenario:
+        pools = {stage: pool(profile, **options) for stage, options in self.pools.items()}
+        return scenario(self.models, pools, **(self.blocks | blocks))
+
+
+@st.composite
+def pools(draw: st.DrawFn, models: list[str]) -> dict[str, Any]:
+    """A pool, scarce in every way that its requests can bear."""
+    isolated = draw(st.booleans())
+    seqs = draw(st.integers(1, 5))
+    number = st.integers(1, 2) if isolated else st.integers(1, 3)
+    return {
+        "policy": "isolated" if isolated else "shared",
+        "workers": {name: draw(number) for name in models} if isolated else draw(number),
+        "router": draw(st.sampled_from(ROUTERS)),
+        "max_num_seqs": seqs,
+        "max_num_batched_tokens": draw(st.integers(seqs, 60)),
+        "num_gpu_blocks": LEAST_BLOCKS + draw(st.integers(0, 30)),
+    }
+
+
+@st.composite
+def clusters(draw: st.DrawFn, stages: tuple[str, ...] = ("prefill", "decode", "both")) -> Drawn:
+    """A cluster of these stages, with up to 30 requests that come as fast as steps or faster."""
+    models = [f"m{i}" for i in range(draw(st.integers(1, 3)))]
+    which = draw(st.sampled_from(stages))
+    named = ("prefill", "decode") if which == "both" else (which,)
+    gap_ps = draw(st.sampled_from([10**7, 10**9, 2 * 10**10]))
+    row = st.tuples(
+        st.integers(0, gap_ps),
+        st.integers(0, len(models) - 1),
+        st.integers(1, LONGEST_PROMPT),
+        st.integers(1, LONGEST_OUTPUT),
+    )
+    rows, now = [], 0
+    for gap, *rest in draw(st.lists(row, min_size=1, max_size=30)):
+        now += gap
+        rows.append((now, *rest))
+    blocks = {
+        "seed": draw(st.integers(0, 9)),
+        "first_token": draw(st.sampled_from(["decode", "prefill"])),
+        "transfer": {
+            "bandwidth_gbit_s": draw(st.sampled_from([10.0, 400.0])),
+            "latency_ms": draw(st.sampled_from([0.0, 0.1])),
+        },
+    }
+    return Drawn(models, {stage: draw(pools(models)) for stage in named}, blocks, rows)  # type: ignore[arg-type]
+
+
+def crowd(**options: Any) -> Drawn:
+    """Sixty requests of two models, faster than their pools can serve them."""
+    rows = [(i * 4_000_000_000, i % 3 % 2, 1 + 7 * i % 40, 1 + 11 * i % 30) for i in range(60)]
+    pools: dict[str, dict[str, Any]] = {
+        "prefill": {"policy": "isolated", "workers": {"a": 1, "b": 1}, "max_num_seqs": 8, "max_num_batched_tokens": 60},
+        "decode": {
+            "policy": "shared",
+            "workers": 2,
+            "max_num_seqs": 6,
+            "router": options.pop("router", "least-tokens"),
+        },
+    }
+    for name, value in options.pop("decode", {}).items():
+        pools["decode"][name] = value
+    if not options.pop("prefill", True):
+        del pools["prefill"]
+    return Drawn(["a", "b"], pools, {"first_token": "decode"} | options, rows)

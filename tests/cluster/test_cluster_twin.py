@@ -1,0 +1,88 @@
+"""A whole cluster of leaping engines does what one of step-by-step engines does, to the picosecond."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sunsim.cluster.simulation import ArmResult, simulate
+from sunsim.scenario import load_scenario
+from sunsim.workload.requests import Requests, build_requests
+from tests.cluster.drawn import LEAST_BLOCKS, PROFILE, ROUTERS, Drawn, clusters, crowd
+from tests.cluster.worlds import Row, serve, stepwise, write_profile
+
+if TYPE_CHECKING:
+    from sunsim.scenario import Scenario
+
+SHIPPED = sorted((Path(__file__).parents[2] / "scenarios").glob("*.yaml"))
+FIRST_REQUESTS = 250  # of a shipped scenario
+
+
+@pytest.fixture(scope="module")
+def profile(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_profile(tmp_path_factory.mktemp("profile"), **PROFILE)
+
+
+def assert_same(leaping: ArmResult, stepping: ArmResult) -> None:
+    pd.testing.assert_frame_equal(leaping.rows, stepping.rows, check_exact=True)
+    assert leaping.workers == stepping.workers
+
+
+def both_ways(scenario: Scenario, rows: list[Row]) -> ArmResult:
+    leaping = serve(scenario, rows)
+    assert_same(leaping, serve(scenario, rows, stepwise))
+    return leaping
+
+
+@pytest.mark.parametrize("router", ROUTERS)
+@pytest.mark.parametrize("prefill", [True, False], ids=["prefill", "decode-only"])
+def test_every_router_sees_the_same_loads(router: str, prefill: bool, profile: Path) -> None:
+    drawn = crowd(router=router, prefill=prefill)
+    both_ways(drawn.scenario(profile), drawn.rows)
+
+
+@pytest.mark.parametrize("first_token", ["decode", "prefill"])
+@pytest.mark.parametrize("policy", ["shared", "isolated"])
+def test_both_policies_and_first_tokens(first_token: str, policy: str, profile: Path) -> None:
+    workers = 2 if policy == "shared" else {"a": 2, "b": 1}
+    drawn = crowd(first_token=first_token, decode={"policy": policy, "workers": workers})
+    both_ways(drawn.scenario(profile), drawn.rows)
+
+
+@pytest.mark.parametrize("prefill", [True, False], ids=["prefill", "decode-only"])
+@pytest.mark.parametrize("policy", ["shared", "isolated"])
+def test_preemptions_fall_on_the_same_requests(policy: str, prefill: bool, profile: Path) -> None:
+    workers = 2 if policy == "shared" else {"a": 1, "b": 1}
+    scarce = {"policy": policy, "workers": workers, "num_gpu_blocks": LEAST_BLOCKS + 6}
+    drawn = crowd(prefill=prefill, decode=scarce)
+    result = both_ways(drawn.scenario(profile), drawn.rows)
+    assert result.rows["preemptions"].sum() > 0
+
+
+@given(drawn=clusters())
+@settings(deadline=None, max_examples=200)
+def test_any_cluster(drawn: Drawn, profile: Path) -> None:
+    both_ways(drawn.scenario(profile), drawn.rows)
+
+
+@given(drawn=clusters(), limit_s=st.floats(0.001, 1.0))
+@settings(deadline=None, max_examples=100)
+def test_any_cluster_stopped_at_any_time(drawn: Drawn, limit_s: float, profile: Path) -> None:
+    both_ways(drawn.scenario(profile, stop={"when": "time", "limit_s": limit_s}), drawn.rows)
+
+
+@pytest.mark.parametrize("file", SHIPPED, ids=[file.stem for file in SHIPPED])
+def test_the_beginning_of_every_shipped_scenario(file: Path) -> None:
+    scenario = load_scenario(file)
+    drawn = build_requests(scenario)
+    few = slice(FIRST_REQUESTS)
+    requests = Requests(
+        drawn.arrival_ps[few], drawn.model[few], drawn.prompt_tokens[few], drawn.output_tokens[few], drawn.models
+    )
+    for arm in scenario.arms:
+        assert_same(simulate(scenario, arm, requests), simulate(scenario, arm, requests, make_engine=stepwise))

@@ -1,0 +1,174 @@
+"""The shipped profiles are complete and physically plausible: what a card cannot do is not in them."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+
+from sunsim.latency.profile import raw_json
+from tests.latency.committed import NAMES, PATHS, measured_curves, model, profile
+
+DROP = 0.03  # of step time; less may be noise
+BF16 = [name for name in NAMES if name.endswith("-bf16")]
+
+each_profile = pytest.mark.parametrize("name", NAMES)
+
+
+class Drop(NamedTuple):
+    """At `context_tokens` in all, `larger` requests were seen to take less time than `batch` do, by the share `by`."""
+
+    profile: str
+    batch: int
+    larger: int
+    context_tokens: float
+    by: float
+    on_point: tuple[bool, bool]  # whether it lies on a point measured for `batch`, for `larger`
+
+
+def drops(name: str, least: float, run: int | None = None) -> list[Drop]:
+    """Drops of at least the share `least` at the contexts measured for one of two adjacent batch sizes."""
+    found = []
+    curves = measured_curves(name, run)
+    for batch, larger in pairwise(curves):
+        (x1, y1), (x2, y2) = curves[batch], curves[larger]
+        low, high = max(x1[0], x2[0]), min(x1[-1], x2[-1])
+        for context in sorted({float(x) for x in [*x1, *x2] if low <= x <= high}):
+            by = 1 - float(np.interp(context, x2, y2) / np.interp(context, x1, y1))
+            if by > least:
+                found.append(Drop(name, batch, larger, context, by, (context in x1, context in x2)))
+    return found
+
+
+def confirmed(drop: Drop) -> bool:
+    """Whether another measurement saw it too: the second run, or other points of both batch sizes, so other streams."""
+    again = [other for other in drops(drop.profile, DROP / 2, run=1) if other[1:3] == drop[1:3]]
+    others = [other for other in drops(drop.profile, DROP / 2) if other[1:3] == drop[1:3]]
+    streams = [sum(other.on_point[side] for other in others) for side in (0, 1)]
+    return bool(again) or min(streams) >= 2
+
+
+LARGEST = {(drop.profile, *drop[1:3]): drop for name in NAMES for drop in sorted(drops(name, DROP), key=lambda d: d.by)}
+
+
+@each_profile
+def test_growing_batch_at_equal_context_is_no_faster_unless_repeats_say_so(name: str) -> None:
+    assert [drop for drop in drops(name, DROP) if not confirmed(drop)] == []
+
+
+@pytest.mark.parametrize(
+    "drop", LARGEST.values(), ids=[f"{d.profile}: {d.batch} to {d.larger}, -{d.by:.1%}" for d in LARGEST.values()]
+)
+def test_a_confirmed_drop_is_in_the_model_too(drop: Drop) -> None:
+    context = round(drop.context_tokens)
+    small, large = (model(drop.profile).decode_step_ms(batch, context) for batch in drop[1:3])
+    assert 1 - large / small == pytest.approx(drop.by, abs=0.005)
+
+
+@each_profile
+@pytest.mark.parametrize("run", [0, 1])
+def test_growing_context_at_equal_batch_is_no_faster(name: str, run: int) -> None:
+    for batch, (_, step_ms) in measured_curves(name, run).items():
+        assert (step_ms[1:] >= (1 - DROP) * step_ms[:-1]).all(), batch
+
+
+@each_profile
+def test_no_step_is_faster_than_memory(name: str) -> None:
+    data = profile(name).data
+    for point in data.decode_points:
+        read = data.streamed_weight_bytes + point.context_tokens * data.kv_bytes_per_token
+        assert point.step_ms_median * 1e-3 >= read / (data.memory_bandwidth_gb_s * 1e9), point
+
+
+@pytest.mark.parametrize("name", BF16)
+def test_awq_is_much_faster_for_a_few_requests(name: str) -> None:
+    for batch, (context, step_ms) in measured_curves(name).items():
+        if batch > 8:
+            break
+        awq_context, awq_ms = measured_curves(name.replace("-bf16", "-awq"))[batch]
+        at = 1024 * batch
+        gain = float(np.interp(at, context, step_ms) / np.interp(at, awq_context, awq_ms))
+        assert gain >= 1.3, (batch, gain)
+
+
+@each_profile
+def test_repeats_agree(name: str) -> None:
+    first, second = measured_curves(name, 0), measured_curves(name, 1)
+    apart = [
+        float(np.interp(context, *first[batch]) / value - 1)
+        for batch, (contexts, values) in second.items()
+        for context, value in zip(contexts, values, strict=True)
+    ]
+    assert np.median(np.abs(apart)) < 0.01
+    assert np.max(np.abs(apart)) < 0.05
+
+
+@each_profile
+def test_origin_is_recorded(name: str) -> None:
+    document = raw_json(PATHS[name])
+    reference = {
+        "max_num_seqs": 256,
+        "max_num_batched_tokens": 8192,
+        "gpu_memory_utilization": 0.85,
+        "max_model_len": 16384,
+        "enable_prefix_caching": False,
+    }
+    assert reference.items() <= document["engine_args"].items()
+    assert "H100" in document["card"]
+    assert document["date"]
+    assert document["host"].keys() >= {"cpu", "cores", "kernel", "gpu_memory_mib"}
+    assert document["versions"].keys() >= {"vllm", "torch", "cuda", "driver", "python"}
+    assert document["kernels"]["attention"]
+    assert document["kernels"]["gemm"] == ("MacheteLinearKernel" if name.endswith("awq") else "unquantized")
+    assert document["quick"] is False
+    sizes = document["cudagraph_capture_sizes"]
+    assert sizes == sorted(sizes)
+    assert (sizes[:4], sizes[-1]) == ([1, 2, 4, 8], 512)
+
+
+def parameters(config: dict[str, Any]) -> tuple[int, int, int]:
+    """Of a dense decoder: parameters of one embedding table, of the linear layers, of the norms."""
+    hidden, layers = config["hidden_size"], config["num_hidden_layers"]
+    head = config.get("head_dim") or hidden // config["num_attention_heads"]
+    queries, keys = config["num_attention_heads"] * head, config["num_key_value_heads"] * head
+    linear = hidden * (queries + 2 * keys) + queries * hidden + 3 * hidden * config["intermediate_size"]
+    norms = 2 * hidden + (2 * head if config["model_type"] == "qwen3" else 0)
+    return config["vocab_size"] * hidden, layers * linear, layers * norms + hidden
+
+
+@each_profile
+def test_bytes_follow_from_the_models_shape(name: str) -> None:
+    document = raw_json(PATHS[name])
+    config = document["model_config"]
+    table, linear, norms = parameters(config)
+    # AWQ as Machete holds it: 4 bits a weight, and for each group of 128 a scale and a zero point of 16 bits each.
+    linear_bytes = linear * (4 + 32 / 128) / 8 if name.endswith("awq") else 2 * linear
+    whole = 2 * (2 * table + norms) + linear_bytes
+    assert config["tie_word_embeddings"] is False
+    assert document["weight_bytes"] == pytest.approx(whole, rel=1e-3)
+    assert document["streamed_weight_bytes"] == document["weight_bytes"] - 2 * table
+    head = config.get("head_dim") or config["hidden_size"] // config["num_attention_heads"]
+    kv = 2 * 2 * config["num_hidden_layers"] * config["num_key_value_heads"] * head
+    assert document["kv_bytes_per_token"] == kv
+
+
+@each_profile
+def test_weights_and_kv_blocks_fill_the_memory_they_may(name: str) -> None:
+    document = raw_json(PATHS[name])
+    blocks = document["num_gpu_blocks"] * document["block_size"] * document["kv_bytes_per_token"]
+    share = (document["weight_bytes"] + blocks) / (document["host"]["gpu_memory_mib"] * 2**20)
+    assert 0.78 < share <= document["engine_args"]["gpu_memory_utilization"]
+
+
+@pytest.mark.parametrize("name", BF16)
+def test_decode_steps_are_of_the_order_known_from_elsewhere(name: str) -> None:
+    assert model(name).decode_step_ms(6, 6 * 1300) == pytest.approx(7.4, rel=0.2)
+    assert model(name).decode_step_ms(256, 256 * 1300) == pytest.approx(22, rel=0.2)
+
+
+@each_profile
+def test_a_prefill_worker_peaks_near_45_000_tokens_a_second(name: str) -> None:
+    peak = max(point.new_tokens / point.step_ms_median * 1000 for point in profile(name).data.prefill_points)
+    assert peak == pytest.approx(45_000, rel=0.2)

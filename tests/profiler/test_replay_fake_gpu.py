@@ -1,0 +1,178 @@
+"""Streams through vLLM's real front end, scheduler and connector onto a fake GPU; runs only where vLLM is installed.
+
+`python -m tests.profiler.test_replay_fake_gpu OUT BLOCKS PROFILE STREAM.csv:ROLE ...` replays on the fake GPU; 0 blocks
+are as many as fit, and a profile of "-" is none.
+"""
+
+import asyncio
+import importlib.util
+import itertools
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+
+pytestmark = pytest.mark.skipif(importlib.util.find_spec("vllm") is None, reason="needs vLLM")
+
+MODULE = [sys.executable, "-m", "tests.profiler.test_replay_fake_gpu"]
+PROMPT_TOKENS, OUTPUT_TOKENS = 600, 30
+
+
+def main(out: str, blocks: str, profile: str, *streams: str) -> None:
+    """Replays in this process."""
+    from tests.profiler.fake_platform import install_platform  # noqa: PLC0415
+
+    install_platform()
+    from profiler.engine import EngineSettings  # noqa: PLC0415
+    from profiler.progress import Progress  # noqa: PLC0415
+    from profiler.replay import ReplayOrder, limit_tokens, replay  # noqa: PLC0415
+    from profiler.streams import read_streams  # noqa: PLC0415
+
+    settings = EngineSettings(
+        distributed_executor_backend="tests.profiler.fake_vllm.FakeExecutor",
+        num_gpu_blocks_override=int(blocks) or None,
+    )
+    order = ReplayOrder(
+        model="llama-3.1-8b",
+        variant="bf16",
+        quick=True,
+        settings=settings,
+        log_dir=Path(out) / "logs",
+        streams=read_streams(streams, "decode", limit_tokens=limit_tokens(settings)),
+        out=Path(out),
+        profile=None if profile == "-" else Path(profile),
+    )
+    outcome = asyncio.run(replay(order, Progress()))
+    sys.stderr.write(f"{outcome}\n")
+
+
+def write_stream(
+    path: Path, requests: int, gap_s: float, prompt: int = PROMPT_TOKENS, output: int = OUTPUT_TOKENS
+) -> None:
+    """Requests at even gaps, of models a and b in turn."""
+    lines = [f"{i * gap_s:.3f},{prompt + i % 7},{output},{'ab'[i % 2]}" for i in range(requests)]
+    path.write_text("arrival_s,prompt_tokens,output_tokens,model\n" + "\n".join(lines) + "\n")
+
+
+def replay_on_fake(out: Path, *streams: str, blocks: int = 0, profile: str = "-") -> str:
+    """What was said on stderr."""
+    command = [*MODULE, str(out), str(blocks), profile, *streams]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stderr
+    return done.stderr
+
+
+def facts_of(path: Path) -> dict[str, Any]:
+    """A run's metadata."""
+    facts: dict[str, Any] = json.loads(pq.read_schema(path).metadata[b"sunsim"])
+    return facts
+
+
+def check_order_of_stamps(rows: pd.DataFrame) -> None:
+    moments = [
+        "arrival_s",
+        "submit_s",
+        "queued_s",
+        "scheduled_s",
+        "first_token_s",
+        "last_token_s",
+        "client_last_token_s",
+    ]
+    for earlier, later in itertools.pairwise(moments):
+        assert (rows[earlier] <= rows[later] + 1e-6).all(), (earlier, later)
+    assert (rows["first_token_s"] <= rows["client_first_token_s"]).all()
+
+
+def check_steps(rows: pd.DataFrame, steps: pd.DataFrame) -> None:
+    assert (steps["step_s"] > 0).all()
+    assert steps["end_s"].is_monotonic_increasing
+    # Each token is one request's part in one step that is not a prompt's unfinished chunk.
+    assert steps["decode_requests"].sum() <= rows["output_tokens"].sum()
+    # Whoever emits has its step's end as its stamp, up to the engine's own bookkeeping.
+    ends = steps["end_s"].to_numpy()
+    after = np.searchsorted(ends, rows["first_token_s"].to_numpy() + 1e-5) - 1
+    assert (np.abs(rows["first_token_s"].to_numpy() - ends[after]) < 3e-3).all()
+
+
+def test_a_worker_of_each_role(tmp_path: Path) -> None:
+    streams = []
+    for role in ("decode", "prefill", "colocated"):
+        write_stream(tmp_path / f"{role}s.csv", requests=40, gap_s=0.02)
+        streams.append(f"{tmp_path}/{role}s.csv:{role}")
+    out, profile = tmp_path / "out", tmp_path / "p.json"
+    replay_on_fake(out, *streams, profile=str(profile))
+    rows = {role: pd.read_parquet(out / f"{role}s.parquet") for role in ("decode", "prefill", "colocated")}
+    steps = {role: pd.read_parquet(out / f"{role}s.steps.parquet") for role in rows}
+    facts = {role: facts_of(out / f"{role}s.parquet") for role in rows}
+
+    for role, served in rows.items():
+        assert len(served) == 40
+        assert list(served["model"][:3]) == ["a", "b", "a"]
+        assert list(served["request_id"]) == list(range(40))
+        check_order_of_stamps(served)
+        check_steps(served, steps[role])
+        assert facts[role]["role"] == role
+        assert facts[role]["steps"] == len(steps[role])
+        assert facts[role]["profile"]["file"] == "p.json"
+    assert len({f["engine_start"] for f in facts.values()}) == 1
+    assert all(isinstance(s, float) for s in json.loads(profile.read_text())["phases"].values())
+
+    assert steps["decode"]["chunk_tokens"].sum() == 0
+    assert steps["decode"]["decode_requests"].sum() == rows["decode"]["output_tokens"].sum() == 40 * OUTPUT_TOKENS
+    assert steps["prefill"]["chunk_tokens"].sum() == rows["prefill"]["prompt_tokens"].sum()
+    assert (rows["prefill"]["output_tokens"] == 1).all()
+    assert (rows["prefill"]["first_token_s"] == rows["prefill"]["last_token_s"]).all()
+    assert steps["colocated"]["chunk_tokens"].sum() == rows["colocated"]["prompt_tokens"].sum()
+    assert steps["colocated"]["decode_requests"].sum() == 40 * (OUTPUT_TOKENS - 1)
+    assert ((steps["colocated"]["chunk_tokens"] > 0) & (steps["colocated"]["decode_requests"] > 0)).any()
+    # Fake steps last 4 ms, 0.02 more for each request.
+    assert facts["decode"]["mean_tpot_ms"] == pytest.approx(4.2, abs=0.6)
+
+
+def test_what_is_there_is_kept_and_sigterm_drops_only_what_is_unfinished(tmp_path: Path) -> None:
+    write_stream(tmp_path / "short.csv", requests=5, gap_s=0.05)
+    write_stream(tmp_path / "long.csv", requests=600, gap_s=0.1)
+    out = tmp_path / "out"
+    command = [*MODULE, str(out), "0", "-", f"{tmp_path}/short.csv", f"{tmp_path}/long.csv"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        until = time.monotonic() + 120
+        while not (out / "short.parquet").exists():
+            assert time.monotonic() < until
+            assert process.poll() is None
+            time.sleep(0.1)
+        time.sleep(1)
+        process.send_signal(signal.SIGTERM)
+        process.wait(30)
+        assert process.returncode != 0
+    assert sorted(path.name for path in out.glob("*.parquet*")) == ["short.parquet", "short.steps.parquet"]
+
+    before = (out / "short.parquet").read_bytes()
+    said = replay_on_fake(out, f"{tmp_path}/short.csv")
+    assert "kept" in said
+    assert "starting the engine" not in said
+    assert (out / "short.parquet").read_bytes() == before
+
+
+def test_preempted_requests_are_counted_and_end(tmp_path: Path) -> None:
+    # 24 requests want 24 x 125 blocks; 1100 are there.
+    write_stream(tmp_path / "tight.csv", requests=24, gap_s=0.01, prompt=600, output=1400)
+    out = tmp_path / "out"
+    replay_on_fake(out, f"{tmp_path}/tight.csv:decode", blocks=1100)
+    rows, steps = pd.read_parquet(out / "tight.parquet"), pd.read_parquet(out / "tight.steps.parquet")
+
+    assert rows["preemptions"].sum() == steps["preempted"].sum() > 0
+    assert facts_of(out / "tight.parquet")["num_gpu_blocks"] == 1100
+    assert steps["chunk_tokens"].sum() > 0
+    check_order_of_stamps(rows)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
