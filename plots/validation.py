@@ -58,6 +58,8 @@ def plot_scatter(sides_ms: Mapping[str, Sides], path: Path) -> str:
             axes.scatter(actual, simulated, s=7, alpha=0.35, color=PALETTE[0], linewidths=0, rasterized=True, zorder=2)
             axes.set(xlim=ends, ylim=ends, aspect="equal")
             axes.set_title(f"{name}, a dot a request")
+            for axis in (axes.xaxis, axes.yaxis):
+                axis.set_major_formatter("{x:,g}")
             axes.set_xlabel(f"actual {name} (ms)")
             axes.set_ylabel(f"simulated {name} (ms)")
     return svg.getvalue()

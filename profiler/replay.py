@@ -148,15 +148,36 @@ async def serve(engine: Engine, stream: Stream) -> tuple[float, list[RequestStam
     for tokens in set(stream.prompt_tokens):
         engine.prompt(tokens)
     kind = KINDS[stream.role]
+    loop = asyncio.get_running_loop()
     tasks: list[asyncio.Task[RequestStamps]] = []
-    start_s = time.monotonic() + LEAD_S
+    all_submitted = asyncio.Event()
+    timer: asyncio.TimerHandle | None = None
+
+    def submit_due() -> None:
+        """A timer's callback, not a task that sleeps: that would wait once more behind the tokens of all others.
+
+        Each timer is set for a moment, not for a time after the last, so that lateness does not add up.
+        """
+        nonlocal timer
+        while (i := len(tasks)) < len(stream):
+            due_s = start_s + stream.arrival_s[i]
+            if due_s > loop.time():
+                timer = loop.call_at(due_s, submit_due)
+                return
+            request = engine.request(kind, stream.prompt_tokens[i], stream.output_tokens[i], streamed=True)
+            tasks.append(group.create_task(request))
+        all_submitted.set()
+
     # A request that fails ends them all: the engine is gone, or not the one to compare with.
     async with asyncio.timeout(2 * stream.expected_s() + 60), asyncio.TaskGroup() as group:
-        for arrival_s, prompt, output in zip(stream.arrival_s, stream.prompt_tokens, stream.output_tokens, strict=True):
-            # Each wait is for a moment, not for a time since the last, so that lateness does not add up.
-            if (wait_s := start_s + arrival_s - time.monotonic()) > 0:
-                await asyncio.sleep(wait_s)
-            tasks.append(group.create_task(engine.request(kind, prompt, output, streamed=True)))
+        # The loop's clock is CLOCK_MONOTONIC, as are the stamps.
+        start_s = loop.time() + LEAD_S
+        submit_due()
+        try:
+            await all_submitted.wait()
+        finally:
+            if timer is not None:
+                timer.cancel()
     return start_s, [task.result() for task in tasks]
 
 

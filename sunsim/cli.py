@@ -36,7 +36,7 @@ def exit_codes() -> Iterator[None]:
     try:
         yield
     except InputError as error:
-        typer.echo(f"error: {error}", err=True)
+        typer.echo(str(error), err=True)
         raise typer.Exit(BAD_INPUT) from error
     except KeyboardInterrupt as error:
         typer.echo("interrupted, nothing was written", err=True)
@@ -97,7 +97,7 @@ def split(
     seed: Seed = None,
     stage: Annotated[
         Literal["decode", "prefill"] | None,
-        typer.Option(help="Whose workers [default: decode where an arm has it].", show_default=False),
+        typer.Option(help="Whose workers; without it decode where an arm has it.", show_default=False),
     ] = None,
 ) -> None:
     """Write the requests that each worker of each arm gets, one stream a worker, to be replayed for real."""
@@ -113,7 +113,10 @@ def validate(
     profile: Annotated[
         str | None,
         typer.Option(
-            "--profile", metavar="NAME|FILE", help="Profile [default: the run's card and model].", show_default=False
+            "--profile",
+            metavar="NAME|FILE",
+            help="Profile, if not the shipped one of the run's card and model.",
+            show_default=False,
         ),
     ] = None,
     out: Annotated[

@@ -58,7 +58,7 @@ def split(
     if not arms:
         message = f"no arm has a {stage} pool, so there is no {stage} stream to write"
         raise InputError(message, file)
-    _make_folder(out)
+    _refuse_foreign(out)
     index: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
         "sunsim_version": __version__,
@@ -70,10 +70,9 @@ def split(
     }
     folders = file_names(arm.name for arm in arms)
     results = simulate_arms(scenario.model_copy(update={"arms": tuple(arms)}), requests, show_progress=not quiet)
+    _make_folder(out)
     for arm, result in zip(arms, results, strict=True):
-        index["arms"][arm.name] = _write_arm(
-            out, folders[arm.name], scenario, arm, staged[arm.name], result
-        )
+        index["arms"][arm.name] = _write_arm(out, folders[arm.name], scenario, arm, staged[arm.name], result)
     (out / INDEX).write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
     written = sum(
         worker["file"] is not None for entry in index["arms"].values() for worker in entry["workers"].values()
@@ -85,11 +84,14 @@ def _last_stage(arm: Arm) -> Stage:
     return "decode" if arm.decode else "prefill"
 
 
-def _make_folder(out: Path) -> None:
-    """`out`, without the streams that an earlier split left there."""
+def _refuse_foreign(out: Path) -> None:
     if out.is_dir() and any(out.iterdir()) and not (out / INDEX).is_file():
         message = "holds something else than streams, must be a new folder or one that split wrote"
         raise InputError(message, out)
+
+
+def _make_folder(out: Path) -> None:
+    """`out`, without the streams that an earlier split left there."""
     try:
         out.mkdir(parents=True, exist_ok=True)
         (out / INDEX).unlink(missing_ok=True)
@@ -179,7 +181,5 @@ def file_names(names: Iterable[str]) -> dict[str, str]:
     for name in names:
         plain = re.sub(r"[^\w.-]+", "-", name).lstrip(".") or "-"
         taken = set(found.values())
-        found[name] = next(
-            free for n in count(1) if (free := plain if n == 1 else f"{plain}-{n}") not in taken
-        )
+        found[name] = next(free for n in count(1) if (free := plain if n == 1 else f"{plain}-{n}") not in taken)
     return found

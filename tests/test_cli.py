@@ -125,7 +125,7 @@ def test_a_folder_of_something_else_is_not_replaced(scenario: Path, tmp_path: Pa
     code, stdout, stderr = invoke("run", scenario, "--out", tmp_path)
     assert (code, stdout) == (2, "")
     assert stderr == (
-        f"error: {tmp_path}: holds something else than the results of a run, must be a new folder or a run's results\n"
+        f"{tmp_path}: holds something else than the results of a run, must be a new folder or a run's results\n"
     )
     assert scenario.exists()
 

@@ -25,7 +25,7 @@ def test_measured_derived_and_assumed_are_kept_apart(tmp_path: Path) -> None:
     found = facts(tmp_path)
     assert list(found) == ["measured", "derived", "assumed"]
     assert found["measured"] == [
-        f"step times and KV blocks of {tmp_path}/tiny.json (Test GPU)",
+        f"step times, KV blocks and idle front-end delays of {tmp_path}/tiny.json (Test GPU)",
         "lengths of azure-conv",
     ]
     assert found["assumed"] == [
@@ -33,7 +33,7 @@ def test_measured_derived_and_assumed_are_kept_apart(tmp_path: Path) -> None:
         "Zipf popularity, alpha 3",
         "KV link 400 Gbit/s and 0.1 ms",
         "first token from decode",
-        "a preempted request goes back through prefill",
+        "a request holds its place and blocks on the decode worker while its KV moves",
         "without prefill, a prompt's KV is there at its arrival",
     ]
 
@@ -47,3 +47,9 @@ def test_a_trace_is_measured_and_nothing_of_its_stream_assumed(tmp_path: Path) -
 def test_options_other_than_the_profiles_are_assumed(tmp_path: Path) -> None:
     found = facts(tmp_path, None, "arms.sun.decode.num_gpu_blocks=9000")
     assert found["assumed"][-1] == "sun decode num_gpu_blocks 9000 (measured with 24000)"
+
+
+def test_a_shared_decoder_with_prefill_leaves_prefill_to_the_models(tmp_path: Path) -> None:
+    prefill = "{profile: tiny.json, policy: isolated, workers: 4}"
+    assumed = facts(tmp_path, None, f"arms.sun.prefill={prefill}")["assumed"]
+    assert "prefill stays with its model when decode is shared, and what decode preempts goes back there" in assumed

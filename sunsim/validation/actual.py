@@ -143,7 +143,7 @@ def _read(path: Path) -> pa.Table:
     try:
         table = pq.read_table(path)
     except OSError as error:
-        message = f"cannot be read ({error.strerror or 'not a file'}), must be a run's Parquet file"
+        message = f"cannot be read ({error.strerror or 'damaged'}), must be a run's Parquet file"
         raise InputError(message, path) from error
     except pa.ArrowInvalid as error:
         message = "is not a Parquet file, must be a run as `python -m profiler replay` writes it"

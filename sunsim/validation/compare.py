@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -81,8 +81,7 @@ class Rules:
         if tolerance is None:
             return figure
         holds = figure.error_percent is not None and abs(figure.error_percent) <= tolerance
-        values = (figure.actual, figure.simulated, figure.error_percent, figure.low_percent, figure.high_percent)
-        return Figure(figure.tag, *values, tolerance, holds)
+        return replace(figure, tolerance_percent=tolerance, holds=holds)
 
 
 def compare(actual: Served, simulated: Served, rules: Rules, saturated: Window | None) -> list[Figure]:

@@ -31,15 +31,14 @@ def write(out: Path, content: Mapping[str, Any], results: Sequence[Validated], f
     try:
         out.mkdir(parents=True, exist_ok=True)
         (out / DOCUMENT).write_text(to_json(content), encoding="utf-8")
-        stems = file_names(result.run.name for result in results)
-        figures = {result.run.name: _draw(out, stems[result.run.name], result) for result in results}
+        figures = {result.run.name: _draw(out, result) for result in results}
         (out / PAGE).write_text(page(results, floor, figures), encoding="utf-8")
     except OSError as error:
         message = f"cannot be written ({error.strerror}), must be a folder for results"
         raise InputError(message, out) from error
 
 
-def _draw(out: Path, stem: str, result: Validated) -> list[str]:
+def _draw(out: Path, result: Validated) -> list[str]:
     """The run's figures as SVG; latencies that the role has none of are left out."""
     actual, simulated = result.run.served, result.replayed.served
     sides_ms = {
@@ -61,7 +60,7 @@ def _draw(out: Path, stem: str, result: Validated) -> list[str]:
     }
     two = {name: sides_ms[name] for name in list(sides_ms)[:2]}
     return [
-        plot_scatter(two, out / f"{stem}-scatter.png"),
-        plot_over_time(main, actual.submit_s, sides_ms[main], intervals_s, out / f"{stem}-time.png"),
-        plot_ecdfs(sides_ms, out / f"{stem}-ecdf.png"),
+        plot_scatter(two, out / f"{result.run.name}-scatter.png"),
+        plot_over_time(main, actual.submit_s, sides_ms[main], intervals_s, out / f"{result.run.name}-time.png"),
+        plot_ecdfs(sides_ms, out / f"{result.run.name}-ecdf.png"),
     ]

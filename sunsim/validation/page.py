@@ -66,7 +66,8 @@ def page(results: Sequence[Validated], floor: Sequence[Pair], figures: Mapping[s
         parts += [_block(overview_table(results)), _block(steps_table(results))]
     parts.append(_block(floor_table(floor)))
     for i, result in enumerate(results):
-        parts.append(f"<h2>{escape(result.run.name)}</h2>")
+        if len(results) > 1:
+            parts.append(f"<h2>{escape(result.run.name)}</h2>")
         parts += [f"<p>{escape(text)}</p>" for text in (heading(result), f"{subject(result)}. {outside([result])}")]
         parts += [_block(figures_table(result)), _block(steps_table([result]))]
         parts += [f"<figure>{_inline(svg, f'r{i}f{k}-')}</figure>" for k, svg in enumerate(figures[result.run.name])]

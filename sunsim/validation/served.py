@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,7 +12,7 @@ from sunsim.metrics.rows import Requests, Window
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from sunsim.metrics.rows import Bools, Floats
+    from sunsim.metrics.rows import Floats
 
     Ints = npt.NDArray[np.int64]
 
@@ -44,10 +44,6 @@ class Served:
 
     def __len__(self) -> int:
         return len(self.submit_s)
-
-    def where(self, mask: Bools) -> Served:
-        """Only the requests that the mask names."""
-        return Served(**{field.name: getattr(self, field.name)[mask] for field in fields(self)})
 
     @property
     def tpot_ms(self) -> Floats:

@@ -81,7 +81,7 @@ def overview_table(results: Sequence[Validated]) -> TextTable:
         errors = (_error(result.figure(tag)) for tag in tags)
         rows.append((result.run.name, result.run.meta.role, _short(result.relation), *errors, score))
     headers = ("run", "role", "profile\nfrom", *(OVERVIEW[tag] for tag in tags), "targets\nheld")
-    return TextTable("Simulated against actual, %", headers, rows, left=3)
+    return TextTable("Simulated against actual, % (! misses its target)", headers, rows, left=3)
 
 
 def _error(figure: Figure | None) -> str:

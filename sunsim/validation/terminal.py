@@ -51,8 +51,8 @@ def show(
                 target.print(Text(block.title))
             target.print(_table(block))
     target.print()
-    for line in (outside(results), verdict(results)):
-        target.print(Text(_filled(line, target.width)))
+    target.print(Text(_filled(outside(results), target.width)))
+    target.print(Text(verdict(results)), soft_wrap=True)
     if place:
         target.print(Text(f"Files: {place}"), soft_wrap=True)
 

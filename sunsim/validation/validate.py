@@ -47,6 +47,7 @@ def validate(
     runs = [read_run(path) for path in _without_steps(paths)]
     _check_names(runs)
     results = [check_run(run, profile_of(run, profile), stated, use_targets=use_targets) for run in runs]
+    _check_stated(results, stated)
     floor = noise_floor(runs)
     content = document(results, floor)
     if out:
@@ -123,6 +124,14 @@ def _check_points(run: ActualRun, profile: Profile) -> None:
         if not getattr(profile.data, f"{kind}_points"):
             message = f"profile {profile.name} has no {kind}_points, must have some for a {run.meta.role} run"
             raise InputError(message, run.path)
+
+
+def _check_stated(results: Sequence[Validated], stated: Mapping[str, float]) -> None:
+    """A tolerance that nothing is held to would look like one that holds."""
+    for tag in stated:
+        if not any(result.figure(tag) for result in results):
+            message = f"no run has {tag}, must be one of {', '.join(figure.tag for figure in results[0].figures)}"
+            raise InputError(message, "--tolerance")
 
 
 def _check_names(runs: Sequence[ActualRun]) -> None:

@@ -168,7 +168,10 @@ def test_preempted_requests_are_counted_and_end(tmp_path: Path) -> None:
     replay_on_fake(out, f"{tmp_path}/tight.csv:decode", blocks=1100)
     rows, steps = pd.read_parquet(out / "tight.parquet"), pd.read_parquet(out / "tight.steps.parquet")
 
-    assert rows["preemptions"].sum() == steps["preempted"].sum() > 0
+    # Some happen in schedules that then hold nothing, which are no steps: only the raw log has them all.
+    records = [json.loads(line) for line in (out / "logs" / "steps.jsonl").read_text().splitlines()]
+    assert rows["preemptions"].sum() == sum(r[11] for r in records if r[0] == "s")
+    assert 0 < steps["preempted"].sum() <= rows["preemptions"].sum()
     assert facts_of(out / "tight.parquet")["num_gpu_blocks"] == 1100
     assert steps["chunk_tokens"].sum() > 0
     check_order_of_stamps(rows)

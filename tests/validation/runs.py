@@ -62,11 +62,8 @@ def stream(requests: int, rate_rps: float, *, output_tokens: int = 60, seed: int
     rng = np.random.default_rng(seed)
     outputs = rng.integers(output_tokens // 2, output_tokens * 3 // 2, requests)
     outputs[:: max(requests // 5, 1)] = 1
-    return Stream(
-        np.cumsum(rng.exponential(1 / rate_rps, requests)).astype(np.float64),
-        rng.integers(50, 1500, requests).astype(float),
-        outputs * 1.0,
-    )
+    arrival_s: Floats = np.cumsum(rng.exponential(1 / rate_rps, requests), dtype=np.float64)
+    return Stream(arrival_s, rng.integers(50, 1500, requests).astype(np.float64), outputs.astype(np.float64))
 
 
 def meta(role: str = "decode", **changes: Any) -> dict[str, Any]:
@@ -130,7 +127,7 @@ def write_run(
     return write_table(path, columns_of(served), facts)
 
 
-def slower(served: Served, factor: float) -> Served:
+def slower(served: Served, factor: float | Floats) -> Served:
     """The same with every decode `factor` as long."""
     last_s = served.first_s + (served.last_s - served.first_s) * factor
     return replace(served, last_s=last_s, client_last_s=last_s + (served.client_last_s - served.last_s))
