@@ -95,7 +95,8 @@ def measure_budget_s(order: ReplayOrder, streams: Sequence[Stream]) -> float | N
     """Seconds after the start at which no further phase may begin, so that the streams still fit; None without limit."""
     if order.budget_s is None:
         return None
-    return order.budget_s - LONGEST_PHASE_S - sum(LEAD_S + stream.expected_s() + SETTLE_S for stream in streams)
+    for_streams_s = sum(LEAD_S + stream.expected_s() + SETTLE_S for stream in streams)
+    return max(0.0, order.budget_s - LONGEST_PHASE_S - for_streams_s)
 
 
 def fits(stream: Stream, elapsed_s: float, budget_s: float | None) -> bool:
@@ -267,6 +268,8 @@ async def replay(order: ReplayOrder, progress: Progress) -> Outcome:
     to_measure = profile_to_measure(order, fresh, to_play)
     if not wanted and not to_measure:
         return outcome
+    if to_measure and to_measure[0].budget_s is not None:
+        progress.say(f"the last of {len(to_measure[2])} phases may begin at {to_measure[0].budget_s:.0f} s")
     async with started(order, fresh, progress) as engine:
         with ended_by_sigterm():
             up = {

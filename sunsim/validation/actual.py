@@ -142,6 +142,9 @@ def read_run(path: Path) -> ActualRun:
 def _read(path: Path) -> pa.Table:
     try:
         table = pq.read_table(path)
+    except FileNotFoundError as error:
+        message = "does not exist, must be a run's Parquet file"
+        raise InputError(message, path) from error
     except OSError as error:
         message = f"cannot be read ({error.strerror or 'damaged'}), must be a run's Parquet file"
         raise InputError(message, path) from error

@@ -105,6 +105,8 @@ def _latencies(actual: Served, simulated: Served, role: str) -> Iterator[Figure]
         # A prefill worker's only token is its first and its last.
         if role == "prefill" and key in {"tpot", "e2el"}:
             continue
+        if key == "queueing" and not (actual.waits or simulated.waits):
+            continue
         real, model = getattr(actual, f"{key}_ms"), getattr(simulated, f"{key}_ms")
         there = ~np.isnan(real)
         if there.any():

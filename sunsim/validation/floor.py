@@ -55,7 +55,10 @@ def _what(run: ActualRun) -> tuple[str, ...]:
 
 def _pair(one: ActualRun, other: ActualRun, both: np.ndarray[tuple[int, int], np.dtype[np.int64]]) -> Pair:
     changes: dict[str, float | None] = {}
-    for key in ("ttft", "queueing") if one.meta.role == "prefill" else ("tpot", "ttft", "queueing"):
+    keys = ["ttft"] if one.meta.role == "prefill" else ["tpot", "ttft"]
+    if one.served.waits and other.served.waits:
+        keys.append("queueing")
+    for key in keys:
         before = statistics(getattr(one.served, f"{key}_ms")[both[:, 0]], STATISTICS)
         after = statistics(getattr(other.served, f"{key}_ms")[both[:, 1]], STATISTICS)
         for name in STATISTICS:

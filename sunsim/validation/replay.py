@@ -57,12 +57,16 @@ def replay(run: ActualRun, times: LatencyModel) -> Replayed:
         Sequence(i, 0, prompt, output, kv)
         for i, (prompt, output) in enumerate(zip(prompts, actual.output_tokens.tolist(), strict=True))
     ]
-    queued_ps = to_ps(actual.submit_s) + np.array([times.frontend_in_ps(prompt) for prompt in prompts], dtype=np.int64)
-    for i in np.argsort(queued_ps, kind="stable").tolist():
-        now_ps = int(queued_ps[i])
+    through_ps = to_ps(actual.submit_s) + np.array([times.frontend_in_ps(prompt) for prompt in prompts], dtype=np.int64)
+    queued_ps = np.zeros_like(through_ps)
+    for i in np.argsort(through_ps, kind="stable").tolist():
+        now_ps = int(through_ps[i])
         while (due_ps := engine.next_wake()) is not None and due_ps < now_ps:
             engine.wake(due_ps)
         engine.submit(now_ps, sequences[i])
+        # vLLM looks for new requests, and stamps them as queued, right before it composes a step.
+        decision_ps = engine.next_wake()
+        queued_ps[i] = now_ps if decision_ps is None else decision_ps
     while (due_ps := engine.next_wake()) is not None:
         engine.wake(due_ps)
     _check_all_done(run, sequences)

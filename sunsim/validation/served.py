@@ -20,6 +20,9 @@ LEAST_SATURATED_S = 2.0
 """Seconds that a queue must last without a break: shorter ones come and go below saturation too."""
 
 
+NEGLIGIBLE_MS = 1.0
+
+
 @dataclass(frozen=True, slots=True)
 class Served:
     """Requests in the order of their submission; times in seconds since the start of the stream, float64[n].
@@ -63,7 +66,10 @@ class Served:
 
     @property
     def queueing_ms(self) -> Floats:
-        """First scheduled - queued."""
+        """First scheduled - queued: steps that a request had to sit out for want of a place or of KV blocks.
+
+        The rest of the step in which it comes is before: the engine looks for new requests between steps.
+        """
         return (self.scheduled_s - self.queued_s) * 1000
 
     @property
@@ -101,11 +107,16 @@ class Served:
             emitting_until_s=self.last_s,
         )
 
+    @property
+    def waits(self) -> bool:
+        """Whether more than one in a hundred had to queue for a millisecond: below that it is the scheduler's own time."""
+        return bool(np.quantile(self.queueing_ms, 0.99) >= NEGLIGIBLE_MS)
+
     def saturated(self) -> Window | None:
         """The longest stretch in which somebody was held back for want of a place or of KV blocks; None without one.
 
-        With scheduling a step ahead every request waits for the next decision, so a wait counts only from where it
-        exceeds the usual time from scheduling to first token, which is two steps or so.
+        Budget and chance make requests sit out a step now and then, so a wait counts only from where it exceeds the
+        usual time from scheduling to first token, which is two steps or so.
         """
         usual_s = float(np.median(self.first_s - self.scheduled_s))
         begin_s = self.queued_s + usual_s

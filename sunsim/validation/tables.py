@@ -137,7 +137,8 @@ def steps_table(results: Sequence[Validated]) -> TextTable | None:
 
 def floor_table(pairs: Sequence[Pair]) -> TextTable | None:
     """Two runs of one stream a row; None without any."""
-    tags = [tag for tag in OVERVIEW if any(pair.change_percent.get(tag) is not None for pair in pairs)]
+    named = OVERVIEW | {"mean_queueing_ms": "queueing\nmean"}
+    tags = [tag for tag in named if any(pair.change_percent.get(tag) is not None for pair in pairs)]
     rows = [
         (
             f"{pair.second} / {pair.first}",
@@ -147,7 +148,7 @@ def floor_table(pairs: Sequence[Pair]) -> TextTable | None:
         )
         for pair in pairs
     ]
-    headers = ("runs", "of the", "requests", *(OVERVIEW[tag] for tag in tags))
+    headers = ("runs", "of the", "requests", *(named[tag] for tag in tags))
     return (
         TextTable("Noise floor: actual runs of one stream against each other, %", headers, rows, left=2)
         if rows
@@ -162,7 +163,7 @@ def heading(result: Validated) -> str:
     stretch = f"; saturated from {number(saturated.start_s)} s to {number(saturated.end_s)} s" if saturated else ""
     return (
         f"{run.name}: {meta.role}, {count(len(run.served))} requests in {number(run.served.duration_s)} s{stretch}; "
-        f"profile from the {result.relation}"
+        f"profile from {'an' if result.relation == 'other host' else 'the '}{result.relation}"
     )
 
 

@@ -80,7 +80,7 @@ def test_values_that_cannot_be_are_refused(folder: Path, column: str, value: flo
 
 def test_files_that_are_no_runs_are_refused(folder: Path) -> None:
     columns = columns_of(outcome(stream(20, 5.0), profile_document(), meta(), folder))
-    assert "cannot be read" in refused(folder, folder / "nowhere.parquet")
+    assert "does not exist" in refused(folder, folder / "nowhere.parquet")
     (folder / "text.parquet").write_text("arrival_s,prompt_tokens\n")
     assert "is not a Parquet file" in refused(folder, folder / "text.parquet")
     assert "has no metadata" in refused(folder, write_table(folder / "bare.parquet", columns, None))
