@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections import defaultdict
 from math import ceil
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from sunsim.cluster.events import TRANSFER, Alarm
 
@@ -15,23 +15,29 @@ if TYPE_CHECKING:
 
 PS_PER_BIT_AT_GBIT_S = 1000  # 1 Gbit/s
 
+_Port: TypeAlias = "dict[_Transfer, None]"
+"""The transfers on one direction of one worker's link, in the order of their start."""
 
-@dataclass(eq=False, slots=True)
+
 class _Transfer:
-    source: str
-    target: str
-    left_ps: float  # time that the rest takes alone on the link
-    since_ps: int  # when left_ps was true
-    share: int
-    alarm: Alarm
-    done: Callable[[], None]
+    """One KV cache on its way.
 
+    Attributes:
+        out, into: all transfers that share its source's and its target's link, this one included.
+        left_ps: time that the rest takes alone on the link, as of `since_ps`.
+        share: how many it has to share the tighter end with.
+    """
 
-@dataclass(slots=True)
-class _Port:
-    """One direction of one worker's link."""
+    __slots__ = ("alarm", "done", "into", "left_ps", "out", "share", "since_ps")
 
-    transfers: dict[_Transfer, None] = field(default_factory=dict)
+    def __init__(self, out: _Port, into: _Port, alone_ps: float, done: Callable[[], None]) -> None:
+        self.out = out
+        self.into = into
+        self.left_ps = alone_ps
+        self.since_ps = 0
+        self.share = 0
+        self.done = done
+        self.alarm: Alarm
 
 
 class KVLink:
@@ -45,47 +51,37 @@ class KVLink:
         self._env = env
         self._ps_per_byte = 8 * PS_PER_BIT_AT_GBIT_S / bandwidth_gbit_s
         self._latency_ps = latency_ps
-        self._out: dict[str, _Port] = {}
-        self._in: dict[str, _Port] = {}
+        self._out: defaultdict[str, _Port] = defaultdict(dict)
+        self._in: defaultdict[str, _Port] = defaultdict(dict)
 
     def start(self, source: str, target: str, num_bytes: int, done: Callable[[], None]) -> None:
         """Starts a transfer between the workers of these names; `done` is called when the last byte is there."""
-        transfer = _Transfer(source, target, num_bytes * self._ps_per_byte, 0, 1, Alarm(self._env, TRANSFER, _no), done)
-        if not self._latency_ps:
+        transfer = _Transfer(self._out[source], self._in[target], num_bytes * self._ps_per_byte, done)
+        if self._latency_ps:
+            Alarm(self._env, TRANSFER, lambda: self._enter(transfer)).set(self._env.now_ps + self._latency_ps)
+        else:
             self._enter(transfer)
-            return
-        Alarm(self._env, TRANSFER, lambda: self._enter(transfer)).set(self._env.now_ps + self._latency_ps)
-
-    def _ports(self, transfer: _Transfer) -> tuple[_Port, _Port]:
-        return self._out.setdefault(transfer.source, _Port()), self._in.setdefault(transfer.target, _Port())
 
     def _enter(self, transfer: _Transfer) -> None:
         transfer.since_ps = self._env.now_ps
         transfer.alarm = Alarm(self._env, TRANSFER, lambda: self._leave(transfer))
-        for port in self._ports(transfer):
-            port.transfers[transfer] = None
-        self._share_out(transfer, transfer)
+        transfer.out[transfer] = transfer.into[transfer] = None
+        self._share_out(transfer)
 
     def _leave(self, transfer: _Transfer) -> None:
-        for port in self._ports(transfer):
-            del port.transfers[transfer]
-        self._share_out(transfer, None)
+        del transfer.out[transfer], transfer.into[transfer]
+        self._share_out(transfer)
         transfer.done()
 
-    def _share_out(self, changed: _Transfer, new: _Transfer | None) -> None:
+    def _share_out(self, changed: _Transfer) -> None:
         """Sets the pace of every transfer that shares an end with `changed`."""
         now = self._env.now_ps
-        out, into = self._ports(changed)
-        for transfer in {**out.transfers, **into.transfers}:
-            source, target = self._ports(transfer)
-            share = max(len(source.transfers), len(target.transfers))
-            if share == transfer.share and transfer is not new:
+        for transfer in {**changed.out, **changed.into}:
+            share = max(len(transfer.out), len(transfer.into))
+            if share == transfer.share:
                 continue
-            transfer.left_ps = max(0.0, transfer.left_ps - (now - transfer.since_ps) / transfer.share)
+            if transfer.share:
+                transfer.left_ps = max(0.0, transfer.left_ps - (now - transfer.since_ps) / transfer.share)
             transfer.since_ps = now
             transfer.share = share
             transfer.alarm.set(now + ceil(transfer.left_ps * share))
-
-
-def _no() -> None:
-    """Placeholder of an alarm that is never set."""

@@ -100,7 +100,7 @@ class LatencyModel:
             if low < round(knots[0]):
                 made.append(DecodeLine(*pieces[0], max(low, 1), measured=False))
             for piece, end in zip(pieces, ends, strict=True):
-                made.append(DecodeLine(*piece, end + 1, measured=batch_measured and end <= high + 1))
+                made.append(DecodeLine(*piece, end + 1, measured=bool(batch_measured and end <= high + 1)))
             made.append(DecodeLine(*pieces[-1], FOREVER, measured=False))
         self._lines[batch] = [line.limit_tokens for line in made[:-1]], made
         return self._lines[batch]

@@ -94,3 +94,17 @@ def test_a_request_that_never_fits_is_refused(tmp_path: Path) -> None:
     cramped = type(run)(run.name, run.path, small, run.request_ids, run.served, None)
     with pytest.raises(InputError, match="never fits into the run's 20 KV blocks"):
         replay(cramped, LatencyModel(profile))
+
+
+def test_waiting_for_the_running_step_is_not_queueing(tmp_path: Path) -> None:
+    profile = write_profile(tmp_path / "p.json")
+    requests = stream(200, 10.0)
+    light = read_run(write_run(tmp_path / "light.parquet", requests))
+    args = light.meta.engine_args.model_dump() | {"max_num_seqs": 2}
+    full = read_run(write_run(tmp_path / "full.parquet", requests, engine_args=args))
+    at_ease, in_line = (replay(run, LatencyModel(profile)).served for run in (light, full))
+    assert at_ease.queueing_ms.max() == 0
+    assert (at_ease.queued_s > at_ease.submit_s).all()
+    assert not at_ease.waits
+    assert in_line.waits
+    assert in_line.queueing_ms.max() > 1000
