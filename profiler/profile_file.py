@@ -16,7 +16,19 @@ POINT_LISTS = (
     "stalls",
 )
 
-SAME_SETUP = ("schema_version", "gpu", "card", "host", "model", "variant", "weights", "quick", "engine_args")
+SAME_SETUP = (
+    "schema_version",
+    "gpu",
+    "card",
+    "host",
+    "versions",
+    "model",
+    "model_config",
+    "variant",
+    "weights",
+    "quick",
+    "engine_args",
+)
 
 
 class OtherSetupError(Exception):

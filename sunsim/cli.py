@@ -57,7 +57,7 @@ def main(
 ) -> None:
     """Simulate disaggregated serving of several models made from one base model.
 
-    Exit codes: 0 done, 1 internal error, 2 bad input, 3 a stated SLO or tolerance is missed.
+    Exit codes: 0 done, 1 internal error, 2 bad input, 3 a stated tolerance is missed.
     """
 
 

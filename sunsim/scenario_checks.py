@@ -86,9 +86,14 @@ def _unique(names: list[str], loc: Loc, source: Source) -> None:
 
 def _complete_arm(arm: Arm, index: int, scenario: Scenario, source: Source, load: Callable[[Path], Profile]) -> Arm:
     pools = {}
+    served: set[str] = set()
     for stage, pool in arm.pools().items():
         loc: Loc = ("arms", index, stage)
         profile_name, profile = _profile(pool, loc, source, load)
+        if served - {profile.data.model}:
+            message = f"is a profile of {profile.data.model}, must be one of {served.pop()}, as prefill is"
+            raise source.error((*loc, "profile"), f"{source.path(loc)}.profile {message}")
+        served.add(profile.data.model)
         room = profile.num_gpu_blocks
         if stage == "prefill" and pool.policy == "shared":
             room = _shared_prefill_blocks(profile, len(scenario.model_names), loc, source)

@@ -284,3 +284,11 @@ def test_a_profile_that_is_none_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="not a profile") as caught:
         load_scenario(path)
     assert caught.value.file == tmp_path / "tiny.json"
+
+
+def test_prefill_and_decode_of_different_models_are_refused(tmp_path: Path) -> None:
+    path = write_scenario(tmp_path)
+    other = (tmp_path / "tiny.json").read_text().replace("test-8b", "other-8b")
+    (tmp_path / "other.json").write_text(other)
+    with pytest.raises(InputError, match=r"decode\.profile is a profile of other-8b, must be one of test-8b"):
+        load_scenario(path, ["arms.isolated.decode.profile=other.json"])

@@ -8,8 +8,10 @@ by step and token by token; both must agree in every decision and every picoseco
 
 The rules are those of vLLM's V1 scheduler with async scheduling: running requests first, in order of admission; then,
 unless somebody was preempted, waiting ones, first come first served, while there are places, token budget and KV blocks
-for all that is known of the request. When a running request finds no block, the last admitted one is preempted and
-starts over. A finished request's place and blocks come free when its last token is out, so they idle for a step.
+for all that is known of the request. When a running request finds no block, the last admitted ones are preempted until
+it has one, and start over. A worker that receives KV from others gives a preempted request's blocks back only when the
+step in flight is done, so there everybody from the last admitted to the one without a block is preempted. A finished
+request's place and blocks come free when its last token is out, so they idle for a step.
 """
 
 from __future__ import annotations
@@ -31,6 +33,8 @@ class EngineConfig:
             it came and only what was generated is computed again.
         one_model_a_step: a step never mixes prompts of different models.
         pin_finished: a finished request keeps its KV blocks until `Engine.release`.
+        defer_block_free: a preempted request's blocks come free with the next decision, as vLLM does it on workers
+            that receive KV through a connector.
     """
 
     max_num_seqs: int
@@ -40,6 +44,7 @@ class EngineConfig:
     recompute: bool = True
     one_model_a_step: bool = False
     pin_finished: bool = False
+    defer_block_free: bool = False
 
 
 @dataclass(slots=True)
@@ -81,6 +86,7 @@ class Engine:
         self.waiting: deque[Sequence] = deque()
         self.running: dict[Sequence, None] = {}  # in order of admission
         self.free_blocks = config.num_gpu_blocks - 1  # vLLM keeps block 0 to itself
+        self._deferred_blocks = 0  # preempted requests' blocks, free from the next decision on
         self.steps = 0
         self.busy_ps = 0
         self.preemptions = 0
@@ -205,6 +211,8 @@ class Engine:
     def _compose(self, now_ps: int, outcome: Outcome) -> None:
         """Composes step k + 1 and makes it step k."""
         self._drop_ended()
+        self.free_blocks += self._deferred_blocks
+        self._deferred_blocks = 0
         step = self._k + 1
         draft = _Draft(self.config.max_num_batched_tokens - self._steady.batch)
         self._grow_blocks(step, draft, outcome)
@@ -264,9 +272,9 @@ class Engine:
         sequence.preemptions += 1
         if sequence is self._partial:
             self._partial = None
-            self.free_blocks += sequence.blocks
+            self._take_back(sequence.blocks)
         else:
-            self.free_blocks += self._blocks_for(sequence.offset + step - 1)
+            self._take_back(self._blocks_for(sequence.offset + step - 1))
             last, sequence.last_step = sequence.last_step, UNSET
             if last == self._k:  # its last token is under way: nothing is left to do over
                 return
@@ -281,6 +289,12 @@ class Engine:
         else:
             self.waiting.appendleft(sequence)
             self._queued_tokens += sequence.known_tokens
+
+    def _take_back(self, blocks: int) -> None:
+        if self.config.defer_block_free:
+            self._deferred_blocks += blocks
+        else:
+            self.free_blocks += blocks
 
     def _take_ready(self, now_ps: int, draft: _Draft) -> None:
         """Takes requests whose KV has come into the step."""

@@ -69,6 +69,7 @@ class Pool:
             recompute=stage == "prefill" or block.policy == "isolated",
             one_model_a_step=stage == "prefill",
             pin_finished=stage == "prefill" and feeds_decode,
+            defer_block_free=stage == "decode",
         )
         self.kv_bytes_per_token = profile.kv_bytes_per_token
         self._stage = stage

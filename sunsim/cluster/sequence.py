@@ -32,7 +32,6 @@ class Sequence:
     """
 
     __slots__ = (
-        "admissions",
         "blocks",
         "computed_tokens",
         "first_ps",
@@ -61,7 +60,6 @@ class Sequence:
         self.blocks = 0
         self.offset = 0
         self.last_step = UNSET
-        self.admissions = 0
         self.preemptions = 0
         self.scheduled_ps = UNSET  # the scheduler took it into a step
         self.started_ps = UNSET  # that step began to run

@@ -7,7 +7,6 @@ variant. Nothing in it is fitted; `sunsim.latency.model` builds the step-time mo
 from __future__ import annotations
 
 import hashlib
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -104,7 +103,7 @@ class ProfileData(_Raw):
     weight_bytes: int = Field(ge=1)
     streamed_weight_bytes: int = Field(ge=1)
     kv_bytes_per_token: int = Field(ge=1)
-    memory_bandwidth_gb_s: float = Field(gt=0)
+    memory_bandwidth_gb_s: float | None = Field(default=None, gt=0)
     decode_points: list[DecodePoint]
     prefill_points: list[PrefillPoint]
     mixed_points: list[MixedPoint] = []
@@ -197,9 +196,3 @@ def load_profile(path: Path) -> Profile:
 
 def _is_under(path: Path, root: Path) -> bool:
     return path.resolve().is_relative_to(root)
-
-
-def raw_json(path: Path) -> dict[str, Any]:
-    """The whole document, keys that the simulator does not interpret included."""
-    document: dict[str, Any] = json.loads(path.read_text())
-    return document

@@ -49,6 +49,7 @@ def replay(run: ActualRun, times: LatencyModel) -> Replayed:
         max_num_batched_tokens=meta.engine_args.max_num_batched_tokens,
         num_gpu_blocks=meta.num_gpu_blocks,
         block_size=meta.block_size,
+        defer_block_free=True,  # the replaying engine has a KV connector, whatever its role
     )
     engine = Engine(config, times)
     kv = KV.GIVEN if meta.role == "decode" else KV.COMPUTE

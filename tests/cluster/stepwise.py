@@ -40,6 +40,7 @@ class StepwiseEngine:
         self.jobs: dict[Sequence, _Job] = {}
         self.in_flight: list[_Step] = []
         self.free_blocks = config.num_gpu_blocks - 1
+        self.deferred_blocks = 0
         self.start = 0
         self.end = 0
         self.idle = True
@@ -88,6 +89,8 @@ class StepwiseEngine:
         outcome = Outcome()
         while self.in_flight and self.in_flight[0].end <= now:
             self._emit(self.in_flight.pop(0), now, outcome)
+        self.free_blocks += self.deferred_blocks
+        self.deferred_blocks = 0
         self._compose(now, outcome)
         return outcome
 
@@ -113,7 +116,10 @@ class StepwiseEngine:
     def _preempt(self, job: _Job, outcome: Outcome) -> None:
         self.preemptions += 1
         job.sequence.preemptions += 1
-        self.free_blocks += job.blocks
+        if self.config.defer_block_free:
+            self.deferred_blocks += job.blocks
+        else:
+            self.free_blocks += job.blocks
         job.blocks = job.computed = 0
         job.preempted = True
         if self.config.recompute:

@@ -123,6 +123,7 @@ def cases(draw: st.DrawFn) -> Case:
         recompute=draw(st.booleans()),
         one_model_a_step=prefill,
         pin_finished=prefill,
+        defer_block_free=draw(st.booleans()),
     )
     gap = draw(st.sampled_from([1, 50, 400, 3000]))
     requests = draw(

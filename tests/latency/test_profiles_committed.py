@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
 
-from sunsim.latency.profile import raw_json
 from tests.latency.committed import NAMES, PATHS, measured_curves, model, profile
 
 DROP = 0.03  # of step time; less may be noise
@@ -79,6 +79,7 @@ def test_no_step_is_faster_than_memory(name: str) -> None:
     data = profile(name).data
     for point in data.decode_points:
         read = data.streamed_weight_bytes + point.context_tokens * data.kv_bytes_per_token
+        assert data.memory_bandwidth_gb_s
         assert point.step_ms_median * 1e-3 >= read / (data.memory_bandwidth_gb_s * 1e9), point
 
 
@@ -107,7 +108,7 @@ def test_repeats_agree(name: str) -> None:
 
 @each_profile
 def test_origin_is_recorded(name: str) -> None:
-    document = raw_json(PATHS[name])
+    document = json.loads(PATHS[name].read_text())
     reference = {
         "max_num_seqs": 256,
         "max_num_batched_tokens": 8192,
@@ -140,7 +141,7 @@ def parameters(config: dict[str, Any]) -> tuple[int, int, int]:
 
 @each_profile
 def test_bytes_follow_from_the_models_shape(name: str) -> None:
-    document = raw_json(PATHS[name])
+    document = json.loads(PATHS[name].read_text())
     config = document["model_config"]
     table, linear, norms = parameters(config)
     # AWQ as Machete holds it: 4 bits a weight, and for each group of 128 a scale and a zero point of 16 bits each.
@@ -156,7 +157,7 @@ def test_bytes_follow_from_the_models_shape(name: str) -> None:
 
 @each_profile
 def test_weights_and_kv_blocks_fill_the_memory_they_may(name: str) -> None:
-    document = raw_json(PATHS[name])
+    document = json.loads(PATHS[name].read_text())
     blocks = document["num_gpu_blocks"] * document["block_size"] * document["kv_bytes_per_token"]
     share = (document["weight_bytes"] + blocks) / (document["host"]["gpu_memory_mib"] * 2**20)
     assert 0.78 < share <= document["engine_args"]["gpu_memory_utilization"]
