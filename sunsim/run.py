@@ -124,6 +124,7 @@ def summary_of(scenario: Scenario, arms: Sequence[ArmResult]) -> dict[str, Any]:
         warmup_s=scenario.measure.warmup_s,
         meta=meta,
         stop_s=_stop_s(scenario),
+        model_names=scenario.model_names,
     )
 
 

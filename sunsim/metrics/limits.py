@@ -63,7 +63,9 @@ def _is_full(entry: Mapping[str, Any]) -> bool:
     if entry["stage"] != "decode" or entry["peak_places"] is None:
         return False
     no_place = entry["peak_batch"] >= entry["max_num_seqs"] / 2 and entry["peak_places"] >= entry["max_num_seqs"]
-    return bool(no_place or (entry["peak_kv_occupancy"] or 0.0) >= FULL)
+    # A preemption is want of KV blocks, and leaves their occupancy unknown.
+    no_block = entry["preemptions"] > 0 or (entry["peak_kv_occupancy"] or 0.0) >= FULL
+    return bool(no_place or no_block)
 
 
 def _mean_ms(values_s: np.ndarray[Any, np.dtype[np.float64]]) -> float:

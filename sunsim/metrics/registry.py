@@ -1,7 +1,9 @@
 """Every metric that a summary may hold: its tag, header, unit and definition.
 
-The tables and the glossary come from here, and tests hold `summary.json` to it. Names that vLLM's
-`bench serve` has keep vLLM's meaning; the others are ours.
+The tables and the glossary come from here, and tests hold `summary.json` to it. Counts, duration and the throughputs
+with drain are vLLM's (`bench serve`), over the whole run. Latencies and goodput are defined as vLLM's for each
+request, but taken over the requests that arrived inside the window, where vLLM takes the whole run. Interactivity and
+the rest are ours. vLLM's ITL is missing: rows hold a request's first and last token, not the gaps between.
 """
 
 from __future__ import annotations
@@ -11,6 +13,8 @@ from dataclasses import dataclass
 STATISTICS = {"mean": "mean", "median": "median", "std": "std", "p90": "p90", "p95": "p95", "p99": "p99"}
 QUANTILES = {"median": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99}
 
+CUT_OFF = "What requests cut off by the stop emitted is estimated, at the median TPOT of those that finished."
+FIRST_PASS = "A preempted request counts throughout, from first to last."
 ARRIVED = "Over the requests that arrived inside the window and finished."
 
 
@@ -74,7 +78,7 @@ _SERVING = [
         "output",
         "tok/s",
         "Output tokens emitted inside the window / its length; a request's tokens are taken as evenly spaced "
-        "from its first to its last. The headline figure.",
+        f"from its first to its last. {CUT_OFF} None where none of those tells a TPOT. The headline figure.",
     ),
     Metric(
         "request_goodput",
@@ -90,7 +94,15 @@ _SERVING = [
         "overloaded",
         "overloaded",
         "",
-        "Its queue for the first token still grows when arrivals end, so TTFT and E2EL depend on the run's length.",
+        "Its queue for the first token (of prefill or of decode) still grows when arrivals end, so TTFT and E2EL "
+        "depend on the run's length.",
+    ),
+    Metric(
+        "decode_wait_in_tpot",
+        "decode wait in TPOT",
+        "",
+        "First tokens come from prefill, so the wait for decode is part of TPOT; if overloaded, TPOT depends on the "
+        "run's length too.",
     ),
 ]
 
@@ -107,7 +119,7 @@ _ARM = [
         "limiting", "limit", "", "The stage that requests wait for most, its busiest worker and the mean wait there."
     ),
     Metric("prefill_headroom", "prefill headroom", "", "The busiest prefill worker, and those busy above 70 %."),
-    Metric("models", "models", "", "The same figures for each model."),
+    Metric("models", "models", "", "The same figures for each model, also for those that got no request."),
     Metric("workers", "workers", "", "What each worker did."),
 ]
 
@@ -116,17 +128,26 @@ _WORKER = [
     Metric("model", "model", "", "The model it serves, * for all."),
     Metric("max_num_seqs", "places", "", "Requests that may run at once."),
     Metric("num_gpu_blocks", "KV blocks", "", "KV blocks that it has."),
-    Metric("utilisation", "busy", "", "Share of the window with at least one request in prefill, or decoding."),
-    Metric("mean_batch", "batch mean", "", "Decoding requests, mean over the window's time."),
-    Metric("peak_batch", "batch peak", "", "Most requests decoding at once inside the window."),
+    Metric(
+        "utilisation",
+        "busy",
+        "",
+        "Share of the window with at least one request in prefill, or decoding. From the rows, which hold first passes "
+        "only: where decode sent preempted requests back, prefill is at least the share of the whole run (drain "
+        f"included) that its steps took. {CUT_OFF}",
+    ),
+    Metric("mean_batch", "batch mean", "", f"Decoding requests, mean over the window's time. {FIRST_PASS} {CUT_OFF}"),
+    Metric("peak_batch", "batch peak", "", f"Most requests decoding at once in the window. {FIRST_PASS} {CUT_OFF}"),
     Metric("mean_batch_share", "batch / places", "", "mean_batch / max_num_seqs."),
-    Metric("peak_places", "places peak", "", "Most places held at once: decoding, or their KV is on its way."),
+    Metric("peak_places", "places peak", "", f"Most places held at once: decoding, or their KV is on its way. {FIRST_PASS}"),
     Metric(
         "mean_kv_occupancy",
         "KV mean",
         "",
         "Share of KV blocks held, mean over the window's time; derived from the rows: blocks for the prompt from "
-        "the transfer (or first step) on, growing evenly with the output. Ignores what a preemption frees.",
+        "the transfer (or first step) on, growing evenly with the output; on prefill workers until pulled. None where "
+        "the worker preempted, or prefill got back what decode preempted: rows hold a request's first pass only. "
+        f"{CUT_OFF}",
     ),
     Metric("peak_kv_occupancy", "KV peak", "", "The highest such share inside the window."),
 ]

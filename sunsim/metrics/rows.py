@@ -62,6 +62,8 @@ class WorkerRow(Protocol):
     @property
     def steps(self) -> int: ...
     @property
+    def busy_s(self) -> float: ...
+    @property
     def outside_measured(self) -> Mapping[str, int]: ...
     @property
     def preemptions(self) -> int: ...
@@ -121,7 +123,10 @@ class Requests:
     preemptions: Floats
     finished: Bools
     emitting_until_s: Floats
-    """The last token's time; of a request cut off by the stop, what it would be at the arm's median TPOT."""
+    """The last token's time; of a request cut off by the stop, what it would be at the arm's median TPOT.
+
+    NaN for those where nothing that finished says at which pace.
+    """
 
     @classmethod
     def from_rows(cls, rows: pd.DataFrame) -> Requests:

@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 
 Numbers = dict[str, float | None]
 
-SLO_KEYS = ("ttft_ms", "tpot_ms", "e2el_ms")
-
 
 def statistics(values: Floats, names: tuple[str, ...] = ("mean", "median", "std", "p90", "p95", "p99")) -> Numbers:
     """Mean, population standard deviation and exact quantiles (linear between samples, as vLLM's).
@@ -51,11 +49,22 @@ def tokens_inside(requests: Requests, window: Window) -> Floats:
     return np.where(np.isnan(first_s), 0.0, inside)
 
 
+def output_rate(requests: Requests, window: Window) -> float | None:
+    """Tokens emitted inside the window over its length.
+
+    None where requests were cut off while emitting and none that finished says at which pace.
+    """
+    emitting = np.isnan(requests.emitting_until_s) & (requests.first_token_s < window.end_s)
+    if (emitting & (requests.output_tokens > 1)).any():
+        return None
+    return per(float(tokens_inside(requests, window).sum()), window.length_s)
+
+
 def meets_slo(requests: Requests, slo: Mapping[str, float]) -> Bools:
     """Which requests finished within every stated limit; a one-token output meets any TPOT."""
     met = requests.finished.copy()
     tpot_s = np.where(requests.output_tokens > 1, requests.tpot_s, 0.0)
-    latencies_s = dict(zip(SLO_KEYS, (requests.ttft_s, tpot_s, requests.e2el_s), strict=True))
+    latencies_s = {"ttft_ms": requests.ttft_s, "tpot_ms": tpot_s}
     for key, limit_ms in slo.items():
         met &= latencies_s[key] * 1000 <= limit_ms
     return met
@@ -100,7 +109,7 @@ def serving(requests: Requests, window: Window, slo: Mapping[str, float], durati
     met = int(meets_slo(inside, slo).sum()) if slo else None
     entry = counts(requests, duration_s)
     entry["window_requests"] = len(inside)
-    entry["output_throughput_window"] = per(float(tokens_inside(requests, window).sum()), window.length_s)
+    entry["output_throughput_window"] = output_rate(requests, window)
     entry["request_goodput"] = per(met, window.length_s)
     entry["slo_attainment"] = per(met, len(inside))
     for key, values_s in (("ttft", done.ttft_s), ("tpot", done.tpot_s), ("e2el", done.e2el_s)):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sunsim.metrics.limits import limiting_stage, prefill_headroom
-from sunsim.metrics.overload import overloaded
+from sunsim.metrics.overload import decode_wait_in_tpot, overloaded
 from sunsim.metrics.rows import ArmResult, Requests, Window, WorkerRow, measure_window
 from sunsim.metrics.serving import per, serving
 from sunsim.metrics.workers import worker_entry
@@ -27,11 +27,13 @@ def summarize(
     warmup_s: float,
     meta: Mapping[str, Any],
     stop_s: float | None = None,
+    model_names: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Reduce every arm to its metrics; `meta` (scenario, seed, versions, profile hashes) is carried along.
 
-    SLO limits are in milliseconds under `ttft_ms`, `tpot_ms`, `e2el_ms`. Keys of an arm are declared in
-    `sunsim.metrics.registry`. What is not defined is None, so that JSON never holds NaN.
+    SLO limits are in milliseconds under `ttft_ms`, `tpot_ms`. Keys of an arm are declared in
+    `sunsim.metrics.registry`. What is not defined is None, so that JSON never holds NaN. Models of `model_names` that
+    got no request have an entry too; the hot and the coldest one are of those that got some.
     """
     window = measure_window(arms, warmup_s, stop_s)
     limits = {key: limit for key, limit in (slo or {}).items() if limit is not None}
@@ -44,7 +46,7 @@ def summarize(
         "slo": limits or None,
         "hot_model": by_popularity[0],
         "coldest_model": by_popularity[-1],
-        "arms": {str(arm.rows["arm"].iloc[0]): _arm(arm, window, limits, stop_s) for arm in arms},
+        "arms": {str(arm.rows["arm"].iloc[0]): _arm(arm, window, limits, stop_s, model_names) for arm in arms},
     }
     plain: dict[str, Any] = _plain(summary)
     return plain
@@ -55,16 +57,26 @@ def to_json(summary: Mapping[str, Any]) -> str:
     return json.dumps(summary, indent=2, allow_nan=False) + "\n"
 
 
-def _arm(arm: ArmResult, window: Window, slo: Mapping[str, float], stop_s: float | None) -> dict[str, Any]:
+def _arm(
+    arm: ArmResult, window: Window, slo: Mapping[str, float], stop_s: float | None, model_names: Sequence[str]
+) -> dict[str, Any]:
     requests = Requests.from_rows(arm.rows)
     duration_s = _duration_s(requests, stop_s)
     models = {}
-    for name in sorted(arm.rows["model"].unique(), key=_natural):
+    for name in sorted({*model_names, *arm.rows["model"].unique()}, key=_natural):
         own = requests.where((arm.rows["model"] == name).to_numpy(np.bool_))
-        models[name] = {**serving(own, window, slo, duration_s), "overloaded": overloaded(own, window)}
+        models[name] = {
+            **serving(own, window, slo, duration_s),
+            "overloaded": overloaded(own, window),
+            "decode_wait_in_tpot": decode_wait_in_tpot(own),
+        }
 
     served = {worker.name: _served(arm, requests, worker) for worker in arm.workers}
-    workers = {worker.name: worker_entry(worker, served[worker.name], window) for worker in arm.workers}
+    sent_back_in_s = duration_s if _sends_back(arm.workers) else None
+    workers = {
+        worker.name: worker_entry(worker, served[worker.name], window, sent_back_in_s=sent_back_in_s)
+        for worker in arm.workers
+    }
     inside = {name: own.where(window.holds(own.arrival_s)) for name, own in served.items()}
     decode_gpus = sum(worker.gpus for worker in arm.workers if worker.stage == "decode")
     gpus = sum(worker.gpus for worker in arm.workers)
@@ -78,6 +90,7 @@ def _arm(arm: ArmResult, window: Window, slo: Mapping[str, float], stop_s: float
         "output_throughput_per_gpu": per(rate, gpus),
         "mean_decode_batch_share": per(sum(shares), len(shares)),
         "overloaded": overloaded(requests, window) or any(model["overloaded"] for model in models.values()),
+        "decode_wait_in_tpot": decode_wait_in_tpot(requests),
         "limiting": limiting_stage(workers, inside),
         "prefill_headroom": prefill_headroom(workers),
         **_outside(arm.workers),
@@ -88,6 +101,11 @@ def _arm(arm: ArmResult, window: Window, slo: Mapping[str, float], stop_s: float
 
 def _served(arm: ArmResult, requests: Requests, worker: WorkerRow) -> Requests:
     return requests.where((arm.rows[f"{worker.stage}_worker"] == worker.name).to_numpy(np.bool_))
+
+
+def _sends_back(workers: Sequence[WorkerRow]) -> bool:
+    """Whether prefill had second passes: shared decode cannot prefill, so what it preempts goes back there."""
+    return any(worker.stage == "decode" and worker.model == "*" and worker.preemptions for worker in workers)
 
 
 def _duration_s(requests: Requests, stop_s: float | None) -> float:

@@ -7,14 +7,26 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sunsim.metrics.intervals import Level, covered_s
-from sunsim.metrics.serving import per, tokens_inside
+from sunsim.metrics.serving import output_rate, per
 
 if TYPE_CHECKING:
     from sunsim.metrics.rows import Requests, Window, WorkerRow
 
 
-def worker_entry(worker: WorkerRow, requests: Requests, window: Window) -> dict[str, Any]:
-    """The summary entry of one worker: what it is, how busy it was, how full its places and KV blocks were."""
+def worker_entry(
+    worker: WorkerRow, requests: Requests, window: Window, *, sent_back_in_s: float | None = None
+) -> dict[str, Any]:
+    """The summary entry of one worker: what it is, how busy it was, how full its places and KV blocks were.
+
+    Rows hold a request's first pass only, so what later passes held is not in them: KV occupancy is None where it
+    would be wrong, and prefill is at least as busy as its steps were over the run.
+
+    Args:
+        worker: what the simulation says of it.
+        requests: those that it served.
+        window: the measured interval.
+        sent_back_in_s: the run's length if decode sent requests back to prefill in it.
+    """
     entry: dict[str, Any] = {
         "stage": worker.stage,
         "model": worker.model,
@@ -27,9 +39,11 @@ def worker_entry(worker: WorkerRow, requests: Requests, window: Window) -> dict[
         "preemptions": worker.preemptions,
     }
     if worker.stage == "prefill":
-        busy_s = covered_s(requests.prefill_start_s, requests.prefill_end_s, window)
-        return entry | {"utilisation": per(busy_s, window.length_s)} | _kv(prefill_kv(worker, requests), worker, window)
-    return entry | _decode(worker, requests, window) | _kv(decode_kv(worker, requests), worker, window)
+        known = not worker.preemptions and sent_back_in_s is None
+        kv = _kv(prefill_kv(worker, requests) if known else None, worker, window)
+        return entry | {"utilisation": _prefill_busy(worker, requests, window, sent_back_in_s)} | kv
+    kv = _kv(None if worker.preemptions else decode_kv(worker, requests), worker, window)
+    return entry | _decode(worker, requests, window) | kv
 
 
 def running(requests: Requests) -> Level:
@@ -43,21 +57,29 @@ def places(requests: Requests) -> Level:
 
 
 def decode_kv(worker: WorkerRow, requests: Requests) -> Level:
-    """KV blocks held on a decode worker: the prompt's on admission, growing evenly to prompt + output.
-
-    A request that was preempted is taken to hold them throughout.
-    """
+    """KV blocks held on a decode worker: the prompt's on admission, growing evenly to prompt + output."""
     low = np.ceil(requests.prompt_tokens / worker.block_size)
     high = np.ceil((requests.prompt_tokens + requests.output_tokens) / worker.block_size)
     return Level.of(_admitted_s(requests), requests.decode_first_token_s, requests.emitting_until_s, low, high)
 
 
 def prefill_kv(worker: WorkerRow, requests: Requests) -> Level:
-    """KV blocks held on a prefill worker: the prompt's, pinned until the decode worker has pulled them."""
+    """KV blocks held on a prefill worker: the prompt's, pinned until the decode worker has pulled them.
+
+    What finished without a transfer, as one-token outputs do where prefill emits the first token, held them only
+    for its prefill.
+    """
     blocks = np.ceil(requests.prompt_tokens / worker.block_size)
-    pulls = not np.isnan(requests.transfer_end_s).all()
-    end_s = requests.transfer_end_s if pulls else requests.prefill_end_s
+    never_pulled = np.isnan(requests.transfer_end_s) & requests.finished
+    end_s = np.where(never_pulled, requests.prefill_end_s, requests.transfer_end_s)
     return Level.of(requests.prefill_start_s, np.full(len(requests), np.nan), end_s, blocks, blocks)
+
+
+def _prefill_busy(worker: WorkerRow, requests: Requests, window: Window, sent_back_in_s: float | None) -> float | None:
+    busy = per(covered_s(requests.prefill_start_s, requests.prefill_end_s, window), window.length_s)
+    if busy is None or not sent_back_in_s:
+        return busy
+    return max(busy, min(worker.busy_s / sent_back_in_s, 1.0))
 
 
 def _decode(worker: WorkerRow, requests: Requests, window: Window) -> dict[str, Any]:
@@ -73,13 +95,13 @@ def _decode(worker: WorkerRow, requests: Requests, window: Window) -> dict[str, 
         batch.peak(window),
         mean_batch / worker.max_num_seqs,
         places(requests).peak(window),
-        float(tokens_inside(requests, window).sum()) / window.length_s,
+        output_rate(requests, window),
     )
     return dict(zip(keys, figures, strict=True))
 
 
-def _kv(held: Level, worker: WorkerRow, window: Window) -> dict[str, Any]:
-    if not window.length_s or not worker.num_gpu_blocks:
+def _kv(held: Level | None, worker: WorkerRow, window: Window) -> dict[str, Any]:
+    if held is None or not window.length_s or not worker.num_gpu_blocks:
         return {"mean_kv_occupancy": None, "peak_kv_occupancy": None}
     return {
         "mean_kv_occupancy": held.mean(window) / worker.num_gpu_blocks,

@@ -73,7 +73,7 @@ def _tpot(entry: Entry, base: Entry) -> str:
     parts = [
         f"{name} TPOT {number(entry[tag])} ms against {number(base[tag])} ms ({change(entry[tag], base[tag])})"
         for name, tag in (("mean", "mean_tpot_ms"), ("p99", "p99_tpot_ms"))
-        if entry[tag] is not None and base[tag]
+        if against(tag, entry, base) is not None
     ]
     return f", {' and '.join(parts)}" if parts else ""
 
@@ -85,23 +85,27 @@ def overload(arms: Arms) -> list[str]:
         if not entry["overloaded"]:
             continue
         models = [model for model, own in entry["models"].items() if own["overloaded"]]
-        found.append(name if len(models) in {0, len(entry["models"])} else f"{name} (by {listed(models)})")
+        asked = sum(own["requests"] > 0 for own in entry["models"].values())
+        found.append(name if len(models) in {0, asked} else f"{name} (by {listed(models)})")
     if not found:
         return []
-    text = f"* Overloaded: {listed(found)}. The queue still grows when arrivals end, so TTFT and goodput depend on "
+    in_tpot = any(entry["overloaded"] and entry["decode_wait_in_tpot"] for entry in arms.values())
+    what = "TTFT, goodput and TPOT (prefill emits the first token)" if in_tpot else "TTFT and goodput"
+    text = f"* Overloaded: {listed(found)}. The queue still grows when arrivals end, so {what} depend on "
     return [text + "the run's length and are not compared."]
 
 
 def unfinished(arms: Arms) -> list[str]:
     """How many requests the stop cut off."""
     cut = [f"{name} {count(entry['unfinished'])}" for name, entry in arms.items() if entry["unfinished"]]
-    return [f"Unfinished at the stop: {listed(cut)}; their latencies are in no figure."] if cut else []
+    text = "their latencies are in no figure, and what they had emitted is estimated, at the finished ones' median TPOT"
+    return [f"Unfinished at the stop: {listed(cut)}; {text}."] if cut else []
 
 
 def preemptions(arms: Arms) -> list[str]:
     """How often requests lost their place for want of KV blocks."""
     lost = [f"{name} {count(entry['preemptions'])}" for name, entry in arms.items() if entry["preemptions"]]
-    return [f"Preemptions for want of KV blocks: {listed(lost)}."] if lost else []
+    return [f"Preemptions for want of KV blocks: {listed(lost)}; KV occupancy is not given there."] if lost else []
 
 
 def limits(arms: Arms) -> str:
