@@ -182,14 +182,17 @@ def test_limits_outside_steps_and_unfinished_are_said_once_for_all_arms_alike() 
         outside_measured(arms)
         == "Outside the measured range: 0.2 % of decode steps (context) in isolated and sun-half."
     )
-    assert unfinished(arms) == ["Unfinished at the stop: isolated 3 and sun-half 3; their latencies are in no figure."]
+    assert unfinished(arms) == [
+        "Unfinished at the stop: isolated 3 and sun-half 3; their latencies are in no figure, and what they had emitted "
+        "is estimated, at the finished ones' median TPOT."
+    ]
 
 
 def test_preemptions_are_told() -> None:
     arms = summary()["arms"]
     assert preemptions(arms) == []
     arms["sun-half"]["preemptions"] = 1200
-    assert preemptions(arms) == ["Preemptions for want of KV blocks: sun-half 1,200."]
+    assert preemptions(arms) == ["Preemptions for want of KV blocks: sun-half 1,200; KV occupancy is not given there."]
 
 
 def test_an_arm_without_decode_prints_dashes() -> None:

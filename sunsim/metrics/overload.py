@@ -33,8 +33,7 @@ def backlog_quarters(requests: Requests, window: Window) -> Floats:
     served_s = np.where(no_decode, requests.first_token_s, both_s)
     edges = np.linspace(window.start_s, window.end_s, QUARTERS + 1)
     means = [
-        overlap_s(requests.arrival_s, served_s, Window(low, high)).sum() / (high - low)
-        for low, high in pairwise(edges)
+        overlap_s(requests.arrival_s, served_s, Window(low, high)).sum() / (high - low) for low, high in pairwise(edges)
     ]
     return np.array(means)
 

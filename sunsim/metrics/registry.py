@@ -139,7 +139,9 @@ _WORKER = [
     Metric("mean_batch", "batch mean", "", f"Decoding requests, mean over the window's time. {FIRST_PASS} {CUT_OFF}"),
     Metric("peak_batch", "batch peak", "", f"Most requests decoding at once in the window. {FIRST_PASS} {CUT_OFF}"),
     Metric("mean_batch_share", "batch / places", "", "mean_batch / max_num_seqs."),
-    Metric("peak_places", "places peak", "", f"Most places held at once: decoding, or their KV is on its way. {FIRST_PASS}"),
+    Metric(
+        "peak_places", "places peak", "", f"Most places held at once: decoding, or their KV is on its way. {FIRST_PASS}"
+    ),
     Metric(
         "mean_kv_occupancy",
         "KV mean",

@@ -21,6 +21,7 @@ def decode(batch: float, *, peak_kv: float = 0.3) -> dict[str, Any]:
         "peak_places": batch,
         "max_num_seqs": 256,
         "peak_kv_occupancy": peak_kv,
+        "preemptions": 0,
     }
 
 

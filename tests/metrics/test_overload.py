@@ -68,3 +68,18 @@ def test_backlog_is_what_arrived_less_what_has_its_first_token() -> None:
 def test_nothing_inside_the_window_is_no_overload() -> None:
     rows = table({"decode_worker": "d", "arrival_s": 0.0, "first_token_s": 2.0, "last_token_s": 9.0})
     assert not overloaded(Requests.from_rows(rows), Window(1.0, 2.0))
+
+
+def test_a_growing_decode_queue_is_seen_although_prefill_emits_the_first_token() -> None:
+    arrivals = np.linspace(0, 100, 1000)
+    rows = [
+        {
+            "decode_worker": "d",
+            "arrival_s": a,
+            "first_token_s": a + 0.05,
+            "decode_first_token_s": a + 0.1 + a / 5,
+            "last_token_s": a + 1 + a / 5,
+        }
+        for a in arrivals
+    ]
+    assert overloaded(Requests.from_rows(table(*rows)), Window(0.0, 100.0))

@@ -72,7 +72,6 @@ def test_one_token_outputs_have_no_tpot() -> None:
         ({"ttft_ms": 600, "tpot_ms": 500}, 0.5, 0.5),
         ({"ttft_ms": 1000, "tpot_ms": 500}, 1.0, 1.0),
         ({"tpot_ms": 499}, 0.5, 0.5),
-        ({"e2el_ms": 999}, 0.0, 0.0),
         ({}, None, None),
     ],
 )

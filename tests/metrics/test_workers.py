@@ -113,3 +113,27 @@ def test_a_level_agrees_with_sampling_it() -> None:
     assert level.mean(WINDOW) == pytest.approx(total.mean(), rel=1e-3)
     assert level.peak(WINDOW) == pytest.approx(total.max(), rel=1e-3)
     assert level.peak(WINDOW) >= total.max() - 1e-9
+
+
+def test_a_prompt_that_is_never_pulled_holds_its_kv_only_for_its_prefill() -> None:
+    pulled = {"decode_worker": "d", "prefill_start_s": 0.0, "prefill_end_s": 1.0, "transfer_end_s": 2.0}
+    rows = table(
+        {"prefill_worker": "p", **pulled},
+        {"prefill_worker": "p", "prefill_start_s": 1.0, "prefill_end_s": 2.0},
+    )
+    entry = worker_entry(ToyWorker("p", "prefill", num_gpu_blocks=2), Requests.from_rows(rows), WINDOW)
+    assert entry["mean_kv_occupancy"] == pytest.approx((2.0 + 1.0) / 8)
+
+
+def test_kv_occupancy_is_unknown_where_requests_were_preempted() -> None:
+    rows = table({"decode_worker": "d", "decode_scheduled_s": 0.0, "decode_first_token_s": 1.0, "last_token_s": 2.0})
+    entry = worker_entry(ToyWorker("d", "decode", preemptions=1), Requests.from_rows(rows), WINDOW)
+    assert entry["mean_kv_occupancy"] is None
+    assert entry["peak_kv_occupancy"] is None
+
+
+def test_prefill_is_at_least_as_busy_as_its_steps_when_decode_sent_requests_back() -> None:
+    rows = Requests.from_rows(table({"prefill_worker": "p", "prefill_start_s": 0.0, "prefill_end_s": 1.0}))
+    worker = ToyWorker("p", "prefill", busy_s=9.0)
+    assert worker_entry(worker, rows, WINDOW)["utilisation"] == 0.25
+    assert worker_entry(worker, rows, WINDOW, sent_back_in_s=10.0)["utilisation"] == 0.9
