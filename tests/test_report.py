@@ -183,8 +183,10 @@ def test_limits_outside_steps_and_unfinished_are_said_once_for_all_arms_alike() 
         == "Outside the measured range: 0.2 % of decode steps (context) in isolated and sun-half."
     )
     assert unfinished(arms) == [
-        "Unfinished at the stop: isolated 3 and sun-half 3; their latencies are in no figure, and what they had emitted "
-        "is estimated, at the finished ones' median TPOT."
+        (
+            "Unfinished at the stop: isolated 3 and sun-half 3; their latencies are in no figure, and what they had emitted "
+            "is estimated, at the finished ones' median TPOT."
+        )
     ]
 
 
