@@ -66,7 +66,7 @@ def run(
     file: File,
     out: Annotated[
         Path | None,
-        typer.Option("--out", metavar="DIR", help="Folder of the results [default: results/NAME].", show_default=False),
+        typer.Option("--out", metavar="DIR", help="Folder of the results, results/NAME if not given.", show_default=False),
     ] = None,
     overrides: Set = [],  # noqa: B006 - typer copies it
     seed: Seed = None,
