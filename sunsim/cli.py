@@ -158,7 +158,7 @@ def show_profile(
     name: Annotated[str, typer.Argument(help="Name of a profile, or a .json file.", show_default=False)],
     out: Annotated[
         Path | None,
-        typer.Option("--out", metavar="FILE.png", help="Where to [default: NAME.png here].", show_default=False),
+        typer.Option("--out", metavar="FILE.png", help="Where to, NAME.png here if not given.", show_default=False),
     ] = None,
 ) -> None:
     """Draw a profile's step times: measured points, and the model's lines through them."""

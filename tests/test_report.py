@@ -10,7 +10,16 @@ import pytest
 from sunsim.metrics import summarize
 from sunsim.report.compare import against
 from sunsim.report.format import change, count, listed, milliseconds, number, percent
-from sunsim.report.sentences import limits, outside_measured, preemptions, prefill, sentences, unfinished, verdicts
+from sunsim.report.sentences import (
+    limits,
+    outside_measured,
+    overload,
+    preemptions,
+    prefill,
+    sentences,
+    unfinished,
+    verdicts,
+)
 from sunsim.report.terminal import show
 from tests.metrics.synthetic import ToyArm, ToyWorker, table
 
@@ -134,6 +143,28 @@ def test_no_ratio_of_queueing_against_an_overloaded_arm() -> None:
     assert against("mean_ttft_ms", base, entry) is None
     assert against("mean_tpot_ms", entry, base) == 2.0
     assert against("output_throughput_per_decode_gpu", entry, base) == 2.0
+
+
+def test_no_ratio_of_tpot_where_it_holds_an_overloaded_arms_wait_for_decode() -> None:
+    content = overloaded()
+    arms = content["arms"]
+    base, entry = arms["isolated"], arms["sun-half"]
+    base["decode_wait_in_tpot"] = True  # not overloaded: its own TPOT does not depend on the run's length
+    assert against("mean_tpot_ms", entry, base) == 2.0
+    entry["decode_wait_in_tpot"] = True
+    for tag in ("mean_tpot_ms", "p99_tpot_ms", "median_interactivity"):
+        assert against(tag, entry, base) is against(tag, base, entry) is None
+    assert against("output_throughput_per_decode_gpu", entry, base) == 2.0
+    assert "TPOT" not in verdicts(arms)[0]
+    assert "TTFT, goodput and TPOT (prefill emits the first token) depend on" in overload(arms)[0]
+
+
+def test_models_without_requests_do_not_count_as_less_loaded() -> None:
+    arms = overloaded()["arms"]
+    models = arms["sun-half"]["models"]
+    models["m3"] = models["m2"] | {"requests": 0}
+    models["m2"]["overloaded"] = True
+    assert overload(arms)[0].startswith("* Overloaded: sun-half. ")
 
 
 def test_an_overloaded_arm_is_marked_and_explained() -> None:

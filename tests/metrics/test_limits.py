@@ -62,6 +62,11 @@ def test_a_wait_for_kv_blocks_is_decode() -> None:
     assert limit(prefill(0.5), decode(90, peak_kv=0.99), waits(pull_s=2.0)) == ("decode", "d")
 
 
+def test_a_wait_for_a_worker_that_preempted_is_decode() -> None:
+    preempted = decode(90) | {"preemptions": 1, "peak_kv_occupancy": None}
+    assert limit(prefill(0.5), preempted, waits(pull_s=2.0)) == ("decode", "d")
+
+
 def test_a_wait_for_the_link_is_transfer() -> None:
     assert limit(prefill(0.5), decode(40), waits(pull_s=2.0)) == ("transfer", "d")
     assert limit(prefill(0.5), decode(40), waits(transfer_s=2.0)) == ("transfer", "d")

@@ -65,6 +65,11 @@ def test_backlog_is_what_arrived_less_what_has_its_first_token() -> None:
     assert backlog_quarters(Requests.from_rows(rows), Window(0.0, 4.0)).tolist() == [1.0, 2.0, 1.0, 1.5]
 
 
+def test_a_request_that_decode_has_not_begun_at_the_stop_is_in_the_backlog() -> None:
+    waiting = {"decode_worker": "d", "arrival_s": 0.0, "first_token_s": 1.0, "outcome": "unfinished"}
+    assert backlog_quarters(Requests.from_rows(table(waiting)), Window(0.0, 4.0)).tolist() == [1.0] * 4
+
+
 def test_nothing_inside_the_window_is_no_overload() -> None:
     rows = table({"decode_worker": "d", "arrival_s": 0.0, "first_token_s": 2.0, "last_token_s": 9.0})
     assert not overloaded(Requests.from_rows(rows), Window(1.0, 2.0))

@@ -118,6 +118,16 @@ def test_unfinished_requests_count_but_have_no_latency_and_meet_no_slo() -> None
     assert entry["output_throughput_window"] == (3 + 2) / 2
 
 
+def test_throughput_is_not_guessed_where_nothing_tells_a_pace() -> None:
+    cut_off = request(arrival_s=1.0, first_token_s=2.0, output_tokens=100, outcome="unfinished")
+    one_token = request(arrival_s=1.0, first_token_s=1.5, last_token_s=1.5)
+    entry = serving(Requests.from_rows(table(cut_off, one_token)), WINDOW, {}, 2.0)
+    assert entry["output_throughput_window"] is None
+    nothing_out = request(arrival_s=1.0, output_tokens=100, outcome="unfinished")
+    entry = serving(Requests.from_rows(table(nothing_out, one_token)), WINDOW, {}, 2.0)
+    assert entry["output_throughput_window"] == 0.5
+
+
 def test_in_an_arm_without_decode_a_request_emits_one_token() -> None:
     rows = table(
         {

@@ -65,6 +65,26 @@ def test_models_add_up_to_the_arm(toy: dict[str, Any]) -> None:
     assert (toy["hot_model"], toy["coldest_model"]) == ("m1", "m4")
 
 
+def test_models_without_requests_are_listed() -> None:
+    arm = toy_arm("sun", shared=True, decode_workers=4)
+    summary = summary_of(arm, slo={"ttft_ms": 500.0}, model_names=[f"m{i}" for i in range(1, 13)])
+    models = summary["arms"]["sun"]["models"]
+    assert list(models) == [f"m{i}" for i in range(1, 13)]
+    assert (models["m12"]["requests"], models["m12"]["output_throughput_window"]) == (0, 0.0)
+    assert models["m12"]["mean_ttft_ms"] is models["m12"]["slo_attainment"] is None
+    assert models["m12"]["overloaded"] is False
+    assert (summary["hot_model"], summary["coldest_model"]) == ("m1", "m4")
+
+
+@pytest.mark.parametrize(("decode_model", "utilisation"), [("*", 0.75), ("m1", 0.25)])
+def test_only_shared_decode_sends_what_it_preempts_back_to_prefill(decode_model: str, utilisation: float) -> None:
+    stamps = {"arrival_s": 9.0, "prefill_start_s": 5.0, "prefill_end_s": 6.0, "first_token_s": 9.5}
+    rows = table({"prefill_worker": "p", "decode_worker": "d", **stamps, "last_token_s": 13.0, "output_tokens": 2})
+    workers = [ToyWorker("p", "prefill", busy_s=3.0), ToyWorker("d", "decode", decode_model, preemptions=1)]
+    workers_entry = summary_of(ToyArm(rows, workers))["arms"]["a"]["workers"]
+    assert workers_entry["p"]["utilisation"] == utilisation
+
+
 def test_workers_add_up_to_the_arm(toy: dict[str, Any]) -> None:
     arm = toy["arms"]["sun"]
     decode = [worker for worker in arm["workers"].values() if worker["stage"] == "decode"]
