@@ -66,7 +66,9 @@ def run(
     file: File,
     out: Annotated[
         Path | None,
-        typer.Option("--out", metavar="DIR", help="Folder of the results, results/NAME if not given.", show_default=False),
+        typer.Option(
+            "--out", metavar="DIR", help="Folder of the results, results/NAME if not given.", show_default=False
+        ),
     ] = None,
     overrides: Set = [],  # noqa: B006 - typer copies it
     seed: Seed = None,
@@ -167,7 +169,7 @@ def show_profile(
         from sunsim.report.terminal import console
 
         profile = named_profile(name)
-        path = out or Path(f"{Path(profile.name).stem}.png")
+        path = out or Path(f"{Path(profile.name).name.removesuffix('.json')}.png")
         draw_profile(profile, path)
         console().print(profile_table([profile]))
         typer.echo(f"\nFigure: {path}")

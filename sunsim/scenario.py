@@ -84,7 +84,10 @@ def load_scenario(path: Path, overrides: Sequence[str] = (), seed: int | None = 
     try:
         scenario = Scenario.model_validate(source.values())
     except ValidationError as error:
-        faults = [source.explain(details) for details in error.errors(include_url=False)]
+        found = error.errors(include_url=False)
+        # A list whose entries are all wrong is also too short; the entries are what to mend.
+        entries = [details for details in found if details["type"] != "too_short"]
+        faults = [source.explain(details) for details in entries or found]
         raise min(faults, key=lambda fault: fault.line or 0) from error
     return complete(scenario, source)
 

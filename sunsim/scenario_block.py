@@ -13,6 +13,8 @@ UNKNOWN_KEY: Final = "unknown_key"
 MISSING_CHOICE: Final = "missing_choice"
 
 Name: TypeAlias = Annotated[str, Field(min_length=1)]
+FolderName: TypeAlias = Annotated[str, Field(pattern=r"^[^./\\\x00-\x1f][^/\\\x00-\x1f]{0,99}$")]
+"""Text that names a folder: at most 100 characters, no slash, not starting with a dot."""
 Count: TypeAlias = Annotated[int, Field(ge=1)]
 Tokens: TypeAlias = Annotated[int, Field(ge=1, lt=2**30)]
 Duration: TypeAlias = Annotated[float, Field(gt=0, le=MAX_S)]

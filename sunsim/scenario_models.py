@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, Self, TypeAlias
 from pydantic import BaseModel, Discriminator, Field, Tag, model_validator
 
 from sunsim.clock import MAX_S
-from sunsim.scenario_block import Block, Count, Duration, Name, Positive
+from sunsim.scenario_block import Block, Count, Duration, FolderName, Name, Positive
 from sunsim.workload_models import Synthetic, Trace
 
 
@@ -136,7 +136,7 @@ class Transfer(Block):
 class Scenario(Block):
     """A whole scenario file."""
 
-    name: Name
+    name: FolderName
     seed: int = Field(default=0, ge=0)
     models: Annotated[
         Annotated[ModelCount, Tag("<mapping>")]

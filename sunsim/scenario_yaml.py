@@ -155,6 +155,7 @@ _EXPECTED: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "finite_number": lambda _: "a finite number",
     "string_type": lambda _: "text",
     "string_too_short": lambda _: "at least one character",
+    "string_pattern_mismatch": lambda _: "a name of 1 to 100 characters, without slashes and not starting with a dot",
     "path_type": lambda _: "a path",
     "model_type": lambda _: "a mapping",
     "model_attributes_type": lambda _: "a mapping",

@@ -292,3 +292,19 @@ def test_prefill_and_decode_of_different_models_are_refused(tmp_path: Path) -> N
     (tmp_path / "other.json").write_text(other)
     with pytest.raises(InputError, match=r"decode\.profile is a profile of other-8b, must be one of test-8b"):
         load_scenario(path, ["arms.isolated.decode.profile=other.json"])
+
+
+def test_where_every_entry_of_a_list_is_wrong_the_entry_is_named(tmp_path: Path) -> None:
+    path = write_scenario(tmp_path, TRACE)
+    (tmp_path / "trace.csv").write_text("arrival_s,prompt_tokens,output_tokens\n0,10,10\n")
+    text = path.read_text()
+    assert text.count("  - name: ") == 1
+    path.write_text(text.replace("workers: ", "workers: -"))
+    with pytest.raises(InputError, match=r"decode\.workers is -\d+, must be at least 1"):
+        load_scenario(path)
+
+
+@pytest.mark.parametrize("name", ["../out", ".", "a/b", "/abs", "x" * 101])
+def test_a_name_that_would_leave_the_results_folder_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(InputError, match="must be a name of 1 to 100 characters"):
+        load_scenario(write_scenario(tmp_path), [f"name={name}"])

@@ -143,7 +143,8 @@ class Requests:
         pace_s = whole.tpot_s[~np.isnan(whole.tpot_s)]
         if finished.all() or len(pace_s) == 0:
             return whole
-        guessed = whole.first_token_s + (whole.output_tokens - 1) * np.median(pace_s)
+        since_s = np.fmax(whole.first_token_s, whole.decode_first_token_s)
+        guessed = since_s + (whole.output_tokens - 1) * np.median(pace_s)
         return replace(whole, emitting_until_s=np.where(finished, whole.last_token_s, guessed))
 
     def where(self, mask: Bools) -> Requests:

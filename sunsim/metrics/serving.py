@@ -34,10 +34,15 @@ def tokens_inside(requests: Requests, window: Window) -> Floats:
     """How many of each request's tokens fall inside the window.
 
     A request's n tokens are taken as evenly spaced from its first to its last: token k is emitted at
-    `first + k * (last - first) / (n - 1)`.
+    `first + k * (last - first) / (n - 1)`. Where prefill emits the first, the others are spaced from decode's first:
+    between the two lies the wait for decode, in which nothing is emitted.
     """
-    first_s, until_s = requests.first_token_s, requests.emitting_until_s
-    tokens = np.where(np.isnan(until_s), 1.0, requests.output_tokens)
+    by_prefill = requests.first_token_s < requests.decode_first_token_s
+    alone = by_prefill & (requests.first_token_s >= window.start_s) & (requests.first_token_s < window.end_s)
+    first_s = np.where(by_prefill, requests.decode_first_token_s, requests.first_token_s)
+    until_s = requests.emitting_until_s
+    waits_for_decode = by_prefill.any() & np.isnan(requests.decode_first_token_s) & ~requests.finished
+    tokens = np.where(np.isnan(until_s) | waits_for_decode, 1.0, requests.output_tokens - by_prefill)
     gap_s = np.where(tokens > 1, (until_s - first_s) / np.maximum(tokens - 1, 1), 0.0)
 
     def emitted_before(time_s: float) -> Floats:
@@ -46,7 +51,7 @@ def tokens_inside(requests: Requests, window: Window) -> Floats:
         return np.where(spaced, np.clip(steps, 0, tokens), np.where(first_s < time_s, tokens, 0))
 
     inside = emitted_before(window.end_s) - emitted_before(window.start_s)
-    return np.where(np.isnan(first_s), 0.0, inside)
+    return np.where(np.isnan(first_s), 0.0, inside + alone)
 
 
 def output_rate(requests: Requests, window: Window) -> float | None:

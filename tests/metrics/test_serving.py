@@ -158,3 +158,9 @@ def test_an_empty_window_has_no_rates() -> None:
     entry = serving(Requests.from_rows(table(*THREE)), Window(3.0, 3.0), {"ttft_ms": 2000}, 4.5)
     assert entry["output_throughput_window"] is None
     assert entry["request_goodput"] is None
+
+
+def test_nothing_is_emitted_while_a_request_waits_for_decode_after_prefills_token() -> None:
+    waits = {"decode_worker": "d", "arrival_s": 0.0, "first_token_s": 1.0, "decode_first_token_s": 11.0}
+    requests = Requests.from_rows(table({**waits, "last_token_s": 13.0, "output_tokens": 4}))
+    assert [tokens_inside(requests, Window(low, low + 5.0)).sum() for low in (0.0, 5.0, 10.0)] == [1.0, 0.0, 3.0]
