@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from typer.testing import CliRunner
 
+from sunsim.cli import app
 from sunsim.latency.model import LatencyModel
 from sunsim.latency.profile import Profile, ProfileData, load_profile
 from sunsim.validation.actual import ActualRun, RunMeta
@@ -131,3 +133,9 @@ def slower(served: Served, factor: float | Floats) -> Served:
     """The same with every decode `factor` as long."""
     last_s = served.first_s + (served.last_s - served.first_s) * factor
     return replace(served, last_s=last_s, client_last_s=last_s + (served.client_last_s - served.last_s))
+
+
+def invoke(*arguments: object) -> tuple[int, str, str]:
+    """Exit code, stdout and stderr of `sunsim validate`."""
+    result = CliRunner().invoke(app, ["validate", *map(str, arguments)], catch_exceptions=False)
+    return result.exit_code, result.stdout, result.stderr

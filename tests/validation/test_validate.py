@@ -11,12 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from typer.testing import CliRunner
 
-from sunsim.cli import app
 from sunsim.validation.actual import read_run
 from tests.validation.runs import (
     columns_of,
+    invoke,
     meta,
     outcome,
     profile_document,
@@ -29,12 +28,6 @@ from tests.validation.runs import (
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-
-def invoke(*arguments: object) -> tuple[int, str, str]:
-    """Exit code, stdout and stderr."""
-    result = CliRunner().invoke(app, ["validate", *map(str, arguments)], catch_exceptions=False)
-    return result.exit_code, result.stdout, result.stderr
 
 
 def checked(folder: Path, *runs: Path, code: int = 0) -> dict[str, Any]:
