@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sunsim.workload_models import Arrivals, Constant, Poisson
+from sunsim.workload_models import Arrivals, Constant, Gamma, Poisson
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -44,9 +44,7 @@ def draw_arrivals(
     return every[: np.searchsorted(every, end_s, side="left")]
 
 
-def _gaps(arrivals: Arrivals, rng: np.random.Generator) -> NDArray[np.float64]:
-    if isinstance(arrivals, Constant):
-        return np.full(_CHUNK, 1 / arrivals.rate_rps)
+def _gaps(arrivals: Poisson | Gamma, rng: np.random.Generator) -> NDArray[np.float64]:
     if isinstance(arrivals, Poisson):
         return rng.standard_exponential(_CHUNK) / arrivals.rate_rps
     shape = arrivals.burstiness
