@@ -34,6 +34,29 @@ def prefill_points(steps: Sequence[Step]) -> list[dict[str, Any]]:
     ]
 
 
+def idle_starts(steps: Sequence[Step]) -> list[dict[str, Any]]:
+    """One point for each kind of step seen to begin on an idle engine.
+
+    step_ms: from its scheduling to its output; launch_ms: from its scheduling until the engine's thread was free again.
+    """
+    groups: dict[tuple[int, int, int], list[Step]] = defaultdict(list)
+    for step in steps:
+        if step.idle_start and step.launch_s is not None:
+            chunk_tokens = sum(tokens for tokens, _ in step.chunks)
+            groups[chunk_tokens, step.decode_requests, step.context_tokens].append(step)
+    points = []
+    for (chunk_tokens, batch, context), group in sorted(groups.items()):
+        launch_ms = [step.launch_s * 1e3 for step in group if step.launch_s is not None]
+        point: dict[str, Any] = {"chunk_tokens": chunk_tokens, "batch": batch, "context_tokens": context}
+        point |= {
+            "launch_ms_mean": round(float(np.mean(launch_ms)), 4),
+            "launch_ms_p10": round(float(np.percentile(launch_ms, 10)), 4),
+            "launch_ms_p90": round(float(np.percentile(launch_ms, 90)), 4),
+        }
+        points.append(point | step_stats(milliseconds(group)))
+    return points
+
+
 def mixed_points(steps: Sequence[Step]) -> list[dict[str, Any]]:
     """One point for each (decode batch, chunk) seen, with how much longer than usual the steps around it took.
 

@@ -6,6 +6,7 @@ the rest of the package can be read without it.
 
 import asyncio
 import contextlib
+import gc
 import itertools
 import json
 import os
@@ -79,6 +80,19 @@ def output_to(path: Path) -> Iterator[None]:
         for descriptor, original in zip((1, 2), saved, strict=True):
             os.dup2(original, descriptor)
             os.close(original)
+
+
+@contextlib.contextmanager
+def undisturbed() -> Iterator[None]:
+    """No garbage collection: one over the objects that vLLM holds takes as long as several steps."""
+    gc.collect()
+    gc.freeze()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+        gc.unfreeze()
 
 
 def count_preemptions() -> Counter[str]:

@@ -1,11 +1,13 @@
 """Which phases a profile has, most important first, so that a short budget still leaves a usable profile."""
 
+from dataclasses import replace
 from functools import partial
 
 from profiler.engine import Engine
-from profiler.phases import arrivals, decode, prefill
+from profiler.phases import arrivals, decode, prefill, traffic
 from profiler.phases.arrivals import ChunkPlan, JoinPlan
 from profiler.phases.base import Phase, Points
+from profiler.phases.traffic import LengthLaw, TrafficPlan
 from profiler.request_ids import Kind
 
 SINGLE_JOINS = ((1024, 7), (128, 5), (4096, 5))
@@ -32,30 +34,42 @@ def full() -> list[Phase]:
         Phase("decode-128", partial(decode.even, context=128)),
         Phase("prefill", partial(prefill.groups, grid=prefill.GRID, repeats=8)),
         Phase("decode-4096", partial(decode.even, context=4096)),
+        Phase("first-tokens", partial(prefill.first_tokens, wanted=_IDLE, repeats=12)),
+        Phase("traffic-chat", partial(traffic.traffic, plan=_CHAT)),
         Phase("mixed-64", partial(arrivals.chunks, plan=ChunkPlan(64, CHUNKS))),
-        Phase("joins-64", partial(arrivals.joins, plan=JoinPlan(64, SINGLE_JOINS, GROUP_JOINS))),
-        Phase("first-tokens", partial(prefill.first_tokens, wanted=_IDLE, repeats=8)),
+        Phase("traffic-long", partial(traffic.traffic, plan=_LONG)),
+        Phase("traffic-short", partial(traffic.traffic, plan=_SHORT)),
         Phase("prefill-long", partial(prefill.long_prompts, lengths=(12288, 16000), repeats=4)),
-        Phase("decode-mixed", decode.mixed),
-        Phase("decode-512", partial(decode.even, context=512)),
-        Phase("mixed-192", partial(arrivals.chunks, plan=ChunkPlan(192, CHUNKS))),
-        Phase("joins-200", partial(arrivals.joins, plan=JoinPlan(200, SINGLE_JOINS, GROUP_JOINS))),
-        Phase("decode-8192", partial(decode.even, context=8192)),
         Phase("decode-2048", partial(decode.even, context=2048)),
+        Phase("mixed-192", partial(arrivals.chunks, plan=ChunkPlan(192, CHUNKS))),
         Phase("mixed-16", partial(arrivals.chunks, plan=ChunkPlan(16, CHUNKS))),
+        Phase("joins-64", partial(arrivals.joins, plan=JoinPlan(64, SINGLE_JOINS, GROUP_JOINS))),
+        Phase("decode-8192", partial(decode.even, context=8192)),
+        Phase("decode-512", partial(decode.even, context=512)),
         Phase("joins-8", partial(arrivals.joins, plan=JoinPlan(8, SINGLE_JOINS, GROUP_JOINS))),
+        Phase("joins-200", partial(arrivals.joins, plan=JoinPlan(200, SINGLE_JOINS, GROUP_JOINS))),
         Phase("decode-extreme", _extremes),
         Phase("decode-1024-again", partial(decode.even, context=1024, run=1)),
         Phase("decode-128-again", partial(decode.even, context=128, run=1)),
     ]
 
 
+_OUTPUTS = LengthLaw(150, 0.7, 8, 1000)
+_CHAT = TrafficPlan("chat", LengthLaw(860, 0.8, 16, 6000), _OUTPUTS, ramp_s=18)
+_LONG = TrafficPlan("long", LengthLaw(3200, 0.5, 200, 12000), _OUTPUTS, ramp_s=9)
+_SHORT = TrafficPlan("short", LengthLaw(220, 0.8, 8, 2000), _OUTPUTS, ramp_s=8)
+
 _IDLE: tuple[tuple[Kind, int], ...] = (
     ("decode", 128),
     ("decode", 1024),
     ("decode", 8192),
+    ("prefill", 64),
     ("prefill", 128),
+    ("prefill", 256),
+    ("prefill", 512),
+    ("prefill", 768),
     ("prefill", 1024),
+    ("prefill", 2048),
     ("prefill", 4096),
     ("prefill", 8192),
 )
@@ -70,7 +84,7 @@ def quick() -> list[Phase]:
         Phase("joins-8", partial(arrivals.joins, plan=JoinPlan(8, ((128, 2),), ((4, 2),)))),
         Phase("first-tokens", partial(prefill.first_tokens, wanted=(("decode", 128), ("prefill", 128)), repeats=3)),
         Phase("prefill-long", partial(prefill.long_prompts, lengths=(12288,), repeats=1)),
-        Phase("decode-mixed", partial(decode.mixed, steps=12, batches=QUICK_BATCHES)),
+        Phase("traffic-chat", partial(traffic.traffic, plan=replace(_CHAT, ramp_s=0.5, largest=12))),
     ]
 
 

@@ -13,7 +13,9 @@ POINT_LISTS = (
     "first_token_points",
     "prefill_points",
     "mixed_points",
+    "idle_starts",
     "stalls",
+    "host_stalls",
 )
 
 SAME_SETUP = (

@@ -22,6 +22,7 @@ class Step:
 
     step_s: from the later of the previous step's end and this step's own scheduling to this step's end.
     idle_start: the engine had nothing else to run when this step was scheduled.
+    launch_s: from then until the engine's thread was free again, so what the launch takes; known of idle starts only.
     decode_requests: requests that computed one token each.
     context_tokens: tokens these attend to, their own included: the prompt plus all that was emitted before.
     joined: (scheduled, computed before) of each request whose first step this is.
@@ -44,6 +45,7 @@ class Step:
     waiting: int
     preempted: int
     free_blocks: int
+    launch_s: float | None = None
 
 
 class StepLogReader:
@@ -55,6 +57,8 @@ class StepLogReader:
         self.empty_steps = 0
         self._open: deque[list[Any]] = deque()
         self._previous_end_s = float("-inf")
+        self._launching: list[Any] | None = None
+        self._launch_s: dict[int, float] = {}
 
     def feed(self, lines: Iterable[str]) -> list[Step]:
         """The steps these lines complete, in order."""
@@ -63,6 +67,7 @@ class StepLogReader:
             if not line.strip():
                 continue
             record = json.loads(line)
+            self._time_launch(record)
             if record[0] == "h":
                 self.header = record[1]
             elif record[0] == "s":
@@ -78,6 +83,16 @@ class StepLogReader:
                 else:
                     steps.append(self._close(schedule, record))
         return steps
+
+    def _time_launch(self, record: list[Any]) -> None:
+        """What the engine does next after a launch is to schedule again, or to take the output of an empty step."""
+        launched, self._launching = self._launching, None
+        if launched is not None and record[0] in "su" and record[1] >= launched[2]:
+            is_own_output = record[0] == "u" and self._open[0] is launched
+            if not is_own_output:
+                self._launch_s[id(launched)] = record[1] - launched[2]
+        if record[0] == "s" and record[4] > 0 and not any(schedule[4] for schedule in self._open):
+            self._launching = record
 
     def _close(self, schedule: list[Any], output: list[Any]) -> Step:
         _, begin_s, done_s, requests, tokens, context, joined, chunks, *rest = schedule
@@ -101,6 +116,7 @@ class StepLogReader:
             waiting=waiting,
             preempted=preempted,
             free_blocks=free_blocks,
+            launch_s=self._launch_s.pop(id(schedule), None),
         )
         self._previous_end_s = end_s
         return step

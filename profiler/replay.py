@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import gc
 import signal
 import time
 import uuid
@@ -15,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from profiler import profile_file, run_file
-from profiler.engine import Engine, EngineSettings, count_preemptions
+from profiler.engine import Engine, EngineSettings, count_preemptions, undisturbed
 from profiler.measure import (
     Order,
     Subject,
@@ -113,19 +112,6 @@ def run_facts(fresh: dict[str, Any], stream: Stream) -> dict[str, Any]:
         "csv_sha256": stream.csv_sha256,
         "role": stream.role,
     } | {key: fresh[key] for key in same}
-
-
-@contextlib.contextmanager
-def undisturbed() -> Iterator[None]:
-    """No garbage collection: one over the objects that vLLM holds takes as long as several steps."""
-    gc.collect()
-    gc.freeze()
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.enable()
-        gc.unfreeze()
 
 
 @contextlib.contextmanager

@@ -1,35 +1,22 @@
-"""Decode steps: batches that shrink in stages through all graph sizes, at even and at mixed prompt lengths."""
+"""Decode steps of steady batches: they shrink in stages through all graph sizes."""
 
 import itertools
-import math
-import random
 from collections.abc import Callable
 from typing import Any
 
 from profiler.engine import Engine
 from profiler.phases.base import PhaseError, Points, kv_capacity_tokens, recorded_steps
 from profiler.plateaus import Staircase, decode_points, grid_batches, leave_points, stall_summary
+from profiler.stalls import stall_record
 
 # Sixteen of them count: the first three and the last are too near to those who leave.
 PLATEAU_STEPS = 20
 EXTREME_STEPS = 44
 
-MIXED_SEED = 20250601
-MIXED_MEDIAN_TOKENS, MIXED_SIGMA = 760.0, 0.8
-MIXED_RANGE_TOKENS = (64, 6000)
-
 
 def even_prompts(context: int, batch: int, block_size: int) -> list[int]:
     """Prompt lengths around `context`, spread over one block so that blocks do not fill up in the same step."""
     return [max(2, context - block_size // 2 + i % block_size) for i in range(batch)]
-
-
-def mixed_prompts(batch: int) -> list[int]:
-    """Lengths from a log-normal law with a mean near 1024; who leaves first does not depend on its length."""
-    draw = random.Random(MIXED_SEED)
-    low, high = MIXED_RANGE_TOKENS
-    lengths = (draw.lognormvariate(math.log(MIXED_MEDIAN_TOKENS), MIXED_SIGMA) for _ in range(batch))
-    return [round(min(high, max(low, length))) for length in lengths]
 
 
 def _staircase(
@@ -62,6 +49,7 @@ async def _descend(
         "decode_points": decode_points(steps, lengths, run, **more),
         "leave_points": leave_points(steps),
         "stalls": [{"lengths": lengths, "run": run, "prompt_tokens": max(prompts)} | stall_summary(steps)],
+        "host_stalls": [{"phase": f"decode {lengths} {max(prompts)}"} | stall_record(steps)],
     }
 
 
@@ -75,12 +63,6 @@ async def even(
 
     stairs, lengths = _staircase(engine, steps, prompts, batches)
     return await _descend(engine, stairs, lengths, "uniform", run)
-
-
-async def mixed(engine: Engine, *, steps: int = PLATEAU_STEPS, batches: tuple[int, ...] | None = None) -> Points:
-    """Prompts of mixed lengths."""
-    stairs, lengths = _staircase(engine, steps, mixed_prompts, batches)
-    return await _descend(engine, stairs, lengths, "mixed", 0)
 
 
 async def extreme(engine: Engine, *, batch: int, longest: int, longest_tokens: int, mean_tokens: int) -> Points:

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 
-from profiler.chunks import prefill_points
+from profiler.chunks import idle_starts, prefill_points
 from profiler.engine import Engine
 from profiler.phases.base import Points, first_token_point, recorded_steps
 from profiler.request_ids import Kind
@@ -68,4 +68,6 @@ async def first_tokens(engine: Engine, wanted: Sequence[tuple[Kind, int]], repea
             await asyncio.sleep(0.005)
         points.append(first_token_point("idle", 0, stamps))
     await engine.settle()
-    return {"first_token_points": points, "prefill_points": prefill_points(recorded_steps(engine))}
+    # The last request only settles the engine.
+    steps = recorded_steps(engine)[:-1]
+    return {"first_token_points": points, "prefill_points": prefill_points(steps), "idle_starts": idle_starts(steps)}

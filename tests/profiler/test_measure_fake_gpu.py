@@ -38,7 +38,13 @@ def test_a_quick_profile_has_the_fake_gpus_times(tmp_path: Path, variant: str) -
     for point in profile["mixed_points"]:
         expected = fake_step_ms(point["batch"] + 1, point["batch"] + point["chunk_tokens"])
         assert point["step_ms_median"] == pytest.approx(expected, abs=TOLERANCE_MS)
-    assert {point["batch"] for point in profile["decode_points"]} == {16, 9, 8, 4, 2, 1}
+    uniform = [point["batch"] for point in profile["decode_points"] if point["lengths"] == "uniform"]
+    assert uniform == [16, 9, 8, 4, 2, 1]
+    traffic = {point["batch"] for point in profile["decode_points"] if point["lengths"] == "traffic"}
+    assert max(traffic) == 12
+    assert len(traffic) > 6
+    assert {point["chunk_tokens"] for point in profile["idle_starts"]} == {0, 128}
+    assert [record["phase"] for record in profile["host_stalls"]] == ["decode uniform 135", "traffic-chat"]
     assert {(p["prompts"], p["new_tokens"]) for p in profile["prefill_points"]} >= {(1, 64), (1, 512), (4, 512)}
     assert {point["joined"] for point in profile["join_points"]} == {1, 4}
     assert {point["where"] for point in profile["first_token_points"]} == {"busy", "idle"}

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from profiler.chunks import attended_pairs, mixed_points, prefill_points
+from profiler.chunks import attended_pairs, idle_starts, mixed_points, prefill_points
+from profiler.phases.traffic import traffic_points
 from profiler.plateaus import (
     Staircase,
     decode_points,
@@ -18,6 +19,7 @@ from profiler.plateaus import (
     step_stats,
 )
 from profiler.recording import Run, Step, StepLog, StepLogReader, decode_runs
+from profiler.stalls import stall_extra_ms, stall_record
 
 CAPTURED = [1, 2, 4, *range(8, 257, 8), *range(272, 513, 16)]
 
@@ -310,3 +312,82 @@ def test_a_chunk_beside_decodes_and_its_neighbours() -> None:
     assert point["step_ms_median"] == pytest.approx(35.5)
     assert point["previous_extra_ms"] == pytest.approx(2.0)
     assert point["next_extra_ms"] == pytest.approx(-0.5)
+
+
+def schedule(at_s: float, decodes: int, chunk_tokens: int = 0) -> str:
+    chunks = [(chunk_tokens, 0)] if chunk_tokens else []
+    requests = decodes + len(chunks)
+    return json.dumps(
+        ["s", at_s, at_s + 0.001, requests, decodes + chunk_tokens, 0, [], chunks, 0, decodes, 0, 0, 1000]
+    )
+
+
+def output(at_s: float) -> str:
+    return json.dumps(["u", at_s, at_s + 0.001])
+
+
+def test_a_launch_lasts_until_the_engine_schedules_again_and_is_known_of_idle_starts_only() -> None:
+    lines = [
+        schedule(1.0, 0, 512),
+        schedule(1.021, 0, 64),
+        output(1.03),
+        schedule(1.031, 0),
+        output(1.05),
+        output(1.05),
+    ]
+
+    first, second = StepLogReader().feed(lines)
+
+    assert first.launch_s == pytest.approx(0.02)
+    assert second.launch_s is None
+
+
+def test_a_launch_beside_an_empty_step_lasts_until_that_steps_output_is_taken() -> None:
+    lines = [schedule(1.0, 0), schedule(1.5, 3), output(1.504), output(1.51)]
+
+    (step,) = StepLogReader().feed(lines)
+
+    assert step.launch_s == pytest.approx(0.003)
+
+
+def test_idle_starts_are_grouped_by_what_they_compute() -> None:
+    lines = []
+    for begin_s, launch_s in ((1.0, 0.02), (2.0, 0.04)):
+        lines += [schedule(begin_s, 0, 512), schedule(begin_s + 0.001 + launch_s, 0), output(begin_s + 0.05)]
+        lines += [output(begin_s + 0.05)]
+    lines += [schedule(3.0, 1), schedule(3.004, 0), output(3.008), output(3.008)]
+
+    decode, prefill = idle_starts(StepLogReader().feed(lines))
+
+    assert (decode["chunk_tokens"], decode["batch"], prefill["chunk_tokens"], prefill["steps"]) == (0, 1, 512, 2)
+    assert decode["launch_ms_mean"] == pytest.approx(3.0)
+    assert prefill["launch_ms_mean"] == pytest.approx(30.0)
+    assert prefill["step_ms_mean"] == pytest.approx(50.0)
+
+
+def with_stall(batches: list[int], at: int, stall_ms: float) -> list[Step]:
+    log = FakeLog()
+    for i, batch in enumerate(batches):
+        log.step(7 + 0.02 * batch + (stall_ms if i == at else 0.0), batch, 100 * batch)
+    return StepLogReader().feed(log.finished_lines())
+
+
+def test_the_stall_record_says_when_and_for_how_long() -> None:
+    record = stall_record(with_stall([10] * 60, at=40, stall_ms=13.0))
+
+    # The first step began on an idle engine, so it is not observed.
+    assert record == {"observed_s": pytest.approx(59 * 0.0072), "stalls": [[pytest.approx(39 * 0.0072), 13.0]]}
+
+
+def test_a_step_that_is_slower_because_the_batch_grew_is_no_stall() -> None:
+    assert not stall_extra_ms(with_stall([10] * 30 + [50] * 30, at=-1, stall_ms=0.0)).any()
+
+
+def test_traffic_has_a_point_a_batch_and_direction_without_its_stalls() -> None:
+    steps = with_stall([4] * 20 + [5] * 20 + [4] * 20, at=50, stall_ms=20.0)
+
+    points = traffic_points(steps, steps[30].scheduled_s, "chat")
+
+    assert [(p["batch"], p["run"], p["steps"]) for p in points] == [(4, 0, 19), (4, 1, 19), (5, 0, 11), (5, 1, 9)]
+    assert all(p["step_ms_mean"] == pytest.approx(7 + 0.02 * p["batch"]) for p in points)
+    assert {p["context_tokens"] for p in points} == {400, 500}
