@@ -1,7 +1,7 @@
-"""Brings the README's figures up to date: ``python -m docs.refresh [run] [speed]``, both if none is named.
+"""Brings the figures of the documents up to date: ``python -m docs.refresh [run] [speed] [fidelity]``, all if none is named.
 
-Runs the commands that the README names, in the checkout, and replaces the blocks between ``<!-- begin: NAME -->`` and
-``<!-- end: NAME -->`` and the picture.
+Runs the commands that the README names, in the checkout, compares the committed actual runs with their simulation, and
+replaces the blocks between ``<!-- begin: NAME -->`` and ``<!-- end: NAME -->`` and the picture.
 """
 
 from __future__ import annotations
@@ -12,18 +12,32 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sunsim.validation.campaign import committed_campaigns
+from sunsim.validation.fidelity import check
+from sunsim.validation.fidelity_tables import fidelity_text, sharing_text
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sunsim.validation.fidelity import Checked
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
+FIDELITY = ROOT / "docs" / "fidelity.md"
 PICTURE = ROOT / "docs" / "zipf3.png"
 SUNSIM = "from sunsim.cli import app; app()"
+
+PLACES = {"run": README, "speed": README, "fidelity": README, "sharing": README, "calibration": FIDELITY}
+"""The document of each block."""
 
 
 def block(text: str, name: str) -> str:
     """The content of a marked block, without its fence."""
     found = re.search(_pattern(name), text, re.DOTALL)
     if not found:
-        message = f"{README} has no block {name}"
+        message = f"{PLACES.get(name, README)} has no block {name}"
         raise ValueError(message)
     return found[2]
 
@@ -42,26 +56,44 @@ def _output(*command: str) -> str:
     return subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True).stdout
 
 
-def run() -> str:
+def run() -> dict[str, str]:
     """What `sunsim run scenarios/zipf3.yaml` prints; copies the picture."""
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "zipf3"
         printed = _output(sys.executable, "-c", SUNSIM, "run", "scenarios/zipf3.yaml", "--out", str(out))
         shutil.copy(out / "throughput.png", PICTURE)
-    return printed.replace(str(out), "results/zipf3")
+    return {"run": printed.replace(str(out), "results/zipf3")}
 
 
-def speed() -> str:
+def speed() -> dict[str, str]:
     """What the benchmark prints."""
-    return _output(sys.executable, "-m", "benchmarks.loop")
+    return {"speed": _output(sys.executable, "-m", "benchmarks.loop")}
+
+
+def fidelity() -> dict[str, str]:
+    """The committed actual runs against their simulation."""
+    return fidelity_blocks(check(committed_campaigns()))
+
+
+def fidelity_blocks(checked: Sequence[Checked]) -> dict[str, str]:
+    """Tables of the campaigns; those for calibration stand in the page on the method, never in the README."""
+    reported = [each for each in checked if each.campaign.plan.purpose == "reported"]
+    calibration = [each for each in checked if each.campaign.plan.purpose == "calibration"]
+    return {
+        "fidelity": fidelity_text(reported),
+        "sharing": sharing_text(reported),
+        "calibration": fidelity_text(calibration),
+    }
 
 
 def main() -> None:
     """Replaces the blocks named on the command line."""
-    blocks = {"run": run, "speed": speed}
-    for name in sys.argv[1:] or blocks:
-        content = "".join(f"{line.rstrip()}\n" for line in blocks[name]().splitlines())
-        README.write_text(replaced(README.read_text(encoding="utf-8"), name, content), encoding="utf-8")
+    makers = {"run": run, "speed": speed, "fidelity": fidelity}
+    for maker in sys.argv[1:] or makers:
+        for name, made in makers[maker]().items():
+            content = "".join(f"{line.rstrip()}\n" for line in made.splitlines())
+            text = PLACES[name].read_text(encoding="utf-8")
+            PLACES[name].write_text(replaced(text, name, content), encoding="utf-8")
 
 
 if __name__ == "__main__":

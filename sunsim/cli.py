@@ -111,13 +111,16 @@ def split(
 
 @app.command()
 def validate(
-    runs: Annotated[list[Path], typer.Argument(help="Actual runs, Parquet files.", show_default=False)],
+    runs: Annotated[
+        list[Path],
+        typer.Argument(help="Actual runs, Parquet files; or folders with a campaign.yaml.", show_default=False),
+    ],
     profile: Annotated[
         str | None,
         typer.Option(
             "--profile",
             metavar="NAME|FILE",
-            help="Profile, if not the shipped one of the run's card and model.",
+            help="Profile, if not the campaign's, or the shipped one of the run's card and model.",
             show_default=False,
         ),
     ] = None,

@@ -1,10 +1,13 @@
 """One vLLM worker: its scheduler, its KV blocks and its GPU, without a clock of its own.
 
 The worker takes steps back to back, and scheduling runs one step ahead: step ``k + 1`` is composed when the output of
-step ``k - 1`` is out, which is when step ``k`` starts. Between two changes of the batch nothing has to be decided and
-the time of every step is known, so the engine leaps: `Engine.next_wake` says when the next decision falls due and
-`Engine.wake` takes it. Steps in between cost nothing, tokens never do. ``tests/cluster/stepwise.py`` does the same step
-by step and token by token; both must agree in every decision and every picosecond.
+step ``k - 1`` is out, which is when step ``k`` starts, or later if the launch of step ``k`` takes longer. If nothing was
+in flight before step ``k``, step ``k + 1`` is composed as soon as step ``k`` is launched. `Pipeline` keeps these times.
+
+Between two changes of the batch nothing has to be decided and the time of every step is known, so the engine leaps:
+`Engine.next_wake` says when the next decision falls due and `Engine.wake` takes it. Steps in between cost nothing,
+tokens never do. ``tests/cluster/stepwise.py`` does the same step by step and token by token; both must agree in every
+decision and every picosecond.
 
 The rules are those of vLLM's V1 scheduler with async scheduling: running requests first, in order of admission; then,
 unless somebody was preempted, waiting ones, first come first served, while there are places, token budget and KV blocks
@@ -18,10 +21,17 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
+from sunsim.cluster.draft import Draft
+from sunsim.cluster.pipeline import Pipeline
 from sunsim.cluster.sequence import KV, UNSET, Sequence
-from sunsim.cluster.steady import SteadyDecodes, span_of, steps_until
-from sunsim.latency.steps import Chunk, StepTimes
+from sunsim.cluster.steady import SteadyDecodes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from sunsim.latency.steps import StepTimes
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,54 +66,51 @@ class Outcome:
     evicted: list[Sequence] = field(default_factory=list)
 
 
-class _Draft:
-    """The step being composed, beside the steady decodes."""
-
-    __slots__ = ("budget", "chunks", "emitting", "joining", "joining_tokens", "model", "preempted")
-
-    def __init__(self, budget: int) -> None:
-        self.budget = budget  # tokens that the step may still take
-        self.chunks: list[Chunk] = []
-        self.emitting: list[Sequence] = []  # they emit in this step, but were not decoding before
-        self.joining = 0  # of these, those with one token to compute
-        self.joining_tokens = 0  # and their context
-        self.model = UNSET  # whose chunks they are
-        self.preempted = False
-
-
 class Engine:
     """A worker. Drive it with `submit`, `loaded`, `release`, and call `wake` at each `next_wake`.
 
     A call at time ``t`` comes after the wakes due before ``t``, and before the wake due at ``t``.
 
-    Attributes:
-        steps, busy_ps: steps that computed something, and their time.
-        outside: steps outside the range of the measurements, by kind.
+    Args:
+        config: the worker's options.
+        times: of steps and of their launches.
+        stalls: pairs of a moment and the time by which the step on the GPU at that moment gets longer, both in
+            picoseconds, in rising order of the moments; there may be no end to them.
     """
 
-    def __init__(self, config: EngineConfig, times: StepTimes) -> None:
+    def __init__(self, config: EngineConfig, times: StepTimes, stalls: Iterable[tuple[int, int]] = ()) -> None:
         self.config = config
         self.waiting: deque[Sequence] = deque()
         self.running: dict[Sequence, None] = {}  # in order of admission
         self.free_blocks = config.num_gpu_blocks - 1  # vLLM keeps block 0 to itself
         self._deferred_blocks = 0  # preempted requests' blocks, free from the next decision on
-        self.steps = 0
-        self.busy_ps = 0
         self.preemptions = 0
-        self.outside = {"decode": 0, "chunk": 0}
-        self._times = times
+        self._pipeline = Pipeline(times, stalls)
         self._steady = SteadyDecodes(times, config.block_size)
-        # Step k is the last one composed; it runs from _start to _end, and the next decision falls due at _start.
-        self._k = 0
-        self._start = 0
-        self._end = 0
+        self._k = 0  # the last step composed
         self._decide = False  # something waits for the next decision
-        self._finishing: list[Sequence] = []  # their last token comes out at _start
+        self._beginning: list[Sequence] = []  # their first token is in step k
+        self._finishing: list[Sequence] = []  # their last token is out when the next decision falls due
         self._partial: Sequence | None = None  # its prompt is computed in part; always the last of running
         self._loading = 0  # requests whose KV is on its way or here but not taken; they hold a place
         self._ready: list[Sequence] = []  # of these, the ones whose KV is here
         self._queued_tokens = 0
         self._finishing_tokens = 0
+
+    @property
+    def steps(self) -> int:
+        """Steps that computed something."""
+        return self._pipeline.steps
+
+    @property
+    def busy_ps(self) -> int:
+        """The time of these steps on the GPU, stalls included, in picoseconds."""
+        return self._pipeline.busy_ps
+
+    @property
+    def outside(self) -> dict[str, int]:
+        """Steps outside the range of the measurements, by kind."""
+        return self._pipeline.outside
 
     @property
     def num_tokens(self) -> int:
@@ -137,45 +144,30 @@ class Engine:
     def next_wake(self) -> int | None:
         """When the next decision that can change anything falls due; None if not before something arrives."""
         if self._decide or self._finishing or self._partial:
-            return self._start
+            return self._pipeline.due_ps
         last = self._steady.next_end()
         if last == UNSET:
             return None
-        # The decision that finds no block for step s falls due when step s - 2 ends.
+        # The decision that finds no block for step s falls due when the output of step s - 2 is out.
         short = self._steady.first_step_short(self._k + 1, last + 1, self.free_blocks)
         step = min(last, short - 2)
         if step < self._k:
-            return self._start
-        return self._end + self._steady.span_ps(step - self._k)
+            return self._pipeline.due_ps
+        return self._pipeline.out_after_ps(self._steady, step - self._k)
 
     def advance(self, now_ps: int) -> None:
         """Composes the steps that were due before `now_ps`; nothing changes in them but decodes that end."""
-        steady = self._steady
-        while self._start < now_ps:
+        steady, pipeline = self._steady, self._pipeline
+        while pipeline.due_ps < now_ps:
+            self._beginning.clear()  # no launch here holds their token up
             self._drop_ended()
-            if not steady.batch:
+            if steady.batch:
+                n = pipeline.leap(steady, 1 if self._finishing else steady.next_end() - self._k, now_ps)
+                self.free_blocks -= steady.blocks_needed_over(self._k + 1, n)
+                self._k += n
+            else:
+                pipeline.rest(0 if self._finishing else now_ps)
                 self._k += 1
-                self._start = self._end if self._finishing else max(self._end, now_ps)
-                self._end = self._start
-                continue
-            most = 1 if self._finishing else steady.next_end() - self._k
-            line, n = steady.line(most, steady.context)
-            if n > 1:
-                if self._end >= now_ps:
-                    n = 1
-                else:
-                    n = min(n, 1 + steps_until(line, steady.batch, steady.context, now_ps - self._end))
-            self.free_blocks -= steady.blocks_needed_over(self._k + 1, n)
-            before = span_of(line, steady.batch, steady.context, n - 1)
-            total = span_of(line, steady.batch, steady.context, n)
-            self._start = self._end + before
-            self._end += total
-            self._k += n
-            steady.context += steady.batch * n
-            self.steps += n
-            self.busy_ps += total
-            if not line.measured:
-                self.outside["decode"] += n
 
     def wake(self, now_ps: int) -> Outcome:
         """Takes the decision due at `now_ps`: requests end, the next step is composed."""
@@ -214,7 +206,7 @@ class Engine:
         self.free_blocks += self._deferred_blocks
         self._deferred_blocks = 0
         step = self._k + 1
-        draft = _Draft(self.config.max_num_batched_tokens - self._steady.batch)
+        draft = Draft(self.config.max_num_batched_tokens - self._steady.batch)
         self._grow_blocks(step, draft, outcome)
         if self._partial:
             self._continue_partial(step, draft, outcome)
@@ -226,17 +218,26 @@ class Engine:
         # Budget or model may have cut the step short; the rest may fit into the next one.
         cut_short = draft.chunks or (self.config.one_model_a_step and draft.model != UNSET)
         self._decide = draft.preempted or bool(cut_short and (self.waiting or self._ready))
-        duration = self._duration(draft)
-        self._steady.context += self._steady.batch
+        self._launch(step, draft)
+
+    def _launch(self, step: int, draft: Draft) -> None:
+        """Launches step k + 1 as drafted and stamps the requests in it."""
+        steady, pipeline = self._steady, self._pipeline
+        start_ps = pipeline.launch(steady.batch + draft.joining, steady.context + draft.joining_tokens, draft.chunks)
+        for sequence in draft.entering:
+            sequence.started_ps = start_ps
+        for sequence in self._beginning:  # the launch may have held up their token
+            sequence.first_ps = pipeline.due_ps
+        self._beginning.clear()
+        steady.context += steady.batch
         for sequence in draft.emitting:
             if sequence.first_ps == UNSET:
-                sequence.first_ps = self._end + duration
-            self._steady.join(sequence, step)
+                sequence.first_ps = pipeline.out_ps
+                self._beginning.append(sequence)
+            steady.join(sequence, step)
         self._k = step
-        self._start = self._end
-        self._end += duration
 
-    def _grow_blocks(self, step: int, draft: _Draft, outcome: Outcome) -> None:
+    def _grow_blocks(self, step: int, draft: Draft, outcome: Outcome) -> None:
         """Gives the steady decodes the blocks that they need at `step`, in order, preempting the last admitted."""
         needed = self._steady.blocks_needed(step)
         if needed <= self.free_blocks:
@@ -256,7 +257,7 @@ class Engine:
                     return
             self.free_blocks -= 1
 
-    def _continue_partial(self, step: int, draft: _Draft, outcome: Outcome) -> None:
+    def _continue_partial(self, step: int, draft: Draft, outcome: Outcome) -> None:
         sequence = self._partial
         if sequence is None or draft.budget <= 0:
             return
@@ -296,7 +297,7 @@ class Engine:
         else:
             self.free_blocks += blocks
 
-    def _take_ready(self, now_ps: int, draft: _Draft) -> None:
+    def _take_ready(self, now_ps: int, draft: Draft) -> None:
         """Takes requests whose KV has come into the step."""
         taken = 0
         for sequence in self._ready:
@@ -307,7 +308,7 @@ class Engine:
         self._loading -= taken
         del self._ready[:taken]
 
-    def _take_waiting(self, now_ps: int, draft: _Draft, outcome: Outcome) -> None:
+    def _take_waiting(self, now_ps: int, draft: Draft, outcome: Outcome) -> None:
         """Takes waiting requests, in order, into the step or onto the link."""
         places = self.config.max_num_seqs - len(self.running) - self._loading
         while self.waiting and draft.budget > 0 and places > 0:
@@ -329,53 +330,20 @@ class Engine:
             else:
                 self._enter(sequence, now_ps, draft)
 
-    def _enter(self, sequence: Sequence, now_ps: int, draft: _Draft) -> None:
+    def _enter(self, sequence: Sequence, now_ps: int, draft: Draft) -> None:
         self._queued_tokens -= sequence.known_tokens
         self.running[sequence] = None
         if sequence.scheduled_ps == UNSET:
             sequence.scheduled_ps = now_ps
-            sequence.started_ps = self._end
+            draft.entering.append(sequence)
         self._take_tokens(sequence, draft)
 
     def _blocks_to_add(self, sequence: Sequence, budget: int) -> int:
         tokens = min(sequence.known_tokens, sequence.computed_tokens + budget)
         return max(0, self._blocks_for(tokens) - sequence.blocks)
 
-    def _take_tokens(self, sequence: Sequence, draft: _Draft) -> None:
-        """Schedules what is not computed of a sequence, as far as the budget goes."""
+    def _take_tokens(self, sequence: Sequence, draft: Draft) -> None:
         blocks = self._blocks_to_add(sequence, draft.budget)
         self.free_blocks -= blocks
         sequence.blocks += blocks
-        before = sequence.computed_tokens
-        left = sequence.known_tokens - before
-        tokens = min(left, draft.budget)
-        draft.budget -= tokens
-        draft.model = sequence.model
-        sequence.computed_tokens += tokens
-        if left == 1:
-            draft.joining += 1
-            draft.joining_tokens += sequence.known_tokens
-        else:
-            draft.chunks.append(Chunk(tokens, before))
-        if tokens == left:
-            self._partial = None
-            draft.emitting.append(sequence)
-        else:
-            self._partial = sequence
-
-    def _duration(self, draft: _Draft) -> int:
-        batch = self._steady.batch + draft.joining
-        context = self._steady.context + draft.joining_tokens
-        if draft.chunks:
-            duration, measured = self._times.chunked_step(batch, context, draft.chunks)
-        elif batch:
-            line = self._times.decode_line(batch, context)
-            duration = line.base_ps + line.slope_ps * context
-            measured = line.measured
-        else:
-            return 0
-        self.steps += 1
-        self.busy_ps += duration
-        if not measured:
-            self.outside["chunk" if draft.chunks else "decode"] += 1
-        return duration
+        self._partial = None if draft.take(sequence) else sequence

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache, partial
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -15,7 +16,7 @@ from sunsim.latency.profile import Profile, find_profile, load_profile
 from sunsim.workload.streams import stream
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from sunsim.cluster.engine import Outcome
     from sunsim.cluster.events import Clock
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from sunsim.scenario import Pool as PoolBlock
     from sunsim.scenario import Scenario
 
-    MakeEngine = Callable[[EngineConfig, StepTimes], Engine]
+    MakeEngine = Callable[[EngineConfig, StepTimes, Iterator[tuple[int, int]]], Engine]
 
 SHARED = "*"
 
@@ -75,15 +76,19 @@ class Pool:
         self._stage = stage
         self._workers: dict[str, list[Worker]] = {}
         routers = {}
-        priority = PREFILL if stage == "prefill" else DECODE
+        first_priority = PREFILL if stage == "prefill" else DECODE
+        slots = count()  # one a worker, whatever its group: a slot sees the same stalls in every arm
+
+        def make_worker(name: str) -> Worker:
+            slot = next(slots)
+            offset = float(stream(scenario.seed, f"stalls/{stage}/{slot}").random())
+            engine = make_engine(config, self.times, self.times.stalls(offset))
+            return Worker(env, name, first_priority + slot, engine, on_outcome)
+
         groups = block.workers if isinstance(block.workers, dict) else {SHARED: block.workers}
         for group, number in groups.items():
             folder = "shared" if group == SHARED else group
-            self._workers[group] = [
-                Worker(env, f"{stage}/{folder}/{i}", priority + i, make_engine(config, self.times), on_outcome)
-                for i in range(number)
-            ]
-            priority += number
+            self._workers[group] = [make_worker(f"{stage}/{folder}/{i}") for i in range(number)]
             routers[group] = make_router(block.router, partial(stream, scenario.seed, f"router/{stage}/{group}"))
         by_model = [name if name in groups else SHARED for name in scenario.model_names]
         self._routes = [(routers[group], self._workers[group]) for group in by_model]

@@ -23,6 +23,8 @@ from sunsim.latency.curves import DecodeCurve, PrefillCurve, decode_curves
 from sunsim.latency.steps import Chunk, DecodeLine
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
 
     from sunsim.latency.profile import Profile
@@ -67,6 +69,18 @@ class LatencyModel:
         if batch:
             step_ms = max(step_ms, self.decode_step_ms(batch, context_tokens))
         return max(1, round(step_ms * PS_PER_MS)), self._prefill.covers(tokens)
+
+    def launch_ps(self, chunk_tokens: int, *, idle: bool) -> int:  # noqa: ARG002
+        """The host's time to launch a step whose chunks have so many tokens in all; 0 for decodes alone."""
+        return 0
+
+    def lead_ps(self, chunk_tokens: int, *, idle: bool) -> int:  # noqa: ARG002
+        """From the decision for such a step until a free GPU can start it."""
+        return 0
+
+    def stalls(self, offset: float) -> Iterator[tuple[int, int]]:  # noqa: ARG002
+        """When the host stalls and by how long, in picoseconds; `offset` in [0, 1) tells workers apart."""
+        return iter(())
 
     def frontend_in_ps(self, prompt_tokens: int) -> int:
         """From a request's submission until an idle worker's scheduler has it: a line through the measured medians."""

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from sunsim.validation.arms import Comparison
     from sunsim.validation.floor import Pair
     from sunsim.validation.result import Validated
 
@@ -22,7 +23,13 @@ DOCUMENT = "validation.json"
 PAGE = "validation.html"
 
 
-def write(out: Path, content: Mapping[str, Any], results: Sequence[Validated], floor: Sequence[Pair]) -> None:
+def write(
+    out: Path,
+    content: Mapping[str, Any],
+    results: Sequence[Validated],
+    floor: Sequence[Pair],
+    comparisons: Sequence[Comparison] = (),
+) -> None:
     """Write `validation.json`, `validation.html` and the PNGs; files of these names are replaced.
 
     Raises:
@@ -32,7 +39,7 @@ def write(out: Path, content: Mapping[str, Any], results: Sequence[Validated], f
         out.mkdir(parents=True, exist_ok=True)
         (out / DOCUMENT).write_text(to_json(content), encoding="utf-8")
         figures = {result.run.name: _draw(out, result) for result in results}
-        (out / PAGE).write_text(page(results, floor, figures), encoding="utf-8")
+        (out / PAGE).write_text(page(results, floor, figures, comparisons), encoding="utf-8")
     except OSError as error:
         message = f"cannot be written ({error.strerror}), must be a folder for results"
         raise InputError(message, out) from error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import combinations
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -36,21 +36,25 @@ class Pair:
 
 
 def noise_floor(runs: Sequence[ActualRun]) -> list[Pair]:
-    """Every pair of runs of the same stream, role, model, variant and card."""
-    pairs = []
-    for one, other in combinations(runs, 2):
-        if _what(one) != _what(other):
-            continue
-        place = {name: i for i, name in enumerate(other.request_ids)}
-        both = [(i, place[name]) for i, name in enumerate(one.request_ids) if name in place]
-        if both:
-            pairs.append(_pair(one, other, np.array(both, dtype=np.int64)))
-    return pairs
+    """Every pair of runs of the same stream, role, model, variant and card, on equal engines."""
+    return [pair for one, other in combinations(runs, 2) if (pair := pair_of(one, other))]
 
 
-def _what(run: ActualRun) -> tuple[str, ...]:
+def pair_of(one: ActualRun, other: ActualRun) -> Pair | None:
+    """The second run against the first; None if they are not of the same stream or not on equal engines."""
+    if _what(one) != _what(other):
+        return None
+    place = {name: i for i, name in enumerate(other.request_ids)}
+    both = [(i, place[name]) for i, name in enumerate(one.request_ids) if name in place]
+    return _pair(one, other, np.array(both, dtype=np.int64)) if both else None
+
+
+def _what(run: ActualRun) -> tuple[Any, ...]:
     meta = run.meta
-    return (meta.stream_key, meta.role, meta.model, meta.variant, meta.gpu)
+    args = meta.engine_args
+    # KV blocks differ a little from start to start, unless they were set.
+    limits = (args.max_num_seqs, args.max_num_batched_tokens, (args.model_extra or {}).get("num_gpu_blocks_override"))
+    return (meta.stream_key, meta.role, meta.model, meta.variant, meta.gpu, *limits)
 
 
 def _pair(one: ActualRun, other: ActualRun, both: np.ndarray[tuple[int, int], np.dtype[np.int64]]) -> Pair:

@@ -7,6 +7,7 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from sunsim import __version__
+from sunsim.validation.arm_tables import arm_tables
 from sunsim.validation.result import verdict
 from sunsim.validation.tables import (
     MISSED,
@@ -23,6 +24,7 @@ from sunsim.validation.tables import (
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from sunsim.validation.arms import Comparison
     from sunsim.validation.floor import Pair
     from sunsim.validation.result import Validated
 
@@ -50,11 +52,18 @@ NOTES = """
 Errors are simulated against actual. TPOT = (last - first token) / (output tokens - 1) by the engine's clock; TTFT is
 from submission to the client's first token; queueing is first scheduled - queued. Saturated figures are over the
 longest stretch in which requests were held back for want of a place or of KV blocks. Intervals: 95 %, from a circular
-block bootstrap over requests (over slices of time for rates) that draws both sides together.
+block bootstrap over requests (over slices of time for rates) that draws both sides together. Arms: output is what is
+emitted from the warm-up to the last arrival, over the time between and the decode GPUs; latencies are those of all
+requests of all workers.
 """
 
 
-def page(results: Sequence[Validated], floor: Sequence[Pair], figures: Mapping[str, Sequence[str]]) -> str:
+def page(
+    results: Sequence[Validated],
+    floor: Sequence[Pair],
+    figures: Mapping[str, Sequence[str]],
+    comparisons: Sequence[Comparison] = (),
+) -> str:
     """The whole document; `figures` has the SVG texts of each run by its name."""
     missed = not all(result.holds for result in results)
     title = f"Validation of {results[0].run.name}" if len(results) == 1 else f"Validation of {len(results)} runs"
@@ -65,6 +74,7 @@ def page(results: Sequence[Validated], floor: Sequence[Pair], figures: Mapping[s
     if len(results) > 1:
         parts += [_block(overview_table(results)), _block(steps_table(results))]
     parts.append(_block(floor_table(floor)))
+    parts += [_block(table) for comparison in comparisons for table in arm_tables(comparison)]
     for i, result in enumerate(results):
         if len(results) > 1:
             parts.append(f"<h2>{escape(result.run.name)}</h2>")

@@ -33,12 +33,13 @@ class Replayed:
     outside: int
 
 
-def replay(run: ActualRun, times: LatencyModel) -> Replayed:
+def replay(run: ActualRun, times: LatencyModel, offset: float = 0.0) -> Replayed:
     """Simulates the run's requests from their recorded submissions, on a worker with the run's own options.
 
     Args:
         run: the actual run; nothing of its outcome is used.
-        times: step times and front-end delays.
+        times: step times, front-end delays and stalls.
+        offset: which of the model's series of stalls the worker sees, in [0, 1).
 
     Raises:
         InputError: a request can never fit into the run's KV blocks.
@@ -51,7 +52,7 @@ def replay(run: ActualRun, times: LatencyModel) -> Replayed:
         block_size=meta.block_size,
         defer_block_free=True,  # the replaying engine has a KV connector, whatever its role
     )
-    engine = Engine(config, times)
+    engine = Engine(config, times, times.stalls(offset))
     kv = KV.GIVEN if meta.role == "decode" else KV.COMPUTE
     prompts = actual.prompt_tokens.tolist()
     sequences = [

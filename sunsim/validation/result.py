@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from sunsim.latency.profile import Profile
     from sunsim.metrics.rows import Window
     from sunsim.validation.actual import ActualRun
+    from sunsim.validation.arms import Comparison
     from sunsim.validation.compare import Figure
     from sunsim.validation.floor import Pair
     from sunsim.validation.replay import Replayed
@@ -115,7 +116,9 @@ def _distance(results: Sequence[Validated]) -> str:
     return listed(texts) if texts else "nothing to compare"
 
 
-def document(results: Sequence[Validated], floor: Sequence[Pair]) -> dict[str, Any]:
+def document(
+    results: Sequence[Validated], floor: Sequence[Pair], comparisons: Sequence[Comparison] = ()
+) -> dict[str, Any]:
     """All of it as JSON has it."""
     return {
         "schema_version": SCHEMA_VERSION,
@@ -124,6 +127,7 @@ def document(results: Sequence[Validated], floor: Sequence[Pair]) -> dict[str, A
         "holds": all(result.holds for result in results),
         "runs": [_entry(result) for result in results],
         "noise_floor": [asdict(pair) for pair in floor],
+        "campaigns": [asdict(comparison) for comparison in comparisons],
     }
 
 

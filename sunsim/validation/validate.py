@@ -10,6 +10,8 @@ from sunsim.errors import InputError
 from sunsim.latency.model import LatencyModel
 from sunsim.latency.profile import find_profile, list_profiles, load_profile
 from sunsim.validation.actual import STEPS_SUFFIX, read_run
+from sunsim.validation.arms import compare_arms
+from sunsim.validation.campaign import read_campaign
 from sunsim.validation.compare import HEADERS, Rules, compare
 from sunsim.validation.floor import noise_floor
 from sunsim.validation.replay import replay
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
 
     from sunsim.latency.profile import Profile
     from sunsim.validation.actual import ActualRun
+    from sunsim.validation.campaign import Campaign
+    from sunsim.validation.targets import Relation
 
 
 def validate(
@@ -31,8 +35,9 @@ def validate(
     """Simulate what each run recorded, print and maybe write how the two compare.
 
     Args:
-        paths: the runs' Parquet files.
-        profile: name or file of the profile; None takes the shipped one of each run's card, model and variant.
+        paths: the runs' Parquet files, and folders of campaigns, which stand for all of their runs.
+        profile: name or file of the profile; None takes a campaign's own for its runs, and for others the shipped one
+            of each run's card, model and variant.
         out: folder of page, figures and JSON; None writes nothing.
         tolerances: ``METRIC=PERCENT`` each, over the targets; ``none`` drops the targets.
         as_json: print JSON instead of tables.
@@ -44,24 +49,49 @@ def validate(
         InputError: a run, the profile, a tolerance or the folder cannot be used, or profile and run do not match.
     """
     stated, use_targets = parse_tolerances(tolerances, list(HEADERS))
-    runs = [read_run(path) for path in _without_steps(paths)]
+    campaigns = [read_campaign(path) for path in paths if path.is_dir()]
+    profiles = {path: str(campaign.profile) for campaign in campaigns for path in campaign.runs.values()}
+    alone = _without_steps([path for path in paths if not path.is_dir()])
+    runs = [read_run(path) for path in (*profiles, *(path for path in alone if path not in profiles))]
     _check_names(runs)
-    results = [check_run(run, profile_of(run, profile), stated, use_targets=use_targets) for run in runs]
+    results = [
+        check_run(run, profile_of(run, profile or profiles.get(run.path)), stated, use_targets=use_targets)
+        for run in runs
+    ]
     _check_stated(results, stated)
     floor = noise_floor(runs)
-    content = document(results, floor)
+    arms = [found for campaign in campaigns if (found := compare_arms(campaign, results))]
+    content = document(results, floor, arms)
     if out:
         from sunsim.validation.files import write  # noqa: PLC0415 - who wants no figures does not wait for matplotlib
 
-        write(out, content, results, floor)
+        write(out, content, results, floor, arms)
     if as_json:
         sys.stdout.write(to_json(content))
     else:
-        show(results, floor, f"{out}/ ({', '.join(sorted(path.name for path in out.iterdir()))})" if out else None)
+        place = f"{out}/ ({', '.join(sorted(path.name for path in out.iterdir()))})" if out else None
+        show(results, floor, arms, place)
     return all(result.holds for result in results)
 
 
-def check_run(run: ActualRun, profile: Profile, stated: Mapping[str, float], *, use_targets: bool) -> Validated:
+def check_campaign(campaign: Campaign) -> list[Validated]:
+    """Every run of a campaign, simulated with the campaign's profile and held to the targets.
+
+    Raises:
+        InputError: a run or the profile cannot be used, or the two do not match.
+    """
+    runs = [read_run(path) for path in campaign.runs.values()]
+    return [check_run(run, profile_of(run, str(campaign.profile)), {}, use_targets=True) for run in runs]
+
+
+def check_run(
+    run: ActualRun,
+    profile: Profile,
+    stated: Mapping[str, float],
+    *,
+    use_targets: bool,
+    relation: Relation | None = None,
+) -> Validated:
     """Simulate one run and compare.
 
     Args:
@@ -69,13 +99,14 @@ def check_run(run: ActualRun, profile: Profile, stated: Mapping[str, float], *, 
         profile: of the same card, model and variant.
         stated: percent by figure, over the targets.
         use_targets: whether the targets count.
+        relation: where the profile comes from, as seen from the run; None takes what the two say of themselves.
 
     Raises:
         InputError: a request of the run does not fit into its worker, or the profile lacks what the role needs.
     """
     model = LatencyModel(profile)
     _check_points(run, profile)
-    relation = relation_to_profile(run.meta, profile)
+    relation = relation or relation_to_profile(run.meta, profile)
     replayed = replay(run, model)
     saturated = run.served.saturated()
     rules = Rules(run.meta.role, relation, stated, use_targets)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from hypothesis import strategies as st
 
-from tests.cluster.worlds import Row, pool, scenario
+from tests.cluster.worlds import Host, Row, pool, scenario
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,6 +19,7 @@ LONGEST_PROMPT = 40
 LONGEST_OUTPUT = 30
 LEAST_BLOCKS = -(-(LONGEST_PROMPT + LONGEST_OUTPUT) // BLOCK_SIZE) + 1
 ROUTERS = ["round-robin", "random", "least-requests", "least-tokens", "power-of-two-choices"]
+NO_DELAY = Host()
 PROFILE = {"block_size": BLOCK_SIZE, "kv_bytes_per_token": 1_000_000}  # a prompt moves in about a step
 
 
@@ -30,6 +31,7 @@ class Drawn:
     pools: dict[str, dict[str, Any]]
     blocks: dict[str, Any]
     rows: list[Row]
+    host: Host = NO_DELAY
 
     def scenario(self, profile: Path, **blocks: Any) -> Scenario:
         pools = {stage: pool(profile, **options) for stage, options in self.pools.items()}
@@ -50,6 +52,16 @@ def pools(draw: st.DrawFn, models: list[str]) -> dict[str, Any]:
         "max_num_batched_tokens": draw(st.integers(seqs, 60)),
         "num_gpu_blocks": LEAST_BLOCKS + draw(st.integers(0, 30)),
     }
+
+
+@st.composite
+def hosts(draw: st.DrawFn) -> Host:
+    """One without a delay, or with launches and stalls that take from a fraction of a step to several."""
+    if draw(st.booleans()):
+        return NO_DELAY
+    delays = st.sampled_from([0, 10**7, 10**9, 10**10, 5 * 10**10])
+    launch, graph_launch, lead, stall = (draw(delays) for _ in range(4))
+    return Host(launch, graph_launch, lead, every=draw(st.integers(10**11, 10**12)), stall=stall)
 
 
 @st.composite
@@ -77,7 +89,7 @@ def clusters(draw: st.DrawFn, stages: tuple[str, ...] = ("prefill", "decode", "b
             "latency_ms": draw(st.sampled_from([0.0, 0.1])),
         },
     }
-    return Drawn(models, {stage: draw(pools(models)) for stage in named}, blocks, rows)  # type: ignore[arg-type]
+    return Drawn(models, {stage: draw(pools(models)) for stage in named}, blocks, rows, draw(hosts()))  # type: ignore[arg-type]
 
 
 def crowd(**options: Any) -> Drawn:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from sunsim.cluster.engine import EngineConfig, Outcome
 from sunsim.cluster.sequence import KV, UNSET, Sequence
 from sunsim.latency.steps import Chunk, StepTimes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 
 @dataclass(eq=False)
@@ -23,14 +27,15 @@ class _Job:
 
 @dataclass
 class _Step:
-    end: int
+    end: int  # on the GPU
     emitting: list[_Job]
+    empty: bool
 
 
 class StepwiseEngine:
     """Same interface and same rules as `Engine`; wakes at every step."""
 
-    def __init__(self, config: EngineConfig, times: StepTimes) -> None:
+    def __init__(self, config: EngineConfig, times: StepTimes, stalls: Iterable[tuple[int, int]] = ()) -> None:
         self.config = config
         self.times = times
         self.waiting: list[_Job] = []
@@ -38,11 +43,13 @@ class StepwiseEngine:
         self.loading: list[_Job] = []
         self.ready: list[_Job] = []
         self.jobs: dict[Sequence, _Job] = {}
-        self.in_flight: list[_Step] = []
+        self.in_flight: list[_Step] = []  # launched, and the host has not seen their outputs
+        self.stalls = iter(stalls)
+        self.stall = next(self.stalls, None)
         self.free_blocks = config.num_gpu_blocks - 1
         self.deferred_blocks = 0
-        self.start = 0
-        self.end = 0
+        self.due = 0
+        self.gpu_free = 0
         self.idle = True
         self.steps = 0
         self.busy_ps = 0
@@ -60,7 +67,7 @@ class StepwiseEngine:
 
     def _rouse(self, now: int) -> None:
         if self.idle:
-            self.start = self.end = max(self.end, now)
+            self.due = max(self.due, now)
             self.idle = False
 
     def submit(self, now: int, sequence: Sequence, *, first: bool = False) -> None:
@@ -83,11 +90,11 @@ class StepwiseEngine:
         """Nothing to catch up with: no step is ever skipped."""
 
     def next_wake(self) -> int | None:
-        return None if self.idle else self.start
+        return None if self.idle else self.due
 
     def wake(self, now: int) -> Outcome:
         outcome = Outcome()
-        while self.in_flight and self.in_flight[0].end <= now:
+        if len(self.in_flight) == 2:
             self._emit(self.in_flight.pop(0), now, outcome)
         self.free_blocks += self.deferred_blocks
         self.deferred_blocks = 0
@@ -97,6 +104,8 @@ class StepwiseEngine:
     def _emit(self, step: _Step, now: int, outcome: Outcome) -> None:
         for job in step.emitting:
             job.emitted += 1
+            if job.sequence.first_ps == UNSET:
+                job.sequence.first_ps = now
             if job.emitted < job.outputs:
                 continue
             job.sequence.last_ps = now
@@ -133,6 +142,7 @@ class StepwiseEngine:
         taken: list[tuple[_Job, int]] = []
         budget = self.config.max_num_batched_tokens
         preempted = False
+        entering: list[_Job] = []
         for job in list(self.running):
             if job not in self.running or job.scheduled == job.outputs or budget == 0:
                 continue
@@ -149,19 +159,23 @@ class StepwiseEngine:
             budget -= tokens
             taken.append((job, tokens))
         if not preempted:
-            self._admit(now, budget, taken, outcome)
-        self._run(taken)
+            entering = self._admit(now, budget, taken, outcome)
+        start = self._launch(now, taken)
+        for job in entering:
+            job.sequence.started_ps = start
 
     def _allocate(self, job: _Job, tokens: int) -> None:
         more = max(0, self._blocks(job.computed + tokens) - job.blocks)
         job.blocks += more
         self.free_blocks -= more
 
-    def _admit(self, now: int, budget: int, taken: list[tuple[_Job, int]], outcome: Outcome) -> None:
+    def _admit(self, now: int, budget: int, taken: list[tuple[_Job, int]], outcome: Outcome) -> list[_Job]:
+        entering: list[_Job] = []
+
         def enter(job: _Job) -> int:
             if job.sequence.scheduled_ps == UNSET:
                 job.sequence.scheduled_ps = now
-                job.sequence.started_ps = self.end
+                entering.append(job)
             tokens = min(job.known - job.computed, budget)
             self._allocate(job, tokens)
             self.running.append(job)
@@ -188,11 +202,13 @@ class StepwiseEngine:
                 outcome.loads.append(job.sequence)
             else:
                 budget -= enter(job)
+        return entering
 
-    def _run(self, taken: list[tuple[_Job, int]]) -> None:
+    def _launch(self, now: int, taken: list[tuple[_Job, int]]) -> int:
         singles = [job for job, _ in taken if job.known - job.computed == 1]
         chunks = [Chunk(tokens, job.computed) for job, tokens in taken if job.known - job.computed > 1]
         context = sum(job.known for job in singles)
+        idle = all(step.empty for step in self.in_flight)
         duration, measured = 0, True
         if chunks:
             duration, measured = self.times.chunked_step(len(singles), context, chunks)
@@ -200,6 +216,35 @@ class StepwiseEngine:
             line = self.times.decode_line(len(singles), context)
             duration, measured = line.base_ps + line.slope_ps * context, line.measured
         self.outside["chunk" if chunks else "decode"] += not measured
+        launched = ready = now
+        if chunks or (singles and idle):
+            tokens = sum(chunk.tokens for chunk in chunks)
+            launched += self.times.launch_ps(tokens, idle=idle)
+            ready += self.times.lead_ps(tokens, idle=idle)
+        start = max(self.gpu_free, ready)
+        if taken:
+            self.gpu_free = self._end(start, duration)
+            self.steps += 1
+            self.busy_ps += self.gpu_free - start
+        if taken or not idle:
+            self.in_flight.append(_Step(self.gpu_free, self._schedule(taken), not taken))
+        else:
+            self.in_flight.clear()
+            self.idle = True
+        older = self.in_flight[0].end if len(self.in_flight) == 2 else 0
+        self.due = max(launched, older)
+        return start
+
+    def _end(self, start: int, duration: int) -> int:
+        end = start + duration
+        while self.stall and self.stall[0] < end:
+            at, extra = self.stall
+            if at >= start:
+                end += extra
+            self.stall = next(self.stalls, None)
+        return end
+
+    def _schedule(self, taken: list[tuple[_Job, int]]) -> list[_Job]:
         emitting = []
         for job, tokens in taken:
             job.computed += tokens
@@ -208,13 +253,4 @@ class StepwiseEngine:
                 job.scheduled += 1
                 job.preempted = False
                 emitting.append(job)
-                if job.sequence.first_ps == UNSET:
-                    job.sequence.first_ps = self.end + duration
-        self.start, self.end = self.end, self.end + duration
-        if duration:
-            self.steps += 1
-            self.busy_ps += duration
-        if taken:
-            self.in_flight.append(_Step(self.end, emitting))
-        elif not self.in_flight:
-            self.idle = True
+        return emitting

@@ -10,11 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sunsim.cluster.engine import Engine
 from sunsim.cluster.simulation import ArmResult, simulate
 from sunsim.scenario import load_scenario
 from sunsim.workload.requests import Requests, build_requests
-from tests.cluster.drawn import LEAST_BLOCKS, PROFILE, ROUTERS, Drawn, clusters, crowd
-from tests.cluster.worlds import Row, serve, stepwise, write_profile
+from tests.cluster.drawn import LEAST_BLOCKS, NO_DELAY, PROFILE, ROUTERS, Drawn, clusters, crowd
+from tests.cluster.worlds import Host, Row, serve, stepwise, write_profile
 
 if TYPE_CHECKING:
     from sunsim.scenario import Scenario
@@ -33,9 +34,9 @@ def assert_same(leaping: ArmResult, stepping: ArmResult) -> None:
     assert leaping.workers == stepping.workers
 
 
-def both_ways(scenario: Scenario, rows: list[Row]) -> ArmResult:
-    leaping = serve(scenario, rows)
-    assert_same(leaping, serve(scenario, rows, stepwise))
+def both_ways(scenario: Scenario, rows: list[Row], host: Host = NO_DELAY) -> ArmResult:
+    leaping = serve(scenario, rows, host.under(Engine))
+    assert_same(leaping, serve(scenario, rows, host.under(stepwise)))
     return leaping
 
 
@@ -67,13 +68,13 @@ def test_preemptions_fall_on_the_same_requests(policy: str, prefill: bool, profi
 @given(drawn=clusters())
 @settings(deadline=None, max_examples=200)
 def test_any_cluster(drawn: Drawn, profile: Path) -> None:
-    both_ways(drawn.scenario(profile), drawn.rows)
+    both_ways(drawn.scenario(profile), drawn.rows, drawn.host)
 
 
 @given(drawn=clusters(), limit_s=st.floats(0.001, 1.0))
 @settings(deadline=None, max_examples=100)
 def test_any_cluster_stopped_at_any_time(drawn: Drawn, limit_s: float, profile: Path) -> None:
-    both_ways(drawn.scenario(profile, stop={"when": "time", "limit_s": limit_s}), drawn.rows)
+    both_ways(drawn.scenario(profile, stop={"when": "time", "limit_s": limit_s}), drawn.rows, drawn.host)
 
 
 @pytest.mark.parametrize("file", SHIPPED, ids=[file.stem for file in SHIPPED])

@@ -18,6 +18,7 @@ from tests.cluster.drawn import LEAST_BLOCKS, PROFILE, Drawn, clusters, crowd
 from tests.cluster.worlds import Doubled, serve, write_profile
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
     from sunsim.cluster.engine import EngineConfig, Outcome
@@ -37,8 +38,8 @@ def profile(tmp_path_factory: pytest.TempPathFactory) -> Path:
 class Checked(Engine):
     """Looks at its blocks and places whenever something happens, and keeps count of what passes through."""
 
-    def __init__(self, config: EngineConfig, times: StepTimes) -> None:
-        super().__init__(config, times)
+    def __init__(self, config: EngineConfig, times: StepTimes, stalls: Iterable[tuple[int, int]]) -> None:
+        super().__init__(config, times, stalls)
         self.capacity = self.free_blocks
         self.loading: set[Sequence] = set()
         self.submitted = self.finished = self.evicted = 0
@@ -81,11 +82,11 @@ class Checked(Engine):
 def run_checked(drawn: Drawn, profile: Path) -> tuple[pd.DataFrame, list[Checked]]:
     engines: list[Checked] = []
 
-    def make(config: EngineConfig, times: StepTimes) -> Engine:
-        engines.append(Checked(config, times))
+    def make(config: EngineConfig, times: StepTimes, stalls: Iterable[tuple[int, int]]) -> Engine:
+        engines.append(Checked(config, times, stalls))
         return engines[-1]
 
-    return serve(drawn.scenario(profile), drawn.rows, make).rows, engines
+    return serve(drawn.scenario(profile), drawn.rows, drawn.host.under(make)).rows, engines
 
 
 @given(drawn=clusters())
@@ -143,9 +144,11 @@ def test_isolated_workers_serve_their_own_model_alone(drawn: Drawn, profile: Pat
 @given(drawn=clusters(), share=st.floats(0.01, 1.2))
 @settings(deadline=None, max_examples=80)
 def test_a_run_stopped_early_is_the_beginning_of_the_whole_one(drawn: Drawn, share: float, profile: Path) -> None:
-    whole = serve(drawn.scenario(profile), drawn.rows).rows
+    make_engine = drawn.host.under(Engine)
+    whole = serve(drawn.scenario(profile), drawn.rows, make_engine).rows
     limit_s = to_s(to_ps(share * float(whole["last_token_s"].max())))
-    stopped = serve(drawn.scenario(profile, stop={"when": "time", "limit_s": limit_s}), drawn.rows).rows
+    early = drawn.scenario(profile, stop={"when": "time", "limit_s": limit_s})
+    stopped = serve(early, drawn.rows, make_engine).rows
     assert len(stopped) == len(whole)
     for name in LATENCIES[1:]:
         expected = whole[name].where(whole[name] < limit_s)
@@ -171,20 +174,24 @@ def test_more_workers_lose_no_request(drawn: Drawn, more: int, profile: Path) ->
 @given(drawn=clusters())
 @settings(deadline=None, max_examples=100)
 def test_time_has_no_scale(drawn: Drawn, profile: Path) -> None:
-    """Twice the step times, gaps and transfer times give exactly twice every latency."""
+    """Twice the step times, gaps, transfer times and host's delays give exactly twice every latency."""
+
+    def doubled(config: EngineConfig, times: StepTimes, stalls: Iterable[tuple[int, int]]) -> Engine:
+        return Engine(config, Doubled(times), ((2 * at, 2 * extra) for at, extra in stalls))
+
     if len(drawn.pools) == 2:
         # Shares of a link are rounded up to a picosecond, so only transfers that share nothing double exactly.
         own = {"policy": "isolated", "workers": dict.fromkeys(drawn.models, 1)}
         pools = {"prefill": drawn.pools["prefill"] | own, "decode": drawn.pools["decode"] | own | {"max_num_seqs": 1}}
         drawn = replace(drawn, pools=pools)
-    once = serve(drawn.scenario(profile), drawn.rows).rows
+    once = serve(drawn.scenario(profile), drawn.rows, drawn.host.under(Engine)).rows
     link = drawn.blocks["transfer"]
     slow = {"bandwidth_gbit_s": link["bandwidth_gbit_s"] / 2, "latency_ms": link["latency_ms"] * 2}
     rows = [(2 * arrival, *rest) for arrival, *rest in drawn.rows]
     twice = serve(
         drawn.scenario(profile, transfer=slow),
         rows,  # type: ignore[arg-type]
-        lambda config, times: Engine(config, Doubled(times)),
+        drawn.host.under(doubled),
     ).rows
     pd.testing.assert_frame_equal(twice[LATENCIES], 2 * once[LATENCIES], check_exact=True)
     same = ["prefill_worker", "decode_worker", "preemptions", "outcome"]
@@ -200,6 +207,8 @@ def test_a_model_without_requests_changes_nothing_for_isolated_ones(drawn: Drawn
     models = [*drawn.models[:place], "idle", *drawn.models[place:]]
     pools = {stage: o | {"workers": dict.fromkeys(models, 2)} for stage, o in drawn.pools.items()}
     rows = [(arrival, model + (model >= place), *rest) for arrival, model, *rest in drawn.rows]
-    before = serve(drawn.scenario(profile), drawn.rows).rows
-    after = serve(replace(drawn, models=models, pools=pools).scenario(profile), rows).rows  # type: ignore[arg-type]
+    make_engine = drawn.host.under(Engine)
+    before = serve(drawn.scenario(profile), drawn.rows, make_engine).rows
+    grown = replace(drawn, models=models, pools=pools).scenario(profile)
+    after = serve(grown, rows, make_engine).rows  # type: ignore[arg-type]
     pd.testing.assert_frame_equal(after, before, check_exact=True)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import heapq
 from dataclasses import dataclass
-from itertools import count
-from typing import Protocol
+from itertools import count, cycle
+from typing import TYPE_CHECKING, Protocol
 
 import pytest
 from hypothesis import Phase, given, settings
@@ -16,6 +16,9 @@ from sunsim.cluster.sequence import KV, Sequence
 from sunsim.latency.steps import Chunk, DecodeLine
 from tests.cluster.stepwise import StepwiseEngine
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 
 @dataclass(frozen=True)
 class Staircase:
@@ -24,6 +27,8 @@ class Staircase:
     base: int
     slope: int
     kink: int
+    launch: int
+    lead: int
 
     def decode_line(self, batch: int, context_tokens: int) -> DecodeLine:
         piece = context_tokens // self.kink
@@ -32,17 +37,25 @@ class Staircase:
     def chunked_step(self, batch: int, context_tokens: int, chunks: list[Chunk]) -> tuple[int, bool]:
         return self.base + batch + sum(5 * c.tokens + c.before for c in chunks) + self.slope * context_tokens, True
 
+    def launch_ps(self, chunk_tokens: int, *, idle: bool) -> int:
+        return self.launch * (1 + 3 * (chunk_tokens > 0) + idle) + (self.launch and chunk_tokens)
+
+    def lead_ps(self, chunk_tokens: int, *, idle: bool) -> int:
+        return self.lead * (1 + (chunk_tokens > 9) + idle)
+
 
 Stamps = tuple[int, int, int, int, int]
 Totals = tuple[int, int, int, int]
 
 
 class AnyEngine(Protocol):
-    steps: int
-    busy_ps: int
     preemptions: int
     free_blocks: int
 
+    @property
+    def steps(self) -> int: ...
+    @property
+    def busy_ps(self) -> int: ...
     @property
     def num_tokens(self) -> int: ...
     def submit(self, now_ps: int, sequence: Sequence, *, first: bool = False) -> None: ...
@@ -59,6 +72,14 @@ class Case:
     requests: list[tuple[int, int, int, int]]  # gap, model, prompt, output
     kv: KV
     delay: int  # of a transfer, of a way back, of a release
+    stalls: list[tuple[int, int]]  # gap, length
+
+    def stalls_ps(self) -> Iterator[tuple[int, int]]:
+        """The stalls by the clock, over and over again."""
+        now = 0
+        for gap, length in cycle(self.stalls):
+            now += gap
+            yield now, length
 
 
 def play(engine: AnyEngine, case: Case) -> tuple[list[Stamps], Totals, list[int]]:
@@ -133,15 +154,25 @@ def cases(draw: st.DrawFn) -> Case:
             max_size=25,
         )
     )
-    times = Staircase(draw(st.integers(1, 200)), draw(st.integers(0, 3)), draw(st.integers(1, 100)))
-    return Case(config, times, requests, kv, draw(st.integers(0, 500)))
+    times = Staircase(
+        base=draw(st.integers(1, 200)),
+        slope=draw(st.integers(0, 3)),
+        kink=draw(st.integers(1, 100)),
+        launch=draw(st.just(0) | st.integers(0, 150)),
+        lead=draw(st.just(0) | st.integers(0, 150)),
+    )
+    # Longer gaps than stalls on the whole, or no step would ever end.
+    stalls = draw(st.lists(st.tuples(st.integers(1, 1500), st.integers(0, 900)), max_size=6))
+    if sum(gap for gap, _ in stalls) < 2 * sum(length for _, length in stalls):
+        stalls.append((2000 * len(stalls), 0))
+    return Case(config, times, requests, kv, draw(st.integers(0, 500)), stalls)
 
 
 @given(cases())
 @settings(max_examples=3000, deadline=None, phases=PHASES)
 def test_leaping_equals_stepping(case: Case) -> None:
-    leaping = play(Engine(case.config, case.times), case)
-    stepping = play(StepwiseEngine(case.config, case.times), case)
+    leaping = play(Engine(case.config, case.times, case.stalls_ps()), case)
+    stepping = play(StepwiseEngine(case.config, case.times, case.stalls_ps()), case)
     assert leaping == stepping
     stamps, (_, _, _, free_blocks), _ = leaping
     assert all(last >= first >= started >= scheduled >= 0 for scheduled, started, first, last, _ in stamps)

@@ -17,6 +17,7 @@ from sunsim.workload.requests import build_requests
 from tests.cluster.worlds import Steps, config, play, write_profile
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -119,8 +120,8 @@ def test_simulated_scenario_is_an_md1_queue(load: float, tmp_path: Path) -> None
 class Counting(Engine):
     """Adds up the time that requests spend here, from their number alone."""
 
-    def __init__(self, options: EngineConfig, times: StepTimes) -> None:
-        super().__init__(options, times)
+    def __init__(self, options: EngineConfig, times: StepTimes, stalls: Iterable[tuple[int, int]]) -> None:
+        super().__init__(options, times, stalls)
         self.area_ps = self.number = self.since_ps = 0
 
     def count(self, now_ps: int, change: int) -> None:
@@ -143,8 +144,8 @@ def test_littles_law_holds_in_a_simulated_scenario(tmp_path: Path) -> None:
     scenario = load_scenario(tmp_path / "scenario.yaml")
     engines: list[Counting] = []
 
-    def make(options: EngineConfig, times: StepTimes) -> Engine:
-        engines.append(Counting(options, times))
+    def make(options: EngineConfig, times: StepTimes, stalls: Iterable[tuple[int, int]]) -> Engine:
+        engines.append(Counting(options, times, stalls))
         return engines[-1]
 
     rows = simulate(scenario, scenario.arms[0], build_requests(scenario), make_engine=make).rows

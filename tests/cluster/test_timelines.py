@@ -8,29 +8,23 @@ import pytest
 
 from sunsim.cluster.engine import Engine
 from sunsim.cluster.sequence import KV, Sequence
-from tests.cluster.worlds import Neighbours, Steps, config, play, pool, scenario, serve, write_profile
+from tests.cluster.worlds import (
+    Neighbours,
+    Steps,
+    config,
+    given,
+    play,
+    pool,
+    prompt,
+    pulled,
+    scenario,
+    serve,
+    stamps,
+    write_profile,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-
-def given(output_tokens: int, prompt_tokens: int = 1) -> Sequence:
-    """A request whose prompt's KV is there."""
-    return Sequence(0, 0, prompt_tokens, output_tokens, KV.GIVEN)
-
-
-def prompt(prompt_tokens: int, output_tokens: int = 1) -> Sequence:
-    """A request whose prompt the worker computes."""
-    return Sequence(0, 0, prompt_tokens, output_tokens, KV.COMPUTE)
-
-
-def pulled(prompt_tokens: int, output_tokens: int) -> Sequence:
-    """A request whose prompt's KV comes over the link."""
-    return Sequence(0, 0, prompt_tokens, output_tokens, KV.PULL)
-
-
-def stamps(sequence: Sequence) -> tuple[int, int, int, int]:
-    return sequence.scheduled_ps, sequence.started_ps, sequence.first_ps, sequence.last_ps
 
 
 def test_idle_worker_gives_a_token_after_one_step() -> None:
@@ -165,7 +159,7 @@ def test_a_full_decode_worker_pushes_back_on_prefill(tmp_path: Path) -> None:
         "decode": pool(profile, max_num_seqs=1),
     }
     world = scenario(["m"], pools, transfer={"bandwidth_gbit_s": 8.0, "latency_ms": 0.0})  # a prompt moves in 1 us
-    rows = serve(world, [(0, 0, 8, 3)] * 3, lambda options, _: Engine(options, Steps(10 * us))).rows
+    rows = serve(world, [(0, 0, 8, 3)] * 3, lambda options, *_: Engine(options, Steps(10 * us))).rows
 
     def microseconds(column: str) -> list[int]:
         return [round(value) for value in rows[column] * 1e6]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from sunsim.cluster.engine import Engine, EngineConfig
+from sunsim.cluster.sequence import KV, Sequence
 from sunsim.cluster.simulation import ArmResult, simulate
 from sunsim.latency.steps import Chunk, DecodeLine, StepTimes
 from sunsim.scenario import Scenario
@@ -19,10 +20,10 @@ from tests.cluster.stepwise import StepwiseEngine
 from tests.synthetic import synthetic_profile
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from sunsim.cluster.pool import MakeEngine
-    from sunsim.cluster.sequence import Sequence
 
 stepwise = cast("MakeEngine", StepwiseEngine)
 Row = tuple[int, int, int, int]
@@ -31,12 +32,20 @@ Row = tuple[int, int, int, int]
 
 @dataclass(frozen=True)
 class Steps:
-    """A step takes so many picoseconds, more for each decode, each token of their contexts and each prompt token."""
+    """A step takes so many picoseconds, more for each decode, each token of their contexts and each prompt token.
+
+    Attributes:
+        launch, graph_launch: the host's time to launch a step with chunks, and one without; the GPU can start the step
+            after `lead`.
+    """
 
     base: int
     decode: int = 0
     context: int = 0
     token: int = 0
+    launch: int = 0
+    graph_launch: int = 0
+    lead: int = 0
 
     def decode_line(self, batch: int, context_tokens: int) -> DecodeLine:  # noqa: ARG002
         return DecodeLine(self.base + self.decode * batch, self.context, 2**62, measured=True)
@@ -44,6 +53,12 @@ class Steps:
     def chunked_step(self, batch: int, context_tokens: int, chunks: list[Chunk]) -> tuple[int, bool]:
         tokens = sum(chunk.tokens for chunk in chunks)
         return self.base + self.decode * batch + self.context * context_tokens + self.token * tokens, True
+
+    def launch_ps(self, chunk_tokens: int, *, idle: bool) -> int:  # noqa: ARG002
+        return self.launch if chunk_tokens else self.graph_launch
+
+    def lead_ps(self, chunk_tokens: int, *, idle: bool) -> int:  # noqa: ARG002
+        return self.lead
 
 
 @dataclass(frozen=True)
@@ -60,11 +75,75 @@ class Doubled:
         duration, measured = self.times.chunked_step(batch, context_tokens, chunks)
         return 2 * duration, measured
 
+    def launch_ps(self, chunk_tokens: int, *, idle: bool) -> int:
+        return 2 * self.times.launch_ps(chunk_tokens, idle=idle)
+
+    def lead_ps(self, chunk_tokens: int, *, idle: bool) -> int:
+        return 2 * self.times.lead_ps(chunk_tokens, idle=idle)
+
+
+@dataclass(frozen=True)
+class Host:
+    """A host that takes its time; see `Steps` for the launches. Every so often it stalls, for always the same time."""
+
+    launch: int = 0
+    graph_launch: int = 0
+    lead: int = 0
+    every: int = 1
+    stall: int = 0
+
+    def stalls(self) -> Iterator[tuple[int, int]]:
+        return ((at, self.stall) for at in count(self.every, self.every)) if self.stall else iter(())
+
+    def under(self, make_engine: MakeEngine) -> MakeEngine:
+        """Makes the same engines on this host."""
+        return lambda options, times, _: make_engine(options, Hosted(times, self), self.stalls())
+
+
+@dataclass(frozen=True)
+class Hosted:
+    """Step times with the launches of a host."""
+
+    times: StepTimes
+    host: Host
+
+    def decode_line(self, batch: int, context_tokens: int) -> DecodeLine:
+        return self.times.decode_line(batch, context_tokens)
+
+    def chunked_step(self, batch: int, context_tokens: int, chunks: list[Chunk]) -> tuple[int, bool]:
+        return self.times.chunked_step(batch, context_tokens, chunks)
+
+    def launch_ps(self, chunk_tokens: int, *, idle: bool) -> int:  # noqa: ARG002
+        return self.host.launch if chunk_tokens else self.host.graph_launch
+
+    def lead_ps(self, chunk_tokens: int, *, idle: bool) -> int:  # noqa: ARG002
+        return self.host.lead
+
 
 def config(**options: Any) -> EngineConfig:
     """Options of a worker on which nothing is scarce, but for `options`."""
     roomy: dict[str, Any] = {"max_num_seqs": 64, "max_num_batched_tokens": 4096, "num_gpu_blocks": 10_000}
     return EngineConfig(**(roomy | options))
+
+
+def given(output_tokens: int, prompt_tokens: int = 1) -> Sequence:
+    """A request whose prompt's KV is there."""
+    return Sequence(0, 0, prompt_tokens, output_tokens, KV.GIVEN)
+
+
+def prompt(prompt_tokens: int, output_tokens: int = 1) -> Sequence:
+    """A request whose prompt the worker computes."""
+    return Sequence(0, 0, prompt_tokens, output_tokens, KV.COMPUTE)
+
+
+def pulled(prompt_tokens: int, output_tokens: int) -> Sequence:
+    """A request whose prompt's KV comes over the link."""
+    return Sequence(0, 0, prompt_tokens, output_tokens, KV.PULL)
+
+
+def stamps(sequence: Sequence) -> tuple[int, int, int, int]:
+    """When a request was scheduled, started, and gave its first token and its last."""
+    return sequence.scheduled_ps, sequence.started_ps, sequence.first_ps, sequence.last_ps
 
 
 @dataclass

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from sunsim.metrics.rows import Floats
+    from sunsim.validation.served import Ints
 
 FIRST_TOKENS = [
     {
@@ -66,6 +67,11 @@ def stream(requests: int, rate_rps: float, *, output_tokens: int = 60, seed: int
     outputs[:: max(requests // 5, 1)] = 1
     arrival_s: Floats = np.cumsum(rng.exponential(1 / rate_rps, requests), dtype=np.float64)
     return Stream(arrival_s, rng.integers(50, 1500, requests).astype(np.float64), outputs.astype(np.float64))
+
+
+def part(requests: Stream, which: Ints) -> Stream:
+    """Some of the requests, by their numbers."""
+    return Stream(requests.arrival_s[which], requests.prompt_tokens[which], requests.output_tokens[which])
 
 
 def meta(role: str = "decode", **changes: Any) -> dict[str, Any]:
@@ -121,12 +127,18 @@ def write_table(path: Path, columns: dict[str, Any], facts: dict[str, Any] | Non
 
 
 def write_run(
-    path: Path, requests: Stream, document: dict[str, Any] | None = None, role: str = "decode", **changes: Any
+    path: Path,
+    requests: Stream,
+    document: dict[str, Any] | None = None,
+    role: str = "decode",
+    ids: Ints | None = None,
+    **changes: Any,
 ) -> Path:
-    """A run file whose engine had the step times of `document`."""
+    """A run file whose engine had the step times of `document`; requests are numbered unless `ids` names them."""
     facts = meta(role, **changes)
     served = outcome(requests, document or profile_document(), facts, path.parent)
-    return write_table(path, columns_of(served), facts)
+    named = {} if ids is None else {"request_id": ids}
+    return write_table(path, columns_of(served) | named, facts)
 
 
 def slower(served: Served, factor: float | Floats) -> Served:

@@ -1,0 +1,127 @@
+"""How far off the simulator is: every run of the campaigns, the floor, and runs predicted from another host's profile.
+
+The tables that the documents show, and the errors that tests hold the model to, come from here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import combinations, product
+from typing import TYPE_CHECKING
+
+from sunsim.validation.arms import THROUGHPUT, Comparison, compare_arms
+from sunsim.validation.floor import Pair, pair_of
+from sunsim.validation.targets import TARGETS
+from sunsim.validation.validate import check_campaign, check_run, profile_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from sunsim.validation.campaign import Campaign
+    from sunsim.validation.result import Validated
+
+Errors = dict[str, dict[str, float | None]]
+
+ARM_FIGURES = (THROUGHPUT, "mean_tpot_ms", "median_tpot_ms")
+"""Figures of an arm whose errors are kept; waits below saturation are too short for a percentage."""
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """A campaign, each of its runs against its simulation, and its arms if it has any."""
+
+    campaign: Campaign
+    results: list[Validated]
+    comparison: Comparison | None
+
+    @property
+    def streams(self) -> list[Validated]:
+        """The first run of each stream: those that repeat one show the floor."""
+        first: list[Validated] = []
+        for result in self.results:
+            if not any(pair_of(earlier.run, result.run) for earlier in first):
+                first.append(result)
+        return first
+
+
+@dataclass(frozen=True, slots=True)
+class Repeat:
+    """One stream run twice: what ran it, the pair, and the labels of the hosts."""
+
+    engine: str
+    pair: Pair
+    hosts: tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Foreign:
+    """A run simulated with another host's profile."""
+
+    result: Validated
+    run_host: str
+    profile_host: str
+
+
+def check(campaigns: Sequence[Campaign]) -> list[Checked]:
+    """Simulates every run of the campaigns.
+
+    Raises:
+        InputError: a run, a profile or an arm cannot be used.
+    """
+    found = []
+    for campaign in campaigns:
+        results = check_campaign(campaign)
+        found.append(Checked(campaign, results, compare_arms(campaign, results)))
+    return found
+
+
+def engine(result: Validated) -> str:
+    """Model and variant that a run was made with."""
+    return f"{result.run.meta.model} {result.run.meta.variant}"
+
+
+def repeats(checked: Sequence[Checked]) -> list[Repeat]:
+    """Every two runs of one stream on one host, then the first runs of a stream that two hosts have run."""
+    runs = [(each.campaign.plan.host, result) for each in checked for result in each.results]
+    pairs = [(one, other) for one, other in combinations(runs, 2) if one[0] == other[0]]
+    across = [((one.plan.host, first), (other.plan.host, second)) for one, first, other, second in _across(checked)]
+    return [
+        Repeat(engine(first), pair, (host, other_host))
+        for (host, first), (other_host, second) in [*pairs, *across]
+        if (pair := pair_of(first.run, second.run))
+    ]
+
+
+def foreign(checked: Sequence[Checked]) -> Iterator[Foreign]:
+    """Streams that two hosts have run, each host's run simulated with the other's profile."""
+    for one, first, other, second in _across(checked):
+        if pair_of(first.run, second.run):
+            yield _foreign(second, other, one)
+            yield _foreign(first, one, other)
+
+
+def errors(checked: Sequence[Checked]) -> Errors:
+    """Errors in percent of every figure that a run has a target for, and of the arms, by ``campaign/run``."""
+    found: Errors = {}
+    for each in checked:
+        for result in each.results:
+            tags = [figure for figure in result.judged if figure.tag in TARGETS]
+            found[f"{each.campaign.name}/{result.run.name}"] = {figure.tag: figure.error_percent for figure in tags}
+        for arm in each.comparison.arms if each.comparison else ():
+            found[f"{each.campaign.name}/arm {arm.name}"] = {tag: arm.error_percent[tag] for tag in ARM_FIGURES}
+    return found
+
+
+def _across(checked: Sequence[Checked]) -> Iterator[tuple[Campaign, Validated, Campaign, Validated]]:
+    """Every two streams of two hosts."""
+    for one, other in combinations(checked, 2):
+        if one.campaign.plan.host != other.campaign.plan.host:
+            for first, second in product(one.streams, other.streams):
+                yield one.campaign, first, other.campaign, second
+
+
+def _foreign(result: Validated, home: Campaign, away: Campaign) -> Foreign:
+    profile = profile_of(result.run, str(away.profile))
+    # Two hosts of one kind say the same of themselves, so that it is another one must be said here.
+    simulated = check_run(result.run, profile, {}, use_targets=True, relation="other host")
+    return Foreign(simulated, home.plan.host, away.plan.host)

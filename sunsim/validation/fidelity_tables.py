@@ -1,0 +1,195 @@
+"""The tables of `sunsim.validation.fidelity` as text, as narrow as a page of code."""
+
+from __future__ import annotations
+
+from io import StringIO
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.text import Text
+
+from sunsim.report.format import ABSENT, count, number
+from sunsim.validation.arm_tables import arm_tables
+from sunsim.validation.fidelity import engine, foreign, repeats
+from sunsim.validation.result import signed_percent
+from sunsim.validation.tables import TextTable
+from sunsim.validation.targets import DECODING, TARGETS
+from sunsim.validation.terminal import filled, show_table
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sunsim.validation.compare import Figure
+    from sunsim.validation.fidelity import Checked, Foreign, Repeat
+    from sunsim.validation.result import Validated
+
+    Named = tuple[Validated, str]
+
+WIDTH = 110
+"""Columns."""
+
+HIT, MISS = "hit", "miss"
+
+TPOT = {"mean_tpot_ms": "mean", "median_tpot_ms": "median", "p99_tpot_ms": "p99"}
+QUEUE = {"saturated_output_throughput": "output", "saturated_mean_queueing_ms": "queueing"}
+TTFT = {"mean_ttft_ms": "mean", "p99_ttft_ms": "p99"}
+FLOOR = {
+    **{tag: f"TPOT\n{name}" for tag, name in TPOT.items()},
+    "mean_queueing_ms": "queueing\nmean",
+    **{tag: f"TTFT\n{name}" for tag, name in TTFT.items()},
+}
+
+
+def fidelity_text(checked: Sequence[Checked]) -> str:
+    """Every stream of the campaigns, how many are within all targets, the floor, and predictions across hosts."""
+    streams = [result for each in checked for result in each.streams]
+    if not streams:
+        return "No run is there yet.\n"
+    blocks: list[TextTable | str] = [_targets()]
+    for each in checked:
+        blocks += _stream_tables([(result, _what(each, result)) for result in each.streams], _subject(each))
+    blocks += [_score(streams), *_preemptions(streams), _floor(repeats(checked))]
+    others = [(other.result, _abroad(other)) for other in foreign(checked)]
+    if others:
+        blocks += _stream_tables(others, "Profile from another host")
+        blocks.append(_score([result for result, _ in others]))
+    return _text(blocks)
+
+
+def sharing_text(checked: Sequence[Checked]) -> str:
+    """The arms of the campaigns, actual and simulated, and what sharing gains in each."""
+    blocks: list[TextTable | str] = []
+    for each in checked:
+        if each.comparison:
+            blocks += [_subject(each), *arm_tables(each.comparison)]
+    return _text(blocks) if blocks else "No whole cluster is there yet.\n"
+
+
+def _targets() -> str:
+    def limits(tags: dict[str, str]) -> str:
+        return ", ".join(f"{name} {_limit(tag)}" for tag, name in tags.items())
+
+    return (
+        "Errors are simulated against actual, in %. A stream is a hit if all its errors are within their targets; those "
+        f"with a ! are not. Targets, profile and run from one host (from two): TPOT {limits(TPOT)}; where a queue lasts, "
+        f"{limits(QUEUE)}; TTFT of prefill {limits(TTFT)}."
+    )
+
+
+def _limit(tag: str) -> str:
+    target = TARGETS[tag]
+    return f"{target.one_host:g}" + (f" ({target.other_host:g})" if target.other_host != target.one_host else "")
+
+
+def _what(each: Checked, result: Validated) -> str:
+    return f"{result.run.name}: {each.campaign.plan.runs[result.run.name]}"
+
+
+def _abroad(other: Foreign) -> str:
+    run = f"{engine(other.result)}, {other.result.run.name}"
+    return f"{run}: run on host {other.run_host}, profile of host {other.profile_host}"
+
+
+def _subject(each: Checked) -> str:
+    result = each.results[0]
+    meta = result.run.meta
+    facts = [engine(result), f"host {each.campaign.plan.host}"]
+    facts += [meta.date[:10]] if meta.date else []
+    return ", ".join([*facts, f"profile from the {result.relation}"])
+
+
+def _stream_tables(named: Sequence[Named], title: str) -> list[TextTable]:
+    """A stream a row; those of prefill workers have other figures, so they get a table of their own."""
+    decode = [item for item in named if item[0].run.meta.role in DECODING]
+    prefill = [item for item in named if item[0].run.meta.role not in DECODING]
+    tables = []
+    if decode:
+        tables.append(_stream_table(decode, title, "TPOT", TPOT | QUEUE))
+    if prefill:
+        tables.append(_stream_table(prefill, f"{title}; prefill" if decode else title, "TTFT", TTFT))
+    return tables
+
+
+def _stream_table(named: Sequence[Named], title: str, latency: str, errors: dict[str, str]) -> TextTable:
+    headers = (
+        "stream",
+        "requests",
+        "mean\nbatch",
+        f"{latency}\nactual\nms",
+        "simu-\nlated\nms",
+        *(f"{name}\n%" for name in errors.values()),
+        "",
+    )
+    rows = []
+    for result, name in named:
+        batch, mean = result.figure("mean_batch"), result.figure(next(iter(errors)))
+        rows.append(
+            (
+                name,
+                count(len(result.run.served)),
+                number(batch.actual if batch else None),
+                number(mean.actual if mean else None),
+                number(mean.simulated if mean else None),
+                *(_error(result.figure(tag)) for tag in errors),
+                HIT if result.holds else MISS,
+            )
+        )
+    return TextTable(title, headers, rows)
+
+
+def _error(figure: Figure | None) -> str:
+    if figure is None:
+        return ABSENT
+    return _bare(figure.error_percent) + ("!" if figure.holds is False else "")
+
+
+def _bare(error: float | None) -> str:
+    return signed_percent(error).removesuffix(" %")
+
+
+def _score(results: Sequence[Validated]) -> str:
+    hits = sum(result.holds for result in results)
+    figures = [figure for result in results for figure in result.judged]
+    return (
+        f"{hits} of {len(results)} streams within all targets; {sum(bool(figure.holds) for figure in figures)} of "
+        f"{len(figures)} targets hold."
+    )
+
+
+def _preemptions(results: Sequence[Validated]) -> list[str]:
+    texts = []
+    for result in results:
+        figure = result.figure("preemptions")
+        if figure and (figure.actual or figure.simulated):
+            texts.append(
+                f"{engine(result)}, {result.run.name}: {count(figure.actual)} actual, {count(figure.simulated)} simulated"
+            )
+    return [f"Preemptions: {'; '.join(texts)}."] if texts else []
+
+
+def _floor(found: Sequence[Repeat]) -> TextTable | str:
+    if not found:
+        return "No stream has been run twice yet, so the floor is not known."
+    tags = [tag for tag in FLOOR if any(repeat.pair.change_percent.get(tag) is not None for repeat in found)]
+    rows = []
+    for repeat in found:
+        pair, (first, second) = repeat.pair, repeat.hosts
+        hosts = f"twice on host {first}" if first == second else f"host {second} against host {first}"
+        changes = (_bare(pair.change_percent.get(tag)) for tag in tags)
+        rows.append((f"{repeat.engine}, {pair.first}: {hosts}", count(pair.requests), *changes))
+    title = "The floor: a stream run again on a real engine, against its first run, %"
+    return TextTable(title, ("stream", "requests", *(FLOOR[tag] for tag in tags)), rows)
+
+
+def _text(blocks: Sequence[TextTable | str]) -> str:
+    """The blocks one below the other; lines end without blanks."""
+    printed = StringIO()
+    target = Console(file=printed, width=WIDTH, highlight=False)
+    for i, block in enumerate(blocks):
+        if i:
+            target.print()
+        if isinstance(block, str):
+            target.print(Text(filled(block, WIDTH)))
+        else:
+            show_table(block, target, narrow=True)
+    return "".join(f"{line.rstrip()}\n" for line in printed.getvalue().splitlines())
