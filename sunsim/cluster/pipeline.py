@@ -64,8 +64,8 @@ class Pipeline:
         start_ps = due_ps = self.out_ps
         if chunks or not self.in_flight:
             tokens = sum(chunk.tokens for chunk in chunks)
-            start_ps = max(start_ps, self.due_ps + self._times.lead_ps(tokens, idle=not self.in_flight))
-            due_ps = max(due_ps, self.due_ps + self._times.launch_ps(tokens, idle=not self.in_flight))
+            start_ps = max(start_ps, self.due_ps + self._times.lead_ps(tokens))
+            due_ps = max(due_ps, self.due_ps + self._times.launch_ps(tokens))
         end_ps = start_ps + duration_ps
         if self._stalls.next_ps < end_ps:
             end_ps = self._stalls.take(start_ps, end_ps)

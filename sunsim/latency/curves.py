@@ -50,11 +50,12 @@ def decode_curves(points: list[DecodePoint]) -> dict[int, DecodeCurve]:
             continue
         contexts = sorted(at)
         step_ms = np.array([float(np.mean(at[context])) for context in contexts])
-        curves[batch] = DecodeCurve(np.array(contexts, dtype=np.float64), _rising(step_ms))
+        curves[batch] = DecodeCurve(np.array(contexts, dtype=np.float64), rising(step_ms))
     return curves
 
 
-def _rising(values: NDArray[np.float64]) -> NDArray[np.float64]:
+def rising(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The middle between the running maximum and, from the other end, the running minimum."""
     return (np.maximum.accumulate(values) + np.minimum.accumulate(values[::-1])[::-1]) / 2
 
 
@@ -86,7 +87,7 @@ class PrefillCurve:
             row[-1] = point.attended_pairs * 1e-6
         step_ms = np.array([point.step_ms_median for point in used])
         solution = np.linalg.lstsq(rows / step_ms[:, None], np.ones(len(used)), rcond=None)[0]
-        return cls(tokens, _rising(solution[:-1]), max(0.0, float(solution[-1])) * 1e-6)
+        return cls(tokens, rising(solution[:-1]), max(0.0, float(solution[-1])) * 1e-6)
 
     def step_ms(self, tokens: int, pairs: int) -> float:
         """Step time in milliseconds; beyond the largest measured step the last piece goes on."""

@@ -19,8 +19,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sunsim.latency.curves import DecodeCurve, PrefillCurve, decode_curves
+from sunsim.latency.curves import DecodeCurve, PrefillCurve, decode_curves, rising
+from sunsim.latency.host import Launch, endless_stalls
 from sunsim.latency.steps import Chunk, DecodeLine
+from sunsim.latency.traffic import TrafficExtra
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -47,12 +49,17 @@ class LatencyModel:
         self._batches = sorted(self._curves)
         self._least_context = min((c.context_tokens[0] / b for b, c in self._curves.items()), default=0.0)
         self._lines: dict[int, tuple[list[int], list[DecodeLine]]] = {}
+        self._traffic = TrafficExtra(data.decode_points, self._even_ms)
         self._prefill = PrefillCurve.fit(data.prefill_points)
         self._context_ms = _context_ms(self._curves)
         idle = [p for p in data.first_token_points if p.where == "idle"]
         self._in_ms, self._in_ms_per_token = _frontend_line(
             [(p.prompt_tokens, p.submit_to_queued_ms.median + p.queued_to_scheduled_ms.median) for p in idle]
         )
+        self._launch = Launch(
+            data.idle_starts, max(self._graph_sizes, default=0), self.decode_step_ms, self._prefill_ms
+        )
+        self._host_stalls = data.host_stalls
         out_ms = float(np.median([p.first_token_to_client_ms.median for p in idle])) if idle else 0.0
         self.frontend_out_ps = round(out_ms * PS_PER_MS)
 
@@ -64,23 +71,22 @@ class LatencyModel:
     def chunked_step(self, batch: int, context_tokens: int, chunks: list[Chunk]) -> tuple[int, bool]:
         """Time of a step of `batch` decodes and at least one prefill chunk, and whether it lies in the measured range."""
         tokens = batch + sum(chunk.tokens for chunk in chunks)
-        pairs = sum(chunk.tokens * chunk.before + chunk.tokens * (chunk.tokens + 1) // 2 for chunk in chunks)
-        step_ms = self._prefill.step_ms(tokens, pairs) + self._context_ms * context_tokens
+        step_ms = self._prefill_ms(chunks, batch) + self._context_ms * context_tokens
         if batch:
             step_ms = max(step_ms, self.decode_step_ms(batch, context_tokens))
         return max(1, round(step_ms * PS_PER_MS)), self._prefill.covers(tokens)
 
-    def launch_ps(self, chunk_tokens: int, *, idle: bool) -> int:  # noqa: ARG002
+    def launch_ps(self, chunk_tokens: int) -> int:
         """The host's time to launch a step whose chunks have so many tokens in all; 0 for decodes alone."""
-        return 0
+        return round(self._launch.launch_ms(chunk_tokens) * PS_PER_MS)
 
-    def lead_ps(self, chunk_tokens: int, *, idle: bool) -> int:  # noqa: ARG002
+    def lead_ps(self, chunk_tokens: int) -> int:
         """From the decision for such a step until a free GPU can start it."""
-        return 0
+        return round(self._launch.lead_ms(chunk_tokens) * PS_PER_MS)
 
-    def stalls(self, offset: float) -> Iterator[tuple[int, int]]:  # noqa: ARG002
-        """When the host stalls and by how long, in picoseconds; `offset` in [0, 1) tells workers apart."""
-        return iter(())
+    def stalls(self, offset: float) -> Iterator[tuple[int, int]]:
+        """When the host stalls and for how long, in picoseconds; `offset` in [0, 1) tells workers apart."""
+        return endless_stalls(self._host_stalls, offset)
 
     def frontend_in_ps(self, prompt_tokens: int) -> int:
         """From a request's submission until an idle worker's scheduler has it: a line through the measured medians."""
@@ -95,17 +101,32 @@ class LatencyModel:
         """Time in milliseconds of a step that prefills `prompts` prompts of `prompt_tokens` each."""
         return self.chunked_step(0, 0, [Chunk(prompt_tokens, 0)] * prompts)[0] / PS_PER_MS
 
+    def _prefill_ms(self, chunks: list[Chunk], decodes: int = 0) -> float:
+        """Milliseconds of a step begun on a busy worker, its decodes counted as tokens without context."""
+        pairs = sum(chunk.tokens * chunk.before + chunk.tokens * (chunk.tokens + 1) // 2 for chunk in chunks)
+        return self._prefill.step_ms(decodes + sum(chunk.tokens for chunk in chunks), pairs)
+
+    def _even_ms(self, batch: int, context_tokens: float) -> float:
+        """Milliseconds of a decode step of even lengths, the curves' ends going on."""
+        at = np.array([context_tokens])
+        return float(sum(share * self._curves[b].at(at)[0] for b, share in self._parts(batch)))
+
     def _make_lines(self, batch: int) -> tuple[list[int], list[DecodeLine]]:
-        """The curve of `batch` as integer lines, one a piece, and the contexts at which all but the last end.
+        """Step times of `batch` as integer lines, one a piece, and the contexts at which all but the last end.
 
         The end pieces go on beyond the measured contexts. Below them that counts as measured down to the least context
         a request that any batch size was measured with, since step time was seen to be linear there; above it does not.
         """
-        parts = self._parts(batch)
-        curves = [(self._curves[b], share) for b, share in parts]
-        knots = np.unique(np.concatenate([curve.context_tokens for curve, _ in curves])).round()
-        high = min(curve.context_tokens[-1] for curve, _ in curves)
+        curves = [(self._curves[b], share) for b, share in self._parts(batch)]
+        traffic_tokens, extra_ms = self._traffic.at(batch)
+        # One more knot far out, so that the even curve's slope alone goes on beyond the traffic's contexts.
+        beyond = traffic_tokens[-1:] * 2
+        knots = np.concatenate([*(curve.context_tokens for curve, _ in curves), traffic_tokens, beyond])
+        knots = np.unique(knots.round())
+        high = max(min(curve.context_tokens[-1] for curve, _ in curves), self._traffic.reach(batch))
         step_ms = sum((share * curve.at(knots) for curve, share in curves), np.zeros(knots.shape))
+        if extra_ms.size:
+            step_ms = rising(step_ms + np.interp(knots, traffic_tokens, extra_ms))
         batch_measured = self._batches[0] <= batch <= self._batches[-1]
         low = int(self._least_context * batch)
         made = []

@@ -9,9 +9,9 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from sunsim.errors import InputError
 
@@ -33,12 +33,16 @@ class StepStats(_Raw):
 
 
 class DecodePoint(StepStats):
-    """Steady decode steps: `batch` requests whose contexts add up to `context_tokens`."""
+    """Decode steps: `batch` requests whose contexts add up to `context_tokens`.
+
+    They are a steady batch unless `lengths` is "traffic": then they come and go, and `traffic` names the sweep.
+    """
 
     batch: int = Field(ge=1)
     context_tokens: float = Field(gt=0)
-    lengths: Literal["uniform", "mixed", "extreme"] = "uniform"
+    lengths: Literal["uniform", "mixed", "extreme", "traffic"] = "uniform"
     run: int = 0
+    traffic: str = ""
 
 
 class PrefillPoint(StepStats):
@@ -61,6 +65,29 @@ class MixedPoint(StepStats):
     context_tokens: float = Field(gt=0)
     chunk_tokens: int = Field(ge=1)
     chunk_context: int = Field(ge=0)
+
+
+class IdleStart(StepStats):
+    """Steps begun on an idle worker, timed from their scheduling; `launch_ms_mean`: until the host was free again."""
+
+    chunk_tokens: int = Field(ge=0)
+    batch: int = Field(ge=0)
+    context_tokens: int = Field(ge=0)
+    launch_ms_mean: float = Field(ge=0)
+
+
+class HostStalls(_Raw):
+    """Decode steps watched for `observed_s`, and (seconds from the start, length in ms) of each host stall in them."""
+
+    observed_s: float = Field(ge=0)
+    stalls: list[tuple[Annotated[float, Field(ge=0)], Annotated[float, Field(gt=0)]]]
+
+    @model_validator(mode="after")
+    def _leave_time_for_steps(self) -> Self:
+        if sum(extra_ms for _, extra_ms in self.stalls) > self.observed_s * 500:
+            message = f"the stalls take more than half of the {self.observed_s} s observed"
+            raise ValueError(message)
+        return self
 
 
 class Delay(_Raw):
@@ -110,6 +137,8 @@ class ProfileData(_Raw):
     join_points: list[dict[str, Any]] = []
     leave_points: list[dict[str, Any]] = []
     first_token_points: list[FirstTokenPoint] = []
+    idle_starts: list[IdleStart] = []
+    host_stalls: list[HostStalls] = []
 
 
 @dataclass(frozen=True, slots=True)

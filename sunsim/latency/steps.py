@@ -34,15 +34,14 @@ class StepTimes(Protocol):
     def chunked_step(self, batch: int, context_tokens: int, chunks: list[Chunk]) -> tuple[int, bool]:
         """Time of a step of `batch` decodes and at least one prefill chunk, and whether it lies in the measured range."""
 
-    def launch_ps(self, chunk_tokens: int, *, idle: bool) -> int:
+    def launch_ps(self, chunk_tokens: int) -> int:
         """The host's time to launch a step.
 
         Asked for steps with chunks, and for any step when nothing is in flight.
 
         Args:
             chunk_tokens: tokens of its chunks in all; 0 for decodes alone.
-            idle: nothing is in flight.
         """
 
-    def lead_ps(self, chunk_tokens: int, *, idle: bool) -> int:
+    def lead_ps(self, chunk_tokens: int) -> int:
         """From the decision for a step until a free GPU can start it; asked for the same steps as `launch_ps`."""

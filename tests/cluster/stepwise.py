@@ -219,8 +219,8 @@ class StepwiseEngine:
         launched = ready = now
         if chunks or (singles and idle):
             tokens = sum(chunk.tokens for chunk in chunks)
-            launched += self.times.launch_ps(tokens, idle=idle)
-            ready += self.times.lead_ps(tokens, idle=idle)
+            launched += self.times.launch_ps(tokens)
+            ready += self.times.lead_ps(tokens)
         start = max(self.gpu_free, ready)
         if taken:
             self.gpu_free = self._end(start, duration)

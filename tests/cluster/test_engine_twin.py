@@ -37,11 +37,11 @@ class Staircase:
     def chunked_step(self, batch: int, context_tokens: int, chunks: list[Chunk]) -> tuple[int, bool]:
         return self.base + batch + sum(5 * c.tokens + c.before for c in chunks) + self.slope * context_tokens, True
 
-    def launch_ps(self, chunk_tokens: int, *, idle: bool) -> int:
-        return self.launch * (1 + 3 * (chunk_tokens > 0) + idle) + (self.launch and chunk_tokens)
+    def launch_ps(self, chunk_tokens: int) -> int:
+        return self.launch * (1 + 3 * (chunk_tokens > 0)) + (self.launch and chunk_tokens)
 
-    def lead_ps(self, chunk_tokens: int, *, idle: bool) -> int:
-        return self.lead * (1 + (chunk_tokens > 9) + idle)
+    def lead_ps(self, chunk_tokens: int) -> int:
+        return self.lead * (1 + (chunk_tokens > 9))
 
 
 Stamps = tuple[int, int, int, int, int]

@@ -54,10 +54,10 @@ class Steps:
         tokens = sum(chunk.tokens for chunk in chunks)
         return self.base + self.decode * batch + self.context * context_tokens + self.token * tokens, True
 
-    def launch_ps(self, chunk_tokens: int, *, idle: bool) -> int:  # noqa: ARG002
+    def launch_ps(self, chunk_tokens: int) -> int:
         return self.launch if chunk_tokens else self.graph_launch
 
-    def lead_ps(self, chunk_tokens: int, *, idle: bool) -> int:  # noqa: ARG002
+    def lead_ps(self, chunk_tokens: int) -> int:  # noqa: ARG002
         return self.lead
 
 
@@ -75,11 +75,11 @@ class Doubled:
         duration, measured = self.times.chunked_step(batch, context_tokens, chunks)
         return 2 * duration, measured
 
-    def launch_ps(self, chunk_tokens: int, *, idle: bool) -> int:
-        return 2 * self.times.launch_ps(chunk_tokens, idle=idle)
+    def launch_ps(self, chunk_tokens: int) -> int:
+        return 2 * self.times.launch_ps(chunk_tokens)
 
-    def lead_ps(self, chunk_tokens: int, *, idle: bool) -> int:
-        return 2 * self.times.lead_ps(chunk_tokens, idle=idle)
+    def lead_ps(self, chunk_tokens: int) -> int:
+        return 2 * self.times.lead_ps(chunk_tokens)
 
 
 @dataclass(frozen=True)
@@ -113,10 +113,10 @@ class Hosted:
     def chunked_step(self, batch: int, context_tokens: int, chunks: list[Chunk]) -> tuple[int, bool]:
         return self.times.chunked_step(batch, context_tokens, chunks)
 
-    def launch_ps(self, chunk_tokens: int, *, idle: bool) -> int:  # noqa: ARG002
+    def launch_ps(self, chunk_tokens: int) -> int:
         return self.host.launch if chunk_tokens else self.host.graph_launch
 
-    def lead_ps(self, chunk_tokens: int, *, idle: bool) -> int:  # noqa: ARG002
+    def lead_ps(self, chunk_tokens: int) -> int:  # noqa: ARG002
         return self.host.lead
 
 

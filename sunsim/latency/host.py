@@ -1,0 +1,98 @@
+"""What the host adds to a worker's steps: launches that the GPU does not hide, and stalls."""
+
+from __future__ import annotations
+
+from itertools import accumulate
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from sunsim.latency.steps import Chunk
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from sunsim.latency.profile import HostStalls, IdleStart
+
+PS_PER_MS = 10**9
+PS_PER_S = 10**12
+HIDDEN_MS = 2.0
+"""A step that outlasts its own launch by more than this was waiting for the GPU, not for the host."""
+
+
+class Launch:
+    """Launch and lead of steps, in milliseconds, from steps begun on an idle worker; all zero without any.
+
+    A launch ends when the host's thread is free again; the lead ends when the GPU begins. Steps of few tokens run as
+    captured graphs, whose launch was seen to grow a little with the tokens; longer ones are launched kernel by kernel,
+    in a time that does not depend on the tokens.
+    """
+
+    def __init__(
+        self,
+        points: list[IdleStart],
+        largest_graph: int,
+        decode_ms: Callable[[int, int], float],
+        prefill_ms: Callable[[list[Chunk]], float],
+    ) -> None:
+        """`decode_ms` and `prefill_ms` give the time of a step begun on a busy worker."""
+        self._largest_graph = largest_graph
+        decodes = [point for point in points if not point.chunk_tokens]
+        graphs = [point for point in points if 0 < point.chunk_tokens <= largest_graph]
+        eager = [point for point in points if point.chunk_tokens > largest_graph]
+        self._decode_ms = _mean([point.launch_ms_mean for point in decodes])
+        self._eager_ms = _mean([point.launch_ms_mean for point in eager])
+        self._graph_tokens = [point.chunk_tokens for point in graphs]
+        self._graph_ms = [point.launch_ms_mean for point in graphs]
+        self._decode_lead_ms = _lead(
+            [point.step_ms_median - decode_ms(point.batch, point.context_tokens) for point in decodes]
+        )
+        self._lead_ms = _lead(
+            [
+                point.step_ms_median - prefill_ms([Chunk(point.chunk_tokens, 0)])
+                for point in eager
+                if point.step_ms_median > point.launch_ms_mean + HIDDEN_MS
+            ]
+        )
+
+    def launch_ms(self, chunk_tokens: int) -> float:
+        """How long the host launches a step with so many prompt tokens; 0 tokens: a decode step."""
+        if not chunk_tokens:
+            return self._decode_ms
+        if chunk_tokens > self._largest_graph or not self._graph_ms:
+            return self._eager_ms
+        return float(np.interp(chunk_tokens, self._graph_tokens, self._graph_ms))
+
+    def lead_ms(self, chunk_tokens: int) -> float:
+        """From the decision to compute a step until the GPU can begin it."""
+        return self._lead_ms if chunk_tokens else self._decode_lead_ms
+
+
+def endless_stalls(records: list[HostStalls], offset: float) -> Iterator[tuple[int, int]]:
+    """(moment, length) of host stalls in picoseconds: those recorded, one record after the other, over and over.
+
+    Args:
+        records: as a profile has them; nothing comes of none.
+        offset: where in the records time 0 lies, as a share of their length, from 0 to 1.
+    """
+    ends_s = [0.0, *accumulate(record.observed_s for record in records)]
+    events = [
+        (round((begin_s + at_s) * PS_PER_S), round(extra_ms * PS_PER_MS))
+        for begin_s, record in zip(ends_s, records, strict=False)
+        for at_s, extra_ms in record.stalls
+    ]
+    length_ps = round(ends_s[-1] * PS_PER_S)
+    round_begin_ps = -round(offset * length_ps)
+    while events:
+        for at_ps, extra_ps in events:
+            if round_begin_ps + at_ps >= 0:
+                yield round_begin_ps + at_ps, extra_ps
+        round_begin_ps += length_ps
+
+
+def _mean(values: list[float]) -> float:
+    return float(np.mean(values)) if values else 0.0
+
+
+def _lead(values: list[float]) -> float:
+    return max(0.0, float(np.median(values))) if values else 0.0
