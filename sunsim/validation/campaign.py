@@ -21,8 +21,8 @@ class Plan(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
-    profile: FolderName
-    """A profile in the same folder, measured on the same host, best in the runs' engine start."""
+    profile: Name
+    """A profile measured on the same host, best in the runs' engine start: a file, from this folder."""
     purpose: Literal["reported", "calibration"]
     """Runs that the model was made with say nothing about how good it is, so they are never reported."""
     host: Name
