@@ -40,21 +40,39 @@ def idle_starts(steps: Sequence[Step]) -> list[dict[str, Any]]:
     step_ms: from its scheduling to its output; launch_ms: from its scheduling until the engine's thread was free again.
     """
     groups: dict[tuple[int, int, int], list[Step]] = defaultdict(list)
-    for step in steps:
-        if step.idle_start and step.launch_s is not None:
-            chunk_tokens = sum(tokens for tokens, _ in step.chunks)
-            groups[chunk_tokens, step.decode_requests, step.context_tokens].append(step)
-    points = []
-    for (chunk_tokens, batch, context), group in sorted(groups.items()):
-        launch_ms = [step.launch_s * 1e3 for step in group if step.launch_s is not None]
-        point: dict[str, Any] = {"chunk_tokens": chunk_tokens, "batch": batch, "context_tokens": context}
-        point |= {
-            "launch_ms_mean": round(float(np.mean(launch_ms)), 4),
-            "launch_ms_p10": round(float(np.percentile(launch_ms, 10)), 4),
-            "launch_ms_p90": round(float(np.percentile(launch_ms, 90)), 4),
-        }
-        points.append(point | step_stats(milliseconds(group)))
-    return points
+    for step in _launched(steps):
+        groups[_chunk_tokens(step), step.decode_requests, step.context_tokens].append(step)
+    return [_idle_start(group, "uniform") for _, group in sorted(groups.items())]
+
+
+def idle_starts_by_size(steps: Sequence[Step]) -> list[dict[str, Any]]:
+    """The same for prompts of any length: one point for each power of two that the step's tokens do not exceed."""
+    groups: dict[int, list[Step]] = defaultdict(list)
+    for step in _launched(steps):
+        if step.chunks and not step.decode_requests:
+            groups[(_chunk_tokens(step) - 1).bit_length()].append(step)
+    return [_idle_start(group, "traffic") for _, group in sorted(groups.items())]
+
+
+def _launched(steps: Sequence[Step]) -> list[Step]:
+    return [step for step in steps if step.idle_start and step.launch_s is not None]
+
+
+def _chunk_tokens(step: Step) -> int:
+    return sum(tokens for tokens, _ in step.chunks)
+
+
+def _idle_start(group: Sequence[Step], lengths: str) -> dict[str, Any]:
+    launch_ms = [step.launch_s * 1e3 for step in group if step.launch_s is not None]
+    return {
+        "chunk_tokens": round(sum(map(_chunk_tokens, group)) / len(group)),
+        "batch": group[0].decode_requests,
+        "context_tokens": group[0].context_tokens,
+        "lengths": lengths,
+        "launch_ms_mean": round(float(np.mean(launch_ms)), 4),
+        "launch_ms_p10": round(float(np.percentile(launch_ms, 10)), 4),
+        "launch_ms_p90": round(float(np.percentile(launch_ms, 90)), 4),
+    } | step_stats(milliseconds(group))
 
 
 def mixed_points(steps: Sequence[Step]) -> list[dict[str, Any]]:

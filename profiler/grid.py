@@ -7,7 +7,7 @@ from profiler.engine import Engine
 from profiler.phases import arrivals, decode, prefill, traffic
 from profiler.phases.arrivals import ChunkPlan, JoinPlan
 from profiler.phases.base import Phase, Points
-from profiler.phases.traffic import LengthLaw, TrafficPlan
+from profiler.phases.traffic import LengthLaw, PrefillPlan, TrafficPlan
 from profiler.request_ids import Kind
 
 SINGLE_JOINS = ((1024, 7), (128, 5), (4096, 5))
@@ -36,8 +36,9 @@ def full() -> list[Phase]:
         Phase("decode-4096", partial(decode.even, context=4096)),
         Phase("first-tokens", partial(prefill.first_tokens, wanted=_IDLE, repeats=12)),
         Phase("traffic-chat", partial(traffic.traffic, plan=_CHAT)),
-        Phase("mixed-64", partial(arrivals.chunks, plan=ChunkPlan(64, CHUNKS))),
+        Phase("traffic-prefill", partial(traffic.prefill_traffic, plan=_PROMPTS)),
         Phase("traffic-long", partial(traffic.traffic, plan=_LONG)),
+        Phase("mixed-64", partial(arrivals.chunks, plan=ChunkPlan(64, CHUNKS))),
         Phase("traffic-short", partial(traffic.traffic, plan=_SHORT)),
         Phase("prefill-long", partial(prefill.long_prompts, lengths=(12288, 16000), repeats=4)),
         Phase("decode-2048", partial(decode.even, context=2048)),
@@ -54,10 +55,13 @@ def full() -> list[Phase]:
     ]
 
 
-_OUTPUTS = LengthLaw(150, 0.7, 8, 1000)
-_CHAT = TrafficPlan("chat", LengthLaw(860, 0.8, 16, 6000), _OUTPUTS, ramp_s=18)
-_LONG = TrafficPlan("long", LengthLaw(3200, 0.5, 200, 12000), _OUTPUTS, ramp_s=9)
-_SHORT = TrafficPlan("short", LengthLaw(220, 0.8, 8, 2000), _OUTPUTS, ramp_s=8)
+# Short outputs, so that a sweep sees many mixes of lengths: who is there changes completely in a second or two.
+_OUTPUTS = LengthLaw(80, 0.7, 8, 600)
+_CHAT_PROMPTS = LengthLaw(900, 0.8, 16, 6000)
+_CHAT = TrafficPlan("chat", _CHAT_PROMPTS, _OUTPUTS, ramp_s=15, sweeps=2)
+_LONG = TrafficPlan("long", LengthLaw(4000, 0.5, 200, 14000), _OUTPUTS, ramp_s=8, sweeps=2)
+_SHORT = TrafficPlan("short", LengthLaw(250, 0.8, 8, 2000), _OUTPUTS, ramp_s=8)
+_PROMPTS = PrefillPlan(_CHAT_PROMPTS, rate_rps=17, duration_s=14)
 
 _IDLE: tuple[tuple[Kind, int], ...] = (
     ("decode", 128),
@@ -85,6 +89,7 @@ def quick() -> list[Phase]:
         Phase("first-tokens", partial(prefill.first_tokens, wanted=(("decode", 128), ("prefill", 128)), repeats=3)),
         Phase("prefill-long", partial(prefill.long_prompts, lengths=(12288,), repeats=1)),
         Phase("traffic-chat", partial(traffic.traffic, plan=replace(_CHAT, ramp_s=0.5, largest=12))),
+        Phase("traffic-prefill", partial(traffic.prefill_traffic, plan=replace(_PROMPTS, duration_s=1.0))),
     ]
 
 

@@ -38,10 +38,12 @@ class Launch:
         """`decode_ms` and `prefill_ms` give the time of a step begun on a busy worker."""
         self._largest_graph = largest_graph
         decodes = [point for point in points if not point.chunk_tokens]
-        graphs = [point for point in points if 0 < point.chunk_tokens <= largest_graph]
-        eager = [point for point in points if point.chunk_tokens > largest_graph]
-        self._decode_ms = _mean([point.launch_ms_mean for point in decodes])
-        self._eager_ms = _mean([point.launch_ms_mean for point in eager])
+        prompts = [point for point in points if point.chunk_tokens]
+        served = [point for point in prompts if point.lengths == "traffic"] or prompts
+        graphs = [point for point in served if point.chunk_tokens <= largest_graph]
+        eager = [point for point in served if point.chunk_tokens > largest_graph]
+        self._decode_ms = _mean(decodes)
+        self._eager_ms = _mean(eager)
         self._graph_tokens = [point.chunk_tokens for point in graphs]
         self._graph_ms = [point.launch_ms_mean for point in graphs]
         self._decode_lead_ms = _lead(
@@ -50,7 +52,8 @@ class Launch:
         self._lead_ms = _lead(
             [
                 point.step_ms_median - prefill_ms([Chunk(point.chunk_tokens, 0)])
-                for point in eager
+                for point in prompts
+                if point.lengths == "uniform" and point.chunk_tokens > largest_graph
                 if point.step_ms_median > point.launch_ms_mean + HIDDEN_MS
             ]
         )
@@ -90,8 +93,10 @@ def endless_stalls(records: list[HostStalls], offset: float) -> Iterator[tuple[i
         round_begin_ps += length_ps
 
 
-def _mean(values: list[float]) -> float:
-    return float(np.mean(values)) if values else 0.0
+def _mean(points: list[IdleStart]) -> float:
+    """Of the launches, each step counted once, in milliseconds; 0 without any."""
+    launches = [point.launch_ms_mean for point in points]
+    return float(np.average(launches, weights=[point.steps for point in points])) if points else 0.0
 
 
 def _lead(values: list[float]) -> float:

@@ -68,11 +68,15 @@ class MixedPoint(StepStats):
 
 
 class IdleStart(StepStats):
-    """Steps begun on an idle worker, timed from their scheduling; `launch_ms_mean`: until the host was free again."""
+    """Steps begun on an idle worker, timed from their scheduling; `launch_ms_mean`: until the host was free again.
+
+    The same tokens over and over ("uniform") are launched faster than those of ever other prompts ("traffic").
+    """
 
     chunk_tokens: int = Field(ge=0)
     batch: int = Field(ge=0)
     context_tokens: int = Field(ge=0)
+    lengths: Literal["uniform", "traffic"] = "uniform"
     launch_ms_mean: float = Field(ge=0)
 
 
@@ -97,9 +101,9 @@ class Delay(_Raw):
 
 
 class FirstTokenPoint(_Raw):
-    """The way of single requests to their first token, on an idle worker or beside `batch` decodes."""
+    """The way of requests to their first token: single ones on an idle worker or beside `batch` decodes, or in traffic."""
 
-    where: Literal["idle", "busy"]
+    where: Literal["idle", "busy", "traffic"]
     prompt_tokens: int = Field(ge=1)
     submit_to_queued_ms: Delay
     queued_to_scheduled_ms: Delay

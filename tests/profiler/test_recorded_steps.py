@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from profiler.chunks import attended_pairs, idle_starts, mixed_points, prefill_points
-from profiler.phases.traffic import traffic_points
+from profiler.chunks import attended_pairs, idle_starts, idle_starts_by_size, mixed_points, prefill_points
+from profiler.phases.traffic import Sweep, first_token_points, traffic_points
 from profiler.plateaus import (
     Staircase,
     decode_points,
@@ -18,7 +18,7 @@ from profiler.plateaus import (
     stall_summary,
     step_stats,
 )
-from profiler.recording import Run, Step, StepLog, StepLogReader, decode_runs
+from profiler.recording import RequestStamps, Run, Step, StepLog, StepLogReader, decode_runs
 from profiler.stalls import stall_extra_ms, stall_record
 
 CAPTURED = [1, 2, 4, *range(8, 257, 8), *range(272, 513, 16)]
@@ -386,8 +386,37 @@ def test_a_step_that_is_slower_because_the_batch_grew_is_no_stall() -> None:
 def test_traffic_has_a_point_a_batch_and_direction_without_its_stalls() -> None:
     steps = with_stall([4] * 20 + [5] * 20 + [4] * 20, at=50, stall_ms=20.0)
 
-    points = traffic_points(steps, steps[30].scheduled_s, "chat")
+    points = traffic_points(Sweep(steps[30].scheduled_s, [], steps), 2, "chat")
 
-    assert [(p["batch"], p["run"], p["steps"]) for p in points] == [(4, 0, 19), (4, 1, 19), (5, 0, 11), (5, 1, 9)]
+    assert [(p["batch"], p["run"], p["steps"]) for p in points] == [(4, 2, 19), (4, 3, 19), (5, 2, 11), (5, 3, 9)]
     assert all(p["step_ms_mean"] == pytest.approx(7 + 0.02 * p["batch"]) for p in points)
     assert {p["context_tokens"] for p in points} == {400, 500}
+
+
+def test_first_tokens_in_traffic_are_grouped_by_how_many_emit_with_them() -> None:
+    steps = with_stall([4] * 10 + [40] * 10, at=-1, stall_ms=0.0)
+    stamps = []
+    for step, out_s, prompt in ((steps[5], 0.001, 100), (steps[6], 0.003, 300), (steps[15], 0.008, 100)):
+        moments = (step.end_s - 0.03, step.end_s - 0.02, step.end_s - 0.01, step.end_s)
+        submit, queued, scheduled, first = moments
+        stamps.append(
+            RequestStamps("x", "decode", prompt, 9, submit, first + out_s, None, queued, scheduled, first, None)
+        )
+
+    few, many = first_token_points(Sweep(0.0, stamps, steps), "chat")
+
+    assert (few["batch"], few["requests"], few["prompt_tokens"], many["batch"]) == (4, 2, 200, 40)
+    assert few["first_token_to_client_ms"]["median"] == pytest.approx(2.0)
+    assert many["first_token_to_client_ms"]["median"] == pytest.approx(8.0)
+    assert {few["where"], many["where"]} == {"traffic"}
+
+
+def test_idle_starts_of_any_length_are_grouped_by_powers_of_two() -> None:
+    lines = []
+    for begin_s, tokens in ((1.0, 513), (2.0, 1024), (3.0, 512)):
+        lines += [schedule(begin_s, 0, tokens), schedule(begin_s + 0.021, 0), *[output(begin_s + 0.05)] * 2]
+
+    short, long = idle_starts_by_size(StepLogReader().feed(lines))
+
+    assert (short["chunk_tokens"], short["steps"], short["lengths"]) == (512, 1, "traffic")
+    assert (long["chunk_tokens"], long["steps"]) == (round((513 + 1024) / 2), 2)
