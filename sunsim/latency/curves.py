@@ -9,9 +9,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     from sunsim.latency.profile import DecodePoint, PrefillPoint
+
+HIDDEN_MS = 2.0
+"""A step that outlasts its own launch by more than this was waiting for the GPU, not for the host."""
 
 LEAST_CONTEXTS = 2
 """Contexts that a batch size must be measured at for a curve of its own."""
@@ -89,6 +94,28 @@ class PrefillCurve:
         solution = np.linalg.lstsq(rows / step_ms[:, None], np.ones(len(used)), rcond=None)[0]
         return cls(tokens, rising(solution[:-1]), max(0.0, float(solution[-1])) * 1e-6)
 
+    def on_gpu(
+        self, launch_ms: Callable[[int], float], decode_ms: Callable[[int], float], largest_batch: int
+    ) -> PrefillCurve:
+        """The same without what the host takes: steps of few tokens were launched slower than computed.
+
+        Their time on the GPU is that of a decode step of as many tokens, up to the largest batch measured, and follows
+        a line from there to the shortest step that the GPU kept waiting; never more than was measured.
+
+        Args:
+            launch_ms: the host's time to launch so many tokens.
+            decode_ms: time of a decode step of so many requests with hardly any context.
+            largest_batch: the most that it holds for.
+        """
+        known = {float(tokens): decode_ms(tokens) for tokens in (*self.tokens.astype(int).tolist(), largest_batch)}
+        known = {tokens: ms for tokens, ms in known.items() if tokens <= largest_batch}
+        for tokens, step_ms in zip(self.tokens.tolist(), self.token_ms.tolist(), strict=True):
+            if tokens > largest_batch and step_ms > launch_ms(int(tokens)) + HIDDEN_MS:
+                known[tokens] = step_ms
+        at = sorted(known)
+        bound = np.interp(self.tokens, at, [known[tokens] for tokens in at], right=np.inf)
+        return PrefillCurve(self.tokens, rising(np.minimum(self.token_ms, bound)), self.pair_ms)
+
     def step_ms(self, tokens: int, pairs: int) -> float:
         """Step time in milliseconds; beyond the largest measured step the last piece goes on."""
         x, y = self.tokens, self.token_ms
@@ -105,6 +132,10 @@ class PrefillCurve:
 
 class NoPrefill:
     """The curve of a profile that measured no prefill step."""
+
+    def on_gpu(self, *_: object) -> NoPrefill:
+        """Still none."""
+        return self
 
     def step_ms(self, tokens: int, pairs: int) -> float:
         """Never: raises ValueError."""

@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sunsim.latency.steps import Chunk
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -20,55 +18,49 @@ HIDDEN_MS = 2.0
 """A step that outlasts its own launch by more than this was waiting for the GPU, not for the host."""
 
 
-class Launch:
-    """Launch and lead of steps, in milliseconds, from steps begun on an idle worker; all zero without any.
+def split_by_lengths(points: list[IdleStart]) -> tuple[list[IdleStart], list[IdleStart]]:
+    """Launches of the same prompts over and over, and those that serving sees: of ever other prompts, where measured."""
+    even = [point for point in points if point.lengths == "uniform"]
+    traffic = [point for point in points if point.lengths == "traffic"]
+    return even, [point for point in even if not (traffic and point.chunk_tokens)] + traffic
 
-    A launch ends when the host's thread is free again; the lead ends when the GPU begins. Steps of few tokens run as
-    captured graphs, whose launch was seen to grow a little with the tokens; longer ones are launched kernel by kernel,
-    in a time that does not depend on the tokens.
+
+class Launch:
+    """How long the host launches a step, in milliseconds; always zero without any `idle_starts` in the profile.
+
+    Steps of few tokens run as captured graphs, whose launch was seen to grow a little with the tokens; longer ones are
+    launched kernel by kernel, in a time that does not depend on the tokens.
     """
 
-    def __init__(
-        self,
-        points: list[IdleStart],
-        largest_graph: int,
-        decode_ms: Callable[[int, int], float],
-        prefill_ms: Callable[[list[Chunk]], float],
-    ) -> None:
-        """`decode_ms` and `prefill_ms` give the time of a step begun on a busy worker."""
-        self._largest_graph = largest_graph
-        decodes = [point for point in points if not point.chunk_tokens]
+    def __init__(self, points: list[IdleStart], largest_graph: int) -> None:
+        """`largest_graph`: the most tokens that a captured graph is for."""
         prompts = [point for point in points if point.chunk_tokens]
-        served = [point for point in prompts if point.lengths == "traffic"] or prompts
-        graphs = [point for point in served if point.chunk_tokens <= largest_graph]
-        eager = [point for point in served if point.chunk_tokens > largest_graph]
-        self._decode_ms = _mean(decodes)
-        self._eager_ms = _mean(eager)
+        graphs = [point for point in prompts if point.chunk_tokens <= largest_graph]
+        self._largest_graph = largest_graph
+        self._decode_ms = _mean([point for point in points if not point.chunk_tokens])
+        self._eager_ms = _mean([point for point in prompts if point.chunk_tokens > largest_graph])
         self._graph_tokens = [point.chunk_tokens for point in graphs]
         self._graph_ms = [point.launch_ms_mean for point in graphs]
-        self._decode_lead_ms = _lead(
-            [point.step_ms_median - decode_ms(point.batch, point.context_tokens) for point in decodes]
-        )
-        self._lead_ms = _lead(
-            [
-                point.step_ms_median - prefill_ms([Chunk(point.chunk_tokens, 0)])
-                for point in prompts
-                if point.lengths == "uniform" and point.chunk_tokens > largest_graph
-                if point.step_ms_median > point.launch_ms_mean + HIDDEN_MS
-            ]
-        )
 
-    def launch_ms(self, chunk_tokens: int) -> float:
-        """How long the host launches a step with so many prompt tokens; 0 tokens: a decode step."""
+    def ms(self, chunk_tokens: int) -> float:
+        """For a step with so many prompt tokens; 0 tokens: a decode step."""
         if not chunk_tokens:
             return self._decode_ms
         if chunk_tokens > self._largest_graph or not self._graph_ms:
             return self._eager_ms
         return float(np.interp(chunk_tokens, self._graph_tokens, self._graph_ms))
 
-    def lead_ms(self, chunk_tokens: int) -> float:
-        """From the decision to compute a step until the GPU can begin it."""
-        return self._lead_ms if chunk_tokens else self._decode_lead_ms
+
+def lead_ms(points: list[IdleStart], busy_ms: Callable[[IdleStart], float]) -> float:
+    """From the decision to compute a step until the GPU can begin it: the median over those that the GPU kept waiting.
+
+    Args:
+        points: steps begun on an idle worker.
+        busy_ms: what such a step takes on a busy worker, in milliseconds.
+    """
+    waited = [point for point in points if point.step_ms_median > point.launch_ms_mean + HIDDEN_MS]
+    leads = [point.step_ms_median - busy_ms(point) for point in waited]
+    return max(0.0, float(np.median(leads))) if leads else 0.0
 
 
 def endless_stalls(records: list[HostStalls], offset: float) -> Iterator[tuple[int, int]]:
@@ -97,7 +89,3 @@ def _mean(points: list[IdleStart]) -> float:
     """Of the launches, each step counted once, in milliseconds; 0 without any."""
     launches = [point.launch_ms_mean for point in points]
     return float(np.average(launches, weights=[point.steps for point in points])) if points else 0.0
-
-
-def _lead(values: list[float]) -> float:
-    return max(0.0, float(np.median(values))) if values else 0.0

@@ -1,15 +1,15 @@
 """Step times from a profile: interpolation between measured points, nothing else.
 
-Decode: for each batch size measured, the step time is piecewise linear in the total context. Between two measured
-batch sizes that are padded to the same captured CUDA graph it is linear in the batch; the graph sizes make it a
-staircase. Prefill: a step's time is a piecewise linear function of its new tokens plus a term in the (query, key)
-pairs that attention visits, fitted together to the measured points. A step that mixes decodes and chunks is taken as a
-prefill step of all its tokens that also reads the decodes' KV, at the pace of decode steps, and never as shorter than
-the decodes alone. Against the profiles' `mixed_points` that is within 9 % for chunks of 1,024 tokens and more, and off
-by up to 8 ms for smaller ones (``pytest tests/latency/test_model_lines.py``).
+Decode: for each batch size measured, the time of a steady batch of even lengths is piecewise linear in the total
+context. Between two measured batch sizes that are padded to the same captured CUDA graph it is linear in the batch; the
+graph sizes make it a staircase. To this comes what serving adds at that batch size (`sunsim.latency.traffic`).
 
-The profiles' `join_points` say that a joining request makes a step longer by 0.02 ms in the median, so nothing is
-added for it.
+Prefill: a step's time is a piecewise linear function of its new tokens plus a term in the (query, key) pairs that
+attention visits, fitted together to the measured points. A step that mixes decodes and chunks is taken as a prefill
+step of all its tokens that also reads the decodes' KV, at the pace of decode steps, and never as shorter than the
+decodes alone; ``pytest -rA tests/latency/test_model_lines.py -k mixed`` prints how far that is off.
+
+What the host adds is kept apart (`sunsim.latency.host`): the simulated worker decides when it shows.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sunsim.latency.curves import DecodeCurve, PrefillCurve, decode_curves, rising
-from sunsim.latency.host import Launch, endless_stalls
+from sunsim.latency.host import Launch, endless_stalls, lead_ms, split_by_lengths
 from sunsim.latency.steps import Chunk, DecodeLine
 from sunsim.latency.traffic import TrafficExtra
 
@@ -50,16 +50,26 @@ class LatencyModel:
         self._least_context = min((c.context_tokens[0] / b for b, c in self._curves.items()), default=0.0)
         self._lines: dict[int, tuple[list[int], list[DecodeLine]]] = {}
         self._traffic = TrafficExtra(data.decode_points, self._even_ms)
-        self._prefill = PrefillCurve.fit(data.prefill_points)
         self._context_ms = _context_ms(self._curves)
+        even_starts, served_starts = split_by_lengths(data.idle_starts)
+        largest_graph = max(self._graph_sizes, default=0)
+        self._prefill = PrefillCurve.fit(data.prefill_points)
+        if even_starts and self._batches:
+            self._prefill = self._prefill.on_gpu(
+                Launch(even_starts, largest_graph).ms,
+                lambda tokens: self._even_ms(tokens, tokens),
+                self._batches[-1],
+            )
+        self._launch = Launch(served_starts, largest_graph)
+        decodes = [point for point in even_starts if not point.chunk_tokens]
+        chunks = [point for point in even_starts if point.chunk_tokens > largest_graph]
+        self._decode_lead_ms = lead_ms(decodes, lambda p: self._even_ms(p.batch, p.context_tokens))
+        self._chunk_lead_ms = lead_ms(chunks, lambda p: self._prefill_ms([Chunk(p.chunk_tokens, 0)]))
+        self._host_stalls = data.host_stalls
         idle = [p for p in data.first_token_points if p.where == "idle"]
         self._in_ms, self._in_ms_per_token = _frontend_line(
             [(p.prompt_tokens, p.submit_to_queued_ms.median + p.queued_to_scheduled_ms.median) for p in idle]
         )
-        self._launch = Launch(
-            data.idle_starts, max(self._graph_sizes, default=0), self.decode_step_ms, self._prefill_ms
-        )
-        self._host_stalls = data.host_stalls
         out_ms = float(np.median([p.first_token_to_client_ms.median for p in idle])) if idle else 0.0
         self.frontend_out_ps = round(out_ms * PS_PER_MS)
 
@@ -78,11 +88,11 @@ class LatencyModel:
 
     def launch_ps(self, chunk_tokens: int) -> int:
         """The host's time to launch a step whose chunks have so many tokens in all; 0 for decodes alone."""
-        return round(self._launch.launch_ms(chunk_tokens) * PS_PER_MS)
+        return round(self._launch.ms(chunk_tokens) * PS_PER_MS)
 
     def lead_ps(self, chunk_tokens: int) -> int:
         """From the decision for such a step until a free GPU can start it."""
-        return round(self._launch.lead_ms(chunk_tokens) * PS_PER_MS)
+        return round((self._chunk_lead_ms if chunk_tokens else self._decode_lead_ms) * PS_PER_MS)
 
     def stalls(self, offset: float) -> Iterator[tuple[int, int]]:
         """When the host stalls and for how long, in picoseconds; `offset` in [0, 1) tells workers apart."""

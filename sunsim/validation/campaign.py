@@ -95,7 +95,7 @@ def committed_campaigns() -> list[Campaign]:
 
 def _check_files(campaign: Campaign) -> None:
     if not campaign.profile.is_file():
-        raise campaign.error(("profile",), f"profile {campaign.plan.profile} is not in the folder, must be")
+        raise campaign.error(("profile",), f"profile {campaign.plan.profile} is not there, must be a file")
     if not campaign.plan.runs:
         raise campaign.error(("runs",), "runs is empty, must name at least one run")
     for name, path in campaign.runs.items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -28,6 +29,14 @@ def profile(name: str) -> Profile:
 @cache
 def model(name: str) -> LatencyModel:
     return LatencyModel(profile(name))
+
+
+@cache
+def even_model(name: str) -> LatencyModel:
+    """The model without what serving adds to steady batches of even lengths."""
+    found = profile(name)
+    steady = [point for point in found.data.decode_points if point.lengths != "traffic"]
+    return LatencyModel(replace(found, data=found.data.model_copy(update={"decode_points": steady})))
 
 
 @cache

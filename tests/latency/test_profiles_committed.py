@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 
-from tests.latency.committed import NAMES, PATHS, measured_curves, model, profile
+from tests.latency.committed import NAMES, PATHS, even_model, measured_curves, model, profile
 
 DROP = 0.03  # of step time; less may be noise
 BF16 = [name for name in NAMES if name.endswith("-bf16")]
@@ -63,7 +63,7 @@ def test_growing_batch_at_equal_context_is_no_faster_unless_repeats_say_so(name:
 )
 def test_a_confirmed_drop_is_in_the_model_too(drop: Drop) -> None:
     context = round(drop.context_tokens)
-    small, large = (model(drop.profile).decode_step_ms(batch, context) for batch in drop[1:3])
+    small, large = (even_model(drop.profile).decode_step_ms(batch, context) for batch in drop[1:3])
     assert 1 - large / small == pytest.approx(drop.by, abs=0.005)
 
 
@@ -97,6 +97,8 @@ def test_awq_is_much_faster_for_a_few_requests(name: str) -> None:
 @each_profile
 def test_repeats_agree(name: str) -> None:
     first, second = measured_curves(name, 0), measured_curves(name, 1)
+    if not second:
+        pytest.skip("measured once only")
     apart = [
         float(np.interp(context, *first[batch]) / value - 1)
         for batch, (contexts, values) in second.items()
