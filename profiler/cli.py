@@ -1,6 +1,7 @@
 """`python -m profiler`: runs where the GPU and vLLM are."""
 
 import asyncio
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -12,7 +13,7 @@ from profiler.engine import EngineSettings
 from profiler.measure import Order, measure
 from profiler.profile_file import OtherSetupError
 from profiler.progress import Progress
-from profiler.replay import ReplayOrder, limit_tokens, replay
+from profiler.replay import ReplayOrder, checked_roles, limit_tokens, replay
 from profiler.streams import read_streams
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
@@ -84,6 +85,7 @@ def replay_command(
     weights: Annotated[Path | None, typer.Option(help="Directory of weights; random ones without it.")] = None,
     gpu_name: Annotated[str, typer.Option(help="Name of the card in profile paths.")] = "h100-80gb",
     num_gpu_blocks_override: Annotated[int | None, typer.Option(help="KV blocks, where fewer than fit.")] = None,
+    ordinary: Annotated[bool, typer.Option("--ordinary", help="No KV connector: all streams are colocated.")] = False,
     quick: Annotated[bool, typer.Option("--quick", help="A shorter warm-up and profile: a smoke test.")] = False,
     budget_s: Annotated[float | None, typer.Option(help="Seconds by which all is to end; streams come first.")] = None,
     log_dir: Annotated[Path | None, typer.Option(help="Keep the engine's log and all recorded steps here.")] = None,
@@ -94,9 +96,14 @@ def replay_command(
     """
     progress = Progress()
     settings = EngineSettings(num_gpu_blocks_override=num_gpu_blocks_override)
+    if ordinary:
+        settings = replace(settings, kv_connector=None)
+    if ordinary and profile is not None:
+        typer.echo("--measure: a profile needs prompts whose KV has arrived, must be without --ordinary", err=True)
+        raise typer.Exit(2)
     try:
         order = ReplayOrder(
-            streams=read_streams(streams, role.value, limit_tokens=limit_tokens(settings)),
+            streams=checked_roles(read_streams(streams, role.value, limit_tokens=limit_tokens(settings)), settings),
             model=model,
             variant=variant.value,
             out=out,

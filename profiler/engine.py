@@ -41,10 +41,12 @@ class EngineSettings:
     seed: int = 0
     distributed_executor_backend: str | None = None
     num_gpu_blocks_override: int | None = None
+    kv_connector: str | None = "ArrivedKVConnector"
+    """None is an ordinary worker; on one with a connector, vLLM frees the blocks of a preempted request a step later."""
 
     def recorded(self) -> dict[str, Any]:
         """As a profile states them."""
-        return asdict(self) | {"kv_connector": "ArrivedKVConnector", "kv_role": "kv_both"}
+        return asdict(self) | {"kv_role": "kv_both" if self.kv_connector else None}
 
 
 def set_environment(step_log: Path) -> None:
@@ -235,9 +237,21 @@ class Engine:
         return results[0]
 
 
+def kv_transfer(settings: EngineSettings) -> Any:
+    """vLLM's KVTransferConfig, or None for an ordinary worker."""
+    from vllm.config import KVTransferConfig  # noqa: PLC0415
+
+    if settings.kv_connector is None:
+        return None
+    return KVTransferConfig(
+        kv_connector=settings.kv_connector, kv_connector_module_path="profiler.connector", kv_role="kv_both"
+    )
+
+
 def engine_arguments(settings: EngineSettings, model: Path, *, dummy_weights: bool) -> dict[str, Any]:
-    """Arguments of vLLM's AsyncEngineArgs."""
+    """Arguments of vLLM's AsyncEngineArgs, without those of the KV connector."""
     arguments = {name: value for name, value in asdict(settings).items() if value is not None}
+    arguments.pop("kv_connector", None)
     return arguments | {
         "model": str(model),
         "load_format": "dummy" if dummy_weights else "auto",
@@ -265,17 +279,11 @@ async def running_engine(
     step_log = log_directory / "steps.jsonl"
     set_environment(step_log)
     with output_to(log_directory / "engine.log"):
-        from vllm.config import KVTransferConfig  # noqa: PLC0415
         from vllm.engine.arg_utils import AsyncEngineArgs  # noqa: PLC0415
         from vllm.v1.engine.async_llm import AsyncLLM  # noqa: PLC0415
 
-        connector = KVTransferConfig(
-            kv_connector="ArrivedKVConnector",
-            kv_connector_module_path="profiler.connector",
-            kv_role="kv_both",
-        )
         arguments = engine_arguments(settings, model, dummy_weights=dummy_weights)
-        llm = AsyncLLM.from_engine_args(AsyncEngineArgs(**arguments, kv_transfer_config=connector))
+        llm = AsyncLLM.from_engine_args(AsyncEngineArgs(**arguments, kv_transfer_config=kv_transfer(settings)))
     try:
         yield Engine(llm, settings, StepLog(step_log))
     finally:

@@ -90,6 +90,15 @@ def limit_tokens(settings: EngineSettings) -> int:
     return settings.max_model_len
 
 
+def checked_roles(streams: list[Stream], settings: EngineSettings) -> list[Stream]:
+    """The streams; raises StreamError for one whose KV should arrive on a worker that cannot receive any."""
+    for stream in streams:
+        if stream.role != "colocated" and settings.kv_connector is None:
+            msg = f"{stream.name}: has role {stream.role}, must be colocated with --ordinary"
+            raise StreamError(msg)
+    return streams
+
+
 def measure_budget_s(order: ReplayOrder, streams: Sequence[Stream]) -> float | None:
     """Seconds after the start at which no further phase may begin, so that the streams still fit; None without limit."""
     if order.budget_s is None:

@@ -39,10 +39,11 @@ class _Meta(BaseModel):
 
 
 class RunEngineArgs(_Meta):
-    """The engine arguments that the simulated worker takes over."""
+    """The engine arguments that the simulated worker takes over; `kv_connector`: None on an ordinary worker."""
 
     max_num_seqs: int = Field(ge=1)
     max_num_batched_tokens: int = Field(ge=1)
+    kv_connector: str | None = None
 
 
 class SameStartProfile(_Meta):

@@ -50,7 +50,7 @@ def replay(run: ActualRun, times: LatencyModel, offset: float = 0.0) -> Replayed
         max_num_batched_tokens=meta.engine_args.max_num_batched_tokens,
         num_gpu_blocks=meta.num_gpu_blocks,
         block_size=meta.block_size,
-        defer_block_free=True,  # the replaying engine has a KV connector, whatever its role
+        defer_block_free=meta.engine_args.kv_connector is not None,  # whatever the run's role
     )
     engine = Engine(config, times, times.stalls(offset))
     kv = KV.GIVEN if meta.role == "decode" else KV.COMPUTE

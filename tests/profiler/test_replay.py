@@ -218,3 +218,15 @@ def test_a_finished_stream_is_kept_and_another_set_up_refused(tmp_path: Path) ->
     (tmp_path / "s.parquet").write_text("no parquet")
     with pytest.raises(OtherSetupError, match="not a run that replay has written"):
         run_file.is_kept(tmp_path, "s", FACTS)
+
+
+def test_an_ordinary_worker_receives_no_kv(tmp_path: Path) -> None:
+    (tmp_path / "s.csv").write_text(f"{HEADER}\n0,5,1\n")
+    order = ["replay", f"{tmp_path}/s.csv:decode", "--model", "llama-3.1-8b", "--out", str(tmp_path), "--ordinary"]
+
+    as_decode = CliRunner().invoke(app, order)
+    with_profile = CliRunner().invoke(app, [*order, "--measure", str(tmp_path / "p.json")])
+
+    assert (as_decode.exit_code, with_profile.exit_code) == (2, 2)
+    assert as_decode.stderr.strip() == "s: has role decode, must be colocated with --ordinary"
+    assert "must be without --ordinary" in with_profile.stderr

@@ -1,7 +1,7 @@
 """Streams through vLLM's real front end, scheduler and connector onto a fake GPU; runs only where vLLM is installed.
 
 `python -m tests.profiler.test_replay_fake_gpu OUT BLOCKS PROFILE STREAM.csv:ROLE ...` replays on the fake GPU; 0 blocks
-are as many as fit, and a profile of "-" is none.
+are as many as fit, and a profile of "-" is none. With streams that are all colocated the worker is an ordinary one.
 """
 
 import asyncio
@@ -37,6 +37,7 @@ def main(out: str, blocks: str, profile: str, *streams: str) -> None:
     from profiler.streams import read_streams  # noqa: PLC0415
 
     settings = EngineSettings(
+        kv_connector=None if all(stream.endswith(":colocated") for stream in streams) else "ArrivedKVConnector",
         distributed_executor_backend="tests.profiler.fake_vllm.FakeExecutor",
         num_gpu_blocks_override=int(blocks) or None,
     )
@@ -161,11 +162,12 @@ def test_what_is_there_is_kept_and_sigterm_drops_only_what_is_unfinished(tmp_pat
     assert (out / "short.parquet").read_bytes() == before
 
 
-def test_preempted_requests_are_counted_and_end(tmp_path: Path) -> None:
+@pytest.mark.parametrize("role", ["decode", "colocated"])
+def test_preempted_requests_are_counted_and_end(tmp_path: Path, role: str) -> None:
     # 24 requests want 24 x 125 blocks; 1100 are there.
     write_stream(tmp_path / "tight.csv", requests=24, gap_s=0.01, prompt=600, output=1400)
     out = tmp_path / "out"
-    replay_on_fake(out, f"{tmp_path}/tight.csv:decode", blocks=1100)
+    replay_on_fake(out, f"{tmp_path}/tight.csv:{role}", blocks=1100)
     rows, steps = pd.read_parquet(out / "tight.parquet"), pd.read_parquet(out / "tight.steps.parquet")
 
     # Some happen in schedules that then hold nothing, which are no steps: only the raw log has them all.
