@@ -25,6 +25,10 @@ NEIGHBOURS = 2
 """A batch size is averaged with so many on either side: one of them alone was seen for a dozen steps."""
 
 
+NEAR = 1 / 16
+"""Share of a batch size within which another one stands for it where nothing nearer was seen."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Level:
     """One sweep, a value a batch size: steps seen, mean total context in tokens, mean extra time in milliseconds."""
@@ -34,19 +38,24 @@ class _Level:
     context_tokens: NDArray[np.float64]
     extra_ms: NDArray[np.float64]
 
-    def near(self, batch: int) -> tuple[float, float] | None:
+    def about(self, batch: int) -> NDArray[np.bool_]:
+        """Which of the batch sizes speak for `batch`: itself and its neighbours, else the nearest, if it is near."""
+        distance = np.abs(self.batches - batch)
+        return distance <= max(NEIGHBOURS, distance.min()) if distance.min() <= batch * NEAR else distance < 0
+
+    def at(self, batch: int) -> tuple[float, float] | None:
         """Context a request and extra milliseconds about `batch`; None where the sweep did not come near."""
-        near = np.abs(self.batches - batch) <= NEIGHBOURS
-        if not near.any():
+        about = self.about(batch)
+        if not about.any():
             return None
-        weights = self.steps[near]
-        a_request = self.context_tokens[near] / self.batches[near]
-        return float(np.average(a_request, weights=weights)), float(np.average(self.extra_ms[near], weights=weights))
+        weights = self.steps[about]
+        a_request = self.context_tokens[about] / self.batches[about]
+        return float(np.average(a_request, weights=weights)), float(np.average(self.extra_ms[about], weights=weights))
 
     def reach(self, batch: int) -> float:
         """Most total context seen about `batch`, tokens; 0 where the sweep did not come near."""
-        near = np.abs(self.batches - batch) <= NEIGHBOURS
-        return float((self.context_tokens[near] / self.batches[near]).max() * batch) if near.any() else 0.0
+        about = self.about(batch)
+        return float((self.context_tokens[about] / self.batches[about]).max() * batch) if about.any() else 0.0
 
 
 class TrafficExtra:
@@ -65,7 +74,7 @@ class TrafficExtra:
 
         In between it is linear; beyond them it stays as it is.
         """
-        found = sorted(near for level in self._levels if (near := level.near(batch)))
+        found = sorted(at for level in self._levels if (at := level.at(batch)))
         contexts, extra_ms = np.array(found, dtype=np.float64).reshape(-1, 2).T
         return contexts * batch, extra_ms
 
