@@ -21,12 +21,11 @@ if TYPE_CHECKING:
 
     from sunsim.latency.profile import DecodePoint
 
-NEIGHBOURS = 2
-"""A batch size is averaged with so many on either side: one of them alone was seen for a dozen steps."""
-
-
-NEAR = 1 / 16
-"""Share of a batch size within which another one stands for it where nothing nearer was seen."""
+LEAST_NEIGHBOURS = 2
+NEIGHBOURS = 1 / 10
+"""A batch size is averaged with those that differ by at most this share of it, or by two: each alone was seen for a
+dozen steps, which share their requests and so their error. On the runs for calibration, single steps are less well
+predicted with a narrower average, and hardly better with a wider one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +38,8 @@ class _Level:
     extra_ms: NDArray[np.float64]
 
     def about(self, batch: int) -> NDArray[np.bool_]:
-        """Which of the batch sizes speak for `batch`: itself and its neighbours, else the nearest, if it is near."""
-        distance = np.abs(self.batches - batch)
-        return distance <= max(NEIGHBOURS, distance.min()) if distance.min() <= batch * NEAR else distance < 0
+        """Which of the batch sizes seen speak for `batch`."""
+        return np.abs(self.batches - batch) <= max(LEAST_NEIGHBOURS, batch * NEIGHBOURS)
 
     def at(self, batch: int) -> tuple[float, float] | None:
         """Context a request and extra milliseconds about `batch`; None where the sweep did not come near."""
