@@ -72,6 +72,7 @@ def _idle_start(group: Sequence[Step], lengths: str) -> dict[str, Any]:
         "launch_ms_mean": round(float(np.mean(launch_ms)), 4),
         "launch_ms_p10": round(float(np.percentile(launch_ms, 10)), 4),
         "launch_ms_p90": round(float(np.percentile(launch_ms, 90)), 4),
+        "launch_ms": [round(ms, 2) for ms in launch_ms],
     } | step_stats(milliseconds(group))
 
 

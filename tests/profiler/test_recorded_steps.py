@@ -362,6 +362,7 @@ def test_idle_starts_are_grouped_by_what_they_compute() -> None:
     assert (decode["chunk_tokens"], decode["batch"], prefill["chunk_tokens"], prefill["steps"]) == (0, 1, 512, 2)
     assert decode["launch_ms_mean"] == pytest.approx(3.0)
     assert prefill["launch_ms_mean"] == pytest.approx(30.0)
+    assert prefill["launch_ms"] == [20.0, 40.0]
     assert prefill["step_ms_mean"] == pytest.approx(50.0)
 
 
