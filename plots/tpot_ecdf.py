@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 DASHES = ("-", "--", "-.", ":")
 SAMPLES = 2001
+LEAST_SPAN = 0.02
+"""Of the largest value, on the TPOT axes."""
 
 
 def plot_tpot_ecdf(tpot_ms: Mapping[str, npt.NDArray[np.float64]], path: Path, slo_ms: float | None = None) -> None:
@@ -47,6 +49,10 @@ def plot_tpot_ecdf(tpot_ms: Mapping[str, npt.NDArray[np.float64]], path: Path, s
         right.yaxis.set_major_formatter("{x:g}")
         for axes in (left, right):
             axes.set_xlabel("TPOT (ms)")
+            low, high = axes.get_xlim()
+            # Equal values differ in the last digits of a float, which must not fill the picture.
+            spare = max(0.0, LEAST_SPAN * high - (high - low)) / 2
+            axes.set_xlim(low - spare, high + spare)
         if arms:
             handles, labels = left.get_legend_handles_labels()
             fig.legend(handles, labels, loc="outside lower center", ncols=min(len(labels), 6))

@@ -179,6 +179,15 @@ def test_an_arm_that_carries_less_says_so() -> None:
     assert verdicts(content["arms"])[0].startswith("sun-half carries 0.50x the output of isolated with 1 decode GPU")
 
 
+def test_a_verdict_says_when_an_arm_carries_less_than_is_asked_of_it() -> None:
+    arms = overloaded()["arms"]
+    base = next(iter(arms.values()))
+
+    assert ", less than is asked of it" in verdicts(arms)[0]
+    base["overloaded"] = True
+    assert ", both less than is asked of them" in verdicts(arms)[0]
+
+
 def test_at_most_three_verdicts_of_the_arms_that_get_most_out_of_a_gpu() -> None:
     content = summary()
     base, other = content["arms"].values()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from sunsim.report.format import listed
 from sunsim.report.origin import origin
 from sunsim.scenario_models import ModelCount, Zipf
 from sunsim.workload_models import Synthetic
@@ -29,16 +30,22 @@ def basis(scenario: Scenario, profiles: Mapping[str, Profile]) -> dict[str, list
 
 
 def _measured(scenario: Scenario, profiles: Mapping[str, Profile]) -> list[str]:
-    facts = [
-        f"step times, KV blocks and idle front-end delays of {name} ({origin(profile)})"
-        for name, profile in profiles.items()
-    ]
+    facts = [f"{listed(_of_profile(profile))} of {name} ({origin(profile)})" for name, profile in profiles.items()]
     workload = scenario.workload
     if not isinstance(workload, Synthetic):
         facts.append(f"arrivals and lengths of {workload.path.name}")
     elif workload.lengths.kind in {"azure-conv", "azure-code"}:
         facts.append(f"lengths of {workload.lengths.kind}")
     return facts
+
+
+def _of_profile(profile: Profile) -> list[str]:
+    data = profile.data
+    served = any(point.lengths == "traffic" for point in data.decode_points)
+    facts = ["step times", "KV blocks", "idle front-end delays"]
+    facts += ["what mixed lengths add to decode steps"] if served else []
+    facts += ["launches"] if data.idle_starts else []
+    return facts + (["host stalls"] if data.host_stalls else [])
 
 
 def _assumed(scenario: Scenario, profiles: Mapping[str, Profile]) -> list[str]:

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -16,7 +17,6 @@ from sunsim.metrics.rows import COLUMNS, TEXT_COLUMNS, ArmResult
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
-    from pathlib import Path
 
 REQUESTS = "requests.parquet"
 SUMMARY = "summary.json"
@@ -37,6 +37,7 @@ def result_folder(out: Path) -> Iterator[Path]:
         InputError: `out` holds something else than a run's results, or cannot be written.
     """
     _refuse_foreign(out)
+    _refuse_immovable(out)
     partial = out.parent / f".{out.name}.{os.getpid()}.partial"
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -49,6 +50,14 @@ def result_folder(out: Path) -> Iterator[Path]:
         _put_in_place(partial, out)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def _refuse_immovable(out: Path) -> None:
+    """A folder is put in its place by renaming, which would pull these from under whoever uses them."""
+    what = "a mount point" if out.is_mount() else "the current folder" if out.resolve() == Path.cwd() else None
+    if what:
+        message = f"is {what}, must be a folder inside it"
+        raise InputError(message, out)
 
 
 def _refuse_foreign(out: Path) -> None:

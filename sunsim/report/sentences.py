@@ -54,7 +54,14 @@ def _verdict(name: str, entry: Entry, base_name: str, base: Entry) -> str:
     if carried is None:
         return f"{name}: nothing to compare with {base_name}."
     load = "the same load as" if abs(carried - 1) < SAME else f"{times(carried)} the output of"
-    return f"{name} carries {load} {base_name} {_gpus(entry, base)}{_tpot(entry, base)}."
+    return f"{name} carries {load} {base_name} {_gpus(entry, base)}{_beyond(entry, base)}{_tpot(entry, base)}."
+
+
+def _beyond(entry: Entry, base: Entry) -> str:
+    """Two arms that carry all they can may carry the same, which is not what was asked of them."""
+    if entry["overloaded"] and base["overloaded"]:
+        return ", both less than is asked of them"
+    return ", less than is asked of it" if entry["overloaded"] else ""
 
 
 def _gpus(entry: Entry, base: Entry) -> str:
