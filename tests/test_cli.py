@@ -121,6 +121,17 @@ def test_interrupt_keeps_the_results_of_before(scenario: Path, tmp_path: Path, m
     assert {path.name: path.read_bytes() for path in out.iterdir()} == before
 
 
+def test_the_current_folder_and_mount_points_are_not_replaced(
+    scenario: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path / "empty")
+    assert invoke("run", scenario, "--out", ".") == (2, "", ".: is the current folder, must be a folder inside it\n")
+    monkeypatch.setattr("sunsim.report.files.os.path.ismount", lambda _: True)
+    code, _, stderr = invoke("run", scenario, "--out", tmp_path / "new")
+    assert (code, stderr) == (2, f"{tmp_path}/new: is a mount point, must be a folder inside it\n")
+
+
 def test_a_folder_of_something_else_is_not_replaced(scenario: Path, tmp_path: Path) -> None:
     code, stdout, stderr = invoke("run", scenario, "--out", tmp_path)
     assert (code, stdout) == (2, "")

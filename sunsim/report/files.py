@@ -54,7 +54,7 @@ def result_folder(out: Path) -> Iterator[Path]:
 
 def _refuse_immovable(out: Path) -> None:
     """A folder is put in its place by renaming, which would pull these from under whoever uses them."""
-    what = "a mount point" if out.is_mount() else "the current folder" if out.resolve() == Path.cwd() else None
+    what = "a mount point" if os.path.ismount(out) else "the current folder" if out.resolve() == Path.cwd() else None
     if what:
         message = f"is {what}, must be a folder inside it"
         raise InputError(message, out)
