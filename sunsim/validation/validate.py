@@ -69,7 +69,7 @@ def validate(
     if as_json:
         sys.stdout.write(to_json(content))
     else:
-        place = f"{out}/ ({', '.join(sorted(path.name for path in out.iterdir()))})" if out else None
+        place = f"{out}/ (validation.html, validation.json and three figures of each run)" if out else None
         show(results, floor, arms, place)
     return all(result.holds for result in results)
 
