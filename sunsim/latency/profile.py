@@ -35,14 +35,13 @@ class StepStats(_Raw):
 class DecodePoint(StepStats):
     """Decode steps: `batch` requests whose contexts add up to `context_tokens`.
 
-    They are a steady batch unless `lengths` is "traffic": then they come and go, and `traffic` names the sweep.
+    They are a steady batch unless `lengths` is "traffic": then they come and go.
     """
 
     batch: int = Field(ge=1)
     context_tokens: float = Field(gt=0)
     lengths: Literal["uniform", "mixed", "extreme", "traffic"] = "uniform"
     run: int = 0
-    traffic: str = ""
 
 
 class PrefillPoint(StepStats):

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sunsim.errors import InputError
+from sunsim.latency.attention import LengthMix
 from sunsim.latency.model import LatencyModel
 from sunsim.latency.profile import find_profile, list_profiles, load_profile
 from sunsim.validation.actual import STEPS_SUFFIX, read_run
@@ -104,7 +105,7 @@ def check_run(
     Raises:
         InputError: a request of the run does not fit into its worker, or the profile lacks what the role needs.
     """
-    model = LatencyModel(profile)
+    model = LatencyModel(profile, LengthMix.of(run.served.prompt_tokens, run.served.output_tokens))
     _check_points(run, profile)
     relation = relation or relation_to_profile(run.meta, profile)
     replayed = replay(run, model)

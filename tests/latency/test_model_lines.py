@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from bisect import bisect_left
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -38,11 +37,6 @@ def lines(times: LatencyModel, batch: int) -> list[tuple[int, DecodeLine]]:
 
 def at(line: DecodeLine, context_tokens: int) -> int:
     return line.base_ps + line.slope_ps * context_tokens
-
-
-def batches(name: str) -> list[int]:
-    """Batch sizes measured at several contexts."""
-    return [batch for batch, (contexts, _) in measured_curves(name).items() if contexts.size > 1]
 
 
 @each_profile
@@ -89,23 +83,6 @@ def test_step_time_is_positive_and_never_falls_with_context(name: str) -> None:
         for start, line in lines(model(name), batch):
             assert at(line, start) > 0
             assert line.slope_ps >= 0
-
-
-@each_profile
-def test_batches_padded_to_one_graph_take_the_time_of_the_measured_one_among_them(name: str) -> None:
-    measured, sizes = batches(name), profile(name).data.cudagraph_capture_sizes
-    seen = 0
-    for batch in set(range(1, 257)) - set(measured):
-        i = bisect_left(measured, batch)
-        graph = sizes[bisect_left(sizes, batch)]
-        same = [b for b in measured[i - 1 : i + 1] if sizes[bisect_left(sizes, b)] == graph]
-        for context in (batch * 300, batch * 1000):
-            times = [even_model(name).decode_step_ms(b, context) for b in (batch, *measured[i - 1 : i + 1])]
-            assert min(times[1:]) - 1e-3 <= times[0] <= max(times[1:]) + 1e-3
-            if len(same) == 1:
-                seen += 1
-                assert times[0] == pytest.approx(even_model(name).decode_step_ms(same[0], context), abs=1e-3)
-    assert seen > 50
 
 
 @each_profile
