@@ -1,0 +1,340 @@
+"""What vLLM's own scheduler decides in small cases, for `tests.cluster.test_vllm_decisions`; runs only beside vLLM.
+
+`python -m tests.profiler.vllm_decisions OUT.jsonl` drives vLLM's AsyncScheduler through the engine core's own
+`step_with_batch_queue`, with a device whose steps take a known time by a clock that only the device moves. Of the engine
+core's loop one thing is left out: the millisecond that it sleeps after a step without tokens while requests are left.
+"""
+
+import json
+import queue
+import random
+import sys
+import tempfile
+from collections import Counter, deque
+from collections.abc import Iterator
+from concurrent.futures import Future
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tests.profiler.fake_platform import install_platform
+
+install_platform()  # before anything else of vLLM is imported
+
+import torch
+from vllm import SamplingParams, __version__
+from vllm.config import KVTransferConfig
+from vllm.engine.arg_utils import AsyncEngineArgs
+from vllm.v1.core.sched.async_scheduler import AsyncScheduler
+from vllm.v1.engine.core import EngineCore
+from vllm.v1.kv_cache_interface import FullAttentionSpec, KVCacheConfig, KVCacheGroupSpec
+from vllm.v1.outputs import EMPTY_MODEL_RUNNER_OUTPUT, ModelRunnerOutput
+from vllm.v1.request import Request
+from vllm.v1.structured_output import StructuredOutputManager
+
+from profiler.connector import ArrivedKVConnector
+from profiler.engine import EngineSettings, engine_arguments, write_model
+from profiler.request_ids import kv_arrived, request_id
+
+if TYPE_CHECKING:
+    from vllm.v1.core.sched.output import SchedulerOutput
+
+ARRIVED, RETURNING = "ArrivedKVConnector", "ReturningKVConnector"
+# Seeds of short and varied cases.
+DRAWN = [1, 2, 3, 8, 13, 19, 32, 63, 104, 149, 167, 222, 256, 283, 304, 343, 402, 486, 597, 786, 925, 993]
+MODEL = Path(__file__).resolve().parents[2] / "profiler" / "models" / "llama-3.1-8b.json"
+
+
+class ReturningKVConnector(ArrivedKVConnector):
+    """A preempted request's prompt is there again; only what was generated is computed again."""
+
+    def get_num_new_matched_tokens(self, request: Request, num_computed_tokens: int) -> tuple[int, bool]:
+        """(tokens whose KV counts as received, False: they are there at once)."""
+        if not kv_arrived(request.request_id):
+            return 0, False
+        return max(0, min(request.num_prompt_tokens, request.num_tokens - 1) - num_computed_tokens), False
+
+
+@dataclass(frozen=True)
+class Worker:
+    """Options of a worker, under vLLM's names."""
+
+    max_num_seqs: int
+    max_num_batched_tokens: int
+    num_gpu_blocks: int
+    block_size: int = 16
+    connector: str | None = None
+
+
+@dataclass(frozen=True)
+class Times:
+    """A step takes `base`, and so much for each decode, each token of their contexts, and each token of its chunks.
+
+    The host needs `launch` for a step with chunks, and `graph_launch` for decodes with nothing in flight; the device
+    can start such a step `lead` after the decision.
+    """
+
+    base: int = 10_000
+    decode: int = 100
+    context: int = 1
+    token: int = 50
+    launch: int = 0
+    graph_launch: int = 0
+    lead: int = 0
+
+
+Arrival = tuple[int, int, int, int]
+"""When, prompt tokens, output tokens, and whether the prompt's KV has arrived with it."""
+
+
+@dataclass(frozen=True)
+class Case:
+    name: str
+    worker: Worker
+    times: Times
+    requests: list[Arrival]
+
+
+class Device:
+    """Stands in for the executor, and keeps the time."""
+
+    def __init__(self, times: Times) -> None:
+        self.times = times
+        self.now = 0
+        self.free_at = 0
+        self.core: Any = None
+        self.rows: list[list[Any]] = []
+        self._sampled: Any = None
+
+    def execute_model(self, scheduled: "SchedulerOutput", *, non_block: bool) -> "Future[Any]":
+        """Launches a step; what it samples is out when its time on the device is over."""
+        assert non_block
+        composed, tokens = self.now, scheduled.num_scheduled_tokens
+        future: Future[Any] = Future()
+        future.set_result(None if tokens else EMPTY_MODEL_RUNNER_OUTPUT)
+        if tokens:
+            self._sampled = self._launch(scheduled)
+        if tokens or scheduled.preempted_req_ids:
+            free = self.core.scheduler.kv_cache_manager.block_pool.get_num_free_blocks()
+            counts = [] if max(tokens.values(), default=1) == 1 else list(tokens.values())
+            preempted = sorted(map(serial, scheduled.preempted_req_ids or ()))
+            self.rows.append([composed, free, [*map(serial, tokens)], counts, preempted])
+        return future
+
+    def sample_tokens(self, grammar: None, *, non_block: bool) -> "Future[Any]":  # noqa: ARG002
+        """The output of the step just launched."""
+        assert non_block
+        return self._sampled  # type: ignore[no-any-return]
+
+    def _launch(self, scheduled: "SchedulerOutput") -> "Future[Any]":
+        times, requests = self.times, self.core.scheduler.requests
+        decodes = context = chunk_tokens = 0
+        for name, count in scheduled.num_scheduled_tokens.items():
+            if count == 1 and not requests[name].is_prefill_chunk:
+                decodes += 1
+                context += requests[name].num_computed_tokens
+            else:
+                chunk_tokens += count
+        idle = not any(earlier.total_num_scheduled_tokens for _, earlier, _ in self.core.batch_queue)
+        ready = self.now
+        if chunk_tokens or idle:
+            ready += times.lead
+            self.now += times.launch if chunk_tokens else times.graph_launch
+        self.free_at = max(self.free_at, ready)
+        self.free_at += times.base + times.decode * decodes + times.context * context + times.token * chunk_tokens
+        names = list(scheduled.num_scheduled_tokens)
+        output = ModelRunnerOutput(
+            req_ids=names,
+            req_id_to_index={name: index for index, name in enumerate(names)},
+            sampled_token_ids=[[] if requests[name].is_prefill_chunk else [1] for name in names],
+        )
+        return _Output(self, self.free_at, output)
+
+
+class _Output(Future):  # type: ignore[type-arg]
+    def __init__(self, device: Device, out_at: int, output: ModelRunnerOutput) -> None:
+        super().__init__()
+        self._device, self._out_at, self._output = device, out_at, output
+
+    def result(self, timeout: float | None = None) -> Any:  # noqa: ARG002
+        """Waiting for it moves the clock."""
+        self._device.now = max(self._device.now, self._out_at)
+        return self._output
+
+
+class Core(EngineCore):  # type: ignore[misc]
+    """As much of vLLM's engine core as its step needs."""
+
+    def __init__(self, config: Any, scheduler: AsyncScheduler, device: Device) -> None:
+        self.vllm_config = config
+        self.scheduler = scheduler
+        self.model_executor = device
+        self.batch_queue_size = config.max_concurrent_batches
+        self.batch_queue: deque[Any] = deque(maxlen=self.batch_queue_size)
+        self.is_ec_consumer = True
+        self.is_pooling_model = False
+        self.aborts_queue: queue.Queue[list[str]] = queue.Queue()
+
+
+def serial(name: str) -> int:
+    """The number at the end of a request's id."""
+    return int(name.rpartition("-")[2])
+
+
+def make_core(worker: Worker, device: Device, model: Path) -> Core:
+    """An engine core whose scheduler is vLLM's, under the arguments of every reference profile but the worker's."""
+    settings = EngineSettings(
+        max_num_seqs=worker.max_num_seqs,
+        max_num_batched_tokens=worker.max_num_batched_tokens,
+        num_gpu_blocks_override=worker.num_gpu_blocks,
+    )
+    transfer = None
+    if worker.connector:
+        path = "tests.profiler.vllm_decisions"
+        transfer = KVTransferConfig(kv_connector=worker.connector, kv_connector_module_path=path, kv_role="kv_both")
+    arguments = engine_arguments(settings, model, dummy_weights=True) | {"block_size": worker.block_size}
+    config = AsyncEngineArgs(**arguments, kv_transfer_config=transfer).create_engine_config()
+    config.cache_config.num_gpu_blocks = worker.num_gpu_blocks
+    spec = FullAttentionSpec(block_size=worker.block_size, num_kv_heads=8, head_size=128, dtype=torch.bfloat16)
+    blocks = KVCacheConfig(
+        num_blocks=worker.num_gpu_blocks,
+        kv_cache_tensors=[],
+        kv_cache_groups=[KVCacheGroupSpec(["layer.0"], spec)],
+    )
+    scheduler = AsyncScheduler(config, blocks, StructuredOutputManager(config), block_size=worker.block_size)
+    scheduler.use_v2_model_runner = True  # as on a GPU; without Triton vLLM settles on the other
+    core = device.core = Core(config, scheduler, device)
+    assert core.batch_queue_size == 2
+    return core
+
+
+def record(case: Case, model: Path) -> dict[str, Any]:
+    """Runs a case to its end.
+
+    Gives, for each request, when it was first scheduled, when its first and its last token were out and how often it
+    was preempted; and for each step when it was composed, the free blocks then left, who was scheduled in which order
+    and how many tokens of each (nothing if one of each), and who was preempted.
+    """
+    device = Device(case.times)
+    core = make_core(case.worker, device, model)
+    coming = deque(enumerate(case.requests))
+    first: dict[int, int] = {}
+    last: dict[int, int] = {}
+    while coming or core.scheduler.has_requests() or core.batch_queue:
+        if not (core.scheduler.has_requests() or core.batch_queue):
+            device.now = max(device.now, coming[0][1][0])
+        while coming and coming[0][1][0] <= device.now:
+            number, (_, prompt, output, arrived) = coming.popleft()
+            params = SamplingParams(max_tokens=output, ignore_eos=True)
+            name = request_id("decode" if arrived else "prefill", number)
+            core.scheduler.add_request(Request(name, [1] * prompt, params, None))
+        outputs, _ = core.step_with_batch_queue()
+        for some in (outputs or {}).values():
+            for one in some.outputs:
+                number = serial(one.request_id)
+                first.setdefault(number, device.now)
+                if one.finish_reason is not None:
+                    last[number] = device.now
+    scheduled: dict[int, int] = {}
+    preemptions: Counter[int] = Counter()
+    for composed, _, taken, _, preempted in device.rows:
+        for number in taken:
+            scheduled.setdefault(number, composed)
+        preemptions.update(preempted)
+    stamps = [[scheduled[i], first[i], last[i], preemptions[i]] for i in range(len(case.requests))]
+    return asdict(case) | {"stamps": stamps, "rows": device.rows}
+
+
+def arrivals(
+    seed: int, number: int, gap: int, prompts: tuple[int, int], outputs: tuple[int, int], arrived: float = 0.0
+) -> list[Arrival]:
+    """Random requests; half of them come with the one before, the others up to `gap` later."""
+    draw = random.Random(seed)
+    requests: list[Arrival] = []
+    now = 0
+    for _ in range(number):
+        now += draw.choice([0, draw.randint(0, gap)])
+        requests.append((now, draw.randint(*prompts), draw.randint(*outputs), int(draw.random() < arrived)))
+    return requests
+
+
+def drawn(seed: int) -> Case:
+    """A random worker, scarce in every way that its requests can bear, and random requests."""
+    draw = random.Random(seed)
+    block_size = draw.choice([1, 2, 4, 16, 16])
+    longest_prompt, longest_output = draw.choice([5, 40, 100]), draw.choice([1, 3, 15, 30])
+    seqs = draw.randint(1, 8)
+    connector = draw.choice([None, ARRIVED, ARRIVED, RETURNING])
+    need = -(-(longest_prompt + longest_output) // block_size)
+    worker = Worker(
+        max_num_seqs=seqs,
+        max_num_batched_tokens=draw.randint(seqs, draw.choice([8, 64, 256])),
+        num_gpu_blocks=1 + need + int(need * draw.choice([0.0, draw.random(), 4 * draw.random()])),
+        block_size=block_size,
+        connector=connector,
+    )
+    launches = [0, 500, 9_000, 40_000] if draw.random() < 0.5 else [0]
+    times = Times(
+        base=draw.choice([100, 10_000]),
+        token=draw.choice([0, 50, 997]),
+        launch=draw.choice(launches),
+        graph_launch=draw.choice(launches),
+        lead=draw.choice(launches[:3]),
+    )
+    gap = draw.choice([0, 3_000, 30_000, 200_000])
+    arrived = draw.choice([0.5, 1.0, 1.0]) if connector else 0.0
+    requests = arrivals(seed, draw.randint(1, 25), gap, (1, longest_prompt), (1, longest_output), arrived)
+    if draw.random() < 0.3:  # everything falls on ticks, so that many things come at one moment
+        times = Times(2_000, 0, 0, 0, *(part // 500 * 500 for part in (times.launch, times.graph_launch, times.lead)))
+        requests = [(at // 1_000 * 1_000, prompt, output, kv) for at, prompt, output, kv in requests]
+    return Case(f"drawn {seed}", worker, times, requests)
+
+
+def cases() -> Iterator[Case]:
+    """All that is recorded."""
+    roomy = Worker(max_num_seqs=8, max_num_batched_tokens=128, num_gpu_blocks=400)
+    decoder = replace(roomy, connector=ARRIVED)
+    plain, slow_host = Times(), Times(launch=9_000, graph_launch=4_000, lead=3_000)
+    slower_than_device = replace(slow_host, launch=60_000)
+    ticks = Times(base=1_000, decode=0, context=0, token=0)
+    prompts = arrivals(1, 24, 20_000, (1, 400), (1, 1))
+    yield Case("prompts in chunks", roomy, plain, prompts)
+    yield Case("prompts in chunks, launches shown", roomy, slow_host, prompts)
+    yield Case("prompts in chunks, launches longer than steps", roomy, slower_than_device, prompts)
+    yield Case("prompts wait for blocks", replace(roomy, num_gpu_blocks=30), plain, prompts)
+    mixed = arrivals(2, 20, 60_000, (1, 300), (1, 25))
+    yield Case("chunks beside decodes", roomy, plain, mixed)
+    yield Case("chunks beside decodes, launches shown", roomy, slow_host, mixed)
+    yield Case("chunks beside decodes, launches longer than steps", roomy, slower_than_device, mixed)
+    scanty = replace(decoder, max_num_batched_tokens=9)
+    yield Case("chunks of what decodes leave", scanty, plain, arrivals(6, 16, 60_000, (1, 50), (1, 25), 0.5))
+    decodes = arrivals(3, 24, 60_000, (1, 300), (1, 25), 1.0)
+    yield Case("decodes wait for places", replace(decoder, max_num_seqs=4), plain, decodes)
+    yield Case("decodes wait for places, launches shown", replace(decoder, max_num_seqs=4), slow_host, decodes)
+    long = arrivals(4, 14, 30_000, (20, 100), (10, 60))
+    yield Case("preemption on an ordinary worker", replace(roomy, num_gpu_blocks=24), plain, long)
+    yield Case("preemption on an ordinary worker, launches shown", replace(roomy, num_gpu_blocks=24), slow_host, long)
+    given = [(at, prompt, output, 1) for at, prompt, output, _ in long]
+    tight = replace(decoder, num_gpu_blocks=24)
+    yield Case("preemption of many where KV arrives", tight, plain, given)
+    yield Case("preemption of many where KV arrives, launches shown", tight, slow_host, given)
+    yield Case("preemption where KV arrives again", replace(tight, connector=RETURNING), plain, given)
+    burst = [(at, 40, output, 1) for at in (0, 0, 50_000) for output in (1, 2, 3, 10)]
+    yield Case("bursts", decoder, plain, burst)
+    yield Case("bursts, launches shown", decoder, slow_host, burst)
+    yield Case("one token each", replace(decoder, max_num_seqs=3), plain, arrivals(5, 30, 20_000, (1, 50), (1, 1), 1.0))
+    one_by_one = [(at, 40, 1 + at % 3_000 // 1_000, at // 1_000 % 2) for at in range(0, 30_000, 1_000)]
+    yield Case("arrivals when outputs come", decoder, ticks, one_by_one)
+    yield from map(drawn, DRAWN)
+
+
+def main(out: str) -> None:
+    """A line a case."""
+    with tempfile.TemporaryDirectory() as folder:
+        model = write_model(Path(folder), json.loads(MODEL.read_text()))
+        recorded = [{"vllm": __version__} | record(case, model) for case in cases()]
+    Path(out).write_text("".join(json.dumps(each, separators=(",", ":")) + "\n" for each in recorded))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
