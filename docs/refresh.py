@@ -1,4 +1,4 @@
-"""Brings the figures of the documents up to date: ``python -m docs.refresh [run] [speed] [fidelity]``, all if none is named.
+"""Brings the figures of the documents up to date: ``python -m docs.refresh [run] [sweep] [speed] [fidelity]``, or all.
 
 Runs the commands that the README names, in the checkout, compares the committed actual runs with their simulation, and
 replaces the blocks between ``<!-- begin: NAME -->`` and ``<!-- end: NAME -->`` and the picture.
@@ -29,7 +29,14 @@ FIDELITY = ROOT / "docs" / "fidelity.md"
 PICTURE = ROOT / "docs" / "zipf3.png"
 SUNSIM = "from sunsim.cli import app; app()"
 
-PLACES = {"run": README, "speed": README, "fidelity": README, "sharing": README, "calibration": FIDELITY}
+PLACES = {
+    "run": README,
+    "sweep": README,
+    "speed": README,
+    "fidelity": README,
+    "sharing": README,
+    "calibration": FIDELITY,
+}
 """The document of each block."""
 
 
@@ -65,6 +72,14 @@ def run() -> dict[str, str]:
     return {"run": printed.replace(str(out), "results/zipf3")}
 
 
+def sweep() -> dict[str, str]:
+    """What `sunsim sweep scenarios/sweep-rates.yaml` prints."""
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "sweep-rates"
+        printed = _output(sys.executable, "-c", SUNSIM, "sweep", "scenarios/sweep-rates.yaml", "--out", str(out))
+    return {"sweep": printed.replace(str(out), "results/sweep-rates")}
+
+
 def speed() -> dict[str, str]:
     """What the benchmark prints."""
     return {"speed": _output(sys.executable, "-m", "benchmarks.loop")}
@@ -88,7 +103,7 @@ def fidelity_blocks(checked: Sequence[Checked]) -> dict[str, str]:
 
 def main() -> None:
     """Replaces the blocks named on the command line."""
-    makers = {"run": run, "speed": speed, "fidelity": fidelity}
+    makers = {"run": run, "sweep": sweep, "speed": speed, "fidelity": fidelity}
     for maker in sys.argv[1:] or makers:
         for name, made in makers[maker]().items():
             content = "".join(f"{line.rstrip()}\n" for line in made.splitlines())

@@ -17,6 +17,7 @@ from sunsim.errors import InputError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+FAILED = 1
 BAD_INPUT = 2
 MISSED = 3
 INTERRUPTED = 130
@@ -39,7 +40,7 @@ def exit_codes() -> Iterator[None]:
         typer.echo(str(error), err=True)
         raise typer.Exit(BAD_INPUT) from error
     except KeyboardInterrupt as error:
-        typer.echo("interrupted, nothing was written", err=True)
+        typer.echo(str(error) or "interrupted, nothing was written", err=True)
         raise typer.Exit(INTERRUPTED) from error
 
 
@@ -57,7 +58,7 @@ def main(
 ) -> None:
     """Simulate disaggregated serving of several models made from one base model.
 
-    Exit codes: 0 done, 1 internal error, 2 bad input, 3 a stated tolerance is missed.
+    Exit codes: 0 done, 1 internal error or a failed point of a sweep, 2 bad input, 3 a stated tolerance is missed.
     """
 
 
@@ -80,6 +81,14 @@ def run(
         from sunsim.run import run as run_scenario
 
         run_scenario(file, out, overrides, seed, as_json=as_json, quiet=quiet)
+        _tell_of_sweep(file)
+
+
+def _tell_of_sweep(file: Path) -> None:
+    from sunsim.scenario import read_source
+
+    if "sweep" in read_source(file).root:
+        typer.echo(f"This was the scenario as it stands; `sunsim sweep {file}` goes through its sweep block.", err=True)
 
 
 @app.command()
@@ -88,7 +97,57 @@ def check(file: File, overrides: Set = [], seed: Seed = None) -> None:  # noqa: 
     with exit_codes():
         from sunsim.run import check as check_scenario
 
-        typer.echo(check_scenario(file, overrides, seed))
+        said = check_scenario(file, overrides, seed)
+        from sunsim.scenario import read_source
+
+        if "sweep" in read_source(file, overrides).root:
+            from sunsim.sweep.run import check as check_sweep
+
+            said = f"{said}; {check_sweep(file, overrides, seed)}"
+        typer.echo(said)
+
+
+@app.command()
+def sweep(
+    file: File,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out", metavar="DIR", help="Folder of the results, results/NAME-sweep if not given.", show_default=False
+        ),
+    ] = None,
+    jobs: Annotated[
+        int | None,
+        typer.Option(
+            "--jobs", min=1, metavar="N", help="Points at a time, as many as cores if not given.", show_default=False
+        ),
+    ] = None,
+    executor: Annotated[
+        Literal["local", "ray"], typer.Option("--executor", help="On this machine, or on a Ray cluster.")
+    ] = "local",
+    address: Annotated[str, typer.Option("--address", help="The Ray cluster's address.")] = "auto",
+    overrides: Set = [],  # noqa: B006 - typer copies it
+    seed: Seed = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print summary.json instead of a table.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress, no table.")] = False,
+) -> None:
+    """Simulate a scenario for every value and seed of its sweep block; goes on where it was interrupted."""
+    with exit_codes():
+        from sunsim.sweep.run import sweep as sweep_scenario
+
+        whole = sweep_scenario(
+            file,
+            out,
+            overrides,
+            seed,
+            jobs=jobs,
+            executor=executor,
+            address=address,
+            as_json=as_json,
+            quiet=quiet,
+        )
+        if not whole:
+            raise typer.Exit(FAILED)
 
 
 @app.command()

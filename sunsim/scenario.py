@@ -23,6 +23,7 @@ from sunsim.scenario_models import (
     Slo,
     StopAtTime,
     StopWhenFinished,
+    Sweep,
     Transfer,
 )
 from sunsim.scenario_yaml import Source, parse_value
@@ -40,11 +41,14 @@ __all__ = [
     "Slo",
     "StopAtTime",
     "StopWhenFinished",
+    "Sweep",
     "Synthetic",
     "Trace",
     "Transfer",
     "allocate",
+    "checked",
     "load_scenario",
+    "read_source",
     "resolved",
 ]
 
@@ -61,8 +65,19 @@ def load_scenario(path: Path, overrides: Sequence[str] = (), seed: int | None = 
     Returns:
         The scenario with every default filled in, as `sunsim.scenario_models.Pool` describes.
 
+        A `sweep` block is checked, but left out: it is not part of what is simulated.
+
     Raises:
         InputError: the file cannot be read or something in it or in an override is wrong; the message is one line.
+    """
+    return checked(read_source(path, overrides, seed)).model_copy(update={"sweep": None})
+
+
+def read_source(path: Path, overrides: Sequence[str] = (), seed: int | None = None) -> Source:
+    """The first half of `load_scenario`: what a file says, with overrides applied.
+
+    Raises:
+        InputError: the file cannot be read, or an override leads nowhere.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -78,9 +93,18 @@ def load_scenario(path: Path, overrides: Sequence[str] = (), seed: int | None = 
         if not (dotted and equals):
             message = f"'{override}' has no path or no value, must be path=value"
             raise InputError(message, "--set")
-        source.override(dotted, parse_value(value, "--set"), "--set")
+        source.override(dotted, parse_value(value, "--set"), ("--set", None))
     if seed is not None:
-        source.override("seed", seed, "--seed")
+        source.override("seed", seed, ("--seed", None))
+    return source
+
+
+def checked(source: Source) -> Scenario:
+    """The second half of `load_scenario`: the completed scenario, with its `sweep` block if it has one.
+
+    Raises:
+        InputError: something in it is wrong.
+    """
     try:
         scenario = Scenario.model_validate(source.values())
     except ValidationError as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -13,8 +13,6 @@ from sunsim.workload.lengths import longest
 from sunsim.workload_models import MAX_REQUESTS, Synthetic, Trace
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from sunsim.scenario_models import Arm, Pool, Scenario
     from sunsim.scenario_yaml import Loc, Source
 
@@ -47,8 +45,7 @@ def complete(scenario: Scenario, source: Source) -> Scenario:
     elif workload.duration_s is not None and scenario.measure.warmup_s >= workload.duration_s:
         message = f"measure.warmup_s is {scenario.measure.warmup_s:g}, must be less than workload.duration_s"
         raise source.error(("measure", "warmup_s"), f"{message} ({workload.duration_s:g})")
-    load = cache(load_profile)
-    arms = tuple(_complete_arm(arm, index, scenario, source, load) for index, arm in enumerate(scenario.arms))
+    arms = tuple(_complete_arm(arm, index, scenario, source) for index, arm in enumerate(scenario.arms))
     scenario = scenario.model_copy(update={"workload": workload, "arms": arms})
     if isinstance(workload, Synthetic):
         _requests_fit(workload, source)
@@ -62,12 +59,11 @@ def token_limits(scenario: Scenario) -> list[TokenLimit]:
     A prefill worker holds the prompt and makes one token; a decode worker holds prompt and output. The last token never
     enters the KV cache, and vLLM keeps one block to itself: ``(num_gpu_blocks - 1) * block_size + 1`` tokens fit.
     """
-    load = cache(load_profile)
     limits = []
     for arm in scenario.arms:
         for stage, pool in arm.pools().items():
             place = f"arms.{arm.name}.{stage}"
-            profile = load(find_profile(pool.profile, Path()))
+            profile = cached_profile(find_profile(pool.profile, Path()))
             length = pool.max_model_len or profile.max_model_len
             blocks = pool.num_gpu_blocks or profile.num_gpu_blocks
             prompt_only = stage == "prefill"
@@ -77,6 +73,21 @@ def token_limits(scenario: Scenario) -> list[TokenLimit]:
     return limits
 
 
+def cached_profile(path: Path) -> Profile:
+    """`load_profile`, once for each state of a file: the points of a sweep use the same few.
+
+    Raises:
+        InputError: the file is no profile.
+    """
+    stat = path.stat()
+    return _load_once(path, stat.st_mtime_ns, stat.st_size)
+
+
+@lru_cache(maxsize=64)
+def _load_once(path: Path, mtime_ns: int, size: int) -> Profile:  # noqa: ARG001 - the file's state
+    return load_profile(path)
+
+
 def _unique(names: list[str], loc: Loc, source: Source) -> None:
     for index, name in enumerate(names):
         if name in names[:index]:
@@ -84,12 +95,12 @@ def _unique(names: list[str], loc: Loc, source: Source) -> None:
             raise source.error((*loc, index, "name"), message)
 
 
-def _complete_arm(arm: Arm, index: int, scenario: Scenario, source: Source, load: Callable[[Path], Profile]) -> Arm:
+def _complete_arm(arm: Arm, index: int, scenario: Scenario, source: Source) -> Arm:
     pools = {}
     served: set[str] = set()
     for stage, pool in arm.pools().items():
         loc: Loc = ("arms", index, stage)
-        profile_name, profile = _profile(pool, loc, source, load)
+        profile_name, profile = _profile(pool, loc, source)
         if served - {profile.data.model}:
             message = f"is a profile of {profile.data.model}, must be one of {served.pop()}, as prefill is"
             raise source.error((*loc, "profile"), f"{source.path(loc)}.profile {message}")
@@ -117,7 +128,7 @@ def _complete_arm(arm: Arm, index: int, scenario: Scenario, source: Source, load
     return arm.model_copy(update=pools)
 
 
-def _profile(pool: Pool, loc: Loc, source: Source, load: Callable[[Path], Profile]) -> tuple[str, Profile]:
+def _profile(pool: Pool, loc: Loc, source: Source) -> tuple[str, Profile]:
     try:
         path = find_profile(pool.profile, source.file.parent)
     except FileNotFoundError as error:
@@ -126,7 +137,7 @@ def _profile(pool: Pool, loc: Loc, source: Source, load: Callable[[Path], Profil
         message = f"{where} is '{pool.profile}', must be a .json file or one of the shipped profiles: {shipped}"
         raise source.error((*loc, "profile"), message) from error
     name = str(path.resolve()) if pool.profile.endswith(".json") else pool.profile
-    return name, load(path)
+    return name, cached_profile(path)
 
 
 def _workers(pool: Pool, scenario: Scenario, loc: Loc, source: Source) -> int | dict[str, int]:

@@ -133,6 +133,24 @@ class Transfer(Block):
     latency_ms: float = Field(default=0.1, ge=0)
 
 
+class Sweep(Block):
+    """What `sunsim sweep` varies; nothing else looks at it.
+
+    Attributes:
+        seeds: how many, counted from the scenario's own, or which.
+        combine: every value with every other, or the first with the first, the second with the second and so on.
+        over: dotted path, as for ``--set``, to the values that are put there one after the other.
+    """
+
+    seeds: Annotated[
+        Annotated[int, Field(ge=1, le=10_000), Tag("<scalar>")]
+        | Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(strict=False, min_length=1), Tag("<list>")],
+        Discriminator(_shape),
+    ] = 1
+    combine: Literal["product", "zip"] = "product"
+    over: dict[str, Annotated[tuple[Any, ...], Field(strict=False, min_length=1)]] = Field(default_factory=dict)
+
+
 class Scenario(Block):
     """A whole scenario file."""
 
@@ -150,6 +168,7 @@ class Scenario(Block):
     arms: tuple[Arm, ...] = Field(strict=False, min_length=1)
     transfer: Transfer = Transfer()
     first_token: Literal["decode", "prefill"] = "decode"
+    sweep: Sweep | None = None
 
     @property
     def model_names(self) -> tuple[str, ...]:

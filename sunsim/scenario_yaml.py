@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
 Loc = tuple[str | int, ...]
+Place = tuple["Path | str", int | None]
+"""Where a value was given: a file and its line, or an option such as ``--set`` and None."""
 
 
 class Source:
@@ -38,7 +40,7 @@ class Source:
             InputError: it is not one YAML 1.2 mapping, or a key is given twice.
         """
         self.file = file
-        self._options: dict[Loc, str] = {}
+        self._places: dict[Loc, Place] = {}
         try:
             root = YAML().load(text)
         except DuplicateKeyError as error:
@@ -57,8 +59,17 @@ class Source:
         mark = error.problem_mark or error.context_mark
         return InputError(message, self.file, None if mark is None else mark.line + 1)
 
-    def override(self, path: str, value: Any, option: str) -> None:
+    def variant(self) -> Source:
+        """The same file, to be overridden without changing this one."""
+        made = copy(self)
+        made.root, made._places = copy(self.root), dict(self._places)
+        return made
+
+    def override(self, path: str, value: Any, place: Place) -> None:
         """Puts `value` at a dotted `path`; list entries by number or by their name. Missing mappings are made.
+
+        Args:
+            place: where the value was given, for messages about it.
 
         Raises:
             InputError: the path leads through something that is neither a mapping nor a list, or to no list entry.
@@ -69,19 +80,21 @@ class Source:
         for depth, part in enumerate(parts):
             key: str | int = part
             if isinstance(node, list):
-                key = _entry(node, part, self.path(loc), option)
+                key = _entry(node, part, self.path(loc), place)
             elif not isinstance(node, dict):
                 message = f"{path}: {'.'.join(parts[:depth])} is {show(node)}, must be a mapping or a list"
-                raise InputError(message, option)
+                raise InputError(message, *place)
             loc = (*loc, key)
             if depth == len(parts) - 1:
                 node[key] = value
             else:
                 child = node.get(key) if isinstance(node, dict) else node[int(key)]
+                if child is None:
+                    self._places[loc] = place
                 # A copy, because an alias elsewhere in the file is the same object.
                 node[key] = CommentedMap() if child is None else copy(child)
                 node = node[key]
-        self._options[loc] = option
+        self._places[loc] = place
 
     def values(self) -> Any:
         """The document as plain dicts, lists and scalars."""
@@ -89,16 +102,16 @@ class Source:
 
     def error(self, loc: Loc, message: str) -> InputError:
         """`message` as an error that stands where `loc` is; parts of `loc` that are not in the file are skipped."""
-        line, option, node = 1, None, self.root
+        line, place, node = 1, None, self.root
         seen: Loc = ()
         for part in loc:
             if not _has(node, part):
                 continue
             seen = (*seen, part)
-            option = self._options.get(seen, option)
+            place = self._places.get(seen, place)
             line = _line(node, part, line)
             node = node[part]
-        return InputError(message, option) if option else InputError(message, self.file, line)
+        return InputError(message, *place) if place else InputError(message, self.file, line)
 
     def path(self, loc: Loc, *, absent: bool = False) -> str:
         """`loc` as the user would write it: dotted, union tags left out, list entries by name if they have one.
@@ -204,7 +217,7 @@ def _duplicate(error: DuplicateKeyError) -> str:
     return f"key {key} is given twice in the mapping that starts in line {first}, must be given once"
 
 
-def _entry(node: list[Any], part: str, path: str, option: str) -> int:
+def _entry(node: list[Any], part: str, path: str, place: Place) -> int:
     names = [entry.get("name") if isinstance(entry, dict) else None for entry in node]
     if part in names:
         return names.index(part)
@@ -213,7 +226,7 @@ def _entry(node: list[Any], part: str, path: str, option: str) -> int:
     listed = ", ".join(str(name) for name in names if name is not None)
     by_name = f" or one of {listed}" if listed else ""
     message = f"{path}.{part}: no such entry, must be a number below {len(node)}{by_name}"
-    raise InputError(message, option)
+    raise InputError(message, *place)
 
 
 def _has(node: Any, part: str | int) -> bool:

@@ -1,0 +1,99 @@
+"""What a sweep finds: each arm's figures over a swept value, with their intervals."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from plots.style import colours, figure
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from matplotlib.axes import Axes
+
+MARKERS = "osD^vPX"
+DASHES = ("-", "--", "-.", ":")
+LOG_FROM = 30.0
+"""Largest over smallest value from which an axis is logarithmic."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A mean at a swept value, half the width of its interval (0 if it has none); `faint` if it stands for little."""
+
+    x: float
+    mean: float
+    half_width: float
+    faint: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A row of panels: its title, and for each metric's label each arm's marks."""
+
+    title: str
+    panels: Mapping[str, Mapping[str, Sequence[Mark]]]
+
+
+def plot_sweep(rows: Sequence[Row], x_label: str, path: Path, ticks: Sequence[str] = (), note: str = "") -> None:
+    """Draw a panel a metric, in a row for each setting of whatever else is swept.
+
+    Args:
+        ticks: names of the places 0, 1, ... on the x axis where the swept values are no numbers.
+        note: what the figure is to be read with, below its title.
+    """
+    names = list(dict.fromkeys(arm for row in rows for panel in row.panels.values() for arm in panel))
+    colour = colours(names)
+    with figure(path, 0.9 + 2.9 * len(rows)) as fig:
+        grid = fig.subplots(len(rows), len(rows[0].panels), squeeze=False, sharex=True)
+        for row, line in zip(rows, grid, strict=True):
+            for (label, arms), axes in zip(row.panels.items(), line, strict=True):
+                _panel(axes, arms, names, colour)
+                axes.set_ylabel(label)
+                if ticks:
+                    axes.set_xticks(range(len(ticks)), ticks)
+            line[0].set_title(row.title)
+        for axes in grid[-1]:
+            axes.set_xlabel(x_label)
+        handles = {
+            label: handle for axes in grid.flat for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
+        }
+        if handles:
+            fig.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=min(len(handles), 6))
+        fig.suptitle(note, x=0.01, ha="left", fontsize=10)
+
+
+def _panel(axes: Axes, arms: Mapping[str, Sequence[Mark]], names: Sequence[str], colour: Mapping[str, str]) -> None:
+    for name, marks in arms.items():
+        i = names.index(name)
+        places = [mark.x for mark in marks]
+        marker = MARKERS[i % len(MARKERS)]
+        axes.errorbar(
+            places,
+            [mark.mean for mark in marks],
+            [mark.half_width for mark in marks],
+            marker=marker,
+            capsize=3,
+            markersize=5,
+            color=colour[name],
+            linestyle=DASHES[i % len(DASHES)],
+            label=name,
+        )
+        hollow = [mark for mark in marks if mark.faint]
+        axes.plot(
+            [mark.x for mark in hollow],
+            [mark.mean for mark in hollow],
+            marker,
+            color=colour[name],
+            markerfacecolor="white",
+            markersize=5,
+            zorder=3,
+        )
+    means = [mark.mean for marks in arms.values() for mark in marks]
+    if means and min(means) > 0 and max(means) > LOG_FROM * min(means):
+        axes.set_yscale("log")
+        axes.yaxis.set_major_formatter("{x:,g}")
+    elif means:
+        axes.set_ylim(bottom=0)

@@ -1,0 +1,1 @@
+"""Sweeps: a scenario simulated for many values and seeds, on every core or on a cluster."""

@@ -1,0 +1,118 @@
+"""What the seeds of a combination say together: means, and how far they can be trusted."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from scipy.special import stdtrit
+
+from sunsim.report.compare import queueing
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from sunsim.sweep.plan import Plan
+    from sunsim.sweep.point import Row
+
+    Rows = Mapping[tuple[int, int], Sequence[Row]]
+    """By index of the combination and seed."""
+
+CONFIDENCE = 0.95
+
+HEADLINES = (
+    "output_throughput_per_decode_gpu",
+    "output_throughput_per_gpu",
+    "mean_tpot_ms",
+    "p99_tpot_ms",
+    "p99_ttft_ms",
+    "slo_attainment",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A mean over seeds and half the width of its 95 % interval, None with one seed."""
+
+    mean: float
+    half_width: float | None
+    seeds: int
+
+    @property
+    def sign(self) -> int:
+        """1 or -1 where the interval leaves 0 out, else 0."""
+        if self.half_width is None or abs(self.mean) <= self.half_width:
+            return 0
+        return 1 if self.mean > 0 else -1
+
+
+@dataclass(frozen=True, slots=True)
+class ArmEstimates:
+    """One arm at one combination.
+
+    Attributes:
+        overloaded: with at least one of the seeds.
+        figures: by metric; what no seed has is None.
+        differences: to the first arm, each seed's to the same seed's, whose requests are the same; none for the first
+            arm itself, and None where either is overloaded and the metric depends on how long the run was.
+    """
+
+    arm: str
+    overloaded: bool
+    figures: Mapping[str, Estimate | None]
+    differences: Mapping[str, Estimate | None]
+
+
+def estimate(values: Sequence[float]) -> Estimate | None:
+    """The mean with Student's interval; None without values."""
+    if not values:
+        return None
+    mean, n = float(np.mean(values)), len(values)
+    if n == 1:
+        return Estimate(mean, None, n)
+    quantile = float(stdtrit(n - 1, (1 + CONFIDENCE) / 2))
+    return Estimate(mean, quantile * float(np.std(values, ddof=1)) / math.sqrt(n), n)
+
+
+def estimates(plan: Plan, rows: Rows) -> dict[int, list[ArmEstimates]]:
+    """For each combination that has points, its arms in the order of the scenario."""
+    found = {}
+    for index in range(len(plan.combinations)):
+        by_seed = [rows[index, seed] for seed in plan.seeds if (index, seed) in rows]
+        if by_seed:
+            arms = [[of_seed[n] for of_seed in by_seed] for n in range(len(by_seed[0]))]
+            found[index] = [_arm(arm, arms[0]) for arm in arms]
+    return found
+
+
+def _arm(arm: Sequence[Row], first: Sequence[Row]) -> ArmEstimates:
+    differences = {} if arm is first else {tag: estimate(_differences(tag, arm, first)) for tag in HEADLINES}
+    return ArmEstimates(
+        arm=arm[0]["arm"],
+        overloaded=any(row["overloaded"] for row in arm),
+        figures={tag: estimate([row[tag] for row in arm if row[tag] is not None]) for tag in HEADLINES},
+        differences=differences,
+    )
+
+
+def _differences(tag: str, arm: Sequence[Row], first: Sequence[Row]) -> list[float]:
+    for row in (*arm, *first):
+        if row["overloaded"] and tag.endswith(queueing(row)):
+            return []
+    pairs = zip(arm, first, strict=True)
+    return [row[tag] - base[tag] for row, base in pairs if row[tag] is not None and base[tag] is not None]
+
+
+def plain(of_arm: ArmEstimates) -> dict[str, Any]:
+    """For JSON."""
+
+    def entry(made: Estimate | None) -> dict[str, Any] | None:
+        return None if made is None else {"mean": made.mean, "half_width_95": made.half_width, "seeds": made.seeds}
+
+    return {
+        "overloaded": of_arm.overloaded,
+        "figures": {tag: entry(made) for tag, made in of_arm.figures.items()},
+        "difference_to_first_arm": {tag: entry(made) for tag, made in of_arm.differences.items()},
+    }

@@ -1,0 +1,105 @@
+"""The picture of a sweep: which swept value goes along the axis, and which settings get a row each."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from plots.sweep import Mark, Row, plot_sweep
+from sunsim.sweep.plan import short_names, written
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from sunsim.sweep.estimates import ArmEstimates
+    from sunsim.sweep.plan import Plan
+
+    Estimates = Mapping[int, Sequence[ArmEstimates]]
+
+PANELS = {
+    "mean_tpot_ms": "mean TPOT (ms)",
+    "p99_ttft_ms": "p99 TTFT (ms)",
+    "output_throughput_per_gpu": "output per GPU (tok/s)",
+}
+MOST_ROWS = 4
+UNITS = {"_rps": "req/s", "_ms": "ms", "_s": "s", "_gbit_s": "Gbit/s", "_tokens": "tokens"}
+
+
+def draw(path: Path, plan: Plan, estimates: Estimates) -> None:
+    """Writes the PNG file; the first swept numbers go along the axis, at most four settings of the rest get a row."""
+    values = {index: plan.combinations[index].values for index in estimates}
+    along, names = _along(plan, values), short_names(plan.paths)
+    groups: dict[str, list[int]] = {}
+    for index, of in values.items():
+        rest = {name: value for name, value in of.items() if along is not None and name != along}
+        title = (
+            ""
+            if plan.combine == "zip"
+            else ", ".join(f"{names[path]} {written(value)}" for path, value in rest.items())
+        )
+        groups.setdefault(title, []).append(index)
+    shown = _spread(list(groups))
+    ticks: list[str] = []
+    if along is None:
+        ticks = [", ".join(map(written, of.values())) or "all" for of in values.values()]
+    elif not _numeric(values, along):
+        ticks = list(dict.fromkeys(written(of[along]) for of in values.values()))
+
+    def place(index: int) -> float:
+        if along is None:
+            return list(values).index(index)
+        value = values[index][along]
+        return ticks.index(written(value)) if ticks else float(value)
+
+    rows = [
+        Row(title, {label: _marks(tag, groups[title], estimates, place) for tag, label in PANELS.items()})
+        for title in shown
+    ]
+    label = ", ".join(names.values()) if along is None else _label(along)
+    plot_sweep(rows, label, path, ticks, _note(plan, len(groups), len(shown), estimates))
+
+
+def _along(plan: Plan, values: Mapping[int, Mapping[str, Any]]) -> str | None:
+    """The path along the axis; None where only the combination as a whole tells points apart."""
+    numeric = [path for path in plan.paths if _numeric(values, path)]
+    if plan.combine == "zip":
+        apart = [path for path in numeric if len({of[path] for of in values.values()}) == len(values)]
+        return apart[0] if apart else None
+    return next(iter([*numeric, *plan.paths]), None)
+
+
+def _numeric(values: Mapping[int, Mapping[str, Any]], path: str) -> bool:
+    return all(isinstance(of[path], int | float) and not isinstance(of[path], bool) for of in values.values())
+
+
+def _marks(tag: str, group: Sequence[int], estimates: Estimates, place: Any) -> dict[str, list[Mark]]:
+    marks: dict[str, list[Mark]] = {}
+    for index in sorted(group, key=place):
+        for of_arm in estimates[index]:
+            made = of_arm.figures[tag]
+            if made:
+                mark = Mark(place(index), made.mean, made.half_width or 0.0, faint=of_arm.overloaded)
+                marks.setdefault(of_arm.arm, []).append(mark)
+    return marks
+
+
+def _spread(titles: Sequence[str]) -> list[str]:
+    """At most four of them, the first and the last included."""
+    if len(titles) <= MOST_ROWS:
+        return list(titles)
+    return [titles[round(i * (len(titles) - 1) / (MOST_ROWS - 1))] for i in range(MOST_ROWS)]
+
+
+def _note(plan: Plan, groups: int, shown: int, estimates: Estimates) -> str:
+    parts = [f"mean of {len(plan.seeds)} seeds, bars: 95 % interval" if len(plan.seeds) > 1 else "one seed"]
+    if any(of_arm.overloaded for arms in estimates.values() for of_arm in arms):
+        parts.append("hollow: overloaded, so TTFT depends on the run's length")
+    if shown < groups:
+        parts.append(f"{shown} of {groups} settings of the other swept values")
+    return "; ".join(parts)
+
+
+def _label(path: str) -> str:
+    unit = next((unit for end, unit in sorted(UNITS.items(), key=lambda item: -len(item[0])) if path.endswith(end)), "")
+    name = path.removeprefix("workload.")
+    return f"{name} ({unit})" if unit else name

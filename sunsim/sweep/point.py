@@ -1,0 +1,96 @@
+"""One point of a sweep: every arm of a scenario simulated and reduced to its figures, in whatever process."""
+
+from __future__ import annotations
+
+import traceback
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sunsim.cluster.simulation import simulate
+from sunsim.errors import InputError
+from sunsim.metrics import summarize
+from sunsim.scenario import StopAtTime
+from sunsim.workload.requests import build_requests
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from sunsim.scenario import Scenario
+
+    Row = dict[str, Any]
+
+NESTED = {
+    "limiting",
+    "models",
+    "outside_measured",
+    "outside_measured_share",
+    "prefill_headroom",
+    "steps",
+    "workers",
+}
+"""What an arm's entry of a summary has besides single figures."""
+
+OF_A_MODEL = (
+    "requests",
+    *(f"{stat}_{key}_ms" for key in ("ttft", "tpot") for stat in ("mean", "median", "p99")),
+    "slo_attainment",
+    "overloaded",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a point: its rows, one an arm, or the reason why there are none."""
+
+    rows: list[Row]
+    fault: str | None = None
+
+
+def outcome(scenario: Scenario) -> Outcome:
+    """Simulates a point; whatever goes wrong there is its own fault, and the others go on."""
+    try:
+        return Outcome(simulate_point(scenario))
+    except InputError as error:
+        return Outcome([], str(error))
+    except Exception as error:  # noqa: BLE001 - see above
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        where = f"{Path(frame.filename).name}:{frame.lineno}"
+        return Outcome([], f"{type(error).__name__} in {where}: {' '.join(str(error).split())}")
+
+
+def simulate_point(scenario: Scenario) -> list[Row]:
+    """The figures of each arm of a loaded scenario.
+
+    Raises:
+        InputError: there are no requests, one cannot be served, or the measured window is empty.
+    """
+    requests = build_requests(scenario)
+    arms = [simulate(scenario, arm, requests) for arm in scenario.arms]
+    summary = summarize(
+        arms,
+        slo=scenario.slo.model_dump(),
+        warmup_s=scenario.measure.warmup_s,
+        meta={},
+        stop_s=scenario.stop.limit_s if isinstance(scenario.stop, StopAtTime) else None,
+        model_names=scenario.model_names,
+    )
+    end_s = summary["window"]["end_s"]
+    if scenario.measure.warmup_s >= end_s > 0:
+        message = f"measure.warmup_s is {scenario.measure.warmup_s:g}, must be below {end_s:g}, where measuring ends"
+        raise InputError(message)
+    return [_row(name, entry, summary) for name, entry in summary["arms"].items()]
+
+
+def _row(name: str, entry: Mapping[str, Any], summary: Mapping[str, Any]) -> Row:
+    """An arm's single figures, under the names that `summary.json` has; those of the hot and the coldest model too."""
+    row = {"arm": name} | {key: value for key, value in entry.items() if key not in NESTED}
+    row["limiting_stage"] = entry["limiting"]["stage"]
+    row["limiting_mean_wait_ms"] = entry["limiting"]["mean_wait_ms"]
+    row["busiest_prefill_utilisation"] = (entry["prefill_headroom"] or {}).get("utilisation")
+    for stage in ("prefill", "decode"):
+        row[f"outside_measured_share_{stage}"] = entry["outside_measured_share"].get(stage)
+    for kind in ("hot_model", "coldest_model"):
+        row[kind] = summary[kind]
+        row |= {f"{kind}_{tag}": entry["models"][summary[kind]][tag] for tag in OF_A_MODEL}
+    return row

@@ -1,0 +1,40 @@
+"""How far a sweep is, on stderr, and only where that is a terminal."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from rich.progress import Task
+
+
+class _Rate(ProgressColumn):
+    def render(self, task: Task) -> Text:
+        return Text(f"{task.speed:.3g} points/s" if task.speed else "")
+
+
+@contextmanager
+def progress(total: int, *, wanted: bool) -> Iterator[Callable[[int], None]]:
+    """A bar of `total` points; what it gives takes the number of points failed so far when one more has ended."""
+    console = Console(stderr=True)
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        _Rate(),
+        TimeRemainingColumn(elapsed_when_finished=True),
+    )
+    with Progress(*columns, console=console, transient=True, disable=not (wanted and console.is_terminal)) as bar:
+        task = bar.add_task("points", total=total)
+
+        def ended(failed: int) -> None:
+            bar.update(task, advance=1, description=f"points, {failed} failed" if failed else "points")
+
+        yield ended

@@ -1,0 +1,148 @@
+"""Points on a Ray cluster: ``pip install "sunsim[ray]"`` here and on its nodes, the same sunsim everywhere."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import tempfile
+from collections import deque
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sunsim.errors import InputError
+from sunsim.scenario import Trace
+from sunsim.sweep.point import Outcome, outcome
+from sunsim.sweep.store import code_sha256, files, replacing, sha256
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Mapping, Sequence
+
+    from sunsim.scenario import Scenario
+    from sunsim.sweep.plan import Point
+
+RETRIES = 5
+"""How often a point is tried again because its node or its process died."""
+
+AT_ONCE = 1000
+"""Points that the cluster is given at once where `--jobs` doesn't say; twice its CPUs if that is more."""
+
+
+def require_ray() -> None:
+    """Raises:
+    InputError: Ray is not installed.
+    """
+    if find_spec("ray") is None:
+        message = 'ray needs the package of this name, must be installed: pip install "sunsim[ray]"'
+        raise InputError(message, "--executor")
+
+
+def run_ray(points: Sequence[Point], jobs: int | None, address: str) -> Generator[tuple[Point, Outcome], None, None]:
+    """Simulates `points` on the cluster at `address`; yields each with its outcome, in the order in which they end.
+
+    Only this process writes into the sweep's folder: nodes may share no disk with it. So profiles and traces travel,
+    once a node, and each point's rows come back.
+
+    Raises:
+        InputError: there is no such cluster.
+    """
+    import ray  # noqa: PLC0415 - it is optional, and takes a second
+
+    try:
+        _knock(address)
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+    except (OSError, ValueError, RuntimeError) as error:
+        reason = getattr(error, "strerror", None) or " ".join(str(error).split())
+        message = f"no Ray cluster at {address} ({reason}), must be the address of one: start it with ray start --head"
+        raise InputError(message, "--address") from error
+    try:
+        at_once = jobs or max(AT_ONCE, 2 * int(ray.cluster_resources().get("CPU", 0)))
+        # Spread, so that a small sweep uses every node too.
+        task = ray.remote(num_cpus=1, max_retries=RETRIES, scheduling_strategy="SPREAD")(outcome_elsewhere)
+        sent: dict[str, object] = {}
+        waiting = deque(points)
+        running: dict[object, Point] = {}
+        while waiting or running:
+            while waiting and len(running) < at_once:
+                point = waiting.popleft()
+                names = {}
+                for name, path in files(point.scenario).items():
+                    names[name] = f"{sha256(path)}{path.suffix}"
+                    if names[name] not in sent:
+                        sent[names[name]] = ray.put(path.read_bytes())
+                contents = [sent[name] for name in names.values()]
+                running[task.remote(point.scenario, code_sha256(), names, *contents)] = point
+            first, others = ray.wait(list(running), num_returns=1)
+            more, _ = ray.wait(others, num_returns=len(others), timeout=0) if others else ([], [])
+            for done in (*first, *more):
+                yield running.pop(done), _fetched(done)
+    finally:
+        ray.shutdown()
+
+
+def _knock(address: str) -> None:
+    """Ray itself waits for minutes where nobody answers.
+
+    Raises:
+        OSError: nobody does, at an address that names host and port.
+    """
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if port.isdecimal():
+        socket.create_connection((host, int(port)), timeout=10).close()
+
+
+def _fetched(reference: object) -> Outcome:
+    import ray  # noqa: PLC0415 - as above
+
+    try:
+        made: Outcome = ray.get(reference)
+    except ray.exceptions.RayError as error:
+        return Outcome([], f"{type(error).__name__}: {' '.join(str(error).split())[:300]}")
+    return made
+
+
+def outcome_elsewhere(scenario: Scenario, code: str, names: Mapping[str, str], *contents: bytes) -> Outcome:
+    """Runs on a node: simulates a point with files that have travelled.
+
+    Args:
+        code: hash of the sunsim that asks.
+        names: what the scenario calls each profile or trace, and a file name that only this content has.
+        contents: the files, in the order of `names`.
+    """
+    if code != code_sha256():
+        return Outcome([], "its node has another sunsim installed, must have the same as where the sweep was started")
+    try:
+        placed = map(_placed, names.values(), contents)
+        local = dict(zip(names, placed, strict=True))
+    except OSError as error:
+        return Outcome([], f"its node cannot store a profile or trace: {error}")
+    return outcome(_with_files(scenario, local))
+
+
+def _with_files(scenario: Scenario, local: Mapping[str, Path]) -> Scenario:
+    """`scenario`, with the profiles and the trace taken from these paths."""
+    arms = []
+    for arm in scenario.arms:
+        pools = {
+            stage: pool.model_copy(update={"profile": str(local[pool.profile])}) for stage, pool in arm.pools().items()
+        }
+        arms.append(arm.model_copy(update=pools))
+    workload = scenario.workload
+    if isinstance(workload, Trace):
+        workload = workload.model_copy(update={"path": local[str(workload.path)]})
+    return scenario.model_copy(update={"arms": tuple(arms), "workload": workload})
+
+
+def _placed(name: str, content: bytes) -> Path:
+    """The file in this process's own folder, written once, so that what was built from it is found again."""
+    path = Path(_folder().name) / name
+    if not path.exists():
+        with replacing(path) as partial:
+            partial.write_bytes(content)
+    return path
+
+
+@cache
+def _folder() -> tempfile.TemporaryDirectory[str]:
+    return tempfile.TemporaryDirectory(prefix="sunsim-")

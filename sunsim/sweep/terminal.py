@@ -1,0 +1,168 @@
+"""A sweep on a console: a table over seeds, what it means, what failed."""
+
+from __future__ import annotations
+
+from textwrap import fill
+from typing import TYPE_CHECKING
+
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+from rich.text import Text
+
+from sunsim.report.format import ABSENT, count, listed, number, percent
+from sunsim.report.table import OVERLOADED
+from sunsim.report.terminal import console
+from sunsim.sweep.plan import Plan, short_names, written
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from sunsim.sweep.estimates import ArmEstimates, Estimate
+
+    Estimates = Mapping[int, Sequence[ArmEstimates]]
+
+MOST_LINES = 120
+"""Lines of a table that somebody may still read; the rest is in the files."""
+
+COLUMNS = {
+    "output_throughput_per_decode_gpu": "per decode\nGPU tok/s",
+    "output_throughput_per_gpu": "per GPU\ntok/s",
+    "mean_tpot_ms": "TPOT mean\nms",
+    "p99_tpot_ms": "TPOT p99\nms",
+    "p99_ttft_ms": "TTFT p99\nms",
+    "slo_attainment": "SLO met\n%",
+}
+
+SHARES = {"slo_attainment"}
+"""Metrics shown in percent, their differences in percentage points."""
+
+JUDGED = (("mean TPOT", "mean_tpot_ms", "ms"), ("output per GPU", "output_throughput_per_gpu", "tok/s"))
+
+
+def show(plan: Plan, estimates: Estimates, done: int, place: str) -> None:
+    """Prints what `done` points of the plan say, and in which `place` the files are."""
+    target = console()
+    combinations, seeds = len(plan.combinations), len(plan.seeds)
+    what = (
+        f"{count(combinations)} combinations of {listed(list(plan.paths))}" if plan.paths else "the scenario as it is"
+    )
+    target.print(
+        Text(
+            f"{plan.scenario.name}: {what}, {_plural(seeds, 'seed')} each; {count(done)} of {count(plan.size)} points"
+        ),
+        soft_wrap=True,
+    )
+    if not estimates:
+        return
+    target.print()
+    target.print(_table(plan, estimates))
+    target.print()
+    for sentence in sentences(plan, estimates):
+        target.print(Text(fill(sentence, target.width, initial_indent="- ", subsequent_indent="  ")))
+    target.print(Text(f"Files: {place}"), soft_wrap=True)
+
+
+def _table(plan: Plan, estimates: Estimates) -> Table:
+    everything = [of_arm for arms in estimates.values() for of_arm in arms]
+    shown = {tag: header for tag, header in COLUMNS.items() if any(of_arm.figures[tag] for of_arm in everything)}
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1), show_edge=False, header_style="bold")
+    table.add_column("arm", overflow="fold")
+    for header in shown.values():
+        table.add_column(header, justify="right", no_wrap=True)
+    left_out = 0
+    for index, arms in estimates.items():
+        if table.row_count > MOST_LINES:
+            left_out += 1
+            continue
+        if plan.paths:
+            table.add_row(_heading(plan, index), style="bold")
+        for of_arm in arms:
+            name = f"  {of_arm.arm}{OVERLOADED if of_arm.overloaded else ''}"
+            table.add_row(name, *(_cell(tag, of_arm.figures[tag]) for tag in shown))
+            if of_arm.differences:
+                cells = (_cell(tag, of_arm.differences[tag], signed=True) for tag in shown)
+                table.add_row(f"    - {arms[0].arm}", *cells, style="dim")
+    if left_out:
+        table.add_row(f"and {count(left_out)} more combinations, in the files", style="dim")
+    return table
+
+
+def _heading(plan: Plan, index: int) -> str:
+    names = short_names(plan.paths)
+    return ", ".join(f"{names[path]} {written(value)}" for path, value in plan.combinations[index].values.items())
+
+
+def _cell(tag: str, made: Estimate | None, *, signed: bool = False) -> str:
+    if made is None:
+        return ABSENT
+    share = tag in SHARES
+    times = 100 if share else 1
+    if signed:
+        text = f"{'+' if made.mean >= 0 else ''}{number(made.mean * times)}"
+    else:
+        text = percent(made.mean, 1).removesuffix(" %") if share else number(made.mean)
+    return text if made.half_width is None else f"{text} ±{number(made.half_width * times)}"
+
+
+def sentences(plan: Plan, estimates: Estimates) -> list[str]:
+    """What the arms differ in, what the intervals are, and which arms are overloaded."""
+    found = [*_verdicts(estimates)]
+    if len(plan.seeds) > 1:
+        found.append(
+            f"±: 95 % interval of the mean over {_plural(len(plan.seeds), 'seed')} (Student's t). With each seed all "
+            "arms serve the same requests, so a difference has an interval of its own, mostly a narrower one."
+        )
+    else:
+        found.append("One seed: how far these are from the mean of many is not known; sweep.seeds asks for more.")
+    overloaded = {of_arm.arm for arms in estimates.values() for of_arm in arms if of_arm.overloaded}
+    if overloaded:
+        found.append(
+            f"{OVERLOADED} Overloaded with at least one seed ({listed(sorted(overloaded))}): the queue still grows when "
+            "arrivals end, so what depends on it also depends on the run's length and is not compared."
+        )
+    return found
+
+
+def _verdicts(estimates: Estimates) -> Iterator[str]:
+    """One sentence for each arm but the first."""
+    by_arm: dict[str, list[ArmEstimates]] = {}
+    for arms in estimates.values():
+        for of_arm in arms[1:]:
+            by_arm.setdefault(of_arm.arm, []).append(of_arm)
+    first = next(iter(estimates.values()))[0].arm
+    for arm, of_arms in by_arm.items():
+        clauses = [
+            f"{what} {_judged([of_arm.differences[tag] for of_arm in of_arms], unit)}" for what, tag, unit in JUDGED
+        ]
+        yield f"{arm} against {first}{_over(len(of_arms))}: {'; '.join(clauses)}."
+
+
+def _over(combinations: int) -> str:
+    return f" over {combinations} combinations" if combinations > 1 else ""
+
+
+def _judged(differences: Sequence[Estimate | None], unit: str) -> str:
+    """In how many combinations a figure is lower or higher, for all that the interval says."""
+    compared = [made for made in differences if made]
+    if not compared:
+        return "not compared"
+    if all(made.half_width is None for made in compared):
+        return f"differs by {_range([made.mean for made in compared])} {unit}, with one seed"
+    parts = []
+    for sign, word in ((-1, "lower"), (1, "higher"), (0, "not clearly different")):
+        sizes = [abs(made.mean) for made in compared if made.sign == sign]
+        if sizes:
+            where = f" in {'all' if len(sizes) == len(differences) else len(sizes)}" if len(differences) > 1 else ""
+            parts.append(f"{word}{where}" + (f" (by {_range(sizes)} {unit})" if sign else ""))
+    if len(compared) < len(differences):
+        parts.append(f"not compared in {len(differences) - len(compared)}")
+    return ", ".join(parts)
+
+
+def _range(values: Sequence[float]) -> str:
+    low, high = number(min(values)), number(max(values))
+    return low if low == high else f"{low} to {high}"
+
+
+def _plural(number_of: int, what: str) -> str:
+    return f"{count(number_of)} {what}{'s' if number_of != 1 else ''}"

@@ -1,0 +1,69 @@
+"""A sweep on a Ray cluster of two node processes, one of which is killed; `python -m tests.sweep.on_ray FILE DIR`.
+
+Prints how often each point arrived, and how many nodes there were before and after. A script of its own, because
+Ray's processes, threads and warnings do not mix with a test run.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import ray
+from ray.cluster_utils import Cluster
+
+import sunsim.sweep.ray_cluster as on_cluster
+from sunsim.sweep.run import sweep
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+KILL_AFTER = 10
+
+
+NOTICED_S = 60
+"""Time that the cluster has to notice that a node is gone."""
+
+
+def alive() -> int:
+    """Nodes that the cluster believes to be there."""
+    return sum(node["Alive"] for node in ray.nodes())
+
+
+def main() -> None:
+    """Starts the cluster, runs the sweep, kills a node on the way, says what arrived."""
+    file, out = map(Path, sys.argv[1:])
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    second = cluster.add_node(num_cpus=1)
+    run_ray = on_cluster.run_ray
+    arrived: Counter[tuple[int, int]] = Counter()
+    nodes: list[int] = []
+
+    def watched(points: Any, jobs: int | None, address: str) -> Iterator[Any]:
+        for point, outcome in run_ray(points, jobs, address):
+            arrived[point.combination, point.seed] += 1
+            if arrived.total() == KILL_AFTER:
+                nodes.append(alive())
+                cluster.remove_node(second, allow_graceful=False)
+            if arrived.total() == len(points):
+                until = time.monotonic() + NOTICED_S
+                while alive() == nodes[0] and time.monotonic() < until:
+                    time.sleep(0.1)
+                nodes.append(alive())
+            yield point, outcome
+
+    on_cluster.run_ray = watched  # type: ignore[assignment]
+    try:
+        whole = sweep(
+            file, out, [], None, jobs=None, executor="ray", address=cluster.address, as_json=False, quiet=True
+        )
+    finally:
+        cluster.shutdown()
+    sys.stdout.write(f"whole: {whole}; points: {len(arrived)}; arrivals: {set(arrived.values())}; nodes: {nodes}\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,123 @@
+"""Means over seeds, paired differences, the table's columns and the picture."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from scipy import stats
+
+from sunsim.sweep.estimates import HEADLINES, Estimate, estimate, estimates
+from sunsim.sweep.picture import draw
+from sunsim.sweep.plan import Combination, Plan, load_plan
+from sunsim.sweep.results import _column
+from sunsim.sweep.terminal import sentences
+from tests.sweep.small import write_sweep
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+SLOW, FAST = (10.0, 12.0, 17.0), (9.0, 11.5, 15.5)
+
+
+def row(arm: str, tpot_ms: float | None, *, overloaded: bool = False) -> dict[str, Any]:
+    """An arm's figures, all the same number."""
+    return {"arm": arm, "overloaded": overloaded, "decode_wait_in_tpot": False} | dict.fromkeys(HEADLINES, tpot_ms)
+
+
+def plan_of(tmp_path: Path, sweep: str) -> Plan:
+    return load_plan(write_sweep(tmp_path, sweep))
+
+
+def test_the_interval_is_student_s() -> None:
+    made = estimate(SLOW)
+    assert made
+    low, high = stats.t.interval(0.95, 2, loc=13, scale=stats.sem(SLOW))
+    assert (made.mean - (made.half_width or 0), made.mean + (made.half_width or 0)) == pytest.approx((low, high))
+    assert estimate([3.0]) == Estimate(3.0, None, 1)
+    assert estimate([]) is None
+
+
+def test_about_95_of_100_intervals_hold_the_mean() -> None:
+    rng = np.random.default_rng(1)
+    made = [estimate(rng.normal(5, 2, 4).tolist()) for _ in range(2000)]
+    held = np.mean([abs(each.mean - 5) <= (each.half_width or 0) for each in made if each])
+    assert held == pytest.approx(0.95, abs=0.015)
+
+
+def test_differences_are_those_of_the_same_seed(tmp_path: Path) -> None:
+    plan = plan_of(tmp_path, "sweep: {seeds: 3}")
+    rows = {
+        (0, seed): [row("isolated", slow), row("sun", fast)]
+        for seed, slow, fast in zip(plan.seeds, SLOW, FAST, strict=True)
+    }
+    isolated, sun = estimates(plan, rows)[0]
+    assert isolated.differences == {}
+    assert sun.differences["mean_tpot_ms"] == estimate([-1.0, -0.5, -1.5])
+    assert "- sun against isolated: mean TPOT lower" not in sentences(plan, {0: [isolated, sun]})
+    rows.pop((0, plan.seeds[1]))
+    fewer = estimates(plan, rows)[0][1].differences["mean_tpot_ms"]
+    assert fewer
+    assert (fewer.mean, fewer.seeds) == (-1.25, 2)
+
+
+def test_what_hangs_on_the_run_s_length_is_not_compared(tmp_path: Path) -> None:
+    plan = plan_of(tmp_path, "sweep: {seeds: 2}")
+    rows = {(0, seed): [row("isolated", 9.0, overloaded=seed == 4), row("sun", 8.0)] for seed in plan.seeds}
+    isolated, sun = estimates(plan, rows)[0]
+    assert isolated.overloaded
+    assert sun.differences["p99_ttft_ms"] is None
+    assert sun.differences["mean_tpot_ms"] == Estimate(-1.0, 0.0, 2)
+    assert any("Overloaded with at least one seed (isolated)" in text for text in sentences(plan, {0: [isolated, sun]}))
+
+
+@pytest.mark.parametrize(
+    ("values", "kind", "held"),
+    [
+        ([1, 2], pa.int64(), [1, 2]),
+        ([1, 2.5, None], pa.float64(), [1.0, 2.5, None]),
+        ([None], pa.float64(), [None]),
+        ([True, False], pa.bool_(), [True, False]),
+        (["a", None], pa.string(), ["a", None]),
+        ([1, "a"], pa.string(), ["1", '"a"']),
+        ([{"b": 1, "a": [2]}], pa.string(), ['{"a": [2], "b": 1}']),
+        ([2**64], pa.string(), ["18446744073709551616"]),
+    ],
+)
+def test_columns_hold_whatever_was_swept(values: Sequence[Any], kind: pa.DataType, held: list[Any]) -> None:
+    made = _column(values)
+    assert (made.type, made.to_pylist()) == (kind, held)
+
+
+@pytest.mark.parametrize(
+    "sweep",
+    [
+        "{seeds: 2}",
+        "{over: {first_token: [decode, prefill]}}",
+        "{over: {models.count: [1, 2], models.popularity: [{kind: uniform}, {kind: zipf, alpha: 1}]}}",
+        "{combine: zip, over: {workload.requests: [9, 9], models.count: [1, 2]}}",
+        "{combine: zip, over: {workload.requests: [9, 9], first_token: [decode, prefill]}}",
+        "{over: {workload.requests: [1, 2], seed_of_rows: [1, 2, 3, 4, 5, 6]}}",
+    ],
+)
+def test_whatever_is_swept_is_drawn_into_equal_bytes(tmp_path: Path, sweep: str) -> None:
+    if "seed_of_rows" in sweep:
+        # More settings than rows: the paths need not mean anything here.
+        combinations = tuple(Combination({"a": a, "b": b}, None) for a in (1, 2) for b in range(6))
+        plan = Plan(plan_of(tmp_path, "sweep: {seeds: 2}").scenario, ("a", "b"), "product", (3, 4), combinations)
+    else:
+        plan = plan_of(tmp_path, f"sweep: {sweep}")
+    rows = {
+        (index, seed): [row("isolated", 9.0 + index + seed), row("sun", 500.0), row("none", None)]
+        for index in range(len(plan.combinations))
+        for seed in plan.seeds
+    }
+    pictures = [tmp_path / "first.png", tmp_path / "second.png"]
+    for picture in pictures:
+        draw(picture, plan, estimates(plan, rows))
+    first, second = (picture.read_bytes() for picture in pictures)
+    assert first == second
+    assert first.startswith(b"\x89PNG")

@@ -1,0 +1,62 @@
+"""The same sweep on a real Ray cluster of two node processes, one of which is killed on the way."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from sunsim.sweep.results import PICTURE, SUMMARY, TABLE
+from sunsim.sweep.store import POINTS
+from tests.sweep.small import SCENARIO, write_sweep
+
+pytest.importorskip("ray", reason="Ray is an optional extra")
+
+ROOT = Path(__file__).parent.parent.parent
+SWEEP = "sweep: {seeds: 15, over: {workload.arrivals.rate_rps: [10, 20], models.popularity: [{kind: uniform}]}}\n"
+
+
+def test_every_point_arrives_once_though_a_node_is_killed(tmp_path: Path) -> None:
+    long = SCENARIO.replace("requests: 12", "requests: 200")
+    file = write_sweep(tmp_path, SWEEP, long)
+    here, there = tmp_path / "here", tmp_path / "there"
+    local = [
+        sys.executable,
+        "-c",
+        "from sunsim.cli import app; app()",
+        "sweep",
+        str(file),
+        "--out",
+        str(here),
+        "--quiet",
+    ]
+    assert subprocess.run(local, cwd=ROOT, check=False).returncode == 0
+    command = [sys.executable, "-m", "tests.sweep.on_ray", str(file), str(there)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1:] == ["whole: True; points: 30; arrivals: {1}; nodes: [2, 1]"]
+    assert {path.name for path in (there / POINTS).iterdir()} == {path.name for path in (here / POINTS).iterdir()}
+    for name in (TABLE, SUMMARY, PICTURE):
+        assert (there / name).read_bytes() == (here / name).read_bytes()
+
+
+def test_no_cluster_is_one_line(tmp_path: Path) -> None:
+    file = write_sweep(tmp_path, SWEEP)
+    command = [
+        sys.executable,
+        "-c",
+        "from sunsim.cli import app; app()",
+        "sweep",
+        str(file),
+        "--out",
+        str(tmp_path / "out"),
+    ]
+    address = ["--executor", "ray", "--address", "127.0.0.1:9"]
+    done = subprocess.run([*command, *address], cwd=ROOT, capture_output=True, text=True, check=False, timeout=120)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == (
+        "--address: no Ray cluster at 127.0.0.1:9 (Connection refused), must be the address of one: start it with ray "
+        "start --head\n"
+    )
