@@ -1,35 +1,30 @@
-"""Speed of the simulation loop on one core: ``python -m benchmarks.loop``.
+"""Speed of the simulation loop on one core: ``python -m benchmarks.loop [--quick] [--compiled DIR]``.
 
-One stream (``loop.yaml``) through the engine, and once through its step-by-step twin, which must give equal results.
-The clock starts at the first arrival, when requests, profile and workers are made, and stops when the table of results
-is there.
+One stream (``loop.yaml``) through the engine, at several sizes and numbers of workers, each in a process of its own, so
+that peak memory is the whole process's; and at the smallest size through the step-by-step twin, which must give equal
+results. Times are the process's CPU seconds for a whole `simulate`, from the drawn requests to the table of results.
 """
 
 from __future__ import annotations
 
+import argparse
+import hashlib
+import json
+import os
 import platform
 import resource
-import statistics
+import subprocess
 import sys
 import time
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
-
-from sunsim.cluster.engine import Engine
-from sunsim.cluster.simulation import simulate
-from sunsim.scenario import load_scenario
-from sunsim.workload.requests import build_requests
-from tests.cluster.stepwise import StepwiseEngine
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from sunsim.cluster.pool import MakeEngine
-    from sunsim.scenario import Arm, Scenario
-    from sunsim.workload.requests import Requests
+from typing import NamedTuple
 
 STREAM = Path(__file__).with_name("loop.yaml")
-REPEATS = 7
+ROOT = Path(__file__).parents[1]
+RATE_PER_WORKER = 25  # requests per second, as in the stream's file
+SMALL, MEDIUM, LARGE = 4_000, 100_000, 1_000_000
+REPEATS = {SMALL: 25, MEDIUM: 3, LARGE: 1}  # other processes disturb, so the fastest of some counts
 
 
 class Peer(NamedTuple):
@@ -49,93 +44,122 @@ PEERS = (
 )
 
 
-class Run(NamedTuple):
-    """One timed run."""
+@dataclass(frozen=True)
+class Case:
+    """What one process measures: the best of `repeats` runs."""
 
-    seconds: float
-    rows: pd.DataFrame
-    steps: int
+    arm: str
+    requests: int
+    workers: int = 4
+    repeats: int = 1
+    twin: bool = False
 
 
 class Figures(NamedTuple):
-    """What one arm's runs came to; the twin's are from one run."""
+    """What it found."""
 
-    arm: str
-    steps: int
     seconds: float
-    spread: float
+    tokens: int
+    steps: int
     peak_mb: float
-    twin_seconds: float
-    equal: bool
+    rows_sha256: str
+    compiled: bool
 
 
-def timed(scenario: Scenario, arm: Arm, requests: Requests, make_engine: MakeEngine) -> Run:
-    """Simulates one arm of `scenario`."""
-    started: list[float] = []
+def measure(case: Case) -> Figures:
+    """Runs a case in this process."""
+    import pandas as pd  # noqa: PLC0415 - only the processes that measure need any of this
 
-    def arrived(_share: float) -> None:
-        if not started:
-            started.append(time.perf_counter())
+    from sunsim.cluster import engine  # noqa: PLC0415
+    from sunsim.cluster.simulation import simulate  # noqa: PLC0415
+    from sunsim.scenario import load_scenario  # noqa: PLC0415
+    from sunsim.workload.requests import build_requests  # noqa: PLC0415
+    from tests.cluster.worlds import stepwise  # noqa: PLC0415
 
-    result = simulate(scenario, arm, requests, arrived, make_engine)
-    return Run(time.perf_counter() - started[0], result.rows, sum(worker.steps for worker in result.workers))
+    index = ["decode-only", "with-prefill"].index(case.arm)
+    overrides = {
+        "workload.requests": case.requests,
+        "workload.arrivals.rate_rps": RATE_PER_WORKER * case.workers,
+        f"arms.{index}.decode.workers": case.workers,
+    }
+    scenario = load_scenario(STREAM, [f"{path}={value}" for path, value in overrides.items()])
+    requests = build_requests(scenario)
+    make_engine = stepwise if case.twin else engine.Engine
+    seconds = []
+    for _ in range(case.repeats):
+        began = time.process_time()
+        result = simulate(scenario, scenario.arms[index], requests, make_engine=make_engine)
+        seconds.append(time.process_time() - began)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024) / 1e6
+    rows = hashlib.sha256(pd.util.hash_pandas_object(result.rows).to_numpy().tobytes()).hexdigest()
+    steps = sum(worker.steps for worker in result.workers)
+    compiled = not engine.__file__.endswith(".py")
+    return Figures(min(seconds), int(requests.output_tokens.sum()), steps, peak, rows, compiled)
 
 
-def peak_mb() -> float:
-    """The most memory that this process has held, in MB."""
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
-
-
-def measure(scenario: Scenario, requests: Requests) -> list[Figures]:
-    """Both engines on each arm; the twins last, so that their memory does not count."""
-    timings = [([timed(scenario, arm, requests, Engine) for _ in range(REPEATS)], peak_mb()) for arm in scenario.arms]
-    figures = []
-    for arm, (runs, memory_mb) in zip(scenario.arms, timings, strict=True):
-        twin = timed(scenario, arm, requests, StepwiseEngine)  # type: ignore[arg-type]
-        seconds = sorted(run.seconds for run in runs)
-        median = statistics.median(seconds)
-        equal = all(run.rows.equals(twin.rows) and run.steps == twin.steps for run in runs)
-        spread = (seconds[-1] - seconds[0]) / median
-        figures.append(Figures(arm.name, twin.steps, median, spread, memory_mb, twin.seconds, equal))
-    return figures
+def measured(case: Case, compiled: str | None) -> Figures:
+    """Runs a case in a new process, with the compiled copy in a folder if one is given."""
+    path = os.pathsep.join([*([compiled] if compiled else []), str(ROOT)])
+    environment = os.environ | {"PYTHONPATH": path, "PYTHONSAFEPATH": "1", "OPENBLAS_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "benchmarks.loop", "--case", json.dumps(asdict(case))]
+    done = subprocess.run(command, cwd=ROOT, env=environment, check=True, stdout=subprocess.PIPE, text=True)
+    return Figures(*json.loads(done.stdout))
 
 
 def say(line: str = "") -> None:
     sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
 
 
-def say_row(name: str, requests_per_s: float, tokens_per_s: float, memory_mb: float | None) -> None:
-    memory = "" if memory_mb is None else f"{memory_mb:,.0f}"
-    say(f"{name:<48}{requests_per_s:>12,.0f}{tokens_per_s:>18,.0f}{memory:>10}".rstrip())
+def say_row(name: str, requests_per_s: float, tokens_per_s: float, memory_mb: float, times_twin: str = "") -> None:
+    say(f"{name:<48}{requests_per_s:>12,.0f}{tokens_per_s:>18,.0f}{memory_mb:>10,.0f}{times_twin:>8}".rstrip())
 
 
-def main() -> int:
+def say_figures(case: Case, found: Figures, twin: Figures) -> None:
+    name = f"sunsim, {case.arm}, {case.requests:,} requests"
+    ratio = (case.requests / found.seconds) / (SMALL / twin.seconds)
+    say_row(name, case.requests / found.seconds, found.tokens / found.seconds, found.peak_mb, f"{ratio:.0f}")
+
+
+def compare(compiled: str | None, *, quick: bool) -> int:
     """Prints the figures; 1 if a twin disagrees."""
-    scenario = load_scenario(STREAM)
-    requests = build_requests(scenario)
-    count, tokens = len(requests), int(requests.output_tokens.sum())
-    figures = measure(scenario, requests)
-    say(
-        f"{count:,} requests at 100 req/s to 4 decode workers, mean prompt {requests.prompt_tokens.mean():,.0f} and "
-        f"output {tokens / count:,.0f} tokens"
-    )
-    say(f"one core, Python {platform.python_version()}, median of {REPEATS} runs; each twin once")
-    say()
-    say(f"{'':<48}{'requests/s':>12}{'output tokens/s':>18}{'peak MB':>10}")
-    for found in figures:
-        say_row(f"sunsim, {found.arm}", count / found.seconds, tokens / found.seconds, found.peak_mb)
-        say_row("  its step-by-step twin", count / found.twin_seconds, tokens / found.twin_seconds, None)
+    equal = []
+    sizes = [SMALL, MEDIUM] if quick else [SMALL, MEDIUM, LARGE]
+    say(f"{'':<48}{'requests/s':>12}{'output tokens/s':>18}{'peak MB':>10}{'x twin':>8}")
+    for arm in ("decode-only", "with-prefill"):
+        twin = measured(Case(arm, SMALL, twin=True), None)
+        for size in sizes if arm == "decode-only" else sizes[:1]:
+            case = Case(arm, size, repeats=REPEATS[size])
+            found = measured(case, compiled)
+            say_figures(case, found, twin)
+            if size == SMALL:
+                equal.append((found.rows_sha256, found.steps) == (twin.rows_sha256, twin.steps))
+        say_row(
+            "  its step-by-step twin, 4,000 requests", SMALL / twin.seconds, twin.tokens / twin.seconds, twin.peak_mb
+        )
     for peer in PEERS:
         say_row(peer.name, peer.requests_per_s, peer.tokens_per_s, peer.peak_mb)
     say()
-    for found in figures:
-        say(
-            f"{found.arm}: {found.steps:,} steps, spread of the runs {found.spread:.0%}; "
-            f"{found.twin_seconds / found.seconds:.1f} times as fast as the twin, "
-            f"results {'equal' if found.equal else 'DIFFER'}"
-        )
-    return 0 if all(found.equal for found in figures) else 1
+    for workers in (4, 16, 64):
+        seconds = measured(Case("decode-only", MEDIUM, workers, REPEATS[MEDIUM]), compiled).seconds
+        say(f"{workers:>2} workers, {MEDIUM:,} requests: {seconds / MEDIUM * 1e6:.1f} microseconds a request")
+    say()
+    say(f"one core, Python {platform.python_version()}, {'compiled' if found.compiled else 'plain'} loop, CPU time")
+    say(f"results {'equal to the twins' if all(equal) else 'DIFFER from a twin'}")
+    return 0 if all(equal) else 1
+
+
+def main() -> int:
+    """Compares, or measures the one case that it is told."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.loop")
+    parser.add_argument("--quick", action="store_true", help="leave out the million requests")
+    parser.add_argument("--compiled", metavar="DIR", help="use the copy that `python -m sunsim.compile DIR` made")
+    parser.add_argument("--case", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.case:
+        say(json.dumps(measure(Case(**json.loads(arguments.case)))))
+        return 0
+    return compare(arguments.compiled and str(Path(arguments.compiled).resolve()), quick=arguments.quick)
 
 
 if __name__ == "__main__":

@@ -81,8 +81,13 @@ def sweep() -> dict[str, str]:
 
 
 def speed() -> dict[str, str]:
-    """What the benchmark prints."""
-    return {"speed": _output(sys.executable, "-m", "benchmarks.loop")}
+    """What the benchmark prints, of the loop as it is and of the compiled one."""
+    plain = _output(sys.executable, "-m", "benchmarks.loop")
+    with tempfile.TemporaryDirectory() as folder:
+        fast = str(Path(folder) / "fast")
+        _output(sys.executable, "-m", "sunsim.compile", fast)
+        compiled = _output(sys.executable, "-m", "benchmarks.loop", "--compiled", fast)
+    return {"speed": plain, "speed-compiled": compiled.replace(fast, "fast")}
 
 
 def fidelity() -> dict[str, str]:

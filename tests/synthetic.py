@@ -32,6 +32,7 @@ def synthetic_profile(**changes: Any) -> dict[str, Any]:
         "variant": "bf16",
         "versions": {"vllm": "0.24.0"},
         "engine_args": {
+            "kv_connector": "ArrivedKVConnector",
             "max_num_seqs": 256,
             "max_num_batched_tokens": 8192,
             "max_model_len": 16384,

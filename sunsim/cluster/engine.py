@@ -20,18 +20,22 @@ request's place and blocks come free when its last token is out, so they idle fo
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sunsim.cluster.draft import Draft
 from sunsim.cluster.pipeline import Pipeline
 from sunsim.cluster.sequence import KV, UNSET, Sequence
 from sunsim.cluster.steady import SteadyDecodes
+from sunsim.latency.steps import Chunk
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from sunsim.latency.steps import StepTimes
+
+
+COMPUTE, PULL = KV.COMPUTE, KV.PULL  # an enum's members take long to look up
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,13 +61,15 @@ class EngineConfig:
     defer_block_free: bool = False
 
 
-@dataclass(slots=True)
 class Outcome:
     """What a decision brought: requests done, transfers to start, requests sent back for their prompt's KV."""
 
-    finished: list[Sequence] = field(default_factory=list)
-    loads: list[Sequence] = field(default_factory=list)
-    evicted: list[Sequence] = field(default_factory=list)
+    __slots__ = ("evicted", "finished", "loads")
+
+    def __init__(self) -> None:
+        self.finished: list[Sequence] = []
+        self.loads: list[Sequence] = []
+        self.evicted: list[Sequence] = []
 
 
 class Engine:
@@ -80,6 +86,7 @@ class Engine:
 
     def __init__(self, config: EngineConfig, times: StepTimes, stalls: Iterable[tuple[int, int]] = ()) -> None:
         self.config = config
+        self._block_size = config.block_size
         self.waiting: deque[Sequence] = deque()
         self.running: dict[Sequence, None] = {}  # in order of admission
         self.free_blocks = config.num_gpu_blocks - 1  # vLLM keeps block 0 to itself
@@ -100,7 +107,7 @@ class Engine:
     @property
     def steps(self) -> int:
         """Steps that computed something."""
-        return self._pipeline.steps
+        return self._k - self._pipeline.rests
 
     @property
     def busy_ps(self) -> int:
@@ -116,7 +123,7 @@ class Engine:
     def num_tokens(self) -> int:
         """Tokens of the requests here, generated ones included, as the scheduler last counted them."""
         partial = self._partial.known_tokens if self._partial else 0
-        decoding = self._steady.context - self._steady.batch
+        decoding = self._steady.offset + self._steady.batch * self._k
         return self._queued_tokens + decoding + self._finishing_tokens + partial
 
     def submit(self, now_ps: int, sequence: Sequence, *, first: bool = False) -> None:
@@ -145,33 +152,40 @@ class Engine:
         """When the next decision that can change anything falls due; None if not before something arrives."""
         if self._decide or self._finishing or self._partial:
             return self._pipeline.due_ps
-        last = self._steady.next_end()
-        if last == UNSET:
+        steady, k = self._steady, self._k
+        if not steady.batch:
             return None
-        # The decision that finds no block for step s falls due when the output of step s - 2 is out.
-        short = self._steady.first_step_short(self._k + 1, last + 1, self.free_blocks)
-        step = min(last, short - 2)
-        if step < self._k:
-            return self._pipeline.due_ps
-        return self._pipeline.out_after_ps(self._steady, step - self._k)
+        n = steady.next_end - k
+        if self.free_blocks < steady.batch * (n // self._block_size + 1):
+            # The decision that finds no block for step s falls due when the output of step s - 2 is out.
+            n = min(n, steady.first_step_short(k + 1, k + 1 + n, self.free_blocks) - 2 - k)
+            if n < 0:
+                return self._pipeline.due_ps
+        return self._pipeline.out_after_ps(steady, k + 1, n)
 
     def advance(self, now_ps: int) -> None:
         """Composes the steps that were due before `now_ps`; nothing changes in them but decodes that end."""
-        steady, pipeline = self._steady, self._pipeline
+        pipeline = self._pipeline
+        if pipeline.due_ps >= now_ps:
+            return
+        self._beginning.clear()  # no launch here holds their token up
+        steady, k = self._steady, self._k
         while pipeline.due_ps < now_ps:
-            self._beginning.clear()  # no launch here holds their token up
-            self._drop_ended()
+            if steady.next_end <= k:
+                self._drop_ended(k)
             if steady.batch:
-                n = pipeline.leap(steady, 1 if self._finishing else steady.next_end() - self._k, now_ps)
-                self.free_blocks -= steady.blocks_needed_over(self._k + 1, n)
-                self._k += n
+                n = pipeline.leap(steady, k + 1, 1 if self._finishing else steady.next_end - k, now_ps)
+                self.free_blocks -= steady.blocks_needed(k + 1, n)
+                k += n
             else:
                 pipeline.rest(0 if self._finishing else now_ps)
-                self._k += 1
+                k += 1
+        self._k = k
 
     def wake(self, now_ps: int) -> Outcome:
         """Takes the decision due at `now_ps`: requests end, the next step is composed."""
-        self.advance(now_ps)
+        if self._pipeline.due_ps < now_ps:
+            self.advance(now_ps)
         outcome = Outcome()
         if self._finishing:
             self._finish(now_ps, outcome)
@@ -179,21 +193,20 @@ class Engine:
         return outcome
 
     def _blocks_for(self, tokens: int) -> int:
-        return -(-tokens // self.config.block_size)
+        return -(-tokens // self._block_size)
 
-    def _drop_ended(self) -> None:
-        """Takes decodes whose last token is in step k out of the steady batch."""
-        ended = self._steady.pop_ended(self._k + 1)
-        if ended:
-            self._finishing += ended
-            self._finishing_tokens += sum(sequence.offset + self._k for sequence in ended)
+    def _drop_ended(self, k: int) -> None:
+        """Takes decodes whose last token is in step `k` out of the steady batch."""
+        for sequence in self._steady.pop_ended(k + 1):
+            self._finishing.append(sequence)
+            self._finishing_tokens += sequence.offset + k
 
     def _finish(self, now_ps: int, outcome: Outcome) -> None:
         for sequence in self._finishing:
             sequence.last_ps = now_ps
             if sequence.last_step != UNSET:  # else it was preempted with its last token under way
                 del self.running[sequence]
-                sequence.blocks = self._blocks_for(sequence.offset + sequence.last_step)
+                sequence.blocks = -(-(sequence.offset + sequence.last_step) // self._block_size)
                 if not self.config.pin_finished:
                     self.free_blocks += sequence.blocks
         outcome.finished = self._finishing
@@ -202,44 +215,64 @@ class Engine:
 
     def _compose(self, now_ps: int, outcome: Outcome) -> None:
         """Composes step k + 1 and makes it step k."""
-        self._drop_ended()
+        steady, step = self._steady, self._k + 1
+        if steady.next_end < step:
+            self._drop_ended(self._k)
         self.free_blocks += self._deferred_blocks
         self._deferred_blocks = 0
-        step = self._k + 1
+        needed = steady.grow[step % self._block_size]
+        if needed > self.free_blocks or self.waiting or self._ready or self._partial:
+            self._draft(now_ps, step, outcome)
+        else:
+            self.free_blocks -= needed
+            self._decide = False
+            self._pipeline.launch_decodes(steady, step)
+            self._stamp_beginning([])
+        self._k = step
+
+    def _draft(self, now_ps: int, step: int, outcome: Outcome) -> None:
+        """Composes and launches a step in which the batch may change, or lacks KV blocks."""
         draft = Draft(self.config.max_num_batched_tokens - self._steady.batch)
         self._grow_blocks(step, draft, outcome)
         if self._partial:
             self._continue_partial(step, draft, outcome)
-        if not draft.preempted:
-            if self._ready:
-                self._take_ready(now_ps, draft)
-            if self.waiting:
-                self._take_waiting(now_ps, draft, outcome)
-        # Budget or model may have cut the step short; the rest may fit into the next one.
-        cut_short = draft.chunks or (self.config.one_model_a_step and draft.model != UNSET)
-        self._decide = draft.preempted or bool(cut_short and (self.waiting or self._ready))
+        if draft.preempted:
+            self._decide = True
+        else:
+            self._take_ready(now_ps, step, draft)
+            self._take_waiting(now_ps, step, draft, outcome)
+            # Budget or model may have cut the step short; the rest may fit into the next one.
+            cut_short = draft.chunks or (self.config.one_model_a_step and draft.model != UNSET)
+            self._decide = bool(cut_short and (self.waiting or self._ready))
         self._launch(step, draft)
 
     def _launch(self, step: int, draft: Draft) -> None:
         """Launches step k + 1 as drafted and stamps the requests in it."""
         steady, pipeline = self._steady, self._pipeline
-        start_ps = pipeline.launch(steady.batch + draft.joining, steady.context + draft.joining_tokens, draft.chunks)
+        if draft.chunks:
+            decodes = steady.batch - draft.ends_prompts
+            context = steady.offset + steady.batch * step - draft.ends_prompts_tokens
+            start_ps = pipeline.launch(decodes, context, draft.chunks)
+        else:
+            start_ps = pipeline.launch_decodes(steady, step)
         for sequence in draft.entering:
             sequence.started_ps = start_ps
-        for sequence in self._beginning:  # the launch may have held up their token
-            sequence.first_ps = pipeline.due_ps
-        self._beginning.clear()
-        steady.context += steady.batch
-        for sequence in draft.emitting:
+        self._stamp_beginning(draft.emitting)
+
+    def _stamp_beginning(self, emitting: list[Sequence]) -> None:
+        """Stamps first tokens: those of step k, which the launch may have held up, and those of step k + 1."""
+        if self._beginning:
+            for sequence in self._beginning:
+                sequence.first_ps = self._pipeline.due_ps
+            self._beginning = []
+        for sequence in emitting:
             if sequence.first_ps == UNSET:
-                sequence.first_ps = pipeline.out_ps
+                sequence.first_ps = self._pipeline.out_ps
                 self._beginning.append(sequence)
-            steady.join(sequence, step)
-        self._k = step
 
     def _grow_blocks(self, step: int, draft: Draft, outcome: Outcome) -> None:
         """Gives the steady decodes the blocks that they need at `step`, in order, preempting the last admitted."""
-        needed = self._steady.blocks_needed(step)
+        needed = self._steady.grow[step % self._block_size]
         if needed <= self.free_blocks:
             self.free_blocks -= needed
             return
@@ -247,7 +280,7 @@ class Engine:
         for sequence in list(self.running):
             if sequence not in self.running:
                 return
-            needs_block = (sequence.offset + step - 1) % self.config.block_size == 0
+            needs_block = (sequence.offset + step - 1) % self._block_size == 0
             if sequence is self._partial or sequence.last_step == self._k or not needs_block:
                 continue
             while not self.free_blocks:
@@ -261,8 +294,9 @@ class Engine:
         sequence = self._partial
         if sequence is None or draft.budget <= 0:
             return
-        if self._blocks_to_add(sequence, draft.budget) <= self.free_blocks:
-            self._take_tokens(sequence, draft)
+        tokens = min(sequence.known_tokens, sequence.computed_tokens + draft.budget)
+        if self._blocks_for(tokens) - sequence.blocks <= self.free_blocks:
+            self._take_tokens(sequence, step, draft)
         else:
             self.running.popitem()
             self._preempt(sequence, step, outcome)
@@ -281,11 +315,11 @@ class Engine:
                 return
             sequence.known_tokens = sequence.offset + step
             sequence.outputs_left = last - step + 1
-            self._steady.leave(sequence, step)
+            self._steady.leave(sequence)
         sequence.blocks = 0
         if self.config.recompute:
-            sequence.kv = KV.COMPUTE
-        if sequence.kv is KV.PULL:
+            sequence.kv = COMPUTE
+        if sequence.kv is PULL:
             outcome.evicted.append(sequence)
         else:
             self.waiting.appendleft(sequence)
@@ -297,53 +331,70 @@ class Engine:
         else:
             self.free_blocks += blocks
 
-    def _take_ready(self, now_ps: int, draft: Draft) -> None:
+    def _take_ready(self, now_ps: int, step: int, draft: Draft) -> None:
         """Takes requests whose KV has come into the step."""
         taken = 0
         for sequence in self._ready:
             if draft.budget <= 0:
                 break
             taken += 1
-            self._enter(sequence, now_ps, draft)
+            self._enter(sequence, now_ps, step, draft)
         self._loading -= taken
         del self._ready[:taken]
 
-    def _take_waiting(self, now_ps: int, draft: Draft, outcome: Outcome) -> None:
+    def _take_waiting(self, now_ps: int, step: int, draft: Draft, outcome: Outcome) -> None:
         """Takes waiting requests, in order, into the step or onto the link."""
+        waiting = self.waiting
         places = self.config.max_num_seqs - len(self.running) - self._loading
-        while self.waiting and draft.budget > 0 and places > 0:
-            sequence = self.waiting[0]
+        while waiting and draft.budget > 0 and places > 0:
+            sequence = waiting[0]
             if self.config.one_model_a_step and draft.model not in (UNSET, sequence.model):
                 return
-            blocks = self._blocks_for(sequence.known_tokens)
+            known = sequence.known_tokens
+            blocks = -(-known // self._block_size)
             if blocks > self.free_blocks:
                 return
-            self.waiting.popleft()
+            waiting.popleft()
             places -= 1
-            from_elsewhere = min(sequence.prompt_tokens, sequence.known_tokens - 1)
-            sequence.computed_tokens = 0 if sequence.kv is KV.COMPUTE else from_elsewhere
-            if sequence.kv is KV.PULL:
+            kv = sequence.kv
+            sequence.computed_tokens = 0 if kv is COMPUTE else min(sequence.prompt_tokens, known - 1)
+            if kv is PULL:
                 self.free_blocks -= blocks
                 sequence.blocks = blocks
                 self._loading += 1
                 outcome.loads.append(sequence)
             else:
-                self._enter(sequence, now_ps, draft)
+                self._enter(sequence, now_ps, step, draft)
 
-    def _enter(self, sequence: Sequence, now_ps: int, draft: Draft) -> None:
+    def _enter(self, sequence: Sequence, now_ps: int, step: int, draft: Draft) -> None:
         self._queued_tokens -= sequence.known_tokens
         self.running[sequence] = None
         if sequence.scheduled_ps == UNSET:
             sequence.scheduled_ps = now_ps
             draft.entering.append(sequence)
-        self._take_tokens(sequence, draft)
+        self._take_tokens(sequence, step, draft)
 
-    def _blocks_to_add(self, sequence: Sequence, budget: int) -> int:
-        tokens = min(sequence.known_tokens, sequence.computed_tokens + budget)
-        return max(0, self._blocks_for(tokens) - sequence.blocks)
-
-    def _take_tokens(self, sequence: Sequence, draft: Draft) -> None:
-        blocks = self._blocks_to_add(sequence, draft.budget)
-        self.free_blocks -= blocks
-        sequence.blocks += blocks
-        self._partial = None if draft.take(sequence) else sequence
+    def _take_tokens(self, sequence: Sequence, step: int, draft: Draft) -> None:
+        """Schedules what is not computed of a sequence, as far as the budget goes; all of it makes the next token."""
+        known, before = sequence.known_tokens, sequence.computed_tokens
+        tokens = min(known - before, draft.budget)
+        computed = before + tokens
+        more_blocks = -(-computed // self._block_size) - sequence.blocks
+        if more_blocks > 0:
+            self.free_blocks -= more_blocks
+            sequence.blocks += more_blocks
+        draft.budget -= tokens
+        draft.model = sequence.model
+        sequence.computed_tokens = computed
+        chunk = known - before > 1
+        if chunk:
+            draft.chunks.append(Chunk(tokens, before))
+        if computed < known:
+            self._partial = sequence
+            return
+        self._partial = None
+        if chunk:
+            draft.ends_prompts += 1
+            draft.ends_prompts_tokens += known
+        draft.emitting.append(sequence)
+        self._steady.join(sequence, step)

@@ -3,69 +3,123 @@
 What falls due at one instant happens stage by stage, and within a stage by number: arrivals first, then transfers, then
 prefill workers, then decode workers. So two engines that schedule their wake-ups at different moments still see the
 same world.
+
+Most of what happens is a worker's wake-up, so an `Alarm` is not a simpy event, but lies among them in simpy's queue and
+is rung without the machinery of events.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from heapq import heappop, heappush
+from typing import TYPE_CHECKING, TypeAlias, cast
 
 from simpy import Environment
-from simpy.events import NORMAL, Event, EventPriority
+from simpy.events import NORMAL, Event
+
+from sunsim.cluster.sequence import UNSET
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
-# Priorities of simpy's queue; its own events and timeouts, and so arrivals, have NORMAL.
+# Priorities of simpy's queue; its own events and timeouts have NORMAL.
 TRANSFER = NORMAL + 1
 PREFILL = NORMAL + 2
 DECODE = PREFILL + 1_000_000
 
+NEVER = 2**62
+
+
+class Alarm:
+    """Calls back at one moment, which may be moved while it has not come.
+
+    Attributes:
+        due_ps: that moment, None if it is not to ring.
+        ticket: tells its entry in the queue from ones that no longer count.
+    """
+
+    __slots__ = ("_call", "_priority", "_queue", "_tickets", "due_ps", "ticket")
+
+    def __init__(self, env: Clock, priority: int, call: Callable[[], None]) -> None:
+        self._queue, self._tickets = env.entries, env.tickets
+        self._priority = priority
+        self._call = call
+        self.due_ps: int | None = None
+        self.ticket = UNSET
+
+    def set(self, due_ps: int | None) -> None:
+        """Rings at `due_ps` instead of whenever it was to ring; None silences it."""
+        if due_ps == self.due_ps:
+            return
+        self.due_ps = due_ps
+        if due_ps is None:
+            self.ticket = UNSET
+        else:
+            self.ticket = ticket = next(self._tickets)
+            heappush(self._queue, (due_ps, self._priority, ticket, self))
+
+    def ring(self, ticket: int) -> None:
+        """The time of the entry with this ticket has come."""
+        if ticket == self.ticket:
+            self.ticket = UNSET
+            self.due_ps = None
+            self._call()
+
+
+Entry: TypeAlias = tuple[int, int, int, Alarm | Event]
+"""When, after what else at that moment (priority and number), and what."""
+
 
 class Clock(Environment):
-    """A simpy environment that counts whole picoseconds."""
+    """A simpy environment that counts whole picoseconds and rings alarms.
+
+    Attributes:
+        entries: simpy's queue, alarms among the events.
+        tickets: simpy's numbers for entries.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.entries = cast("list[Entry]", self._queue)
+        self.tickets = self._eid
 
     @property
     def now_ps(self) -> int:
         """The time, picoseconds since the start."""
         return self._now  # type: ignore[return-value]  # it starts at the integer 0, and all delays are integers
 
+    def step(self) -> None:
+        """Processes the next event or alarm, as simpy asks for."""
+        if self.entries and isinstance(alarm := self.entries[0][3], Alarm):
+            self._now, _, ticket, _ = heappop(self.entries)
+            alarm.ring(ticket)
+        else:
+            super().step()
 
-class _Due(Event):
-    """An event that is triggered from the start, as simpy's timeouts are, but may have any priority."""
+    def serve(self, arrivals: Iterable[tuple[int, int]], arrive: Callable[[int], None], end_ps: int | None) -> None:
+        """Runs the world with arrivals that come before all else that is due at their moment.
 
-    def __init__(self, env: Clock, call: Callable[[Event], None]) -> None:
-        self.env = env
-        self.callbacks = [call]
-        self._ok = True
-        self._value = None
+        Args:
+            arrivals: pairs of a moment in picoseconds, rising, and what to call `arrive` with.
+            end_ps: what is due then or later does not happen; None for no end.
+        """
+        last_ps = NEVER if end_ps is None else end_ps
+        for at_ps, which in arrivals:
+            if at_ps >= last_ps:
+                break
+            self._until(at_ps)
+            self._now = at_ps
+            arrive(which)
+        self._until(last_ps)
+        if end_ps is not None:
+            self._now = end_ps
 
-
-class Alarm:
-    """Calls back at one moment, which may be moved while it has not come."""
-
-    __slots__ = ("_call", "_due", "_env", "_event", "_priority")
-
-    def __init__(self, env: Clock, priority: int, call: Callable[[], None]) -> None:
-        self._env = env
-        self._priority = EventPriority(priority)
-        self._call = call
-        self._due: int | None = None
-        self._event: Event | None = None
-
-    def set(self, due_ps: int | None) -> None:
-        """Rings at `due_ps` instead of whenever it was to ring; None silences it."""
-        if due_ps == self._due:
-            return
-        self._due = due_ps
-        if due_ps is None:
-            self._event = None
-            return
-        self._event = _Due(self._env, self._ring)
-        self._env.schedule(self._event, self._priority, due_ps - self._env.now_ps)
-
-    def _ring(self, event: Event) -> None:
-        if event is not self._event:
-            return
-        self._due = None
-        self._event = None
-        self._call()
+    def _until(self, end_ps: int) -> None:
+        """Processes what is due before `end_ps`, in order."""
+        entries = self.entries
+        while entries and entries[0][0] < end_ps:
+            alarm = entries[0][3]
+            if isinstance(alarm, Alarm):
+                self._now, _, ticket, _ = heappop(entries)
+                alarm.ring(ticket)
+            else:
+                super().step()

@@ -1,9 +1,10 @@
-"""A request's way through the cluster, and the table of all of them."""
+"""The requests' ways through the cluster, and the table of all of them."""
 
 from __future__ import annotations
 
+from array import array
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -12,39 +13,61 @@ from sunsim.clock import to_s
 from sunsim.cluster.sequence import UNSET, Sequence
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Iterable
 
-    from sunsim.cluster.worker import Worker
+    from numpy.typing import NDArray
+
     from sunsim.workload.requests import Requests
 
 
-class Journey:
-    """One request's way through the cluster; times in picoseconds, `UNSET` until they happen."""
+class Journeys:
+    """All requests' ways through the cluster, in columns; times in picoseconds, `UNSET` until they happen.
 
-    __slots__ = (
-        "decode",
-        "decode_worker",
-        "preemptions",
-        "prefill",
-        "prefill_end_ps",
-        "prefill_start_ps",
-        "prefill_worker",
-        "source",
-        "transfer_end_ps",
-        "transfer_start_ps",
-    )
+    Attributes:
+        prefill, decode: each request as its workers see it, the last time through prefill; None before and after.
+        prefill_worker, decode_worker: slots in the stage's pool; in prefill that of the first time through.
+        source: slot of the prefill worker that its KV is pulled from.
+        preemptions: of sequences that have ended.
+    """
 
-    def __init__(self) -> None:
-        self.prefill: Sequence | None = None  # the last time through
-        self.prefill_worker: Worker | None = None  # the first time through
-        self.source: Worker | None = None  # where its KV is pulled from
-        self.decode: Sequence | None = None
-        self.decode_worker: Worker | None = None
-        self.prefill_start_ps = UNSET
-        self.prefill_end_ps = UNSET
-        self.transfer_start_ps = UNSET
-        self.transfer_end_ps = UNSET
-        self.preemptions = 0  # on prefill workers
+    def __init__(self, number: int) -> None:
+        self.prefill: list[Sequence | None] = [None] * number
+        self.decode: list[Sequence | None] = [None] * number
+        self.prefill_worker = array("i", [UNSET]) * number
+        self.source = array("i", [UNSET]) * number
+        self.decode_worker = array("i", [UNSET]) * number
+        self.prefill_start_ps = array("q", [UNSET]) * number
+        self.prefill_end_ps = array("q", [UNSET]) * number
+        self.transfer_start_ps = array("q", [UNSET]) * number
+        self.transfer_end_ps = array("q", [UNSET]) * number
+        self.scheduled_ps = array("q", [UNSET]) * number
+        self.first_ps = array("q", [UNSET]) * number
+        self.last_ps = array("q", [UNSET]) * number
+        self.preemptions = array("q", [0]) * number
+
+    def note_prefill(self, sequence: Sequence) -> None:
+        """Notes what has happened to a request in prefill, for the first time there."""
+        self.prefill_start_ps[sequence.request] = sequence.started_ps
+        self.prefill_end_ps[sequence.request] = sequence.last_ps
+
+    def note_decode(self, sequence: Sequence) -> None:
+        """Notes what has happened to a request in decode, and forgets the request as its worker sees it."""
+        i = sequence.request
+        self.decode[i] = None
+        self.scheduled_ps[i] = sequence.scheduled_ps
+        self.first_ps[i] = sequence.first_ps
+        self.last_ps[i] = sequence.last_ps
+        if sequence.preemptions:
+            self.preemptions[i] += sequence.preemptions
+
+    def note_the_rest(self) -> None:
+        """Notes what has happened to those that are under way at the end."""
+        for i, sequence in enumerate(self.prefill):
+            if sequence and self.prefill_start_ps[i] == UNSET:
+                self.prefill_start_ps[i] = sequence.started_ps
+        for sequence in self.decode:
+            if sequence:
+                self.note_decode(sequence)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,61 +87,60 @@ class Course:
 
 
 def request_rows(
-    arm: str, requests: Requests, journeys: list[Journey], course: Course, limit_ps: int | None
+    arm: str,
+    requests: Requests,
+    journeys: Journeys,
+    names: tuple[list[str], list[str]],
+    course: Course,
+    limit_ps: int | None,
 ) -> pd.DataFrame:
     """The columns of the results contract, in its order.
 
     ``first_token_s`` and ``last_token_s`` are the client's, all other times after the arrival the engines'. What lies
     beyond `limit_ps`, the end of the run, has not happened.
+
+    Args:
+        names: of the prefill workers and of the decode workers, by slot.
     """
 
-    def seconds(stamp: Callable[[Journey], int], later_ps: int = 0) -> np.ndarray[Any, np.dtype[np.float64]]:
-        ps = np.fromiter(map(stamp, journeys), dtype=np.int64, count=len(journeys))
+    def seconds(stamps: array[int], later_ps: int = 0) -> NDArray[np.float64]:
+        ps = np.frombuffer(stamps, dtype=np.int64)
         happened = ps != UNSET
-        ps += later_ps
+        ps = ps + later_ps
         if limit_ps is not None:
             happened &= ps < limit_ps
         return np.where(happened, to_s(ps), np.nan)
 
-    def prefill_start(journey: Journey) -> int:
-        under_way = journey.prefill_start_ps == UNSET and journey.prefill
-        return under_way.started_ps if under_way else journey.prefill_start_ps
-
-    def decode_first(journey: Journey) -> int:
-        return journey.decode.first_ps if journey.decode else UNSET
-
-    def decode_last(journey: Journey) -> int:
-        return journey.decode.last_ps if journey.decode else UNSET
-
-    def prefill_end(journey: Journey) -> int:
-        return journey.prefill_end_ps
-
-    by_prefill = seconds(prefill_end, course.prefill_out_ps)
-    first = seconds(decode_first, course.decode_out_ps)
+    by_prefill = seconds(journeys.prefill_end_ps, course.prefill_out_ps)
+    first = seconds(journeys.first_ps, course.decode_out_ps)
     if course.emitted_before_decode or not course.has_decode:
         first = by_prefill
     decodes = course.has_decode & (requests.output_tokens > course.emitted_before_decode)
-    last = np.where(decodes, seconds(decode_last, course.decode_out_ps), by_prefill)
-    names = np.array(requests.models, dtype=object)
+    last = np.where(decodes, seconds(journeys.last_ps, course.decode_out_ps), by_prefill)
     return pd.DataFrame(
         {
-            "arm": np.full(len(journeys), arm, dtype=object),
-            "request_id": np.arange(len(journeys)),
-            "model": names[requests.model],
+            "arm": _text([arm], np.zeros(len(requests), dtype=np.int32)),
+            "request_id": np.arange(len(requests)),
+            "model": _text(requests.models, requests.model),
             "arrival_s": to_s(requests.arrival_ps),
             "prompt_tokens": requests.prompt_tokens,
             "output_tokens": requests.output_tokens,
-            "prefill_worker": [j.prefill_worker.name if j.prefill_worker else None for j in journeys],
-            "decode_worker": [j.decode_worker.name if j.decode_worker else None for j in journeys],
-            "prefill_start_s": seconds(prefill_start),
-            "prefill_end_s": seconds(prefill_end),
-            "transfer_start_s": seconds(lambda j: j.transfer_start_ps),
-            "transfer_end_s": seconds(lambda j: j.transfer_end_ps),
-            "decode_scheduled_s": seconds(lambda j: j.decode.scheduled_ps if j.decode else UNSET),
-            "decode_first_token_s": seconds(decode_first),
+            "prefill_worker": _text(names[0], np.frombuffer(journeys.prefill_worker, dtype=np.int32)),
+            "decode_worker": _text(names[1], np.frombuffer(journeys.decode_worker, dtype=np.int32)),
+            "prefill_start_s": seconds(journeys.prefill_start_ps),
+            "prefill_end_s": seconds(journeys.prefill_end_ps),
+            "transfer_start_s": seconds(journeys.transfer_start_ps),
+            "transfer_end_s": seconds(journeys.transfer_end_ps),
+            "decode_scheduled_s": seconds(journeys.scheduled_ps),
+            "decode_first_token_s": seconds(journeys.first_ps),
             "first_token_s": first,
             "last_token_s": last,
-            "preemptions": [j.preemptions + (j.decode.preemptions if j.decode else 0) for j in journeys],
-            "outcome": np.where(np.isnan(last), "unfinished", "finished").astype(object),
+            "preemptions": np.frombuffer(journeys.preemptions, dtype=np.int64),
+            "outcome": _text(["finished", "unfinished"], np.isnan(last).astype(np.int32)),
         }
     )
+
+
+def _text(texts: Iterable[str], which: NDArray[np.int32]) -> NDArray[np.object_]:
+    """For each number the text of that number; None for `UNSET`."""
+    return np.array([*texts, None], dtype=object)[which]

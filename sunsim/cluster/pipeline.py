@@ -29,11 +29,11 @@ class Pipeline:
         out_ps: when the output of step ``k`` is out, unless the launch of the step after it holds it up. Never before
             `due_ps`. It may lie after the step's end on the GPU, but the GPU cannot start another step in between.
         in_flight: whether step ``k`` computes something.
-        steps, busy_ps: steps that computed something, and their time on the GPU, stalls included.
+        rests: how many of the steps were empty.
         outside: steps outside the range of the measurements, by kind.
     """
 
-    __slots__ = ("_stalls", "_times", "busy_ps", "due_ps", "in_flight", "out_ps", "outside", "steps")
+    __slots__ = ("_idle_ps", "_stalls", "_times", "due_ps", "in_flight", "out_ps", "outside", "rests")
 
     def __init__(self, times: StepTimes, stalls: Iterable[tuple[int, int]]) -> None:
         self._times = times
@@ -41,72 +41,100 @@ class Pipeline:
         self.due_ps = 0
         self.out_ps = 0
         self.in_flight = False
-        self.steps = 0
-        self.busy_ps = 0
+        self.rests = 0
+        self._idle_ps = 0  # of the time until `out_ps`, that in which the GPU did not compute
         self.outside = {"decode": 0, "chunk": 0}
 
+    @property
+    def busy_ps(self) -> int:
+        """The time of the steps on the GPU, stalls included."""
+        return self.out_ps - self._idle_ps
+
     def launch(self, batch: int, context: int, chunks: list[Chunk]) -> int:
-        """Launches the step composed at `due_ps`; gives the moment at which the GPU starts it.
+        """Launches a step with prefill chunks, composed at `due_ps`; gives the moment at which the GPU starts it.
 
         Args:
             batch: its decodes.
             context: their tokens in all.
-            chunks: its prefill chunks; with no decodes either, the step is empty.
+            chunks: its prefill chunks.
         """
-        if chunks:
-            duration_ps, measured = self._times.chunked_step(batch, context, chunks)
-        elif batch:
-            line = self._times.decode_line(batch, context)
-            duration_ps, measured = line.base_ps + line.slope_ps * context, line.measured
-        else:
+        duration_ps, measured = self._times.chunked_step(batch, context, chunks)
+        start_ps = self._launch_shown(sum(chunk.tokens for chunk in chunks), duration_ps)
+        if not measured:
+            self.outside["chunk"] += 1
+        return start_ps
+
+    def launch_decodes(self, steady: SteadyDecodes, step: int) -> int:
+        """Launches a step of the steady decodes alone, composed at `due_ps`, an empty one if there are none."""
+        if not steady.batch:
             self.rest(0)
             return self.out_ps
-        start_ps = due_ps = self.out_ps
-        if chunks or not self.in_flight:
-            tokens = sum(chunk.tokens for chunk in chunks)
-            start_ps = max(start_ps, self.due_ps + self._times.lead_ps(tokens))
-            due_ps = max(due_ps, self.due_ps + self._times.launch_ps(tokens))
+        if step >= steady.line_end:
+            steady.look_up(step)
+        if not steady.measured:
+            self.outside["decode"] += 1
+        start_ps = self.out_ps
+        duration_ps = steady.base_ps + steady.growth_ps * step
+        if not self.in_flight:
+            return self._launch_shown(0, duration_ps)
         end_ps = start_ps + duration_ps
         if self._stalls.next_ps < end_ps:
             end_ps = self._stalls.take(start_ps, end_ps)
-        self.due_ps = due_ps
-        self.out_ps = max(end_ps, due_ps)
-        self.in_flight = True
-        self.steps += 1
-        self.busy_ps += end_ps - start_ps
-        if not measured:
-            self.outside["chunk" if chunks else "decode"] += 1
+        self.due_ps = start_ps
+        self.out_ps = end_ps
         return start_ps
 
     def rest(self, until_ps: int) -> None:
         """An empty step, behind the one in flight or at `until_ps`."""
-        self.due_ps = self.out_ps = max(self.out_ps, until_ps)
+        out_ps = max(self.out_ps, until_ps)
+        self._idle_ps += out_ps - self.out_ps
+        self.due_ps = self.out_ps = out_ps
         self.in_flight = False
+        self.rests += 1
 
-    def leap(self, steady: SteadyDecodes, most: int, now_ps: int) -> int:
-        """Launches up to `most` steps of the steady decodes alone, while they fall due before `now_ps`.
+    def leap(self, steady: SteadyDecodes, step: int, most: int, now_ps: int) -> int:
+        """Launches up to `most` steps of the steady decodes alone, from `step` on, while they fall due before `now_ps`.
 
         Gives how many, at least one. They are fewer where the line of their times or a stall ends; go on from there.
         """
-        batch, context, before_ps = steady.batch, steady.context, self.out_ps
-        line, n = steady.line(most, context)
-        if n > 1:
-            n = 1 if before_ps >= now_ps else min(n, 1 + steps_until(line, batch, context, now_ps - before_ps))
-        end_ps = before_ps + span_of(line, batch, context, n)
-        stall_ps = self._stalls.next_ps
-        if stall_ps < end_ps:
-            if n > 1:
-                n = steps_until(line, batch, context, stall_ps + 1 - before_ps)
-            end_ps = self._stalls.take(before_ps, before_ps + span_of(line, batch, context, n))
-        self.due_ps = before_ps + span_of(line, batch, context, n - 1)
+        if step >= steady.line_end:
+            steady.look_up(step)
+        before_ps, growth_ps = self.out_ps, steady.growth_ps
+        first_ps = steady.base_ps + growth_ps * step
+        n = 1
+        if most > 1 and before_ps < now_ps:
+            n = min(most, steady.line_end - step, 1 + steps_until(first_ps, growth_ps, now_ps - before_ps))
+        due_ps = before_ps if n == 1 else before_ps + span_of(first_ps, growth_ps, n - 1)
+        end_ps = due_ps + first_ps + growth_ps * (n - 1)
+        if self._stalls.next_ps < end_ps:
+            n = min(n, steps_until(first_ps, growth_ps, self._stalls.next_ps + 1 - before_ps))
+            due_ps = before_ps + span_of(first_ps, growth_ps, n - 1)
+            end_ps = self._stalls.take(before_ps, due_ps + first_ps + growth_ps * (n - 1))
+        self.due_ps = due_ps
         self.out_ps = end_ps
-        steady.context += batch * n
-        self.steps += n
-        self.busy_ps += end_ps - before_ps
-        if not line.measured:
+        if not steady.measured:
             self.outside["decode"] += n
         return n
 
-    def out_after_ps(self, steady: SteadyDecodes, n: int) -> int:
-        """When the output of step ``k + n`` is out if only steady decodes follow step ``k``."""
-        return self._stalls.foresee(self.out_ps, self.out_ps + steady.span_ps(n))
+    def out_after_ps(self, steady: SteadyDecodes, step: int, n: int) -> int:
+        """When the output of the last of `n` steps from `step` on is out if only steady decodes follow."""
+        if step + n <= steady.line_end:
+            growth_ps = steady.growth_ps
+            out_ps = self.out_ps + n * (steady.base_ps + growth_ps * step) + growth_ps * (n * (n - 1) // 2)
+        else:
+            out_ps = self.out_ps + steady.span_ps(step, n)
+        return out_ps if out_ps <= self._stalls.next_ps else self._stalls.foresee(self.out_ps, out_ps)
+
+    def _launch_shown(self, chunk_tokens: int, duration_ps: int) -> int:
+        """Launches a step of `duration_ps` whose launch takes time; gives the moment at which the GPU starts it."""
+        start_ps = max(self.out_ps, self.due_ps + self._times.lead_ps(chunk_tokens))
+        due_ps = max(self.out_ps, self.due_ps + self._times.launch_ps(chunk_tokens))
+        end_ps = start_ps + duration_ps
+        if self._stalls.next_ps < end_ps:
+            end_ps = self._stalls.take(start_ps, end_ps)
+        out_ps = max(end_ps, due_ps)
+        self._idle_ps += out_ps - self.out_ps - (end_ps - start_ps)
+        self.due_ps = due_ps
+        self.out_ps = out_ps
+        self.in_flight = True
+        return start_ps

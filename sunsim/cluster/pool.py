@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from functools import lru_cache, partial
-from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from sunsim.cluster.engine import Engine, EngineConfig
 from sunsim.cluster.events import DECODE, PREFILL
 from sunsim.cluster.router import make_router
-from sunsim.cluster.worker import Worker, WorkerRow
+from sunsim.cluster.worker import Worker
 from sunsim.latency.model import LatencyModel
 from sunsim.latency.profile import Profile, find_profile, load_profile
+from sunsim.workload.mix import length_mix
 from sunsim.workload.streams import stream
 
 if TYPE_CHECKING:
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     from sunsim.cluster.engine import Outcome
     from sunsim.cluster.events import Clock
+    from sunsim.cluster.worker import WorkerRow
+    from sunsim.latency.attention import LengthMix
     from sunsim.latency.steps import StepTimes
     from sunsim.scenario import Pool as PoolBlock
     from sunsim.scenario import Scenario
@@ -29,22 +31,28 @@ if TYPE_CHECKING:
 SHARED = "*"
 
 
-def _read(path: Path) -> tuple[Profile, LatencyModel]:
+def _read(path: Path, mix: LengthMix) -> tuple[Profile, LatencyModel]:
     stat = path.stat()
-    return _read_once(path, stat.st_mtime_ns, stat.st_size)
+    return _read_once(path, stat.st_mtime_ns, stat.st_size, mix)
 
 
 @lru_cache(maxsize=64)
-def _read_once(path: Path, mtime_ns: int, size: int) -> tuple[Profile, LatencyModel]:  # noqa: ARG001 - the file's state
+def _read_once(
+    path: Path,
+    mtime_ns: int,  # noqa: ARG001 - the file's state
+    size: int,  # noqa: ARG001
+    mix: LengthMix,
+) -> tuple[Profile, LatencyModel]:
     """Every arm of a scenario reads the same few profiles, and the model's tables are filled as they are used."""
     profile = load_profile(path)
-    return profile, LatencyModel(profile)
+    return profile, LatencyModel(profile, mix)
 
 
 class Pool:
     """Workers built from a loaded scenario's pool block.
 
     Attributes:
+        workers: by slot.
         times: the workers' step times and front-end delays.
         kv_bytes_per_token: bytes that one token's KV cache takes.
     """
@@ -60,7 +68,7 @@ class Pool:
         make_engine: MakeEngine,
         on_outcome: Callable[[Worker, Outcome], None],
     ) -> None:
-        profile, self.times = _read(find_profile(block.profile, Path()))
+        profile, self.times = _read(find_profile(block.profile, Path()), length_mix(scenario))
         config = EngineConfig(
             max_num_seqs=block.max_num_seqs or profile.max_num_seqs,
             max_num_batched_tokens=block.max_num_batched_tokens or profile.max_num_batched_tokens,
@@ -73,31 +81,38 @@ class Pool:
             defer_block_free=stage == "decode",
         )
         self.kv_bytes_per_token = profile.kv_bytes_per_token
-        self._stage = stage
-        self._workers: dict[str, list[Worker]] = {}
-        routers = {}
+        self.workers: list[Worker] = []
+        self._rows: list[Callable[[], WorkerRow]] = []
         first_priority = PREFILL if stage == "prefill" else DECODE
-        slots = count()  # one a worker, whatever its group: a slot sees the same stalls in every arm
-
-        def make_worker(name: str) -> Worker:
-            slot = next(slots)
-            offset = float(stream(scenario.seed, f"stalls/{stage}/{slot}").random())
-            engine = make_engine(config, self.times, self.times.stalls(offset))
-            return Worker(env, name, first_priority + slot, engine, on_outcome)
-
         groups = block.workers if isinstance(block.workers, dict) else {SHARED: block.workers}
+        routes = {}
         for group, number in groups.items():
             folder = "shared" if group == SHARED else group
-            self._workers[group] = [make_worker(f"{stage}/{folder}/{i}") for i in range(number)]
-            routers[group] = make_router(block.router, partial(stream, scenario.seed, f"router/{stage}/{group}"))
-        by_model = [name if name in groups else SHARED for name in scenario.model_names]
-        self._routes = [(routers[group], self._workers[group]) for group in by_model]
+            router = make_router(block.router, partial(stream, scenario.seed, f"router/{stage}/{group}"))
+            members = []
+            for i in range(number):
+                # A slot sees the same stalls in every arm, whatever its group.
+                slot = len(self.workers)
+                offset = float(stream(scenario.seed, f"stalls/{stage}/{slot}").random())
+                engine = make_engine(config, self.times, self.times.stalls(offset))
+                name = f"{stage}/{folder}/{i}"
+                worker = Worker(env, name, slot, first_priority + slot, engine, on_outcome, partial(router.eased, i))
+                members.append(worker)
+                self.workers.append(worker)
+                self._rows.append(partial(worker.row, stage, group))
+            routes[group] = router, members
+        self._routes = [routes[name if name in groups else SHARED] for name in scenario.model_names]
 
     def route(self, model: int) -> Worker:
         """The worker that gets the next request of this model."""
         router, workers = self._routes[model]
         return workers[router.pick(workers)]
 
+    @property
+    def worker_names(self) -> list[str]:
+        """Their names, by slot."""
+        return [worker.name for worker in self.workers]
+
     def rows(self) -> list[WorkerRow]:
         """What each worker has done so far."""
-        return [worker.row(self._stage, group) for group, workers in self._workers.items() for worker in workers]
+        return [row() for row in self._rows]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -28,8 +29,18 @@ class Router(Protocol):
     def pick(self, workers: Sequence[Load]) -> int:
         """Index of the worker that gets the next request; `workers` is the same list at every call."""
 
+    def eased(self, index: int, worker: Load) -> None:
+        """The load of a worker may have fallen. Between two such calls it only grows."""
 
-class RoundRobin:
+
+class _Unaware:
+    """Does not look at loads, or looks at them when it picks."""
+
+    def eased(self, index: int, worker: Load) -> None:
+        """Nothing to note."""
+
+
+class RoundRobin(_Unaware):
     """Each worker in turn."""
 
     def __init__(self) -> None:
@@ -41,7 +52,7 @@ class RoundRobin:
         return index
 
 
-class Random:
+class Random(_Unaware):
     """Any worker, all equally likely."""
 
     def __init__(self, rng: np.random.Generator) -> None:
@@ -52,41 +63,56 @@ class Random:
 
 
 class _Least:
-    """The worker with the least load; among equals the first after the one picked last, so that none is favoured."""
+    """The worker with the least load; among equals the first after the one picked last, so that none is favoured.
+
+    No worker is looked at that was more loaded, when last looked at, than the one picked: loads only grow until told.
+    """
 
     def __init__(self, load: Callable[[Load], int]) -> None:
         self._load = load
-        self._last = -1
+        self._floors: list[int] = []  # what each worker's load is at least
+        self._next = 0  # the one after the one picked last
 
     def pick(self, workers: Sequence[Load]) -> int:
-        n = len(workers)
-        if n == 1:
-            return 0
-        start = self._last + 1
-        least: int | None = None
-        for i in range(start, start + n):
-            load = self._load(workers[i % n])
-            if least is None or load < least:
-                least = load
-                self._last = i % n
-        return self._last
+        floors = self._floors
+        if not floors:
+            floors += [0] * len(workers)
+        while True:
+            least = min(floors)
+            i = self._first(least)
+            load = self._load(workers[i])
+            if load == least:
+                self._next = i + 1
+                return i
+            floors[i] = load
+
+    def eased(self, index: int, worker: Load) -> None:
+        if self._floors:
+            self._floors[index] = self._load(worker)
+
+    def _first(self, floor: int) -> int:
+        """The first worker with this floor, in turn."""
+        floors = self._floors
+        if floor in floors[self._next :]:
+            return floors.index(floor, self._next)
+        return floors.index(floor)
 
 
 class LeastRequests(_Least):
     """The worker with the fewest unfinished requests."""
 
     def __init__(self) -> None:
-        super().__init__(lambda worker: worker.num_requests)
+        super().__init__(attrgetter("num_requests"))
 
 
 class LeastTokens(_Least):
     """The worker whose unfinished requests hold the fewest tokens."""
 
     def __init__(self) -> None:
-        super().__init__(lambda worker: worker.num_tokens)
+        super().__init__(attrgetter("num_tokens"))
 
 
-class PowerOfTwoChoices:
+class PowerOfTwoChoices(_Unaware):
     """Of two workers drawn at random, the one with fewer unfinished requests (Mitzenmacher 2001)."""
 
     def __init__(self, rng: np.random.Generator) -> None:

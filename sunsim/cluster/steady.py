@@ -9,74 +9,99 @@ from typing import TYPE_CHECKING
 from sunsim.cluster.sequence import UNSET, Sequence
 
 if TYPE_CHECKING:
-    from sunsim.latency.steps import DecodeLine, StepTimes
+    from sunsim.latency.steps import StepTimes
 
 
 class SteadyDecodes:
     """A batch of sequences that each emit one token a step until their last.
 
-    A sequence's context at step ``s`` is ``offset + s``, so it needs another KV block at the steps of one residue.
+    A sequence's context at step ``s`` is ``offset + s``, so it needs another KV block at the steps of one residue, and
+    nothing has to be counted while steps go by.
 
     Attributes:
         batch: how many sequences.
-        context: total context of the next step, in tokens.
+        offset: the sum of their offsets.
+        grow: sequences that need a block at the steps of each residue.
+        next_end: the step after which the batch next shrinks by itself, if it is not empty. It may be early, where a
+            sequence left before its end.
+        base_ps, growth_ps: step ``s`` of this batch takes ``base_ps + s * growth_ps``, from the step that was looked up
+            until before `line_end`.
+        line_end: 0 if nothing has been looked up for this batch.
+        measured: whether these steps are in the range of the measurements.
     """
 
-    __slots__ = ("_ends", "_grow", "_order", "_times", "batch", "block_size", "context")
+    __slots__ = (
+        "_ends",
+        "_order",
+        "_times",
+        "base_ps",
+        "batch",
+        "block_size",
+        "grow",
+        "growth_ps",
+        "line_end",
+        "measured",
+        "next_end",
+        "offset",
+    )
 
     def __init__(self, times: StepTimes, block_size: int) -> None:
         self._times = times
         self.block_size = block_size
         self.batch = 0
-        self.context = 0
-        self._grow = [0] * block_size  # sequences that need a block at steps of this residue
+        self.offset = 0
+        self.grow = [0] * block_size
+        self.next_end = UNSET
+        self.base_ps = 0
+        self.growth_ps = 0
+        self.line_end = 0
+        self.measured = True
         self._ends: list[tuple[int, int, Sequence]] = []  # heap by last_step
         self._order = 0
 
     def join(self, sequence: Sequence, step: int) -> None:
-        """Adds a sequence that emits at `step`, the step before the next one, and holds the blocks for it."""
-        sequence.offset = sequence.known_tokens - step
-        sequence.last_step = step + sequence.outputs_left - 1
+        """Adds a sequence that emits at `step`, the next one, and holds the blocks for it."""
+        sequence.offset = offset = sequence.known_tokens - step
+        sequence.last_step = last = step + sequence.outputs_left - 1
         self.batch += 1
-        self.context += sequence.known_tokens + 1
-        self._grow[(1 - sequence.offset) % self.block_size] += 1
-        self._order += 1
-        heappush(self._ends, (sequence.last_step, self._order, sequence))
+        self.offset += offset
+        self.line_end = 0
+        self.grow[(1 - offset) % self.block_size] += 1
+        self._order = order = self._order + 1
+        ends = self._ends
+        heappush(ends, (last, order, sequence))
+        self.next_end = ends[0][0]
 
-    def leave(self, sequence: Sequence, step: int) -> None:
-        """Takes a sequence out before the next step, `step`. Its entry among the ends is dropped when met."""
+    def leave(self, sequence: Sequence) -> None:
+        """Takes a sequence out before the next step. Its entry among the ends is dropped when met."""
+        offset = sequence.offset
         self.batch -= 1
-        self.context -= sequence.offset + step
-        self._grow[(1 - sequence.offset) % self.block_size] -= 1
+        self.offset -= offset
+        self.line_end = 0
+        self.grow[(1 - offset) % self.block_size] -= 1
 
     def pop_ended(self, step: int) -> list[Sequence]:
         """Takes out the sequences that emitted their last token in the step before the next one, `step`."""
         ended: list[Sequence] = []
         ends = self._ends
-        while ends:
-            last, _, sequence = ends[0]
+        while ends and (ends[0][0] < step or ends[0][2].last_step != ends[0][0]):
+            last, _, sequence = heappop(ends)
             if sequence.last_step == last:
-                if last >= step:
-                    break
-                self.leave(sequence, step)
+                self.leave(sequence)
                 ended.append(sequence)
-            heappop(ends)
+        self.next_end = ends[0][0] if ends else UNSET
         return ended
 
-    def next_end(self) -> int:
-        """The step after which the batch next shrinks by itself; `UNSET` if it is empty."""
-        return self._ends[0][0] if self.batch else UNSET
-
-    def blocks_needed(self, step: int) -> int:
-        """KV blocks that the batch needs at `step`."""
-        return self._grow[step % self.block_size]
-
-    def blocks_needed_over(self, step: int, n: int) -> int:
+    def blocks_needed(self, step: int, n: int) -> int:
         """KV blocks that the batch needs at the `n` steps from `step`."""
-        rounds, rest = divmod(n, self.block_size)
-        needed = rounds * self.batch
-        for s in range(step, step + rest):
-            needed += self._grow[s % self.block_size]
+        grow, size = self.grow, self.block_size
+        first = step % size
+        if n == 1:
+            return grow[first]
+        rounds, rest = divmod(n, size)
+        needed = rounds * self.batch + sum(grow[first : first + rest])
+        if first + rest > size:
+            needed += sum(grow[: first + rest - size])
         return needed
 
     def first_step_short(self, step: int, last: int, free_blocks: int) -> int:
@@ -84,46 +109,47 @@ class SteadyDecodes:
 
         Counts sequences that end meanwhile as if they went on, so it may be early, never late.
         """
-        if free_blocks >= self.batch * ((last - step) // self.block_size + 1):
-            return last + 1
         for s in range(step, last + 1):
-            free_blocks -= self._grow[s % self.block_size]
+            free_blocks -= self.grow[s % self.block_size]
             if free_blocks < 0:
                 return s
         return last + 1
 
-    def line(self, most: int, context: int) -> tuple[DecodeLine, int]:
-        """The line that gives the step time at `context`, and for how many of the next `most` steps it holds."""
-        line = self._times.decode_line(self.batch, context)
-        return line, min(most, -((context - line.limit_tokens) // self.batch))
+    def look_up(self, step: int) -> None:
+        """Learns the times of the steps from `step` on."""
+        batch, offset = self.batch, self.offset
+        base_ps, slope_ps, limit_tokens, self.measured = self._times.decode_line(batch, offset + batch * step)
+        self.base_ps = base_ps + slope_ps * offset
+        self.growth_ps = slope_ps * batch
+        self.line_end = -((offset - limit_tokens) // batch)
 
-    def span_ps(self, n: int) -> int:
-        """Time of the next `n` steps."""
-        span, context = 0, self.context
+    def span_ps(self, step: int, n: int) -> int:
+        """Time of the `n` steps from `step` on."""
+        span = 0
         while n:
-            line, steps = self.line(n, context)
-            span += span_of(line, self.batch, context, steps)
-            context += self.batch * steps
-            n -= steps
+            if step >= self.line_end:
+                self.look_up(step)
+            on_line = min(n, self.line_end - step)
+            span += span_of(self.base_ps + self.growth_ps * step, self.growth_ps, on_line)
+            step += on_line
+            n -= on_line
+        self.line_end = 0  # what was looked up last is not for the next step
         return span
 
 
-def span_of(line: DecodeLine, batch: int, context: int, n: int) -> int:
-    """Time of `n` steps of `batch` decodes on one line, the first of them at `context` tokens in all."""
-    return n * (line.base_ps + line.slope_ps * context) + line.slope_ps * batch * (n * (n - 1) // 2)
+def span_of(first_ps: int, growth_ps: int, n: int) -> int:
+    """Time of `n` steps, the first of which takes `first_ps` and each other `growth_ps` longer than the one before."""
+    return n * first_ps + growth_ps * (n * (n - 1) // 2)
 
 
-def steps_until(line: DecodeLine, batch: int, context: int, span_ps: int) -> int:
-    """The fewest such steps, at least one, that take `span_ps` or longer: the root of a quadratic, rounded up."""
-    first = line.base_ps + line.slope_ps * context
-    if first >= span_ps:
+def steps_until(first_ps: int, growth_ps: int, span_ps: int) -> int:
+    """The fewest such steps, at least one, that take `span_ps` or longer."""
+    if first_ps >= span_ps:
         return 1
-    growth = line.slope_ps * batch
-    if growth:
-        linear = 2 * first - growth  # growth * n^2 + linear * n >= 2 * span
-        n = (isqrt(linear * linear + 8 * growth * span_ps) - linear) // (2 * growth)
-    else:
-        n = span_ps // first
-    while span_of(line, batch, context, n) < span_ps:
-        n += 1
+    n = -(-span_ps // first_ps)  # enough, and mostly not one too many
+    if growth_ps and span_of(first_ps, growth_ps, n - 1) >= span_ps:
+        linear = 2 * first_ps - growth_ps  # the root of growth * n^2 + linear * n = 2 * span, rounded up
+        n = (isqrt(linear * linear + 8 * growth_ps * span_ps) - linear) // (2 * growth_ps)
+        while span_of(first_ps, growth_ps, n) < span_ps:
+            n += 1
     return n

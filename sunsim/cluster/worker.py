@@ -44,22 +44,32 @@ class Worker:
     """One GPU of a pool.
 
     Attributes:
+        slot: its number in its pool.
         num_requests: requests given to this worker and not finished, including any sent back for their prompt's KV.
+
+    Args:
+        priority: of its wakes among all that happens at one moment.
+        on_outcome: told what each decision brought.
+        on_eased: told before that, because the worker's load may have fallen.
     """
 
     def __init__(
         self,
         env: Clock,
         name: str,
+        slot: int,
         priority: int,
         engine: Engine,
         on_outcome: Callable[[Worker, Outcome], None],
+        on_eased: Callable[[Worker], None],
     ) -> None:
         self.env = env
         self.name = name
+        self.slot = slot
         self.engine = engine
         self.num_requests = 0
         self._on_outcome = on_outcome
+        self._on_eased = on_eased
         self._alarm = Alarm(env, priority, self._wake)
 
     @property
@@ -110,6 +120,7 @@ class Worker:
     def _wake(self) -> None:
         outcome = self.engine.wake(self.env.now_ps)
         self.num_requests -= len(outcome.finished)
+        self._on_eased(self)
         self._set_alarm()
         self._on_outcome(self, outcome)
 

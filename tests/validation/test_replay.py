@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,14 +11,17 @@ from sunsim.clock import to_ps
 from sunsim.cluster.simulation import simulate
 from sunsim.errors import InputError
 from sunsim.latency.model import LatencyModel
-from sunsim.scenario import Arm, Pool, Scenario, Trace
+from sunsim.scenario import Arm, Pool, Scenario
 from sunsim.scenario_models import ModelWeight
 from sunsim.validation.actual import read_run
 from sunsim.validation.replay import replay
 from sunsim.workload.requests import Requests
+from sunsim.workload_models import Constant, FixedLengths, Synthetic
 from tests.validation.runs import profile_document, stream, write_profile, write_run
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import pandas as pd
 
     from sunsim.validation.served import Served
@@ -33,7 +35,9 @@ def cluster_rows(profile: Path, role: str, served: Served, blocks: int) -> pd.Da
     scenario = Scenario(
         name="one",
         models=(ModelWeight(name="m", weight=1.0),),
-        workload=Trace(kind="trace", format="csv", path=Path("none")),
+        workload=Synthetic(
+            requests=1, arrivals=Constant(rate_rps=1), lengths=FixedLengths(prompt_tokens=1, output_tokens=1)
+        ),
         arms=(arm,),
     )
     tokens = (served.prompt_tokens.astype(np.int32), served.output_tokens.astype(np.int32))

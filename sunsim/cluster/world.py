@@ -1,0 +1,164 @@
+"""The cluster of one arm while it runs: who hands requests to whom."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from sunsim.clock import to_ps
+from sunsim.cluster.events import TRANSFER, Alarm, Clock
+from sunsim.cluster.journey import Journeys
+from sunsim.cluster.link import KVLink
+from sunsim.cluster.pool import Pool
+from sunsim.cluster.sequence import KV, UNSET, Sequence
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from sunsim.cluster.engine import Outcome
+    from sunsim.cluster.pool import MakeEngine
+    from sunsim.cluster.worker import Worker
+    from sunsim.scenario import Arm, Scenario
+    from sunsim.workload.requests import Requests
+
+PROGRESS_EVERY = 500
+
+
+class World:
+    """The cluster of one arm while it runs."""
+
+    def __init__(
+        self,
+        scenario: Scenario,
+        arm: Arm,
+        requests: Requests,
+        progress: Callable[[float], None] | None,
+        make_engine: MakeEngine,
+    ) -> None:
+        self.env = Clock()
+        self.journeys = Journeys(len(requests))
+        self._requests = requests
+        self._progress = progress
+        self._arrived = 0
+        # Views, because their items come as Python's own integers, made when they are asked for.
+        self._models = requests.model.data
+        self._prompts = requests.prompt_tokens.data
+        self._outputs = requests.output_tokens.data
+        # With first_token: prefill, a request comes to its decode worker with one token out.
+        self.emitted_before_decode = int(arm.prefill is not None and scenario.first_token == "prefill")
+        self._decode_kv = KV.PULL if arm.prefill else KV.GIVEN
+        link = scenario.transfer
+        self._link = KVLink(self.env, link.bandwidth_gbit_s, to_ps(link.latency_ms / 1000))
+        self.prefill = arm.prefill and Pool(
+            self.env,
+            "prefill",
+            arm.prefill,
+            scenario,
+            feeds_decode=arm.decode is not None,
+            make_engine=make_engine,
+            on_outcome=self._on_prefill,
+        )
+        self.decode = arm.decode and Pool(
+            self.env,
+            "decode",
+            arm.decode,
+            scenario,
+            feeds_decode=False,
+            make_engine=make_engine,
+            on_outcome=self._on_decode,
+        )
+
+    def arrivals(self) -> Iterator[tuple[int, int]]:
+        """When the front end of the first stage is through with a request, and which one, in order."""
+        first = self.prefill or self.decode
+        assert first
+        prompts, which = np.unique(self._requests.prompt_tokens, return_inverse=True)
+        frontend_ps = np.array([first.times.frontend_in_ps(prompt) for prompt in prompts.tolist()], dtype=np.int64)
+        through_ps = self._requests.arrival_ps + frontend_ps[which]
+        order = np.argsort(through_ps, kind="stable")
+        return zip(through_ps[order].data, order.data, strict=True)
+
+    def arrive(self, i: int) -> None:
+        """Request `i` comes to its first stage."""
+        if self.prefill:
+            self._send_to_prefill(i, self.prefill)
+        else:
+            self._send_to_decode(i)
+        if self._progress and self._arrived % PROGRESS_EVERY == 0:
+            self._progress(self._arrived / len(self._requests))
+        self._arrived += 1
+
+    def _send_to_prefill(self, i: int, pool: Pool) -> None:
+        model, journeys = self._models[i], self.journeys
+        worker = pool.route(model)
+        sequence = Sequence(i, model, self._prompts[i], 1, KV.COMPUTE)
+        journeys.prefill[i] = sequence
+        journeys.source[i] = worker.slot
+        if journeys.prefill_worker[i] == UNSET:
+            journeys.prefill_worker[i] = worker.slot
+        worker.submit(sequence)
+
+    def _send_to_decode(self, i: int) -> None:
+        assert self.decode
+        model, emitted = self._models[i], self.emitted_before_decode
+        sequence = Sequence(i, model, self._prompts[i], self._outputs[i] - emitted, self._decode_kv)
+        sequence.known_tokens += emitted
+        worker = self.decode.route(model)
+        self.journeys.decode[i] = sequence
+        self.journeys.decode_worker[i] = worker.slot
+        worker.submit(sequence)
+
+    def _on_prefill(self, worker: Worker, outcome: Outcome) -> None:
+        journeys = self.journeys
+        for sequence in outcome.finished:
+            i = sequence.request
+            journeys.preemptions[i] += sequence.preemptions
+            sent_back = journeys.decode[i]
+            if sent_back and self.decode:
+                self.decode.workers[journeys.decode_worker[i]].resubmit(sent_back)
+                continue
+            journeys.note_prefill(sequence)
+            if not self.decode or not self.prefill:
+                journeys.prefill[i] = None
+            elif self._outputs[i] > self.emitted_before_decode:
+                self._hand_over(i, self.prefill, self.decode)
+            else:
+                journeys.prefill[i] = None
+                worker.release(sequence)
+
+    def _hand_over(self, i: int, prefill: Pool, decode: Pool) -> None:
+        """The prefill worker's answer goes out, and the request on to the decode stage."""
+        delay = prefill.times.frontend_out_ps + decode.times.frontend_in_ps(self._prompts[i])
+        if delay:
+            Alarm(self.env, TRANSFER, partial(self._send_to_decode, i)).set(self.env.now_ps + delay)
+        else:
+            self._send_to_decode(i)
+
+    def _on_decode(self, worker: Worker, outcome: Outcome) -> None:
+        for sequence in outcome.finished:
+            self.journeys.note_decode(sequence)
+        for sequence in outcome.loads:
+            self._pull(worker, sequence)
+        for sequence in outcome.evicted:
+            assert self.prefill
+            self._send_to_prefill(sequence.request, self.prefill)
+
+    def _pull(self, worker: Worker, sequence: Sequence) -> None:
+        i, journeys = sequence.request, self.journeys
+        prefilled = journeys.prefill[i]
+        assert self.prefill
+        assert prefilled
+        source = self.prefill.workers[journeys.source[i]]
+        if journeys.transfer_start_ps[i] == UNSET:
+            journeys.transfer_start_ps[i] = self.env.now_ps
+
+        def arrived() -> None:
+            if journeys.transfer_end_ps[i] == UNSET:
+                journeys.transfer_end_ps[i] = self.env.now_ps
+            journeys.prefill[i] = None
+            source.release(prefilled)
+            worker.loaded(sequence)
+
+        self._link.start(source.name, worker.name, sequence.prompt_tokens * self.prefill.kv_bytes_per_token, arrived)
