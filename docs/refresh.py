@@ -33,6 +33,7 @@ PLACES = {
     "run": README,
     "sweep": README,
     "speed": README,
+    "speed-compiled": README,
     "fidelity": README,
     "sharing": README,
     "calibration": FIDELITY,
