@@ -43,6 +43,9 @@ ALONE = 3.5
 MOST_REQUESTS = 4000
 SAMPLES = 60
 BIN_SAMPLES = 12
+APART_TOKENS = 128
+"""Context a request that the samples' extremes must be apart for lines between them to tell of time."""
+ALIKE_FACTORS = (0.25, 1.0, 4.0)
 EXACT_BATCHES = 64
 BATCH_STRIDE = 8
 SEED = 20_261_125
@@ -152,6 +155,8 @@ def mixed_blocks(kernel: AttentionKernel, mix: LengthMix, batch: int) -> BlocksC
     if batch > EXACT_BATCHES and batch % BATCH_STRIDE:
         low = batch // BATCH_STRIDE * BATCH_STRIDE
         below, above = (mixed_blocks(kernel, mix, size) for size in (low, low + BATCH_STRIDE))
+        if below.blocks.size != above.blocks.size:  # only one of them has batches that differ enough
+            return BlocksCurve(below.context_tokens * (batch / low), below.blocks * (batch / low))
         share = (batch - low) / BATCH_STRIDE
         return BlocksCurve(
             (1 - share) * below.context_tokens + share * above.context_tokens,
@@ -159,6 +164,17 @@ def mixed_blocks(kernel: AttentionKernel, mix: LengthMix, batch: int) -> BlocksC
         )
     contexts = mix.contexts(batch, SAMPLES)
     totals = contexts.sum(axis=1)
+    if np.ptp(totals) < APART_TOKENS * batch:
+        return _alike_blocks(kernel, contexts)
     blocks = np.array([kernel.blocks(row) for row in contexts.tolist()])
     bins = np.array_split(np.argsort(totals, kind="stable"), SAMPLES // BIN_SAMPLES)
     return BlocksCurve(np.array([totals[b].mean() for b in bins]), np.array([blocks[b].mean() for b in bins]))
+
+
+def _alike_blocks(kernel: AttentionKernel, contexts: NDArray[np.int64]) -> BlocksCurve:
+    """Of batches that hardly differ in context, so that no line can be drawn through them: of shorter and longer ones."""
+    scaled = [np.maximum(contexts[:BIN_SAMPLES] * factor, 1).astype(np.int64) for factor in ALIKE_FACTORS]
+    blocks = [np.mean([kernel.blocks(row) for row in rows.tolist()]) for rows in scaled]
+    totals = [rows.sum(axis=1).mean() for rows in scaled]
+    known = [i for i, total in enumerate(totals) if not i or total > totals[i - 1]]
+    return BlocksCurve(np.array([totals[i] for i in known]), np.array([blocks[i] for i in known]))

@@ -95,6 +95,27 @@ def test_a_mix_takes_longer_than_even_parts_of_the_same_context() -> None:
     assert (curve.blocks > even).all()
 
 
+@pytest.mark.parametrize("mix", [LengthMix((1000,), (1,)), LengthMix((1,), (1,)), LengthMix((16_000,), (100,))])
+def test_requests_of_one_length_have_a_time_at_any_context(mix: LengthMix) -> None:
+    times = LatencyModel(profile(NAMES[0]), mix)
+    for batch in (1, 2, 64, 67, 256, 300):
+        steps_ms = [times.decode_step_ms(batch, batch * each) for each in (1, 500, 1000, 9000)]
+        assert steps_ms == sorted(steps_ms)
+        assert 3 < steps_ms[0] < 16
+        assert steps_ms[-1] < 5 + 0.6 * batch
+
+
+def test_a_mix_may_be_alike_at_some_batch_sizes_only() -> None:
+    mix = LengthMix((1000,), (1300,))
+    knots = [mixed_blocks(H100, mix, batch).blocks.size for batch in range(65, 257)]
+
+    assert len(set(knots)) == 2
+    for batch in range(65, 257):
+        curve = mixed_blocks(H100, mix, batch)
+        expected = float(np.interp(batch * 1500, curve.context_tokens, curve.blocks))
+        assert expected == pytest.approx(H100.blocks([1500] * batch), rel=0.12)  # even parts come in waves
+
+
 def test_between_sizes_of_the_grid_blocks_are_interpolated() -> None:
     below, middle, above = (mixed_blocks(H100, CHAT, batch).blocks for batch in (128, 132, 136))
     assert middle == pytest.approx((below + above) / 2)
