@@ -7,8 +7,8 @@ tile when it has finished one. Lengths decide how even that comes out: the same 
 in a mix than in equal parts, and equal parts take longest where their number is a little over a multiple of what the
 processors can do at once.
 
-What one tile costs is not in that source. Both constants below make the steps of the runs for calibration, whose
-requests are known one by one, come out with a spread of 0.5 % instead of 2 %: see ``docs/fidelity.md``.
+What one tile costs is not in that source. ``python -m benchmarks.attention`` shows how near this comes to the steps of
+the runs for calibration, whose requests are known one by one.
 """
 
 from __future__ import annotations

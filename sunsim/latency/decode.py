@@ -32,6 +32,7 @@ class DecodeTimes:
     Attributes:
         batches: measured at several contexts, ascending.
         context_ms: milliseconds that a token of context adds: the median slope over the batches measured.
+        block_ms: milliseconds a block of attention; 0 where the kernel is not known.
     """
 
     def __init__(
@@ -48,7 +49,7 @@ class DecodeTimes:
         measured = decode_curves(points)
         self.batches = sorted(measured)
         self.context_ms = _context_ms(measured)
-        self._block_ms = _block_ms(measured, kernel) if kernel else 0.0
+        self.block_ms = _block_ms(measured, kernel) if kernel else 0.0
         self._curves = {batch: self._without_attention(batch, curve) for batch, curve in measured.items()}
         self._measured_to = {batch: curve.context_tokens[-1] for batch, curve in measured.items()}
         self._served_to = _served_to(points)
@@ -71,7 +72,7 @@ class DecodeTimes:
         return float(rest) + self._even_attention_ms(batch, context_tokens)
 
     def _even_attention_ms(self, batch: int, context_tokens: float) -> float:
-        return self._block_ms * self._kernel.blocks(even_contexts(batch, context_tokens)) if self._kernel else 0.0
+        return self.block_ms * self._kernel.blocks(even_contexts(batch, context_tokens)) if self._kernel else 0.0
 
     def _without_attention(self, batch: int, curve: DecodeCurve) -> DecodeCurve:
         """What remains of measured times.
@@ -83,7 +84,7 @@ class DecodeTimes:
             return curve
         contexts = curve.context_tokens
         blocks = np.array([self._kernel.blocks(even_contexts(batch, context)) for context in contexts])
-        rest_ms = curve.step_ms - self._block_ms * blocks
+        rest_ms = curve.step_ms - self.block_ms * blocks
         if self._mix:
             return DecodeCurve(contexts[:1], np.array([np.average(rest_ms, weights=blocks**-2.0)]))
         ends = np.concatenate([contexts[:1] / 2, contexts, contexts[-1:] * 2])
@@ -95,7 +96,7 @@ class DecodeTimes:
             return np.empty(0), np.empty(0)
         if self._mix:
             curve = mixed_blocks(self._kernel, self._mix, batch)
-            return curve.context_tokens, curve.blocks * self._block_ms
+            return curve.context_tokens, curve.blocks * self.block_ms
         measured = [self._curves[b].context_tokens for b, _ in self._parts(batch)]
         # Blocks go up in steps, which two contexts close to one another would take for a slope.
         contexts = measured[0] if batch in self._curves else _apart(np.concatenate(measured), BLOCK_TOKENS * batch)

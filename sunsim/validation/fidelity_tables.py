@@ -8,18 +8,16 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.text import Text
 
-from sunsim.report.format import ABSENT, count, number
+from sunsim.report.format import count, number
 from sunsim.validation.arm_tables import arm_tables
 from sunsim.validation.fidelity import engine, foreign, repeats
-from sunsim.validation.result import signed_percent
-from sunsim.validation.tables import TextTable
+from sunsim.validation.tables import TextTable, bare_percent, error_cell
 from sunsim.validation.targets import DECODING, TARGETS
 from sunsim.validation.terminal import filled, show_table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sunsim.validation.compare import Figure
     from sunsim.validation.fidelity import Checked, Foreign, Repeat
     from sunsim.validation.result import Validated
 
@@ -130,21 +128,11 @@ def _stream_table(named: Sequence[Named], title: str, latency: str, errors: dict
                 number(batch.actual if batch else None),
                 number(mean.actual if mean else None),
                 number(mean.simulated if mean else None),
-                *(_error(result.figure(tag)) for tag in errors),
+                *(error_cell(result.figure(tag)) for tag in errors),
                 HIT if result.holds else MISS,
             )
         )
     return TextTable(title, headers, rows)
-
-
-def _error(figure: Figure | None) -> str:
-    if figure is None:
-        return ABSENT
-    return _bare(figure.error_percent) + ("!" if figure.holds is False else "")
-
-
-def _bare(error: float | None) -> str:
-    return signed_percent(error).removesuffix(" %")
 
 
 def _score(results: Sequence[Validated]) -> str:
@@ -175,7 +163,7 @@ def _floor(found: Sequence[Repeat]) -> TextTable | str:
     for repeat in found:
         pair, (first, second) = repeat.pair, repeat.hosts
         hosts = f"twice on host {first}" if first == second else f"host {second} against host {first}"
-        changes = (_bare(pair.change_percent.get(tag)) for tag in tags)
+        changes = (bare_percent(pair.change_percent.get(tag)) for tag in tags)
         rows.append((f"{repeat.engine}, {pair.first}: {hosts}", count(pair.requests), *changes))
     title = "The floor: a stream run again on a real engine, against its first run, %"
     return TextTable(title, ("stream", "requests", *(FLOOR[tag] for tag in tags)), rows)

@@ -53,7 +53,7 @@ def figures_table(result: Validated) -> TextTable:
 def _interval(figure: Figure) -> str:
     if figure.low_percent is None or figure.high_percent is None:
         return ABSENT
-    return f"{_bare(figure.low_percent)} to {signed_percent(figure.high_percent)}"
+    return f"{bare_percent(figure.low_percent)} to {signed_percent(figure.high_percent)}"
 
 
 def _judgement(figure: Figure) -> str:
@@ -78,19 +78,21 @@ def overview_table(results: Sequence[Validated]) -> TextTable:
     for result in results:
         judged = result.judged
         score = f"{sum(bool(figure.holds) for figure in judged)}/{len(judged)}" if judged else ABSENT
-        errors = (_error(result.figure(tag)) for tag in tags)
+        errors = (error_cell(result.figure(tag)) for tag in tags)
         rows.append((result.run.name, result.run.meta.role, _short(result.relation), *errors, score))
     headers = ("run", "role", "profile\nfrom", *(OVERVIEW[tag] for tag in tags), "targets\nheld")
     return TextTable("Simulated against actual, % (! misses its target)", headers, rows, left=3)
 
 
-def _error(figure: Figure | None) -> str:
+def error_cell(figure: Figure | None) -> str:
+    """Percent without the sign of it, with a mark if it misses its target."""
     if figure is None:
         return ABSENT
-    return _bare(figure.error_percent) + ("!" if figure.holds is False else "")
+    return bare_percent(figure.error_percent) + ("!" if figure.holds is False else "")
 
 
-def _bare(error: float | None) -> str:
+def bare_percent(error: float | None) -> str:
+    """Signed, without the sign of percent, which the header has."""
     return signed_percent(error).removesuffix(" %")
 
 
@@ -144,7 +146,7 @@ def floor_table(pairs: Sequence[Pair]) -> TextTable | None:
             f"{pair.second} / {pair.first}",
             _short(pair.relation),
             count(pair.requests),
-            *(_bare(pair.change_percent.get(tag)) for tag in tags),
+            *(bare_percent(pair.change_percent.get(tag)) for tag in tags),
         )
         for pair in pairs
     ]

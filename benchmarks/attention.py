@@ -1,0 +1,65 @@
+"""How well attention is understood: ``python -m benchmarks.attention``.
+
+For the steps of the shipped runs for calibration, whose requests and so whose contexts are known one by one: predicted
+against recorded time, with the exact contexts and as if all were equal, for several speeds of a processor left alone.
+"""
+
+from __future__ import annotations
+
+import sys
+from itertools import product
+
+import numpy as np
+import pandas as pd
+
+from sunsim.latency import attention
+from sunsim.latency.attention import LengthMix, even_contexts, kernel_of
+from sunsim.latency.decode import DecodeTimes
+from sunsim.latency.profile import load_profile
+from sunsim.validation.actual import STEPS_SUFFIX, read_run
+from sunsim.validation.campaign import committed_campaigns
+
+EVERY = 5  # steps: their times go together for some dozens
+STALL = 1.3
+SPEEDS = (3.0, 3.5, 4.0)
+
+
+def main() -> None:
+    """A line a speed and run."""
+    sys.stdout.write("alone  run                exact: time %  spread %   equal: time %  spread %\n")
+    campaigns = [each for each in committed_campaigns() if each.plan.purpose == "calibration"]
+    runs = [(each.profile, read_run(path)) for each in campaigns for path in each.runs.values()]
+    for attention.ALONE, (profile, run) in product(SPEEDS, runs):
+        served, data = run.served, load_profile(profile).data
+        kernel = kernel_of(data)
+        if run.meta.role != "decode" or kernel is None:
+            continue
+        steps = pd.read_parquet(run.path.with_name(run.name + STEPS_SUFFIX))
+        mix = LengthMix.of(served.prompt_tokens, served.output_tokens)
+        times = DecodeTimes(data.decode_points, data.cudagraph_capture_sizes, kernel, mix)
+        end_s = steps["end_s"].to_numpy()
+        first = np.searchsorted(end_s, served.first_s + 1e-4) - 1
+        last = np.searchsorted(end_s, served.last_s + 1e-4) - 1
+        rows = []
+        for step in range(0, len(end_s), EVERY):
+            there = np.flatnonzero((first <= step) & (last >= step))
+            batch = int(steps["decode_requests"][step])
+            if not batch or len(there) != batch:
+                continue
+            oldest_first = there[np.argsort(first[there], kind="stable")]
+            contexts = (served.prompt_tokens[oldest_first] + step - first[oldest_first]).tolist()
+            rest_ms, step_ms = times.rest_ms(batch), float(steps["step_s"][step]) * 1000
+            found = [contexts, even_contexts(batch, float(sum(contexts)))]
+            rows.append((step_ms, *(rest_ms + times.block_ms * kernel.blocks(each) for each in found)))
+        recorded_ms, exact_ms, equal_ms = np.array(rows).T
+        kept = recorded_ms < STALL * exact_ms
+        cells = []
+        for predicted_ms in (exact_ms, equal_ms):
+            total = predicted_ms[kept].sum() / recorded_ms[kept].sum() - 1
+            low, high = np.percentile(predicted_ms[kept] / recorded_ms[kept], (16, 84))
+            cells.append(f"{total * 100:+14.2f} {(high - low) * 50:9.2f}")
+        sys.stdout.write(f"{attention.ALONE:5.1f}  {run.name:17}{'  '.join(cells)}\n")
+
+
+if __name__ == "__main__":
+    main()
