@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from profiler.recording import STEP_LOG_VARIABLE, RequestStamps, Step, StepLog
-from profiler.request_ids import Kind, request_id
+from profiler.request_ids import BlockOrder, Kind, request_id
 
 PROMPT_TOKEN_IDS = range(1000, 1016)
 
@@ -166,6 +166,7 @@ class Engine:
         group: int | None = None,
         group_size: int = 0,
         budget_tokens: int | None = None,
+        blocks: BlockOrder | None = None,
         on_tokens: Callable[[int], None] | None = None,
         streamed: bool = False,
     ) -> RequestStamps:
@@ -188,7 +189,7 @@ class Engine:
             output_kind=RequestOutputKind.DELTA if streamed else RequestOutputKind.FINAL_ONLY,
         )
         identifier = request_id(
-            kind, next(self._serial), group=group, group_size=group_size, budget_tokens=budget_tokens
+            kind, next(self._serial), group=group, group_size=group_size, budget_tokens=budget_tokens, blocks=blocks
         )
         prompt = TokensPrompt(prompt_token_ids=self.prompt(prompt_tokens))
         stamps = RequestStamps(identifier, kind, prompt_tokens, output_tokens, time.monotonic())
@@ -218,6 +219,11 @@ class Engine:
                 )
             )
         )
+
+    async def arrange_blocks(self, order: BlockOrder) -> None:
+        """Puts the free KV blocks of an idle engine in this order."""
+        await self.request("decode", 2, 1, blocks=order)
+        await self.settle()
 
     async def settle(self) -> None:
         """Returns when the engine has nothing left to do and has written all its steps."""

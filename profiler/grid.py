@@ -50,6 +50,7 @@ def full() -> list[Phase]:
         Phase("joins-8", partial(arrivals.joins, plan=JoinPlan(8, SINGLE_JOINS, GROUP_JOINS))),
         Phase("joins-200", partial(arrivals.joins, plan=JoinPlan(200, SINGLE_JOINS, GROUP_JOINS))),
         Phase("decode-extreme", _extremes),
+        Phase("decode-4096-ordered", partial(decode.ordered, context=4096)),
         Phase("decode-1024-again", partial(decode.even, context=1024, run=1)),
         Phase("decode-128-again", partial(decode.even, context=128, run=1)),
     ]
@@ -94,7 +95,11 @@ def quick() -> list[Phase]:
 
 
 async def warm_up(engine: Engine, *, is_quick: bool) -> None:
-    """Runs through the shapes once: kernels are compiled and caches filled at first use."""
+    """Runs through the shapes once: kernels are compiled and caches filled at first use.
+
+    KV blocks are in random order from then on, as on a worker that has served for hours: attention to blocks that are
+    neighbours, as on a fresh one, is faster.
+    """
     if is_quick:
         await decode.even(engine, 128, steps=2, batches=QUICK_BATCHES)
         await prefill.groups(engine, prefill.QUICK_GRID, 1)
@@ -103,3 +108,4 @@ async def warm_up(engine: Engine, *, is_quick: bool) -> None:
         await prefill.groups(engine, prefill.GRID, 1)
         await prefill.long_prompts(engine, (16000,), 1)
         await arrivals.chunks(engine, ChunkPlan(64, ((256, 1), (4096, 1))))
+    await engine.arrange_blocks("scattered")

@@ -7,11 +7,14 @@ leaves the front as it was. Nothing here needs vLLM.
 import re
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal
+from typing import Literal, cast
 
 Kind = Literal["decode", "prefill"]
+BlockOrder = Literal["scattered", "ordered"]
 
-_MARKED = re.compile(r"(?:decode|prefill)-(?:g(?P<group>\d+)x(?P<size>\d+)-)?(?:b(?P<budget>\d+)-)?\d+")
+_MARKED = re.compile(
+    r"(?:decode|prefill)-(?:g(?P<group>\d+)x(?P<size>\d+)-)?(?:b(?P<budget>\d+)-)?(?:(?P<blocks>scattered|ordered)-)?\d+"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,20 +23,30 @@ class Mark:
 
     group, group_size: no request of the group is admitted before all of it waits, so that it joins in one step.
     budget_tokens: the step that admits this request schedules no more tokens than this, so that no other group fits.
+    blocks: before this request is admitted, the free KV blocks are put in random order, as hours of serving leave them,
+        or in rising order, as they are at the start.
     """
 
     group: int | None = None
     group_size: int = 0
     budget_tokens: int | None = None
+    blocks: BlockOrder | None = None
 
 
 def request_id(
-    kind: Kind, serial: int, *, group: int | None = None, group_size: int = 0, budget_tokens: int | None = None
+    kind: Kind,
+    serial: int,
+    *,
+    group: int | None = None,
+    group_size: int = 0,
+    budget_tokens: int | None = None,
+    blocks: BlockOrder | None = None,
 ) -> str:
     """`decode-`: the prompt's KV counts as arrived, all but its last token. `prefill-`: the engine computes it."""
     held = "" if group is None else f"g{group}x{group_size}-"
     capped = "" if budget_tokens is None else f"b{budget_tokens}-"
-    return f"{kind}-{held}{capped}{serial}"
+    arranged = "" if blocks is None else f"{blocks}-"
+    return f"{kind}-{held}{capped}{arranged}{serial}"
 
 
 def kv_arrived(identifier: str) -> bool:
@@ -45,10 +58,11 @@ def kv_arrived(identifier: str) -> bool:
 def mark_of(identifier: str) -> Mark | None:
     """The mark in an id, or None where the request is scheduled as vLLM would."""
     found = _MARKED.match(identifier)
-    if found is None or (found["group"] is None and found["budget"] is None):
+    if found is None or (found["group"] is None and found["budget"] is None and found["blocks"] is None):
         return None
     return Mark(
         group=None if found["group"] is None else int(found["group"]),
         group_size=int(found["size"] or 0),
         budget_tokens=None if found["budget"] is None else int(found["budget"]),
+        blocks=cast("BlockOrder | None", found["blocks"]),
     )

@@ -54,15 +54,30 @@ async def _descend(
 
 
 async def even(
-    engine: Engine, context: int, *, run: int = 0, steps: int = PLATEAU_STEPS, batches: tuple[int, ...] | None = None
+    engine: Engine,
+    context: int,
+    *,
+    run: int = 0,
+    steps: int = PLATEAU_STEPS,
+    batches: tuple[int, ...] | None = None,
+    lengths: str = "uniform",
 ) -> Points:
     """All prompts of about one length, tokens."""
 
     def prompts(batch: int) -> list[int]:
         return even_prompts(context, batch, engine.block_size)
 
-    stairs, lengths = _staircase(engine, steps, prompts, batches)
-    return await _descend(engine, stairs, lengths, "uniform", run)
+    stairs, drawn = _staircase(engine, steps, prompts, batches)
+    return await _descend(engine, stairs, drawn, lengths, run)
+
+
+async def ordered(engine: Engine, context: int) -> Points:
+    """As `even`, with each request's KV in neighbouring blocks; for comparison only."""
+    await engine.arrange_blocks("ordered")
+    try:
+        return await even(engine, context, lengths="ordered")
+    finally:
+        await engine.arrange_blocks("scattered")
 
 
 async def extreme(engine: Engine, *, batch: int, longest: int, longest_tokens: int, mean_tokens: int) -> Points:

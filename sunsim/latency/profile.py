@@ -40,7 +40,7 @@ class DecodePoint(StepStats):
 
     batch: int = Field(ge=1)
     context_tokens: float = Field(gt=0)
-    lengths: Literal["uniform", "mixed", "extreme", "traffic"] = "uniform"
+    lengths: Literal["uniform", "mixed", "extreme", "traffic", "ordered"] = "uniform"
     run: int = 0
 
 
