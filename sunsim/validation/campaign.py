@@ -23,6 +23,8 @@ class Plan(BaseModel):
 
     profile: Name
     """A profile measured on the same host, best in the runs' engine start: a file, from this folder."""
+    profile_host: Name | None = None
+    """The label of the profile's host, where it is another one."""
     purpose: Literal["reported", "calibration"]
     """Runs that the model was made with say nothing about how good it is, so they are never reported."""
     host: Name

@@ -82,7 +82,12 @@ def check_campaign(campaign: Campaign) -> list[Validated]:
         InputError: a run or the profile cannot be used, or the two do not match.
     """
     runs = [read_run(path) for path in campaign.runs.values()]
-    return [check_run(run, profile_of(run, str(campaign.profile)), {}, use_targets=True) for run in runs]
+    plan = campaign.plan
+    # Two hosts of one kind say the same of themselves, so that it is another one must be said in the campaign.
+    relation: Relation | None = "other host" if plan.profile_host not in (None, plan.host) else None
+    return [
+        check_run(run, profile_of(run, str(campaign.profile)), {}, use_targets=True, relation=relation) for run in runs
+    ]
 
 
 def check_run(
