@@ -2,6 +2,9 @@
 
 For the steps of the shipped runs for calibration, whose requests and so whose contexts are known one by one: predicted
 against recorded time, with the exact contexts and as if all were equal, for several speeds of a processor left alone.
+
+Then, for each profile of the shipped runs, steady steps that it has measured twice: with neighbouring KV blocks instead of
+scattered ones, and again at its end, as far as it has them.
 """
 
 from __future__ import annotations
@@ -21,10 +24,33 @@ from sunsim.validation.campaign import committed_campaigns
 
 EVERY = 5  # steps: their times go together for some dozens
 STALL = 1.3
+LONG = 100_000
 SPEEDS = (3.0, 3.5, 4.0)
 
 
 def main() -> None:
+    """Both tables."""
+    steps_of_runs()
+    later_sweeps()
+
+
+def later_sweeps() -> None:
+    """A line a profile and kind of sweep."""
+    sys.stdout.write(f"\nagainst the same steps measured first, mean %: context below {LONG:,} tokens, above\n")
+    for path in sorted({each.profile.resolve() for each in committed_campaigns()}):
+        points = load_profile(path).data.decode_points
+        first = {(p.batch, p.context_tokens): p.step_ms_median for p in points if (p.lengths, p.run) == ("uniform", 0)}
+        for name, kind in (("neighbouring blocks", ("ordered", 0)), ("again", ("uniform", 1))):
+            changes: dict[bool, list[float]] = {False: [], True: []}
+            for p in points:
+                if (p.lengths, p.run) == kind and (before := first.get((p.batch, p.context_tokens))):
+                    changes[p.context_tokens > LONG].append(p.step_ms_median / before * 100 - 100)
+            if all(changes.values()):
+                means = "".join(f"{np.mean(found):+8.2f}" for found in changes.values())
+                sys.stdout.write(f"{path.parent.name:32}{name:20}{means}\n")
+
+
+def steps_of_runs() -> None:
     """A line a speed and run."""
     sys.stdout.write("alone  run                exact: time %  spread %   equal: time %  spread %\n")
     campaigns = [each for each in committed_campaigns() if each.plan.purpose == "calibration"]

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from profiler.recording import STEP_LOG_VARIABLE, RequestStamps, Step, StepLog
-from profiler.request_ids import BlockOrder, Kind, request_id
+from profiler.request_ids import UNMARKED, BlockOrder, Kind, Mark, request_id
 
 PROMPT_TOKEN_IDS = range(1000, 1016)
 
@@ -163,10 +163,7 @@ class Engine:
         prompt_tokens: int,
         output_tokens: int,
         *,
-        group: int | None = None,
-        group_size: int = 0,
-        budget_tokens: int | None = None,
-        blocks: BlockOrder | None = None,
+        mark: Mark = UNMARKED,
         on_tokens: Callable[[int], None] | None = None,
         streamed: bool = False,
     ) -> RequestStamps:
@@ -188,9 +185,7 @@ class Engine:
             detokenize=False,
             output_kind=RequestOutputKind.DELTA if streamed else RequestOutputKind.FINAL_ONLY,
         )
-        identifier = request_id(
-            kind, next(self._serial), group=group, group_size=group_size, budget_tokens=budget_tokens, blocks=blocks
-        )
+        identifier = request_id(kind, next(self._serial), mark)
         prompt = TokensPrompt(prompt_token_ids=self.prompt(prompt_tokens))
         stamps = RequestStamps(identifier, kind, prompt_tokens, output_tokens, time.monotonic())
         async for output in self.llm.generate(prompt, params, identifier):
@@ -210,11 +205,11 @@ class Engine:
         self, prompt_tokens: Sequence[int], output_tokens: Sequence[int], *, streamed: bool = False
     ) -> list[RequestStamps]:
         """Serves decode requests that all join in one step."""
-        group, size = self.new_group(), len(prompt_tokens)
+        together = Mark(self.new_group(), len(prompt_tokens))
         return list(
             await asyncio.gather(
                 *(
-                    self.request("decode", p, o, group=group, group_size=size, streamed=streamed)
+                    self.request("decode", p, o, mark=together, streamed=streamed)
                     for p, o in zip(prompt_tokens, output_tokens, strict=True)
                 )
             )
@@ -222,7 +217,7 @@ class Engine:
 
     async def arrange_blocks(self, order: BlockOrder) -> None:
         """Puts the free KV blocks of an idle engine in this order."""
-        await self.request("decode", 2, 1, blocks=order)
+        await self.request("decode", 2, 1, mark=Mark(blocks=order))
         await self.settle()
 
     async def settle(self) -> None:

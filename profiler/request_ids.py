@@ -33,19 +33,14 @@ class Mark:
     blocks: BlockOrder | None = None
 
 
-def request_id(
-    kind: Kind,
-    serial: int,
-    *,
-    group: int | None = None,
-    group_size: int = 0,
-    budget_tokens: int | None = None,
-    blocks: BlockOrder | None = None,
-) -> str:
+UNMARKED = Mark()
+
+
+def request_id(kind: Kind, serial: int, mark: Mark = UNMARKED) -> str:
     """`decode-`: the prompt's KV counts as arrived, all but its last token. `prefill-`: the engine computes it."""
-    held = "" if group is None else f"g{group}x{group_size}-"
-    capped = "" if budget_tokens is None else f"b{budget_tokens}-"
-    arranged = "" if blocks is None else f"{blocks}-"
+    held = "" if mark.group is None else f"g{mark.group}x{mark.group_size}-"
+    capped = "" if mark.budget_tokens is None else f"b{mark.budget_tokens}-"
+    arranged = "" if mark.blocks is None else f"{mark.blocks}-"
     return f"{kind}-{held}{capped}{arranged}{serial}"
 
 
@@ -58,11 +53,12 @@ def kv_arrived(identifier: str) -> bool:
 def mark_of(identifier: str) -> Mark | None:
     """The mark in an id, or None where the request is scheduled as vLLM would."""
     found = _MARKED.match(identifier)
-    if found is None or (found["group"] is None and found["budget"] is None and found["blocks"] is None):
+    if found is None:
         return None
-    return Mark(
+    mark = Mark(
         group=None if found["group"] is None else int(found["group"]),
         group_size=int(found["size"] or 0),
         budget_tokens=None if found["budget"] is None else int(found["budget"]),
         blocks=cast("BlockOrder | None", found["blocks"]),
     )
+    return None if mark == UNMARKED else mark

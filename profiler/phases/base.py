@@ -10,6 +10,7 @@ import numpy as np
 
 from profiler.engine import Engine
 from profiler.recording import RequestStamps, Step
+from profiler.request_ids import Mark
 
 Points = dict[str, list[dict[str, Any]]]
 
@@ -79,7 +80,7 @@ class Background:
         self._ticked.set()
 
     async def __aenter__(self) -> Self:
-        group = self._engine.new_group()
+        together = Mark(self._engine.new_group(), self.batch)
         for i in range(self.batch):
             coroutine = self._engine.request(
                 "decode",
@@ -87,8 +88,7 @@ class Background:
                 self._prompt_tokens + i % self._engine.block_size,
                 # Usually ended by hand before that; a guest that found no room would otherwise wait for ever.
                 self._steps,
-                group=group,
-                group_size=self.batch,
+                mark=together,
                 # One stream is clock enough; two hundred would make the client late.
                 on_tokens=self._tick if i == 0 else None,
             )

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from profiler.chunks import idle_starts, prefill_points
 from profiler.engine import Engine
 from profiler.phases.base import Points, first_token_point, recorded_steps
-from profiler.request_ids import Kind
+from profiler.request_ids import Kind, Mark
 
 GRID: dict[int, tuple[int, ...]] = {
     1: (16, 64, 128, 256, 384, 512, 768, 1024, 1536, 2048, 3072, 4096, 6144, 8192),
@@ -37,11 +37,8 @@ async def groups(engine: Engine, grid: dict[int, tuple[int, ...]], repeats: int)
     sizes[0] = sum(sizes)
     tasks = []
     for (prompts, tokens), size in zip(shapes, sizes, strict=True):
-        group = engine.new_group()
-        tasks += [
-            engine.request("prefill", tokens, 1, group=group, group_size=size, budget_tokens=prompts * tokens)
-            for _ in range(prompts)
-        ]
+        mark = Mark(engine.new_group(), size, budget_tokens=prompts * tokens)
+        tasks += [engine.request("prefill", tokens, 1, mark=mark) for _ in range(prompts)]
     await asyncio.gather(*tasks)
     await engine.settle()
     return {"prefill_points": prefill_points(recorded_steps(engine))}

@@ -36,6 +36,11 @@ class Plan(BaseModel):
     arms: dict[Name, Annotated[tuple[Name, ...], Field(strict=False, min_length=1)]] = Field(default_factory=dict)
     """Whole clusters, replayed worker by worker: the runs of each one's decode workers. The first is the one compared to."""
 
+    @property
+    def profiled_on(self) -> str:
+        """The label of the host that the profile was measured on."""
+        return self.profile_host or self.host
+
 
 @dataclass(frozen=True, slots=True)
 class Campaign:

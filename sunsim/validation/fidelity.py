@@ -93,11 +93,15 @@ def repeats(checked: Sequence[Checked]) -> list[Repeat]:
 
 
 def foreign(checked: Sequence[Checked]) -> Iterator[Foreign]:
-    """Streams that two hosts have run, each host's run simulated with the other's profile."""
+    """Streams that two hosts have run, each host's run simulated with the other campaign's profile.
+
+    Not where that profile is of the run's own host, or is the one that the run was simulated with anyway.
+    """
     for one, first, other, second in _across(checked):
         if pair_of(first.run, second.run):
-            yield _foreign(second, other, one)
-            yield _foreign(first, one, other)
+            for result, home, away in ((second, other, one), (first, one, other)):
+                if away.plan.profiled_on not in (home.plan.host, home.plan.profiled_on):
+                    yield _foreign(result, home, away)
 
 
 def errors(checked: Sequence[Checked]) -> Errors:
@@ -124,4 +128,4 @@ def _foreign(result: Validated, home: Campaign, away: Campaign) -> Foreign:
     profile = profile_of(result.run, str(away.profile))
     # Two hosts of one kind say the same of themselves, so that it is another one must be said here.
     simulated = check_run(result.run, profile, {}, use_targets=True, relation="other host")
-    return Foreign(simulated, home.plan.host, away.plan.host)
+    return Foreign(simulated, home.plan.host, away.plan.profiled_on)

@@ -84,7 +84,7 @@ def check_campaign(campaign: Campaign) -> list[Validated]:
     runs = [read_run(path) for path in campaign.runs.values()]
     plan = campaign.plan
     # Two hosts of one kind say the same of themselves, so that it is another one must be said in the campaign.
-    relation: Relation | None = "other host" if plan.profile_host not in (None, plan.host) else None
+    relation: Relation | None = None if plan.profiled_on == plan.host else "other host"
     return [
         check_run(run, profile_of(run, str(campaign.profile)), {}, use_targets=True, relation=relation) for run in runs
     ]

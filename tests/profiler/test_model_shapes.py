@@ -28,11 +28,16 @@ def test_an_unknown_model_is_named_with_the_known_ones() -> None:
 
 
 def test_ids_say_how_to_admit_and_survive_what_vllm_appends() -> None:
-    held = request_id("decode", 12, group=3, group_size=16) + "-1a2b3c4d"
-    capped = request_id("prefill", 13, group=4, group_size=2, budget_tokens=4096) + "-1a2b3c4d"
-
-    assert mark_of(held) == Mark(group=3, group_size=16)
-    assert mark_of(capped) == Mark(group=4, group_size=2, budget_tokens=4096)
+    marks = (
+        Mark(group=3, group_size=16),
+        Mark(group=4, group_size=2, budget_tokens=4096),
+        Mark(blocks="scattered"),
+        Mark(blocks="ordered"),
+    )
+    for mark in marks:
+        assert mark_of(request_id("decode", 12, mark) + "-1a2b3c4d") == mark
+    held = request_id("decode", 12, marks[0]) + "-1a2b3c4d"
+    capped = request_id("prefill", 13, marks[1]) + "-1a2b3c4d"
     assert mark_of(request_id("decode", 14) + "-1a2b3c4d") is None
     assert mark_of("cmpl-7") is None
     assert [kv_arrived(i) for i in (held, capped, "cmpl-7")] == [True, False, False]

@@ -15,6 +15,7 @@ from tests.sweep.small import SCENARIO, write_sweep
 pytest.importorskip("ray", reason="Ray is an optional extra")
 
 ROOT = Path(__file__).parent.parent.parent
+SWEEP_COMMAND = [sys.executable, "-c", "from sunsim.cli import app; app()", "sweep"]
 SWEEP = "sweep: {seeds: 15, over: {workload.arrivals.rate_rps: [10, 20], models.popularity: [{kind: uniform}]}}\n"
 
 
@@ -22,16 +23,7 @@ def test_every_point_arrives_once_though_a_node_is_killed(tmp_path: Path) -> Non
     long = SCENARIO.replace("requests: 12", "requests: 200")
     file = write_sweep(tmp_path, SWEEP, long)
     here, there = tmp_path / "here", tmp_path / "there"
-    local = [
-        sys.executable,
-        "-c",
-        "from sunsim.cli import app; app()",
-        "sweep",
-        str(file),
-        "--out",
-        str(here),
-        "--quiet",
-    ]
+    local = [*SWEEP_COMMAND, str(file), "--out", str(here), "--quiet"]
     assert subprocess.run(local, cwd=ROOT, check=False).returncode == 0
     command = [sys.executable, "-m", "tests.sweep.on_ray", str(file), str(there)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=120)
@@ -44,15 +36,7 @@ def test_every_point_arrives_once_though_a_node_is_killed(tmp_path: Path) -> Non
 
 def test_no_cluster_is_one_line(tmp_path: Path) -> None:
     file = write_sweep(tmp_path, SWEEP)
-    command = [
-        sys.executable,
-        "-c",
-        "from sunsim.cli import app; app()",
-        "sweep",
-        str(file),
-        "--out",
-        str(tmp_path / "out"),
-    ]
+    command = [*SWEEP_COMMAND, str(file), "--out", str(tmp_path / "out")]
     address = ["--executor", "ray", "--address", "127.0.0.1:9"]
     done = subprocess.run([*command, *address], cwd=ROOT, capture_output=True, text=True, check=False, timeout=120)
     assert (done.returncode, done.stdout) == (2, "")

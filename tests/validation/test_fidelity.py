@@ -94,6 +94,24 @@ def test_hosts_are_told_apart_by_their_labels(two_hosts: list[Checked]) -> None:
     assert re.search(r"-2\.\d\d +-2\.\d\d", text[text.index("Profile from another host") :])
 
 
+def test_a_profile_of_another_host_is_called_so_and_used_once(two_hosts: list[Checked], tmp_path: Path) -> None:
+    home, borrower = two_hosts[0], tmp_path / "on-C"
+    shutil.copytree(two_hosts[1].campaign.folder, borrower)
+    (borrower / "p.json").unlink()
+    plan = REPEATED.format(host="C").replace("p.json", f"{home.campaign.folder}/p.json\nprofile_host: A")
+    (borrower / "campaign.yaml").write_text(plan, encoding="utf-8")
+    (guest,) = check([read_campaign(borrower)])
+    assert {result.relation for result in guest.results} == {"other host"}
+    assert {figure.tolerance_percent for result in guest.results if (figure := result.figure("mean_tpot_ms"))} == {3}
+    assert "profile from the other host" in fidelity_text([guest])
+    # Host A's runs are not simulated with their own profile under another name, nor host C's with A's once more.
+    assert list(foreign([home, guest])) == []
+    assert {(other.run_host, other.profile_host) for other in foreign([two_hosts[1], guest])} == {
+        ("B", "A"),
+        ("C", "B"),
+    }
+
+
 def test_other_limits_are_no_repeat(two_hosts: list[Checked], tmp_path: Path) -> None:
     folder = tmp_path / "c"
     shutil.copytree(two_hosts[0].campaign.folder, folder)
