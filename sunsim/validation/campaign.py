@@ -1,5 +1,6 @@
 """Campaigns: a folder of actual runs, the profile that simulates them, and `campaign.yaml`, which says what each run is."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -57,7 +58,7 @@ class Campaign:
     @property
     def profile(self) -> Path:
         """The profile's file."""
-        return self.folder / self.plan.profile
+        return Path(os.path.normpath(self.folder / self.plan.profile))
 
     @property
     def runs(self) -> dict[str, Path]:

@@ -51,12 +51,14 @@ def validate(
     """
     stated, use_targets = parse_tolerances(tolerances, list(HEADERS))
     campaigns = [read_campaign(path) for path in paths if path.is_dir()]
-    profiles = {path: str(campaign.profile) for campaign in campaigns for path in campaign.runs.values()}
+    homes = {path: campaign for campaign in campaigns for path in campaign.runs.values()}
     alone = _without_steps([path for path in paths if not path.is_dir()])
-    runs = [read_run(path) for path in (*profiles, *(path for path in alone if path not in profiles))]
+    runs = [read_run(path) for path in (*homes, *(path for path in alone if path not in homes))]
     _check_names(runs)
     results = [
-        check_run(run, profile_of(run, profile or profiles.get(run.path)), stated, use_targets=use_targets)
+        check_at_home(run, homes[run.path], stated, use_targets=use_targets)
+        if run.path in homes and profile is None
+        else check_run(run, profile_of(run, profile), stated, use_targets=use_targets)
         for run in runs
     ]
     _check_stated(results, stated)
@@ -81,13 +83,19 @@ def check_campaign(campaign: Campaign) -> list[Validated]:
     Raises:
         InputError: a run or the profile cannot be used, or the two do not match.
     """
-    runs = [read_run(path) for path in campaign.runs.values()]
-    plan = campaign.plan
+    return [check_at_home(read_run(path), campaign, {}, use_targets=True) for path in campaign.runs.values()]
+
+
+def check_at_home(run: ActualRun, campaign: Campaign, stated: Mapping[str, float], *, use_targets: bool) -> Validated:
+    """Simulate a campaign's run with the campaign's profile, and compare.
+
+    Raises:
+        InputError: as `profile_of` and `check_run`.
+    """
+    plan, profile = campaign.plan, profile_of(run, str(campaign.profile))
     # Two hosts of one kind say the same of themselves, so that it is another one must be said in the campaign.
     relation: Relation | None = None if plan.profiled_on == plan.host else "other host"
-    return [
-        check_run(run, profile_of(run, str(campaign.profile)), {}, use_targets=True, relation=relation) for run in runs
-    ]
+    return check_run(run, profile, stated, use_targets=use_targets, relation=relation)
 
 
 def check_run(

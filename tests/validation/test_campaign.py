@@ -39,6 +39,17 @@ def test_a_folder_stands_for_its_runs(shared: Path) -> None:
     assert [arm["name"] for arm in arms["arms"]] == list(ARMS)
 
 
+def test_a_borrowed_profile_is_another_hosts_with_its_wider_targets(campaign: Path) -> None:
+    plan = campaign / "campaign.yaml"
+    (campaign / "p.json").rename(campaign.parent / "p.json")
+    plan.write_text(PLAN.replace("p.json", "../p.json\nprofile_host: B"), encoding="utf-8")
+    _, stdout, _ = invoke(campaign, "--json")
+    for run in json.loads(stdout)["runs"]:
+        assert run["profile"]["from"] == "other host"
+        assert run["profile"]["name"] == str(campaign.parent / "p.json")
+        assert run["figures"]["mean_tpot_ms"]["tolerance_percent"] == 3
+
+
 def test_a_folder_goes_with_runs_of_its_own_and_with_another_profile(campaign: Path, tmp_path: Path) -> None:
     write_profile(tmp_path / "slow.json", profile_document(factor=1.5))
     alone = write_run(tmp_path / "alone.parquet", stream(50, 5.0))
