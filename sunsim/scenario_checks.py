@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from sunsim.allocation import allocate
+from sunsim.cluster.router import STATE_BLIND
 from sunsim.latency.profile import Profile, find_profile, list_profiles, load_profile
 from sunsim.scenario_block import key_hint
 from sunsim.workload.lengths import longest
@@ -105,6 +106,10 @@ def _complete_arm(arm: Arm, index: int, scenario: Scenario, source: Source) -> A
             message = f"is a profile of {profile.data.model}, must be one of {served.pop()}, as prefill is"
             raise source.error((*loc, "profile"), f"{source.path(loc)}.profile {message}")
         served.add(profile.data.model)
+        if pool.load_report and pool.router in STATE_BLIND:
+            place = (*loc, "load_report")
+            message = f"{source.path(place)} is given, must be left out: router {pool.router} does not look at loads"
+            raise source.error(place, message)
         room = profile.num_gpu_blocks
         if stage == "prefill" and pool.policy == "shared":
             room = _shared_prefill_blocks(profile, len(scenario.model_names), loc, source)

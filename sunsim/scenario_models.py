@@ -77,6 +77,18 @@ class StopAtTime(Block):
 Workers: TypeAlias = Annotated[int, Field(ge=1, le=10_000)]
 
 
+class LoadReport(Block):
+    """How old what a router knows of its workers is, in milliseconds: it adds what it has sent since the last report.
+
+    Attributes:
+        every_ms: between a worker's reports of its load.
+        delay_ms: from a report to the router.
+    """
+
+    every_ms: Positive
+    delay_ms: float = Field(default=0.0, ge=0)
+
+
 class Pool(Block):
     """The workers of one stage of an arm.
 
@@ -86,6 +98,7 @@ class Pool(Block):
     Attributes:
         router: how a request is given to one of the workers that may take it.
         allocation: how a number of workers is spread over the models when isolated; None once it has been.
+        load_report: None where the router sees its workers' loads as they are.
         num_gpu_blocks: KV blocks of one worker after its weights; for a shared prefill pool the weights of all models.
     """
 
@@ -98,6 +111,7 @@ class Pool(Block):
         Annotated[Workers, Tag("<scalar>")] | Annotated[dict[str, Workers], Tag("<mapping>")], Discriminator(_shape)
     ]
     allocation: Literal["equal", "proportional"] | None = None
+    load_report: LoadReport | None = None
     max_num_seqs: Count | None = None
     max_num_batched_tokens: Count | None = None
     max_model_len: Count | None = None

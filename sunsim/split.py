@@ -13,6 +13,7 @@ from itertools import count
 from typing import TYPE_CHECKING, Any, Literal
 
 from sunsim import __version__
+from sunsim.cluster.router import STATE_BLIND
 from sunsim.errors import InputError
 from sunsim.run import prepare, simulate_arms
 
@@ -30,7 +31,6 @@ Stage = Literal["decode", "prefill"]
 
 SCHEMA_VERSION = 1
 INDEX = "split.json"
-STATE_BLIND = {"round-robin", "random"}
 
 
 def split(

@@ -1,7 +1,7 @@
 """The clock's part of the cluster: callbacks at integer picoseconds, in an order that never depends on history.
 
 What falls due at one instant happens stage by stage, and within a stage by number: arrivals first, then transfers, then
-prefill workers, then decode workers. So two engines that schedule their wake-ups at different moments still see the
+prefill workers, then decode workers, then reports of their load. So two engines that schedule their wake-ups at different moments still see the
 same world.
 
 Most of what happens is a worker's wake-up, so an `Alarm` is not a simpy event, but lies among them in simpy's queue and
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 TRANSFER = NORMAL + 1
 PREFILL = NORMAL + 2
 DECODE = PREFILL + 1_000_000
+REPORT = DECODE + 1_000_000
 
 NEVER = 2**62
 

@@ -6,9 +6,11 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from sunsim.clock import to_ps
 from sunsim.cluster.engine import Engine, EngineConfig
 from sunsim.cluster.events import DECODE, PREFILL
-from sunsim.cluster.router import make_router
+from sunsim.cluster.load_report import Reporter
+from sunsim.cluster.routes import Routes
 from sunsim.cluster.worker import Worker
 from sunsim.latency.model import LatencyModel
 from sunsim.latency.profile import Profile, find_profile, load_profile
@@ -28,8 +30,6 @@ if TYPE_CHECKING:
 
     MakeEngine = Callable[[EngineConfig, StepTimes, Iterator[tuple[int, int]]], Engine]
 
-SHARED = "*"
-
 
 def _read(path: Path, mix: LengthMix) -> tuple[Profile, LatencyModel]:
     stat = path.stat()
@@ -46,6 +46,10 @@ def _read_once(
     """Every arm of a scenario reads the same few profiles, and the model's tables are filled as they are used."""
     profile = load_profile(path)
     return profile, LatencyModel(profile, mix)
+
+
+def _unseen(worker: Worker) -> None:
+    """Its router hears of this with the next report."""
 
 
 class Pool:
@@ -84,29 +88,28 @@ class Pool:
         self.workers: list[Worker] = []
         self._rows: list[Callable[[], WorkerRow]] = []
         first_priority = PREFILL if stage == "prefill" else DECODE
-        groups = block.workers if isinstance(block.workers, dict) else {SHARED: block.workers}
-        routes = {}
-        for group, number in groups.items():
-            folder = "shared" if group == SHARED else group
-            router = make_router(block.router, partial(stream, scenario.seed, f"router/{stage}/{group}"))
-            members = []
-            for i in range(number):
-                # A slot sees the same stalls in every arm, whatever its group.
-                slot = len(self.workers)
-                offset = float(stream(scenario.seed, f"stalls/{stage}/{slot}").random())
-                engine = make_engine(config, self.times, self.times.stalls(offset))
-                name = f"{stage}/{folder}/{i}"
-                worker = Worker(env, name, slot, first_priority + slot, engine, on_outcome, partial(router.eased, i))
-                members.append(worker)
-                self.workers.append(worker)
-                self._rows.append(partial(worker.row, stage, group))
-            routes[group] = router, members
-        self._routes = [routes[name if name in groups else SHARED] for name in scenario.model_names]
+        self._reporters: list[Reporter] = []
+        self._routes = Routes(stage, block, scenario)
+        report = block.load_report
+        for slot, (name, group) in enumerate(zip(self._routes.names, self._routes.groups, strict=True)):
+            # A slot sees the same stalls in every arm, whatever its group.
+            offset = float(stream(scenario.seed, f"stalls/{stage}/{slot}").random())
+            engine = make_engine(config, self.times, self.times.stalls(offset))
+            eased = self._routes.eased(slot)
+            worker = Worker(env, name, slot, first_priority + slot, engine, on_outcome, _unseen if report else eased)
+            if report:
+                every_ps, delay_ps = to_ps(report.every_ms / 1000), to_ps(report.delay_ms / 1000)
+                self._reporters.append(Reporter(env, worker, every_ps, delay_ps, eased))
+            self.workers.append(worker)
+            self._rows.append(partial(worker.row, stage, group))
+        self._routes.watch([reporter.seen for reporter in self._reporters] or self.workers)
 
-    def route(self, model: int) -> Worker:
-        """The worker that gets the next request of this model."""
-        router, workers = self._routes[model]
-        return workers[router.pick(workers)]
+    def route(self, model: int, tokens: int) -> Worker:
+        """The worker that gets the next request of this model, which has so many tokens."""
+        slot = self._routes.pick(model)
+        if self._reporters:
+            self._reporters[slot].send(tokens)
+        return self.workers[slot]
 
     @property
     def worker_names(self) -> list[str]:

@@ -92,8 +92,8 @@ class World:
 
     def _send_to_prefill(self, i: int, pool: Pool) -> None:
         model, journeys = self._models[i], self.journeys
-        worker = pool.route(model)
         sequence = Sequence(i, model, self._prompts[i], 1, KV.COMPUTE)
+        worker = pool.route(model, sequence.known_tokens)
         journeys.prefill[i] = sequence
         journeys.source[i] = worker.slot
         if journeys.prefill_worker[i] == UNSET:
@@ -105,7 +105,7 @@ class World:
         model, emitted = self._models[i], self.emitted_before_decode
         sequence = Sequence(i, model, self._prompts[i], self._outputs[i] - emitted, self._decode_kv)
         sequence.known_tokens += emitted
-        worker = self.decode.route(model)
+        worker = self.decode.route(model, sequence.known_tokens)
         self.journeys.decode[i] = sequence
         self.journeys.decode_worker[i] = worker.slot
         worker.submit(sequence)

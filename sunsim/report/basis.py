@@ -72,7 +72,17 @@ def _assumed(scenario: Scenario, profiles: Mapping[str, Profile]) -> list[str]:
             facts.append("prefill stays with its model when decode is shared, and what decode preempts goes back there")
     if "prefill" not in stages or any(arm.prefill is None for arm in scenario.arms):
         facts.append("without prefill, a prompt's KV is there at its arrival")
-    return facts + _changed(scenario, profiles)
+    return facts + _reports(scenario) + _changed(scenario, profiles)
+
+
+def _reports(scenario: Scenario) -> list[str]:
+    """Arms whose routers do not see loads as they are."""
+    return [
+        f"{arm.name} {stage} loads reported every {pool.load_report.every_ms:g} ms, {pool.load_report.delay_ms:g} ms late"
+        for arm in scenario.arms
+        for stage, pool in arm.pools().items()
+        if pool.load_report
+    ]
 
 
 def _changed(scenario: Scenario, profiles: Mapping[str, Profile]) -> list[str]:

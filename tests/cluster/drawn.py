@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from hypothesis import strategies as st
 
+from sunsim.cluster.router import STATE_BLIND
 from tests.cluster.worlds import Host, Row, pool, scenario
 
 if TYPE_CHECKING:
@@ -43,11 +44,15 @@ def pools(draw: st.DrawFn, models: list[str]) -> dict[str, Any]:
     """A pool, scarce in every way that its requests can bear."""
     isolated = draw(st.booleans())
     seqs = draw(st.integers(1, 5))
+    router = draw(st.sampled_from(ROUTERS))
+    reports = st.fixed_dictionaries({"every_ms": st.sampled_from([1.0, 30.0]), "delay_ms": st.sampled_from([0.0, 7.0])})
+    load_report = None if router in STATE_BLIND else draw(st.none() | reports)
     number = st.integers(1, 2) if isolated else st.integers(1, 3)
     return {
         "policy": "isolated" if isolated else "shared",
         "workers": {name: draw(number) for name in models} if isolated else draw(number),
-        "router": draw(st.sampled_from(ROUTERS)),
+        "router": router,
+        "load_report": load_report,
         "max_num_seqs": seqs,
         "max_num_batched_tokens": draw(st.integers(seqs, 60)),
         "num_gpu_blocks": LEAST_BLOCKS + draw(st.integers(0, 30)),
