@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from profiler import shapes
+from profiler.adapters import DEFAULT_ADAPTERS, AdapterError, lora_settings
 from profiler.engine import EngineSettings
 from profiler.measure import Order, measure
 from profiler.profile_file import OtherSetupError
@@ -34,6 +35,15 @@ class WorkerRole(StrEnum):
     colocated = "colocated"
 
 
+LoraRank = Annotated[
+    int | None, typer.Option(help="Requests use LoRA adapters of this rank, in turn; their weights are random.")
+]
+Adapters = Annotated[
+    int | None,
+    typer.Option(help=f"How many adapters, all on the GPU; {DEFAULT_ADAPTERS} if only --lora-rank is given."),
+]
+
+
 @app.callback()
 def main() -> None:
     """Measure step times on a real engine, and replay request streams on one."""
@@ -46,6 +56,8 @@ def measure_command(
     variant: Annotated[Variant, typer.Option()] = Variant.bf16,
     weights: Annotated[Path | None, typer.Option(help="Directory of weights; random ones without it.")] = None,
     gpu_name: Annotated[str, typer.Option(help="Name of the card in profile paths.")] = "h100-80gb",
+    lora_rank: LoraRank = None,
+    adapters: Adapters = None,
     quick: Annotated[bool, typer.Option("--quick", help="A few seconds of everything: a smoke test.")] = False,
     budget_s: Annotated[float | None, typer.Option(help="Seconds after which no further phase begins.")] = None,
     log_dir: Annotated[Path | None, typer.Option(help="Keep the engine's log and all recorded steps here.")] = None,
@@ -62,11 +74,15 @@ def measure_command(
             quick=quick,
             budget_s=budget_s,
             log_dir=log_dir,
+            settings=EngineSettings(lora=lora_settings(lora_rank, adapters)),
         )
         profile = asyncio.run(measure(order, progress))
     except (OtherSetupError, ValueError) as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(2) from error
+    except AdapterError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(1) from error
     progress.say(f"{out}: {len(profile['decode_points'])} decode points")
     failed = [name for name, outcome in profile["phases"].items() if str(outcome).startswith("failed")]
     if failed:
@@ -84,6 +100,8 @@ def replay_command(
     profile: Annotated[Path | None, typer.Option("--measure", help="Profile to measure first, as `measure`.")] = None,
     weights: Annotated[Path | None, typer.Option(help="Directory of weights; random ones without it.")] = None,
     gpu_name: Annotated[str, typer.Option(help="Name of the card in profile paths.")] = "h100-80gb",
+    lora_rank: LoraRank = None,
+    adapters: Adapters = None,
     num_gpu_blocks_override: Annotated[int | None, typer.Option(help="KV blocks, where fewer than fit.")] = None,
     ordinary: Annotated[bool, typer.Option("--ordinary", help="No KV connector: all streams are colocated.")] = False,
     quick: Annotated[bool, typer.Option("--quick", help="A shorter warm-up and profile: a smoke test.")] = False,
@@ -95,13 +113,15 @@ def replay_command(
     decode: prompts' KV is there at no cost. prefill: every output is one token. colocated: both, nothing is there.
     """
     progress = Progress()
-    settings = EngineSettings(num_gpu_blocks_override=num_gpu_blocks_override)
-    if ordinary:
-        settings = replace(settings, kv_connector=None)
     if ordinary and profile is not None:
         typer.echo("--measure: a profile needs prompts whose KV has arrived, must be without --ordinary", err=True)
         raise typer.Exit(2)
     try:
+        settings = EngineSettings(
+            num_gpu_blocks_override=num_gpu_blocks_override, lora=lora_settings(lora_rank, adapters)
+        )
+        if ordinary:
+            settings = replace(settings, kv_connector=None)
         order = ReplayOrder(
             streams=checked_roles(read_streams(streams, role.value, limit_tokens=limit_tokens(settings)), settings),
             model=model,
@@ -119,6 +139,9 @@ def replay_command(
     except (OtherSetupError, ValueError) as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(2) from error
+    except AdapterError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(1) from error
     except asyncio.CancelledError as error:
         typer.echo(f"ended from outside; what is in {out} is whole", err=True)
         raise typer.Exit(1) from error

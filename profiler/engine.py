@@ -18,10 +18,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from profiler.adapters import AdapterError, LoraSettings
 from profiler.recording import STEP_LOG_VARIABLE, RequestStamps, Step, StepLog
 from profiler.request_ids import UNMARKED, BlockOrder, Kind, Mark, request_id
 
 PROMPT_TOKEN_IDS = range(1000, 1016)
+
+# vLLM numbers the adapters of its own warm-up from 1.
+FIRST_ADAPTER_ID = 1001
+ADAPTER_TIMEOUT_S = 120.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +48,23 @@ class EngineSettings:
     num_gpu_blocks_override: int | None = None
     kv_connector: str | None = "ArrivedKVConnector"
     """None is an ordinary worker; on one with a connector, vLLM frees the blocks of a preempted request a step later."""
+    lora: LoraSettings | None = None
+
+    def _flat(self) -> dict[str, Any]:
+        """Without LoRA none of its arguments is there, as in profiles from before it could be asked for."""
+        flat = asdict(self)
+        del flat["lora"]
+        return flat | (self.lora.arguments() if self.lora else {})
 
     def recorded(self) -> dict[str, Any]:
         """As a profile states them."""
-        return asdict(self) | {"kv_role": "kv_both" if self.kv_connector else None}
+        return self._flat() | {"kv_role": "kv_both" if self.kv_connector else None}
+
+    def arguments(self) -> dict[str, Any]:
+        """As vLLM's AsyncEngineArgs takes them, without those of the KV connector."""
+        flat = self._flat()
+        del flat["kv_connector"]
+        return {name: value for name, value in flat.items() if value is not None}
 
 
 def set_environment(step_log: Path) -> None:
@@ -128,6 +146,7 @@ class Engine:
         self._serial = itertools.count()
         self._groups = itertools.count()
         self._prompts: dict[int, list[int]] = {}
+        self._adapters: list[Any] = []
         self.step_log.drain()
 
     @property
@@ -185,10 +204,12 @@ class Engine:
             detokenize=False,
             output_kind=RequestOutputKind.DELTA if streamed else RequestOutputKind.FINAL_ONLY,
         )
-        identifier = request_id(kind, next(self._serial), mark)
+        serial = next(self._serial)
+        identifier = request_id(kind, serial, mark)
         prompt = TokensPrompt(prompt_token_ids=self.prompt(prompt_tokens))
         stamps = RequestStamps(identifier, kind, prompt_tokens, output_tokens, time.monotonic())
-        async for output in self.llm.generate(prompt, params, identifier):
+        adapter = self._adapters[serial % len(self._adapters)] if self._adapters else None
+        async for output in self.llm.generate(prompt, params, identifier, lora_request=adapter):
             stamps.last_token_s = time.monotonic()
             if streamed and stamps.first_token_s is None:
                 stamps.first_token_s = stamps.last_token_s
@@ -214,6 +235,31 @@ class Engine:
                 )
             )
         )
+
+    async def load_adapters(self, directory: Path, count: int) -> None:
+        """Puts `count` adapters with the weights in `directory` on the GPU; each request from now on uses the next one.
+
+        Raises AdapterError if they are not all there in the end.
+        """
+        from vllm.lora.request import LoRARequest  # noqa: PLC0415
+
+        ids = range(FIRST_ADAPTER_ID, FIRST_ADAPTER_ID + count)
+        try:
+            async with asyncio.timeout(ADAPTER_TIMEOUT_S):
+                self._adapters = [LoRARequest(f"adapter-{i}", i, str(directory)) for i in ids]
+                for adapter in self._adapters:
+                    await self.llm.add_lora(adapter)
+                for _ in ids:
+                    await self.request("prefill", 64, 4)
+                await self.settle()
+                loaded = set(await self.llm.list_loras())
+        except Exception as error:
+            msg = f"the LoRA adapters could not be loaded: {type(error).__name__} {error}".strip()
+            raise AdapterError(msg) from error
+        if loaded != set(ids):
+            msg = f"the engine holds LoRA adapters {sorted(loaded)}, must hold {list(ids)}"
+            raise AdapterError(msg)
+        self.drain_steps()
 
     async def arrange_blocks(self, order: BlockOrder) -> None:
         """Puts the free KV blocks of an idle engine in this order."""
@@ -251,9 +297,7 @@ def kv_transfer(settings: EngineSettings) -> Any:
 
 def engine_arguments(settings: EngineSettings, model: Path, *, dummy_weights: bool) -> dict[str, Any]:
     """Arguments of vLLM's AsyncEngineArgs, without those of the KV connector."""
-    arguments = {name: value for name, value in asdict(settings).items() if value is not None}
-    arguments.pop("kv_connector", None)
-    return arguments | {
+    return settings.arguments() | {
         "model": str(model),
         "load_format": "dummy" if dummy_weights else "auto",
         "skip_tokenizer_init": True,
@@ -274,9 +318,12 @@ def write_model(directory: Path, config: dict[str, Any]) -> Path:
 
 @contextlib.asynccontextmanager
 async def running_engine(
-    settings: EngineSettings, model: Path, *, dummy_weights: bool, log_directory: Path
+    settings: EngineSettings, model: Path, *, dummy_weights: bool, log_directory: Path, adapter: Path | None = None
 ) -> AsyncIterator[Engine]:
-    """Starts an engine; its log goes to engine.log, its steps to steps.jsonl under `log_directory`."""
+    """Starts an engine; its log goes to engine.log, its steps to steps.jsonl under `log_directory`.
+
+    adapter: directory of the weights that all LoRA adapters get; needed if the settings have any.
+    """
     step_log = log_directory / "steps.jsonl"
     set_environment(step_log)
     with output_to(log_directory / "engine.log"):
@@ -286,6 +333,9 @@ async def running_engine(
         arguments = engine_arguments(settings, model, dummy_weights=dummy_weights)
         llm = AsyncLLM.from_engine_args(AsyncEngineArgs(**arguments, kv_transfer_config=kv_transfer(settings)))
     try:
-        yield Engine(llm, settings, StepLog(step_log))
+        engine = Engine(llm, settings, StepLog(step_log))
+        if settings.lora and adapter:
+            await engine.load_adapters(adapter, settings.lora.max_loras)
+        yield engine
     finally:
         llm.shutdown()

@@ -19,12 +19,13 @@ MEMORY_BANDWIDTH_GB_S = {
 
 _TELLING = re.compile(
     r"attention backend|Using .*(?:backend|Method|Kernel|kernel|FlashAttention)|Marlin|Machete|cudagraph|CUDA graph"
-    r"|KV cache|Model loading took|torch\.compile|init engine|[Mm]odel [Rr]unner|Asynchronous scheduling|dtype"
+    r"|KV cache|Model loading took|torch\.compile|init engine|[Mm]odel [Rr]unner|PunicaWrapper|Asynchronous scheduling|dtype"
 )
 _NOISE = re.compile(r"Initializing a V1 LLM engine|non-default args|it/s\]|%\|")
 _ATTENTION = re.compile(r"Using (?:AttentionBackendEnum\.)?(\w+) (?:attention )?backend", re.IGNORECASE)
 _FLASH = re.compile(r"FlashAttention version (\d)", re.IGNORECASE)
 _GEMM = re.compile(r"Using (\w+) for \w*LinearMethod|Using (\w*(?:Marlin|Machete)\w*)")
+_LORA = re.compile(r"Using (PunicaWrapper\w+)")
 
 MAX_LOG_LINES = 60
 
@@ -81,13 +82,15 @@ def versions() -> dict[str, str | None]:
 
 
 def kernels(engine_log: str) -> dict[str, Any]:
-    """Attention and GEMM kernels as the engine's log names them; gemm is "unquantized" where it names none."""
+    """Kernels as the engine's log names them; gemm is "unquantized" where it names none, lora is there only with LoRA."""
     lines = [line.strip() for line in engine_log.splitlines() if _TELLING.search(line) and not _NOISE.search(line)]
     attention = [found[1] for line in lines if (found := _ATTENTION.search(line))]
     flash = [f"FA{found[1]}" for line in lines if (found := _FLASH.search(line))]
     gemm = [found[1] or found[2] for line in lines if (found := _GEMM.search(line))]
+    lora = [found[1] for line in lines if (found := _LORA.search(line))]
     return {
         "attention": " ".join(dict.fromkeys([*attention, *flash])) or None,
         "gemm": ", ".join(dict.fromkeys(gemm)) or "unquantized",
+        **({"lora": lora[0]} if lora else {}),
         "log_lines": [line[:300] for line in dict.fromkeys(lines)][:MAX_LOG_LINES],
     }

@@ -2,11 +2,13 @@
 
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 from profiler.engine import Engine
 from profiler.phases import arrivals, decode, prefill, traffic
 from profiler.phases.arrivals import ChunkPlan, JoinPlan
 from profiler.phases.base import Phase, Points
+from profiler.phases.steady import steady_step_ms, until_steady
 from profiler.phases.traffic import LengthLaw, PrefillPlan, TrafficPlan
 from profiler.request_ids import Kind
 
@@ -94,9 +96,10 @@ def quick() -> list[Phase]:
     ]
 
 
-async def warm_up(engine: Engine, *, is_quick: bool) -> None:
-    """Runs through the shapes once: kernels are compiled and caches filled at first use.
+async def warm_up(engine: Engine, *, is_quick: bool) -> dict[str, Any]:
+    """Runs through the shapes once: kernels are compiled and caches filled at first use. Returns what a profile states.
 
+    Unless quick, it then keeps card and host busy until a decode step takes the same time again and again.
     KV blocks are in random order from then on, as on a worker that has served for hours: attention to blocks that are
     neighbours, as on a fresh one, is faster.
     """
@@ -108,4 +111,6 @@ async def warm_up(engine: Engine, *, is_quick: bool) -> None:
         await prefill.groups(engine, prefill.GRID, 1)
         await prefill.long_prompts(engine, (16000,), 1)
         await arrivals.chunks(engine, ChunkPlan(64, ((256, 1), (4096, 1))))
+    steady = {} if is_quick else await until_steady(partial(steady_step_ms, engine))
     await engine.arrange_blocks("scattered")
+    return steady

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from profiler import facts, grid, profile_file, shapes
+from profiler.adapters import adapter_bytes, write_adapter
 from profiler.engine import Engine, EngineSettings, running_engine, write_model
 from profiler.phases.base import PHASE_TIMEOUT_S, Phase
 from profiler.progress import Progress
@@ -31,6 +32,13 @@ class Subject:
     log_dir: Path | None = None
     settings: EngineSettings = field(default_factory=EngineSettings)
 
+    @property
+    def served_variant(self) -> str:
+        """The weights' variant, with LoRA adapters theirs: `lora-r16` on bf16 weights, `awq-lora-r16` on others."""
+        if self.settings.lora is None:
+            return self.variant
+        return "-".join([*([] if self.variant == "bf16" else [self.variant]), self.settings.lora.variant])
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order(Subject):
@@ -44,6 +52,7 @@ def set_up(order: Subject) -> dict[str, Any]:
     """What a profile states before the engine is up; two runs that agree in it may share a file."""
     config = shapes.load_config(order.model, order.variant)
     card = facts.card()
+    lora = order.settings.lora
     return {
         "schema_version": profile_file.SCHEMA_VERSION,
         "gpu": order.gpu_name,
@@ -54,13 +63,13 @@ def set_up(order: Subject) -> dict[str, Any]:
         "versions": facts.versions(),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "model": order.model if (shapes.MODELS / f"{order.model}.json").exists() else Path(order.model).stem,
-        "variant": order.variant,
+        "variant": order.served_variant,
         "weights": order.weights.name if order.weights else "dummy",
         "quick": order.quick,
         "model_config": config,
         "engine_args": order.settings.recorded(),
         "kv_bytes_per_token": shapes.kv_bytes_per_token(config),
-    }
+    } | ({"adapter_bytes": adapter_bytes(config, lora.max_lora_rank)} if lora else {})
 
 
 async def engine_facts(engine: Engine, engine_log: Path, config: dict[str, Any]) -> dict[str, Any]:
@@ -84,16 +93,19 @@ async def engine_facts(engine: Engine, engine_log: Path, config: dict[str, Any])
     }
 
 
-async def warm(engine: Engine, order: Subject, progress: Progress) -> None:
-    """Failing to warm up costs the first points some accuracy, and is said."""
+async def warm(engine: Engine, order: Subject, progress: Progress) -> dict[str, Any]:
+    """How the warm-up went, as a profile states it. Failing to warm up costs the first points some accuracy, and is said."""
+    begin_s = progress.elapsed_s
     try:
-        await asyncio.wait_for(grid.warm_up(engine, is_quick=order.quick), PHASE_TIMEOUT_S)
+        went = await asyncio.wait_for(grid.warm_up(engine, is_quick=order.quick), PHASE_TIMEOUT_S)
     except Exception as error:  # noqa: BLE001  # the phases say themselves what they cannot do
-        progress.say(f"warm-up failed: {type(error).__name__} {error}")
+        went = {"failed": f"{type(error).__name__} {error}".strip()}
+        progress.say(f"warm-up failed: {went['failed']}")
     else:
-        progress.say("warm")
+        progress.say("warm" if went.get("steady", True) else "warm, but steps do not yet take the same time again")
     await asyncio.wait_for(engine.settle(), 30)
     engine.drain_steps()
+    return {"seconds": round(progress.elapsed_s - begin_s, 2)} | went
 
 
 def note_phase(engine: Engine, name: str, began_s: float) -> None:
@@ -147,10 +159,16 @@ async def started(subject: Subject, fresh: dict[str, Any], progress: Progress) -
         for stale in ("steps.jsonl", "engine.log", "phases.jsonl"):
             (logs / stale).unlink(missing_ok=True)
         model = subject.weights or write_model(scratch / fresh["model"], fresh["model_config"])
+        lora = subject.settings.lora
+        adapter = write_adapter(scratch / "adapter", fresh["model_config"], lora.max_lora_rank) if lora else None
         progress.say(f"starting the engine, log in {logs}")
         try:
             async with running_engine(
-                subject.settings, model, dummy_weights=subject.weights is None, log_directory=logs
+                subject.settings,
+                model,
+                dummy_weights=subject.weights is None,
+                log_directory=logs,
+                adapter=adapter,
             ) as engine:
                 progress.say(f"engine up: {engine.num_gpu_blocks} blocks of {engine.block_size} tokens")
                 yield engine
@@ -185,6 +203,6 @@ async def measure(order: Order, progress: Progress) -> dict[str, Any]:
     progress.say(f"{len(phases)} phases to measure")
     async with started(order, fresh, progress) as engine:
         await state_engine(engine, profile, order)
-        await warm(engine, order, progress)
+        profile["warm_up"] = await warm(engine, order, progress)
         await run_phases(engine, phases, profile, order, progress)
     return profile

@@ -275,9 +275,10 @@ async def replay(order: ReplayOrder, progress: Progress) -> Outcome:
             }
             if to_measure:
                 await state_engine(engine, to_measure[1], to_measure[0])
-            await warm(engine, order, progress)
+            up["warm_up"] = await warm(engine, order, progress)
             if to_measure:
                 measure_order, profile, phases = to_measure
+                profile["warm_up"] = up["warm_up"]
                 await run_phases(engine, phases, profile, measure_order, progress)
                 up["profile"] = {
                     "file": measure_order.out.name,

@@ -12,6 +12,8 @@ AWQ = {"quant_method": "awq", "bits": 4, "group_size": 128, "zero_point": True, 
 
 BF16_BYTES = 2
 
+LINEAR_MODULES = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+
 
 def model_names() -> list[str]:
     """Models that can be measured by name."""
@@ -40,12 +42,26 @@ def kv_bytes_per_token(config: dict[str, Any]) -> int:
     return 2 * layers * heads * head_dim(config) * BF16_BYTES
 
 
+def linear_modules(config: dict[str, Any]) -> dict[str, tuple[str, int, int]]:
+    """Block, input and output size of each linear layer in one transformer layer, by its name in a checkpoint."""
+    hidden, intermediate, size = config["hidden_size"], config["intermediate_size"], head_dim(config)
+    q, kv = config["num_attention_heads"] * size, config["num_key_value_heads"] * size
+    sizes = (
+        ("self_attn", hidden, q),
+        ("self_attn", hidden, kv),
+        ("self_attn", hidden, kv),
+        ("self_attn", q, hidden),
+        ("mlp", hidden, intermediate),
+        ("mlp", hidden, intermediate),
+        ("mlp", intermediate, hidden),
+    )
+    return dict(zip(LINEAR_MODULES, sizes, strict=True))
+
+
 def linear_elements(config: dict[str, Any]) -> int:
     """Elements of the linear layers that quantization reaches, over all layers."""
-    hidden, size = config["hidden_size"], head_dim(config)
-    q, kv = config["num_attention_heads"] * size, config["num_key_value_heads"] * size
-    attention = hidden * (q + 2 * kv) + q * hidden
-    return int(config["num_hidden_layers"] * (attention + 3 * hidden * config["intermediate_size"]))
+    elements = sum(inputs * outputs for _, inputs, outputs in linear_modules(config).values())
+    return int(config["num_hidden_layers"] * elements)
 
 
 def embedding_bytes(config: dict[str, Any]) -> int:
