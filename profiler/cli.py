@@ -10,12 +10,16 @@ import typer
 
 from profiler import shapes
 from profiler.adapters import DEFAULT_ADAPTERS, AdapterError, lora_settings
+from profiler.cluster.cluster import ClusterOrder, cluster
+from profiler.cluster.handle import WorkerError
+from profiler.cluster.plan import all_runs, subject_of
 from profiler.engine import EngineSettings
 from profiler.measure import Order, measure
 from profiler.profile_file import OtherSetupError
 from profiler.progress import Progress
 from profiler.replay import ReplayOrder, checked_roles, limit_tokens, replay
 from profiler.streams import read_streams
+from sunsim.errors import InputError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 
@@ -144,6 +148,50 @@ def replay_command(
         raise typer.Exit(1) from error
     except asyncio.CancelledError as error:
         typer.echo(f"ended from outside; what is in {out} is whole", err=True)
+        raise typer.Exit(1) from error
+    if outcome.failed:
+        typer.echo(f"failed: {', '.join(outcome.failed)}", err=True)
+        raise typer.Exit(1)
+
+
+@app.command("cluster")
+def cluster_command(
+    scenarios: Annotated[
+        list[Path], typer.Argument(metavar="SCENARIO.yaml", help="Scenarios, each with all points of its sweep.")
+    ],
+    gpus: Annotated[int, typer.Option(min=1, help="Engines to start, one a GPU.")],
+    out: Annotated[Path, typer.Option(help="Directory of the results; a run already there is not played.")],
+    arm: Annotated[list[str] | None, typer.Option(help="Play this arm; may be given again. All without it.")] = None,
+    overrides: Annotated[
+        list[str] | None, typer.Option("--set", metavar="PATH=VALUE", help="Replaces one value.")
+    ] = None,
+    repeat: Annotated[int, typer.Option(min=1, help="Times to play each run.")] = 1,
+    transfers: Annotated[Path | None, typer.Option(help="Measure the KV link first; the file of its points.")] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="A shorter warm-up.")] = False,
+    budget_s: Annotated[float | None, typer.Option(help="Seconds by which all is to end.")] = None,
+    log_dir: Annotated[Path | None, typer.Option(help="Keep the engines' logs and all recorded steps here.")] = None,
+) -> None:
+    """Play a scenario's arms in real time on live engines, driven by the simulator's routers.
+
+    Arms without prefill: prompts' KV is there at no cost. With prefill: NixlConnector moves it from GPU to GPU.
+    """
+    progress = Progress()
+    try:
+        runs = all_runs(scenarios, overrides or [], arm or [], repeat, gpus)
+        order = ClusterOrder(
+            subject=subject_of(runs, quick=quick, log_dir=log_dir),
+            runs=runs,
+            gpus=gpus,
+            out=out,
+            budget_s=budget_s,
+            transfers=transfers,
+        )
+        outcome = asyncio.run(cluster(order, progress))
+    except (OtherSetupError, InputError, ValueError) as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(2) from error
+    except (WorkerError, TimeoutError) as error:
+        typer.echo(f"the engines did not start: {error}", err=True)
         raise typer.Exit(1) from error
     if outcome.failed:
         typer.echo(f"failed: {', '.join(outcome.failed)}", err=True)

@@ -13,7 +13,7 @@ import os
 import sys
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,10 @@ PROMPT_TOKEN_IDS = range(1000, 1016)
 # vLLM numbers the adapters of its own warm-up from 1.
 FIRST_ADAPTER_ID = 1001
 ADAPTER_TIMEOUT_S = 120.0
+
+
+# Modules of our connectors.
+CONNECTORS = {"ArrivedKVConnector": "profiler.connector", "TimedNixlConnector": "profiler.nixl_connector"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,11 +189,13 @@ class Engine:
         mark: Mark = UNMARKED,
         on_tokens: Callable[[int], None] | None = None,
         streamed: bool = False,
+        kv_transfer_params: Mapping[str, Any] | None = None,
     ) -> RequestStamps:
         """Serves one request to its end.
 
         streamed: every token comes to the client, as in serving; otherwise only the end does, which leaves the client
         idle while a large batch runs. `on_tokens`, which gets the number of new tokens, implies it.
+        kv_transfer_params: what the connector is to do with the request's KV; the stamps have what it says in the end.
         """
         from vllm import SamplingParams  # noqa: PLC0415
         from vllm.inputs import TokensPrompt  # noqa: PLC0415
@@ -203,6 +209,7 @@ class Engine:
             ignore_eos=True,
             detokenize=False,
             output_kind=RequestOutputKind.DELTA if streamed else RequestOutputKind.FINAL_ONLY,
+            extra_args={"kv_transfer_params": dict(kv_transfer_params)} if kv_transfer_params else None,
         )
         serial = next(self._serial)
         identifier = request_id(kind, serial, mark)
@@ -215,6 +222,8 @@ class Engine:
                 stamps.first_token_s = stamps.last_token_s
             if on_tokens is not None:
                 on_tokens(len(output.outputs[0].token_ids))
+            if output.finished:
+                stamps.kv_transfer_params = output.kv_transfer_params
             if output.finished and output.metrics is not None:
                 stamps.queued_s = output.metrics.queued_ts
                 stamps.scheduled_s = output.metrics.scheduled_ts
@@ -291,7 +300,9 @@ def kv_transfer(settings: EngineSettings) -> Any:
     if settings.kv_connector is None:
         return None
     return KVTransferConfig(
-        kv_connector=settings.kv_connector, kv_connector_module_path="profiler.connector", kv_role="kv_both"
+        kv_connector=settings.kv_connector,
+        kv_connector_module_path=CONNECTORS[settings.kv_connector],
+        kv_role="kv_both",
     )
 
 

@@ -7,7 +7,8 @@ import time
 class Progress:
     """Lines with the seconds since the start in front."""
 
-    def __init__(self) -> None:
+    def __init__(self, who: str = "") -> None:
+        self._who = who
         self.begin_s = time.monotonic()
         self._console = None
         if sys.stderr.isatty():
@@ -24,7 +25,8 @@ class Progress:
         return time.monotonic() - self.begin_s
 
     def say(self, text: str) -> None:
-        """One line."""
+        """One line, with who says it if there are several."""
+        text = self._who + text
         stamp = f"{self.elapsed_s:7.1f} s"
         if self._console is not None:
             self._console.print(f"[dim]{stamp}[/dim]  {text}")

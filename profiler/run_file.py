@@ -141,11 +141,11 @@ def write(
     directory.mkdir(parents=True, exist_ok=True)
     request_path, step_path = paths(directory, name)
     origin = ("schema_version", "stream", "csv_sha256", "engine_start")
-    _write_table(step_path, steps, {key: facts[key] for key in origin if key in facts})
-    _write_table(request_path, requests, facts)
+    write_table(step_path, steps, {key: facts[key] for key in origin if key in facts})
+    write_table(request_path, requests, facts)
 
 
-def _write_table(path: Path, columns: Mapping[str, Any], facts: Mapping[str, Any]) -> None:
+def write_table(path: Path, columns: Mapping[str, Any], facts: Mapping[str, Any]) -> None:
     import pyarrow as pa  # noqa: PLC0415
     import pyarrow.parquet as pq  # noqa: PLC0415
 

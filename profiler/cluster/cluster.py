@@ -1,0 +1,151 @@
+"""`cluster`: the arms of scenarios on live engines, one a GPU, each engine started once."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from profiler.cluster import transfer_points, worker
+from profiler.cluster.handle import Main, WorkerHandle
+from profiler.cluster.messages import Up
+from profiler.cluster.plan import run_sha256
+from profiler.cluster.play import Play, Run
+from profiler.cluster.run_files import kept, save
+from profiler.measure import Subject, set_up
+from profiler.progress import Progress
+from profiler.replay import SETTLE_S
+from profiler.run_file import SCHEMA_VERSION
+from sunsim.scenario import resolved
+
+START_TIMEOUT_S = 600
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClusterOrder:
+    """What to play and where to put it.
+
+    transfers: file of the KV link's points, to be measured first; None measures none.
+    """
+
+    subject: Subject
+    runs: Sequence[Run]
+    gpus: int
+    out: Path
+    budget_s: float | None = None
+    transfers: Path | None = None
+    main: Main = worker.main
+
+
+@dataclass(slots=True)
+class ClusterOutcome:
+    """Names of the runs by what became of them."""
+
+    played: list[str] = field(default_factory=list)
+    kept: list[str] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)
+    failed: list[str] = field(default_factory=list)
+
+
+def run_facts(subject: Subject, run: Run) -> dict[str, Any]:
+    """What a run's metadata state before it is played."""
+    fresh = set_up(subject)
+    same = ("gpu", "card", "host", "versions", "model", "variant", "weights", "quick", "engine_args")
+    alone = run.scenario.model_copy(update={"arms": (run.arm,)})
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "stream": run.name,
+        "csv_sha256": run_sha256(run),
+        "role": "cluster",
+        "arm": run.arm.name,
+        "scenario": resolved(alone),
+    } | {key: fresh[key] for key in same}
+
+
+class _Free:
+    """The workers that no run has."""
+
+    def __init__(self, workers: Sequence[WorkerHandle]) -> None:
+        self._workers = list(workers)
+        self._changed = asyncio.Condition()
+
+    async def take(self, number: int) -> list[WorkerHandle]:
+        async with self._changed:
+            await self._changed.wait_for(lambda: len(self._workers) >= number)
+            taken, self._workers = self._workers[:number], self._workers[number:]
+            return taken
+
+    async def give_back(self, workers: Sequence[WorkerHandle]) -> None:
+        async with self._changed:
+            self._workers = sorted([*self._workers, *workers], key=lambda each: each.gpu)
+            self._changed.notify_all()
+
+
+def _lasts_s(run: Run) -> float:
+    """A guess from below: arrivals and the shortest drain."""
+    return float(run.requests.arrival_ps[-1]) / 1e12 + SETTLE_S
+
+
+async def _play_all(
+    order: ClusterOrder, runs: Sequence[Run], workers: Sequence[WorkerHandle], up: dict[str, Any], progress: Progress
+) -> ClusterOutcome:
+    """In order, several at a time where there are GPUs for them."""
+    outcome = ClusterOutcome()
+    free = _Free(workers)
+
+    async def play(run: Run, taken: list[WorkerHandle]) -> None:
+        facts = run_facts(order.subject, run) | up | {"date": datetime.now(UTC).isoformat(timespec="seconds")}
+        playing = Play(run, taken)
+        try:
+            await playing.serve()
+            progress.say(save(order.out, playing, facts))
+            outcome.played.append(run.name)
+        except Exception as error:  # noqa: BLE001  # one run's mishap must not cost the others the engines
+            outcome.failed.append(run.name)
+            progress.say(f"{run.name}: failed: {type(error).__name__} {error}".strip())
+        finally:
+            await free.give_back([each for each in taken if not each.failed.done()])
+
+    async with asyncio.TaskGroup() as group:
+        for run in runs:
+            # A worker that has failed does not come back.
+            if run.gpus > sum(not each.failed.done() for each in workers):
+                outcome.failed.append(run.name)
+                progress.say(f"{run.name}: failed: too few workers are left")
+                continue
+            taken = await free.take(run.gpus)
+            if order.budget_s is not None and progress.elapsed_s + _lasts_s(run) > order.budget_s:
+                outcome.left_out.append(run.name)
+                progress.say(f"{run.name}: left out, would end after the budget")
+                await free.give_back(taken)
+                continue
+            group.create_task(play(run, taken))
+    return outcome
+
+
+async def cluster(order: ClusterOrder, progress: Progress) -> ClusterOutcome:
+    """All runs; raises OtherSetupError if a file that is there is of another set-up, WorkerError if no engine starts."""
+    done = [run.name for run in order.runs if kept(order.out, run.name, run_facts(order.subject, run))]
+    for name in done:
+        progress.say(f"{name}: kept, it has been played")
+    wanted = [run for run in order.runs if run.name not in done]
+    if not wanted and order.transfers is None:
+        return ClusterOutcome(kept=done)
+    logs = order.subject.log_dir or order.out / "logs"
+    workers = [
+        WorkerHandle(replace(order.subject, log_dir=logs / f"worker-{gpu}"), gpu, order.main)
+        for gpu in range(order.gpus)
+    ]
+    try:
+        async with asyncio.timeout(START_TIMEOUT_S):
+            ups = await asyncio.gather(*(each.next(Up) for each in workers))
+        progress.say(f"{len(workers)} engines up")
+        if order.transfers is not None:
+            points = await transfer_points.measure(workers[0], workers[1], progress)
+            transfer_points.write(order.transfers, points, order.subject, ups[0].facts)
+        outcome = await _play_all(order, wanted, workers, ups[0].facts, progress)
+    finally:
+        await asyncio.gather(*(each.stop() for each in workers))
+    outcome.kept = done
+    return outcome

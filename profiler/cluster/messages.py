@@ -1,0 +1,83 @@
+"""What the router's process and the workers' say to each other; plain data, pickled through a pipe."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from profiler.recording import RequestStamps, Step
+from profiler.request_ids import Kind
+
+
+@dataclass(frozen=True, slots=True)
+class Begin:
+    """A run begins. Loads are reported every `every_s`, or, if None, whenever the engine has put out tokens."""
+
+    every_s: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Serve:
+    """A request; `index` is its number in the run."""
+
+    index: int
+    kind: Kind
+    prompt_tokens: int
+    output_tokens: int
+    kv_transfer_params: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """All requests of the run are done."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """The engine is to shut down."""
+
+
+@dataclass(frozen=True, slots=True)
+class Up:
+    """The engine is up and warm; what it states of itself."""
+
+    facts: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """The run may begin."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoadReport:
+    """The load when `received` requests of the run had come: unfinished ones, and their tokens so far."""
+
+    received: int
+    num_requests: int
+    num_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """A request is through."""
+
+    index: int
+    stamps: RequestStamps
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """What the engine did in the run.
+
+    preemptions: by request id. transfers: (end on the monotonic clock, bytes, seconds, seconds to post it, pieces).
+    """
+
+    steps: list[Step]
+    preemptions: dict[str, int]
+    transfers: list[tuple[float, int, float, float, int]] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The worker cannot go on."""
+
+    reason: str

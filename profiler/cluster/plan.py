@@ -1,0 +1,119 @@
+"""Which runs a scenario is, live: every arm of every point of its sweep."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from profiler.cluster.play import Run
+from profiler.engine import EngineSettings
+from profiler.measure import Subject
+from profiler.streams import StreamError
+from sunsim.latency.profile import find_profile, load_profile
+from sunsim.scenario import checked, load_scenario, read_source, resolved
+from sunsim.scenario_models import Arm, Scenario
+from sunsim.sweep.plan import load_plan, short_names
+from sunsim.workload.requests import build_requests
+
+OPTIONS = ("max_num_seqs", "max_num_batched_tokens", "max_model_len", "num_gpu_blocks")
+
+
+def all_runs(files: Sequence[Path], overrides: Sequence[str], arms: Sequence[str], repeat: int, gpus: int) -> list[Run]:
+    """The runs of scenarios, point by point, `repeat` of each; an arm that a scenario lacks is left out there.
+
+    Raises InputError for a scenario that is wrong, StreamError for one that cannot be run live on so many GPUs.
+    """
+    runs = [run for file in files for run in _runs_of(file, overrides, arms, repeat)]
+    if not runs:
+        msg = f"--arm {', '.join(arms)}: no scenario has such an arm, must be one of its arms"
+        raise StreamError(msg)
+    _same_engines(runs)
+    for run in runs:
+        if run.gpus > gpus:
+            msg = f"--gpus: is {gpus}, must be at least {run.gpus} for {run.name}"
+            raise StreamError(msg)
+    return runs
+
+
+def subject_of(runs: Sequence[Run], *, quick: bool, log_dir: Path | None) -> Subject:
+    """The engine that the runs are played on: that of their profile.
+
+    Raises StreamError if one has engine options that the profile was not measured with.
+    """
+    profile = load_profile(find_profile(_profiles(runs).pop(), Path()))
+    settings = EngineSettings()
+    if any("prefill" in run.arm.pools() for run in runs):
+        settings = replace(settings, kv_connector="TimedNixlConnector")
+    for run in runs:
+        for stage, pool in run.arm.pools().items():
+            for option in OPTIONS:
+                wanted, there = getattr(pool, option), getattr(profile, option)
+                if wanted != there:
+                    msg = f"{run.name}: {option} of {stage} is {wanted}, must be {there}, as the profile was measured"
+                    raise StreamError(msg)
+    return Subject(
+        model=profile.data.model,
+        variant="awq" if profile.data.variant == "awq" else "bf16",
+        gpu_name=profile.data.gpu,
+        quick=quick,
+        log_dir=log_dir,
+        settings=settings,
+    )
+
+
+def _runs_of(file: Path, overrides: Sequence[str], arms: Sequence[str], repeat: int) -> list[Run]:
+    runs = []
+    for label, scenario in _points(file, overrides):
+        chosen = [arm for arm in scenario.arms if not arms or arm.name in arms]
+        requests = build_requests(scenario)
+        for arm in chosen:
+            _check(file, scenario, arm)
+            for turn in range(repeat):
+                name = "-".join([scenario.name, *label, arm.name, *(["again"] * turn)])
+                runs.append(Run(name, scenario, arm, requests))
+    return runs
+
+
+def _points(file: Path, overrides: Sequence[str]) -> list[tuple[list[str], Scenario]]:
+    if checked(read_source(file, overrides)).sweep is None:
+        return [([], load_scenario(file, overrides))]
+    plan = load_plan(file, overrides)
+    short = short_names(plan.paths)
+    points = []
+    for combination in plan.combinations:
+        if combination.fault:
+            raise combination.fault
+        assert combination.scenario
+        label = [f"{short[path]}-{value}" for path, value in combination.values.items()]
+        for seed in plan.seeds:
+            seeded = [*label, f"seed-{seed}"] if len(plan.seeds) > 1 else label
+            points.append((seeded, combination.scenario.model_copy(update={"seed": seed})))
+    return points
+
+
+def _check(file: Path, scenario: Scenario, arm: Arm) -> None:
+    if arm.decode is None:
+        msg = f"{file}: arm {arm.name} has no decode workers, must have some to be run live"
+        raise StreamError(msg)
+    if arm.prefill and scenario.first_token != "decode":
+        msg = f"{file}: first_token is {scenario.first_token}, must be decode for arm {arm.name} to be run live"
+        raise StreamError(msg)
+
+
+def _profiles(runs: Sequence[Run]) -> set[str]:
+    return {pool.profile for run in runs for pool in run.arm.pools().values()}
+
+
+def _same_engines(runs: Sequence[Run]) -> None:
+    if len(found := _profiles(runs)) > 1:
+        msg = f"the arms have profiles {', '.join(sorted(found))}, must have one: all are run on the same engines"
+        raise StreamError(msg)
+    if len({len(run.arm.pools()) for run in runs}) > 1:
+        msg = "some arms have prefill workers and some have none, must be the same: choose with --arm"
+        raise StreamError(msg)
+
+
+def run_sha256(run: Run) -> str:
+    """Of everything that says what is played: equal hashes are the same run."""
+    scenario = run.scenario.model_copy(update={"arms": (run.arm,)})
+    return hashlib.sha256(resolved(scenario).encode()).hexdigest()

@@ -1,0 +1,122 @@
+"""One arm of a scenario, live: requests come at their times, are routed, served, and handed from stage to stage."""
+
+import asyncio
+import time
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from profiler.cluster.handle import WorkerHandle
+from profiler.cluster.messages import Done, LoadReport, Serve
+from profiler.cluster.stage import Stage
+from profiler.replay import LEAD_S
+from sunsim.clock import to_s
+from sunsim.scenario_models import Arm, Scenario
+from sunsim.workload.requests import Requests
+
+# What a prefill worker with NixlConnector is told: keep the KV until somebody has fetched it.
+KEEP_KV = {
+    "do_remote_decode": True,
+    "do_remote_prefill": False,
+    "remote_engine_id": None,
+    "remote_block_ids": None,
+    "remote_host": None,
+    "remote_port": None,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What is to be played; `name` is also the name of its files."""
+
+    name: str
+    scenario: Scenario
+    arm: Arm
+    requests: Requests
+
+    @property
+    def gpus(self) -> int:
+        """Workers of all stages."""
+        sizes = [pool.workers for pool in self.arm.pools().values()]
+        return sum(size if isinstance(size, int) else sum(size.values()) for size in sizes)
+
+
+class Play:
+    """A run on as many workers as it has, prefill first.
+
+    Attributes:
+        start_s: of the requests' times, on the monotonic clock.
+        router_cpu_share: processor time of the router's process over the run's duration.
+    """
+
+    def __init__(self, run: Run, workers: list[WorkerHandle]) -> None:
+        self.run = run
+        self.start_s = 0.0
+        self.router_cpu_share = 0.0
+        self.stages: dict[str, Stage] = {}
+        self._left = len(run.requests)
+        self._all_done = asyncio.Event()
+        free = iter(workers)
+        for name, block in run.arm.pools().items():
+            size = block.workers if isinstance(block.workers, int) else sum(block.workers.values())
+            own = [next(free) for _ in range(size)]
+            self.stages[name] = Stage(name, block, run.scenario, own)
+            for slot, worker in enumerate(own):
+                worker.on_message = partial(self._take, name, slot)
+        self._workers = workers
+
+    async def serve(self) -> None:
+        """From the first request to the last token; raises WorkerError if a worker fails."""
+        for stage in self.stages.values():
+            await stage.begin()
+        began_s, began_cpu_s = time.monotonic(), time.process_time()
+        self.start_s = began_s + LEAD_S
+        submitter = asyncio.create_task(self._submit())
+        finished = asyncio.create_task(self._all_done.wait())
+        either: set[asyncio.Future[Any]] = {finished, *(worker.failed for worker in self._workers)}
+        try:
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+            for worker in self._workers:
+                if worker.failed.done():
+                    worker.failed.result()
+        finally:
+            submitter.cancel()
+            finished.cancel()
+        self.router_cpu_share = (time.process_time() - began_cpu_s) / (time.monotonic() - began_s)
+        for stage in self.stages.values():
+            await stage.end()
+
+    async def _submit(self) -> None:
+        loop = asyncio.get_running_loop()
+        due = asyncio.Event()
+        for index, arrival_ps in enumerate(self.run.requests.arrival_ps.tolist()):
+            due.clear()
+            # Its clock is the monotonic one; a timer each, set for a moment, so that lateness does not add up.
+            at_s = self.start_s + to_s(arrival_ps)
+            if at_s > loop.time():
+                loop.call_at(at_s, due.set)
+                await due.wait()
+            self._arrive(index)
+
+    def _arrive(self, index: int) -> None:
+        if "prefill" in self.stages:
+            self._send("prefill", index, "prefill", 1, KEEP_KV if "decode" in self.stages else None)
+        else:
+            self._send("decode", index, "decode", int(self.run.requests.output_tokens[index]), None)
+
+    def _send(self, stage: str, index: int, kind: Any, output_tokens: int, kv: dict[str, Any] | None) -> None:
+        requests = self.run.requests
+        order = Serve(index, kind, int(requests.prompt_tokens[index]), output_tokens, kv)
+        self.stages[stage].send(int(requests.model[index]), order)
+
+    def _take(self, stage: str, slot: int, message: Any) -> None:
+        if isinstance(message, LoadReport):
+            self.stages[stage].heard(slot, message)
+        elif isinstance(message, Done):
+            kv = self.stages[stage].done(message.index, message.stamps)
+            if stage == "prefill" and "decode" in self.stages:
+                self._send("decode", message.index, "decode", int(self.run.requests.output_tokens[message.index]), kv)
+                return
+            self._left -= 1
+            if not self._left:
+                self._all_done.set()

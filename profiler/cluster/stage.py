@@ -1,0 +1,78 @@
+"""One stage of a live arm: its workers, whom the next request goes to, and what has become of each."""
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from profiler.cluster.handle import WorkerHandle
+from profiler.cluster.messages import Begin, End, Ended, LoadReport, Ready, Serve
+from profiler.recording import RequestStamps
+from sunsim.cluster.load_report import SeenLoad
+from sunsim.cluster.routes import Routes
+from sunsim.scenario_models import Pool, Scenario
+
+
+@dataclass(slots=True)
+class Visit:
+    """A request's time in a stage.
+
+    slot: of its worker. sent_s: the router gave it away. known_s: the router heard that it had ended. Both are
+    CLOCK_MONOTONIC seconds.
+    """
+
+    slot: int
+    sent_s: float
+    known_s: float | None = None
+    stamps: RequestStamps | None = None
+
+
+class Stage:
+    """The workers of a pool block, by slot.
+
+    Attributes:
+        visits: by the number of the request.
+        ended: what each worker did, once the run is over.
+    """
+
+    def __init__(self, name: str, block: Pool, scenario: Scenario, workers: list[WorkerHandle]) -> None:
+        self.name = name
+        self.workers = workers
+        self.visits: dict[int, Visit] = {}
+        self.ended: list[Ended] = []
+        self.routes = Routes(name, block, scenario)
+        self._every_s = block.load_report.every_ms / 1000 if block.load_report else None
+        self._seen = [SeenLoad() for _ in workers]
+        self._eased = [self.routes.eased(slot) for slot in range(len(workers))]
+        self.routes.watch(self._seen)
+
+    async def begin(self) -> None:
+        """All workers are ready afterwards."""
+        for worker in self.workers:
+            worker.send(Begin(self._every_s))
+            await worker.next(Ready)
+
+    def send(self, model: int, order: Serve) -> None:
+        """Gives a request of the model with this index to the worker that the router picks."""
+        slot = self.routes.pick(model)
+        self._seen[slot].send(order.prompt_tokens)
+        self.visits[order.index] = Visit(slot, time.monotonic())
+        self.workers[slot].send(order)
+
+    def heard(self, slot: int, report: LoadReport) -> None:
+        """A worker says what its load is."""
+        seen = self._seen[slot]
+        seen.report(report.received, report.num_requests, report.num_tokens)
+        self._eased[slot](seen)
+
+    def done(self, index: int, stamps: RequestStamps) -> dict[str, Any] | None:
+        """A request is through; how another worker gets its KV, if that is wanted."""
+        visit = self.visits[index]
+        visit.known_s = time.monotonic()
+        visit.stamps = stamps
+        return stamps.kv_transfer_params
+
+    async def end(self) -> None:
+        """Collects what the workers did."""
+        for worker in self.workers:
+            worker.send(End())
+            self.ended.append(await worker.next(Ended))

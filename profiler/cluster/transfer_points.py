@@ -1,0 +1,118 @@
+"""The KV link between two live workers, measured: prompts prefilled on one, fetched by the other.
+
+A point has the prompt's tokens and bytes, how many transfers ran at a time, and what each took: from the fetching
+worker's start of the transfer until the link had moved it (`transfer_ms`, Nixl's own account), of which `post_ms` to
+hand it to the link; and from the router's order to the fetching worker until its first token there (`ttft_ms`), which
+also holds the worker's own steps.
+"""
+
+import asyncio
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from profiler.cluster.handle import WorkerHandle
+from profiler.cluster.messages import Begin, Done, End, Ended, Ready, Serve
+from profiler.cluster.play import KEEP_KV
+from profiler.measure import Subject, set_up
+from profiler.profile_file import SCHEMA_VERSION
+from profiler.progress import Progress
+
+SIZES = (16, 128, 512, 1024, 2048, 4096, 8192, 12288)
+REPEATS = 6
+CONCURRENT = ((1024, 4), (1024, 16), (4096, 4))
+OUTPUT_TOKENS = 2
+
+
+async def measure(source: WorkerHandle, target: WorkerHandle, progress: Progress) -> list[dict[str, Any]]:
+    """One point a size with one transfer at a time, then some with several."""
+    # The first transfer also introduces the workers to each other.
+    await _transfer(source, target, 64, 1)
+    wanted = [(tokens, 1, REPEATS) for tokens in SIZES] + [(tokens, several, 2) for tokens, several in CONCURRENT]
+    points = []
+    for tokens, several, repeats in wanted:
+        rounds = [await _transfer(source, target, tokens, several) for _ in range(repeats)]
+        points.append(_point(tokens, several, rounds))
+        progress.say(f"transfer of {tokens} tokens, {several} at a time: {points[-1]['transfer_ms_median']} ms")
+    return points
+
+
+class _Answers:
+    """What a worker has finished, by number."""
+
+    def __init__(self, worker: WorkerHandle, number: int) -> None:
+        self.done: dict[int, Done] = {}
+        self.all = asyncio.Event()
+        self._number = number
+        worker.on_message = self._take
+
+    def _take(self, message: Any) -> None:
+        if isinstance(message, Done):
+            self.done[message.index] = message
+            if len(self.done) == self._number:
+                self.all.set()
+
+
+async def _serve(worker: WorkerHandle, orders: Sequence[Serve]) -> list[Done]:
+    answers = _Answers(worker, len(orders))
+    for order in orders:
+        worker.send(order)
+    async with asyncio.timeout(60):
+        await answers.all.wait()
+    return [answers.done[order.index] for order in orders]
+
+
+async def _transfer(source: WorkerHandle, target: WorkerHandle, tokens: int, several: int) -> tuple[list[Done], Ended]:
+    """Prefills so many prompts, then has them all fetched at once; the requests at the target, and what it did."""
+    for worker in (source, target):
+        worker.send(Begin(None))
+        await worker.next(Ready)
+    prefilled = await _serve(source, [Serve(i, "prefill", tokens, 1, KEEP_KV) for i in range(several)])
+    fetched = await _serve(
+        target,
+        [Serve(d.index, "decode", tokens, OUTPUT_TOKENS, d.stamps.kv_transfer_params) for d in prefilled],
+    )
+    ended = []
+    for worker in (source, target):
+        worker.send(End())
+        ended.append(await worker.next(Ended))
+    return fetched, ended[1]
+
+
+def _point(tokens: int, several: int, rounds: Sequence[tuple[list[Done], Ended]]) -> dict[str, Any]:
+    transfers = [transfer for _, ended in rounds for transfer in ended.transfers]
+    stamps = [done.stamps for fetched, _ in rounds for done in fetched]
+    ttft_ms = [(s.first_token_s - s.submit_s) * 1000 for s in stamps if s.first_token_s]
+    _, num_bytes, seconds, post_s, descriptors = zip(*transfers, strict=True)
+    quarters = np.percentile(np.array(seconds) * 1000, (25, 50, 75))
+    return {
+        "tokens": tokens,
+        "bytes": int(np.median(num_bytes)),
+        "concurrent": several,
+        "transfers": len(transfers),
+        "transfer_ms_median": round(float(quarters[1]), 4),
+        "transfer_ms_p25": round(float(quarters[0]), 4),
+        "transfer_ms_p75": round(float(quarters[2]), 4),
+        "post_ms_median": round(float(np.median(post_s)) * 1000, 4),
+        "descriptors": int(np.median(descriptors)),
+        "ttft_ms_median": round(float(np.median(ttft_ms)), 3),
+    }
+
+
+def write(path: Path, points: Sequence[dict[str, Any]], subject: Subject, up: dict[str, Any]) -> None:
+    """The points and where they come from."""
+    fresh = set_up(subject)
+    same = ("gpu", "card", "host", "versions", "model", "variant", "weights", "engine_args", "kv_bytes_per_token")
+    content = {
+        "schema_version": SCHEMA_VERSION,
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        **{key: fresh[key] for key in same},
+        **up,
+        "transfer_points": list(points),
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content, indent=1) + "\n")
