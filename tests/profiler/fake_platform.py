@@ -44,6 +44,7 @@ def install_platform() -> None:
 def main(out: str, variant: str) -> None:
     """A quick profile at `out`, the engine's log and steps beside it."""
     install_platform()
+    from profiler.adapters import LoraSettings  # noqa: PLC0415
     from profiler.engine import EngineSettings  # noqa: PLC0415
     from profiler.measure import Order, measure  # noqa: PLC0415
     from profiler.progress import Progress  # noqa: PLC0415
@@ -54,7 +55,10 @@ def main(out: str, variant: str) -> None:
         out=Path(out),
         quick=True,
         log_dir=Path(out).parent / "logs",
-        settings=EngineSettings(distributed_executor_backend="tests.profiler.fake_vllm.FakeExecutor"),
+        settings=EngineSettings(
+            distributed_executor_backend="tests.profiler.fake_vllm.FakeExecutor",
+            lora=LoraSettings(max_lora_rank=16, max_loras=3) if variant == "lora-r16" else None,
+        ),
     )
     asyncio.run(measure(order, Progress()))
 

@@ -7,6 +7,8 @@ from concurrent.futures import Future
 from typing import Any
 
 import torch
+from vllm.lora.peft_helper import PEFTHelper
+from vllm.lora.request import LoRARequest
 from vllm.v1.executor.abstract import Executor
 from vllm.v1.kv_cache_interface import FullAttentionSpec
 from vllm.v1.outputs import EMPTY_MODEL_RUNNER_OUTPUT, ModelRunnerOutput
@@ -41,6 +43,7 @@ class FakeExecutor(Executor):  # type: ignore[misc]
         self._free_s = 0.0
         self._scheduled: Any = None
         self._still_prefilling: dict[str, int] = {}
+        self._adapters: set[int] = set()
 
     def collective_rpc(
         self,
@@ -50,6 +53,8 @@ class FakeExecutor(Executor):  # type: ignore[misc]
         kwargs: dict[str, Any] | None = None,
         non_block: bool = False,
     ) -> Any:
+        if method == "add_lora":
+            return [self._add_adapter(*args)]
         config = self.vllm_config.model_config
         spec = FullAttentionSpec(
             block_size=16, num_kv_heads=config.get_total_num_kv_heads(), head_size=128, dtype=torch.bfloat16
@@ -61,8 +66,22 @@ class FakeExecutor(Executor):  # type: ignore[misc]
             "get_supported_tasks": ("generate",),
             "profiler_weight_bytes": {"total": 1000, "embedding": 100},
             "profiler_copy_bandwidth_gb_s": 2000.0,
+            "list_loras": self._adapters,
         }
         return [answers.get(method)]
+
+    def _add_adapter(self, request: LoRARequest) -> bool:
+        helper = PEFTHelper.from_local_dir(request.lora_path, None)
+        helper.validate_legal(self.lora_config)
+        self._adapters.add(request.lora_int_id)
+        return True
+
+    def _check_adapter(self, request: LoRARequest | None) -> None:
+        """With LoRA each request brings an adapter that has been loaded before; without it none does."""
+        wanted = None if request is None else request.lora_int_id
+        if wanted not in (self._adapters if self.lora_config else {None}):
+            msg = f"a request for adapter {wanted}, loaded are {sorted(self._adapters)}"
+            raise ValueError(msg)
 
     def execute_model(self, scheduler_output: Any, non_block: bool = False) -> Any:
         future: Future[Any] = Future()
@@ -73,6 +92,7 @@ class FakeExecutor(Executor):  # type: ignore[misc]
     def sample_tokens(self, grammar_output: Any, non_block: bool = False) -> Any:
         scheduled = self._scheduled
         for new in scheduled.scheduled_new_reqs:
+            self._check_adapter(new.lora_request)
             self._still_prefilling[new.req_id] = len(new.prompt_token_ids or ()) - new.num_computed_tokens
         cached = scheduled.scheduled_cached_reqs
         for identifier, computed in zip(cached.req_ids, cached.num_computed_tokens, strict=True):

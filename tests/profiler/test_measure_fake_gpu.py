@@ -20,7 +20,7 @@ def fake_step_ms(requests: int, tokens: int) -> float:
     return 4 + 0.02 * requests + 0.005 * (tokens - requests)
 
 
-@pytest.mark.parametrize("variant", ["bf16", "awq"])
+@pytest.mark.parametrize("variant", ["bf16", "awq", "lora-r16"])
 def test_a_quick_profile_has_the_fake_gpus_times(tmp_path: Path, variant: str) -> None:
     out = tmp_path / "profile.json"
     command = [sys.executable, "-m", "tests.profiler.fake_platform", str(out), variant]
@@ -28,6 +28,9 @@ def test_a_quick_profile_has_the_fake_gpus_times(tmp_path: Path, variant: str) -
     profile: dict[str, Any] = json.loads(out.read_text())
 
     assert all(isinstance(seconds, float) for seconds in profile["phases"].values()), profile["phases"]
+    assert profile["variant"] == variant
+    assert profile["engine_args"].get("max_loras") == (3 if variant == "lora-r16" else None)
+    assert profile["warm_up"]["seconds"] > 0
     for point in profile["decode_points"]:
         expected = fake_step_ms(point["batch"], point["batch"])
         assert point["step_ms_median"] == pytest.approx(expected, abs=TOLERANCE_MS)
