@@ -15,6 +15,8 @@ from sunsim.validation.arms import compare_arms
 from sunsim.validation.campaign import read_campaign
 from sunsim.validation.compare import HEADERS, Rules, compare
 from sunsim.validation.floor import noise_floor
+from sunsim.validation.live.folder import is_live, read_folder
+from sunsim.validation.live.validate import validate_live
 from sunsim.validation.replay import replay
 from sunsim.validation.result import Validated, document, to_json
 from sunsim.validation.steps import check_steps
@@ -36,7 +38,8 @@ def validate(
     """Simulate what each run recorded, print and maybe write how the two compare.
 
     Args:
-        paths: the runs' Parquet files, and folders of campaigns, which stand for all of their runs.
+        paths: the runs' Parquet files, and folders of campaigns, which stand for all of their runs; or nothing but
+            folders of live clusters, which have no targets.
         profile: name or file of the profile; None takes a campaign's own for its runs, and for others the shipped one
             of each run's card, model and variant.
         out: folder of page, figures and JSON; None writes nothing.
@@ -50,6 +53,10 @@ def validate(
         InputError: a run, the profile, a tolerance or the folder cannot be used, or profile and run do not match.
     """
     stated, use_targets = parse_tolerances(tolerances, list(HEADERS))
+    if live := [path for path in paths if is_live(path)]:
+        _check_only_live(paths, live, profile, out, tolerances)
+        validate_live([read_folder(path) for path in live], as_json=as_json)
+        return True
     campaigns = [read_campaign(path) for path in paths if path.is_dir()]
     homes = {path: campaign for campaign in campaigns for path in campaign.runs.values()}
     alone = _without_steps([path for path in paths if not path.is_dir()])
@@ -75,6 +82,20 @@ def validate(
         place = f"{out}/ (validation.html, validation.json and three figures of each run)" if out else None
         show(results, floor, arms, place)
     return all(result.holds for result in results)
+
+
+def _check_only_live(
+    paths: Sequence[Path], live: Sequence[Path], profile: str | None, out: Path | None, tolerances: Sequence[str]
+) -> None:
+    other = next((path for path in paths if path not in live), None)
+    if other is not None:
+        message = f"cannot be compared together with {live[0]}, a folder of live clusters: must be a command of its own"
+        raise InputError(message, other)
+    given = {"--profile": profile, "--out": out, "--tolerance": tolerances}
+    for option, value in given.items():
+        if value:
+            message = f"is given, must be left out for {live[0]}, a folder of live clusters"
+            raise InputError(message, option)
 
 
 def check_campaign(campaign: Campaign) -> list[Validated]:

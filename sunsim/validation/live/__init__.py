@@ -1,0 +1,1 @@
+"""Live clusters against their simulation: whole arms, routed in real time."""

@@ -1,0 +1,231 @@
+"""A folder of live runs: a Parquet file an arm, as ``python -m profiler cluster`` writes it, and `cluster.yaml`.
+
+`cluster.yaml` says which profile simulates the runs, and which host they were made on.
+"""
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from sunsim.errors import InputError
+from sunsim.latency.profile import profiles_root
+from sunsim.scenario import Arm, Scenario, checked
+from sunsim.scenario_block import Name
+from sunsim.scenario_yaml import Source
+
+PLAN = "cluster.yaml"
+AGAIN = "-again"
+BESIDE = (".steps.parquet", ".transfers.parquet")
+
+CONTRACT = {
+    "arrival_s": "submit_s",
+    "prefill_start_s": "prefill_scheduled_s",
+    "prefill_end_s": "prefill_first_token_s",
+    "decode_scheduled_s": "scheduled_s",
+    "decode_first_token_s": "first_token_s",
+    "first_token_s": "client_first_token_s",
+    "last_token_s": "client_last_token_s",
+}
+"""Columns of the results contract, and those of a run that hold the same."""
+
+NEEDED = (
+    "model",
+    "prompt_tokens",
+    "output_tokens",
+    "decode_worker",
+    "submit_s",
+    "scheduled_s",
+    "first_token_s",
+    "last_token_s",
+    "client_first_token_s",
+    "client_last_token_s",
+    "known_s",
+    "preemptions",
+)
+
+
+class Plan(BaseModel):
+    """The content of `cluster.yaml`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    profile: Name
+    """A profile measured on the same host, best in the runs' engine start: a file, from this folder."""
+    host: Name
+    """A label: recorded facts do not tell two hosts of one kind apart."""
+    profile_host: Name | None = None
+    """The label of the profile's host, where it is another one."""
+
+
+class Meta(BaseModel):
+    """What a live run says of itself."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    role: Literal["cluster"]
+    stream: str
+    arm: str
+    scenario: str
+    gpu: str
+    card: str
+    model: str
+    variant: str
+    num_gpu_blocks: int = Field(ge=2)
+    staleness_ms: dict[str, float] = {}
+    date: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LiveRun:
+    """One arm as it was played.
+
+    Attributes:
+        rows: the columns of the results contract, `arrival_s` as submitted; and `known_s`.
+        point: what it has in common with the other arms of its point: its name without the arm's.
+        again: whether it repeats an earlier run.
+    """
+
+    name: str
+    path: Path
+    meta: Meta
+    scenario: Scenario
+    rows: pd.DataFrame
+
+    @property
+    def arm(self) -> Arm:
+        return self.scenario.arms[0]
+
+    @property
+    def again(self) -> bool:
+        return self.name.endswith(AGAIN)
+
+    @property
+    def point(self) -> str:
+        return self.name.removesuffix(AGAIN).removesuffix(f"-{self.meta.arm}")
+
+
+@dataclass(frozen=True, slots=True)
+class LiveFolder:
+    """The runs of a folder, the arms of a point one after the other, as the scenario has them."""
+
+    path: Path
+    plan: Plan
+    runs: list[LiveRun]
+
+    @property
+    def name(self) -> str:
+        return self.path.resolve().name
+
+    @property
+    def profile(self) -> Path:
+        return Path(os.path.normpath(self.path / self.plan.profile))
+
+
+def is_live(path: Path) -> bool:
+    """Whether this is a folder of live runs."""
+    return (path / PLAN).is_file()
+
+
+def committed_clusters() -> list[LiveFolder]:
+    """Those that are shipped, by name."""
+    return [read_folder(path.parent) for path in sorted(profiles_root().glob(f"*/actual-clusters/*/{PLAN}"))]
+
+
+def read_folder(folder: Path) -> LiveFolder:
+    """Reads `cluster.yaml` and all runs.
+
+    Raises:
+        InputError: something in the folder is wrong; says where.
+    """
+    path = folder / PLAN
+    source = Source(path, path.read_text(encoding="utf-8"))
+    try:
+        plan = Plan.model_validate(source.values())
+    except ValidationError as error:
+        faults = [source.explain(details) for details in error.errors(include_url=False)]
+        raise min(faults, key=lambda fault: fault.line or 0) from error
+    if not (folder / plan.profile).is_file():
+        raise source.error(("profile",), f"profile {plan.profile} is not there, must be a file")
+    files = [file for file in sorted(folder.glob("*.parquet")) if not file.name.endswith(BESIDE)]
+    if not files:
+        message = "has no run, must have a Parquet file for each"
+        raise InputError(message, folder)
+    runs = [read_live_run(file) for file in files]
+    # Isolated first: it is what the others are compared to.
+    runs.sort(key=lambda run: (run.point, _shared(run), -_workers(run), run.name))
+    return LiveFolder(folder, plan, runs)
+
+
+def read_live_run(path: Path) -> LiveRun:
+    """Reads and checks one run.
+
+    Raises:
+        InputError: the file is no live run, is empty, or lacks a column or a value.
+    """
+    try:
+        table = pq.read_table(path)
+    except (OSError, pa.ArrowInvalid) as error:
+        message = "is not a Parquet file, must be a run as `python -m profiler cluster` writes it"
+        raise InputError(message, path) from error
+    meta = _meta(path, (table.schema.metadata or {}).get(b"sunsim"))
+    if not table.num_rows:
+        message = "has no row, must have one for each request"
+        raise InputError(message, path)
+    frame = table.to_pandas()
+    for name in NEEDED:
+        if name not in frame:
+            message = f"column {name} is missing, must be there; the columns are {', '.join(frame.columns)}"
+            raise InputError(message, path)
+        if frame[name].isna().any():
+            message = f"column {name} has no value in row {int(frame[name].isna().argmax()) + 1}, must have one in all"
+            raise InputError(message, path)
+    scenario = checked(Source(path, meta.scenario))
+    return LiveRun(path.stem, path, meta, scenario, _contract(frame, meta.arm))
+
+
+def _meta(path: Path, raw: bytes | None) -> Meta:
+    try:
+        return Meta.model_validate(json.loads(raw or b"null"))
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        message = f"is no live run: metadata {where or 'sunsim'}: {first['msg']}"
+        raise InputError(message, path) from error
+
+
+def _contract(frame: pd.DataFrame, arm: str) -> pd.DataFrame:
+    columns: dict[str, Any] = {
+        "arm": arm,
+        "request_id": frame["request_id"],
+        "model": frame["model"],
+        "prompt_tokens": frame["prompt_tokens"],
+        "output_tokens": frame["output_tokens"],
+        "prefill_worker": frame.get("prefill_worker"),
+        "decode_worker": frame["decode_worker"],
+        "transfer_start_s": np.nan,
+        "transfer_end_s": np.nan,
+        "preemptions": frame["preemptions"],
+        "outcome": "finished",
+        "known_s": frame["known_s"],
+    }
+    columns |= {name: frame.get(there, np.nan) for name, there in CONTRACT.items()}
+    return pd.DataFrame(columns, index=frame.index)
+
+
+def _shared(run: LiveRun) -> bool:
+    assert run.arm.decode
+    return run.arm.decode.policy == "shared"
+
+
+def _workers(run: LiveRun) -> int:
+    assert run.arm.decode
+    size = run.arm.decode.workers
+    return size if isinstance(size, int) else sum(size.values())
