@@ -165,8 +165,10 @@ def cluster_command(
     overrides: Annotated[
         list[str] | None, typer.Option("--set", metavar="PATH=VALUE", help="Replaces one value.")
     ] = None,
-    repeat: Annotated[int, typer.Option(min=1, help="Times to play each run.")] = 1,
+    again: Annotated[list[str] | None, typer.Option(metavar="RUN", help="Play this run twice: the floor.")] = None,
+    profile: Annotated[Path | None, typer.Option("--measure", help="Profile to measure beside, as `measure`.")] = None,
     transfers: Annotated[Path | None, typer.Option(help="Measure the KV link first; the file of its points.")] = None,
+    gpu_name: Annotated[str | None, typer.Option(help="Name of the card, if not as in the scenario's profile.")] = None,
     quick: Annotated[bool, typer.Option("--quick", help="A shorter warm-up.")] = False,
     budget_s: Annotated[float | None, typer.Option(help="Seconds by which all is to end.")] = None,
     log_dir: Annotated[Path | None, typer.Option(help="Keep the engines' logs and all recorded steps here.")] = None,
@@ -177,13 +179,14 @@ def cluster_command(
     """
     progress = Progress()
     try:
-        runs = all_runs(scenarios, overrides or [], arm or [], repeat, gpus)
+        runs = all_runs(scenarios, overrides or [], arm or [], again or [], gpus)
         order = ClusterOrder(
-            subject=subject_of(runs, quick=quick, log_dir=log_dir),
+            subject=subject_of(runs, gpu_name=gpu_name, quick=quick, log_dir=log_dir),
             runs=runs,
             gpus=gpus,
             out=out,
             budget_s=budget_s,
+            profile=profile,
             transfers=transfers,
         )
         outcome = asyncio.run(cluster(order, progress))

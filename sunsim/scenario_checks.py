@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, NamedTuple
 from sunsim.allocation import allocate
 from sunsim.cluster.router import STATE_BLIND
 from sunsim.latency.profile import Profile, find_profile, list_profiles, load_profile
+from sunsim.latency.transfer import load_transfers
 from sunsim.scenario_block import key_hint
 from sunsim.workload.lengths import longest
 from sunsim.workload_models import MAX_REQUESTS, Synthetic, Trace
 
 if TYPE_CHECKING:
-    from sunsim.scenario_models import Arm, Pool, Scenario
+    from sunsim.scenario_models import Arm, Pool, Scenario, Transfer
     from sunsim.scenario_yaml import Loc, Source
 
 
@@ -46,8 +47,9 @@ def complete(scenario: Scenario, source: Source) -> Scenario:
     elif workload.duration_s is not None and scenario.measure.warmup_s >= workload.duration_s:
         message = f"measure.warmup_s is {scenario.measure.warmup_s:g}, must be less than workload.duration_s"
         raise source.error(("measure", "warmup_s"), f"{message} ({workload.duration_s:g})")
+    transfer = _complete_transfer(scenario.transfer, source)
     arms = tuple(_complete_arm(arm, index, scenario, source) for index, arm in enumerate(scenario.arms))
-    scenario = scenario.model_copy(update={"workload": workload, "arms": arms})
+    scenario = scenario.model_copy(update={"workload": workload, "arms": arms, "transfer": transfer})
     if isinstance(workload, Synthetic):
         _requests_fit(workload, source)
         _lengths_fit(scenario, workload, source)
@@ -131,6 +133,19 @@ def _complete_arm(arm: Arm, index: int, scenario: Scenario, source: Source) -> A
             }
         )
     return arm.model_copy(update=pools)
+
+
+def _complete_transfer(transfer: Transfer, source: Source) -> Transfer:
+    if transfer.measured is None:
+        return transfer
+    loc: Loc = ("transfer", "measured")
+    try:
+        path = find_profile(transfer.measured, source.file.parent).resolve()
+    except FileNotFoundError as error:
+        message = f"transfer.measured is '{transfer.measured}', must be a .json file of measured transfers"
+        raise source.error(loc, message) from error
+    load_transfers(path)
+    return transfer.model_copy(update={"measured": str(path)})
 
 
 def _profile(pool: Pool, loc: Loc, source: Source) -> tuple[str, Profile]:

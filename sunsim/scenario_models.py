@@ -6,7 +6,15 @@ Load files with `sunsim.scenario.load_scenario`, which also checks what one bloc
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self, TypeAlias
 
-from pydantic import BaseModel, Discriminator, Field, Tag, model_validator
+from pydantic import (
+    BaseModel,
+    Discriminator,
+    Field,
+    SerializerFunctionWrapHandler,
+    Tag,
+    model_serializer,
+    model_validator,
+)
 
 from sunsim.clock import MAX_S
 from sunsim.scenario_block import Block, Count, Duration, FolderName, Name, Positive
@@ -141,10 +149,29 @@ class Arm(Block):
 
 
 class Transfer(Block):
-    """The KV link of a worker, in each direction: bandwidth in Gbit/s (10**9 bit), latency in milliseconds."""
+    """The KV link of a worker, in each direction: bandwidth in Gbit/s (10**9 bit), latency in milliseconds.
+
+    Attributes:
+        measured: a file of measured transfers, which then say what the other two would; in a loaded scenario its
+            absolute path.
+    """
 
     bandwidth_gbit_s: Positive = 400.0
     latency_ms: float = Field(default=0.1, ge=0)
+    measured: Name | None = None
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        stated = {"bandwidth_gbit_s", "latency_ms"} & self.model_fields_set
+        if self.measured is not None and stated:
+            message = f"{min(stated)} is given, must be left out: measured says it"
+            raise ValueError(message)
+        return self
+
+    @model_serializer(mode="wrap")
+    def _as_given(self, whole: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        fields: dict[str, Any] = whole(self)
+        return fields if self.measured is None else {"measured": self.measured}
 
 
 class Sweep(Block):

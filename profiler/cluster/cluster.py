@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from profiler.cluster import transfer_points, worker
-from profiler.cluster.handle import Main, WorkerHandle
-from profiler.cluster.messages import Up
+from profiler.cluster.handle import Main, WorkerError, WorkerHandle
+from profiler.cluster.messages import Measure, Measured, Up
 from profiler.cluster.plan import run_sha256
 from profiler.cluster.play import Play, Run
 from profiler.cluster.run_files import kept, save
@@ -26,6 +26,7 @@ START_TIMEOUT_S = 600
 class ClusterOrder:
     """What to play and where to put it.
 
+    profile: to be measured on one of the GPUs, beside the first runs; None measures none.
     transfers: file of the KV link's points, to be measured first; None measures none.
     """
 
@@ -34,6 +35,7 @@ class ClusterOrder:
     gpus: int
     out: Path
     budget_s: float | None = None
+    profile: Path | None = None
     transfers: Path | None = None
     main: Main = worker.main
 
@@ -107,7 +109,20 @@ async def _play_all(
         finally:
             await free.give_back([each for each in taken if not each.failed.done()])
 
+    async def measure(path: Path, taken: list[WorkerHandle]) -> None:
+        try:
+            taken[0].send(Measure(path))
+            measured = await taken[0].next(Measured)
+            progress.say(f"{path}: {len(measured.phases)} phases")
+        except WorkerError as error:
+            outcome.failed.append(str(path))
+            progress.say(f"{path}: failed: {error}")
+        finally:
+            await free.give_back([each for each in taken if not each.failed.done()])
+
     async with asyncio.TaskGroup() as group:
+        if order.profile is not None:
+            group.create_task(measure(order.profile, await free.take(1)))
         for run in runs:
             # A worker that has failed does not come back.
             if run.gpus > sum(not each.failed.done() for each in workers):
@@ -130,7 +145,7 @@ async def cluster(order: ClusterOrder, progress: Progress) -> ClusterOutcome:
     for name in done:
         progress.say(f"{name}: kept, it has been played")
     wanted = [run for run in order.runs if run.name not in done]
-    if not wanted and order.transfers is None:
+    if not wanted and order.transfers is None and order.profile is None:
         return ClusterOutcome(kept=done)
     logs = order.subject.log_dir or order.out / "logs"
     workers = [

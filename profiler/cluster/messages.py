@@ -1,6 +1,7 @@
 """What the router's process and the workers' say to each other; plain data, pickled through a pipe."""
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from profiler.recording import RequestStamps, Step
@@ -12,6 +13,20 @@ class Begin:
     """A run begins. Loads are reported every `every_s`, or, if None, whenever the engine has put out tokens."""
 
     every_s: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """A profile is to be measured, as `measure` would, into this file; one already there is completed."""
+
+    out: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """The profile is there; names of the phases that it now has."""
+
+    phases: list[str]
 
 
 @dataclass(frozen=True, slots=True)

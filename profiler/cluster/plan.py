@@ -15,18 +15,27 @@ from sunsim.scenario_models import Arm, Scenario
 from sunsim.sweep.plan import load_plan, short_names
 from sunsim.workload.requests import build_requests
 
+AGAIN = "-again"
 OPTIONS = ("max_num_seqs", "max_num_batched_tokens", "max_model_len", "num_gpu_blocks")
 
 
-def all_runs(files: Sequence[Path], overrides: Sequence[str], arms: Sequence[str], repeat: int, gpus: int) -> list[Run]:
-    """The runs of scenarios, point by point, `repeat` of each; an arm that a scenario lacks is left out there.
+def all_runs(
+    files: Sequence[Path], overrides: Sequence[str], arms: Sequence[str], again: Sequence[str], gpus: int
+) -> list[Run]:
+    """The runs of scenarios, point by point, then those named in `again` once more; arms that are missing are left out.
 
     Raises InputError for a scenario that is wrong, StreamError for one that cannot be run live on so many GPUs.
     """
-    runs = [run for file in files for run in _runs_of(file, overrides, arms, repeat)]
+    runs = [run for file in files for run in _runs_of(file, overrides, arms)]
     if not runs:
         msg = f"--arm {', '.join(arms)}: no scenario has such an arm, must be one of its arms"
         raise StreamError(msg)
+    by_name = {run.name: run for run in runs}
+    for name in again:
+        if name not in by_name:
+            msg = f"--again {name}: no such run, must be one of {', '.join(by_name)}"
+            raise StreamError(msg)
+        runs.append(replace(by_name[name], name=f"{name}{AGAIN}"))
     _same_engines(runs)
     for run in runs:
         if run.gpus > gpus:
@@ -35,7 +44,7 @@ def all_runs(files: Sequence[Path], overrides: Sequence[str], arms: Sequence[str
     return runs
 
 
-def subject_of(runs: Sequence[Run], *, quick: bool, log_dir: Path | None) -> Subject:
+def subject_of(runs: Sequence[Run], *, gpu_name: str | None = None, quick: bool, log_dir: Path | None) -> Subject:
     """The engine that the runs are played on: that of their profile.
 
     Raises StreamError if one has engine options that the profile was not measured with.
@@ -54,23 +63,21 @@ def subject_of(runs: Sequence[Run], *, quick: bool, log_dir: Path | None) -> Sub
     return Subject(
         model=profile.data.model,
         variant="awq" if profile.data.variant == "awq" else "bf16",
-        gpu_name=profile.data.gpu,
+        gpu_name=gpu_name or profile.data.gpu,
         quick=quick,
         log_dir=log_dir,
         settings=settings,
     )
 
 
-def _runs_of(file: Path, overrides: Sequence[str], arms: Sequence[str], repeat: int) -> list[Run]:
+def _runs_of(file: Path, overrides: Sequence[str], arms: Sequence[str]) -> list[Run]:
     runs = []
     for label, scenario in _points(file, overrides):
         chosen = [arm for arm in scenario.arms if not arms or arm.name in arms]
         requests = build_requests(scenario)
         for arm in chosen:
             _check(file, scenario, arm)
-            for turn in range(repeat):
-                name = "-".join([scenario.name, *label, arm.name, *(["again"] * turn)])
-                runs.append(Run(name, scenario, arm, requests))
+            runs.append(Run("-".join([scenario.name, *label, arm.name]), scenario, arm, requests))
     return runs
 
 

@@ -10,9 +10,24 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from profiler.cluster.messages import Begin, Done, End, Ended, Failed, LoadReport, Ready, Serve, Stop, Up
+from profiler import profile_file
+from profiler.cluster.messages import (
+    Begin,
+    Done,
+    End,
+    Ended,
+    Failed,
+    LoadReport,
+    Measure,
+    Measured,
+    Ready,
+    Serve,
+    Stop,
+    Up,
+)
 from profiler.engine import Engine, count_preemptions, undisturbed
-from profiler.measure import Subject, set_up, started, warm
+from profiler.measure import Order, Subject, missing_phases, run_phases, set_up, started, state_engine, warm
+from profiler.phases import prefill
 from profiler.progress import Progress
 from profiler.replay import SETTLE_TIMEOUT_S, by_own_id
 from profiler.transfers import read_transfers, record_transfers_to
@@ -23,11 +38,15 @@ FIRST_SIDE_CHANNEL_PORT = 5600
 class Worker:
     """Serves what the router sends, and tells it what has become of it."""
 
-    def __init__(self, engine: Engine, connection: Connection, transfers: Path) -> None:
+    def __init__(
+        self, engine: Engine, connection: Connection, subject: Subject, warmed: dict[str, Any], progress: Progress
+    ) -> None:
         self.stopped = asyncio.Event()
         self._engine = engine
         self._connection = connection
-        self._transfers = transfers
+        self._subject = subject
+        self._warmed = warmed
+        self._progress = progress
         self._loop = asyncio.get_running_loop()
         self._tasks: set[asyncio.Task[None]] = set()
         self._preemptions = count_preemptions()
@@ -53,6 +72,8 @@ class Worker:
             self._start(self._serve(message))
         elif isinstance(message, Begin):
             self._begin(message)
+        elif isinstance(message, Measure):
+            self._start(self._measure(message))
         elif isinstance(message, End):
             self._start(self._end())
         elif isinstance(message, Stop):
@@ -76,6 +97,17 @@ class Worker:
         self._began_s = time.monotonic()
         self._run.enter_context(undisturbed())
         self._connection.send(Ready())
+
+    async def _measure(self, message: Measure) -> None:
+        subject = self._subject
+        order = Order(**{name: getattr(subject, name) for name in Subject.__dataclass_fields__}, out=message.out)
+        profile = profile_file.start_or_resume(message.out, set_up(subject))
+        phases = missing_phases(profile, quick=subject.quick)
+        profile["warm_up"] = self._warmed
+        await state_engine(self._engine, profile, order)
+        await run_phases(self._engine, phases, profile, order, self._progress)
+        measured = [phase.name for phase in phases if profile_file.measured(profile, phase.name)]
+        self._connection.send(Measured(measured))
 
     async def _serve(self, order: Serve) -> None:
         def on_tokens(new: int) -> None:
@@ -101,7 +133,7 @@ class Worker:
         await asyncio.wait_for(self._engine.settle(), SETTLE_TIMEOUT_S)
         # Not those of the request that settles it.
         steps = [step for step in self._engine.drain_steps() if step.scheduled_s < ended_s]
-        transfers = [each for each in read_transfers(self._transfers) if each[0] >= self._began_s]
+        transfers = [each for each in read_transfers(_transfer_log(self._subject)) if each[0] >= self._began_s]
         self._connection.send(Ended(steps, by_own_id(Counter(self._preemptions)), transfers))
 
     def _changed(self) -> None:
@@ -120,14 +152,29 @@ class Worker:
         self._connection.send(LoadReport(self._received, self._requests, self._tokens))
 
 
-async def _work(connection: Connection, subject: Subject, progress: Progress) -> None:
+def _transfer_log(subject: Subject) -> Path:
     assert subject.log_dir
-    transfers = subject.log_dir / "transfers.jsonl"
-    record_transfers_to(transfers)
+    return subject.log_dir / "transfers.jsonl"
+
+
+async def _warm(engine: Engine, subject: Subject, progress: Progress) -> dict[str, Any]:
+    """Where no KV counts as arrived, prompts are prefilled, so a profile's warm-up would take minutes."""
+    if subject.settings.kv_connector == "ArrivedKVConnector":
+        return await warm(engine, subject, progress)
+    await prefill.groups(engine, prefill.QUICK_GRID if subject.quick else prefill.GRID, 1)
+    for batch in (64, 16, 4, 1):
+        await engine.batch([128] * batch, [40] * batch, streamed=True)
+    await engine.arrange_blocks("scattered")
+    progress.say("warm")
+    return {}
+
+
+async def _work(connection: Connection, subject: Subject, progress: Progress) -> None:
+    record_transfers_to(_transfer_log(subject))
     async with started(subject, set_up(subject), progress) as engine:
-        await warm(engine, subject, progress)
+        warmed = await _warm(engine, subject, progress)
         connection.send(Up({"num_gpu_blocks": engine.num_gpu_blocks, "block_size": engine.block_size}))
-        worker = Worker(engine, connection, transfers)
+        worker = Worker(engine, connection, subject, warmed, progress)
         loop = asyncio.get_running_loop()
         loop.add_reader(connection.fileno(), worker.read)
         try:
@@ -142,6 +189,9 @@ def main(connection: Connection, subject: Subject, gpu: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     visible = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
     os.environ["CUDA_VISIBLE_DEVICES"] = visible[gpu] if gpu < len(visible) and visible[gpu] else str(gpu)
+    # Several engines that compile the same at the same time must not write to one cache.
+    cache = os.environ.get("VLLM_CACHE_ROOT", Path.home() / ".cache" / "vllm")
+    os.environ["VLLM_CACHE_ROOT"] = str(Path(cache) / f"worker-{gpu}")
     port = int(os.environ.get("VLLM_NIXL_SIDE_CHANNEL_PORT", FIRST_SIDE_CHANNEL_PORT)) + gpu
     os.environ["VLLM_NIXL_SIDE_CHANNEL_PORT"] = str(port)
     try:

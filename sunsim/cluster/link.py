@@ -12,8 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sunsim.cluster.events import Clock
-
-PS_PER_BIT_AT_GBIT_S = 1000  # 1 Gbit/s
+    from sunsim.latency.transfer import LinkTimes
 
 _Port: TypeAlias = "dict[_Transfer, None]"
 """The transfers on one direction of one worker's link, in the order of their start."""
@@ -41,24 +40,23 @@ class _Transfer:
 
 
 class KVLink:
-    """Moves KV caches. A transfer waits `latency_ps`, then runs at the smaller of its shares at both ends.
+    """Moves KV caches. A transfer waits for the latency, then runs at the smaller of its shares at both ends.
 
-    With n transfers at its source and m at its target it gets ``bandwidth / max(n, m)``. Both ends are shared equally,
+    With n transfers at its source and m at its target it takes ``max(n, m)`` times as long as alone. Both ends are shared equally,
     whoever cannot use its part; that is at most a little slower than max-min fairness.
     """
 
-    def __init__(self, env: Clock, bandwidth_gbit_s: float, latency_ps: int) -> None:
+    def __init__(self, env: Clock, times: LinkTimes) -> None:
         self._env = env
-        self._ps_per_byte = 8 * PS_PER_BIT_AT_GBIT_S / bandwidth_gbit_s
-        self._latency_ps = latency_ps
+        self._times = times
         self._out: defaultdict[str, _Port] = defaultdict(dict)
         self._in: defaultdict[str, _Port] = defaultdict(dict)
 
     def start(self, source: str, target: str, num_bytes: int, done: Callable[[], None]) -> None:
         """Starts a transfer between the workers of these names; `done` is called when the last byte is there."""
-        transfer = _Transfer(self._out[source], self._in[target], num_bytes * self._ps_per_byte, done)
-        if self._latency_ps:
-            Alarm(self._env, TRANSFER, lambda: self._enter(transfer)).set(self._env.now_ps + self._latency_ps)
+        transfer = _Transfer(self._out[source], self._in[target], self._times.moves_ps(num_bytes), done)
+        if latency_ps := self._times.latency_ps:
+            Alarm(self._env, TRANSFER, lambda: self._enter(transfer)).set(self._env.now_ps + latency_ps)
         else:
             self._enter(transfer)
 

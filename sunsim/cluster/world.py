@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sunsim.clock import to_ps
 from sunsim.cluster.events import TRANSFER, Alarm, Clock
 from sunsim.cluster.journey import Journeys
 from sunsim.cluster.link import KVLink
 from sunsim.cluster.pool import Pool
 from sunsim.cluster.sequence import KV, UNSET, Sequence
+from sunsim.latency.transfer import LinkTimes, load_transfers, measured_link, steady_link
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -21,9 +22,17 @@ if TYPE_CHECKING:
     from sunsim.cluster.pool import MakeEngine
     from sunsim.cluster.worker import Worker
     from sunsim.scenario import Arm, Scenario
+    from sunsim.scenario_models import Transfer
     from sunsim.workload.requests import Requests
 
 PROGRESS_EVERY = 500
+
+
+def _link_times(link: Transfer) -> LinkTimes:
+    if link.measured is None:
+        return steady_link(link.bandwidth_gbit_s, link.latency_ms)
+    data, _ = load_transfers(Path(link.measured))
+    return measured_link(data)
 
 
 class World:
@@ -49,8 +58,7 @@ class World:
         # With first_token: prefill, a request comes to its decode worker with one token out.
         self.emitted_before_decode = int(arm.prefill is not None and scenario.first_token == "prefill")
         self._decode_kv = KV.PULL if arm.prefill else KV.GIVEN
-        link = scenario.transfer
-        self._link = KVLink(self.env, link.bandwidth_gbit_s, to_ps(link.latency_ms / 1000))
+        self._link = KVLink(self.env, _link_times(scenario.transfer))
         self.prefill = arm.prefill and Pool(
             self.env,
             "prefill",

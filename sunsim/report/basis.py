@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sunsim.latency.transfer import load_transfers
 from sunsim.report.format import listed
 from sunsim.report.origin import origin
 from sunsim.scenario_models import ModelCount, Zipf
@@ -36,6 +38,10 @@ def _measured(scenario: Scenario, profiles: Mapping[str, Profile]) -> list[str]:
         facts.append(f"arrivals and lengths of {workload.path.name}")
     elif workload.lengths.kind in {"azure-conv", "azure-code"}:
         facts.append(f"lengths of {workload.lengths.kind}")
+    if scenario.transfer.measured and any(len(arm.pools()) == 2 for arm in scenario.arms):
+        path = Path(scenario.transfer.measured)
+        data, _ = load_transfers(path)
+        facts.append(f"KV transfers of {path.name} ({data.card}, {data.date[:10]})")
     return facts
 
 
@@ -65,7 +71,10 @@ def _assumed(scenario: Scenario, profiles: Mapping[str, Profile]) -> list[str]:
     stages = [stage for arm in scenario.arms for stage in arm.pools()]
     if any(len(arm.pools()) == 2 for arm in scenario.arms):
         link = scenario.transfer
-        facts.append(f"KV link {link.bandwidth_gbit_s:g} Gbit/s and {link.latency_ms:g} ms")
+        if link.measured is None:
+            facts.append(f"KV link {link.bandwidth_gbit_s:g} Gbit/s and {link.latency_ms:g} ms")
+        else:
+            facts.append("transfers at a time share the link equally")
         facts.append(f"first token from {scenario.first_token}")
         facts.append("a request holds its place and blocks on the decode worker while its KV moves")
         if any(arm.decode and arm.prefill and arm.decode.policy == "shared" for arm in scenario.arms):

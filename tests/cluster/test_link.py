@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 from hypothesis import given, settings
@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from sunsim.cluster.events import Clock
 from sunsim.cluster.link import KVLink
+from sunsim.latency.transfer import steady_link
 
 GBIT_S = 8.0
 PS_PER_BYTE = 1000  # at 8 Gbit/s
@@ -28,7 +29,7 @@ class Move:
 def ends(moves: list[Move], latency_ps: int = 0) -> list[int]:
     """When each transfer is done."""
     env = Clock()
-    link = KVLink(env, GBIT_S, latency_ps)
+    link = KVLink(env, replace(steady_link(GBIT_S, 0), latency_ps=latency_ps))
     done: dict[int, int] = {}
 
     def finish(index: int) -> None:

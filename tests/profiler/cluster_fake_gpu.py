@@ -24,11 +24,13 @@ def fake_worker(connection: Connection, subject: Subject, gpu: int) -> None:
 
 def main(scenario: str, gpus: str, out: str) -> None:
     """Plays it in this process."""
-    runs = all_runs([Path(scenario)], [], [], 1, int(gpus))
+    runs = all_runs([Path(scenario)], [], [], ["live-sun"], int(gpus))
     # KV that would come over a link counts as arrived here.
     settings = EngineSettings(distributed_executor_backend="tests.profiler.fake_vllm.FakeExecutor")
     subject = replace(subject_of(runs, quick=True, log_dir=None), settings=settings)
-    order = ClusterOrder(subject=subject, runs=runs, gpus=int(gpus), out=Path(out), main=fake_worker)
+    order = ClusterOrder(
+        subject=subject, runs=runs, gpus=int(gpus), out=Path(out), main=fake_worker, profile=Path(out) / "profile.json"
+    )
     outcome = asyncio.run(cluster(order, Progress()))
     sys.stderr.write(f"{outcome}\n")
 

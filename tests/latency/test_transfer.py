@@ -1,0 +1,104 @@
+"""How long a KV transfer takes, from a bandwidth or from measured transfers."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from sunsim.cluster.events import Clock
+from sunsim.cluster.link import KVLink
+from sunsim.errors import InputError
+from sunsim.latency.transfer import load_transfers, measured_link, steady_link
+from sunsim.scenario import load_scenario, resolved
+from tests.scenario_files import SCENARIO, write_scenario
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+MS = 10**9
+
+
+def points(*alone: tuple[int, float], several: tuple[int, int, float] | None = None) -> list[dict[str, Any]]:
+    found = [{"bytes": size, "concurrent": 1, "transfer_ms_median": ms} for size, ms in alone]
+    if several:
+        found.append({"bytes": several[0], "concurrent": several[1], "transfer_ms_median": several[2]})
+    return found
+
+
+def write(folder: Path, found: list[dict[str, Any]], **changes: Any) -> Path:
+    path = folder / "link.json"
+    content = {"schema_version": 1, "card": "a card", "date": "2026-01-01", "transfer_points": found} | changes
+    path.write_text(json.dumps(content))
+    return path
+
+
+def alone_ms(path: Path, num_bytes: int) -> float:
+    """What a transfer takes that has the link alone."""
+    env, done = Clock(), []
+    KVLink(env, measured_link(load_transfers(path)[0])).start("a", "b", num_bytes, lambda: done.append(env.now_ps))
+    env.run()
+    return float(done[0]) / MS
+
+
+@pytest.mark.parametrize(
+    ("num_bytes", "ms"),
+    [(1_000, 2.0), (10, 2.0), (3_000, 3.0), (5_000, 4.0), (7_500, 6.5), (10_000, 9.0), (15_000, 14.0)],
+)
+def test_measured_sizes_take_what_was_measured_and_others_lie_on_the_lines(
+    num_bytes: int, ms: float, tmp_path: Path
+) -> None:
+    path = write(tmp_path, points((5_000, 4.0), (1_000, 2.0), (10_000, 9.0), several=(1_000, 4, 77.0)))
+    assert alone_ms(path, num_bytes) == pytest.approx(ms, abs=1e-6)
+
+
+def test_a_bandwidth_and_a_latency() -> None:
+    link = steady_link(bandwidth_gbit_s=8.0, latency_ms=0.5)
+    assert (link.latency_ps, link.moves_ps(1_000_000)) == (MS // 2, MS)
+
+
+def test_noise_in_the_points_does_not_run_backwards(tmp_path: Path) -> None:
+    path = write(tmp_path, points((1_000, 2.0), (2_000, 3.0), (3_000, 2.5)))
+    assert alone_ms(path, 3_000) == pytest.approx(3.0)
+
+
+@pytest.mark.parametrize(
+    ("found", "message"),
+    [
+        (points((1_000, 2.0)), "less than two sizes"),
+        (points((1_000, 2.0), (1_000, 2.5)), "less than two sizes"),
+        (points((0, 2.0), (1_000, 2.5)), "transfer_points.0.bytes"),
+    ],
+)
+def test_a_file_that_says_too_little_is_refused(found: list[dict[str, Any]], message: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=message):
+        load_transfers(write(tmp_path, found))
+
+
+def scenario_with(folder: Path, transfer: str) -> Path:
+    text = SCENARIO.replace("transfer: {bandwidth_gbit_s: 400, latency_ms: 0.1}", f"transfer: {transfer}")
+    assert text != SCENARIO
+    return write_scenario(folder, text)
+
+
+def test_a_scenario_names_the_file_and_says_so_again(tmp_path: Path) -> None:
+    write(tmp_path, points((1_000, 2.0), (2_000, 3.0)))
+    scenario = load_scenario(scenario_with(tmp_path, "{measured: link.json}"))
+    assert scenario.transfer.measured == str(tmp_path / "link.json")
+    again = tmp_path / "again.yaml"
+    again.write_text(resolved(scenario))
+    assert load_scenario(again) == scenario
+
+
+@pytest.mark.parametrize(
+    ("transfer", "message"),
+    [
+        ("{measured: link.json, latency_ms: 1}", "latency_ms is given, must be left out: measured says it"),
+        ("{measured: other.json}", "transfer.measured is 'other.json', must be a .json file"),
+    ],
+)
+def test_a_scenario_that_says_it_twice_or_names_no_file_is_refused(transfer: str, message: str, tmp_path: Path) -> None:
+    write(tmp_path, points((1_000, 2.0), (2_000, 3.0)))
+    with pytest.raises(InputError, match=message):
+        load_scenario(scenario_with(tmp_path, transfer))
