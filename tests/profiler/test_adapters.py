@@ -2,6 +2,9 @@
 
 import asyncio
 import importlib.util
+import json
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -130,3 +133,20 @@ def test_an_adapter_file_has_what_its_name_says(tmp_path: Path) -> None:
     tensors = load_file(write_adapter(tmp_path, config, 8) / "adapter_model.safetensors")
     assert {name: tuple(tensor.shape) for name, tensor in tensors.items()} == tensor_shapes(config, 8)
     assert all(str(tensor.dtype) == "torch.bfloat16" and tensor.count_nonzero() for tensor in tensors.values())
+
+
+@needs_vllm
+@pytest.mark.parametrize(("model", "rank"), [("llama-3.1-8b", 16), ("qwen3-8b", 64)])
+def test_vllm_puts_every_tensor_of_every_adapter_into_its_layer(tmp_path: Path, model: str, rank: int) -> None:
+    out = tmp_path / "found.json"
+    command = [sys.executable, "-m", "tests.profiler.lora_on_cpu", model, str(rank), str(out)]
+    subprocess.run(command, check=True, timeout=240)
+    found = json.loads(out.read_text())
+
+    assert found["held"] == [1001, 1002, 1003]
+    layers = ("self_attn.qkv_proj", "self_attn.o_proj", "mlp.gate_up_proj", "mlp.down_proj")
+    assert found["modules"] == sorted(f"model.layers.{i}.{layer}" for i in range(2) for layer in layers)
+    # A random weight may round to zero.
+    assert found["least_filled"] > 0.99
+    assert found["slot_bytes"] == found["adapter_bytes"]
+    assert found["weight_bytes"] == {"total": found["parameter_bytes"], "embedding": found["embedding_bytes"]}
