@@ -13,7 +13,15 @@ from typing import Any
 import pytest
 
 from profiler import shapes
-from profiler.adapters import AdapterError, LoraSettings, adapter_bytes, lora_settings, tensor_shapes, write_adapter
+from profiler.adapters import (
+    AdapterError,
+    LoraSettings,
+    adapter_bytes,
+    load_adapters,
+    lora_settings,
+    tensor_shapes,
+    write_adapter,
+)
 from profiler.engine import Engine, EngineSettings, engine_arguments
 from profiler.measure import Order, set_up
 from profiler.recording import StepLog
@@ -104,7 +112,7 @@ def engine_with(llm: FakeLLM, tmp_path: Path) -> Engine:
 def test_requests_take_adapters_in_turn_after_each_has_been_warmed(tmp_path: Path) -> None:
     llm = FakeLLM()
     engine = engine_with(llm, tmp_path)
-    asyncio.run(engine.load_adapters(tmp_path, 3))
+    asyncio.run(load_adapters(engine, tmp_path, 3))
     assert llm.loaded == [1001, 1002, 1003]
     assert set(llm.used) == {1001, 1002, 1003}
     llm.used.clear()
@@ -122,7 +130,7 @@ def test_requests_bring_no_adapter_without_lora(tmp_path: Path) -> None:
 @needs_vllm
 def test_an_engine_that_does_not_hold_all_adapters_is_refused(tmp_path: Path) -> None:
     with pytest.raises(AdapterError, match=r"holds LoRA adapters \[1002, 1003\], must hold \[1001, 1002, 1003\]"):
-        asyncio.run(engine_with(FakeLLM(most=2), tmp_path).load_adapters(tmp_path, 3))
+        asyncio.run(load_adapters(engine_with(FakeLLM(most=2), tmp_path), tmp_path, 3))
 
 
 @needs_vllm
