@@ -1,11 +1,15 @@
 """LoRA adapters of random weights, and how vLLM is told to serve them: requests of several adapters share each step."""
 
+import asyncio
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from profiler import shapes
+
+if TYPE_CHECKING:
+    from profiler.engine import Engine
 
 # What vLLM's LoRAConfig takes.
 RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
@@ -13,6 +17,10 @@ DEFAULT_ADAPTERS = 4
 
 # Within what vLLM draws dummy weights from, so that outputs stay finite.
 LARGEST_WEIGHT = 1e-3
+
+# vLLM numbers the adapters of its own warm-up from 1.
+FIRST_ID = 1001
+LOAD_TIMEOUT_S = 120.0
 
 
 class AdapterError(Exception):
@@ -102,3 +110,29 @@ def write_adapter(directory: Path, config: dict[str, Any], rank: int) -> Path:
     }
     save_file(tensors, directory / "adapter_model.safetensors")
     return directory
+
+
+async def load_adapters(engine: "Engine", directory: Path, count: int) -> None:
+    """Puts `count` adapters with the weights in `directory` on the GPU and serves one request with each.
+
+    Raises AdapterError if they are not all there in the end.
+    """
+    from vllm.lora.request import LoRARequest  # noqa: PLC0415
+
+    ids = range(FIRST_ID, FIRST_ID + count)
+    try:
+        async with asyncio.timeout(LOAD_TIMEOUT_S):
+            engine.adapters = [LoRARequest(f"adapter-{i}", i, str(directory)) for i in ids]
+            for adapter in engine.adapters:
+                await engine.llm.add_lora(adapter)
+            for _ in ids:
+                await engine.request("prefill", 64, 4)
+            await engine.settle()
+            loaded = set(await engine.llm.list_loras())
+    except Exception as error:
+        msg = f"the LoRA adapters could not be loaded: {type(error).__name__} {error}".strip()
+        raise AdapterError(msg) from error
+    if loaded != set(ids):
+        msg = f"the engine holds LoRA adapters {sorted(loaded)}, must hold {list(ids)}"
+        raise AdapterError(msg)
+    engine.drain_steps()

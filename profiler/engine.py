@@ -18,15 +18,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from profiler.adapters import AdapterError, LoraSettings
+from profiler.adapters import LoraSettings, load_adapters
 from profiler.recording import STEP_LOG_VARIABLE, RequestStamps, Step, StepLog
 from profiler.request_ids import UNMARKED, BlockOrder, Kind, Mark, request_id
 
 PROMPT_TOKEN_IDS = range(1000, 1016)
-
-# vLLM numbers the adapters of its own warm-up from 1.
-FIRST_ADAPTER_ID = 1001
-ADAPTER_TIMEOUT_S = 120.0
 
 
 # Modules of our connectors.
@@ -141,16 +137,19 @@ def count_preemptions() -> Counter[str]:
 
 
 class Engine:
-    """A running engine. Requests are token counts; what they say does not matter to how long they take."""
+    """A running engine. Requests are token counts; what they say does not matter to how long they take.
+
+    They use `adapters`, vLLM's LoRARequests, in turn; none while there are none.
+    """
 
     def __init__(self, llm: Any, settings: EngineSettings, step_log: StepLog) -> None:
         self.llm = llm
         self.settings = settings
         self.step_log = step_log
+        self.adapters: list[Any] = []
         self._serial = itertools.count()
         self._groups = itertools.count()
         self._prompts: dict[int, list[int]] = {}
-        self._adapters: list[Any] = []
         self.step_log.drain()
 
     @property
@@ -215,7 +214,7 @@ class Engine:
         identifier = request_id(kind, serial, mark)
         prompt = TokensPrompt(prompt_token_ids=self.prompt(prompt_tokens))
         stamps = RequestStamps(identifier, kind, prompt_tokens, output_tokens, time.monotonic())
-        adapter = self._adapters[serial % len(self._adapters)] if self._adapters else None
+        adapter = self.adapters[serial % len(self.adapters)] if self.adapters else None
         async for output in self.llm.generate(prompt, params, identifier, lora_request=adapter):
             stamps.last_token_s = time.monotonic()
             if streamed and stamps.first_token_s is None:
@@ -244,31 +243,6 @@ class Engine:
                 )
             )
         )
-
-    async def load_adapters(self, directory: Path, count: int) -> None:
-        """Puts `count` adapters with the weights in `directory` on the GPU; each request from now on uses the next one.
-
-        Raises AdapterError if they are not all there in the end.
-        """
-        from vllm.lora.request import LoRARequest  # noqa: PLC0415
-
-        ids = range(FIRST_ADAPTER_ID, FIRST_ADAPTER_ID + count)
-        try:
-            async with asyncio.timeout(ADAPTER_TIMEOUT_S):
-                self._adapters = [LoRARequest(f"adapter-{i}", i, str(directory)) for i in ids]
-                for adapter in self._adapters:
-                    await self.llm.add_lora(adapter)
-                for _ in ids:
-                    await self.request("prefill", 64, 4)
-                await self.settle()
-                loaded = set(await self.llm.list_loras())
-        except Exception as error:
-            msg = f"the LoRA adapters could not be loaded: {type(error).__name__} {error}".strip()
-            raise AdapterError(msg) from error
-        if loaded != set(ids):
-            msg = f"the engine holds LoRA adapters {sorted(loaded)}, must hold {list(ids)}"
-            raise AdapterError(msg)
-        self.drain_steps()
 
     async def arrange_blocks(self, order: BlockOrder) -> None:
         """Puts the free KV blocks of an idle engine in this order."""
@@ -346,7 +320,7 @@ async def running_engine(
     try:
         engine = Engine(llm, settings, StepLog(step_log))
         if settings.lora and adapter:
-            await engine.load_adapters(adapter, settings.lora.max_loras)
+            await load_adapters(engine, adapter, settings.lora.max_loras)
         yield engine
     finally:
         llm.shutdown()

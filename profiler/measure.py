@@ -18,6 +18,7 @@ from profiler.phases.base import PHASE_TIMEOUT_S, Phase
 from profiler.progress import Progress
 
 LOG_TAIL_LINES = 25
+WARM_UP_TIMEOUT_S = 150.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,7 +98,7 @@ async def warm(engine: Engine, order: Subject, progress: Progress) -> dict[str, 
     """How the warm-up went, as a profile states it. Failing to warm up costs the first points some accuracy, and is said."""
     begin_s = progress.elapsed_s
     try:
-        went = await asyncio.wait_for(grid.warm_up(engine, is_quick=order.quick), PHASE_TIMEOUT_S)
+        went = await asyncio.wait_for(grid.warm_up(engine, is_quick=order.quick), WARM_UP_TIMEOUT_S)
     except Exception as error:  # noqa: BLE001  # the phases say themselves what they cannot do
         went = {"failed": f"{type(error).__name__} {error}".strip()}
         progress.say(f"warm-up failed: {went['failed']}")

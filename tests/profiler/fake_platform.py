@@ -36,9 +36,9 @@ class FakePlatform(Platform):  # type: ignore[misc]
         return True
 
 
-def install_platform() -> None:
+def install_platform(platform: Platform | None = None) -> None:
     """To be called before anything else of vLLM is imported; a forked engine inherits it."""
-    vllm.platforms._current_platform = FakePlatform()
+    vllm.platforms._current_platform = platform or FakePlatform()
 
 
 def main(out: str, variant: str) -> None:

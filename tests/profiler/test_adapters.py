@@ -2,6 +2,9 @@
 
 import asyncio
 import importlib.util
+import json
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,7 +13,15 @@ from typing import Any
 import pytest
 
 from profiler import shapes
-from profiler.adapters import AdapterError, LoraSettings, adapter_bytes, lora_settings, tensor_shapes, write_adapter
+from profiler.adapters import (
+    AdapterError,
+    LoraSettings,
+    adapter_bytes,
+    load_adapters,
+    lora_settings,
+    tensor_shapes,
+    write_adapter,
+)
 from profiler.engine import Engine, EngineSettings, engine_arguments
 from profiler.measure import Order, set_up
 from profiler.recording import StepLog
@@ -101,7 +112,7 @@ def engine_with(llm: FakeLLM, tmp_path: Path) -> Engine:
 def test_requests_take_adapters_in_turn_after_each_has_been_warmed(tmp_path: Path) -> None:
     llm = FakeLLM()
     engine = engine_with(llm, tmp_path)
-    asyncio.run(engine.load_adapters(tmp_path, 3))
+    asyncio.run(load_adapters(engine, tmp_path, 3))
     assert llm.loaded == [1001, 1002, 1003]
     assert set(llm.used) == {1001, 1002, 1003}
     llm.used.clear()
@@ -119,7 +130,7 @@ def test_requests_bring_no_adapter_without_lora(tmp_path: Path) -> None:
 @needs_vllm
 def test_an_engine_that_does_not_hold_all_adapters_is_refused(tmp_path: Path) -> None:
     with pytest.raises(AdapterError, match=r"holds LoRA adapters \[1002, 1003\], must hold \[1001, 1002, 1003\]"):
-        asyncio.run(engine_with(FakeLLM(most=2), tmp_path).load_adapters(tmp_path, 3))
+        asyncio.run(load_adapters(engine_with(FakeLLM(most=2), tmp_path), tmp_path, 3))
 
 
 @needs_vllm
@@ -130,3 +141,20 @@ def test_an_adapter_file_has_what_its_name_says(tmp_path: Path) -> None:
     tensors = load_file(write_adapter(tmp_path, config, 8) / "adapter_model.safetensors")
     assert {name: tuple(tensor.shape) for name, tensor in tensors.items()} == tensor_shapes(config, 8)
     assert all(str(tensor.dtype) == "torch.bfloat16" and tensor.count_nonzero() for tensor in tensors.values())
+
+
+@needs_vllm
+@pytest.mark.parametrize(("model", "rank"), [("llama-3.1-8b", 16), ("qwen3-8b", 64)])
+def test_vllm_puts_every_tensor_of_every_adapter_into_its_layer(tmp_path: Path, model: str, rank: int) -> None:
+    out = tmp_path / "found.json"
+    command = [sys.executable, "-m", "tests.profiler.lora_on_cpu", model, str(rank), str(out)]
+    subprocess.run(command, check=True, timeout=240)
+    found = json.loads(out.read_text())
+
+    assert found["held"] == [1001, 1002, 1003]
+    layers = ("self_attn.qkv_proj", "self_attn.o_proj", "mlp.gate_up_proj", "mlp.down_proj")
+    assert found["modules"] == sorted(f"model.layers.{i}.{layer}" for i in range(2) for layer in layers)
+    # A random weight may round to zero.
+    assert found["least_filled"] > 0.99
+    assert found["slot_bytes"] == found["adapter_bytes"]
+    assert found["weight_bytes"] == {"total": found["parameter_bytes"], "embedding": found["embedding_bytes"]}

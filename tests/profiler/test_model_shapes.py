@@ -58,6 +58,8 @@ def test_kernels_come_from_the_log() -> None:
     assert found["gemm"] == "MarlinLinearKernel"
     assert len(found["log_lines"]) == 3
     assert facts.kernels("")["gemm"] == "unquantized"
+    assert "lora" not in found
+    assert facts.kernels("INFO [punica_selector.py:20] Using PunicaWrapperGPU.")["lora"] == "PunicaWrapperGPU"
 
 
 def test_bandwidth_is_known_by_card() -> None:
