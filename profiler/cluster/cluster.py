@@ -66,22 +66,31 @@ def run_facts(subject: Subject, run: Run) -> dict[str, Any]:
 
 
 class _Free:
-    """The workers that no run has."""
+    """The workers that no run has; one that has failed does not come back."""
 
     def __init__(self, workers: Sequence[WorkerHandle]) -> None:
-        self._workers = list(workers)
+        self._all = workers
+        self._free = list(workers)
         self._changed = asyncio.Condition()
 
     async def take(self, number: int) -> list[WorkerHandle]:
+        """So many, as soon as they are free; raises WorkerError if not so many are left."""
         async with self._changed:
-            await self._changed.wait_for(lambda: len(self._workers) >= number)
-            taken, self._workers = self._workers[:number], self._workers[number:]
+            await self._changed.wait_for(lambda: len(self._free) >= number or self._left() < number)
+            if self._left() < number:
+                msg = f"{number} workers are needed, {self._left()} are left"
+                raise WorkerError(msg)
+            taken, self._free = self._free[:number], self._free[number:]
             return taken
 
     async def give_back(self, workers: Sequence[WorkerHandle]) -> None:
         async with self._changed:
-            self._workers = sorted([*self._workers, *workers], key=lambda each: each.gpu)
+            well = [each for each in workers if not each.failed.done()]
+            self._free = sorted([*self._free, *well], key=lambda each: each.gpu)
             self._changed.notify_all()
+
+    def _left(self) -> int:
+        return sum(not each.failed.done() for each in self._all)
 
 
 def _lasts_s(run: Run) -> float:
@@ -104,10 +113,12 @@ async def _play_all(
             progress.say(save(order.out, playing, facts))
             outcome.played.append(run.name)
         except Exception as error:  # noqa: BLE001  # one run's mishap must not cost the others the engines
+            while isinstance(error, ExceptionGroup):
+                error = error.exceptions[0]
             outcome.failed.append(run.name)
             progress.say(f"{run.name}: failed: {type(error).__name__} {error}".strip())
         finally:
-            await free.give_back([each for each in taken if not each.failed.done()])
+            await free.give_back(taken)
 
     async def measure(path: Path, taken: list[WorkerHandle]) -> None:
         try:
@@ -118,18 +129,18 @@ async def _play_all(
             outcome.failed.append(str(path))
             progress.say(f"{path}: failed: {error}")
         finally:
-            await free.give_back([each for each in taken if not each.failed.done()])
+            await free.give_back(taken)
 
     async with asyncio.TaskGroup() as group:
         if order.profile is not None:
             group.create_task(measure(order.profile, await free.take(1)))
         for run in runs:
-            # A worker that has failed does not come back.
-            if run.gpus > sum(not each.failed.done() for each in workers):
+            try:
+                taken = await free.take(run.gpus)
+            except WorkerError as error:
                 outcome.failed.append(run.name)
-                progress.say(f"{run.name}: failed: too few workers are left")
+                progress.say(f"{run.name}: failed: {error}")
                 continue
-            taken = await free.take(run.gpus)
             if order.budget_s is not None and progress.elapsed_s + _lasts_s(run) > order.budget_s:
                 outcome.left_out.append(run.name)
                 progress.say(f"{run.name}: left out, would end after the budget")

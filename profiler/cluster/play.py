@@ -24,6 +24,8 @@ KEEP_KV = {
     "remote_port": None,
 }
 
+DRAIN_TIMEOUT_S = 120.0
+
 
 @dataclass(frozen=True, slots=True)
 class Run:
@@ -71,7 +73,15 @@ class Play:
             await stage.begin()
         began_s, began_cpu_s = time.monotonic(), time.process_time()
         self.start_s = began_s + LEAD_S
-        submitter = asyncio.create_task(self._submit())
+        last_s = to_s(int(self.run.requests.arrival_ps[-1]))
+        async with asyncio.timeout(2 * last_s + DRAIN_TIMEOUT_S), asyncio.TaskGroup() as group:
+            group.create_task(self._submit())
+            group.create_task(self._all_served())
+        self.router_cpu_share = (time.process_time() - began_cpu_s) / (time.monotonic() - began_s)
+        for stage in self.stages.values():
+            await stage.end()
+
+    async def _all_served(self) -> None:
         finished = asyncio.create_task(self._all_done.wait())
         either: set[asyncio.Future[Any]] = {finished, *(worker.failed for worker in self._workers)}
         try:
@@ -80,11 +90,7 @@ class Play:
                 if worker.failed.done():
                     worker.failed.result()
         finally:
-            submitter.cancel()
             finished.cancel()
-        self.router_cpu_share = (time.process_time() - began_cpu_s) / (time.monotonic() - began_s)
-        for stage in self.stages.values():
-            await stage.end()
 
     async def _submit(self) -> None:
         loop = asyncio.get_running_loop()

@@ -1,0 +1,93 @@
+"""A worker's process without an engine: a token takes a millisecond, whatever the batch."""
+
+import asyncio
+import time
+from multiprocessing.connection import Connection
+from typing import Any
+
+from profiler.cluster.messages import Begin, Done, End, Ended, Failed, LoadReport, Ready, Serve, Stop, Up
+from profiler.measure import Subject
+from profiler.recording import RequestStamps, Step
+
+TOKEN_S = 0.001
+FATAL_PROMPT = 666
+"""A request of so many prompt tokens is the end of its worker."""
+
+
+class _Pretender:
+    def __init__(self, connection: Connection, gpu: int) -> None:
+        self.stopped = asyncio.Event()
+        self._connection = connection
+        self._gpu = gpu
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._received = self._requests = self._tokens = 0
+
+    def read(self) -> None:
+        while self._connection.poll():
+            message = self._connection.recv()
+            if isinstance(message, Serve):
+                task = asyncio.get_running_loop().create_task(self._serve(message))
+                self._tasks.add(task)
+            elif isinstance(message, Begin):
+                self._received = self._requests = self._tokens = 0
+                self._connection.send(Ready())
+            elif isinstance(message, End):
+                now_s = time.monotonic()
+                step = Step(now_s, 0.0, now_s, TOKEN_S, True, 1, 1, 1, 10, (), (), 0, 1, 0, 0, 99)
+                self._connection.send(Ended([step], {}))
+            elif isinstance(message, Stop):
+                self.stopped.set()
+
+    async def _serve(self, order: Serve) -> None:
+        if order.prompt_tokens == FATAL_PROMPT:
+            self._connection.send(Failed("out of order"))
+            return
+        self._received += 1
+        self._requests += 1
+        self._tokens += order.prompt_tokens
+        self._report()
+        queued_s = time.monotonic()
+        await asyncio.sleep(TOKEN_S)
+        first_s = time.monotonic()
+        await asyncio.sleep(TOKEN_S * (order.output_tokens - 1))
+        last_s = time.monotonic()
+        self._requests -= 1
+        self._tokens -= order.prompt_tokens
+        fetch: dict[str, Any] | None = None
+        if order.kind == "prefill":
+            fetch = {"do_remote_prefill": True, "from": self._gpu}
+        elif order.kv_transfer_params:
+            fetch = order.kv_transfer_params
+        stamps = RequestStamps(
+            f"{order.kind}-{order.index}",
+            order.kind,
+            order.prompt_tokens,
+            order.output_tokens,
+            queued_s,
+            first_token_s=first_s,
+            last_token_s=last_s,
+            queued_s=queued_s,
+            scheduled_s=queued_s,
+            engine_first_token_s=first_s,
+            engine_last_token_s=last_s,
+            kv_transfer_params=fetch,
+        )
+        self._connection.send(Done(order.index, stamps))
+        self._report()
+
+    def _report(self) -> None:
+        self._connection.send(LoadReport(self._received, self._requests, self._tokens))
+
+
+async def _work(connection: Connection, gpu: int) -> None:
+    pretender = _Pretender(connection, gpu)
+    connection.send(Up({"num_gpu_blocks": 1000 + gpu, "block_size": 16, "engine_start": "one"}))
+    loop = asyncio.get_running_loop()
+    loop.add_reader(connection.fileno(), pretender.read)
+    await pretender.stopped.wait()
+    loop.remove_reader(connection.fileno())
+
+
+def main(connection: Connection, subject: Subject, gpu: int) -> None:  # noqa: ARG001
+    """As `profiler.cluster.worker.main`."""
+    asyncio.run(_work(connection, gpu))

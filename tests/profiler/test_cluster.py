@@ -1,0 +1,154 @@
+"""The driver of a live cluster, on workers that only pretend: who gets what, what is kept, and what goes wrong."""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+from profiler.cli import app
+from profiler.cluster.cluster import ClusterOrder, ClusterOutcome, cluster
+from profiler.cluster.plan import all_runs, subject_of
+from profiler.progress import Progress
+from profiler.run_file import read_facts
+from sunsim.validation.live.folder import read_live_run
+from tests.profiler.pretend_worker import FATAL_PROMPT, main
+
+PROFILE = "h100-80gb/llama-3.1-8b-bf16"
+
+
+def pool(policy: str, workers: int, router: str = "least-requests") -> str:
+    return f"{{profile: {PROFILE}, policy: {policy}, router: {router}, workers: {workers}}}"
+
+
+def write(folder: Path, arms: dict[str, dict[str, str]], prompts: list[int] | None = None, extra: str = "") -> Path:
+    """A scenario of two models that get every other request, 10 ms apart."""
+    prompts = prompts or [100 + i for i in range(12)]
+    lines = [f"{0.01 * i:.2f},{prompt},{20 + i},{'ab'[i % 2]}" for i, prompt in enumerate(prompts)]
+    (folder / "trace.csv").write_text("arrival_s,prompt_tokens,output_tokens,model\n" + "\n".join(lines) + "\n")
+    text = "name: live\nmodels: [{name: a, weight: 1}, {name: b, weight: 1}]\n"
+    text += "workload: {kind: trace, format: csv, path: trace.csv}\narms:\n"
+    for name, stages in arms.items():
+        text += f"  - name: {name}\n" + "".join(f"    {stage}: {block}\n" for stage, block in stages.items())
+    path = folder / "live.yaml"
+    path.write_text(text + extra)
+    return path
+
+
+def play(scenario: Path, gpus: int, out: Path, again: list[str] | None = None) -> ClusterOutcome:
+    runs = all_runs([scenario], [], [], again or [], gpus)
+    subject = subject_of(runs, quick=True, log_dir=None)
+    order = ClusterOrder(subject=subject, runs=runs, gpus=gpus, out=out, main=main)
+    return asyncio.run(cluster(order, Progress()))
+
+
+def rows(out: Path, name: str) -> pd.DataFrame:
+    return pd.read_parquet(out / f"{name}.parquet")
+
+
+def test_each_arm_serves_every_request_where_its_policy_and_router_say(tmp_path: Path) -> None:
+    arms = {
+        "isolated": {"decode": pool("isolated", 2)},
+        "turns": {"decode": pool("shared", 2, "round-robin")},
+        "least": {"decode": pool("shared", 2, "least-tokens")},
+    }
+    outcome = play(write(tmp_path, arms), 2, tmp_path / "out")
+    assert sorted(outcome.played) == ["live-isolated", "live-least", "live-turns"]
+    isolated = rows(tmp_path / "out", "live-isolated")
+    assert isolated["decode_worker"].tolist() == ["decode/a/0", "decode/b/0"] * 6
+    turns = rows(tmp_path / "out", "live-turns")
+    assert turns["decode_worker"].tolist() == ["decode/shared/0", "decode/shared/1"] * 6
+    least = rows(tmp_path / "out", "live-least")
+    assert set(least["decode_worker"]) == {"decode/shared/0", "decode/shared/1"}
+    for found in (isolated, turns, least):
+        assert found["prompt_tokens"].tolist() == [100 + i for i in range(12)]
+        assert (found["submit_s"] >= found["arrival_s"]).all()
+        assert (found["known_s"] >= found["last_token_s"]).all()
+
+
+def test_two_small_runs_share_the_gpus_that_a_large_one_needs(tmp_path: Path) -> None:
+    arms = {
+        "two": {"decode": pool("shared", 2)},
+        "pair": {"decode": pool("shared", 2)},
+        "all": {"decode": pool("shared", 4)},
+    }
+    play(write(tmp_path, arms), 4, tmp_path / "out")
+    gpus = {name: read_facts(tmp_path / "out" / f"live-{name}.parquet")["gpus"] for name in arms}
+    assert sorted(gpus["two"] + gpus["pair"]) == gpus["all"] == [0, 1, 2, 3]
+
+
+def test_what_prefill_says_of_the_kv_reaches_the_decode_worker(tmp_path: Path) -> None:
+    arms = {"sun": {"prefill": pool("isolated", 2), "decode": pool("shared", 1)}}
+    play(write(tmp_path, arms), 3, tmp_path / "out")
+    found = rows(tmp_path / "out", "live-sun")
+    assert found["prefill_worker"].tolist() == ["prefill/a/0", "prefill/b/0"] * 6
+    assert set(found["decode_worker"]) == {"decode/shared/0"}
+    order = ["submit_s", "prefill_first_token_s", "decode_submit_s", "first_token_s", "last_token_s", "known_s"]
+    assert (found[order].diff(axis=1).iloc[:, 1:] >= 0).all(axis=None)
+
+
+def test_a_run_that_is_there_is_kept_and_one_asked_for_again_is_played(tmp_path: Path) -> None:
+    scenario, out = write(tmp_path, {"sun": {"decode": pool("shared", 1)}}), tmp_path / "out"
+    assert play(scenario, 1, out, ["live-sun"]).played == ["live-sun", "live-sun-again"]
+    assert play(scenario, 1, out).kept == ["live-sun"]
+    run = read_live_run(out / "live-sun-again.parquet")
+    assert run.again
+    assert run.point == "live"
+    assert len(run.rows) == 12
+
+
+def test_a_worker_that_fails_ends_its_run_and_those_that_need_it(tmp_path: Path) -> None:
+    arms = {"first": {"decode": pool("shared", 1)}, "second": {"decode": pool("shared", 2)}}
+    outcome = play(write(tmp_path, arms, [100, FATAL_PROMPT, 100]), 2, tmp_path / "out")
+    assert outcome.failed == ["live-first", "live-second"]
+    assert not list((tmp_path / "out").glob("*.parquet"))
+
+
+@pytest.mark.parametrize(
+    ("arms", "options", "message"),
+    [
+        ({"sun": {"decode": pool("shared", 3)}}, ["--gpus", "2"], "--gpus: is 2, must be at least 3 for live-sun"),
+        (
+            {"sun": {"decode": pool("shared", 1)}},
+            ["--gpus", "1", "--again", "x"],
+            "--again x: no such run, must be one",
+        ),
+        ({"sun": {"decode": pool("shared", 1)}}, ["--gpus", "1", "--arm", "x"], "--arm x: no scenario has such an arm"),
+        ({"sun": {"prefill": pool("isolated", 2)}}, ["--gpus", "2"], "arm sun has no decode workers"),
+        (
+            {
+                "sun": {"decode": pool("shared", 1)},
+                "both": {"prefill": pool("isolated", 2), "decode": pool("shared", 1)},
+            },
+            ["--gpus", "3"],
+            "some arms have prefill workers and some have none",
+        ),
+        (
+            {"sun": {"decode": f"{{profile: {PROFILE}, policy: shared, workers: 1, max_num_seqs: 8}}"}},
+            ["--gpus", "1"],
+            "max_num_seqs of decode is 8, must be 256, as the profile was measured",
+        ),
+    ],
+)
+def test_what_cannot_be_played_is_refused_in_one_line(
+    arms: dict[str, dict[str, str]], options: list[str], message: str, tmp_path: Path
+) -> None:
+    result = CliRunner().invoke(app, ["cluster", str(write(tmp_path, arms)), "--out", str(tmp_path / "out"), *options])
+    assert result.exit_code == 2
+    assert message in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+def test_every_point_of_a_sweep_is_played_under_its_name(tmp_path: Path) -> None:
+    extra = "sweep: {over: {seed_of_nothing: [1]}}\n".replace("seed_of_nothing: [1]", "slo.tpot_ms: [20, 30]")
+    runs = all_runs([write(tmp_path, {"sun": {"decode": pool("shared", 1)}}, extra=extra)], [], [], [], 1)
+    assert [run.name for run in runs] == ["live-tpot_ms-20-sun", "live-tpot_ms-30-sun"]
+
+
+def test_reports_of_load_come_no_more_often_than_the_scenario_says(tmp_path: Path) -> None:
+    block = f"{{profile: {PROFILE}, policy: shared, router: least-requests, workers: 1, load_report: {{every_ms: 50}}}}"
+    runs = all_runs([write(tmp_path, {"sun": {"decode": block}})], [], [], [], 1)
+    decode: Any = runs[0].arm.decode
+    assert decode.load_report.every_ms == 50
