@@ -21,6 +21,9 @@ from sunsim.scenario import resolved
 
 START_TIMEOUT_S = 600
 
+PROFILE_SHARE = 0.6
+"""Of the budget, after which the profile begins no further phase: runs that need all GPUs wait for it."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClusterOrder:
@@ -122,7 +125,8 @@ async def _play_all(
 
     async def measure(path: Path, taken: list[WorkerHandle]) -> None:
         try:
-            taken[0].send(Measure(path))
+            budget_s = None if order.budget_s is None else PROFILE_SHARE * order.budget_s
+            taken[0].send(Measure(path, budget_s))
             measured = await taken[0].next(Measured)
             progress.say(f"{path}: {len(measured.phases)} phases")
         except WorkerError as error:

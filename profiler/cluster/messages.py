@@ -17,9 +17,13 @@ class Begin:
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """A profile is to be measured, as `measure` would, into this file; one already there is completed."""
+    """A profile is to be measured, as `measure` would, into this file; one already there is completed.
+
+    budget_s: after the worker's start, when no further phase begins.
+    """
 
     out: Path
+    budget_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -100,7 +100,8 @@ class Worker:
 
     async def _measure(self, message: Measure) -> None:
         subject = self._subject
-        order = Order(**{name: getattr(subject, name) for name in Subject.__dataclass_fields__}, out=message.out)
+        shared = {name: getattr(subject, name) for name in Subject.__dataclass_fields__}
+        order = Order(**shared, out=message.out, budget_s=message.budget_s)
         profile = profile_file.start_or_resume(message.out, set_up(subject))
         phases = missing_phases(profile, quick=subject.quick)
         profile["warm_up"] = self._warmed
