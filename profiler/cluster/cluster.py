@@ -1,7 +1,7 @@
 """`cluster`: the arms of scenarios on live engines, one a GPU, each engine started once."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -53,9 +53,8 @@ class ClusterOutcome:
     failed: list[str] = field(default_factory=list)
 
 
-def run_facts(subject: Subject, run: Run) -> dict[str, Any]:
-    """What a run's metadata state before it is played."""
-    fresh = set_up(subject)
+def run_facts(fresh: dict[str, Any], run: Run) -> dict[str, Any]:
+    """What a run's metadata state before it is played; `fresh` is the engines' set-up."""
     same = ("gpu", "card", "host", "versions", "model", "variant", "weights", "quick", "engine_args")
     alone = run.scenario.model_copy(update={"arms": (run.arm,)})
     return {
@@ -102,18 +101,23 @@ def _lasts_s(run: Run) -> float:
 
 
 async def _play_all(
-    order: ClusterOrder, runs: Sequence[Run], workers: Sequence[WorkerHandle], up: dict[str, Any], progress: Progress
+    order: ClusterOrder,
+    wanted: Mapping[Run, dict[str, Any]],
+    workers: Sequence[WorkerHandle],
+    up: dict[str, Any],
+    progress: Progress,
 ) -> ClusterOutcome:
-    """In order, several at a time where there are GPUs for them."""
+    """Those wanted, each with the facts given, in order; several at a time where there are GPUs for them."""
     outcome = ClusterOutcome()
     free = _Free(workers)
 
     async def play(run: Run, taken: list[WorkerHandle]) -> None:
-        facts = run_facts(order.subject, run) | up | {"date": datetime.now(UTC).isoformat(timespec="seconds")}
+        facts = wanted[run] | up | {"date": datetime.now(UTC).isoformat(timespec="seconds")}
         playing = Play(run, taken)
         try:
             await playing.serve()
-            progress.say(save(order.out, playing, facts))
+            # In a thread: another run may be waiting for this one's attention.
+            progress.say(await asyncio.to_thread(save, order.out, playing, facts))
             outcome.played.append(run.name)
         except Exception as error:  # noqa: BLE001  # one run's mishap must not cost the others the engines
             while isinstance(error, ExceptionGroup):
@@ -138,7 +142,7 @@ async def _play_all(
     async with asyncio.TaskGroup() as group:
         if order.profile is not None:
             group.create_task(measure(order.profile, await free.take(1)))
-        for run in runs:
+        for run in wanted:
             try:
                 taken = await free.take(run.gpus)
             except WorkerError as error:
@@ -156,10 +160,12 @@ async def _play_all(
 
 async def cluster(order: ClusterOrder, progress: Progress) -> ClusterOutcome:
     """All runs; raises OtherSetupError if a file that is there is of another set-up, WorkerError if no engine starts."""
-    done = [run.name for run in order.runs if kept(order.out, run.name, run_facts(order.subject, run))]
+    fresh = set_up(order.subject)
+    facts = {run: run_facts(fresh, run) for run in order.runs}
+    done = [run.name for run in order.runs if kept(order.out, run.name, facts[run])]
     for name in done:
         progress.say(f"{name}: kept, it has been played")
-    wanted = [run for run in order.runs if run.name not in done]
+    wanted = {run: facts[run] for run in order.runs if run.name not in done}
     if not wanted and order.transfers is None and order.profile is None:
         return ClusterOutcome(kept=done)
     logs = order.subject.log_dir or order.out / "logs"

@@ -27,7 +27,7 @@ KEEP_KV = {
 DRAIN_TIMEOUT_S = 120.0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Run:
     """What is to be played; `name` is also the name of its files."""
 
