@@ -277,6 +277,8 @@ def kv_transfer(settings: EngineSettings) -> Any:
         kv_connector=settings.kv_connector,
         kv_connector_module_path=CONNECTORS[settings.kv_connector],
         kv_role="kv_both",
+        # Workers name the same model by directories of their own, which NixlConnector takes for different models.
+        kv_connector_extra_config={"enforce_handshake_compat": False},
     )
 
 
