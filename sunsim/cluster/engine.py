@@ -30,7 +30,7 @@ from sunsim.cluster.steady import SteadyDecodes
 from sunsim.latency.steps import Chunk
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from sunsim.latency.steps import StepTimes
 
@@ -49,6 +49,7 @@ class EngineConfig:
         pin_finished: a finished request keeps its KV blocks until `Engine.release`.
         defer_block_free: a preempted request's blocks come free with the next decision, as vLLM does it on workers
             that receive KV through a connector.
+        pull_posts_ps: how long the host is busy with beginning to pull a prompt of so many tokens; None for not at all.
     """
 
     max_num_seqs: int
@@ -59,6 +60,7 @@ class EngineConfig:
     one_model_a_step: bool = False
     pin_finished: bool = False
     defer_block_free: bool = False
+    pull_posts_ps: Callable[[int], int] | None = None
 
 
 class Outcome:
@@ -244,6 +246,8 @@ class Engine:
             # Budget or model may have cut the step short; the rest may fit into the next one.
             cut_short = draft.chunks or (self.config.one_model_a_step and draft.model != UNSET)
             self._decide = bool(cut_short and (self.waiting or self._ready))
+        if outcome.loads and (posts_ps := self.config.pull_posts_ps):
+            self._pipeline.hold(sum(posts_ps(sequence.prompt_tokens) for sequence in outcome.loads))
         self._launch(step, draft)
 
     def _launch(self, step: int, draft: Draft) -> None:

@@ -52,11 +52,15 @@ class KVLink:
         self._out: defaultdict[str, _Port] = defaultdict(dict)
         self._in: defaultdict[str, _Port] = defaultdict(dict)
 
-    def start(self, source: str, target: str, num_bytes: int, done: Callable[[], None]) -> None:
-        """Starts a transfer between the workers of these names; `done` is called when the last byte is there."""
+    def start(self, source: str, target: str, num_bytes: int, done: Callable[[], None], after_ps: int = 0) -> None:
+        """Starts a transfer between the workers of these names; `done` is called when the last byte is there.
+
+        Args:
+            after_ps: from now until it is posted.
+        """
         transfer = _Transfer(self._out[source], self._in[target], self._times.moves_ps(num_bytes), done)
-        if latency_ps := self._times.latency_ps:
-            Alarm(self._env, TRANSFER, lambda: self._enter(transfer)).set(self._env.now_ps + latency_ps)
+        if wait_ps := after_ps + self._times.latency_ps:
+            Alarm(self._env, TRANSFER, lambda: self._enter(transfer)).set(self._env.now_ps + wait_ps)
         else:
             self._enter(transfer)
 

@@ -84,6 +84,13 @@ class Pipeline:
         self.out_ps = end_ps
         return start_ps
 
+    def hold(self, busy_ps: int) -> None:
+        """The host does something else for so long before it launches what it has decided at `due_ps`."""
+        self.due_ps += busy_ps
+        if self.due_ps > self.out_ps:
+            self._idle_ps += self.due_ps - self.out_ps
+            self.out_ps = self.due_ps
+
     def rest(self, until_ps: int) -> None:
         """An empty step, behind the one in flight or at `until_ps`."""
         out_ps = max(self.out_ps, until_ps)

@@ -71,6 +71,7 @@ class Pool:
         feeds_decode: bool,
         make_engine: MakeEngine,
         on_outcome: Callable[[Worker, Outcome], None],
+        pull_posts_ps: Callable[[int], int] | None = None,
     ) -> None:
         profile, self.times = _read(find_profile(block.profile, Path()), length_mix(scenario))
         config = EngineConfig(
@@ -83,6 +84,7 @@ class Pool:
             one_model_a_step=stage == "prefill",
             pin_finished=stage == "prefill" and feeds_decode,
             defer_block_free=stage == "decode",
+            pull_posts_ps=pull_posts_ps,
         )
         self.kv_bytes_per_token = profile.kv_bytes_per_token
         self.workers: list[Worker] = []

@@ -58,7 +58,8 @@ class World:
         # With first_token: prefill, a request comes to its decode worker with one token out.
         self.emitted_before_decode = int(arm.prefill is not None and scenario.first_token == "prefill")
         self._decode_kv = KV.PULL if arm.prefill else KV.GIVEN
-        self._link = KVLink(self.env, _link_times(scenario.transfer))
+        self._link_times = _link_times(scenario.transfer)
+        self._link = KVLink(self.env, self._link_times)
         self.prefill = arm.prefill and Pool(
             self.env,
             "prefill",
@@ -76,6 +77,7 @@ class World:
             feeds_decode=False,
             make_engine=make_engine,
             on_outcome=self._on_decode,
+            pull_posts_ps=self._posts_ps,
         )
 
     def arrivals(self) -> Iterator[tuple[int, int]]:
@@ -147,13 +149,20 @@ class World:
     def _on_decode(self, worker: Worker, outcome: Outcome) -> None:
         for sequence in outcome.finished:
             self.journeys.note_decode(sequence)
+        posted_ps = 0
         for sequence in outcome.loads:
-            self._pull(worker, sequence)
+            posted_ps += self._posts_ps(sequence.prompt_tokens)
+            self._pull(worker, sequence, posted_ps)
         for sequence in outcome.evicted:
             assert self.prefill
             self._send_to_prefill(sequence.request, self.prefill)
 
-    def _pull(self, worker: Worker, sequence: Sequence) -> None:
+    def _posts_ps(self, prompt_tokens: int) -> int:
+        """The decode worker's host is busy for so long with beginning to pull a prompt's KV."""
+        assert self.prefill
+        return self._link_times.posts_ps(prompt_tokens * self.prefill.kv_bytes_per_token)
+
+    def _pull(self, worker: Worker, sequence: Sequence, after_ps: int) -> None:
         i, journeys = sequence.request, self.journeys
         prefilled = journeys.prefill[i]
         assert self.prefill
@@ -169,4 +178,6 @@ class World:
             source.release(prefilled)
             worker.loaded(sequence)
 
-        self._link.start(source.name, worker.name, sequence.prompt_tokens * self.prefill.kv_bytes_per_token, arrived)
+        self._link.start(
+            source.name, worker.name, sequence.prompt_tokens * self.prefill.kv_bytes_per_token, arrived, after_ps
+        )

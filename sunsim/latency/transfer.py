@@ -16,16 +16,24 @@ from sunsim.clock import to_ps
 from sunsim.errors import InputError
 
 PS_PER_BIT_AT_GBIT_S = 1000  # 1 Gbit/s
+PS_PER_MS = 10**9
 
 
 class TransferPoint(BaseModel):
-    """Transfers of prompts of one length; `concurrent` is how many ran at a time."""
+    """Transfers of prompts of one length.
+
+    Attributes:
+        concurrent: how many were asked for at a time.
+        transfer_ms_median: from their beginning until all was there, ms.
+        post_ms_median: the part of it in which the receiving worker's host was busy handing them to the link, ms.
+    """
 
     model_config = ConfigDict(frozen=True, extra="allow", allow_inf_nan=False)
 
     bytes: int = Field(gt=0)
     concurrent: int = Field(ge=1)
     transfer_ms_median: float = Field(gt=0)
+    post_ms_median: float = Field(ge=0)
 
 
 class TransferData(BaseModel):
@@ -42,39 +50,54 @@ class TransferData(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class LinkTimes:
-    """What a transfer takes that has its link alone.
+    """What a transfer takes: first the receiving worker's host posts it, then it moves.
 
     Attributes:
-        latency_ps: before the first byte moves; transfers do not share it.
-        bytes_, moving_ps: what moving so many bytes takes after that, rising; straight lines between and beyond.
+        latency_ps: of moving, before the first byte; transfers do not share it.
+        bytes_: rising sizes, for which the next two have the times; straight lines between and beyond.
+        posting_ps: the host is busy; one transfer after the other, and no step is launched meanwhile.
+        moving_ps: after that and the latency, for a transfer that has the link alone.
     """
 
     latency_ps: int
     bytes_: tuple[float, ...]
+    posting_ps: tuple[float, ...]
     moving_ps: tuple[float, ...]
 
+    def posts_ps(self, num_bytes: int) -> int:
+        """Time of the host for so many bytes."""
+        return round(self._at(self.posting_ps, num_bytes))
+
     def moves_ps(self, num_bytes: int) -> float:
-        """Time for so many bytes, without the latency."""
+        """Time on the link for so many bytes, without the latency."""
+        return self._at(self.moving_ps, num_bytes)
+
+    def _at(self, times_ps: tuple[float, ...], num_bytes: int) -> float:
         last = len(self.bytes_) - 1
         right = min(max(int(np.searchsorted(self.bytes_, num_bytes)), 1), last)
-        (low, high), (short, long) = self.bytes_[right - 1 : right + 1], self.moving_ps[right - 1 : right + 1]
+        (low, high), (short, long) = self.bytes_[right - 1 : right + 1], times_ps[right - 1 : right + 1]
         return max(0.0, short + (long - short) * (num_bytes - low) / (high - low))
 
 
 def steady_link(bandwidth_gbit_s: float, latency_ms: float) -> LinkTimes:
-    """A link of one bandwidth (1 Gbit/s is 10**9 bit/s), whatever the size."""
+    """A link of one bandwidth (1 Gbit/s is 10**9 bit/s), whatever the size, that the hosts have no work with."""
     per_byte = 8 * PS_PER_BIT_AT_GBIT_S / bandwidth_gbit_s
-    return LinkTimes(to_ps(latency_ms / 1000), (0.0, 1.0), (0.0, per_byte))
+    return LinkTimes(to_ps(latency_ms / 1000), (0.0, 1.0), (0.0, 0.0), (0.0, per_byte))
 
 
 def measured_link(data: TransferData) -> LinkTimes:
-    """The latency is the time of the smallest transfer, which is next to nothing but latency."""
-    alone = sorted((point.bytes, point.transfer_ms_median) for point in data.transfer_points if point.concurrent == 1)
-    latency_ms = alone[0][1]
+    """From the transfers that had the link alone; the latency is what the smallest takes to move."""
+    alone = sorted((p.bytes, p.post_ms_median, p.transfer_ms_median) for p in data.transfer_points if p.concurrent == 1)
+    sizes, posting_ms, whole_ms = np.array(alone).T
     # A larger transfer that came out quicker is noise, and would run backwards.
-    times_ms = np.maximum.accumulate([ms for _, ms in alone])
-    moving_ps = tuple(float(to_ps((ms - latency_ms) / 1000)) for ms in times_ms)
-    return LinkTimes(to_ps(latency_ms / 1000), tuple(float(size) for size, _ in alone), moving_ps)
+    posting_ms = np.maximum.accumulate(posting_ms)
+    moving_ms = np.maximum.accumulate(np.maximum(whole_ms - posting_ms, 0.0))
+    return LinkTimes(
+        latency_ps=to_ps(float(moving_ms[0]) / 1000),
+        bytes_=tuple(sizes.tolist()),
+        posting_ps=tuple((posting_ms * PS_PER_MS).tolist()),
+        moving_ps=tuple(((moving_ms - moving_ms[0]) * PS_PER_MS).tolist()),
+    )
 
 
 def load_transfers(path: Path) -> tuple[TransferData, str]:

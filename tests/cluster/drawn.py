@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from hypothesis import strategies as st
 
 from sunsim.cluster.router import STATE_BLIND
-from tests.cluster.worlds import Host, Row, pool, scenario
+from tests.cluster.worlds import Host, Row, pool, scenario, write_link
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,6 +21,7 @@ LONGEST_OUTPUT = 30
 LEAST_BLOCKS = -(-(LONGEST_PROMPT + LONGEST_OUTPUT) // BLOCK_SIZE) + 1
 ROUTERS = ["round-robin", "random", "least-requests", "least-tokens", "power-of-two-choices"]
 NO_DELAY = Host()
+MEASURED = {"measured": "link.json"}
 PROFILE = {"block_size": BLOCK_SIZE, "kv_bytes_per_token": 1_000_000}  # a prompt moves in about a step
 
 
@@ -36,6 +37,8 @@ class Drawn:
 
     def scenario(self, profile: Path, **blocks: Any) -> Scenario:
         pools = {stage: pool(profile, **options) for stage, options in self.pools.items()}
+        if self.blocks.get("transfer") == MEASURED:
+            blocks["transfer"] = {"measured": str(write_link(profile.with_name("link.json")))}
         return scenario(self.models, pools, **(self.blocks | blocks))
 
 
@@ -89,10 +92,12 @@ def clusters(draw: st.DrawFn, stages: tuple[str, ...] = ("prefill", "decode", "b
     blocks = {
         "seed": draw(st.integers(0, 9)),
         "first_token": draw(st.sampled_from(["decode", "prefill"])),
-        "transfer": {
-            "bandwidth_gbit_s": draw(st.sampled_from([10.0, 400.0])),
-            "latency_ms": draw(st.sampled_from([0.0, 0.1])),
-        },
+        "transfer": draw(
+            st.just(MEASURED)
+            | st.fixed_dictionaries(
+                {"bandwidth_gbit_s": st.sampled_from([10.0, 400.0]), "latency_ms": st.sampled_from([0.0, 0.1])}
+            )
+        ),
     }
     return Drawn(models, {stage: draw(pools(models)) for stage in named}, blocks, rows, draw(hosts()))  # type: ignore[arg-type]
 

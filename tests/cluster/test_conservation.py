@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from sunsim.clock import to_ps, to_s
 from sunsim.cluster.engine import Engine
-from tests.cluster.drawn import LEAST_BLOCKS, PROFILE, Drawn, clusters, crowd
+from tests.cluster.drawn import LEAST_BLOCKS, MEASURED, PROFILE, Drawn, clusters, crowd
 from tests.cluster.worlds import Doubled, serve, write_profile
 
 if TYPE_CHECKING:
@@ -174,11 +174,13 @@ def test_more_workers_lose_no_request(drawn: Drawn, more: int, profile: Path) ->
 @given(drawn=clusters())
 @settings(deadline=None, max_examples=100)
 def test_time_has_no_scale(drawn: Drawn, profile: Path) -> None:
-    """Twice the step times, gaps, transfer times and host's delays give exactly twice every latency."""
+    """Twice the step times, gaps, reports, transfer times and host's delays give exactly twice every latency."""
 
     def doubled(config: EngineConfig, times: StepTimes, stalls: Iterable[tuple[int, int]]) -> Engine:
         return Engine(config, Doubled(times), ((2 * at, 2 * extra) for at, extra in stalls))
 
+    if drawn.blocks["transfer"] == MEASURED:
+        drawn = replace(drawn, blocks=drawn.blocks | {"transfer": {"bandwidth_gbit_s": 10.0, "latency_ms": 0.1}})
     if len(drawn.pools) == 2:
         # Shares of a link are rounded up to a picosecond, so only transfers that share nothing double exactly.
         own = {"policy": "isolated", "workers": dict.fromkeys(drawn.models, 1)}
@@ -188,8 +190,13 @@ def test_time_has_no_scale(drawn: Drawn, profile: Path) -> None:
     link = drawn.blocks["transfer"]
     slow = {"bandwidth_gbit_s": link["bandwidth_gbit_s"] / 2, "latency_ms": link["latency_ms"] * 2}
     rows = [(2 * arrival, *rest) for arrival, *rest in drawn.rows]
+    rare = {
+        stage: options | {"load_report": report and {name: 2 * ms for name, ms in report.items()}}
+        for stage, options in drawn.pools.items()
+        for report in [options["load_report"]]
+    }
     twice = serve(
-        drawn.scenario(profile, transfer=slow),
+        replace(drawn, pools=rare).scenario(profile, transfer=slow),
         rows,  # type: ignore[arg-type]
         drawn.host.under(doubled),
     ).rows

@@ -194,6 +194,18 @@ def write_profile(folder: Path, **changes: Any) -> Path:
     return path
 
 
+def write_link(path: Path) -> Path:
+    """A measured link: a prompt of one to forty tokens, of a million bytes each, is posted and moved in a step or so."""
+    if not path.exists():
+        points = [
+            {"bytes": size, "concurrent": 1, "post_ms_median": post_ms, "transfer_ms_median": ms}
+            for size, post_ms, ms in ((1_000_000, 0.5, 1.5), (10_000_000, 4.0, 6.0), (40_000_000, 15.0, 21.0))
+        ]
+        content = {"schema_version": 1, "card": "a card", "date": "2026-01-01", "transfer_points": points}
+        path.write_text(json.dumps(content))
+    return path
+
+
 def pool(profile: Path, **options: Any) -> dict[str, Any]:
     """A complete pool block, shared and of one worker unless `options` say otherwise."""
     complete = {

@@ -20,11 +20,13 @@ if TYPE_CHECKING:
 MS = 10**9
 
 
-def points(*alone: tuple[int, float], several: tuple[int, int, float] | None = None) -> list[dict[str, Any]]:
+def points(
+    *alone: tuple[int, float], several: tuple[int, int, float] | None = None, post_ms: float = 0.0
+) -> list[dict[str, Any]]:
     found = [{"bytes": size, "concurrent": 1, "transfer_ms_median": ms} for size, ms in alone]
     if several:
         found.append({"bytes": several[0], "concurrent": several[1], "transfer_ms_median": several[2]})
-    return found
+    return [point | {"post_ms_median": post_ms} for point in found]
 
 
 def write(folder: Path, found: list[dict[str, Any]], **changes: Any) -> Path:

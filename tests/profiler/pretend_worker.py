@@ -88,6 +88,6 @@ async def _work(connection: Connection, gpu: int) -> None:
     loop.remove_reader(connection.fileno())
 
 
-def main(connection: Connection, subject: Subject, gpu: int) -> None:  # noqa: ARG001
+def main(connection: Connection, subject: Subject, gpu: int) -> None:
     """As `profiler.cluster.worker.main`."""
     asyncio.run(_work(connection, gpu))

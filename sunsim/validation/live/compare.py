@@ -16,6 +16,7 @@ from sunsim.metrics.overload import overloaded
 from sunsim.metrics.rows import Requests, Window
 from sunsim.metrics.serving import Numbers, meets_slo, output_rate, per, statistics
 from sunsim.report.format import ratio
+from sunsim.scenario_models import Transfer
 from sunsim.validation.bootstrap import error_percent
 from sunsim.workload.requests import Requests as Stream
 
@@ -106,7 +107,7 @@ def _point(folder: LiveFolder, name: str, runs: Sequence[LiveRun]) -> LivePoint:
     window = Window(scenario.measure.warmup_s, last_s)
     slo = {key: limit for key, limit in scenario.slo.model_dump().items() if limit is not None}
     first = [run for run in runs if not run.again]
-    arms = [_arm(run, simulated_rows(run, folder.profile), window, slo) for run in first]
+    arms = [_arm(run, simulated_rows(run, folder.profile, folder.link), window, slo) for run in first]
     originals = {run.meta.arm: arm for run, arm in zip(first, arms, strict=True)}
     again = {
         run.meta.arm: _errors(_figures(run.rows, run.arm, window, slo), originals[run.meta.arm].actual)
@@ -116,8 +117,11 @@ def _point(folder: LiveFolder, name: str, runs: Sequence[LiveRun]) -> LivePoint:
     return LivePoint(name, window, slo, arms, [_gain(arm, arms[0]) for arm in arms[1:]], again)
 
 
-def simulated_rows(run: LiveRun, profile: Path) -> pd.DataFrame:
+def simulated_rows(run: LiveRun, profile: Path, link: Path | None = None) -> pd.DataFrame:
     """The run's arm, simulated with this profile and the run's KV blocks, its requests as they were submitted.
+
+    Args:
+        link: measured transfers; None takes the run's scenario's link.
 
     Raises:
         InputError: the profile is of another card, model or variant.
@@ -136,7 +140,8 @@ def simulated_rows(run: LiveRun, profile: Path) -> pd.DataFrame:
             )
             raise InputError(message, run.path)
     arm = _with_profile(run.arm, profile, meta.num_gpu_blocks)
-    scenario = run.scenario.model_copy(update={"arms": (arm,)})
+    transfer = Transfer(measured=str(link.resolve())) if link else run.scenario.transfer
+    scenario = run.scenario.model_copy(update={"arms": (arm,), "transfer": transfer})
     return simulate(scenario, arm, _stream(run, scenario)).rows
 
 

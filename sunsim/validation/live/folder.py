@@ -63,6 +63,8 @@ class Plan(BaseModel):
     """A label: recorded facts do not tell two hosts of one kind apart."""
     profile_host: Name | None = None
     """The label of the profile's host, where it is another one."""
+    link: Name | None = None
+    """Measured transfers, a file from this folder, where KV was moved."""
 
 
 class Meta(BaseModel):
@@ -128,6 +130,10 @@ class LiveFolder:
     def profile(self) -> Path:
         return Path(os.path.normpath(self.path / self.plan.profile))
 
+    @property
+    def link(self) -> Path | None:
+        return Path(os.path.normpath(self.path / self.plan.link)) if self.plan.link else None
+
 
 def is_live(path: Path) -> bool:
     """Whether this is a folder of live runs."""
@@ -152,8 +158,9 @@ def read_folder(folder: Path) -> LiveFolder:
     except ValidationError as error:
         faults = [source.explain(details) for details in error.errors(include_url=False)]
         raise min(faults, key=lambda fault: fault.line or 0) from error
-    if not (folder / plan.profile).is_file():
-        raise source.error(("profile",), f"profile {plan.profile} is not there, must be a file")
+    for key, file in (("profile", plan.profile), ("link", plan.link)):
+        if file and not (folder / file).is_file():
+            raise source.error((key,), f"{key} {file} is not there, must be a file")
     files = [file for file in sorted(folder.glob("*.parquet")) if not file.name.endswith(BESIDE)]
     if not files:
         message = "has no run, must have a Parquet file for each"
