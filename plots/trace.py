@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 WIDTHS_S = (1, 10, 60, 600, 3600, 86_400)
 MOST_INTERVALS = 250
 MOST_MODELS = 10
+LONGEST = 24
+"""Characters of a model's name that are shown."""
 BINS = 60
 
 
@@ -31,7 +33,7 @@ def plot_trace(rows: TraceRows, models: Mapping[str, int] | None, title: str, pa
         models: requests of each model, most popular first; None without names of models.
         title: of the figure.
     """
-    with figure(path, 5.6) as fig:
+    with figure(path, 5.8) as fig:
         fig.suptitle(title, x=0.01, ha="left", fontsize=11, fontweight="bold")
         grid = fig.add_gridspec(2, 1)
         panels = grid[1].subgridspec(1, 3 if models else 2)
@@ -74,8 +76,8 @@ def _lengths(axes: Axes, tokens: NDArray[np.int64], kind: str, colour: str) -> N
         axes.axvline(level, color="black", linestyle=style, linewidth=1)
     axes.set_xscale("log")
     axes.xaxis.set_major_formatter("{x:,.0f}")
-    axes.set_title(f"{kind.capitalize()}: p50 {median:,.0f}, p99 {high:,.0f}")
-    axes.set_xlabel(f"{kind} tokens, log scale")
+    axes.set_title(f"{kind.capitalize()}s")
+    axes.set_xlabel(f"{kind} tokens, log scale\np50 {median:,.0f} (line), p99 {high:,.0f} (dashed)")
     axes.set_ylabel("requests (%)")
 
 
@@ -85,8 +87,14 @@ def _popularity(axes: Axes, models: Mapping[str, int]) -> None:
     others = len(models) - len(shown)
     if others:
         shown[f"{others} others"] = total - sum(shown.values())
-    names = list(shown)
-    axes.barh(names, [shown[name] / total * 100 for name in names], color=PALETTE[2])
+    axes.barh(range(len(shown)), [requests / total * 100 for requests in shown.values()], color=PALETTE[2])
+    axes.set_yticks(range(len(shown)), [_short(name) for name in shown])
+    axes.tick_params("y", labelsize=8)
     axes.invert_yaxis()
     axes.set_title("Models")
     axes.set_xlabel("requests (%)")
+
+
+def _short(name: str) -> str:
+    """Cut in the middle, as names of models differ at their ends."""
+    return name if len(name) <= LONGEST else f"{name[: LONGEST // 2 - 1]}…{name[-LONGEST // 2 :]}"
