@@ -106,8 +106,12 @@ def _complete_arm(arm: Arm, index: int, scenario: Scenario, source: Source) -> A
             raise source.error((*loc, "profile"), f"{source.path(loc)}.profile {message}")
         served.add(profile.data.model)
         room = profile.num_gpu_blocks
-        if stage == "prefill" and pool.policy == "shared":
-            room = _shared_prefill_blocks(profile, len(scenario.model_names), loc, source)
+        if pool.policy == "shared" and not profile.adapters:
+            if stage == "colocated":
+                message = f"is shared, must be isolated: only adapters share workers that prefill, {profile_name} has none"
+                raise source.error((*loc, "policy"), f"{source.path(loc)}.policy {message}")
+            if stage == "prefill":
+                room = _shared_prefill_blocks(profile, len(scenario.model_names), loc, source)
         seqs = pool.max_num_seqs or profile.max_num_seqs
         batched = pool.max_num_batched_tokens or profile.max_num_batched_tokens
         if batched < seqs:

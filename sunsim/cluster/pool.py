@@ -60,7 +60,7 @@ class Pool:
     def __init__(
         self,
         env: Clock,
-        stage: Literal["prefill", "decode"],
+        stage: Literal["prefill", "decode", "colocated"],
         block: PoolBlock,
         scenario: Scenario,
         *,
@@ -75,8 +75,8 @@ class Pool:
             num_gpu_blocks=block.num_gpu_blocks or profile.num_gpu_blocks,
             block_size=profile.block_size,
             # A shared decode module cannot prefill for a task: the KV of a preempted prompt comes from elsewhere.
-            recompute=stage == "prefill" or block.policy == "isolated",
-            one_model_a_step=stage == "prefill",
+            recompute=stage != "decode" or block.policy == "isolated" or profile.adapters,
+            one_model_a_step=stage == "prefill" and not profile.adapters,
             pin_finished=stage == "prefill" and feeds_decode,
             defer_block_free=stage == "decode",
         )
@@ -99,7 +99,8 @@ class Pool:
                 worker = Worker(env, name, slot, first_priority + slot, engine, on_outcome, partial(router.eased, i))
                 members.append(worker)
                 self.workers.append(worker)
-                self._rows.append(partial(worker.row, stage, group))
+                # A colocated worker is a decode worker that prefills too.
+                self._rows.append(partial(worker.row, "decode" if stage == "colocated" else stage, group))
             routes[group] = router, members
         self._routes = [routes[name if name in groups else SHARED] for name in scenario.model_names]
 

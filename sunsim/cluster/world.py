@@ -27,7 +27,7 @@ PROGRESS_EVERY = 500
 
 
 class World:
-    """The cluster of one arm while it runs."""
+    """The cluster of one arm while it runs; colocated workers are its decode stage, to which requests come first."""
 
     def __init__(
         self,
@@ -48,7 +48,7 @@ class World:
         self._outputs = requests.output_tokens.data
         # With first_token: prefill, a request comes to its decode worker with one token out.
         self.emitted_before_decode = int(arm.prefill is not None and scenario.first_token == "prefill")
-        self._decode_kv = KV.PULL if arm.prefill else KV.GIVEN
+        self._decode_kv = KV.COMPUTE if arm.colocated else KV.PULL if arm.prefill else KV.GIVEN
         link = scenario.transfer
         self._link = KVLink(self.env, link.bandwidth_gbit_s, to_ps(link.latency_ms / 1000))
         self.prefill = arm.prefill and Pool(
@@ -60,10 +60,11 @@ class World:
             make_engine=make_engine,
             on_outcome=self._on_prefill,
         )
-        self.decode = arm.decode and Pool(
+        last = arm.colocated or arm.decode
+        self.decode = last and Pool(
             self.env,
-            "decode",
-            arm.decode,
+            "colocated" if arm.colocated else "decode",
+            last,
             scenario,
             feeds_decode=False,
             make_engine=make_engine,
