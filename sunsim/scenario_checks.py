@@ -108,7 +108,9 @@ def _complete_arm(arm: Arm, index: int, scenario: Scenario, source: Source) -> A
         room = profile.num_gpu_blocks
         if pool.policy == "shared" and not profile.adapters:
             if stage == "colocated":
-                message = f"is shared, must be isolated: only adapters share workers that prefill, {profile_name} has none"
+                message = (
+                    f"is shared, must be isolated: only adapters share workers that prefill, {profile_name} has none"
+                )
                 raise source.error((*loc, "policy"), f"{source.path(loc)}.policy {message}")
             if stage == "prefill":
                 room = _shared_prefill_blocks(profile, len(scenario.model_names), loc, source)

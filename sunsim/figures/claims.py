@@ -1,0 +1,234 @@
+"""The paper's claims, each read in every way that its words allow, against the grid of settings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from sunsim.figures.regions import Region, region
+from sunsim.figures.tables import ratios
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from sunsim.figures.sweeps import Frames
+
+GRID = {"decode": "grid", "prefill": "grid-first-token-prefill"}
+"""The sweep of each convention, by who emits the first token."""
+FACTORS = ("alpha", "output_tokens", "rate_rps")
+HIGH_ALPHA = 3
+SHARED = (4, 2, 1)
+"""Shared decode GPUs that were simulated beside four isolated ones."""
+ISOLATED = 4
+
+# What rounds to the number that the paper states, or is better, counts as reaching it.
+TWICE = 1.95
+TPOT_WITHIN = 1.05
+HELD = 0.98
+MORE_OUTPUT = 1.285
+MORE_PACE = 1.435
+FLAT = 1.05
+TPOT_CUT = 0.555
+SPEED_UP = 1 / 1.445
+
+METRICS = (
+    "output_throughput_window",
+    "output_throughput_per_decode_gpu",
+    "output_throughput_per_gpu",
+    "mean_tpot_ms",
+    "mean_interactivity",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One claim in one reading, with one convention of the first token.
+
+    Attributes:
+        claim: what the paper says.
+        reading: what is asked of a setting here.
+        factors: of the grid.
+        settings: a row a setting: its factors, the measures, and whether it `holds`.
+        best: the setting that comes nearest, its factors and measures.
+        fails: what happens where it does not hold.
+    """
+
+    claim: str
+    reading: str
+    first_token: str
+    factors: Sequence[str]
+    settings: pd.DataFrame
+    best: Mapping[str, float]
+    fails: str
+
+    @property
+    def region(self) -> Region:
+        return region(self.settings, self.factors)
+
+
+def findings(frames: Frames) -> list[Finding]:
+    """Every claim, in every reading and with both conventions."""
+    found = []
+    for emitter, name in GRID.items():
+        grid = frames[name]
+        found += [
+            _per_gpu(grid, emitter, "decode GPU", "output_throughput_per_decode_gpu"),
+            _per_gpu(grid, emitter, "GPU, prefill included", "output_throughput_per_gpu"),
+            _half(grid, emitter),
+            *_high_skew(grid, emitter),
+            _flat(grid, emitter),
+            *_quantized(grid, emitter),
+        ]
+    return found
+
+
+def compared(grid: pd.DataFrame, arm: str, base: str, factors: Sequence[str] = FACTORS) -> pd.DataFrame:
+    """A row a setting: ratios of `arm` to `base`, means over the seeds, and which of them is overloaded."""
+    made = ratios(grid, arm, base, factors, METRICS).groupby(list(factors), sort=False)
+    flags = made[["overloaded", "base_overloaded"]].any()
+    return pd.concat([made[list(METRICS)].mean(), flags], axis=1).reset_index()
+
+
+def _finding(
+    claim: str, reading: str, emitter: str, settings: pd.DataFrame, near: pd.Series, fails: str, factors: Sequence[str]
+) -> Finding:
+    """`near`: how far each setting is from the claim, for the best match; missing where it is none."""
+    best = _plain(settings.iloc[int(near.argmin())]) if near.notna().any() else {}
+    return Finding(claim, reading, emitter, factors, settings, best, fails)
+
+
+def _per_gpu(grid: pd.DataFrame, emitter: str, name: str, metric: str) -> Finding:
+    """The most output per GPU that any shared pool gives at this TPOT."""
+    parts = [compared(grid, f"sun-{gpus}", "isolated").assign(shared_gpus=gpus) for gpus in SHARED]
+    each = pd.concat(parts, ignore_index=True)
+    each["fit"] = (each["mean_tpot_ms"] <= TPOT_WITHIN) & ~each["overloaded"]
+    each["per_gpu"] = each[metric]
+    each["holds"] = each["fit"] & (each["per_gpu"] >= TWICE)
+    order = each.assign(score=each["per_gpu"].where(each["fit"], -np.inf)).sort_values("score", ascending=False)
+    settings = order.drop_duplicates(list(FACTORS)).drop(columns="score").sort_index().reset_index(drop=True)
+    none = (~settings["fit"]).sum()
+    below = settings["fit"] & ~settings["holds"]
+    collapsed = settings["holds"] & settings["base_overloaded"]
+    fails = (
+        f"no simulated pool of {', '.join(map(str, SHARED))} shared decode GPUs keeps TPOT within 5 % without an overload "
+        f"in {none} settings; in {below.sum()} the largest that does gives less than {TWICE:g}x. Where it holds, the "
+        f"isolated arm is overloaded in {collapsed.sum()} of {settings['holds'].sum()} settings"
+    )
+    return _finding(
+        "up to 2.0x throughput per GPU with TPOT within 5 %",
+        f"output per {name} at least {TWICE:g}x isolated's, mean TPOT at most {TPOT_WITHIN:g}x, with any of the shared "
+        "pools, not overloaded",
+        emitter,
+        settings,
+        -settings["per_gpu"].where(settings["fit"]),
+        fails,
+        FACTORS,
+    )
+
+
+def _half(grid: pd.DataFrame, emitter: str) -> Finding:
+    settings = compared(grid, "sun-2", "isolated")
+    same_output = settings["output_throughput_window"] >= HELD
+    same_pace = settings["mean_tpot_ms"] <= TPOT_WITHIN
+    settings["holds"] = same_output & same_pace & ~settings["overloaded"]
+    slower = settings.loc[~same_pace, "mean_tpot_ms"]
+    fails = (
+        f"mean TPOT is {slower.min():.2f}x to {slower.max():.2f}x isolated's in {len(slower)} settings; "
+        if len(slower)
+        else ""
+    ) + f"{(~same_output).sum()} lose output and {settings['overloaded'].sum()} are overloaded"
+    return _finding(
+        "the same throughput with half the decode GPUs",
+        f"two shared decode GPUs against four isolated ones: output at least {HELD:g}x, mean TPOT at most "
+        f"{TPOT_WITHIN:g}x, not overloaded",
+        emitter,
+        settings,
+        settings["mean_tpot_ms"].where(same_output & ~settings["overloaded"]),
+        fails,
+        FACTORS,
+    )
+
+
+def _high_skew(grid: pd.DataFrame, emitter: str) -> list[Finding]:
+    factors = FACTORS[1:]
+    settings = compared(grid[grid["alpha"] == HIGH_ALPHA], f"sun-{ISOLATED}", "isolated", factors)
+    output, pace = settings["output_throughput_window"], settings["mean_interactivity"]
+    distance = ((output - 1.29) ** 2 + (pace - 1.44) ** 2) ** 0.5
+    claim = "at Zipf alpha 3.0 up to +29 % throughput and +44 % interactivity"
+    equal = "as many shared decode GPUs as isolated ones, so both denominators agree"
+    readings = {
+        f"throughput at least +28.5 %, {equal}": output >= MORE_OUTPUT,
+        f"interactivity at least +43.5 %, {equal}": pace >= MORE_PACE,
+        f"both at the same setting, {equal}": (output >= MORE_OUTPUT) & (pace >= MORE_PACE),
+    }
+    fails = (
+        f"gains go from {_gain(output.min())} to {_gain(output.max())} in throughput and from {_gain(pace.min())} to "
+        f"{_gain(pace.max())} in interactivity; throughput gains only where the hot model's own GPU is overloaded "
+        f"({settings['base_overloaded'].sum()} of {len(settings)} settings)"
+    )
+    return [
+        _finding(claim, reading, emitter, settings.assign(holds=holds), distance, fails, factors)
+        for reading, holds in readings.items()
+    ]
+
+
+def _flat(grid: pd.DataFrame, emitter: str) -> Finding:
+    factors = FACTORS[1:]
+    sun = grid[grid["arm"] == f"sun-{ISOLATED}"].groupby([*FACTORS], sort=False)
+    means = sun[["output_throughput_window", "mean_interactivity"]].mean().groupby(list(factors), sort=False)
+    spread = (means.max() / means.min()).reset_index()
+    worst = spread[["output_throughput_window", "mean_interactivity"]].max(axis=1)
+    settings = spread.assign(spread=worst, holds=worst <= FLAT)
+    return _finding(
+        "SUN's throughput and interactivity near constant over alpha",
+        f"largest over smallest of each, over all alphas, at most {FLAT:g}",
+        emitter,
+        settings,
+        worst,
+        f"the largest spread is {worst.max():.3f}",
+        factors,
+    )
+
+
+def _quantized(grid: pd.DataFrame, emitter: str) -> list[Finding]:
+    factors = (*FACTORS, "decode_gpus")
+    parts = [compared(grid, f"qsun-{gpus}", f"sun-{gpus}").assign(decode_gpus=gpus) for gpus in (2, 4)]
+    settings = pd.concat(parts, ignore_index=True)
+    ratio = settings["mean_tpot_ms"]
+    fails = (
+        f"TPOT of QSUN over SUN's goes from {ratio.min():.2f} to {ratio.max():.2f}: large batches, from load, long outputs "
+        "or few GPUs, leave little of the gain"
+    )
+    readings = {
+        f"TPOT 45 % lower: ratio at most {TPOT_CUT:g}": ratio <= TPOT_CUT,
+        f"1.45x as fast: ratio at most {SPEED_UP:.3f}": ratio <= SPEED_UP,
+    }
+    return [
+        _finding("QSUN 45 % faster than SUN", reading, emitter, settings.assign(holds=holds), ratio, fails, factors)
+        for reading, holds in readings.items()
+    ]
+
+
+def _plain(row: pd.Series) -> dict[str, float]:
+    return {str(name): value for name, value in row.items()}
+
+
+def _gain(value: float) -> str:
+    return f"{100 * (value - 1):+.0f} %"
+
+
+def elsewhere(frames: Frames) -> pd.DataFrame:
+    """Gains of SUN at the highest skew in the other figures' sweeps, with isolated GPUs also in proportion to traffic."""
+    rows = []
+    for name in ("zipf", "qwen", "models-4", "models-8", "models-16"):
+        frame = frames[name]
+        frame = frame[frame["alpha"] == HIGH_ALPHA]
+        factors = ["rate_rps"] if "rate_rps" in frame else ["alpha"]
+        for base in ("isolated", "isolated-prop"):
+            if base in set(frame["arm"]):
+                made = compared(frame, "sun", base, factors).assign(sweep=name, base=base)
+                rows.append(made[["sweep", "base", *factors, "output_throughput_window", "mean_interactivity"]])
+    return pd.concat(rows, ignore_index=True)
