@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from sunsim.latency.profile import find_profile, load_profile
 from sunsim.report.format import count, listed
 from sunsim.report.origin import origin
-from sunsim.scenario_models import ModelCount, Zipf
+from sunsim.scenario_models import ModelCount, StopAtTime, Zipf
 from sunsim.workload_models import Synthetic
 
 if TYPE_CHECKING:
@@ -104,6 +104,8 @@ def choices(scenario: Scenario, swept: Mapping[str, list[Any]]) -> list[str]:
             facts.append(f"prompts of {work.lengths.prompt_tokens:,} tokens and outputs of {output}")
         else:
             facts.append(f"lengths of {work.lengths.kind}")
+    if isinstance(scenario.stop, StopAtTime):
+        facts.append(f"runs end after {scenario.stop.limit_s:g} s")
     facts.append(f"GPUs: {', '.join(_gpus(arm) for arm in scenario.arms)}")
     if any(len(arm.pools()) == 2 for arm in scenario.arms):
         bandwidth = value("transfer.bandwidth_gbit_s", scenario.transfer.bandwidth_gbit_s)

@@ -50,8 +50,7 @@ class Finding:
     Attributes:
         claim: what the paper says.
         reading: what is asked of a setting here.
-        factors: of the grid.
-        settings: a row a setting: its factors, the measures, and whether it `holds`.
+        region: of the grid, where it holds.
         best: the setting that comes nearest, its factors and measures.
         fails: what happens where it does not hold.
     """
@@ -59,14 +58,9 @@ class Finding:
     claim: str
     reading: str
     first_token: str
-    factors: Sequence[str]
-    settings: pd.DataFrame
+    region: Region
     best: Mapping[str, float]
     fails: str
-
-    @property
-    def region(self) -> Region:
-        return region(self.settings, self.factors)
 
 
 def findings(frames: Frames) -> list[Finding]:
@@ -95,9 +89,12 @@ def compared(grid: pd.DataFrame, arm: str, base: str, factors: Sequence[str] = F
 def _finding(
     claim: str, reading: str, emitter: str, settings: pd.DataFrame, near: pd.Series, fails: str, factors: Sequence[str]
 ) -> Finding:
-    """`near`: how far each setting is from the claim, for the best match; missing where it is none."""
+    """What `settings` say: a row each, with its `factors`, the measures, and whether the claim `holds`.
+
+    `near` is how far each is from the claim, for the best match; missing where it is none.
+    """
     best = _plain(settings.iloc[int(near.argmin())]) if near.notna().any() else {}
-    return Finding(claim, reading, emitter, factors, settings, best, fails)
+    return Finding(claim, reading, emitter, region(settings, factors), best, fails)
 
 
 def _per_gpu(grid: pd.DataFrame, emitter: str, name: str, metric: str) -> Finding:

@@ -43,11 +43,12 @@ that the largest one has a quarter of the grid or more, "depends on" names the f
 
 def to_json(found: Sequence[Finding], settings: Sequence[str]) -> str:
     """The content of `claims.json`; `settings` says what the grid is."""
-    entries = [_entry(finding, finding.region) for finding in found]
+    entries = [_entry(finding) for finding in found]
     return json.dumps({"grid": list(settings), "claims": entries}, indent=2, allow_nan=False) + "\n"
 
 
-def _entry(finding: Finding, region: Region) -> dict[str, Any]:
+def _entry(finding: Finding) -> dict[str, Any]:
+    region = finding.region
     return {
         "claim": finding.claim,
         "reading": finding.reading,
@@ -88,9 +89,15 @@ def to_markdown(found: Sequence[Finding], settings: Sequence[str], other: pd.Dat
 
 def _rows(found: Sequence[Finding]) -> list[list[str]]:
     return [
-        [finding.claim, finding.reading, finding.first_token, _share(region), best_text(finding.best), region.verdict]
+        [
+            finding.claim,
+            finding.reading,
+            finding.first_token,
+            _share(finding.region),
+            best_text(finding.best),
+            finding.region.verdict,
+        ]
         for finding in found
-        for region in [finding.region]
     ]
 
 

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from itertools import combinations_with_replacement, product
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -64,15 +66,19 @@ def region(settings: pd.DataFrame, factors: Sequence[str]) -> Region:
 
 
 def _largest_box(settings: pd.DataFrame, factors: Sequence[str]) -> tuple[Box | None, int]:
-    ranges = [list(combinations_with_replacement(sorted(settings[name].unique()), 2)) for name in factors]
+    levels = [sorted(settings[name].unique().tolist()) for name in factors]
+    shape = [len(of) for of in levels]
+    places = tuple(np.searchsorted(of, settings[name].to_numpy()) for name, of in zip(factors, levels, strict=True))
+    there, fails = np.zeros(shape, dtype=int), np.zeros(shape, dtype=bool)
+    there[places] = 1
+    fails[places] = ~settings["holds"].to_numpy(dtype=bool)
     best: Box | None = None
     size = 0
-    for bounds in product(*ranges):
-        inside = settings
-        for name, (low, high) in zip(factors, bounds, strict=True):
-            inside = inside[inside[name].between(low, high)]
-        if len(inside) > size and inside["holds"].all():
-            best, size = dict(zip(factors, bounds, strict=True)), len(inside)
+    for bounds in product(*(combinations_with_replacement(range(number), 2) for number in shape)):
+        inside = tuple(slice(low, high + 1) for low, high in bounds)
+        if not fails[inside].any() and there[inside].sum() > size:
+            ends = [(of[low], of[high]) for of, (low, high) in zip(levels, bounds, strict=True)]
+            best, size = dict(zip(factors, ends, strict=True)), int(there[inside].sum())
     return best, size
 
 
