@@ -15,6 +15,7 @@ from sunsim.workload_models import Synthetic
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from sunsim.latency.profile import Profile
     from sunsim.scenario_models import Arm, Scenario
     from sunsim.sweep.plan import Plan
 
@@ -51,6 +52,8 @@ def of_plans(seen: str, plans: Sequence[Plan], missing: Sequence[str]) -> Captio
     marks = "bands and bars: 95 % interval of the mean, hollow: overloaded with at least one seed"
     simulated = [f"{runs}, {marks}", "step times between the measured points"]
     scenarios = [plan.scenario for plan in plans]
+    if any(arm.colocated for scenario in scenarios for arm in scenario.arms):
+        simulated.append("a colocated worker's mixed steps, derived too, were not compared with a real one's")
     return _caption(seen, simulated, scenarios, [swept(plan) for plan in plans], missing)
 
 
@@ -78,6 +81,8 @@ def _caption(
     chosen = _unique(
         fact for scenario, swept in zip(scenarios, values, strict=True) for fact in choices(scenario, swept)
     )
+    if any(profile.adapters for profile in _profiles(scenarios)):
+        chosen.append("adapters share their base's weights, and a step may mix them")
     lacking = [f"profile {name}, and the arms that use it" for name in missing]
     return Caption(seen, measured, simulated, [*chosen, UNKNOWN], lacking)
 
@@ -132,16 +137,19 @@ def swept(plan: Plan) -> dict[str, list[Any]]:
 
 
 def _measured(scenarios: Sequence[Scenario]) -> list[str]:
-    pools = [pool for scenario in scenarios for arm in scenario.arms for pool in arm.pools().values()]
-    profiles = [load_profile(find_profile(name, Path())) for name in sorted({pool.profile for pool in pools})]
     names: dict[str, list[str]] = {}
-    for profile in profiles:
+    for profile in _profiles(scenarios):
         names.setdefault(origin(profile), []).append(profile.name)
     facts = [f"steps, KV blocks and host delays of {listed(of)} ({where})" for where, of in names.items()]
     drawn = _unique(
         scenario.workload.lengths.kind for scenario in scenarios if isinstance(scenario.workload, Synthetic)
     )
     return facts + [f"lengths of {kind}" for kind in drawn if kind in {"azure-conv", "azure-code"}]
+
+
+def _profiles(scenarios: Sequence[Scenario]) -> list[Profile]:
+    pools = [pool for scenario in scenarios for arm in scenario.arms for pool in arm.pools().values()]
+    return [load_profile(find_profile(name, Path())) for name in sorted({pool.profile for pool in pools})]
 
 
 def _unique(facts: Iterable[str]) -> list[str]:

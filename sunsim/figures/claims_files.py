@@ -1,4 +1,4 @@
-"""The claims as `claims.json` and `claims.md`, and in short for a terminal."""
+"""The claims as `claims.json` and `claims.md`."""
 
 from __future__ import annotations
 
@@ -51,6 +51,7 @@ def _entry(finding: Finding) -> dict[str, Any]:
     region = finding.region
     return {
         "claim": finding.claim,
+        "label": finding.label,
         "reading": finding.reading,
         "first_token": finding.first_token,
         "verdict": region.verdict,
@@ -103,7 +104,7 @@ def _rows(found: Sequence[Finding]) -> list[list[str]]:
 
 def _detail(finding: Finding) -> str:
     region = finding.region
-    heading = f"## {finding.claim}: {finding.reading} (first token from {finding.first_token})\n"
+    heading = f"## {finding.label}, first token from {finding.first_token}\n"
     shares = [
         [HEADINGS[name], ", ".join(f"{value:g}: {100 * share:.0f} %" for value, share in of.items())]
         for name, of in region.shares.items()
@@ -112,6 +113,7 @@ def _detail(finding: Finding) -> str:
     return "\n".join(
         [
             heading,
+            f"Claim: {finding.claim}. Asked of a setting: {finding.reading}.\n",
             f"Verdict: {region.verdict}. Holds in {_share(region)}. Largest box: {box}.\n",
             f"Best: {best_text(finding.best)}.\n",
             f"Where not: {finding.fails}.\n",
@@ -127,19 +129,6 @@ def best_text(best: Mapping[str, Any]) -> str:
     told = [f"{name} {best[key]:.2f}x" for key, name in MEASURES.items() if key in best]
     where = [f"{HEADINGS[key]} {best[key]:g}" for key in HEADINGS if key in best]
     return f"{', '.join(told)} at {', '.join(where)}"
-
-
-def short(found: Sequence[Finding]) -> str:
-    """A few words a claim, for a terminal."""
-    lines = []
-    for finding in found:
-        region = finding.region
-        lines += [
-            f"{finding.claim} (first token from {finding.first_token})",
-            f"  {finding.reading}",
-            f"  holds in {_share(region)}: {region.verdict}",
-        ]
-    return "\n".join(lines)
 
 
 def _share(region: Region) -> str:

@@ -9,7 +9,8 @@ from plots.paper.page import Page
 from sunsim.errors import InputError
 from sunsim.figures.captions import choices, swept
 from sunsim.figures.claims import elsewhere, findings
-from sunsim.figures.claims_files import short, to_json, to_markdown
+from sunsim.figures.claims_files import to_json, to_markdown
+from sunsim.figures.claims_table import show
 from sunsim.figures.registry import CLAIM_SWEEPS, CLAIMS, FIGURES
 from sunsim.figures.sweeps import frame, missing_profiles, plans, simulate
 from sunsim.sweep.local import cores
@@ -89,7 +90,7 @@ def _write_claims(out: Path, planned: Mapping[str, Plan], frames: Mapping[str, p
     settings = choices(grid.scenario, swept(grid))
     (out / "claims.json").write_text(to_json(found, settings), encoding="utf-8")
     (out / "claims.md").write_text(to_markdown(found, settings, elsewhere(frames)), encoding="utf-8")
-    sys.stdout.write(f"{short(found)}\n\n")
+    show(found)
 
 
 def _page(out: Path, each: Figure) -> Path:
