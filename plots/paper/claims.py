@@ -18,7 +18,10 @@ COLOURS = colormaps["PuOr"]
 
 
 def plot(table: pd.DataFrame, page: Page) -> None:
-    """A row a measure (the column `measure`), a column an alpha; cells in which the claim holds are framed."""
+    """A row a measure (the column `measure`), a column an alpha.
+
+    Cells in which the claim holds are framed. Purple is better for SUN; marks tell who is overloaded.
+    """
     measures, alphas = table["measure"].unique(), sorted(table["alpha"].unique())
     with sheet(page, 2.15 * len(measures)) as fig:
         grid = fig.subplots(len(measures), len(alphas), sharex=True, sharey=True, squeeze=False)
@@ -34,6 +37,11 @@ def plot(table: pd.DataFrame, page: Page) -> None:
 def _cells(axes: Axes, rows: pd.DataFrame) -> None:
     ratios = rows.pivot_table(index="output_tokens", columns="rate_rps", values="ratio")
     holds = rows.pivot_table(index="output_tokens", columns="rate_rps", values="holds", aggfunc="any")
+    marks = rows.assign(
+        mark=[
+            "*" * base + "\u2020" * own for base, own in zip(rows["base_overloaded"], rows["overloaded"], strict=True)
+        ]
+    ).pivot_table(index="output_tokens", columns="rate_rps", values="mark", aggfunc="first")
     norm = TwoSlopeNorm(1.0, 0.4, 2.2)
     better = 1 if rows["higher_is_better"].iloc[0] else -1
     for y, length in enumerate(ratios.index):
@@ -43,7 +51,7 @@ def _cells(axes: Axes, rows: pd.DataFrame) -> None:
             axes.add_patch(
                 Rectangle((x - 0.5, y - 0.5), 1, 1, color=COLOURS(0.5 + 0.7 * (min(max(shade, 0), 1) - 0.5)))
             )
-            axes.text(x, y, f"{value:.2f}", ha="center", va="center", fontsize=8)
+            axes.text(x, y, f"{value:.2f}{marks.loc[length, rate]}", ha="center", va="center", fontsize=8)
             if holds.loc[length, rate]:
                 axes.add_patch(Rectangle((x - 0.46, y - 0.46), 0.92, 0.92, fill=False, linewidth=1.8))
     axes.set_xticks(range(len(ratios.columns)), [f"{rate:g}" for rate in ratios.columns])

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from plots.style import MUTED, PALETTE, figure
+from plots.style import MUTED, PALETTE, WIDTH_IN, figure
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -36,7 +36,7 @@ LOOKS = {
 """Colour, marker and dash of each arm, the same in all figures."""
 
 HALF_WIDTH = "_half_width_95"
-CAPTION_COLUMNS = 162
+CAPTION_COLUMNS = 152
 LINE_IN = 0.137
 
 
@@ -52,31 +52,40 @@ class Page:
 @contextmanager
 def sheet(page: Page, body_in: float) -> Iterator[Figure]:
     """A figure of `body_in` inches of panels under title and legend, over the caption; written as PNG and PDF."""
-    lines = [line for paragraph in page.caption for line in textwrap.wrap(paragraph, CAPTION_COLUMNS)]
-    head_in, foot_in = 0.62, 0.12 + LINE_IN * len(lines)
-    height_in = head_in + body_in + foot_in
-    with figure(page.stem.with_suffix(".png"), height_in, page.stem.with_suffix(".pdf")) as fig:
+    with figure(page.stem.with_suffix(".png"), body_in, page.stem.with_suffix(".pdf")) as fig:
         yield fig
+        handles = {
+            label: handle for axes in fig.axes for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
+        }
+        columns = _columns(list(handles))
+        caption = [line for paragraph in page.caption for line in textwrap.wrap(paragraph, CAPTION_COLUMNS)]
+        head_in = 0.36 + (0.06 + 0.2 * -(-len(handles) // columns) if handles else 0.0)
+        foot_in = 0.12 + LINE_IN * len(caption)
+        height_in = head_in + body_in + foot_in
+        fig.set_size_inches(WIDTH_IN, height_in)
         fig.align_ylabels()
         layout: ConstrainedLayoutEngine = fig.get_layout_engine()  # type: ignore[assignment]
         layout.set(rect=(0.0, foot_in / height_in, 1.0, body_in / height_in))
         fig.text(0.01, 1 - 0.08 / height_in, page.title, va="top", fontsize=12, fontweight="bold")
-        handles = {
-            label: handle for axes in fig.axes for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
-        }
         if handles:
             fig.legend(
                 handles.values(),
                 handles.keys(),
                 loc="upper left",
                 bbox_to_anchor=(0.0, 1 - 0.27 / height_in),
-                ncols=len(handles),
+                ncols=columns,
                 columnspacing=1.4,
                 handlelength=2.2,
             )
-        fig.text(
-            0.01, foot_in / height_in - 0.05 / height_in, "\n".join(lines), va="top", fontsize=7.5, color="#444444"
-        )
+        place = (foot_in - 0.05) / height_in
+        fig.text(0.01, place, "\n".join(caption), va="top", fontsize=7.5, color="#444444")
+
+
+def _columns(labels: Sequence[str]) -> int:
+    """As many as there are labels, or as rows of about equal length need where they don't fit side by side."""
+    needed_in = sum(0.55 + 0.075 * len(label) for label in labels)
+    rows = max(1, -(-int(needed_in * 100) // int(WIDTH_IN * 100)))
+    return max(1, -(-len(labels) // rows))
 
 
 def line(

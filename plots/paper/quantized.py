@@ -26,8 +26,8 @@ def plot(table: pd.DataFrame, page: Page) -> None:
             for level, name in ((1 - 0.45, "-45 %"), (1 / 1.45, "1.45x as fast")):
                 axes.axhline(level, color=MUTED, linestyle=":", linewidth=1.2)
                 axes.annotate(
-                    name, (0.99, level), (0, 2), xycoords=("axes fraction", "data"), textcoords="offset points",
-                    ha="right", fontsize=8, color="#666666",
+                    name, (0.01, level), (0, 2 if level > 0.6 else -9), xycoords=("axes fraction", "data"), textcoords="offset points",
+                    fontsize=8, color="#666666",
                 )  # fmt: skip
             axes.axhline(1.0, color=MUTED, linewidth=1.0)
             axes.set_title(f"{gpus} shared decode GPUs")

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from sunsim.scenario_models import Arm, Scenario
     from sunsim.sweep.plan import Plan
 
+MARKS = "bands and bars: 95 % interval of the mean, hollow: overloaded with at least one seed"
 UNKNOWN = "none of these settings of SUN's paper is known to us"
 
 
@@ -44,12 +45,11 @@ class Caption:
         return [self.seen, *(f"{heading}: {text}" for heading, text in self.parts().items())]
 
 
-def of_plans(seen: str, plans: Sequence[Plan], missing: Sequence[str]) -> Caption:
-    """The caption of a figure made of sweeps."""
+def of_plans(seen: str, plans: Sequence[Plan], missing: Sequence[str], marks: str = MARKS) -> Caption:
+    """The caption of a figure made of sweeps; `marks` says how seeds are shown."""
     points, seeds = sum(plan.size for plan in plans), sorted({len(plan.seeds) for plan in plans})
     each = f"{listed([str(number) for number in seeds])} seeds a setting"
     runs = f"all serving figures, {count(points)} runs, mean of {each} (the same requests for every arm)"
-    marks = "bands and bars: 95 % interval of the mean, hollow: overloaded with at least one seed"
     simulated = [f"{runs}, {marks}", "step times between the measured points"]
     scenarios = [plan.scenario for plan in plans]
     if any(arm.colocated for scenario in scenarios for arm in scenario.arms):
@@ -78,9 +78,7 @@ def _caption(
     missing: Sequence[str],
 ) -> Caption:
     measured = _measured(scenarios)
-    chosen = _unique(
-        fact for scenario, swept in zip(scenarios, values, strict=True) for fact in choices(scenario, swept)
-    )
+    chosen = _together([choices(scenario, swept) for scenario, swept in zip(scenarios, values, strict=True)])
     if any(profile.adapters for profile in _profiles(scenarios)):
         chosen.append("adapters share their base's weights, and a step may mix them")
     lacking = [f"profile {name}, and the arms that use it" for name in missing]
@@ -150,6 +148,13 @@ def _measured(scenarios: Sequence[Scenario]) -> list[str]:
 def _profiles(scenarios: Sequence[Scenario]) -> list[Profile]:
     pools = [pool for scenario in scenarios for arm in scenario.arms for pool in arm.pools().values()]
     return [load_profile(find_profile(name, Path())) for name in sorted({pool.profile for pool in pools})]
+
+
+def _together(facts: Sequence[Sequence[str]]) -> list[str]:
+    """What all scenarios have in common, then what each has of its own."""
+    common = [fact for fact in facts[0] if all(fact in other for other in facts)]
+    own = [", ".join(fact for fact in each if fact not in common) for each in facts]
+    return common + [f"({number}) {text}" for number, text in enumerate(filter(None, own), 1)]
 
 
 def _unique(facts: Iterable[str]) -> list[str]:

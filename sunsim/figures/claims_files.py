@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from sunsim.figures.claims import METRICS
-from sunsim.figures.regions import box_text
+from sunsim.figures.regions import NAMES, box_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -22,13 +22,6 @@ MEASURES = {
     "output_throughput_per_gpu": "output per GPU",
     "mean_tpot_ms": "mean TPOT",
     "mean_interactivity": "interactivity",
-}
-HEADINGS = {
-    "alpha": "Zipf alpha",
-    "output_tokens": "output tokens",
-    "rate_rps": "req/s",
-    "decode_gpus": "shared decode GPUs",
-    "shared_gpus": "shared decode GPUs",
 }
 INTRO = """\
 # The paper's claims against the simulation
@@ -64,7 +57,7 @@ def _entry(finding: Finding) -> dict[str, Any]:
         },
         "largest_box": None if region.box is None else {name: list(ends) for name, ends in region.box.items()},
         "largest_box_settings": region.box_settings,
-        "best": {key: _rounded(finding.best[key]) for key in (*HEADINGS, *METRICS) if key in finding.best},
+        "best": {key: _rounded(finding.best[key]) for key in (*NAMES, *METRICS) if key in finding.best},
         "fails": finding.fails,
     }
 
@@ -106,7 +99,7 @@ def _detail(finding: Finding) -> str:
     region = finding.region
     heading = f"## {finding.label}, first token from {finding.first_token}\n"
     shares = [
-        [HEADINGS[name], ", ".join(f"{value:g}: {100 * share:.0f} %" for value, share in of.items())]
+        [NAMES[name], ", ".join(f"{value:g}: {100 * share:.0f} %" for value, share in of.items())]
         for name, of in region.shares.items()
     ]
     box = "none" if region.box is None else f"{box_text(region.box, region.shares)} ({region.box_settings} settings)"
@@ -127,7 +120,7 @@ def best_text(best: Mapping[str, Any]) -> str:
     if not best:
         return "none"
     told = [f"{name} {best[key]:.2f}x" for key, name in MEASURES.items() if key in best]
-    where = [f"{HEADINGS[key]} {best[key]:g}" for key in HEADINGS if key in best]
+    where = [f"{NAMES[key]} {best[key]:g}" for key in NAMES if key in best]
     return f"{', '.join(told)} at {', '.join(where)}"
 
 

@@ -18,6 +18,16 @@ if TYPE_CHECKING:
 
 LARGE = 0.25
 """Share of the grid from which a box counts as a region."""
+SMALL = 0.05
+"""Share of the grid up to which a claim holds in exceptions only."""
+NAMES = {
+    "alpha": "Zipf alpha",
+    "output_tokens": "output tokens",
+    "rate_rps": "req/s",
+    "decode_gpus": "decode GPUs",
+    "shared_gpus": "decode GPUs",
+}
+"""Factors, for people."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +65,9 @@ class Region:
             return "reproduced in the whole region"
         if self.box_settings >= LARGE * self.settings:
             return f"reproduced in this region: {box_text(self.box, self.shares)}"
-        return f"depends on {self.decisive}"
+        if self.share <= SMALL:
+            return f"not reproduced, but for {self.held} of {self.settings} settings"
+        return f"depends on {NAMES.get(self.decisive, self.decisive)}"
 
 
 def region(settings: pd.DataFrame, factors: Sequence[str]) -> Region:
@@ -87,5 +99,5 @@ def box_text(box: Box, shares: Mapping[str, Mapping[Any, float]]) -> str:
     told = []
     for name, (low, high) in box.items():
         if (low, high) != (min(shares[name]), max(shares[name])):
-            told.append(f"{name} {low:g}" if low == high else f"{name} {low:g} to {high:g}")
+            told.append(f"{NAMES.get(name, name)} {low:g}" + ("" if low == high else f" to {high:g}"))
     return ", ".join(told) or "everywhere"

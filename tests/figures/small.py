@@ -33,7 +33,7 @@ def short_figures() -> tuple[Figure, ...]:
 
 def grid(arms: Arms) -> pd.DataFrame:
     """A grid's rows: every arm has these metrics, 1 where nothing is said, in every setting and with both seeds."""
-    names = ("isolated", "sun-4", "sun-2", "sun-1", "qsun-4", "qsun-2")
+    names = ("isolated", "sun-4", "sun-2", "sun-3", "qsun-4", "qsun-2")
     rows: list[dict[str, Any]] = [
         {
             "alpha": alpha,
