@@ -92,9 +92,14 @@ def seen(made: pd.DataFrame) -> str:
             for batch in (both[0], both[len(both) // 2], both[-1])
         )
         said.append(f"at about {length:,} tokens each, by batch size, {told}")
+    short = made[made["context_each"] == min(CONTEXTS)]
+    rest = ", ".join(
+        f"{variant} {rows['rest_ms'].iloc[0]:.1f} to {rows['rest_ms'].iloc[-1]:.1f} ms"
+        for variant, rows in short.groupby("variant", sort=False)
+    )
     return (
         f"Reading the weights is what AWQ saves: {'; '.join(said)}. Larger batches read the same weights for more "
-        "tokens, KV grows with them, and the AWQ kernel's own work (in `rest`) grows faster than bf16's."
+        f"tokens, and KV grows with them; so does the rest, from the smallest batch to the largest: {rest}."
     )
 
 
