@@ -101,11 +101,8 @@ def _finding(
 ) -> Finding:
     """What `settings` say: a row each, with its `factors`, the measures, and whether the claim `holds`.
 
-    `near` is how far each is from the claim, for the best match; missing where it is none. One in which nobody is
-    overloaded goes before all others.
+    `near` is how far each is from the claim, for the best match; missing where it is none.
     """
-    calm = near.where(~(settings["overloaded"] | settings["base_overloaded"])) if "overloaded" in settings else near
-    near = calm if calm.notna().any() else near
     best = _plain(settings.iloc[int(near.argmin())]) if near.notna().any() else {}
     return Finding(claim, label, reading, emitter, region(settings, factors), best, fails)
 
@@ -125,7 +122,7 @@ def _per_gpu(grid: pd.DataFrame, emitter: str, name: str, metric: str) -> Findin
     fails = (
         f"no simulated pool of {', '.join(map(str, SHARED))} shared decode GPUs keeps TPOT within 5 % without an overload "
         f"in {none} settings; in {below.sum()} the largest that does gives less than {TWICE:g}x. Where it holds, the "
-        f"isolated arm is overloaded in {collapsed.sum()} of {settings['holds'].sum()} settings"
+        f"isolated arm is overloaded in {collapsed.sum()} of {settings['holds'].sum()} settings{_bound(grid, name)}"
     )
     return _finding(
         "up to 2.0x throughput per GPU with TPOT within 5 %",
@@ -134,10 +131,18 @@ def _per_gpu(grid: pd.DataFrame, emitter: str, name: str, metric: str) -> Findin
         "pools, not overloaded",
         emitter,
         settings,
-        -settings["per_gpu"].where(settings["fit"]),
+        _calm(settings, -settings["per_gpu"].where(settings["fit"])),
         fails,
         FACTORS,
     )
+
+
+def _bound(grid: pd.DataFrame, name: str) -> str:
+    """What half the decode GPUs can give at the same output where all GPUs are counted."""
+    if name == "decode GPU":
+        return ""
+    gpus = grid.groupby("arm")["gpus"].first()
+    return f". At the same output, half the decode GPUs are {gpus['isolated'] / gpus['sun-2']:.2f}x per GPU here"
 
 
 def _half(grid: pd.DataFrame, emitter: str) -> Finding:
@@ -158,7 +163,7 @@ def _half(grid: pd.DataFrame, emitter: str) -> Finding:
         f"{TPOT_WITHIN:g}x, not overloaded",
         emitter,
         settings,
-        settings["mean_tpot_ms"].where(same_output & ~settings["overloaded"]),
+        _calm(settings, settings["mean_tpot_ms"].where(same_output & ~settings["overloaded"])),
         fails,
         FACTORS,
     )
@@ -173,7 +178,11 @@ def _high_skew(grid: pd.DataFrame, emitter: str) -> list[Finding]:
     equal = "as many shared decode GPUs as isolated ones, so both denominators agree"
     readings = (
         ("alpha 3: +29 % output", f"throughput at least +28.5 %, {equal}", output >= MORE_OUTPUT),
-        ("alpha 3: +44 % interactivity", f"interactivity at least +43.5 %, {equal}", pace >= MORE_PACE),
+        (
+            "alpha 3: +44 % interactivity",
+            f"interactivity (mean of 1 / TPOT) at least +43.5 %, {equal}",
+            pace >= MORE_PACE,
+        ),
         (
             "alpha 3: both in one setting",
             f"both in the same setting, {equal}",
@@ -244,6 +253,12 @@ def _least_step() -> float:
     """The least that a measured step of the quantized model takes, over the full one's with the same batch."""
     step = roofline.table({}).set_index(["context_each", "batch", "variant"])["step_ms"].unstack("variant")
     return float((step["awq"] / step["bf16"]).min())
+
+
+def _calm(settings: pd.DataFrame, near: pd.Series) -> pd.Series:
+    """`near` of the settings in which nobody is overloaded, if there are any."""
+    calm = near.where(~(settings["overloaded"] | settings["base_overloaded"]))
+    return calm if calm.notna().any() else near
 
 
 def _plain(row: pd.Series) -> dict[str, float]:

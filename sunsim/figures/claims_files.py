@@ -28,7 +28,7 @@ INTRO = """\
 
 Every figure here is computed from the sweeps behind the figures; `claims.json` has the same for programs.
 A setting is one combination of Zipf alpha, output length and rate. A claim is asked of every setting of the grid, not of
-one that suits it. Ratios are of means over the seeds, of the same requests. "Best" is the setting that comes nearest to
+one that suits it. Ratios are each seed's, of the same requests, averaged over the seeds. "Best" is the setting that comes nearest to
 the claim. A box is a range of every factor in which the claim holds in each setting; "reproduced in this region" means
 that the largest one has a quarter of the grid or more, "depends on" names the factor over which its share varies most.
 """

@@ -42,6 +42,7 @@ def grid(arms: Arms) -> pd.DataFrame:
             "seed": seed,
             "arm": arm,
             "overloaded": False,
+            "gpus": 10,
             "output_throughput_window": 1.0,
             "output_throughput_per_decode_gpu": 1.0,
             "output_throughput_per_gpu": 1.0,
