@@ -22,7 +22,7 @@ def show(found: Sequence[Finding], file: TextIO | None = None) -> None:
 
     Where the conventions differ in their verdict, the one with the first token from prefill is told too.
     """
-    table = Table(box=SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
+    table = Table(box=SIMPLE_HEAD, padding=(0, 2, 0, 0), pad_edge=False, show_edge=False)
     for header in ("claim, as read", "holds in", "first token\nfrom prefill", "verdict"):
         table.add_column(Text(header), vertical="top", justify="left")
     other = {finding.label: finding.region for finding in found if finding.first_token == "prefill"}
@@ -34,4 +34,6 @@ def show(found: Sequence[Finding], file: TextIO | None = None) -> None:
                 verdict += f"; first token from prefill: {prefill.verdict}"
             holds = (f"{region.held} of {region.settings}" for region in (own, prefill))
             table.add_row(Text(finding.label), *map(Text, holds), Text(verdict))
-    console(file).print(table)
+    target = console(file)
+    target.print(table)
+    target.print()
