@@ -93,8 +93,8 @@ def figures() -> dict[str, str]:
     out = "results/figures"
     printed = _output(sys.executable, "-c", SUNSIM, "figures", "--out", out)
     for name in FIGURES:
-        # Few colours make small files.
-        Image.open(ROOT / out / f"{name}.png").convert("RGB").quantize(96).save(ROOT / "docs" / f"{name}.png")
+        # A palette makes small files.
+        Image.open(ROOT / out / f"{name}.png").convert("RGB").quantize(256).save(ROOT / "docs" / f"{name}.png")
     return {"claims": printed}
 
 

@@ -21,9 +21,10 @@ def plot(table: pd.DataFrame, page: Page) -> None:
     """A panel a metric over the load; colours tell the arm, dashes who emits the first token."""
     with sheet(page, 2.9) as fig:
         for axes, (metric, label) in zip(fig.subplots(1, len(PANELS)), PANELS.items(), strict=True):
-            for (arm, emitter), rows in table.groupby(["arm", "first_token"], sort=False):
-                colour, marker, _ = LOOKS[str(arm)]
-                line(axes, rows, "rate_rps", metric, (colour, marker, DASHES[str(emitter)]), f"{arm}, {emitter}")
+            for arm, own in table.groupby("arm", sort=False):
+                for emitter, rows in own.groupby("first_token", sort=False):
+                    colour, marker, _ = LOOKS[str(arm)]
+                    line(axes, rows, "rate_rps", metric, (colour, marker, DASHES[str(emitter)]), f"{arm}, {emitter}")
             axes.set_ylabel(label)
             axes.set_xlabel("load (req/s)")
             if metric.endswith("ttft_ms"):

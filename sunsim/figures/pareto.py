@@ -38,7 +38,10 @@ def most_at(made: pd.DataFrame, interactivity: float, metric: str) -> dict[str, 
 def seen(made: pd.DataFrame) -> str:
     """What the arms carry at one interactivity."""
     said = []
-    for metric, name in (("output_throughput_per_decode_gpu", "decode GPU"), ("output_throughput_per_gpu", "GPU, all")):
+    for metric, name in (
+        ("output_throughput_per_decode_gpu", "decode GPU"),
+        ("output_throughput_per_gpu", "GPU with prefill's"),
+    ):
         most = most_at(made, 80.0, metric)
         told = ", ".join(f"{arm} {value:,.0f}" for arm, value in most.items())
         said.append(f"Most output per {name} simulated at 80 tok/s/user or more, not overloaded (tok/s): {told}.")
