@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 COLOURS = colormaps["PuOr"]
+NORM = TwoSlopeNorm(1.0, 0.4, 2.2)
+DARK = 1.5
+"""Sum of red, green and blue below which text is white."""
 
 
 def plot(table: pd.DataFrame, page: Page) -> None:
@@ -35,27 +38,19 @@ def plot(table: pd.DataFrame, page: Page) -> None:
 
 
 def _cells(axes: Axes, rows: pd.DataFrame) -> None:
-    ratios = rows.pivot_table(index="output_tokens", columns="rate_rps", values="ratio")
-    holds = rows.pivot_table(index="output_tokens", columns="rate_rps", values="holds", aggfunc="any")
-    marks = rows.assign(
-        mark=[
-            "*" * base + "\u2020" * own for base, own in zip(rows["base_overloaded"], rows["overloaded"], strict=True)
-        ]
-    ).pivot_table(index="output_tokens", columns="rate_rps", values="mark", aggfunc="first")
-    norm = TwoSlopeNorm(1.0, 0.4, 2.2)
-    better = 1 if rows["higher_is_better"].iloc[0] else -1
-    for y, length in enumerate(ratios.index):
-        for x, rate in enumerate(ratios.columns):
-            value = ratios.loc[length, rate]
-            shade = norm(value) if better > 0 else 1 - norm(value)
-            axes.add_patch(
-                Rectangle((x - 0.5, y - 0.5), 1, 1, color=COLOURS(0.5 + 0.7 * (min(max(shade, 0), 1) - 0.5)))
-            )
-            axes.text(x, y, f"{value:.2f}{marks.loc[length, rate]}", ha="center", va="center", fontsize=8)
-            if holds.loc[length, rate]:
-                axes.add_patch(Rectangle((x - 0.46, y - 0.46), 0.92, 0.92, fill=False, linewidth=1.8))
-    axes.set_xticks(range(len(ratios.columns)), [f"{rate:g}" for rate in ratios.columns])
-    axes.set_yticks(range(len(ratios.index)), [f"{length}" for length in ratios.index])
-    axes.set_xlim(-0.5, len(ratios.columns) - 0.5)
-    axes.set_ylim(-0.5, len(ratios.index) - 0.5)
+    lengths, rates = sorted(rows["output_tokens"].unique()), sorted(rows["rate_rps"].unique())
+    for row in rows.to_dict("records"):
+        x, y = rates.index(row["rate_rps"]), lengths.index(row["output_tokens"])
+        better = NORM(row["ratio"]) if row["higher_is_better"] else 1 - NORM(row["ratio"])
+        colour = COLOURS(0.15 + 0.7 * min(max(float(better), 0.0), 1.0))
+        axes.add_patch(Rectangle((x - 0.5, y - 0.5), 1, 1, color=colour))
+        text = f"{row['ratio']:.2f}" + "*" * row["base_overloaded"] + "\u2020" * row["overloaded"]
+        ink = "white" if sum(colour[:3]) < DARK else "black"
+        axes.text(x, y, text, ha="center", va="center", fontsize=8, color=ink)
+        if row["holds"]:
+            axes.add_patch(Rectangle((x - 0.46, y - 0.46), 0.92, 0.92, fill=False, linewidth=1.8, zorder=3))
+    axes.set_xticks(range(len(rates)), [f"{rate:g}" for rate in rates])
+    axes.set_yticks(range(len(lengths)), [f"{length}" for length in lengths])
+    axes.set_xlim(-0.5, len(rates) - 0.5)
+    axes.set_ylim(-0.5, len(lengths) - 0.5)
     axes.grid(visible=False)
