@@ -41,6 +41,7 @@ def figures(only: Sequence[str], out: Path, jobs: int | None) -> bool:
 
     Raises:
         InputError: there is no figure of a name, or the folder cannot be used.
+        KeyboardInterrupt: stopped by the user; says how to go on.
     """
     chosen = _chosen(only)
     store = Store(out)
@@ -48,7 +49,12 @@ def figures(only: Sequence[str], out: Path, jobs: int | None) -> bool:
     if any(each.name == CLAIMS for each in chosen):
         sweeps |= dict.fromkeys(CLAIM_SWEEPS)
     planned = plans(sweeps)
-    if not simulate(planned, store, jobs or cores()):
+    try:
+        whole = simulate(planned, store, jobs or cores())
+    except KeyboardInterrupt:
+        message = "interrupted: what is simulated is kept, the same command goes on from there"
+        raise KeyboardInterrupt(message) from None
+    if not whole:
         return False
     frames = {name: frame(plan, store) for name, plan in planned.items()}
     for each in chosen:
