@@ -1,4 +1,6 @@
-"""Brings the figures of the documents up to date: ``python -m docs.refresh [run] [trace] [sweep] [speed] [fidelity]``, or all.
+"""Brings the figures of the documents up to date: ``python -m docs.refresh NAME ...``, or all.
+
+Names: run, trace, sweep, figures, speed, fidelity.
 
 Runs the commands that the README names, in the checkout, compares the committed actual runs with their simulation, and
 replaces the blocks between ``<!-- begin: NAME -->`` and ``<!-- end: NAME -->`` and the picture.
@@ -14,6 +16,8 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from PIL import Image
+
 from sunsim.validation.campaign import committed_campaigns
 from sunsim.validation.fidelity import check
 from sunsim.validation.fidelity_tables import fidelity_text, sharing_text
@@ -27,12 +31,15 @@ ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
 FIDELITY = ROOT / "docs" / "fidelity.md"
 PICTURE = ROOT / "docs" / "zipf3.png"
+FIGURES = ("claims", "zipf")
+"""Those of `sunsim figures` that the README shows."""
 SUNSIM = "from sunsim.cli import app; app()"
 
 PLACES = {
     "run": README,
     "trace": README,
     "sweep": README,
+    "claims": README,
     "speed": README,
     "speed-compiled": README,
     "fidelity": README,
@@ -87,6 +94,16 @@ def sweep() -> dict[str, str]:
     return {"sweep": printed.replace(str(out), "results/sweep-rates")}
 
 
+def figures() -> dict[str, str]:
+    """What `sunsim figures` prints; copies the README's figures. Simulated points stay in the results folder."""
+    out = "results/figures"
+    printed = _output(sys.executable, "-c", SUNSIM, "figures", "--out", out)
+    for name in FIGURES:
+        # A palette makes small files.
+        Image.open(ROOT / out / f"{name}.png").convert("RGB").quantize(256).save(ROOT / "docs" / f"{name}.png")
+    return {"claims": printed}
+
+
 def speed() -> dict[str, str]:
     """What the benchmark prints, of the loop as it is and of the compiled one."""
     plain = _output(sys.executable, "-m", "benchmarks.loop")
@@ -115,7 +132,14 @@ def fidelity_blocks(checked: Sequence[Checked]) -> dict[str, str]:
 
 def main() -> None:
     """Replaces the blocks named on the command line."""
-    makers = {"run": run, "trace": trace, "sweep": sweep, "speed": speed, "fidelity": fidelity}
+    makers = {
+        "run": run,
+        "trace": trace,
+        "sweep": sweep,
+        "figures": figures,
+        "speed": speed,
+        "fidelity": fidelity,
+    }
     for maker in sys.argv[1:] or makers:
         for name, made in makers[maker]().items():
             content = "".join(f"{line.rstrip()}\n" for line in made.splitlines())

@@ -36,14 +36,19 @@ _STYLE: dict[Any, Any] = {
 }
 
 
+# What would make the same picture differ from one run to the next.
+_NO_DATES: dict[str, dict[str, Any]] = {".png": {"Software": None}, ".pdf": {"CreationDate": None}}
+
+
 @contextmanager
-def figure(path: Path, height_in: float) -> Iterator[Figure]:
-    """A figure in the house style, written to `path` at the end; equal data give equal bytes."""
+def figure(path: Path, height_in: float, *also: Path) -> Iterator[Figure]:
+    """A figure in the house style, written to `path`, and `also` to others, at the end; equal data give equal bytes."""
     with mpl.rc_context({**mpl.rcParamsDefault, **_STYLE, "backend": "agg"}):
         fig = Figure(figsize=(WIDTH_IN, height_in), layout="constrained")
         FigureCanvasAgg(fig)
         yield fig
-        fig.savefig(path, dpi=150, metadata={"Software": None})
+        for each in (path, *also):
+            fig.savefig(each, dpi=150, metadata=_NO_DATES[each.suffix])
 
 
 def colours(names: Sequence[str]) -> dict[str, str]:

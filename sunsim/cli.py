@@ -153,6 +153,23 @@ def sweep(
 
 
 @app.command()
+def figures(
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder of the figures.", show_default=False)],
+    only: Annotated[list[str], typer.Option("--only", metavar="NAME", help="One figure; may be given again.")] = [],  # noqa: B006 - typer copies it
+    jobs: Annotated[
+        int | None,
+        typer.Option("--jobs", min=1, metavar="N", help="Runs at a time, all cores if not given.", show_default=False),
+    ] = None,
+) -> None:
+    """Regenerate the evaluation of SUN from the measured profiles: figures, data, captions, and claims.md."""
+    with exit_codes():
+        from sunsim.figures.run import figures as make_figures
+
+        if not make_figures(only, out, jobs):
+            raise typer.Exit(FAILED)
+
+
+@app.command()
 def split(
     file: File,
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder of the streams.", show_default=False)],

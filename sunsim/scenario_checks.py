@@ -131,8 +131,14 @@ def _complete_arm(arm: Arm, index: int, scenario: Scenario, source: Source) -> A
             message = f"{source.path(place)} is given, must be left out: router {pool.router} does not look at loads"
             raise source.error(place, message)
         room = profile.num_gpu_blocks
-        if stage == "prefill" and pool.policy == "shared":
-            room = _shared_prefill_blocks(profile, len(scenario.model_names), loc, source)
+        if pool.policy == "shared" and not profile.adapters:
+            if stage == "colocated":
+                message = (
+                    f"is shared, must be isolated: only adapters share workers that prefill, {profile_name} has none"
+                )
+                raise source.error((*loc, "policy"), f"{source.path(loc)}.policy {message}")
+            if stage == "prefill":
+                room = _shared_prefill_blocks(profile, len(scenario.model_names), loc, source)
         seqs = pool.max_num_seqs or profile.max_num_seqs
         batched = pool.max_num_batched_tokens or profile.max_num_batched_tokens
         if batched < seqs:

@@ -107,7 +107,8 @@ class Pool(Block):
         router: how a request is given to one of the workers that may take it.
         allocation: how a number of workers is spread over the models when isolated; None once it has been.
         load_report: None where the router sees its workers' loads as they are.
-        num_gpu_blocks: KV blocks of one worker after its weights; for a shared prefill pool the weights of all models.
+        num_gpu_blocks: KV blocks of one worker after its weights; for a shared prefill pool the weights of all models,
+            which adapters have in common.
     """
 
     profile: Name
@@ -128,23 +129,27 @@ class Pool(Block):
 
 class Arm(Block):
     """One way to serve the requests. Without `prefill` prompts' KV is there at arrival; without `decode` a request
-    ends with its first token.
+    ends with its first token. `colocated` workers do both, in chunks beside their decodes; there is nothing else then.
     """
 
     name: Name
     prefill: Pool | None = None
     decode: Pool | None = None
+    colocated: Pool | None = None
 
     @model_validator(mode="after")
     def _has_a_pool(self) -> Self:
-        if self.prefill is None and self.decode is None:
-            message = "prefill and decode are missing, at least one of them must be given"
+        if not self.pools():
+            message = "prefill and decode are missing, at least one of them, or colocated, must be given"
+            raise ValueError(message)
+        if self.colocated and (self.prefill or self.decode):
+            message = "colocated is given, prefill and decode must be left out: its workers do both"
             raise ValueError(message)
         return self
 
     def pools(self) -> dict[str, Pool]:
-        """The pools that the arm has, under ``prefill`` and ``decode``, prefill first."""
-        named = {"prefill": self.prefill, "decode": self.decode}
+        """The pools that the arm has, under ``prefill``, ``decode`` and ``colocated``, prefill first."""
+        named = {"prefill": self.prefill, "decode": self.decode, "colocated": self.colocated}
         return {stage: pool for stage, pool in named.items() if pool is not None}
 
 

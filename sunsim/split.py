@@ -56,7 +56,8 @@ def split(
     staged = {arm.name: stage or _last_stage(arm) for arm in scenario.arms}
     arms = [arm for arm in scenario.arms if staged[arm.name] in arm.pools()]
     if not arms:
-        message = f"no arm has a {stage} pool, so there is no {stage} stream to write"
+        wanted = stage or "prefill or decode"
+        message = f"no arm has a {wanted} pool, so there is no {wanted} stream to write"
         raise InputError(message, file)
     _refuse_foreign(out)
     index: dict[str, Any] = {

@@ -150,6 +150,21 @@ SCENARIOS = [
             "(112.0 GB more than one model's, 50.3 GB are free), must be isolated or serve fewer models"
         ),
     ),
+    (
+        "  - name: sun\n    decode:",
+        "  - name: sun\n    colocated:",
+        25,
+        (
+            "arms.sun.colocated.policy is shared, must be isolated: only adapters share workers that prefill, {profile} "
+            "has none"
+        ),
+    ),
+    (
+        "    prefill: {profile: tiny.json, policy: isolated,",
+        "    colocated: {profile: tiny.json, policy: isolated,",
+        15,
+        "arms.isolated: colocated is given, prefill and decode must be left out: its workers do both",
+    ),
 ]
 
 TRACES = [

@@ -57,6 +57,10 @@ def test_commands_are_marked(name: str) -> None:
     assert re.search(rf"<!-- command: {name} -->\n```sh\npython3 -m venv .venv && [^\n]+\n```\n", TEXT)
 
 
+def test_claims_are_there() -> None:
+    assert "holds in" in block(TEXT, "claims")
+
+
 def test_links_lead_somewhere() -> None:
     for target in re.findall(r"\]\((?!https://)([^)]+)\)", TEXT):
         assert (ROOT / target).exists(), target

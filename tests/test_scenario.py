@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from sunsim.scenario import allocate, load_scenario, resolved
 from sunsim.scenario_models import ModelCount, Pool, StopAtTime, StopWhenFinished, Zipf
 from sunsim.workload_models import Poisson, Synthetic, Trace
-from tests.scenario_files import SCENARIO, write_scenario, write_trace
+from tests.scenario_files import PROFILE, SCENARIO, write_scenario, write_trace
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -68,6 +69,16 @@ def test_models_on_a_shared_prefill_worker_take_room_from_its_kv_blocks(tmp_path
     prefill = load_scenario(write_scenario(tmp_path), [shared, lengths]).arms[0].prefill
     assert prefill is not None
     assert prefill.num_gpu_blocks == 24000 - -(-3 * 16_000_000_000 // (16 * 131_072))
+
+
+def test_adapters_share_their_base_s_weights(tmp_path: Path) -> None:
+    (tmp_path / "adapters.json").write_text(json.dumps(PROFILE | {"variant": "lora-r16"}), encoding="utf-8")
+    pool = "{profile: adapters.json, policy: shared, workers: 2}"
+    arms = f"arms=[{{name: apart, prefill: {pool}, decode: {pool}}}, {{name: together, colocated: {pool}}}]"
+    apart, together = load_scenario(write_scenario(tmp_path), [arms]).arms
+    for pools in (apart.pools(), together.pools()):
+        assert [pool.num_gpu_blocks for pool in pools.values()] == [24000] * len(pools)
+    assert list(together.pools()) == ["colocated"]
 
 
 @pytest.mark.parametrize(

@@ -64,7 +64,7 @@ class Pool:
     def __init__(
         self,
         env: Clock,
-        stage: Literal["prefill", "decode"],
+        stage: Literal["prefill", "decode", "colocated"],
         block: PoolBlock,
         scenario: Scenario,
         *,
@@ -80,8 +80,8 @@ class Pool:
             num_gpu_blocks=block.num_gpu_blocks or profile.num_gpu_blocks,
             block_size=profile.block_size,
             # A shared decode module cannot prefill for a task: the KV of a preempted prompt comes from elsewhere.
-            recompute=stage == "prefill" or block.policy == "isolated",
-            one_model_a_step=stage == "prefill",
+            recompute=stage != "decode" or block.policy == "isolated" or profile.adapters,
+            one_model_a_step=stage == "prefill" and not profile.adapters,
             pin_finished=stage == "prefill" and feeds_decode,
             defer_block_free=stage == "decode",
             pull_posts_ps=pull_posts_ps,
@@ -103,7 +103,8 @@ class Pool:
                 every_ps, delay_ps = to_ps(report.every_ms / 1000), to_ps(report.delay_ms / 1000)
                 self._reporters.append(Reporter(env, worker, every_ps, delay_ps, eased))
             self.workers.append(worker)
-            self._rows.append(partial(worker.row, stage, group))
+            # A colocated worker is a decode worker that prefills too.
+            self._rows.append(partial(worker.row, "decode" if stage == "colocated" else stage, group))
         self._routes.watch([reporter.seen for reporter in self._reporters] or self.workers)
 
     def route(self, model: int, tokens: int) -> Worker:

@@ -36,7 +36,7 @@ def _link_times(link: Transfer) -> LinkTimes:
 
 
 class World:
-    """The cluster of one arm while it runs."""
+    """The cluster of one arm while it runs; colocated workers are its decode stage, to which requests come first."""
 
     def __init__(
         self,
@@ -57,7 +57,7 @@ class World:
         self._outputs = requests.output_tokens.data
         # With first_token: prefill, a request comes to its decode worker with one token out.
         self.emitted_before_decode = int(arm.prefill is not None and scenario.first_token == "prefill")
-        self._decode_kv = KV.PULL if arm.prefill else KV.GIVEN
+        self._decode_kv = KV.COMPUTE if arm.colocated else KV.PULL if arm.prefill else KV.GIVEN
         self._link_times = _link_times(scenario.transfer)
         self._link = KVLink(self.env, self._link_times)
         self.prefill = arm.prefill and Pool(
@@ -69,10 +69,11 @@ class World:
             make_engine=make_engine,
             on_outcome=self._on_prefill,
         )
-        self.decode = arm.decode and Pool(
+        last = arm.colocated or arm.decode
+        self.decode = last and Pool(
             self.env,
-            "decode",
-            arm.decode,
+            "colocated" if arm.colocated else "decode",
+            last,
             scenario,
             feeds_decode=False,
             make_engine=make_engine,

@@ -154,6 +154,11 @@ class Profile:
     data: ProfileData
 
     @property
+    def adapters(self) -> bool:
+        """Whether the models are adapters (LoRA) on one base: they share its weights, and a step may mix them."""
+        return self.data.variant.startswith("lora-")
+
+    @property
     def max_num_seqs(self) -> int:
         return self.data.engine_args.max_num_seqs
 

@@ -60,7 +60,6 @@ def _of_profile(profile: Profile) -> list[str]:
 def _assumed(scenario: Scenario, profiles: Mapping[str, Profile]) -> list[str]:
     workload = scenario.workload
     facts = _of_trace(scenario, workload) if isinstance(workload, Trace) else _of_synthetic(scenario, workload)
-    stages = [stage for arm in scenario.arms for stage in arm.pools()]
     if any(len(arm.pools()) == 2 for arm in scenario.arms):
         link = scenario.transfer
         if link.measured is None:
@@ -71,8 +70,10 @@ def _assumed(scenario: Scenario, profiles: Mapping[str, Profile]) -> list[str]:
         facts.append("a request holds its place and blocks on the decode worker while its KV moves")
         if any(arm.decode and arm.prefill and arm.decode.policy == "shared" for arm in scenario.arms):
             facts.append("prefill stays with its model when decode is shared, and what decode preempts goes back there")
-    if "prefill" not in stages or any(arm.prefill is None for arm in scenario.arms):
+    if any(arm.decode and not arm.prefill for arm in scenario.arms):
         facts.append("without prefill, a prompt's KV is there at its arrival")
+    if any(profile.adapters for profile in profiles.values()):
+        facts.append("adapters share their base's weights, and a step may mix them")
     return facts + _reports(scenario) + _changed(scenario, profiles)
 
 
@@ -120,7 +121,7 @@ def _changed(scenario: Scenario, profiles: Mapping[str, Profile]) -> list[str]:
         for stage, pool in arm.pools().items():
             profile = profiles[pool.profile]
             options = ["max_num_seqs", "max_num_batched_tokens", "max_model_len"]
-            if not (stage == "prefill" and pool.policy == "shared"):
+            if not (stage == "prefill" and pool.policy == "shared" and not profile.adapters):
                 options.append("num_gpu_blocks")
             facts += [
                 f"{arm.name} {stage} {option} {getattr(pool, option)} (measured with {getattr(profile, option)})"

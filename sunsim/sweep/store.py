@@ -115,9 +115,13 @@ def _hash(path: Path, mtime_ns: int, size: int) -> str:  # noqa: ARG001 - the fi
 
 @cache
 def code_sha256() -> str:
-    """Hash of the package's own files: a version number alone would let a changed checkout pass for the old one."""
+    """Hash of the package's own files: a version number alone would let a changed checkout pass for the old one.
+
+    Without `figures`, which only reads points.
+    """
     root = Path(sunsim.__file__).parent
-    found = sorted(path for kind in ("*.py", "workload/tables/*") for path in root.rglob(kind) if path.is_file())
+    files = (path for kind in ("*.py", "workload/tables/*") for path in root.rglob(kind) if path.is_file())
+    found = sorted(path for path in files if "figures" not in path.relative_to(root).parts)
     total = hashlib.sha256()
     for path in found:
         total.update(f"{path.relative_to(root).as_posix()}\n".encode() + path.read_bytes())

@@ -73,7 +73,7 @@ def hosts(draw: st.DrawFn) -> Host:
 
 
 @st.composite
-def clusters(draw: st.DrawFn, stages: tuple[str, ...] = ("prefill", "decode", "both")) -> Drawn:
+def clusters(draw: st.DrawFn, stages: tuple[str, ...] = ("prefill", "decode", "both", "colocated")) -> Drawn:
     """A cluster of these stages, with up to 30 requests that come as fast as steps or faster."""
     models = [f"m{i}" for i in range(draw(st.integers(1, 3)))]
     which = draw(st.sampled_from(stages))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -61,6 +62,24 @@ def test_preemptions_fall_on_the_same_requests(policy: str, prefill: bool, profi
     workers = 2 if policy == "shared" else {"a": 1, "b": 1}
     scarce = {"policy": policy, "workers": workers, "num_gpu_blocks": LEAST_BLOCKS + 6}
     drawn = crowd(prefill=prefill, decode=scarce)
+    result = both_ways(drawn.scenario(profile), drawn.rows)
+    assert result.rows["preemptions"].sum() > 0
+
+
+def test_colocated_workers_preempt_the_same_requests(profile: Path) -> None:
+    workers = {"policy": "isolated", "workers": {"a": 1, "b": 1}, "max_num_seqs": 8, "max_num_batched_tokens": 60}
+    drawn = replace(crowd(), pools={"colocated": workers | {"num_gpu_blocks": LEAST_BLOCKS + 6}})
+    result = both_ways(drawn.scenario(profile), drawn.rows)
+    assert result.rows["preemptions"].sum() > 0
+    assert {worker.name for worker in result.workers} == {"colocated/a/0", "colocated/b/0"}
+
+
+@pytest.mark.parametrize("stages", [("prefill", "decode"), ("colocated",)], ids=["disaggregated", "colocated"])
+def test_adapters(stages: tuple[str, ...], tmp_path: Path) -> None:
+    profile = write_profile(tmp_path, **PROFILE, variant="lora-r16")
+    shared = {"policy": "shared", "workers": 2, "max_num_seqs": 8, "max_num_batched_tokens": 60}
+    scarce = dict.fromkeys(stages, shared | {"num_gpu_blocks": LEAST_BLOCKS + 6})
+    drawn = replace(crowd(), pools=scarce)
     result = both_ways(drawn.scenario(profile), drawn.rows)
     assert result.rows["preemptions"].sum() > 0
 

@@ -109,7 +109,7 @@ def test_stamps_are_in_order_and_there_where_the_stage_is(drawn: Drawn, profile:
     for _, row in rows.iterrows():
         stamps = [row[name] for name in STAMPS if not np.isnan(row[name])]
         assert all(one <= other for one, other in pairwise(stamps))
-        decodes = "decode" in drawn.pools and row["output_tokens"] > by_prefill
+        decodes = list(drawn.pools) != ["prefill"] and row["output_tokens"] > by_prefill
         assert np.isnan(row["prefill_end_s"]) == ("prefill" not in drawn.pools)
         assert np.isnan(row["transfer_end_s"]) == (not decodes or "prefill" not in drawn.pools)
         assert np.isnan(row["decode_scheduled_s"]) == (not decodes)
@@ -136,8 +136,9 @@ def test_only_a_shared_decoder_sends_preempted_requests_back_to_prefill(policy: 
 def test_isolated_workers_serve_their_own_model_alone(drawn: Drawn, profile: Path) -> None:
     rows, _ = run_checked(drawn, profile)
     for stage, options in drawn.pools.items():
-        served = rows.dropna(subset=f"{stage}_worker")
-        owner = served[f"{stage}_worker"].str.split("/").str[1]
+        column = "decode_worker" if stage == "colocated" else f"{stage}_worker"
+        served = rows.dropna(subset=column)
+        owner = served[column].str.split("/").str[1]
         assert (owner == (served["model"] if options["policy"] == "isolated" else "shared")).all()
 
 

@@ -1,0 +1,1 @@
+"""The figures of `sunsim figures`: one module a figure, which draws a table."""

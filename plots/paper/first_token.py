@@ -1,0 +1,33 @@
+"""What changes with who emits the first token."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from plots.paper.page import LOOKS, Page, line, log_ticks, sheet
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+PANELS = {
+    "mean_ttft_ms": "mean TTFT (ms)",
+    "mean_tpot_ms": "mean TPOT (ms)",
+    "output_throughput_per_decode_gpu": "output per decode\nGPU (tok/s)",
+}
+DASHES = {"decode": "-", "prefill": ":"}
+
+
+def plot(table: pd.DataFrame, page: Page) -> None:
+    """A panel a metric over the load; colours tell the arm, dashes who emits the first token."""
+    with sheet(page, 2.9) as fig:
+        for axes, (metric, label) in zip(fig.subplots(1, len(PANELS)), PANELS.items(), strict=True):
+            for arm, own in table.groupby("arm", sort=False):
+                for emitter, rows in own.groupby("first_token", sort=False):
+                    colour, marker, _ = LOOKS[str(arm)]
+                    line(axes, rows, "rate_rps", metric, (colour, marker, DASHES[str(emitter)]), f"{arm}, {emitter}")
+            axes.set_ylabel(label)
+            axes.set_xlabel("load (req/s)")
+            if metric.endswith("ttft_ms"):
+                log_ticks(axes, "y")
+            else:
+                axes.set_ylim(bottom=0)

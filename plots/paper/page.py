@@ -1,0 +1,122 @@
+"""What the figures of the paper have in common: title, legend and caption, and the look of each arm."""
+
+from __future__ import annotations
+
+import textwrap
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from plots.style import MUTED, PALETTE, WIDTH_IN, figure
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+    from pathlib import Path
+
+    import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+BLUE, ORANGE, GREEN, RED, PINK, SKY, BLACK = PALETTE
+LOOKS = {
+    "isolated": (BLUE, "o", "-"),
+    "isolated-prop": (SKY, "s", "--"),
+    "isolated-awq": (PINK, "v", "--"),
+    "sun": (RED, "D", "-"),
+    "sun-half": (ORANGE, "^", "--"),
+    "qsun": (GREEN, "P", "-"),
+    "qsun-half": (BLACK, "X", "--"),
+    "colocated": (MUTED, "s", "-"),
+    "lora-r16": (PINK, "v", "-"),
+    "lora-r64": (BLACK, "P", "-"),
+    "lora-r16-colocated": (PINK, "v", ":"),
+    "lora-r64-colocated": (BLACK, "P", ":"),
+}
+"""Colour, marker and dash of each arm, the same in all figures."""
+
+HALF_WIDTH = "_half_width_95"
+CAPTION_COLUMNS = 152
+LINE_IN = 0.137
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Where a figure goes, without ending, and the words on it; the caption by paragraph."""
+
+    stem: Path
+    title: str
+    caption: Sequence[str]
+
+
+@contextmanager
+def sheet(page: Page, body_in: float) -> Iterator[Figure]:
+    """A figure of `body_in` inches of panels under title and legend, over the caption; written as PNG and PDF."""
+    with figure(page.stem.with_suffix(".png"), body_in, page.stem.with_suffix(".pdf")) as fig:
+        yield fig
+        handles = {
+            label: handle for axes in fig.axes for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
+        }
+        columns = _columns(list(handles))
+        caption = [line for paragraph in page.caption for line in textwrap.wrap(paragraph, CAPTION_COLUMNS)]
+        head_in = 0.36 + (0.06 + 0.2 * -(-len(handles) // columns) if handles else 0.0)
+        foot_in = 0.12 + LINE_IN * len(caption)
+        height_in = head_in + body_in + foot_in
+        fig.set_size_inches(WIDTH_IN, height_in)
+        fig.align_ylabels()
+        layout: ConstrainedLayoutEngine = fig.get_layout_engine()  # type: ignore[assignment]
+        layout.set(rect=(0.0, foot_in / height_in, 1.0, body_in / height_in))
+        fig.text(0.01, 1 - 0.08 / height_in, page.title, va="top", fontsize=12, fontweight="bold")
+        if handles:
+            fig.legend(
+                handles.values(),
+                handles.keys(),
+                loc="upper left",
+                bbox_to_anchor=(0.0, 1 - 0.27 / height_in),
+                ncols=columns,
+                columnspacing=1.4,
+                handlelength=2.2,
+            )
+        place = (foot_in - 0.05) / height_in
+        fig.text(0.01, place, "\n".join(caption), va="top", fontsize=7.5, color="#444444")
+
+
+def _columns(labels: Sequence[str]) -> int:
+    """As many as there are labels, or as rows of about equal length need where they don't fit side by side."""
+    needed_in = sum(0.55 + 0.075 * len(label) for label in labels)
+    rows = max(1, -(-int(needed_in * 100) // int(WIDTH_IN * 100)))
+    return max(1, -(-len(labels) // rows))
+
+
+def line(
+    axes: Axes, rows: pd.DataFrame, x: str, y: str, look: tuple[str, str, str], label: str | None, times: float = 1.0
+) -> None:
+    """Means over seeds as a line, their 95 % interval as a band, overloaded settings hollow; `times` scales `y`."""
+    rows = rows[rows[y].notna()]
+    colour, marker, dash = look
+    places, middle = rows[x].astype(float), rows[y].astype(float) * times
+    half = rows[y + HALF_WIDTH].astype(float).fillna(0.0) * times
+    axes.fill_between(places, middle - half, middle + half, color=colour, alpha=0.18, linewidth=0)
+    axes.plot(places, middle, dash, color=colour, marker=marker, markersize=5, label=label)
+    faint = rows["overloaded"].astype(bool)
+    axes.plot(places[faint], middle[faint], marker, color=colour, markerfacecolor="white", markersize=5, zorder=3)
+
+
+def arms(axes: Axes, table: pd.DataFrame, x: str, y: str, times: float = 1.0) -> None:
+    """A line for each of the table's arms."""
+    for arm, rows in table.groupby("arm", sort=False):
+        line(axes, rows, x, y, LOOKS[str(arm)], str(arm), times)
+
+
+def from_zero(panels: Iterable[Axes]) -> None:
+    """Their y axes begin at 0."""
+    for axes in panels:
+        axes.set_ylim(bottom=0)
+
+
+def log_ticks(axes: Axes, which: str) -> None:
+    """A logarithmic axis with plain numbers."""
+    getattr(axes, f"set_{which}scale")("log")
+    axis = axes.xaxis if which == "x" else axes.yaxis
+    axis.set_major_formatter("{x:,g}")
+    axis.set_minor_formatter("")

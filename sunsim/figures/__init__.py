@@ -1,0 +1,1 @@
+"""The evaluation of SUN regenerated from measured profiles: one module a figure, and the claims."""

@@ -1,0 +1,94 @@
+"""Load balance: batch and queue of each decode worker over time."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from plots.paper.balance import plot
+from sunsim.cluster.simulation import simulate
+from sunsim.figures.captions import Caption, of_run
+from sunsim.figures.figure import Figure
+from sunsim.figures.sweeps import scenario_file
+from sunsim.run import prepare
+from sunsim.scenario import load_scenario
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from sunsim.cluster.simulation import ArmResult
+    from sunsim.figures.sweeps import Frames
+    from sunsim.sweep.plan import Plan
+
+SCENARIO = "balance"
+EVERY_S = 0.25
+
+
+def table(frames: Frames) -> pd.DataFrame:  # noqa: ARG001 - a single run, with its rows
+    """A row an arm, decode worker and quarter of a second until arrivals end: requests decoding and waiting."""
+    scenario, requests = prepare(scenario_file(SCENARIO), (), None)
+    parts = [_series(simulate(scenario, arm, requests)) for arm in scenario.arms]
+    return pd.concat(parts, ignore_index=True)
+
+
+def _series(result: ArmResult) -> pd.DataFrame:
+    rows = result.rows
+    time_s = np.arange(0.0, rows["arrival_s"].max(), EVERY_S)
+    parts = []
+    for worker in result.workers:
+        if worker.stage != "decode":
+            continue
+        own = rows[rows["decode_worker"] == worker.name]
+        scheduled_s = own["decode_scheduled_s"].to_numpy()
+        parts.append(
+            pd.DataFrame(
+                {
+                    "arm": rows["arm"].iloc[0],
+                    "worker": worker.name,
+                    "max_num_seqs": worker.max_num_seqs,
+                    "time_s": time_s,
+                    "batch": _open(scheduled_s, own["last_token_s"].to_numpy(), time_s),
+                    "queue": _open(own["prefill_end_s"].to_numpy(), scheduled_s, time_s),
+                }
+            )
+        )
+    return pd.concat(parts, ignore_index=True)
+
+
+def _open(start_s: NDArray[np.float64], end_s: NDArray[np.float64], time_s: NDArray[np.float64]) -> NDArray[np.int64]:
+    """How many of the intervals hold each time."""
+    begun = np.searchsorted(np.sort(start_s), time_s, side="right")
+    over = np.searchsorted(np.sort(end_s), time_s, side="right")
+    return begun - over
+
+
+def seen(made: pd.DataFrame) -> str:
+    """The largest and the smallest mean batch of each arm, and its longest queue."""
+    said = []
+    for arm, rows in made.groupby("arm", sort=False):
+        batch = rows.groupby("worker")["batch"].mean()
+        said.append(
+            f"{arm}: mean batch {batch.min():.0f} on the least and {batch.max():.0f} on the most loaded decode GPU, "
+            f"longest queue {rows['queue'].max():,} requests"
+        )
+    return "; ".join(said) + "."
+
+
+def caption(seen: str, plans: Sequence[Plan], missing: Sequence[str]) -> Caption:  # noqa: ARG001 - a single run
+    """That of the one scenario."""
+    return of_run(seen, load_scenario(scenario_file(SCENARIO)))
+
+
+FIGURE = Figure(
+    name="balance",
+    title="How evenly are decode GPUs loaded?",
+    sweeps=(),
+    table=table,
+    plot=plot,
+    seen=seen,
+    caption=caption,
+)

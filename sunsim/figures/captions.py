@@ -1,0 +1,161 @@
+"""Captions: what a figure shows, what in it was measured, simulated or chosen by us."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sunsim.latency.profile import find_profile, load_profile
+from sunsim.report.format import count, listed
+from sunsim.report.origin import origin
+from sunsim.scenario_models import ModelCount, StopAtTime, Zipf
+from sunsim.workload_models import Synthetic
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from sunsim.latency.profile import Profile
+    from sunsim.scenario_models import Arm, Scenario
+    from sunsim.sweep.plan import Plan
+
+MARKS = "bands and bars: 95 % interval of the mean, hollow: overloaded with at least one seed"
+UNKNOWN = "none of these settings of SUN's paper is known to us"
+
+
+@dataclass(frozen=True, slots=True)
+class Caption:
+    """The parts of a caption, each a list of statements but the first."""
+
+    seen: str
+    measured: Sequence[str]
+    simulated: Sequence[str]
+    chosen: Sequence[str]
+    missing: Sequence[str] = ()
+
+    def parts(self) -> dict[str, str]:
+        """By heading, without empty ones."""
+        found = {"Measured": self.measured, "Simulated": self.simulated, "Our choice": self.chosen}
+        if self.missing:
+            found["Missing"] = self.missing
+        return {heading: f"{'; '.join(facts)}." for heading, facts in found.items() if facts}
+
+    def paragraphs(self) -> list[str]:
+        """All of it, to stand under the figure."""
+        return [self.seen, *(f"{heading}: {text}" for heading, text in self.parts().items())]
+
+
+def of_plans(seen: str, plans: Sequence[Plan], missing: Sequence[str], marks: str = MARKS) -> Caption:
+    """The caption of a figure made of sweeps; `marks` says how seeds are shown."""
+    points, seeds = sum(plan.size for plan in plans), sorted({len(plan.seeds) for plan in plans})
+    each = f"{listed([str(number) for number in seeds])} seeds a setting"
+    runs = f"all serving figures, {count(points)} runs, mean of {each} (the same requests for every arm)"
+    simulated = [f"{runs}, {marks}", "step times between the measured points"]
+    scenarios = [plan.scenario for plan in plans]
+    if any(arm.colocated for scenario in scenarios for arm in scenario.arms):
+        simulated.append("a colocated worker's mixed steps, derived too, were not compared with a real one's")
+    return _caption(seen, simulated, scenarios, [swept(plan) for plan in plans], missing)
+
+
+def of_run(seen: str, scenario: Scenario) -> Caption:
+    """The caption of a figure made of a single run."""
+    return _caption(seen, [f"one run, seed {scenario.seed}, so no intervals"], [scenario], [{}], ())
+
+
+def of_profiles(seen: str, names: Sequence[str], derived: str) -> Caption:
+    """The caption of a figure made of profiles alone."""
+    profiles = [load_profile(find_profile(name, Path())) for name in names]
+    told = [f"{profile.name} ({origin(profile)})" for profile in profiles]
+    chosen = ["which batch sizes and context lengths are shown"]
+    return Caption(seen, [f"step times and copy bandwidth of {listed(told)}", derived], [], chosen)
+
+
+def _caption(
+    seen: str,
+    simulated: list[str],
+    scenarios: Sequence[Scenario],
+    values: Sequence[Mapping[str, list[Any]]],
+    missing: Sequence[str],
+) -> Caption:
+    measured = _measured(scenarios)
+    chosen = _together([choices(scenario, swept) for scenario, swept in zip(scenarios, values, strict=True)])
+    if any(profile.adapters for profile in _profiles(scenarios)):
+        chosen.append("adapters share their base's weights, and a step may mix them")
+    lacking = [f"profile {name}, and the arms that use it" for name in missing]
+    return Caption(seen, measured, simulated, [*chosen, UNKNOWN], lacking)
+
+
+def choices(scenario: Scenario, swept: Mapping[str, list[Any]]) -> list[str]:
+    """Every setting of a scenario that somebody had to choose, swept ones with all their values."""
+
+    def value(path: str, own: Any) -> str:
+        values = swept.get(path, [own])
+        return listed([each if isinstance(each, str) else f"{each:g}" for each in values])
+
+    facts = []
+    models = scenario.models
+    if isinstance(models, ModelCount) and isinstance(models.popularity, Zipf):
+        alpha = value("models.popularity.alpha", models.popularity.alpha)
+        facts.append(f"{models.count} models, Zipf alpha {alpha}")
+    work = scenario.workload
+    if isinstance(work, Synthetic):
+        rate = value("workload.arrivals.rate_rps", work.arrivals.rate_rps)
+        arrivals = f"{work.arrivals.kind.capitalize()} arrivals at {rate} req/s for {work.duration_s:g} s"
+        facts.append(f"{arrivals}, of which the first {scenario.measure.warmup_s:g} s are not counted")
+        if work.lengths.kind == "fixed":
+            output = value("workload.lengths.output_tokens", work.lengths.output_tokens)
+            facts.append(f"prompts of {work.lengths.prompt_tokens:,} tokens and outputs of {output}")
+        else:
+            facts.append(f"lengths of {work.lengths.kind}")
+    if isinstance(scenario.stop, StopAtTime):
+        facts.append(f"runs end after {scenario.stop.limit_s:g} s")
+    facts.append(f"GPUs: {', '.join(_gpus(arm) for arm in scenario.arms)}")
+    if any(len(arm.pools()) == 2 for arm in scenario.arms):
+        bandwidth = value("transfer.bandwidth_gbit_s", scenario.transfer.bandwidth_gbit_s)
+        facts.append(f"KV link {bandwidth} Gbit/s a worker and {scenario.transfer.latency_ms:g} ms")
+        facts.append(f"first token from {value('first_token', scenario.first_token)}")
+    routers = {pool.router for arm in scenario.arms for pool in arm.pools().values()}
+    facts.append(f"routers {listed(sorted(routers))}")
+    return facts
+
+
+def _gpus(arm: Arm) -> str:
+    """An arm with its GPUs in the xPyD notation."""
+    letters = {"prefill": "P", "decode": "D", "colocated": " colocated"}
+    numbers = {
+        stage: sum(pool.workers.values()) if isinstance(pool.workers, dict) else pool.workers
+        for stage, pool in arm.pools().items()
+    }
+    return f"{arm.name} {''.join(f'{number}{letters[stage]}' for stage, number in numbers.items())}"
+
+
+def swept(plan: Plan) -> dict[str, list[Any]]:
+    """The values of each swept path, each once."""
+    return {path: list(dict.fromkeys(each.values[path] for each in plan.combinations)) for path in plan.paths}
+
+
+def _measured(scenarios: Sequence[Scenario]) -> list[str]:
+    names: dict[str, list[str]] = {}
+    for profile in _profiles(scenarios):
+        names.setdefault(origin(profile), []).append(profile.name)
+    facts = [f"steps, KV blocks and host delays of {listed(of)} ({where})" for where, of in names.items()]
+    drawn = _unique(
+        scenario.workload.lengths.kind for scenario in scenarios if isinstance(scenario.workload, Synthetic)
+    )
+    return facts + [f"lengths of {kind}" for kind in drawn if kind in {"azure-conv", "azure-code"}]
+
+
+def _profiles(scenarios: Sequence[Scenario]) -> list[Profile]:
+    pools = [pool for scenario in scenarios for arm in scenario.arms for pool in arm.pools().values()]
+    return [load_profile(find_profile(name, Path())) for name in sorted({pool.profile for pool in pools})]
+
+
+def _together(facts: Sequence[Sequence[str]]) -> list[str]:
+    """What all scenarios have in common, then what each has of its own."""
+    common = [fact for fact in facts[0] if all(fact in other for other in facts)]
+    own = [", ".join(fact for fact in each if fact not in common) for each in facts]
+    return common + [f"({number}) {text}" for number, text in enumerate(filter(None, own), 1)]
+
+
+def _unique(facts: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(facts))

@@ -1,0 +1,146 @@
+"""The claims as `claims.json` and `claims.md`."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from sunsim.figures.claims import METRICS
+from sunsim.figures.regions import NAMES, box_text
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import pandas as pd
+
+    from sunsim.figures.claims import Finding
+    from sunsim.figures.regions import Region
+
+MEASURES = {
+    "output_throughput_window": "output",
+    "output_throughput_per_decode_gpu": "output per decode GPU",
+    "output_throughput_per_gpu": "output per GPU",
+    "mean_tpot_ms": "mean TPOT",
+    "mean_interactivity": "interactivity",
+}
+INTRO = """\
+# The paper's claims against the simulation
+
+Every figure here is computed from the sweeps behind the figures; `claims.json` has the same for programs.
+A setting is one combination of Zipf alpha, output length and rate. A claim is asked of every setting of the grid, not of
+one that suits it. Ratios are each seed's, of the same requests, averaged over the seeds. "Best" is the setting that comes nearest to
+the claim. A box is a range of every factor in which the claim holds in each setting; "reproduced in this region" means
+that the largest one has a quarter of the grid or more, "depends on" names the factor over which its share varies most.
+"""
+
+
+def to_json(found: Sequence[Finding], settings: Sequence[str]) -> str:
+    """The content of `claims.json`; `settings` says what the grid is."""
+    entries = [_entry(finding) for finding in found]
+    return json.dumps({"grid": list(settings), "claims": entries}, indent=2, allow_nan=False) + "\n"
+
+
+def _entry(finding: Finding) -> dict[str, Any]:
+    region = finding.region
+    return {
+        "claim": finding.claim,
+        "label": finding.label,
+        "reading": finding.reading,
+        "first_token": finding.first_token,
+        "verdict": region.verdict,
+        "settings": region.settings,
+        "holds_in": region.held,
+        "share": _rounded(region.share),
+        "share_by": {
+            name: {f"{value:g}": _rounded(share) for value, share in shares.items()}
+            for name, shares in region.shares.items()
+        },
+        "largest_box": None if region.box is None else {name: list(ends) for name, ends in region.box.items()},
+        "largest_box_settings": region.box_settings,
+        "best": {key: _rounded(finding.best[key]) for key in (*NAMES, *METRICS) if key in finding.best},
+        "fails": finding.fails,
+    }
+
+
+def _rounded(value: Any) -> float | int:
+    number = round(float(value), 4)
+    return int(number) if number.is_integer() else number
+
+
+def to_markdown(found: Sequence[Finding], settings: Sequence[str], other: pd.DataFrame) -> str:
+    """The content of `claims.md`."""
+    parts = [INTRO, f"The grid: {'; '.join(settings)}.\n"]
+    parts.append(_table(["claim", "asked of a setting", "first token", "holds in", "best", "verdict"], _rows(found)))
+    parts += [_detail(finding) for finding in found]
+    parts.append("## The same gains in other sweeps\n")
+    parts.append(
+        "SUN against as many isolated decode GPUs at Zipf alpha 3, given equally (`isolated`) or in proportion to the "
+        "traffic (`isolated-prop`).\n"
+    )
+    parts.append(_table(["sweep", "isolated", "req/s", "throughput", "interactivity"], _elsewhere(other)))
+    return "\n".join(parts)
+
+
+def _rows(found: Sequence[Finding]) -> list[list[str]]:
+    return [
+        [
+            finding.claim,
+            finding.reading,
+            finding.first_token,
+            _share(finding.region),
+            best_text(finding.best),
+            finding.region.verdict,
+        ]
+        for finding in found
+    ]
+
+
+def _detail(finding: Finding) -> str:
+    region = finding.region
+    heading = f"## {finding.label}, first token from {finding.first_token}\n"
+    shares = [
+        [NAMES[name], ", ".join(f"{value:g}: {100 * share:.0f} %" for value, share in of.items())]
+        for name, of in region.shares.items()
+    ]
+    box = "none" if region.box is None else f"{box_text(region.box, region.shares)} ({region.box_settings} settings)"
+    return "\n".join(
+        [
+            heading,
+            f"Claim: {finding.claim}. Asked of a setting: {finding.reading}.\n",
+            f"Verdict: {region.verdict}. Holds in {_share(region)}. Largest box: {box}.\n",
+            f"Best: {best_text(finding.best)}.\n",
+            f"Where not: {finding.fails}.\n",
+            _table(["factor", "share of the settings in which it holds"], shares),
+        ]
+    )
+
+
+def best_text(best: Mapping[str, Any]) -> str:
+    """A setting's measures, and which one it is."""
+    if not best:
+        return "none"
+    told = [f"{name} {best[key]:.2f}x" for key, name in MEASURES.items() if key in best]
+    where = [f"{NAMES[key]} {best[key]:g}" for key in NAMES if key in best]
+    return f"{', '.join(told)} at {', '.join(where)}"
+
+
+def _share(region: Region) -> str:
+    return f"{region.held} of {region.settings} settings"
+
+
+def _elsewhere(other: pd.DataFrame) -> list[list[str]]:
+    return [
+        [
+            str(row["sweep"]),
+            str(row["base"]),
+            f"{row['rate_rps']:g}" if row.get("rate_rps") == row.get("rate_rps") else "-",
+            f"{100 * (row['output_throughput_window'] - 1):+.0f} %",
+            f"{100 * (row['mean_interactivity'] - 1):+.0f} %",
+        ]
+        for row in other.to_dict("records")
+    ]
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)

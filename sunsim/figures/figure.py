@@ -1,0 +1,41 @@
+"""What a figure is: sweeps, a table made of them, a drawing of the table, and a caption."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sunsim.figures.captions import of_plans
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    import pandas as pd
+
+    from plots.paper.page import Page
+    from sunsim.figures.captions import Caption
+    from sunsim.figures.sweeps import Frames, SweepFile
+    from sunsim.sweep.plan import Plan
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One figure.
+
+    Attributes:
+        name: of its files.
+        title: what it asks.
+        sweeps: what it is made from; those whose profiles are not there are left out.
+        table: the data that are drawn, from the frames of the sweeps that are there.
+        plot: draws them.
+        seen: what can be read from them, with the numbers computed; full sentences.
+        caption: from these sentences, the sweeps that are there, and the profiles that are not.
+    """
+
+    name: str
+    title: str
+    sweeps: tuple[SweepFile, ...]
+    table: Callable[[Frames], pd.DataFrame]
+    plot: Callable[[pd.DataFrame, Page], None]
+    seen: Callable[[pd.DataFrame], str]
+    caption: Callable[[str, Sequence[Plan], Sequence[str]], Caption] = of_plans

@@ -1,0 +1,109 @@
+"""The verb `figures`: from the shipped scenarios to pictures, their data, captions, and the claims."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from plots.paper.page import Page
+from sunsim.errors import InputError
+from sunsim.figures.captions import choices, swept
+from sunsim.figures.claims import elsewhere, findings
+from sunsim.figures.claims_files import to_json, to_markdown
+from sunsim.figures.claims_table import show
+from sunsim.figures.registry import CLAIM_SWEEPS, CLAIMS, FIGURES
+from sunsim.figures.sweeps import frame, missing_profiles, plans, simulate
+from sunsim.sweep.local import cores
+from sunsim.sweep.store import Store
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    import pandas as pd
+
+    from sunsim.figures.figure import Figure
+    from sunsim.sweep.plan import Plan
+
+CAPTIONS = "figures.md"
+
+
+def figures(only: Sequence[str], out: Path, jobs: int | None) -> bool:
+    """Simulates what is not kept yet, and writes each figure as PNG, PDF, CSV and a caption.
+
+    Args:
+        only: names of figures; none for all, with the claims.
+        out: the folder; simulated points are kept in it, so that the same command goes on where it was stopped.
+        jobs: processes; None for all cores.
+
+    Returns:
+        Whether every point could be simulated; if not, nothing is drawn.
+
+    Raises:
+        InputError: there is no figure of a name, or the folder cannot be used.
+        KeyboardInterrupt: stopped by the user; says how to go on.
+    """
+    chosen = _chosen(only)
+    store = Store(out)
+    sweeps = dict.fromkeys(sweep for each in chosen for sweep in each.sweeps)
+    if any(each.name == CLAIMS for each in chosen):
+        sweeps |= dict.fromkeys(CLAIM_SWEEPS)
+    planned = plans(sweeps)
+    try:
+        whole = simulate(planned, store, jobs or cores())
+    except KeyboardInterrupt:
+        message = "interrupted: what is simulated is kept, the same command goes on from there"
+        raise KeyboardInterrupt(message) from None
+    if not whole:
+        return False
+    frames = {name: frame(plan, store) for name, plan in planned.items()}
+    for each in chosen:
+        _write(each, out, planned, frames)
+        if each.name == CLAIMS:
+            _write_claims(out, planned, frames)
+    _write_captions(out)
+    sys.stdout.write(f"{out}/: {', '.join(each.name for each in chosen)}; captions in {CAPTIONS}\n")
+    return True
+
+
+def _chosen(only: Sequence[str]) -> list[Figure]:
+    names = [each.name for each in FIGURES]
+    for name in only:
+        if name not in names:
+            message = f"'{name}' is no figure, must be one of: {', '.join(names)}"
+            raise InputError(message, "--only")
+    return [each for each in FIGURES if not only or each.name in only]
+
+
+def _write(each: Figure, out: Path, planned: Mapping[str, Plan], frames: Mapping[str, pd.DataFrame]) -> None:
+    table = each.table(frames)
+    own = [planned[sweep.name] for sweep in each.sweeps if sweep.name in planned]
+    missing = [name for sweep in each.sweeps for name in missing_profiles(sweep)]
+    caption = each.caption(each.seen(table), own, missing)
+    stem = out / each.name
+    table.to_csv(stem.with_suffix(".csv"), index=False, float_format="%.6g", lineterminator="\n")
+    each.plot(table, Page(stem, each.title, caption.paragraphs()))
+    parts = [f"## {each.title}", f"![{each.title}]({each.name}.png)", caption.seen]
+    parts += [f"{heading}: {text}" for heading, text in caption.parts().items()]
+    parts.append(f"Data: [{each.name}.csv]({each.name}.csv).")
+    _page(out, each).parent.mkdir(exist_ok=True)
+    _page(out, each).write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+
+
+def _write_claims(out: Path, planned: Mapping[str, Plan], frames: Mapping[str, pd.DataFrame]) -> None:
+    found = findings(frames)
+    grid = planned[CLAIM_SWEEPS[0].name]
+    settings = choices(grid.scenario, swept(grid))
+    (out / "claims.json").write_text(to_json(found, settings), encoding="utf-8")
+    (out / "claims.md").write_text(to_markdown(found, settings, elsewhere(frames)), encoding="utf-8")
+    show(found)
+
+
+def _page(out: Path, each: Figure) -> Path:
+    return out / "captions" / f"{each.name}.md"
+
+
+def _write_captions(out: Path) -> None:
+    """All captions that are in the folder, also of earlier calls, in the order of the paper."""
+    texts = [_page(out, each).read_text(encoding="utf-8") for each in FIGURES if _page(out, each).is_file()]
+    (out / CAPTIONS).write_text("\n".join(texts), encoding="utf-8")

@@ -1,0 +1,96 @@
+"""The sweeps that figures are made from: scenario files, simulated point by point and kept."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import closing
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from sunsim.latency.profile import list_profiles, profiles_root
+from sunsim.scenario import read_source
+from sunsim.sweep.local import run_local
+from sunsim.sweep.plan import load_plan
+from sunsim.sweep.progress import progress
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+    from sunsim.sweep.plan import Plan, Point
+    from sunsim.sweep.store import Store
+
+    Frames = Mapping[str, pd.DataFrame]
+    """By the name of a sweep: a row a point and arm, see `frame`."""
+
+
+@dataclass(frozen=True, slots=True)
+class SweepFile:
+    """A scenario with a sweep block.
+
+    Attributes:
+        name: of the sweep, its own among all figures.
+        file: without its ending, in the folder of the figures' scenarios.
+        overrides: ``path=value`` each.
+    """
+
+    name: str
+    file: str = ""
+    overrides: tuple[str, ...] = ()
+
+    @property
+    def path(self) -> Path:
+        """Where the scenario lies."""
+        return scenario_file(self.file or self.name)
+
+
+def scenario_file(name: str) -> Path:
+    """The file of a shipped scenario of the figures: beside the package in a checkout, inside it when installed."""
+    return profiles_root().parent / "scenarios" / "figures" / f"{name}.yaml"
+
+
+def missing_profiles(sweep: SweepFile) -> list[str]:
+    """Profiles that a sweep names and that are not shipped (yet)."""
+    arms = read_source(sweep.path, sweep.overrides).root["arms"]
+    pools = (pool for arm in arms for pool in arm.values() if isinstance(pool, dict))
+    shipped = list_profiles()
+    return sorted({pool["profile"] for pool in pools} - set(shipped))
+
+
+def plans(sweeps: Iterable[SweepFile]) -> dict[str, Plan]:
+    """By name, without those that lack a profile.
+
+    Raises:
+        InputError: a scenario is wrong.
+    """
+    return {sweep.name: load_plan(sweep.path, sweep.overrides) for sweep in sweeps if not missing_profiles(sweep)}
+
+
+def simulate(planned: Mapping[str, Plan], store: Store, jobs: int) -> bool:
+    """Simulates the points that are not kept yet; says on stderr which failed, and returns whether none did."""
+    pending = [point for plan in planned.values() for point in plan.points() if store.rows(point) is None]
+    faults: list[str] = []
+    if pending:
+        with closing(run_local(pending, jobs)) as ended, progress(len(pending), wanted=True) as advance:
+            for point, outcome in ended:
+                if outcome.fault is None:
+                    store.keep(point, outcome.rows)
+                else:
+                    faults.append(f"{point.scenario.name}, seed {point.seed}: {outcome.fault}")
+                advance(len(faults))
+    if faults:
+        sys.stderr.write("\n".join([f"{len(faults)} points failed:", *dict.fromkeys(faults)]) + "\n")
+    return not faults
+
+
+def frame(plan: Plan, store: Store) -> pd.DataFrame:
+    """A row a point and arm: the swept values under the last part of their path, `seed`, `arm` and its metrics."""
+    return pd.DataFrame([row for point in plan.points() for row in _rows(plan, point, store)])
+
+
+def _rows(plan: Plan, point: Point, store: Store) -> list[dict[str, object]]:
+    values = plan.combinations[point.combination].values
+    swept = {path.rpartition(".")[2]: value for path, value in values.items()}
+    return [{**swept, "seed": point.seed} | row for row in store.rows(point) or ()]

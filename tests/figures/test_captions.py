@@ -1,0 +1,37 @@
+"""Captions: every setting that somebody chose, and what is missing."""
+
+from __future__ import annotations
+
+from sunsim.figures.captions import choices, of_plans, swept
+from sunsim.figures.roofline import table
+from sunsim.figures.sweeps import SweepFile, plans
+from tests.figures.small import SHORT
+
+
+def test_choices_name_swept_values_and_gpus() -> None:
+    plan = plans([SHORT])["transfer"]
+    facts = choices(plan.scenario, swept(plan))
+    assert "4 models, Zipf alpha 2" in facts
+    assert "KV link 50 and 400 Gbit/s a worker and 0.1 ms" in facts
+    assert "GPUs: isolated 6P4D, sun 6P4D, sun-half 6P2D" in facts
+    assert any(fact.startswith("Poisson arrivals at 50 req/s for 6 s") for fact in facts)
+
+
+def test_a_missing_profile_is_said() -> None:
+    plan = plans([SHORT])["transfer"]
+    caption = of_plans("Seen.", [plan], ["card/model-lora-r16"])
+    assert caption.parts()["Missing"] == "profile card/model-lora-r16, and the arms that use it."
+    assert caption.paragraphs()[0] == "Seen."
+
+
+def test_an_override_makes_another_sweep() -> None:
+    other = SweepFile("other", "transfer", (*SHORT.overrides, "first_token=prefill"))
+    assert plans([other])["other"].scenario.first_token == "prefill"
+
+
+def test_parts_of_a_step_add_up_to_the_measured_time() -> None:
+    made = table({})
+    assert {"bf16", "awq"} == set(made["variant"])
+    total = made["weights_ms"] + made["kv_ms"] + made["rest_ms"]
+    assert (total - made["step_ms"]).abs().max() < 1e-9
+    assert (made["step_ms_p10"] <= made["step_ms_p90"]).all()
