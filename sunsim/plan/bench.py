@@ -106,8 +106,10 @@ class Verdict:
 class Bench:
     """Asks for the simulations of one arm under some conditions, and remembers the verdicts."""
 
-    def __init__(self, scenario: Scenario, arm: Arm, conditions: Conditions = AS_PLANNED) -> None:
-        """`scenario`: with its plan block.
+    def __init__(
+        self, scenario: Scenario, arm: Arm, log: list[Verdict], conditions: Conditions = AS_PLANNED
+    ) -> None:
+        """`scenario`: with its plan block; `log`: gets every verdict.
 
         Raises:
             InputError: the requests cannot be made, or cannot be served.
@@ -123,6 +125,7 @@ class Bench:
         share = 1 - self.plan.attainment
         self._allowed = tuple(floor(n * share + 1e-9) for n in requests.tolist())
         self.verdicts: dict[tuple[Any, ...], Verdict] = {}
+        self._log = log
 
     def coordinates(self) -> list[Coordinate]:
         """The pools whose size is searched, prefill first."""
@@ -191,6 +194,7 @@ class Bench:
                 return None
             verdict = self._verdict(sizes, model, rows)
         self.verdicts[asked] = verdict
+        self._log.append(verdict)
         return verdict
 
     def _verdict(self, sizes: Sizes, model: str | None, rows: Sequence[Row]) -> Verdict:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from sunsim.plan.bench import Bench, Verdict
-from sunsim.plan.conditions import AS_PLANNED, Conditions
+from sunsim.plan.conditions import Conditions
 from sunsim.plan.load import starts
 from sunsim.plan.search import Found, Reason, climb, highest_rate, shrink, smallest, together
 
@@ -44,7 +44,8 @@ class ArmPlan:
         breaking: verdicts that say otherwise: larger pools that fail.
         rates: None without sizes, as the following.
         curve: rows of the first seed by multiple of the rate.
-        variants: what other conditions would need.
+        variants: other conditions, by what people call them, and what would be needed then.
+        log: every verdict, in the order in which they came.
     """
 
     arm: Arm
@@ -53,11 +54,11 @@ class ArmPlan:
     verdict: Verdict | None
     less: dict[Coordinate, Verdict]
     breaking: list[Verdict]
-    verdicts: list[Verdict]
+    log: list[Verdict]
     rates: Rates | None = None
     curve: dict[float, Row] = field(default_factory=dict)
     portrait: Row | None = None
-    variants: dict[str, Found] = field(default_factory=dict)
+    variants: dict[str, tuple[Conditions, Found]] = field(default_factory=dict)
 
 
 def plan_arm(scenario: Scenario, arm: Arm, variants: Mapping[str, Conditions]) -> Search[ArmPlan]:
@@ -67,21 +68,24 @@ def plan_arm(scenario: Scenario, arm: Arm, variants: Mapping[str, Conditions]) -
         scenario: with its plan block.
         variants: conditions to size for as well, by what people call them.
     """
-    bench = Bench(scenario, arm)
+    log: list[Verdict] = []
+    bench = Bench(scenario, arm, log)
     found = yield from _sizes(scenario, bench)
     if found.sizes is None:
-        return ArmPlan(arm, None, found.reason, None, {}, [], list(bench.verdicts.values()))
+        return ArmPlan(arm, None, found.reason, None, {}, [], log)
     sizes = found.sizes
     verdict = yield from bench.judge(sizes)
     less = yield from _one_less(bench, sizes)
-    (rates, verdicts), curve, portraits, resized = yield from together(
+    of_others = [_resized(Bench(scenario, arm, log, conditions), sizes) for conditions in variants.values()]
+    rates, curve, portraits, resized = yield from together(
         [
-            _rates(scenario, arm, sizes),
+            _rates(scenario, arm, sizes, log),
             _curve(scenario, arm, sizes),
             _asked([bench.portrait(sizes)]),
-            together([_resized(scenario, arm, conditions, sizes) for conditions in variants.values()]),
+            together(of_others if bench.coordinates() else []),
         ]
     )
+    named = zip(variants.items(), resized, strict=False)
     return ArmPlan(
         arm=arm,
         sizes=sizes,
@@ -89,11 +93,11 @@ def plan_arm(scenario: Scenario, arm: Arm, variants: Mapping[str, Conditions]) -
         verdict=verdict,
         less=less,
         breaking=_breaking(bench, sizes),
-        verdicts=[*bench.verdicts.values(), *verdicts],
+        log=log,
         rates=rates,
         curve=curve,
         portrait=portraits[0],
-        variants=dict(zip(variants, resized, strict=True)),
+        variants={name: (conditions, one) for (name, conditions), one in named},
     )
 
 
@@ -168,43 +172,40 @@ def _breaking(bench: Bench, sizes: Sizes) -> list[Verdict]:
     ]
 
 
-def _rates(scenario: Scenario, arm: Arm, sizes: Sizes) -> Search[tuple[Rates, list[Verdict]]]:
+def _rates(scenario: Scenario, arm: Arm, sizes: Sizes, log: list[Verdict]) -> Search[Rates]:
     """The knee: the highest rate that these pools sustain. The gaps between the same requests are scaled."""
     verdicts: dict[float, Verdict] = {}
 
     def judge(rate: float) -> Search[Verdict | None]:
-        verdict = yield from Bench(scenario, arm, Conditions(rate=rate)).judge(sizes)
+        verdict = yield from Bench(scenario, arm, log, Conditions(rate=rate)).judge(sizes)
         if verdict:
             verdicts[rate] = verdict
         return verdict
 
     low, high, reason = yield from highest_rate(judge)
     at = [None if rate is None else verdicts[rate] for rate in (low, high)]
-    return Rates(low, high, reason, *at), list(verdicts.values())
+    return Rates(low, high, reason, *at)
 
 
 def _curve(scenario: Scenario, arm: Arm, sizes: Sizes) -> Search[dict[float, Row]]:
     """The first seed at several rates, to the end even where it fails."""
-    probes = [
-        Bench(scenario, arm, Conditions(rate=rate)).probes(sizes, None, to_the_end=True)[0] for rate in CURVE
-    ]
-    rows = yield probes
+    benches = [Bench(scenario, arm, [], Conditions(rate=rate)) for rate in CURVE]
+    rows = yield [bench.probes(sizes, None, to_the_end=True)[0] for bench in benches]
     return {rate: row for rate, row in zip(CURVE, rows, strict=True) if row is not None}
 
 
-def _resized(scenario: Scenario, arm: Arm, conditions: Conditions, sizes: Sizes) -> Search[Found]:
+def _resized(bench: Bench, sizes: Sizes) -> Search[Found]:
     """The smallest pools under other conditions, sought from the plan's on, upwards and then downwards."""
-    bench = Bench(scenario, arm, conditions)
+    conditions = bench.conditions
+    times = (conditions.rate, conditions.outputs, conditions.decode_time, conditions.prefill_time)
     # What is harder never needs less, so there is nothing to look for below.
-    harder = (
-        conditions.alpha == 0
-        and min(conditions.rate, conditions.outputs, conditions.decode_time, conditions.prefill_time) >= 1
+    harder = conditions.alpha == 0 and min(times) >= 1
+    found = yield from together(
+        [
+            _moved(bench, model, {c: sizes[c] for c in coordinates}, harder=harder)
+            for model, coordinates in bench.problems()
+        ]
     )
-    parts = []
-    for model, coordinates in bench.problems():
-        own = {c: sizes[c] for c in coordinates}
-        parts.append(_moved(bench, model, own, harder=harder))
-    found = yield from together(parts)
     if any(part.sizes is None for part in found):
         return next(part for part in found if part.sizes is None)
     return Found({c: size for part in found for c, size in (part.sizes or {}).items()}, Reason.FOUND)
@@ -221,7 +222,3 @@ def _moved(bench: Bench, model: str | None, sizes: Sizes, *, harder: bool) -> Se
 def _asked(probes: list[Any]) -> Search[list[Any]]:
     return (yield probes)
 
-
-def planned(conditions: Conditions) -> bool:
-    """Whether nothing departs from the scenario."""
-    return conditions == AS_PLANNED
