@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 DOCUMENT = "plan.json"
 MARKDOWN = "plan.md"
+PAGE = "plan.html"
 EXAMPLE = "plan: {attainment: 0.95, seeds: 3}"
 
 
@@ -140,8 +141,15 @@ def _meta(
 
 def _write(out: Path, content: Mapping[str, Any], scenario: Scenario) -> list[str]:
     """The names of what is in the folder."""
+    from sunsim.plan.page import page  # noqa: PLC0415 - `check` does not wait for matplotlib
+
     text = resolved(scenario)
-    files = {DOCUMENT: to_json(content), MARKDOWN: to_markdown(content, text), SCENARIO: text}
+    files = {
+        DOCUMENT: to_json(content),
+        MARKDOWN: to_markdown(content, text),
+        PAGE: page(content, text),
+        SCENARIO: text,
+    }
     for name, written in files.items():
         with replacing(out / name) as path:
             path.write_text(written, encoding="utf-8")

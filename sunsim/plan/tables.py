@@ -9,7 +9,7 @@ from sunsim.report.format import ABSENT, count, number, percent
 from sunsim.report.text_table import MISSED, TextTable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
     Entry = Mapping[str, Any]
 
@@ -128,6 +128,42 @@ def models(plan: Entry) -> TextTable:
     return TextTable("", headers, rows, left=2)
 
 
+def workers(plan: Entry) -> TextTable:
+    """A pool a row: how busy and how full its workers are, with the first seed."""
+    headers = ("arm", "pool", "GPUs", "busy\nmean", "busy\nmost", "batch\nmean", "batch\npeak", "KV\nmean", "KV\npeak")
+    rows = []
+    for name, arm in plan["arms"].items():
+        pools_of: dict[str, list[Entry]] = {}
+        for worker in (arm.get("portrait") or {"entry": {"workers": {}}})["entry"]["workers"].values():
+            group = "" if worker["model"] == "*" else f" {worker['model']}"
+            pools_of.setdefault(f"{worker['stage']}{group}", []).append(worker)
+        for pool, own in pools_of.items():
+            busy = _known(own, "utilisation")
+            rows.append(
+                (
+                    name,
+                    pool,
+                    count(len(own)),
+                    percent(sum(busy) / len(busy) if busy else None),
+                    percent(max(busy, default=None)),
+                    number(_mean(own, "mean_batch")),
+                    count(max(_known(own, "peak_batch"), default=None)),
+                    percent(_mean(own, "mean_kv_occupancy")),
+                    percent(max(_known(own, "peak_kv_occupancy"), default=None)),
+                )
+            )
+    return TextTable("", headers, rows, left=2)
+
+
+def _known(entries: list[Entry], key: str) -> list[float]:
+    return [entry[key] for entry in entries if entry.get(key) is not None]
+
+
+def _mean(entries: list[Entry], key: str) -> float | None:
+    values = _known(entries, key)
+    return sum(values) / len(values) if values else None
+
+
 def sensitivity(plan: Entry) -> TextTable | None:
     """An arm a row, a condition a column: all GPUs that would be needed."""
     names = list(dict.fromkeys(name for arm in plan["arms"].values() for name in arm.get("variants", {})))
@@ -200,10 +236,3 @@ def _stage(stage: str, sizes: Mapping[str, int]) -> str:
     if len(own) == 1:
         return f"{stage} {next(iter(own.values()))}"
     return f"{stage} {larger}, others 1" if larger else f"{stage} 1 each"
-
-
-def rates(plan: Entry) -> Iterator[tuple[str, str]]:
-    """Of each arm, the stop reason of the search for its highest rate."""
-    for name, arm in plan["arms"].items():
-        if arm.get("rates"):
-            yield name, arm["rates"]["reason"]

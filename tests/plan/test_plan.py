@@ -1,0 +1,204 @@
+"""`sunsim plan`, from the file to the folder."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from typer.testing import CliRunner
+
+from sunsim.cli import app
+from sunsim.plan.run import load
+from sunsim.scenario import load_scenario
+from tests.plan.brute import smallest
+from tests.plan.small import PLAN, SCENARIO, write_plan
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+FILES = ["plan.html", "plan.json", "plan.md", "points", "scenario.resolved.yaml"]
+SUNSIM = "from sunsim.cli import app; app()"
+
+
+def invoke(*arguments: object) -> tuple[int, str, str]:
+    """Exit code, stdout and stderr."""
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments], catch_exceptions=False)
+    return result.exit_code, result.stdout, result.stderr
+
+
+def bytes_of(out: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in out.iterdir() if path.is_file()}
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any], str]:
+    """The folder of a plan with all that belongs to it, its content, and what it printed."""
+    folder = tmp_path_factory.mktemp("plan")
+    file = write_plan(folder, PLAN.replace("sensitivity: false", "sensitivity: true, price_per_gpu_hour: 2"))
+    code, stdout, stderr = invoke("plan", file, "--out", folder / "out", "--jobs", 2)
+    assert (code, stderr) == (0, "")
+    return folder / "out", json.loads((folder / "out" / "plan.json").read_text()), stdout
+
+
+def test_it_leaves_a_plan_in_every_form(done: tuple[Path, dict[str, Any], str]) -> None:
+    out, content, stdout = done
+    assert sorted(path.name for path in out.iterdir()) == FILES
+    assert stdout.endswith(f"Files: {out}/ (plan.html, plan.json, plan.md, scenario.resolved.yaml, points/)\n")
+    sentence = next(line for line in stdout.splitlines() if "meet" in line and "SLO with" in line)
+    assert sentence.split(";")[0] in (out / "plan.md").read_text().replace("\n", " ")
+    assert sentence.split(";")[0] in (out / "plan.html").read_text()
+    assert load_scenario(out / "scenario.resolved.yaml").name == "small"
+    assert content["command"] == f"sunsim plan {out.parent}/small.yaml"
+
+
+@pytest.mark.parametrize("arm", [0, 1])
+def test_the_pools_are_the_smallest_that_a_search_of_all_sizes_finds(
+    done: tuple[Path, dict[str, Any], str], arm: int
+) -> None:
+    out, content, _ = done
+    scenario = load(out.parent / "small.yaml", (), None)
+    total, ways = smallest(scenario, scenario.arms[arm], most=4)
+    entry = content["arms"][scenario.arms[arm].name]
+    assert entry["gpus"]["all"] == total
+    found = {
+        (stage, group): size
+        for stage, workers in entry["workers"].items()
+        for group, size in (workers if isinstance(workers, dict) else {"*": workers}).items()
+    }
+    assert found in [{(c.stage, c.group): size for c, size in way.items()} for way in ways]
+
+
+def test_one_gpu_less_fails_and_says_what_breaks(done: tuple[Path, dict[str, Any], str]) -> None:
+    _, content, _ = done
+    for arm in content["arms"].values():
+        assert arm["reason"] == "found"
+        assert arm["passes"]
+        assert arm["not_monotone"] == []
+        for less in arm["one_less"]:
+            assert not less["passes"]
+            assert less["slo"] in {"TTFT", "TPOT"}
+            assert less["share"] < content["attainment"]
+
+
+def test_the_knee_is_bracketed_and_not_below_the_planned_rate(done: tuple[Path, dict[str, Any], str]) -> None:
+    _, content, _ = done
+    for arm in content["arms"].values():
+        rates = arm["rates"]
+        assert rates["reason"] == "found"
+        assert 1 <= rates["passes"] < rates["fails"] <= 1.02 * rates["passes"]
+
+
+def test_harder_conditions_never_need_less_and_easier_ones_never_more(done: tuple[Path, dict[str, Any], str]) -> None:
+    _, content, _ = done
+    for arm in content["arms"].values():
+        needed = {name: found["gpus"]["all"] for name, found in arm["variants"].items()}
+        planned = arm["gpus"]["all"]
+        assert needed["rate -20 %"] <= needed["rate -10 %"] <= planned <= needed["rate +10 %"] <= needed["rate +20 %"]
+        assert needed["outputs -20 %"] <= planned <= needed["outputs +20 %"]
+
+
+def test_costs_are_price_times_gpus(done: tuple[Path, dict[str, Any], str]) -> None:
+    _, content, _ = done
+    for arm in content["arms"].values():
+        assert arm["cost"]["per_hour"] == 2 * arm["gpus"]["all"]
+        per_second = arm["figures"]["output_throughput_window"]["mean"]
+        assert arm["cost"]["per_million_output_tokens"] == pytest.approx(arm["cost"]["per_hour"] / 3600 / per_second * 1e6)
+
+
+def test_the_error_of_a_profile_of_ones_own_is_not_known(done: tuple[Path, dict[str, Any], str]) -> None:
+    _, content, stdout = done
+    assert content["profile_errors"] == []
+    assert "How far off its profiles are is not known" in stdout
+
+
+def test_again_it_is_there_at_once_with_the_same_bytes(
+    done: tuple[Path, dict[str, Any], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, _, stdout = done
+    before = bytes_of(out)
+    monkeypatch.setattr("sunsim.plan.lab.run_local", lambda *_: pytest.fail("a point ran again"))
+    assert invoke("plan", out.parent / "small.yaml", "--out", out)[1] == stdout
+    assert bytes_of(out) == before
+    assert invoke("plan", out.parent / "small.yaml", "--out", out, "--json")[1] == (out / "plan.json").read_text()
+    assert invoke("plan", out.parent / "small.yaml", "--out", out, "--quiet") == (0, "", "")
+
+
+def test_ctrl_c_says_what_is_kept_and_the_same_command_goes_on(tmp_path: Path) -> None:
+    file, out = write_plan(tmp_path, PLAN, SCENARIO.replace("duration_s: 3", "duration_s: 20")), tmp_path / "out"
+    command = [sys.executable, "-c", SUNSIM, "plan", str(file), "--out", str(out), "--jobs", "1"]
+    process = subprocess.Popen(
+        command, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
+    )
+    until = time.monotonic() + 60
+    while not out.exists() or len(list((out / "points").glob("[!.]*.json"))) < 2:
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < until
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGINT)
+    stdout, stderr = process.communicate(timeout=20)
+    assert (process.returncode, stdout) == (130, "")
+    assert stderr.endswith("more points are kept, the same command goes on from there\n")
+
+
+def test_a_spent_budget_is_said(tmp_path: Path) -> None:
+    file = write_plan(tmp_path, "plan: {seeds: 2, budget: {points: 6}}\n")
+    code, stdout, _ = invoke("plan", file, "--out", tmp_path / "out")
+    assert code == 3
+    assert "isolated: no plan (the budget was spent before a pool was found that passes)." in stdout
+    assert len(list((tmp_path / "out" / "points").iterdir())) == 6
+
+
+def test_no_pool_in_range_is_said(tmp_path: Path) -> None:
+    file = write_plan(tmp_path, "plan: {seeds: 1, max_decode_gpus: 2, max_prefill_gpus: 2, sensitivity: false}\n")
+    code, stdout, _ = invoke("plan", file, "--out", tmp_path / "out", "--set", "slo.tpot_ms=6")
+    assert code == 3
+    assert "no plan (even the largest pools that may be tried fail)" in stdout
+    assert "No arm meets the SLO" in stdout
+
+
+def test_pools_as_given_only_get_their_highest_rate(tmp_path: Path) -> None:
+    file = write_plan(tmp_path, "plan: {seeds: 1, size: none}\n")
+    code, stdout, _ = invoke("plan", file, "--out", tmp_path / "out", "--set", "arms.sun.decode.workers=2")
+    content = json.loads((tmp_path / "out" / "plan.json").read_text())
+    assert content["arms"]["sun"]["gpus"] == {"prefill": 2, "decode": 2, "all": 4}
+    rates = {name: arm["rates"] for name, arm in content["arms"].items()}
+    assert all(rate["reason"] == "found" for rate in rates.values())
+    assert code == (0 if all(rate["passes"] >= 1 for rate in rates.values()) else 3)
+    assert "as given" in (tmp_path / "out" / "plan.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "small.yaml: has no plan block, must have one such as plan: {attainment: 0.95, seeds: 3}\n"),
+        ("plan: {attainment: 1.5}\n", "small.yaml:18: plan.attainment is 1.5, must be at most 1\n"),
+        ("plan: {sizes: both}\n", "small.yaml:18: unknown key plan.sizes, did you mean size?\n"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_2(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, said: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_plan(tmp_path, text)
+    assert invoke("plan", "small.yaml") == (2, "", said)
+
+
+def test_without_a_limit_on_waiting_there_is_nothing_to_plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_plan(tmp_path, PLAN, SCENARIO.replace("ttft_ms: 300, ", ""))
+    said = "small.yaml:9: slo.ttft_ms is missing, must be given to plan: without a limit on waiting any pool would do\n"
+    assert invoke("plan", "small.yaml") == (2, "", said)
+
+
+def test_run_and_check_tell_of_the_plan(tmp_path: Path) -> None:
+    file = write_plan(tmp_path)
+    code, stdout, _ = invoke("check", file)
+    assert code == 0
+    assert stdout.endswith("; plan: sizes prefill and decode pools of 2 arms, 2 seeds each\n")
+    assert invoke("run", file, "--out", tmp_path / "run")[2].endswith("goes by its plan block.\n")
