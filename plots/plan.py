@@ -8,6 +8,8 @@ from __future__ import annotations
 from io import StringIO
 from typing import TYPE_CHECKING, Any
 
+from matplotlib.ticker import MaxNLocator
+
 from plots.style import MUTED, colours, vector
 
 if TYPE_CHECKING:
@@ -40,7 +42,7 @@ def gpu_bars(arms: Arms) -> str:
         axes.grid(visible=False, axis="y")
         axes.margins(x=0.1)
         axes.set_xlabel("GPUs")
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         _legend(fig, axes)
     return svg.getvalue()
 
@@ -51,12 +53,16 @@ def goodput(arms: Arms, rate_rps: float) -> str:
     def draw(axes: Axes, style: Mapping[str, Mapping[str, Any]]) -> None:
         most = 0.0
         for name, arm in arms.items():
-            points = [(rate_rps * p["rate"], p["request_goodput"]) for p in arm["curve"] if p["request_goodput"] is not None]
+            points = [
+                (rate_rps * p["rate"], p["request_goodput"]) for p in arm["curve"] if p["request_goodput"] is not None
+            ]
             axes.plot(*zip(*points, strict=True), **style[name])
             most = max(most, *(x for x, _ in points))
             knee = arm["rates"] and arm["rates"]["passes"]
             if knee:
-                axes.axvline(rate_rps * knee, color=style[name]["color"], linestyle=style[name]["linestyle"], linewidth=1)
+                axes.axvline(
+                    rate_rps * knee, color=style[name]["color"], linestyle=style[name]["linestyle"], linewidth=1
+                )
         axes.plot([0, most], [0, most], color=MUTED, linewidth=1, zorder=0)
         axes.set(xlim=(0, None), ylim=(0, None))
         axes.set_xlabel("requests/s; vertical: highest that passes")
@@ -74,7 +80,7 @@ def pareto(arms: Arms) -> str:
             x, y = ([p[tag] for p in points] for tag in ("median_interactivity", "output_throughput_per_gpu"))
             axes.plot(x, y, **style[name])
             planned = [(a, b) for p, a, b in zip(points, x, y, strict=True) if p["rate"] == 1]
-            axes.plot(*zip(*planned, strict=True), **style[name] | {"markersize": 10, "label": None})
+            axes.plot(*zip(*planned, strict=True), **{**style[name], "markersize": 10, "label": None})
         axes.set(xlim=(0, None), ylim=(0, None))
         axes.set_xlabel("interactivity, median (tok/s/user)")
         axes.set_ylabel("output per GPU (tok/s)")
@@ -112,7 +118,7 @@ def over_time(arms: Arms, series: str, label: str, window_s: tuple[float, float]
     def draw(axes: Axes, style: Mapping[str, Mapping[str, Any]]) -> None:
         for name, arm in drawn.items():
             values = arm["portrait"]["over_time"]
-            line = style[name] | {"marker": "", "linewidth": 1.2}
+            line = {**style[name], "marker": "", "linewidth": 1.2}
             axes.plot(values["time_s"], [times * value for value in values[series]], **line)
         axes.axvspan(*window_s, color="#F4F4F4", zorder=0)
         axes.set_xlim(0, window_s[1])
@@ -123,7 +129,9 @@ def over_time(arms: Arms, series: str, label: str, window_s: tuple[float, float]
     return _of_arms(drawn, draw, list(arms))
 
 
-def _of_arms(arms: Arms, draw: Callable[[Axes, Mapping[str, Mapping[str, Any]]], None], names: Sequence[str] = ()) -> str:
+def _of_arms(
+    arms: Arms, draw: Callable[[Axes, Mapping[str, Mapping[str, Any]]], None], names: Sequence[str] = ()
+) -> str:
     """A figure in which each arm has a colour, a marker and a dash of its own."""
     everyone = list(names or arms)
     colour = colours(everyone)
@@ -147,4 +155,4 @@ def _of_arms(arms: Arms, draw: Callable[[Axes, Mapping[str, Mapping[str, Any]]],
 
 def _legend(fig: Figure, axes: Axes) -> None:
     handles, labels = axes.get_legend_handles_labels()
-    fig.legend(handles, labels, loc="outside upper left", ncols=min(len(labels), 3))
+    fig.legend(handles, labels, loc="outside upper left", ncols=4, columnspacing=1.0, handlelength=1.8)

@@ -106,9 +106,7 @@ class Verdict:
 class Bench:
     """Asks for the simulations of one arm under some conditions, and remembers the verdicts."""
 
-    def __init__(
-        self, scenario: Scenario, arm: Arm, log: list[Verdict], conditions: Conditions = AS_PLANNED
-    ) -> None:
+    def __init__(self, scenario: Scenario, arm: Arm, log: list[Verdict], conditions: Conditions = AS_PLANNED) -> None:
         """`scenario`: with its plan block; `log`: gets every verdict.
 
         Raises:
@@ -121,7 +119,7 @@ class Bench:
         base = under(scenario, conditions).model_copy(update={"plan": None, "sweep": None})
         self._seeds = [base.model_copy(update={"seed": scenario.seed + i}) for i in range(self.plan.seeds)]
         self.models = scenario.model_names
-        requests = sum(counted(seed, conditions) for seed in self._seeds)
+        requests = np.sum([counted(seed, conditions) for seed in self._seeds], axis=0)
         share = 1 - self.plan.attainment
         self._allowed = tuple(floor(n * share + 1e-9) for n in requests.tolist())
         self.verdicts: dict[tuple[Any, ...], Verdict] = {}
@@ -169,9 +167,7 @@ class Bench:
         """A simulation for each seed; ended as soon as it is certain that all seeds together fail."""
         arms = (self.sized(sizes),)
         allowed = None if to_the_end else self._allowed
-        return [
-            Probe(seed.model_copy(update={"arms": arms}), self.conditions, model, allowed) for seed in self._seeds
-        ]
+        return [Probe(seed.model_copy(update={"arms": arms}), self.conditions, model, allowed) for seed in self._seeds]
 
     def portrait(self, sizes: Sizes) -> Probe:
         """A closer look at the first seed."""

@@ -77,14 +77,13 @@ def plan_arm(scenario: Scenario, arm: Arm, variants: Mapping[str, Conditions]) -
     verdict = yield from bench.judge(sizes)
     less = yield from _one_less(bench, sizes)
     of_others = [_resized(Bench(scenario, arm, log, conditions), sizes) for conditions in variants.values()]
-    rates, curve, portraits, resized = yield from together(
-        [
-            _rates(scenario, arm, sizes, log),
-            _curve(scenario, arm, sizes),
-            _asked([bench.portrait(sizes)]),
-            together(of_others if bench.coordinates() else []),
-        ]
-    )
+    further: list[Search[Any]] = [
+        _rates(scenario, arm, sizes, log),
+        _curve(scenario, arm, sizes),
+        _asked([bench.portrait(sizes)]),
+        together(of_others if bench.coordinates() else []),
+    ]
+    rates, curve, portraits, resized = yield from together(further)
     named = zip(variants.items(), resized, strict=False)
     return ArmPlan(
         arm=arm,
@@ -120,9 +119,7 @@ def _sizes(scenario: Scenario, bench: Bench) -> Search[Found]:
     return Found(whole.sizes, reason)
 
 
-def _problem(
-    bench: Bench, first: Sizes, model: str | None, coordinates: Sequence[Coordinate]
-) -> Search[Found]:
+def _problem(bench: Bench, first: Sizes, model: str | None, coordinates: Sequence[Coordinate]) -> Search[Found]:
     """Sizes of pools that depend on one another: each one's least while the others have plenty, then both together."""
     ample = {c: min(bench.most(c), 4 * first[c] + 4) for c in coordinates}
 
@@ -221,4 +218,3 @@ def _moved(bench: Bench, model: str | None, sizes: Sizes, *, harder: bool) -> Se
 
 def _asked(probes: list[Any]) -> Search[list[Any]]:
     return (yield probes)
-

@@ -24,7 +24,7 @@ LATENCIES = {
 SERIES = {
     "batch_fullest": ("batch of the fullest decode worker", 1.0),
     "batch_mean": ("batch, mean of decode workers", 1.0),
-    "kv_fullest": ("KV cache in use, fullest decode worker (%)", 100.0),
+    "kv_fullest": ("KV in use, fullest decode worker (%)", 100.0),
     "prefill_waiting": ("requests waiting for prefill", 1.0),
     "decode_waiting": ("requests waiting for decode", 1.0),
 }
@@ -32,7 +32,7 @@ SERIES = {
 
 def page(plan: Mapping[str, Any], scenario: str) -> str:
     """The whole document; `scenario` is the resolved one."""
-    arms = {name: arm for name, arm in plan["arms"].items() if arm["gpus"] and arm["portrait"]}
+    arms = {name: arm for name, arm in plan["arms"].items() if arm["gpus"] and arm["portrait"] and arm["curve"]}
     window_s = (plan["window"]["start_s"], plan["window"]["end_s"])
     return render(
         "plan.html.j2",
@@ -46,7 +46,8 @@ def page(plan: Mapping[str, Any], scenario: str) -> str:
         curves=[goodput(arms, plan["rate_rps"]), pareto(arms)] if arms else [],
         models=models(plan),
         by_model=[
-            of_models(arms, plan["models"], tag, label, plan["slo"].get(limit)) for tag, (label, limit) in LATENCIES.items()
+            of_models(arms, plan["models"], tag, label, plan["slo"].get(limit))
+            for tag, (label, limit) in LATENCIES.items()
         ]
         if arms
         else [],

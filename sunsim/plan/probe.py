@@ -94,7 +94,7 @@ def row_of(probe: Probe) -> Row:
     watch = None if probe.allowed is None else Watch(own, window, scenario.slo, probe.allowed)
     names = own.models if probe.model is None else (probe.model,)
     if not len(own):
-        return _row(names, {name: (0, 0, 0, 0) for name in names})
+        return _row(names, dict.fromkeys(names, (0, 0, 0, 0)))
     try:
         result = simulate(scenario, arm, own, make_engine=probe.conditions.make_engine, watch=watch)
     except SureMissError as sure:

@@ -123,7 +123,7 @@ def _workers(one: ArmPlan) -> Entry:
     found: Entry = {}
     for stage, pool in one.arm.pools().items():
         own = {c.group: size for c, size in (one.sizes or {}).items() if c.stage == stage}
-        found[stage] = (own["*"] if "*" in own else own) if own else pool.workers
+        found[stage] = own.get("*", own) if own else pool.workers
     return found
 
 
@@ -150,7 +150,7 @@ def _attained(verdict: Verdict) -> Entry:
         "half_width_95": made.half_width if made else None,
         "ttft": 1 - sum(verdict.total("ttft").values()) / total if total else None,
         "tpot": 1 - sum(verdict.total("tpot").values()) / total if total else None,
-        "worst_model": min(models, key=lambda name: models[name]["share"] if models[name]["requests"] else 1.0),
+        "worst_model": min(requests, key=lambda name: 1.0 if (share := verdict.attained_by(name)) is None else share),
         "models": models,
     }
 
@@ -226,4 +226,3 @@ def _within_error(one: ArmPlan) -> bool | None:
     if found.reason is Reason.BUDGET:
         return None
     return found.sizes is None or sum(found.sizes.values()) > sum(one.sizes.values())
-

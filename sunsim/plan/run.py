@@ -124,9 +124,7 @@ def check(file: Path, overrides: Sequence[str], seed: int | None) -> str:
     return f"plan: sizes {sized} of {len(scenario.arms)} arms, {scenario.plan.seeds} seeds each"
 
 
-def _meta(
-    scenario: Scenario, file: Path, overrides: Sequence[str], seed: int | None, lab: Lab
-) -> dict[str, Any]:
+def _meta(scenario: Scenario, file: Path, overrides: Sequence[str], seed: int | None, lab: Lab) -> dict[str, Any]:
     profiles = profiles_of(scenario)
     parts = ["sunsim", "plan", str(file)]
     parts += [part for override in overrides for part in ("--set", override)]

@@ -87,9 +87,7 @@ def together(searches: Sequence[Search[T]]) -> Search[list[T]]:
     return [results[i] for i in range(len(searches))]
 
 
-def smallest(
-    judge: Callable[[int], Search[J | None]], start: int, most: int
-) -> Search[tuple[int | None, Reason]]:
+def smallest(judge: Callable[[int], Search[J | None]], start: int, most: int) -> Search[tuple[int | None, Reason]]:
     """The smallest number from 1 to `most` that passes: bracketed from `start` in growing steps, then bisected."""
     low, high, step = 0, most + 1, 1
     n = min(max(start, 1), most)

@@ -14,9 +14,14 @@ if TYPE_CHECKING:
 
     Entry = Mapping[str, Any]
 
+PASSING = (
+    "A pool passes if each model's share is met over all seeds together and no queue still grows when arrivals end. That "
+    "more GPUs, fewer requests or looser limits never fail where fewer pass is taken for granted; what was seen to break "
+    "it is told here."
+)
+
 FEW = 100
 """Requests of a model below which its share is coarse."""
-
 
 
 def heading(plan: Entry) -> str:
@@ -60,11 +65,9 @@ def _cheapest(plan: Entry, passing: Mapping[str, Entry]) -> str:
             said += f" ({percent(1 - decode / was)} fewer for decode)"
         cost, of_base = passing[best[0]]["cost"], base["cost"]
         if cost and of_base:
-            said += f", {number(cost['per_hour'])} instead of {number(of_base['per_hour'])} an hour"
-    others = [
-        f"{name} {_gpus(arm)}" for name, arm in passing.items() if name not in best and name != first
-    ]
-    return f"{said}.{' ' + '; '.join(others) + '.' if others else ''}"
+            said += f", {number(cost['per_hour'])} instead of {number(of_base['per_hour'])} an hour at {number(plan['price_per_gpu_hour'])} a GPU"
+    others = [f"{name} needs {_gpus(arm)}" for name, arm in passing.items() if name not in best and name != first]
+    return f"{said}.{f' Of the others, {listed(others)}.' if others else ''}"
 
 
 def _gpus(arm: Entry) -> str:
@@ -108,8 +111,9 @@ def _margin(plan: Entry, name: str, arm: Entry) -> str:
 
 def _error(plan: Entry, name: str, arm: Entry) -> str:
     if arm["within_error"] is None:
-        return "How far off its profiles are is not known: no actual run of their card, model and variant is shipped." * (
-            not plan["profile_errors"]
+        return (
+            "How far off its profiles are is not known: no actual run of their card, model and variant is shipped."
+            * (not plan["profile_errors"])
         )
     if arm["within_error"]:
         return f"It is within the simulator's error: with steps as slow as actual runs typically were, {name} needs more GPUs."
@@ -127,9 +131,7 @@ def caveats(plan: Entry) -> list[str]:
         *_errors(plan),
         *([outside_measured(portraits)] if portraits else []),
         *basis(plan["basis"]),
-        "A pool passes if each model's share is met over all seeds together and no queue still grows when arrivals end. "
-        "That more GPUs, fewer requests or looser limits never fail where fewer pass is taken for granted; what was seen "
-        "to break it is told here.",
+        PASSING,
     ]
 
 
@@ -196,5 +198,3 @@ def _errors(plan: Entry) -> Iterator[str]:
     unknown = sorted(set(plan["profiles"]) - known)
     if unknown:
         yield f"No reported actual run is shipped of {listed(unknown)}, so the error there is not known."
-
-

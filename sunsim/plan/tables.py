@@ -65,7 +65,8 @@ def breaking(arm: Entry) -> Entry | None:
     for less in (*decode, *failing):
         found: Entry = less
         return found
-    return arm["rates"] and arm["rates"]["breaks"]
+    at_rate: Entry | None = arm["rates"] and arm["rates"]["breaks"]
+    return at_rate
 
 
 def slos(plan: Entry) -> TextTable:
@@ -108,7 +109,17 @@ def slos(plan: Entry) -> TextTable:
 
 def models(plan: Entry) -> TextTable:
     """An arm and model a row: how each model fares, the hottest and the coldest among them."""
-    headers = ("arm", "model", "requests", "SLO\nmet", "±", "TTFT mean\nms", "TTFT p99\nms", "TPOT mean\nms", "TPOT p99\nms")
+    headers = (
+        "arm",
+        "model",
+        "requests",
+        "SLO\nmet",
+        "±",
+        "TTFT mean\nms",
+        "TTFT p99\nms",
+        "TPOT mean\nms",
+        "TPOT p99\nms",
+    )
     rows = []
     for name, arm in plan["arms"].items():
         if not arm.get("portrait"):
@@ -182,7 +193,7 @@ def _needed(arm: Entry, variant: str) -> str:
     if found is None:
         return ABSENT
     if found["gpus"] is None:
-        return found["reason"]
+        return str(found["reason"])
     return count(found["gpus"]["all"])
 
 
@@ -225,7 +236,9 @@ def conditions(changed: Mapping[str, float]) -> str:
 
 def pools(sizes: Mapping[str, int]) -> str:
     """Sizes as prefill m1 2, others 1; decode 3."""
-    return "; ".join(_stage(stage, sizes) for stage in dict.fromkeys(name.split("/")[0] for name in sizes)) or "as given"
+    return (
+        "; ".join(_stage(stage, sizes) for stage in dict.fromkeys(name.split("/")[0] for name in sizes)) or "as given"
+    )
 
 
 def _stage(stage: str, sizes: Mapping[str, int]) -> str:

@@ -112,9 +112,7 @@ class Watch:
         first_s = prefill_s if by_prefill else _seconds(journeys.first_ps[i] + course.decode_out_ps)
         last_s = _seconds(last_ps + course.decode_out_ps) if decodes else prefill_s
         tpot_s = (last_s - first_s) / (outputs - 1) if outputs > 1 else 0.0
-        self._count(
-            i, ttft=(first_s - arrival_s) * 1000 > self._ttft_ms, tpot=tpot_s * 1000 > self._tpot_ms
-        )
+        self._count(i, ttft=(first_s - arrival_s) * 1000 > self._ttft_ms, tpot=tpot_s * 1000 > self._tpot_ms)
         return True
 
     def _count(self, i: int, *, ttft: bool, tpot: bool) -> None:

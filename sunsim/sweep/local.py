@@ -26,9 +26,7 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def run_local(
-    points: Iterable[P], jobs: int, work: Callable[[P], Outcome]
-) -> Generator[tuple[P, Outcome], None, None]:
+def run_local(points: Iterable[P], jobs: int, work: Callable[[P], Outcome]) -> Generator[tuple[P, Outcome], None, None]:
     """Lets `work` simulate `points` in `jobs` processes; yields each with its outcome, in the order in which they end.
 
     A deque of points is emptied, and may be added to while it is.

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from sunsim.validation.floor import Pair
     from sunsim.validation.targets import Relation
 
+
 def figures_table(result: Validated) -> TextTable:
     """A figure a row."""
     rows = []

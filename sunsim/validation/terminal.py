@@ -56,4 +56,3 @@ def show(
     target.print(Text(verdict(results)), soft_wrap=True)
     if place:
         target.print(Text(f"Files: {place}"), soft_wrap=True)
-

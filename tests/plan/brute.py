@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from itertools import product
+from itertools import count
+from math import ceil
 from typing import TYPE_CHECKING
 
+from sunsim.clock import to_ps
 from sunsim.cluster.simulation import simulate
 from sunsim.metrics import summarize
 from sunsim.plan.bench import Bench
@@ -15,16 +17,20 @@ if TYPE_CHECKING:
 
     from sunsim.plan.search import Coordinate
     from sunsim.scenario import Arm, Scenario
+    from sunsim.workload.requests import Requests
 
 
 def holds(scenario: Scenario, bench: Bench, sizes: dict[Coordinate, int]) -> bool:
-    """Whether an arm of these sizes holds: the whole arm, all seeds, nothing ended early."""
+    """Whether an arm of these sizes holds: the whole arm, all seeds, no simulation ended early."""
     assert scenario.plan
-    missed: dict[str, int] = {}
-    requests: dict[str, int] = {}
-    for i in range(scenario.plan.seeds):
-        seeded = scenario.model_copy(update={"seed": scenario.seed + i})
-        result = simulate(seeded, bench.sized(sizes), build_requests(seeded))
+    seeds = [scenario.model_copy(update={"seed": scenario.seed + i}) for i in range(scenario.plan.seeds)]
+    drawn = [build_requests(seeded) for seeded in seeds]
+    spare = {}
+    for i, name in enumerate(scenario.model_names):
+        together = sum(_in_window(requests, i, scenario) for requests in drawn)
+        spare[name] = together - ceil(scenario.plan.attainment * together - 1e-9)
+    for seeded, requests in zip(seeds, drawn, strict=True):
+        result = simulate(seeded, bench.sized(sizes), requests)
         summary = summarize(
             [result],
             slo=scenario.slo.model_dump(),
@@ -33,29 +39,34 @@ def holds(scenario: Scenario, bench: Bench, sizes: dict[Coordinate, int]) -> boo
             model_names=scenario.model_names,
         )
         (entry,) = summary["arms"].values()
-        if entry["overloaded"]:
-            return False
         for name, own in entry["models"].items():
-            count = own["window_requests"]
-            requests[name] = requests.get(name, 0) + count
-            missed[name] = missed.get(name, 0) + count - round((own["slo_attainment"] or 0) * count)
-    return all(requests[name] - missed[name] >= scenario.plan.attainment * requests[name] for name in requests)
+            spare[name] -= own["window_requests"] - round((own["slo_attainment"] or 0) * own["window_requests"])
+        if entry["overloaded"] or min(spare.values()) < 0:
+            return False
+    return True
 
 
-def every_size(coordinates: list[Coordinate], total: int, most: int) -> Iterator[dict[Coordinate, int]]:
-    """All sizes from 1 to `most` of these pools that add up to `total`."""
-    for sizes in product(range(1, most + 1), repeat=len(coordinates)):
-        if sum(sizes) == total:
-            yield dict(zip(coordinates, sizes, strict=True))
+def _in_window(requests: Requests, model: int, scenario: Scenario) -> int:
+    own = requests.arrival_ps[requests.model == model]
+    return int((own >= to_ps(scenario.measure.warmup_s)).sum())
 
 
-def smallest(scenario: Scenario, arm: Arm, most: int, from_total: int | None = None) -> tuple[int, list[dict[Coordinate, int]]]:
-    """The smallest total that holds, and every way to spread it that does."""
+def every_size(coordinates: list[Coordinate], total: int) -> Iterator[dict[Coordinate, int]]:
+    """All ways to spread `total` GPUs over these pools, at least one each."""
+    first, *others = coordinates
+    if not others:
+        yield {first: total}
+        return
+    for size in range(1, total - len(others) + 1):
+        for rest in every_size(others, total - size):
+            yield {first: size} | rest
+
+
+def fewest(scenario: Scenario, arm: Arm) -> dict[Coordinate, int]:
+    """The first sizes that hold of those with the smallest total; every size with a smaller total has been tried."""
     bench = Bench(scenario, arm, [])
-    coordinates = bench.coordinates()
-    for total in range(from_total or len(coordinates), len(coordinates) * most + 1):
-        found = [sizes for sizes in every_size(coordinates, total, most) if holds(scenario, bench, sizes)]
-        if found:
-            return total, found
-    message = "nothing holds"
-    raise AssertionError(message)
+    for total in count(len(bench.coordinates())):
+        for sizes in every_size(bench.coordinates(), total):
+            if holds(scenario, bench, sizes):
+                return sizes
+    raise AssertionError

@@ -13,16 +13,19 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from typer.testing import CliRunner
 
+from docs.refresh import ROOT
 from sunsim.cli import app
+from sunsim.plan.bench import Bench
 from sunsim.plan.run import load
 from sunsim.scenario import load_scenario
-from tests.plan.brute import smallest
+from tests.plan.brute import fewest, holds
 from tests.plan.small import PLAN, SCENARIO, write_plan
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 FILES = ["plan.html", "plan.json", "plan.md", "points", "scenario.resolved.yaml"]
+SHIPPED = ROOT / "scenarios" / "plan-zipf.yaml"
 SUNSIM = "from sunsim.cli import app; app()"
 
 
@@ -62,16 +65,32 @@ def test_the_pools_are_the_smallest_that_a_search_of_all_sizes_finds(
     done: tuple[Path, dict[str, Any], str], arm: int
 ) -> None:
     out, content, _ = done
-    scenario = load(out.parent / "small.yaml", (), None)
-    total, ways = smallest(scenario, scenario.arms[arm], most=4)
-    entry = content["arms"][scenario.arms[arm].name]
-    assert entry["gpus"]["all"] == total
-    found = {
-        (stage, group): size
-        for stage, workers in entry["workers"].items()
-        for group, size in (workers if isinstance(workers, dict) else {"*": workers}).items()
-    }
-    assert found in [{(c.stage, c.group): size for c, size in way.items()} for way in ways]
+    check_by_brute_force(out.parent / "small.yaml", content, arm)
+
+
+@pytest.fixture(scope="module")
+def shipped(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """The plan of the shipped scenario."""
+    out = tmp_path_factory.mktemp("shipped") / "out"
+    assert invoke("plan", SHIPPED, "--out", out, "--quiet", "--set", "plan.sensitivity=false") == (0, "", "")
+    content: dict[str, Any] = json.loads((out / "plan.json").read_text())
+    return content
+
+
+@pytest.mark.benchmark
+@pytest.mark.parametrize("arm", range(4))
+def test_the_shipped_plan_is_what_a_search_of_all_sizes_finds(shipped: dict[str, Any], arm: int) -> None:
+    """Takes many minutes: all ways to spread all numbers of GPUs up to the planned one."""
+    check_by_brute_force(SHIPPED, shipped, arm)
+
+
+def check_by_brute_force(file: Path, content: dict[str, Any], arm: int) -> None:
+    scenario = load(file, (), None)
+    bench = Bench(scenario, scenario.arms[arm], [])
+    workers = content["arms"][bench.arm.name]["workers"]
+    planned = {c: workers[c.stage] if c.group == "*" else workers[c.stage][c.group] for c in bench.coordinates()}
+    assert holds(scenario, bench, planned)
+    assert sum(fewest(scenario, bench.arm).values()) == sum(planned.values())
 
 
 def test_one_gpu_less_fails_and_says_what_breaks(done: tuple[Path, dict[str, Any], str]) -> None:
@@ -108,7 +127,9 @@ def test_costs_are_price_times_gpus(done: tuple[Path, dict[str, Any], str]) -> N
     for arm in content["arms"].values():
         assert arm["cost"]["per_hour"] == 2 * arm["gpus"]["all"]
         per_second = arm["figures"]["output_throughput_window"]["mean"]
-        assert arm["cost"]["per_million_output_tokens"] == pytest.approx(arm["cost"]["per_hour"] / 3600 / per_second * 1e6)
+        assert arm["cost"]["per_million_output_tokens"] == pytest.approx(
+            arm["cost"]["per_hour"] / 3600 / per_second * 1e6
+        )
 
 
 def test_the_error_of_a_profile_of_ones_own_is_not_known(done: tuple[Path, dict[str, Any], str]) -> None:
@@ -164,7 +185,7 @@ def test_no_pool_in_range_is_said(tmp_path: Path) -> None:
 
 def test_pools_as_given_only_get_their_highest_rate(tmp_path: Path) -> None:
     file = write_plan(tmp_path, "plan: {seeds: 1, size: none}\n")
-    code, stdout, _ = invoke("plan", file, "--out", tmp_path / "out", "--set", "arms.sun.decode.workers=2")
+    code, _, _ = invoke("plan", file, "--out", tmp_path / "out", "--set", "arms.sun.decode.workers=2")
     content = json.loads((tmp_path / "out" / "plan.json").read_text())
     assert content["arms"]["sun"]["gpus"] == {"prefill": 2, "decode": 2, "all": 4}
     rates = {name: arm["rates"] for name, arm in content["arms"].items()}

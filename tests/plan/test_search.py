@@ -41,7 +41,8 @@ def answered(search: Search[T], answer: Callable[[Any], Answer | None]) -> tuple
 
 
 def judge(question: Any) -> Search[Answer | None]:
-    return (yield [question])[0]
+    answer: Answer | None = (yield [question])[0]
+    return answer
 
 
 @given(st.integers(1, 60), st.integers(1, 60), st.integers(1, 60))
@@ -91,9 +92,10 @@ def test_climb_only_adds_to_pools_that_serve_who_fails() -> None:
 
 
 def test_climb_says_when_nothing_passes_and_when_the_budget_is_spent() -> None:
-    for answer, reason in ((Answer(passes=False), Reason.NO_PASS), (None, Reason.BUDGET)):
-        found, _ = answered(climb({D: 1}, judge, {D: 2}), lambda _, answer=answer: answer)
-        assert found == Found(None, reason)
+    search = climb({D: 1}, judge, {D: 2})
+    assert answered(search, lambda _: Answer(passes=False))[0] == Found(None, Reason.NO_PASS)
+    search = climb({D: 1}, judge, {D: 2})
+    assert answered(search, lambda _: None)[0] == Found(None, Reason.BUDGET)
 
 
 @given(needs, needs)
@@ -120,16 +122,9 @@ def test_highest_rate_brackets_the_knee(knee: float) -> None:
 
 def test_together_asks_at_once_and_keeps_answers_apart() -> None:
     searches = [smallest(judge, 1, 9), smallest(lambda n: judge(n + 100), 1, 9)]
-    rounds: list[list[int]] = []
-    search = together(searches)
-    try:
-        questions = next(search)
-        while True:
-            rounds.append(questions)
-            questions = search.send([Answer(n in {3, 4, 5, 6, 7, 8, 9} or n > 101) for n in questions])
-    except StopIteration as stop:
-        assert stop.value == [(3, Reason.FOUND), (2, Reason.FOUND)]
-    assert rounds[0] == [1, 101]
+    found, asked = answered(together(searches), lambda n: Answer(3 <= n <= 9 or n > 101))
+    assert found == [(3, Reason.FOUND), (2, Reason.FOUND)]
+    assert asked[:4] == [1, 101, 2, 102]
 
 
 def test_together_of_nothing_is_nothing() -> None:
