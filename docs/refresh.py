@@ -1,4 +1,4 @@
-"""Brings the figures of the documents up to date: ``python -m docs.refresh [run] [sweep] [speed] [fidelity]``, or all.
+"""Brings the figures of the documents up to date: ``python -m docs.refresh [run] [trace] [sweep] [speed] [fidelity]``, or all.
 
 Runs the commands that the README names, in the checkout, compares the committed actual runs with their simulation, and
 replaces the blocks between ``<!-- begin: NAME -->`` and ``<!-- end: NAME -->`` and the picture.
@@ -31,6 +31,7 @@ SUNSIM = "from sunsim.cli import app; app()"
 
 PLACES = {
     "run": README,
+    "trace": README,
     "sweep": README,
     "speed": README,
     "speed-compiled": README,
@@ -73,6 +74,11 @@ def run() -> dict[str, str]:
     return {"run": printed.replace(str(out), "results/zipf3")}
 
 
+def trace() -> dict[str, str]:
+    """What `sunsim trace describe` prints of the shipped trace."""
+    return {"trace": _output(sys.executable, "-c", SUNSIM, "trace", "describe", "scenarios/traces/azure-conv-2000.csv")}
+
+
 def sweep() -> dict[str, str]:
     """What `sunsim sweep scenarios/sweep-rates.yaml` prints."""
     with tempfile.TemporaryDirectory() as folder:
@@ -109,7 +115,7 @@ def fidelity_blocks(checked: Sequence[Checked]) -> dict[str, str]:
 
 def main() -> None:
     """Replaces the blocks named on the command line."""
-    makers = {"run": run, "sweep": sweep, "speed": speed, "fidelity": fidelity}
+    makers = {"run": run, "trace": trace, "sweep": sweep, "speed": speed, "fidelity": fidelity}
     for maker in sys.argv[1:] or makers:
         for name, made in makers[maker]().items():
             content = "".join(f"{line.rstrip()}\n" for line in made.splitlines())

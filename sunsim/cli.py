@@ -13,6 +13,7 @@ import typer
 
 from sunsim import __version__
 from sunsim.errors import InputError
+from sunsim.trace.cli import trace_app
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,6 +26,7 @@ INTERRUPTED = 130
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 profiles_app = typer.Typer(invoke_without_command=True)
 app.add_typer(profiles_app, name="profiles")
+app.add_typer(trace_app, name="trace")
 
 File = Annotated[Path, typer.Argument(help="Scenario, a YAML file.", show_default=False)]
 Set = Annotated[list[str], typer.Option("--set", metavar="PATH=VALUE", help="Replace one value of the scenario.")]

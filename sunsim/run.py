@@ -19,8 +19,10 @@ from sunsim.report.basis import basis
 from sunsim.report.files import REQUESTS, SCENARIO, SUMMARY, result_folder, write_requests
 from sunsim.report.format import count, listed, number
 from sunsim.report.terminal import show
-from sunsim.scenario import StopAtTime, load_scenario, resolved
+from sunsim.report.trace import left_out, provenance
+from sunsim.scenario import StopAtTime, Trace, load_scenario, resolved
 from sunsim.workload.requests import Requests, build_requests
+from sunsim.workload.traces.of_scenario import trace_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -75,9 +77,12 @@ def check(file: Path, overrides: Sequence[str], seed: int | None) -> str:
         for arm in scenario.arms
     ]
     models = len(scenario.model_names)
+    workload = scenario.workload
+    missing = left_out(trace_of(scenario, workload)) if isinstance(workload, Trace) else ""
     return (
         f"ok: {scenario.name}: {count(len(requests))} requests in {number(to_s(int(requests.arrival_ps[-1])))} s for "
         f"{models} model{'s' if models > 1 else ''}; GPUs by arm: {listed(arms)}"
+        f"{f'; the trace {missing}' if missing else ''}"
     )
 
 
@@ -118,6 +123,9 @@ def summary_of(scenario: Scenario, arms: Sequence[ArmResult]) -> dict[str, Any]:
         "profiles": {name: profile.sha256 for name, profile in profiles.items()},
         "basis": basis(scenario, profiles),
     }
+    workload = scenario.workload
+    if isinstance(workload, Trace):
+        meta["trace"] = provenance(workload.path, workload.format, trace_of(scenario, workload))
     return summarize(
         arms,
         slo=scenario.slo.model_dump(),

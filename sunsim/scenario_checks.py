@@ -10,6 +10,7 @@ from sunsim.allocation import allocate
 from sunsim.latency.profile import Profile, find_profile, list_profiles, load_profile
 from sunsim.scenario_block import key_hint
 from sunsim.workload.lengths import longest
+from sunsim.workload.traces.formats import FORMATS
 from sunsim.workload_models import MAX_REQUESTS, Synthetic, Trace
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ def complete(scenario: Scenario, source: Source) -> Scenario:
             raise source.error(
                 loc, f"workload.path is '{workload.path}', must be a trace file: there is none at {path}"
             )
+        _models_mapped(workload, scenario, source)
         workload = workload.model_copy(update={"path": path})
     elif workload.duration_s is not None and scenario.measure.warmup_s >= workload.duration_s:
         message = f"measure.warmup_s is {scenario.measure.warmup_s:g}, must be less than workload.duration_s"
@@ -93,6 +95,22 @@ def _unique(names: list[str], loc: Loc, source: Source) -> None:
         if name in names[:index]:
             message = f"{loc[0]}: the name {name} is given twice, each must have its own"
             raise source.error((*loc, index, "name"), message)
+
+
+def _models_mapped(workload: Trace, scenario: Scenario, source: Source) -> None:
+    if not isinstance(workload.models, dict):
+        return
+    loc: Loc = ("workload", "models")
+    if FORMATS[workload.format].model is None:
+        message = f"workload.models is given, must be left out: a trace of format {workload.format} names no models"
+        raise source.error(loc, message)
+    names = scenario.model_names
+    for name, model in workload.models.items():
+        if model not in names:
+            message = (
+                f"workload.models.{name} is '{model}', which is no model of the scenario, {key_hint(model, names)}"
+            )
+            raise source.error((*loc, name), message)
 
 
 def _complete_arm(arm: Arm, index: int, scenario: Scenario, source: Source) -> Arm:

@@ -1,13 +1,15 @@
 """What a scenario file may say about its requests."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal, Self, TypeAlias
+from typing import Annotated, Any, Literal, Self, TypeAlias
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 
-from sunsim.scenario_block import Block, Duration, Positive, Tokens
+from sunsim.scenario_block import Block, Duration, Name, Positive, Tokens
 
 MAX_REQUESTS = 10**8
+Requests: TypeAlias = Annotated[int, Field(ge=1, le=MAX_REQUESTS)]
 
 
 class Poisson(Block):
@@ -84,7 +86,7 @@ class Synthetic(Block):
 
     kind: Literal["synthetic"] = "synthetic"
     duration_s: Duration | None = None
-    requests: Annotated[int, Field(ge=1, le=MAX_REQUESTS)] | None = None
+    requests: Requests | None = None
     arrivals: Arrivals = Field(discriminator="kind")
     lengths: Lengths = Field(discriminator="kind")
 
@@ -96,9 +98,43 @@ class Synthetic(Block):
         return self
 
 
+def _shape(value: Any) -> str:
+    return "<mapping>" if isinstance(value, Mapping) and value else "<word>"
+
+
+def _popularity(value: Any) -> Any:
+    if value != "popularity":
+        message = "must be a mapping from names of the trace to models of the scenario, or popularity"
+        raise ValueError(message)
+    return value
+
+
 class Trace(Block):
-    """Requests from a file; see `sunsim.workload.traces` for the columns."""
+    """Requests from a file; see `sunsim.workload.traces` for the formats.
+
+    Attributes:
+        models: what the trace's names of models are in the scenario. None: the same. ``popularity``: the trace's are
+            not used, models are drawn, as they are for a trace without names.
+        start_s: of the trace's own time: where it is begun.
+        duration_s: of the trace's own time: how long it is used.
+        requests: the most that are used.
+        rate_scale: arrivals are divided by it, after the trace has been cut.
+        too_long: what to do about requests that fit into no worker.
+    """
 
     kind: Literal["trace"] = "trace"
-    format: Literal["csv"]
+    format: Literal["csv", "azure", "burstgpt", "mooncake", "vidur"]
     path: Path = Field(strict=False)
+    models: (
+        Annotated[
+            Annotated[dict[str, Name], Tag("<mapping>")]
+            | Annotated[Literal["popularity"], BeforeValidator(_popularity), Tag("<word>")],
+            Discriminator(_shape),
+        ]
+        | None
+    ) = None
+    start_s: float = Field(default=0.0, ge=0)
+    duration_s: Positive | None = None
+    requests: Requests | None = None
+    rate_scale: Positive = 1.0
+    too_long: Literal["refuse", "drop"] = "refuse"

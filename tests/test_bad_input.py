@@ -168,12 +168,15 @@ TRACES = [
     (HEADER + "1,,1\n", "trace.csv:2: prompt_tokens is '', must be a whole number of at least 1"),
     (HEADER + "1,5,1,9\n", "trace.csv:2: the line has 4 values, must have 3"),
     (HEADER + "1,5,1\n\n2,5,1\n", "trace.csv:3: the line has 0 values, must have 3"),
-    (MODEL_HEADER + "1,a,5,1\n2,c,5,1\n", "trace.csv:3: model is 'c', must be a model of the scenario: a, b"),
+    (
+        MODEL_HEADER + "1,a,5,1\n2,c,5,1\n",
+        "trace.csv:3: model is 'c', must be a model of the scenario (a, b) or mapped to one by workload.models",
+    ),
     (
         HEADER + "1,5,1\n2,16380,5\n",
         (
             "trace.csv:3: the request has 16385 tokens (prompt + output), must have at most 16384: max_model_len of "
-            "arms.sun.decode"
+            "arms.sun.decode; workload.too_long: drop leaves such requests out"
         ),
     ),
 ]

@@ -16,6 +16,7 @@ from sunsim.cli import app
 from sunsim.metrics import COLUMNS
 from tests.metrics.synthetic import ToyArm, toy_arm
 from tests.scenario_files import PROFILE, write_scenario
+from tests.trace_files import write as write_requests
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -104,6 +105,21 @@ def test_json_is_the_summary(scenario: Path, tmp_path: Path) -> None:
     assert code == 0
     assert stdout == (tmp_path / "here" / "summary.json").read_text()
     assert json.loads(stdout)["seed"] == 9
+
+
+def test_a_trace_s_requests_are_accounted_for(scenario: Path, tmp_path: Path) -> None:
+    trace = write_requests(tmp_path, "azure")
+    workload = f"workload={{kind: trace, format: azure, path: {trace}, requests: 3}}"
+    code, stdout, _ = invoke("run", scenario, "--set", workload, "--set", "measure={}", "--json")
+    assert code == 0
+    assert json.loads(stdout)["trace"] == {
+        "file": "azure.csv",
+        "format": "azure",
+        "requests_in_file": 5,
+        "outside_window": 2,
+        "dropped": {},
+        "out_of_order": 0,
+    }
 
 
 def test_interrupt_leaves_nothing(scenario: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from docs.refresh import PICTURE, README, ROOT, block, replaced
+from docs.refresh import PICTURE, README, ROOT, block, replaced, trace
 from sunsim.report.terminal import show
 from sunsim.run import check, prepare, simulate_arms, summary_of
 from sunsim.scenario_block import Block
@@ -33,6 +33,10 @@ def test_result_is_current() -> None:
     shown = block(TEXT, "run").split("Files: ")[0]
     assert shown.splitlines() == [line.rstrip() for line in printed.getvalue().splitlines()]
     assert PICTURE.is_file()
+
+
+def test_described_trace_is_current() -> None:
+    assert block(TEXT, "trace").splitlines() == [line.rstrip() for line in trace()["trace"].splitlines()]
 
 
 def test_example_scenario_passes_the_check(tmp_path: Path) -> None:

@@ -38,10 +38,35 @@ def test_measured_derived_and_assumed_are_kept_apart(tmp_path: Path) -> None:
     ]
 
 
-def test_a_trace_is_measured_and_nothing_of_its_stream_assumed(tmp_path: Path) -> None:
+def test_a_trace_is_measured_and_only_its_models_are_assumed(tmp_path: Path) -> None:
     found = facts(tmp_path, TRACE)
     assert found["measured"][1] == "arrivals and lengths of trace.csv"
-    assert found["assumed"] == ["without prefill, a prompt's KV is there at its arrival"]
+    assert found["assumed"] == ["popularity as given", "without prefill, a prompt's KV is there at its arrival"]
+
+
+def test_what_is_done_to_a_trace_is_said(tmp_path: Path) -> None:
+    (tmp_path / "burst.csv").write_text(
+        "Timestamp,Model,Request tokens,Response tokens\n5,GPT-4,10,10\n6,ChatGPT,10,0\n7,ChatGPT,9,9\n8,GPT-4,1,1\n"
+    )
+    found = facts(
+        tmp_path,
+        TRACE,
+        "workload.format=burstgpt",
+        "workload.path=burst.csv",
+        "workload.models={GPT-4: a, ChatGPT: b}",
+        "workload.rate_scale=2",
+        "workload.duration_s=3",
+    )
+    assert found["measured"][1] == (
+        "arrivals and lengths of burst.csv, without 2 of its 4 requests: 1 outside the window, 1 without an output token"
+    )
+    assert found["assumed"][:2] == ["2 times the trace's rate", "models: GPT-4 is a and ChatGPT is b"]
+
+
+def test_a_mooncake_trace_is_taken_without_what_its_prompts_share(tmp_path: Path) -> None:
+    (tmp_path / "trace.jsonl").write_text('{"timestamp": 0, "input_length": 9, "output_length": 1, "hash_ids": [0]}\n')
+    found = facts(tmp_path, TRACE, "workload.format=mooncake", "workload.path=trace.jsonl")
+    assert "what prompts have in common is computed for each of them" in found["assumed"]
 
 
 def test_options_other_than_the_profiles_are_assumed(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from sunsim.cli import app
 from sunsim.run import prepare, simulate_arms
-from sunsim.workload.traces import read_csv_trace
+from sunsim.workload.traces.formats import read_trace
 from tests.synthetic import synthetic_profile
 
 if TYPE_CHECKING:
@@ -155,7 +155,7 @@ def test_streams_are_traces(scenario: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     for entry in split(scenario, out)["arms"].values():
         for worker in entry["workers"].values():
-            assert len(read_csv_trace(out / worker["file"], ("m1", "m2")).arrival_s) == worker["requests"]
+            assert len(read_trace(out / worker["file"], "csv").arrival_s) == worker["requests"]
 
 
 def test_a_second_split_replaces_the_first(scenario: Path, tmp_path: Path) -> None:

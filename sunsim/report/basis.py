@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING
 
 from sunsim.report.format import listed
 from sunsim.report.origin import origin
+from sunsim.report.trace import left_out
 from sunsim.scenario_models import ModelCount, Zipf
-from sunsim.workload_models import Synthetic
+from sunsim.workload.traces.of_scenario import trace_of
+from sunsim.workload_models import Synthetic, Trace
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,7 +35,8 @@ def _measured(scenario: Scenario, profiles: Mapping[str, Profile]) -> list[str]:
     facts = [f"{listed(_of_profile(profile))} of {name} ({origin(profile)})" for name, profile in profiles.items()]
     workload = scenario.workload
     if not isinstance(workload, Synthetic):
-        facts.append(f"arrivals and lengths of {workload.path.name}")
+        missing = left_out(trace_of(scenario, workload))
+        facts.append(", ".join(filter(None, (f"arrivals and lengths of {workload.path.name}", missing))))
     elif workload.lengths.kind in {"azure-conv", "azure-code"}:
         facts.append(f"lengths of {workload.lengths.kind}")
     return facts
@@ -49,19 +52,8 @@ def _of_profile(profile: Profile) -> list[str]:
 
 
 def _assumed(scenario: Scenario, profiles: Mapping[str, Profile]) -> list[str]:
-    facts = []
-    if isinstance(scenario.workload, Synthetic):
-        arrivals = scenario.workload.arrivals
-        facts.append(f"{arrivals.kind.capitalize()} arrivals at {arrivals.rate_rps:g} req/s")
-        if scenario.workload.lengths.kind in {"fixed", "lognormal"}:
-            facts.append(f"{scenario.workload.lengths.kind} lengths")
-        if isinstance(scenario.models, ModelCount):
-            popularity = scenario.models.popularity
-            facts.append(
-                f"Zipf popularity, alpha {popularity.alpha:g}" if isinstance(popularity, Zipf) else "equal popularity"
-            )
-        else:
-            facts.append("popularity as given")
+    workload = scenario.workload
+    facts = _of_trace(scenario, workload) if isinstance(workload, Trace) else _of_synthetic(scenario, workload)
     stages = [stage for arm in scenario.arms for stage in arm.pools()]
     if any(len(arm.pools()) == 2 for arm in scenario.arms):
         link = scenario.transfer
@@ -73,6 +65,33 @@ def _assumed(scenario: Scenario, profiles: Mapping[str, Profile]) -> list[str]:
     if "prefill" not in stages or any(arm.prefill is None for arm in scenario.arms):
         facts.append("without prefill, a prompt's KV is there at its arrival")
     return facts + _changed(scenario, profiles)
+
+
+def _of_synthetic(scenario: Scenario, workload: Synthetic) -> list[str]:
+    facts = [f"{workload.arrivals.kind.capitalize()} arrivals at {workload.arrivals.rate_rps:g} req/s"]
+    if workload.lengths.kind in {"fixed", "lognormal"}:
+        facts.append(f"{workload.lengths.kind} lengths")
+    return [*facts, _popularity(scenario)]
+
+
+def _of_trace(scenario: Scenario, workload: Trace) -> list[str]:
+    facts = []
+    if workload.rate_scale != 1:
+        facts.append(f"{workload.rate_scale:g} times the trace's rate")
+    if isinstance(workload.models, dict):
+        facts.append(f"models: {listed([f'{name} is {model}' for name, model in workload.models.items()])}")
+    elif trace_of(scenario, workload).rows.model is None and len(scenario.model_names) > 1:
+        facts.append(_popularity(scenario))
+    if workload.format == "mooncake":
+        facts.append("what prompts have in common is computed for each of them")
+    return facts
+
+
+def _popularity(scenario: Scenario) -> str:
+    if not isinstance(scenario.models, ModelCount):
+        return "popularity as given"
+    popularity = scenario.models.popularity
+    return f"Zipf popularity, alpha {popularity.alpha:g}" if isinstance(popularity, Zipf) else "equal popularity"
 
 
 def _changed(scenario: Scenario, profiles: Mapping[str, Profile]) -> list[str]:

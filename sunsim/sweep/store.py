@@ -15,7 +15,6 @@ from sunsim import __version__
 from sunsim.errors import InputError
 from sunsim.latency.profile import find_profile
 from sunsim.scenario import Trace
-from sunsim.scenario_checks import cached_profile
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -114,8 +113,6 @@ def files(scenario: Scenario) -> dict[str, Path]:
 
 def sha256(path: Path) -> str:
     """Hash of a profile's or a trace's bytes, read once for each state of the file."""
-    if path.suffix == ".json":
-        return cached_profile(path).sha256
     stat = path.stat()
     return _hash(path, stat.st_mtime_ns, stat.st_size)
 

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from sunsim.workload.lengths import RANKS
+from sunsim.workload.traces.formats import read_trace
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -25,7 +26,7 @@ _CITATION = "Patel et al., Splitwise: Efficient generative LLM inference using p
 
 
 def quantile_table(csv_path: Path) -> dict[str, Any]:
-    """The table of a trace with the columns ContextTokens and GeneratedTokens (the Azure LLM inference traces).
+    """The table of one of the Azure LLM inference traces.
 
     Each length has its quantiles at `sunsim.workload.lengths.RANKS` (linear interpolation, minimum and maximum
     included). The ranks of prompt and output are counted in a 20 x 20 grid: the dependence of the two is strong and not monotone in
@@ -33,17 +34,16 @@ def quantile_table(csv_path: Path) -> dict[str, Any]:
     without a prompt or an output token are left out and counted.
 
     Raises:
-        OSError: the file cannot be read.
-        KeyError: a column is missing.
+        InputError: the file cannot be read or is no such trace.
     """
-    trace = pd.read_csv(csv_path)
-    lengths = {"prompt_tokens": trace["ContextTokens"], "output_tokens": trace["GeneratedTokens"]}
-    kept = (lengths["prompt_tokens"] >= 1) & (lengths["output_tokens"] >= 1)
-    columns = {name: column[kept].to_numpy(np.float64) for name, column in lengths.items()}
+    trace = read_trace(csv_path, "azure")
+    kept = (trace.prompt_tokens >= 1) & (trace.output_tokens >= 1)
+    lengths = {"prompt_tokens": trace.prompt_tokens, "output_tokens": trace.output_tokens}
+    columns = {name: column[kept].astype(np.float64) for name, column in lengths.items()}
     prompt_rank, output_rank = (_rank(column) for column in columns.values())
     grid, _, _ = np.histogram2d(prompt_rank, output_rank, bins=RANK_BINS, range=[[0, 1], [0, 1]])
-    ranks = trace.loc[kept, ["ContextTokens", "GeneratedTokens"]].rank()
-    spearman = float(np.corrcoef(ranks["ContextTokens"], ranks["GeneratedTokens"])[0, 1])
+    ranks = pd.DataFrame(columns).rank()
+    spearman = float(np.corrcoef(ranks["prompt_tokens"], ranks["output_tokens"])[0, 1])
     return {
         "source": f"{_SOURCE}, {csv_path.name}",
         "citation": _CITATION,

@@ -9,11 +9,9 @@ import numpy as np
 
 from sunsim.latency.attention import LengthMix
 from sunsim.workload.lengths import draw_lengths
-from sunsim.workload.traces import read_csv_trace
+from sunsim.workload.traces.of_scenario import trace_of
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from sunsim.scenario_models import Scenario
     from sunsim.workload_models import Lengths
 
@@ -25,8 +23,8 @@ def length_mix(scenario: Scenario) -> LengthMix:
     """Of the scenario's law, not of its seed's requests, so that all seeds share one step-time model."""
     workload = scenario.workload
     if workload.kind == "trace":
-        stat = workload.path.stat()
-        return _of_trace(workload.path, tuple(scenario.model_names), stat.st_mtime_ns, stat.st_size)
+        rows = trace_of(scenario, workload).rows
+        return LengthMix.of(rows.prompt_tokens, rows.output_tokens)
     return _drawn(workload.lengths)
 
 
@@ -34,9 +32,3 @@ def length_mix(scenario: Scenario) -> LengthMix:
 def _drawn(lengths: Lengths) -> LengthMix:
     draws = np.random.default_rng(SEED).random((2, DRAWS))
     return LengthMix.of(*draw_lengths(lengths, *draws))
-
-
-@lru_cache(maxsize=8)
-def _of_trace(path: Path, models: tuple[str, ...], mtime_ns: int, size: int) -> LengthMix:  # noqa: ARG001 - its state
-    rows = read_csv_trace(path, models)
-    return LengthMix.of(rows.prompt_tokens, rows.output_tokens)

@@ -9,12 +9,11 @@ import numpy as np
 
 from sunsim.clock import MAX_S, to_ps
 from sunsim.errors import InputError
-from sunsim.scenario_checks import token_limits
 from sunsim.workload.arrivals import draw_arrivals
 from sunsim.workload.lengths import draw_lengths
 from sunsim.workload.popularity import draw_models
 from sunsim.workload.streams import stream
-from sunsim.workload.traces import TraceRows, read_csv_trace
+from sunsim.workload.traces.of_scenario import trace_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -78,8 +77,7 @@ def _synthetic(scenario: Scenario, workload: Synthetic) -> Requests:
 
 
 def _from_trace(scenario: Scenario, workload: Trace) -> Requests:
-    rows = read_csv_trace(workload.path, scenario.model_names)
-    _check_fit(scenario, workload, rows)
+    rows = trace_of(scenario, workload).rows
     model = _drawn_models(scenario, rows.arrival_s.size) if rows.model is None else rows.model.astype(np.int32)
     tokens = (rows.prompt_tokens.astype(np.int32), rows.output_tokens.astype(np.int32))
     return Requests(to_ps(rows.arrival_s), model, *tokens, scenario.model_names)
@@ -87,14 +85,3 @@ def _from_trace(scenario: Scenario, workload: Trace) -> Requests:
 
 def _drawn_models(scenario: Scenario, size: int) -> NDArray[np.int32]:
     return draw_models(scenario.model_shares, stream(scenario.seed, "model").random(size))
-
-
-def _check_fit(scenario: Scenario, workload: Trace, rows: TraceRows) -> None:
-    for limit in token_limits(scenario):
-        needed = rows.prompt_tokens + (1 if limit.prompt_only else rows.output_tokens)
-        too_long = needed > limit.tokens
-        if too_long.any():
-            row = int(too_long.argmax())
-            kind = "prompt + first token" if limit.prompt_only else "prompt + output"
-            message = f"the request has {needed[row]} tokens ({kind}), must have at most {limit.tokens}: {limit.reason}"
-            raise InputError(message, workload.path, row + 2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import signal
@@ -17,13 +18,16 @@ from typer.testing import CliRunner
 
 from sunsim.cli import app
 from sunsim.run import prepare, simulate_arms, summary_of
+from sunsim.scenario import load_scenario
 from sunsim.sweep.local import KILLED, run_local
 from sunsim.sweep.plan import Point, load_plan
 from sunsim.sweep.point import outcome, outcome_of
 from sunsim.sweep.ray_cluster import outcome_elsewhere
 from sunsim.sweep.results import PICTURE, SUMMARY, TABLE
-from sunsim.sweep.store import POINTS, code_sha256, files, sha256
+from sunsim.sweep.store import POINTS, code_sha256, files, identity, sha256
+from tests.scenario_files import write_scenario
 from tests.sweep.small import write_sweep
+from tests.trace_files import write as write_requests
 
 if TYPE_CHECKING:
     from sunsim.scenario import Scenario
@@ -298,3 +302,10 @@ def test_profiles_and_traces_travel_to_where_a_point_runs(tmp_path: Path) -> Non
     assert outcome_elsewhere(point.scenario, code_sha256(), names, *contents) == expected
     other = outcome_elsewhere(point.scenario, "another", names, *contents)
     assert other.fault == "its node has another sunsim installed, must have the same as where the sweep was started"
+
+
+def test_a_trace_may_be_called_json(tmp_path: Path) -> None:
+    trace = write_requests(tmp_path, "mooncake").rename(tmp_path / "trace.json")
+    workload = f"workload={{kind: trace, format: mooncake, path: {trace}}}"
+    scenario = load_scenario(write_scenario(tmp_path), [workload, "measure={}"])
+    assert identity(scenario)["files"][str(trace)] == hashlib.sha256(trace.read_bytes()).hexdigest()

@@ -12,7 +12,7 @@ from sunsim.scenario import load_scenario
 from sunsim.workload.lengths_table import quantile_table
 from sunsim.workload.requests import build_requests
 from sunsim.workload.streams import stream
-from sunsim.workload.traces import read_csv_trace
+from sunsim.workload.traces.formats import read_trace
 from tests.scenario_files import write_trace
 
 if TYPE_CHECKING:
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 def test_columns_are_found_by_name(tmp_path: Path) -> None:
     path = tmp_path / "trace.csv"
     path.write_text("output_tokens,comment,model,arrival_s,prompt_tokens\r\n3,x,b,0.1,7\r\n4,,a,0.1,8")
-    rows = read_csv_trace(path, ["a", "b"])
+    rows = read_trace(path, "csv")
     assert rows.arrival_s.tolist() == [0.1, 0.1]
     assert rows.prompt_tokens.tolist() == [7, 8]
     assert rows.output_tokens.tolist() == [3, 4]
     assert rows.model is not None
-    assert rows.model.tolist() == [1, 0]
+    assert (rows.names, rows.model.tolist()) == (("b", "a"), [0, 1])
 
 
 def test_a_trace_s_models_override_popularity(tmp_path: Path) -> None:
@@ -48,7 +48,7 @@ def test_times_are_read_exactly(tmp_path: Path) -> None:
     path.write_text(
         "\ufeffarrival_s,prompt_tokens,output_tokens\n" + "".join(f"{time!r},1,1\n" for time in times.tolist())
     )
-    assert np.array_equal(read_csv_trace(path, []).arrival_s, times)
+    assert np.array_equal(read_trace(path, "csv").arrival_s, times)
 
 
 def test_a_prompt_of_exactly_the_limit_fits(tmp_path: Path) -> None:

@@ -1,0 +1,62 @@
+"""The verb `trace convert`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from sunsim.errors import InputError
+from sunsim.report.format import count
+from sunsim.report.trace import left_out
+from sunsim.sweep.store import replacing
+from sunsim.trace.describe import selected
+from sunsim.workload.traces.select import refuse_too_late
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from sunsim.workload.traces.rows import TraceRows
+    from sunsim.workload.traces.select import Window
+
+
+def convert(file: Path, name: str | None, window: Window, out: Path) -> str:
+    """Write the requests of a trace in the format ``csv``.
+
+    Args:
+        file: the trace.
+        name: of its format; None to go by its first line.
+        window: what to use of it, and how fast.
+        out: the file to write; one that is there is replaced.
+
+    Returns:
+        What was written and what was left out, in one line.
+
+    Raises:
+        InputError: the trace is wrong, no request of it is left, or `out` cannot be written.
+    """
+    _, selection = selected(file, name, window)
+    refuse_too_late(selection, file)
+    if out.exists() and out.samefile(file):
+        message = "is the trace itself, must be another file"
+        raise InputError(message, "--out")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(out) as path:
+            table(selection.rows).to_csv(path, index=False, lineterminator="\n")
+    except OSError as error:
+        message = f"cannot be written ({error.strerror}), must be a file for requests"
+        raise InputError(message, out) from error
+    missing = left_out(selection)
+    return f"{out}: {count(len(selection.rows))} requests of {file.name}{f', {missing}' if missing else ''}"
+
+
+def table(rows: TraceRows) -> pd.DataFrame:
+    """The columns of the format ``csv``, `model` only where the trace names any."""
+    made = pd.DataFrame(
+        {"arrival_s": rows.arrival_s, "prompt_tokens": rows.prompt_tokens, "output_tokens": rows.output_tokens}
+    )
+    if rows.model is not None:
+        made["model"] = np.array(rows.names, object)[rows.model]
+    return made

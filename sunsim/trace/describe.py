@@ -1,0 +1,58 @@
+"""The verb `trace describe`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING
+
+from sunsim.errors import InputError
+from sunsim.report.trace import provenance
+from sunsim.trace.statistics import statistics
+from sunsim.trace.terminal import show
+from sunsim.workload.traces.formats import guess_format, read_trace
+from sunsim.workload.traces.select import Selection, Window, select
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def describe(file: Path, name: str | None, window: Window, out: Path | None, *, as_json: bool) -> None:
+    """Print what a trace looks like, and draw it.
+
+    Args:
+        file: the trace.
+        name: of its format; None to go by its first line.
+        window: what to use of it, and how fast.
+        out: folder of the figure; None for none.
+        as_json: print the figures as JSON instead of text.
+
+    Raises:
+        InputError: the trace is wrong, no request of it is left, or the folder cannot be used.
+    """
+    name, selection = selected(file, name, window)
+    facts = {**provenance(file, name, selection), **statistics(selection.rows)}
+    figure = out / f"{file.stem}.png" if out else None
+    if figure:
+        from plots.trace import plot_trace  # noqa: PLC0415 - matplotlib is not needed otherwise
+
+        try:
+            figure.parent.mkdir(parents=True, exist_ok=True)
+            plot_trace(selection.rows, facts["models"], file.name, figure)
+        except OSError as error:
+            message = f"cannot be written ({error.strerror}), must be a folder for figures"
+            raise InputError(message, out) from error
+    if as_json:
+        sys.stdout.write(json.dumps(facts, indent=2, allow_nan=False) + "\n")
+    else:
+        show(facts, selection, figure)
+
+
+def selected(file: Path, name: str | None, window: Window) -> tuple[str, Selection]:
+    """The format's name and what is used of a trace.
+
+    Raises:
+        InputError: the trace is wrong, or no request of it is left.
+    """
+    name = name or guess_format(file)
+    return name, select(read_trace(file, name), window, file)

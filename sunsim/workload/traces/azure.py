@@ -1,0 +1,46 @@
+"""``azure``: the Azure LLM inference traces of 2023 and 2024, https://github.com/Azure/AzurePublicDataset.
+
+Columns ``TIMESTAMP`` (date and time, those of 2024 with a zone), ``ContextTokens``, ``GeneratedTokens``. One model.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pandas as pd
+import pyarrow as pa
+
+from sunsim.workload.traces.table import Table
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True)
+class DateTimes:
+    """Arrivals as dates with times in ISO 8601, to the nanosecond; UTC where they name no zone."""
+
+    column: str
+
+    @property
+    def type(self) -> pa.DataType:
+        """Text: some times have a fraction or a zone and others in the same file have not."""
+        return pa.string()
+
+    def seconds(self, values: pa.ChunkedArray) -> NDArray[np.float64]:
+        """Seconds since the earliest; NaN where there is no date."""
+        times = pd.to_datetime(values.to_pandas(), format="ISO8601", utc=True, errors="coerce")
+        # As floats, seconds since 1970 would be off by parts of a microsecond.
+        since: NDArray[np.float64] = (times - times.min()).dt.total_seconds().to_numpy()
+        return since
+
+    def fault(self, text: str) -> str | None:
+        """Says so if `text` is no date."""
+        if not pd.isna(pd.to_datetime(text, format="ISO8601", utc=True, errors="coerce")):
+            return None
+        return f"is '{text}', must be a date and time like 2023-11-16 18:15:46.6805900"
+
+
+AZURE = Table(DateTimes("TIMESTAMP"), "ContextTokens", "GeneratedTokens")

@@ -1,0 +1,82 @@
+"""The trace of a scenario: its window, its models, and what its workers can take."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from sunsim.errors import InputError
+from sunsim.scenario_checks import token_limits
+from sunsim.workload.traces.formats import FORMATS, read_trace
+from sunsim.workload.traces.select import Selection, Window, refuse_too_late, select
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+    from sunsim.scenario_models import Scenario
+    from sunsim.workload.traces.rows import TraceRows
+    from sunsim.workload_models import Trace
+
+
+def trace_of(scenario: Scenario, workload: Trace) -> Selection:
+    """The requests of a loaded scenario with this `workload`; `model` is an index into the scenario's models.
+
+    Raises:
+        InputError: the trace is wrong, names a model that the scenario does not have, has a request that does not fit
+            into a worker of some arm and is not to be dropped, lasts too long, or no request is left.
+    """
+    rows = _with_models(read_trace(workload.path, workload.format), scenario, workload)
+    window = Window(workload.start_s, workload.duration_s, workload.requests, workload.rate_scale)
+    too_long = _too_long(rows, scenario) if workload.too_long == "drop" else None
+    selection = select(rows, window, workload.path, too_long)
+    refuse_too_late(selection, workload.path)
+    _refuse_too_long(selection.rows, scenario, workload)
+    return selection
+
+
+def _with_models(rows: TraceRows, scenario: Scenario, workload: Trace) -> TraceRows:
+    if rows.model is None and isinstance(workload.models, dict):
+        column = FORMATS[workload.format].model
+        message = f"the trace has no column {column}, must have one as workload.models says what its names mean"
+        raise InputError(message, workload.path, 1)
+    if rows.model is None or workload.models == "popularity":
+        return replace(rows, model=None, names=())
+    index = {name: i for i, name in enumerate(scenario.model_names)}
+    if isinstance(workload.models, dict):
+        known = {name: index[model] for name, model in workload.models.items()}
+        expected = f"one of the names in workload.models: {', '.join(known)}"
+    else:
+        known = index
+        expected = f"a model of the scenario ({', '.join(index)}) or mapped to one by workload.models"
+    of_name = np.array([known.get(name, -1) for name in rows.names], np.int64)
+    model = of_name[rows.model]
+    if (model < 0).any():
+        row = np.flatnonzero(model < 0)[rows.line[model < 0].argmin()]
+        message = f"{FORMATS[workload.format].model} is '{rows.names[rows.model[row]]}', must be {expected}"
+        raise InputError(message, workload.path, int(rows.line[row]))
+    return replace(rows, model=model, names=scenario.model_names)
+
+
+def _too_long(rows: TraceRows, scenario: Scenario) -> Mapping[str, NDArray[np.bool_]]:
+    """By the limit that they exceed, which requests do not fit."""
+    found: dict[str, NDArray[np.bool_]] = {}
+    for limit in token_limits(scenario):
+        needed = rows.prompt_tokens + (1 if limit.prompt_only else rows.output_tokens)
+        found[f"of more than {limit.tokens} tokens ({limit.reason})"] = needed > limit.tokens
+    return found
+
+
+def _refuse_too_long(rows: TraceRows, scenario: Scenario, workload: Trace) -> None:
+    for limit in token_limits(scenario):
+        needed = rows.prompt_tokens + (1 if limit.prompt_only else rows.output_tokens)
+        too_long = needed > limit.tokens
+        if too_long.any():
+            row = int(too_long.argmax())
+            kind = "prompt + first token" if limit.prompt_only else "prompt + output"
+            message = f"the request has {needed[row]} tokens ({kind}), must have at most {limit.tokens}: {limit.reason}"
+            hint = "; workload.too_long: drop leaves such requests out"
+            raise InputError(message + hint, workload.path, int(rows.line[row]))

@@ -1,0 +1,106 @@
+"""Which requests of a trace are used, when they arrive, and what is left out and why."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from sunsim.clock import MAX_S
+from sunsim.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from sunsim.workload.traces.rows import TraceRows
+
+NO_PROMPT = "without a prompt token"
+NO_OUTPUT = "without an output token"
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """The part of a trace that is used, in the trace's own time, and how fast it is played.
+
+    Attributes:
+        start_s: requests before it are left out; arrivals count from here.
+        duration_s: requests that arrive so long after `start_s` or later are left out; None for no end.
+        requests: the most that are used; None for all.
+        rate_scale: arrivals are divided by it, last of all.
+    """
+
+    start_s: float = 0.0
+    duration_s: float | None = None
+    requests: int | None = None
+    rate_scale: float = 1.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Selection:
+    """What is used of a trace.
+
+    Attributes:
+        rows: the requests that are used, arrivals as they are played.
+        in_file: requests in the file.
+        outside_window: of these, how many are left out by the window.
+        dropped: how many in the window cannot be used, by reason; no reason stands for none.
+    """
+
+    rows: TraceRows
+    in_file: int
+    outside_window: int
+    dropped: Mapping[str, int]
+
+
+def select(
+    rows: TraceRows, window: Window, path: Path, too_long: Mapping[str, NDArray[np.bool_]] | None = None
+) -> Selection:
+    """Cuts by time, drops what cannot be used, cuts by number, then scales.
+
+    Args:
+        rows: the whole trace.
+        window: what to use of it.
+        path: of the trace, for messages.
+        too_long: by reason, which requests to drop besides those without a prompt or output token, bool[n] each.
+
+    Raises:
+        InputError: no request is left.
+    """
+    inside = rows.arrival_s >= window.start_s
+    if window.duration_s is not None:
+        inside &= rows.arrival_s < window.start_s + window.duration_s
+    usable = np.ones(len(rows), np.bool_)
+    causes: dict[str, NDArray[np.bool_]] = {}
+    unfit = {NO_PROMPT: rows.prompt_tokens < 1, NO_OUTPUT: rows.output_tokens < 1, **(too_long or {})}
+    for reason, wrong in unfit.items():
+        causes[reason] = wrong & usable
+        usable &= ~wrong
+    if window.requests is not None:
+        inside &= np.cumsum(inside & usable) - (inside & usable) < window.requests
+    used = rows.take(inside & usable)
+    counts = {reason: int((wrong & inside).sum()) for reason, wrong in causes.items()}
+    dropped = {reason: count for reason, count in counts.items() if count}
+    outside = len(rows) - int(inside.sum())
+    if not len(used):
+        left_out = [f"{outside} outside the window"] if outside else []
+        left_out += [f"{count} {reason}" for reason, count in dropped.items()]
+        message = f"no request is left of {len(rows)} ({', '.join(left_out)}), must be at least one"
+        raise InputError(message, path)
+    arrival_s = (used.arrival_s - window.start_s) / window.rate_scale
+    return Selection(replace(used, arrival_s=arrival_s), len(rows), outside, dropped)
+
+
+def refuse_too_late(selection: Selection, path: Path) -> None:
+    """Raises:
+    InputError: the last request arrives later than a scenario may last.
+    """
+    last_s = float(selection.rows.arrival_s[-1])
+    if last_s > MAX_S:
+        message = (
+            f"the request arrives at {last_s:g} s, must arrive by {MAX_S:g} s: lower duration_s or raise rate_scale"
+        )
+        raise InputError(message, path, int(selection.rows.line[-1]))

@@ -1,0 +1,61 @@
+"""The same five requests in every format; the fourth has no output token where a format allows that."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+ARRIVAL_S = [0.0, 0.25, 0.25, 61.0, 90.5]
+PROMPT_TOKENS = [374, 396, 879, 91, 6758]
+OUTPUT_TOKENS = [44, 109, 55, 0, 500]
+
+TEXTS = {
+    "csv": """\
+arrival_s,prompt_tokens,output_tokens,model
+0.0,374,44,a
+0.25,396,109,b
+0.25,879,55,a
+61.0,91,1,a
+90.5,6758,500,b
+""",
+    "azure": """\
+TIMESTAMP,ContextTokens,GeneratedTokens
+2023-11-16 23:59:46.6805900,374,44
+2023-11-16 23:59:46.9305900,396,109
+2023-11-16 23:59:46.9305900,879,55
+2023-11-17 00:00:47.6805900,91,0
+2023-11-17 00:01:17.1805900,6758,500
+""",
+    "burstgpt": """\
+Timestamp,Session ID,Elapsed time,Model,Request tokens,Response tokens,Total tokens,Log Type
+5.5,s1,3.2,ChatGPT,374,44,418,Conversation log
+5.75,s2,4.1,GPT-4,396,109,505,API log
+5.75,,,ChatGPT,879,55,934,Conversation log
+66.5,s1,0.0,ChatGPT,91,0,91,Conversation log
+96,s4,21.0,GPT-4,6758,500,7258,API log
+""",
+    "mooncake": """\
+{"timestamp": 27000, "input_length": 374, "output_length": 44, "hash_ids": [0]}
+{"timestamp": 27250, "input_length": 396, "output_length": 109, "hash_ids": [0]}
+{"timestamp": 27250, "input_length": 879, "output_length": 55, "hash_ids": [0, 1]}
+{"timestamp": 88000, "input_length": 91, "output_length": 0, "hash_ids": [2]}
+{"timestamp": 117500, "input_length": 6758, "output_length": 500, "hash_ids": [0, 3, 4]}
+""",
+    "vidur": """\
+arrived_at,num_prefill_tokens,num_decode_tokens
+0.0,374,44
+0.25,396,109
+0.25,879,55
+61.0,91,0
+90.5,6758,500
+""",
+}
+
+
+def write(folder: Path, name: str, text: str | None = None) -> Path:
+    """A file in the format `name`, the requests above if no text is given."""
+    path = folder / f"{name}.{'jsonl' if name == 'mooncake' else 'csv'}"
+    path.write_text(TEXTS[name] if text is None else text, encoding="utf-8")
+    return path
