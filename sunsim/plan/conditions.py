@@ -13,7 +13,8 @@ from sunsim.latency.steps import Chunk, DecodeLine
 from sunsim.scenario_checks import token_limits
 from sunsim.scenario_models import ModelCount, Zipf
 from sunsim.workload.requests import Requests, build_requests
-from sunsim.workload_models import Synthetic
+from sunsim.workload.traces.of_scenario import trace_of
+from sunsim.workload_models import Synthetic, Trace
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -64,7 +65,8 @@ def under(scenario: Scenario, conditions: Conditions) -> Scenario:
     if isinstance(workload, Synthetic):
         arrivals = workload.arrivals.model_copy(update={"rate_rps": workload.arrivals.rate_rps * conditions.rate})
         changes["workload"] = workload.model_copy(update={"arrivals": arrivals})
-    elif conditions.rate != 1:
+    else:
+        changes["workload"] = workload.model_copy(update={"rate_scale": workload.rate_scale * conditions.rate})
         # A trace's window is the same requests at every rate.
         measure = scenario.measure
         changes["measure"] = measure.model_copy(update={"warmup_s": measure.warmup_s / conditions.rate})
@@ -75,7 +77,10 @@ def under(scenario: Scenario, conditions: Conditions) -> Scenario:
 
 
 def has_skew(scenario: Scenario) -> bool:
-    """Whether popularity follows a Zipf law, whose exponent can be changed."""
+    """Whether models are drawn by a Zipf law, whose exponent can be changed."""
+    workload = scenario.workload
+    if isinstance(workload, Trace) and trace_of(scenario, workload).rows.model is not None:
+        return False
     return isinstance(scenario.models, ModelCount) and isinstance(scenario.models.popularity, Zipf)
 
 
@@ -86,9 +91,6 @@ def requests_under(scenario: Scenario, conditions: Conditions) -> Requests:
         InputError: as `build_requests`.
     """
     requests = build_requests(scenario)
-    if conditions.rate != 1 and not isinstance(scenario.workload, Synthetic):
-        arrival_ps = np.rint(requests.arrival_ps / conditions.rate).astype(np.int64)
-        requests = replace(requests, arrival_ps=arrival_ps)
     if conditions.outputs != 1:
         room = min((limit.tokens for limit in token_limits(scenario) if not limit.prompt_only), default=2**30)
         longest = np.maximum(room - requests.prompt_tokens, 1)

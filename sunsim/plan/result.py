@@ -11,6 +11,7 @@ from sunsim.plan.probe import window_of
 from sunsim.plan.search import Reason
 from sunsim.plan.variants import TYPICAL
 from sunsim.sweep.estimates import estimate
+from sunsim.workload_models import Trace
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -53,6 +54,7 @@ def document(
         "size": plan.size,
         "price_per_gpu_hour": plan.price_per_gpu_hour,
         "models": list(scenario.model_names),
+        "trace": isinstance(scenario.workload, Trace),
         "requests": len(drawn),
         "rate_rps": len(drawn) / to_s(int(drawn.arrival_ps[-1])) if int(drawn.arrival_ps[-1]) else None,
         "window": {"start_s": window.start_s, "end_s": window.end_s},

@@ -165,6 +165,11 @@ def _not_monotone(arms: Mapping[str, Entry]) -> Iterator[str]:
 
 
 def _intervals(plan: Entry, arms: Mapping[str, Entry]) -> Iterator[str]:
+    if plan["trace"]:
+        yield (
+            "A trace brings the same requests with every seed; only drawn models, routers that draw, and host stalls differ, "
+            "so intervals over the seeds do not say how another day would be."
+        )
     if len(plan["seeds"]) == 1:
         yield "One seed: how far other requests of the same kind would change the result is not known."
         return

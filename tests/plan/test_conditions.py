@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from sunsim.cluster.simulation import simulate
-from sunsim.plan.conditions import AS_PLANNED, Conditions, only, requests_under, under
+from sunsim.plan.conditions import AS_PLANNED, Conditions, has_skew, only, requests_under, under
 from sunsim.plan.run import load
+from sunsim.scenario_models import ModelWeight
 from tests.plan.small import PLAN, loaded, write_plan
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ def test_a_trace_keeps_all_its_requests_and_its_window_at_another_rate(tmp_path:
     twice = Conditions(rate=2.0)
     faster = under(scenario, twice)
     assert (requests_under(faster, twice).arrival_ps * 2 == requests_under(scenario, AS_PLANNED).arrival_ps).all()
+    assert not has_skew(scenario.model_copy(update={"models": (ModelWeight(name="m1", weight=1.0),)}))
     assert faster.measure.warmup_s == scenario.measure.warmup_s / 2
 
 
