@@ -1,6 +1,6 @@
-"""Brings the figures of the documents up to date: ``python -m docs.refresh [run] [trace] [sweep] [speed] [fidelity]``, or all.
+"""Brings the figures of the documents up to date: ``python -m docs.refresh [NAME ...]``, or all.
 
-Runs the commands that the README names, in the checkout, compares the committed actual runs with their simulation, and
+Names are run, trace, sweep, plan, speed and fidelity. Runs the commands that the README names, in the checkout, compares the committed actual runs with their simulation, and
 replaces the blocks between ``<!-- begin: NAME -->`` and ``<!-- end: NAME -->`` and the picture.
 """
 
@@ -33,6 +33,7 @@ PLACES = {
     "run": README,
     "trace": README,
     "sweep": README,
+    "plan": README,
     "speed": README,
     "speed-compiled": README,
     "fidelity": README,
@@ -87,6 +88,14 @@ def sweep() -> dict[str, str]:
     return {"sweep": printed.replace(str(out), "results/sweep-rates")}
 
 
+def plan() -> dict[str, str]:
+    """What `sunsim plan scenarios/plan-zipf.yaml` prints."""
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "plan-zipf"
+        printed = _output(sys.executable, "-c", SUNSIM, "plan", "scenarios/plan-zipf.yaml", "--out", str(out))
+    return {"plan": printed.replace(str(out), "results/plan-zipf-plan")}
+
+
 def speed() -> dict[str, str]:
     """What the benchmark prints, of the loop as it is and of the compiled one."""
     plain = _output(sys.executable, "-m", "benchmarks.loop")
@@ -115,7 +124,7 @@ def fidelity_blocks(checked: Sequence[Checked]) -> dict[str, str]:
 
 def main() -> None:
     """Replaces the blocks named on the command line."""
-    makers = {"run": run, "trace": trace, "sweep": sweep, "speed": speed, "fidelity": fidelity}
+    makers = {"run": run, "trace": trace, "sweep": sweep, "plan": plan, "speed": speed, "fidelity": fidelity}
     for maker in sys.argv[1:] or makers:
         for name, made in makers[maker]().items():
             content = "".join(f"{line.rstrip()}\n" for line in made.splitlines())

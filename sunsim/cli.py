@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from sunsim import __version__
-from sunsim.errors import InputError
+from sunsim.errors import InputError, SimulationError
 from sunsim.trace.cli import trace_app
 
 if TYPE_CHECKING:
@@ -48,6 +48,9 @@ def exit_codes() -> Iterator[None]:
     except InputError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(BAD_INPUT) from error
+    except SimulationError as error:
+        typer.echo(f"a simulation failed: {error}", err=True)
+        raise typer.Exit(FAILED) from error
     except KeyboardInterrupt as error:
         typer.echo(str(error) or "interrupted, nothing was written", err=True)
         raise typer.Exit(INTERRUPTED) from error

@@ -70,7 +70,7 @@ def plan_arm(scenario: Scenario, arm: Arm, variants: Mapping[str, Conditions]) -
     """
     log: list[Verdict] = []
     bench = Bench(scenario, arm, log)
-    found = yield from _sizes(scenario, bench)
+    found = yield from size_pools(scenario, bench)
     if found.sizes is None:
         return ArmPlan(arm, None, found.reason, None, {}, [], log)
     sizes = found.sizes
@@ -100,7 +100,7 @@ def plan_arm(scenario: Scenario, arm: Arm, variants: Mapping[str, Conditions]) -
     )
 
 
-def _sizes(scenario: Scenario, bench: Bench) -> Search[Found]:
+def size_pools(scenario: Scenario, bench: Bench) -> Search[Found]:
     """The smallest pools: apart where they can be, then all together."""
     if not bench.coordinates():
         return Found({}, Reason.FOUND)

@@ -7,7 +7,7 @@ from contextlib import closing
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from sunsim.errors import InputError
+from sunsim.errors import SimulationError
 from sunsim.plan.probe import Probe, outcome_of
 from sunsim.sweep.local import run_local
 from sunsim.sweep.progress import progress
@@ -45,7 +45,7 @@ class Lab:
         """Runs searches that do not depend on one another to their end; what they found, by name.
 
         Raises:
-            InputError: a simulation was impossible.
+            SimulationError: a simulation failed.
         """
         found: dict[str, Any] = {}
         wanted: dict[str, list[Probe]] = {}
@@ -72,7 +72,7 @@ class Lab:
         ):
             for probe, outcome in ended:
                 if outcome.fault is not None:
-                    raise InputError(outcome.fault)
+                    raise SimulationError(outcome.fault)
                 self._store.keep(probe, outcome.rows)
                 self._rows[probe.key] = outcome.rows[0]
                 self._pending.discard(probe.key)

@@ -63,6 +63,7 @@ def plan(
 
     Raises:
         InputError: the scenario or the folder cannot be used.
+        SimulationError: a simulation failed.
         KeyboardInterrupt: stopped by the user; says how to go on.
     """
     scenario = load(file, overrides, seed)

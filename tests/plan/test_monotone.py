@@ -6,32 +6,36 @@ within a hair: the share that is missed by is less than a percentage point.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sunsim.plan.bench import Bench, Verdict
 from sunsim.plan.conditions import Conditions
+from sunsim.plan.find import size_pools
 from sunsim.plan.probe import row_of
 from tests.plan.small import loaded
 
 if TYPE_CHECKING:
-    import pytest
+    from pathlib import Path
 
-    from sunsim.plan.search import Coordinate
+    from sunsim.plan.search import Search
+
+T = TypeVar("T")
 
 NOISE = 0.01
 
 
-def verdict(bench: Bench, sizes: dict[Coordinate, int]) -> Verdict:
-    search = bench.judge(sizes)
+def answered(search: Search[T]) -> T:
+    """What a search finds, simulated here and now."""
     try:
         probes = next(search)
         while True:
             probes = search.send([row_of(probe) for probe in probes])
     except StopIteration as stop:
-        found: Verdict = stop.value
+        found: T = stop.value
         return found
 
 
@@ -61,7 +65,30 @@ def test_what_is_easier_passes_where_what_is_harder_does(
         grown = 1
     benches = Bench(hard, hard.arms[arm], []), Bench(easy, hard.arms[arm], [], conditions)
     sizes = {c: size.get(c.group, 1) for c in benches[0].coordinates()}
-    before = verdict(benches[0], sizes)
-    after = verdict(benches[1], {c: n + grown for c, n in sizes.items()})
+    before = answered(benches[0].judge(sizes))
+    after = answered(benches[1].judge({c: n + grown for c, n in sizes.items()}))
+    assert before
+    assert after
     if before.passes and not after.passes:
         assert worst_excess(after) < NOISE, f"{easier}: {sizes} at {rate} requests/s"
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [
+        [f"slo.tpot_ms={limit}" for limit in (7.5, 8, 12)],
+        [f"slo.ttft_ms={limit}" for limit in (60, 120, 1000)],
+        [f"workload.arrivals.rate_rps={rate}" for rate in (150, 100, 40)],
+    ],
+    ids=["TPOT", "TTFT", "rate"],
+)
+def test_the_easier_the_fewer_gpus(tmp_path: Path, steps: list[str]) -> None:
+    for arm in range(2):
+        needed = []
+        for step in steps:
+            scenario = loaded(tmp_path, step)
+            found = answered(size_pools(scenario, Bench(scenario, scenario.arms[arm], [])))
+            assert found.sizes
+            needed.append(sum(found.sizes.values()))
+        assert needed == sorted(needed, reverse=True)
+        assert needed[0] > needed[-1]
