@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from plots.plan import goodput, gpu_bars, of_models, over_time, pareto
 from sunsim import __version__
 from sunsim.plan.sentences import caveats, heading, verdict
-from sunsim.plan.tables import models, overview, points, sensitivity, slos, workers
+from sunsim.plan.tables import curve, models, overview, points, sensitivity, slos, workers
 from sunsim.report.page import render
 
 if TYPE_CHECKING:
@@ -44,6 +44,7 @@ def page(plan: Mapping[str, Any], scenario: str) -> str:
         bars=gpu_bars(arms) if arms else None,
         slos=slos(plan),
         curves=[goodput(arms, plan["rate_rps"]), pareto(arms)] if arms else [],
+        curve=curve(plan),
         models=models(plan),
         by_model=[
             of_models(arms, plan["models"], tag, label, plan["slo"].get(limit))

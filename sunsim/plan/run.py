@@ -139,17 +139,25 @@ def _meta(scenario: Scenario, file: Path, overrides: Sequence[str], seed: int | 
 
 
 def _write(out: Path, content: Mapping[str, Any], scenario: Scenario) -> list[str]:
-    """The names of what is in the folder."""
-    from sunsim.plan.page import page  # noqa: PLC0415 - `check` does not wait for matplotlib
+    """The names of what is in the folder; a plan that is there already is left as it is."""
+    names = [DOCUMENT, MARKDOWN, PAGE, SCENARIO]
+    document_text, scenario_text = to_json(content), resolved(scenario)
+    if not _is_there(out, names, document_text):
+        from sunsim.plan.page import page  # noqa: PLC0415 - a plan that is there already needs no matplotlib
 
-    text = resolved(scenario)
-    files = {
-        DOCUMENT: to_json(content),
-        MARKDOWN: to_markdown(content, text),
-        PAGE: page(content, text),
-        SCENARIO: text,
-    }
-    for name, written in files.items():
-        with replacing(out / name) as path:
-            path.write_text(written, encoding="utf-8")
-    return [*sorted(files), f"{POINTS}/"]
+        texts = {
+            SCENARIO: scenario_text,
+            MARKDOWN: to_markdown(content, scenario_text),
+            PAGE: page(content, scenario_text),
+            # The last, because it says that the others are there.
+            DOCUMENT: document_text,
+        }
+        for name, text in texts.items():
+            with replacing(out / name) as path:
+                path.write_text(text, encoding="utf-8")
+    return [PAGE, *(name for name in names if name != PAGE), f"{POINTS}/"]
+
+
+def _is_there(out: Path, names: Sequence[str], document_text: str) -> bool:
+    there = all((out / name).exists() for name in names)
+    return there and (out / DOCUMENT).read_text(encoding="utf-8") == document_text

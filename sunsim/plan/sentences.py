@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from sunsim.plan.search import Reason
 from sunsim.plan.tables import breaking, pools
+from sunsim.plan.variants import TYPICAL
 from sunsim.report.format import count, listed, number, percent
 from sunsim.report.sentences import basis, outside_measured
 
@@ -45,7 +46,7 @@ def verdict(plan: Entry) -> list[str]:
         return said
     best = min(passing, key=lambda name: passing[name]["gpus"]["all"])
     said += [_breaks(best, passing[best])]
-    said.append(" ".join(filter(None, (_margin(plan, best, passing[best]), _error(plan, best, passing[best])))))
+    said.append(" ".join(filter(None, (_margin(plan, best, passing[best]), _error(plan, best, passing)))))
     return said
 
 
@@ -109,15 +110,23 @@ def _margin(plan: Entry, name: str, arm: Entry) -> str:
     return f"How sure: {name} sustains {rates['passes']:.2f} times this rate ({number(rate)} requests/s){beyond}."
 
 
-def _error(plan: Entry, name: str, arm: Entry) -> str:
-    if arm["within_error"] is None:
-        return (
-            "How far off its profiles are is not known: no actual run of their card, model and variant is shipped."
-            * (not plan["profile_errors"])
-        )
-    if arm["within_error"]:
-        return f"It is within the simulator's error: with steps as slow as actual runs typically were, {name} needs more GPUs."
-    return "With steps as slow as actual runs typically were against their simulation, it still passes."
+def _error(plan: Entry, best: str, passing: Mapping[str, Entry]) -> str:
+    """Whether the error that the profiles were seen to have would change a number of GPUs."""
+    if not plan["profile_errors"]:
+        return "How far off its profiles are is not known: no actual run of their card, model and variant is shipped."
+    close = {name: arm for name, arm in passing.items() if arm["within_error"]}
+    said = []
+    if passing[best]["within_error"] is False:
+        said.append("With steps slower by the typical error of its profiles, it still passes.")
+    if close:
+        needs = [f"{name} would need {_needed(arm)}" for name, arm in close.items()]
+        said.append(f"Within the simulator's error: with steps slower by that of the profiles, {listed(needs)}.")
+    return " ".join(said)
+
+
+def _needed(arm: Entry) -> str:
+    found = arm["variants"][TYPICAL]["gpus"]
+    return f"{count(found['all'])} GPUs" if found else "more than may be tried"
 
 
 def caveats(plan: Entry) -> list[str]:

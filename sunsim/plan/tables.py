@@ -107,6 +107,31 @@ def slos(plan: Entry) -> TextTable:
     return TextTable("", headers, rows)
 
 
+CURVE = {
+    "request_goodput": "goodput\nreq/s",
+    "output_throughput_per_decode_gpu": "per decode\nGPU tok/s",
+    "output_throughput_per_gpu": "per GPU\ntok/s",
+    "median_interactivity": "interactivity\ntok/s/user",
+    "p99_ttft_ms": "TTFT p99\nms",
+    "p99_tpot_ms": "TPOT p99\nms",
+}
+
+
+def curve(plan: Entry) -> TextTable:
+    """An arm and rate a row, with the first seed."""
+    rows = [
+        (
+            name,
+            f"{point['rate']:.2f}x",
+            percent(point["attained"], 1),
+            *(number(point[tag]) for tag in CURVE),
+        )
+        for name, arm in plan["arms"].items()
+        for point in arm.get("curve", ())
+    ]
+    return TextTable("", ("arm", "rate", "SLO\nmet", *CURVE.values()), rows)
+
+
 def models(plan: Entry) -> TextTable:
     """An arm and model a row: how each model fares, the hottest and the coldest among them."""
     headers = (

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from rich.text import Text
 
 from sunsim.plan.sentences import caveats, heading, verdict
-from sunsim.plan.tables import models, overview, points, sensitivity, slos
+from sunsim.plan.tables import curve, models, overview, points, sensitivity, slos, workers
 from sunsim.report.terminal import console
 from sunsim.report.text_table import markdown, show_table
 
@@ -39,11 +39,13 @@ def to_markdown(plan: Mapping[str, Any], scenario: str) -> str:
     parts = [f"# {plan['scenario']}: capacity plan", heading(plan) + ".", *verdict(plan), markdown(overview(plan))]
     sections = {
         "SLO": slos(plan),
-        "What other conditions would need": sensitivity(plan),
+        "Rate": curve(plan),
         "Models": models(plan),
+        "Workers": workers(plan),
+        "What other conditions would need": sensitivity(plan),
     }
     for title, table in sections.items():
-        if table:
+        if table and table.rows:
             parts += [f"## {title}", markdown(table)]
     parts += ["## Before you believe it", "\n".join(f"- {sentence}" for sentence in caveats(plan))]
     parts += ["## Every point", markdown(points(plan))]

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -17,11 +18,16 @@ from docs.refresh import ROOT
 from sunsim.cli import app
 from sunsim.plan.bench import Bench
 from sunsim.plan.run import load
+from sunsim.plan.sentences import verdict
+from sunsim.plan.variants import TYPICAL
 from sunsim.scenario import load_scenario
+from sunsim.sweep.point import Outcome
 from tests.plan.brute import fewest, holds
 from tests.plan.small import PLAN, SCENARIO, write_plan
 
 if TYPE_CHECKING:
+    from collections import deque
+    from collections.abc import Iterator
     from pathlib import Path
 
 FILES = ["plan.html", "plan.json", "plan.md", "points", "scenario.resolved.yaml"]
@@ -138,6 +144,21 @@ def test_the_error_of_a_profile_of_ones_own_is_not_known(done: tuple[Path, dict[
     assert "How far off its profiles are is not known" in stdout
 
 
+def test_a_plan_within_the_error_of_its_profiles_says_so(done: tuple[Path, dict[str, Any], str]) -> None:
+    content = deepcopy(done[1])
+    error = {"profile": "p", "stage": "decode", "runs": 3, "typical_percent": 2.0, "too_fast_percent": 4.0}
+    content["profile_errors"] = [error]
+    for arm, needed in (("sun", None), ("isolated", 9)):
+        within = needed is not None
+        content["arms"][arm]["within_error"] = within
+        content["arms"][arm]["variants"][TYPICAL] = {"gpus": {"all": needed or content["arms"][arm]["gpus"]["all"]}}
+    said = " ".join(verdict(content))
+    assert "With steps slower by the typical error of its profiles, it still passes." in said
+    assert (
+        "Within the simulator's error: with steps slower by that of the profiles, isolated would need 9 GPUs." in said
+    )
+
+
 def test_again_it_is_there_at_once_with_the_same_bytes(
     done: tuple[Path, dict[str, Any], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -181,6 +202,15 @@ def test_no_pool_in_range_is_said(tmp_path: Path) -> None:
     assert code == 3
     assert "no plan (even the largest pools that may be tried fail)" in stdout
     assert "No arm meets the SLO" in stdout
+
+
+def test_a_failed_simulation_is_one_line_and_exit_1(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def failing(points: deque[Any], *_: object) -> Iterator[tuple[Any, Outcome]]:
+        yield points.popleft(), Outcome([], "KeyError in engine.py:12: 'x'")
+
+    monkeypatch.setattr("sunsim.plan.lab.run_local", failing)
+    code, stdout, stderr = invoke("plan", write_plan(tmp_path), "--out", tmp_path / "out")
+    assert (code, stdout, stderr) == (1, "", "a simulation failed: KeyError in engine.py:12: 'x'\n")
 
 
 def test_pools_as_given_only_get_their_highest_rate(tmp_path: Path) -> None:
