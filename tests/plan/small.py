@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+from typer.testing import CliRunner
+
+from sunsim.cli import app
 from sunsim.plan.run import load
 from tests.synthetic import synthetic_profile
 
@@ -50,3 +53,9 @@ def write_plan(folder: Path, plan: str = PLAN, scenario: str = SCENARIO) -> Path
 def loaded(folder: Path, *overrides: str) -> Scenario:
     """The small scenario with its plan block."""
     return load(write_plan(folder), overrides, None)
+
+
+def invoke(*arguments: object) -> tuple[int, str, str]:
+    """Exit code, stdout and stderr of a command."""
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments], catch_exceptions=False)
+    return result.exit_code, result.stdout, result.stderr

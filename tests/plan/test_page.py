@@ -9,10 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from selenium.webdriver import Chrome, ChromeOptions, ChromeService
-from typer.testing import CliRunner
-
-from sunsim.cli import app
-from tests.plan.small import PLAN, write_plan
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,13 +19,9 @@ FIGURES = 12
 
 
 @pytest.fixture(scope="module")
-def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def report(done: tuple[Path, dict[str, Any], str]) -> Path:
     """The page of a plan with everything in it."""
-    folder = tmp_path_factory.mktemp("page")
-    plan = PLAN.replace("sensitivity: false", "price_per_gpu_hour: 2").replace("seeds: 2", "seeds: 1")
-    result = CliRunner().invoke(app, ["plan", str(write_plan(folder, plan)), "--out", str(folder / "out"), "--quiet"])
-    assert result.exit_code == 0, result.output
-    return folder / "out" / "plan.html"
+    return done[0] / "plan.html"
 
 
 @pytest.fixture(scope="module")

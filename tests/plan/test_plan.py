@@ -12,10 +12,8 @@ from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from typer.testing import CliRunner
 
 from docs.refresh import ROOT
-from sunsim.cli import app
 from sunsim.plan.bench import Bench
 from sunsim.plan.run import load
 from sunsim.plan.sentences import verdict
@@ -23,39 +21,25 @@ from sunsim.plan.variants import TYPICAL
 from sunsim.scenario import load_scenario
 from sunsim.sweep.point import Outcome
 from tests.plan.brute import fewest, holds
-from tests.plan.small import PLAN, SCENARIO, write_plan
+from tests.plan.small import PLAN, SCENARIO, invoke, write_plan
 
 if TYPE_CHECKING:
     from collections import deque
     from collections.abc import Iterator
     from pathlib import Path
 
+    Done = tuple[Path, dict[str, Any], str]
+
 FILES = ["plan.html", "plan.json", "plan.md", "points", "scenario.resolved.yaml"]
 SHIPPED = ROOT / "scenarios" / "plan-zipf.yaml"
 SUNSIM = "from sunsim.cli import app; app()"
-
-
-def invoke(*arguments: object) -> tuple[int, str, str]:
-    """Exit code, stdout and stderr."""
-    result = CliRunner().invoke(app, [str(argument) for argument in arguments], catch_exceptions=False)
-    return result.exit_code, result.stdout, result.stderr
 
 
 def bytes_of(out: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in out.iterdir() if path.is_file()}
 
 
-@pytest.fixture(scope="module")
-def done(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any], str]:
-    """The folder of a plan with all that belongs to it, its content, and what it printed."""
-    folder = tmp_path_factory.mktemp("plan")
-    file = write_plan(folder, PLAN.replace("sensitivity: false", "sensitivity: true, price_per_gpu_hour: 2"))
-    code, stdout, stderr = invoke("plan", file, "--out", folder / "out", "--jobs", 2)
-    assert (code, stderr) == (0, "")
-    return folder / "out", json.loads((folder / "out" / "plan.json").read_text()), stdout
-
-
-def test_it_leaves_a_plan_in_every_form(done: tuple[Path, dict[str, Any], str]) -> None:
+def test_it_leaves_a_plan_in_every_form(done: Done) -> None:
     out, content, stdout = done
     assert sorted(path.name for path in out.iterdir()) == FILES
     assert stdout.endswith(f"Files: {out}/ (plan.html, plan.json, plan.md, scenario.resolved.yaml, points/)\n")
@@ -67,9 +51,7 @@ def test_it_leaves_a_plan_in_every_form(done: tuple[Path, dict[str, Any], str]) 
 
 
 @pytest.mark.parametrize("arm", [0, 1])
-def test_the_pools_are_the_smallest_that_a_search_of_all_sizes_finds(
-    done: tuple[Path, dict[str, Any], str], arm: int
-) -> None:
+def test_the_pools_are_the_smallest_that_a_search_of_all_sizes_finds(done: Done, arm: int) -> None:
     out, content, _ = done
     check_by_brute_force(out.parent / "small.yaml", content, arm)
 
@@ -99,7 +81,7 @@ def check_by_brute_force(file: Path, content: dict[str, Any], arm: int) -> None:
     assert sum(fewest(scenario, bench.arm).values()) == sum(planned.values())
 
 
-def test_one_gpu_less_fails_and_says_what_breaks(done: tuple[Path, dict[str, Any], str]) -> None:
+def test_one_gpu_less_fails_and_says_what_breaks(done: Done) -> None:
     _, content, _ = done
     for arm in content["arms"].values():
         assert arm["reason"] == "found"
@@ -111,7 +93,7 @@ def test_one_gpu_less_fails_and_says_what_breaks(done: tuple[Path, dict[str, Any
             assert less["share"] < content["attainment"]
 
 
-def test_the_knee_is_bracketed_and_not_below_the_planned_rate(done: tuple[Path, dict[str, Any], str]) -> None:
+def test_the_knee_is_bracketed_and_not_below_the_planned_rate(done: Done) -> None:
     _, content, _ = done
     for arm in content["arms"].values():
         rates = arm["rates"]
@@ -119,7 +101,7 @@ def test_the_knee_is_bracketed_and_not_below_the_planned_rate(done: tuple[Path, 
         assert 1 <= rates["passes"] < rates["fails"] <= 1.02 * rates["passes"]
 
 
-def test_harder_conditions_never_need_less_and_easier_ones_never_more(done: tuple[Path, dict[str, Any], str]) -> None:
+def test_harder_conditions_never_need_less_and_easier_ones_never_more(done: Done) -> None:
     _, content, _ = done
     for arm in content["arms"].values():
         needed = {name: found["gpus"]["all"] for name, found in arm["variants"].items()}
@@ -128,7 +110,7 @@ def test_harder_conditions_never_need_less_and_easier_ones_never_more(done: tupl
         assert needed["outputs -20 %"] <= planned <= needed["outputs +20 %"]
 
 
-def test_costs_are_price_times_gpus(done: tuple[Path, dict[str, Any], str]) -> None:
+def test_costs_are_price_times_gpus(done: Done) -> None:
     _, content, _ = done
     for arm in content["arms"].values():
         assert arm["cost"]["per_hour"] == 2 * arm["gpus"]["all"]
@@ -138,13 +120,13 @@ def test_costs_are_price_times_gpus(done: tuple[Path, dict[str, Any], str]) -> N
         )
 
 
-def test_the_error_of_a_profile_of_ones_own_is_not_known(done: tuple[Path, dict[str, Any], str]) -> None:
+def test_the_error_of_a_profile_of_ones_own_is_not_known(done: Done) -> None:
     _, content, stdout = done
     assert content["profile_errors"] == []
     assert "How far off its profiles are is not known" in stdout
 
 
-def test_a_plan_within_the_error_of_its_profiles_says_so(done: tuple[Path, dict[str, Any], str]) -> None:
+def test_a_plan_within_the_error_of_its_profiles_says_so(done: Done) -> None:
     content = deepcopy(done[1])
     error = {"profile": "p", "stage": "decode", "runs": 3, "typical_percent": 2.0, "too_fast_percent": 4.0}
     content["profile_errors"] = [error]
@@ -159,9 +141,7 @@ def test_a_plan_within_the_error_of_its_profiles_says_so(done: tuple[Path, dict[
     )
 
 
-def test_again_it_is_there_at_once_with_the_same_bytes(
-    done: tuple[Path, dict[str, Any], str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_again_it_is_there_at_once_with_the_same_bytes(done: Done, monkeypatch: pytest.MonkeyPatch) -> None:
     out, _, stdout = done
     before = bytes_of(out)
     monkeypatch.setattr("sunsim.plan.lab.run_local", lambda *_: pytest.fail("a point ran again"))
