@@ -193,6 +193,11 @@ class Bench:
         self._log.append(verdict)
         return verdict
 
+    def to_the_end(self, sizes: Sizes, model: str | None = None) -> Search[Verdict | None]:
+        """The verdict with all seeds simulated to the end even where it is certain before; None as for `judge`."""
+        rows = yield self.probes(sizes, model, to_the_end=True)
+        return None if None in rows else self._verdict(sizes, model, rows)
+
     def _verdict(self, sizes: Sizes, model: str | None, rows: Sequence[Row]) -> Verdict:
         allowed = dict(zip(self.models, self._allowed, strict=True))
         return Verdict(self.arm.name, dict(sizes), self.conditions, model, rows, allowed)

@@ -33,6 +33,14 @@ class Rates:
 
 
 @dataclass(frozen=True, slots=True)
+class Less:
+    """One GPU less: the verdict, which says what breaks first, and all seeds to the end, which say how badly."""
+
+    verdict: Verdict
+    to_the_end: Verdict | None
+
+
+@dataclass(frozen=True, slots=True)
 class ArmPlan:
     """All that was found out about an arm.
 
@@ -40,7 +48,7 @@ class ArmPlan:
         sizes: the smallest that pass; those of the file where nothing is sized; None where none was found.
         reason: why the search stopped.
         verdict: all models together at these sizes.
-        less: for each pool of more than one GPU the verdict with one less.
+        less: for each pool of more than one GPU what happens with one less.
         breaking: verdicts that say otherwise: larger pools that fail.
         rates: None without sizes, as the following.
         curve: rows of the first seed by multiple of the rate.
@@ -52,7 +60,7 @@ class ArmPlan:
     sizes: dict[Coordinate, int] | None
     reason: Reason
     verdict: Verdict | None
-    less: dict[Coordinate, Verdict]
+    less: dict[Coordinate, Less]
     breaking: list[Verdict]
     log: list[Verdict]
     rates: Rates | None = None
@@ -147,8 +155,8 @@ def _limits(bench: Bench, sizes: Sizes) -> dict[Coordinate, int]:
     return {coordinate: bench.most(coordinate) for coordinate in sizes}
 
 
-def _one_less(bench: Bench, sizes: Sizes) -> Search[dict[Coordinate, Verdict]]:
-    """The verdict with one GPU less in each pool that has more than one."""
+def _one_less(bench: Bench, sizes: Sizes) -> Search[dict[Coordinate, Less]]:
+    """What happens with one GPU less in each pool that has more than one."""
     found = {}
     for model, coordinates in bench.problems():
         for coordinate in coordinates:
@@ -156,7 +164,7 @@ def _one_less(bench: Bench, sizes: Sizes) -> Search[dict[Coordinate, Verdict]]:
                 own = {c: sizes[c] for c in coordinates} | {coordinate: sizes[coordinate] - 1}
                 verdict = yield from bench.judge(own, model)
                 if verdict:
-                    found[coordinate] = verdict
+                    found[coordinate] = Less(verdict, (yield from bench.to_the_end(own, model)))
     return found
 
 

@@ -93,7 +93,7 @@ def _arm(scenario: Scenario, one: ArmPlan) -> Entry:
         "overloaded": one.verdict.overloaded,
         "figures": _figures(one.verdict),
         "cost": _cost(scenario, gpus["all"], one.verdict),
-        "one_less": [{"pool": str(pool)} | _broken(verdict) for pool, verdict in one.less.items()],
+        "one_less": [{"pool": str(pool)} | _broken(less.verdict, less.to_the_end) for pool, less in one.less.items()],
         "not_monotone": [_point(verdict) for verdict in one.breaking],
         "rates": None if one.rates is None else _rates(one.rates),
         "curve": [{"rate": rate} | _curve_point(row) for rate, row in one.curve.items()],
@@ -184,15 +184,15 @@ def _rates(rates: Rates) -> Entry:
     }
 
 
-def _broken(verdict: Verdict) -> Entry:
-    """What breaks, in a verdict that fails."""
-    worst = verdict.worst_model
+def _broken(verdict: Verdict, to_the_end: Verdict | None = None) -> Entry:
+    """What breaks first, in a verdict that fails, and how badly: as far as it went, or to the end."""
+    worst, last = verdict.worst_model, to_the_end or verdict
     return {
         "passes": verdict.passes,
         "model": worst,
         "slo": verdict.broken_slo,
-        "share": verdict.attained_by(worst),
-        "whole": verdict.whole,
+        "share": last.attained_by(worst),
+        "whole": last.whole,
     }
 
 

@@ -163,7 +163,7 @@ def _not_monotone(arms: Mapping[str, Entry]) -> Iterator[str]:
     for name, arm in arms.items():
         for point in arm["not_monotone"]:
             yield (
-                f"{name} fails with more GPUs ({pools(point['sizes'])}; {percent(point['worst_share'], 1)} of "
+                f"{name} fails with more GPUs ({pools(point['sizes'])}: {percent(point['worst_share'], 2)} of "
                 f"{point['worst_model']}), so its number is uncertain by as much."
             )
         for less in arm["one_less"]:
