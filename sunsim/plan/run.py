@@ -20,6 +20,7 @@ from sunsim.plan.variants import variants
 from sunsim.report.basis import basis
 from sunsim.report.files import SCENARIO
 from sunsim.report.format import count
+from sunsim.report.origin import measured_range
 from sunsim.run import profiles_of
 from sunsim.scenario import checked, read_source, resolved
 from sunsim.sweep.local import cores
@@ -134,6 +135,7 @@ def _meta(scenario: Scenario, file: Path, overrides: Sequence[str], seed: int | 
         "command": shlex.join(parts),
         "simulations": lab.asked,
         "profiles": {name: profile.sha256 for name, profile in profiles.items()},
+        "measured_ranges": {name: measured_range(profile) for name, profile in profiles.items()},
         "basis": basis(scenario, profiles),
     }
 

@@ -74,8 +74,10 @@ def _cheapest(plan: Entry, passing: Mapping[str, Entry]) -> str:
 def _gpus(arm: Entry) -> str:
     gpus = arm["gpus"]
     parts = [f"{count(gpus[stage])} {stage}" for stage in ("prefill", "decode") if stage in gpus]
-    total = f"{count(gpus['all'])} GPU{'s' if gpus['all'] != 1 else ''}"
-    return f"{total} ({' + '.join(parts)})" if len(parts) > 1 else f"{count(gpus['all'])} {parts[0].split()[1]} GPUs"
+    plural = "s" if gpus["all"] != 1 else ""
+    if len(parts) == 1:
+        return f"{parts[0]} GPU{plural}"
+    return f"{count(gpus['all'])} GPU{plural} ({' + '.join(parts)})"
 
 
 def _none(name: str, arm: Entry) -> str:
@@ -138,6 +140,7 @@ def caveats(plan: Entry) -> list[str]:
         *_not_monotone(arms),
         *_intervals(plan, arms),
         *_errors(plan),
+        *(f"Measured of {name}: {text}." for name, text in plan["measured_ranges"].items() if text),
         *([outside_measured(portraits)] if portraits else []),
         *basis(plan["basis"]),
         PASSING,

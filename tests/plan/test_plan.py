@@ -193,6 +193,28 @@ def test_a_failed_simulation_is_one_line_and_exit_1(tmp_path: Path, monkeypatch:
     assert (code, stdout, stderr) == (1, "", "a simulation failed: KeyError in engine.py:12: 'x'\n")
 
 
+ONE_STAGE = """\
+[{name: front, prefill: {profile: profile.json, policy: isolated, workers: 2}},
+ {name: back, decode: {profile: profile.json, policy: shared, workers: 1}},
+ {name: odd, prefill: {profile: profile.json, policy: shared, workers: 1},
+  decode: {profile: profile.json, policy: isolated, workers: 2}}]
+"""
+
+
+def test_arms_of_one_stage_and_shared_prefill_can_be_planned(tmp_path: Path) -> None:
+    file = write_plan(tmp_path, "plan: {seeds: 1, sensitivity: false}\n")
+    code, _, _ = invoke("plan", file, "--out", tmp_path / "out", "--set", f"arms={ONE_STAGE}", "--jobs", 2)
+    assert code == 0
+    content = json.loads((tmp_path / "out" / "plan.json").read_text())
+    assert {name: list(arm["gpus"]) for name, arm in content["arms"].items()} == {
+        "front": ["prefill", "all"],
+        "back": ["decode", "all"],
+        "odd": ["prefill", "decode", "all"],
+    }
+    for arm in content["arms"].values():
+        assert all(not less["passes"] for less in arm["one_less"])
+
+
 def test_pools_as_given_only_get_their_highest_rate(tmp_path: Path) -> None:
     file = write_plan(tmp_path, "plan: {seeds: 1, size: none}\n")
     code, _, _ = invoke("plan", file, "--out", tmp_path / "out", "--set", "arms.sun.decode.workers=2")
