@@ -1,9 +1,8 @@
-"""Brings the figures of the documents up to date: ``python -m docs.refresh NAME ...``, or all.
+"""Brings the figures of the documents up to date: ``python -m docs.refresh [NAME ...]``, or all.
 
-Names: run, trace, sweep, figures, speed, fidelity.
-
-Runs the commands that the README names, in the checkout, compares the committed actual runs with their simulation, and
-replaces the blocks between ``<!-- begin: NAME -->`` and ``<!-- end: NAME -->`` and the picture.
+Names are run, trace, sweep, plan, figures, speed and fidelity. Runs the commands that the README names, in the
+checkout, compares the committed actual runs with their simulation, and replaces the pictures and the blocks between
+``<!-- begin: NAME -->`` and ``<!-- end: NAME -->``.
 """
 
 from __future__ import annotations
@@ -39,6 +38,7 @@ PLACES = {
     "run": README,
     "trace": README,
     "sweep": README,
+    "plan": README,
     "claims": README,
     "speed": README,
     "speed-compiled": README,
@@ -94,6 +94,14 @@ def sweep() -> dict[str, str]:
     return {"sweep": printed.replace(str(out), "results/sweep-rates")}
 
 
+def plan() -> dict[str, str]:
+    """What `sunsim plan scenarios/plan-zipf.yaml` prints."""
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "plan-zipf"
+        printed = _output(sys.executable, "-c", SUNSIM, "plan", "scenarios/plan-zipf.yaml", "--out", str(out))
+    return {"plan": printed.replace(str(out), "results/plan-zipf-plan")}
+
+
 def figures() -> dict[str, str]:
     """What `sunsim figures` prints; copies the README's figures. Simulated points stay in the results folder."""
     out = "results/figures"
@@ -136,6 +144,7 @@ def main() -> None:
         "run": run,
         "trace": trace,
         "sweep": sweep,
+        "plan": plan,
         "figures": figures,
         "speed": speed,
         "fidelity": fidelity,

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from io import StringIO
     from pathlib import Path
 
 # Okabe and Ito, "Color Universal Design" (2008), without the yellow, which is faint on white.
@@ -43,12 +44,32 @@ _NO_DATES: dict[str, dict[str, Any]] = {".png": {"Software": None}, ".pdf": {"Cr
 @contextmanager
 def figure(path: Path, height_in: float, *also: Path) -> Iterator[Figure]:
     """A figure in the house style, written to `path`, and `also` to others, at the end; equal data give equal bytes."""
-    with mpl.rc_context({**mpl.rcParamsDefault, **_STYLE, "backend": "agg"}):
-        fig = Figure(figsize=(WIDTH_IN, height_in), layout="constrained")
-        FigureCanvasAgg(fig)
+    with _styled(WIDTH_IN, height_in) as fig:
         yield fig
         for each in (path, *also):
             fig.savefig(each, dpi=150, metadata=_NO_DATES[each.suffix])
+
+
+@contextmanager
+def vector(svg: StringIO, width_in: float, height_in: float) -> Iterator[Figure]:
+    """A figure in the house style, written to `svg` at the end; equal data give equal texts."""
+    with _styled(width_in, height_in) as fig:
+        yield fig
+        write_svg(fig, svg)
+
+
+def write_svg(fig: Figure, svg: StringIO) -> None:
+    """Write a figure as SVG. Without a fixed salt and with a date, equal data would give other bytes."""
+    with mpl.rc_context({"svg.hashsalt": "sunsim"}):
+        fig.savefig(svg, format="svg", dpi=150, metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
+
+
+@contextmanager
+def _styled(width_in: float, height_in: float) -> Iterator[Figure]:
+    with mpl.rc_context({**mpl.rcParamsDefault, **_STYLE, "backend": "agg"}):
+        fig = Figure(figsize=(width_in, height_in), layout="constrained")
+        FigureCanvasAgg(fig)
+        yield fig
 
 
 def colours(names: Sequence[str]) -> dict[str, str]:

@@ -9,10 +9,9 @@ from contextlib import contextmanager
 from io import StringIO
 from typing import TYPE_CHECKING, Any
 
-import matplotlib as mpl
 import numpy as np
 
-from plots.style import MUTED, PALETTE, figure
+from plots.style import MUTED, PALETTE, figure, write_svg
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -34,11 +33,9 @@ QUANTILES = 1001
 
 @contextmanager
 def _drawing(path: Path, height_in: float, svg: StringIO) -> Iterator[Figure]:
-    # Without a fixed salt and with a date, equal data would give other bytes.
     with figure(path, height_in) as fig:
         yield fig
-        with mpl.rc_context({"svg.hashsalt": "sunsim"}):
-            fig.savefig(svg, format="svg", dpi=150, metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
+        write_svg(fig, svg)
 
 
 def plot_scatter(sides_ms: Mapping[str, Sides], path: Path) -> str:

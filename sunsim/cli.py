@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from sunsim import __version__
-from sunsim.errors import InputError
+from sunsim.errors import InputError, SimulationError
 from sunsim.trace.cli import trace_app
 
 if TYPE_CHECKING:
@@ -32,6 +32,13 @@ File = Annotated[Path, typer.Argument(help="Scenario, a YAML file.", show_defaul
 Set = Annotated[list[str], typer.Option("--set", metavar="PATH=VALUE", help="Replace one value of the scenario.")]
 Seed = Annotated[int | None, typer.Option("--seed", min=0, help="Replace the scenario's seed.", show_default=False)]
 
+Jobs = Annotated[
+    int | None,
+    typer.Option(
+        "--jobs", min=1, metavar="N", help="Points at a time, as many as cores if not given.", show_default=False
+    ),
+]
+
 
 @contextmanager
 def exit_codes() -> Iterator[None]:
@@ -41,6 +48,9 @@ def exit_codes() -> Iterator[None]:
     except InputError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(BAD_INPUT) from error
+    except SimulationError as error:
+        typer.echo(f"a simulation failed: {error}", err=True)
+        raise typer.Exit(FAILED) from error
     except KeyboardInterrupt as error:
         typer.echo(str(error) or "interrupted, nothing was written", err=True)
         raise typer.Exit(INTERRUPTED) from error
@@ -60,7 +70,8 @@ def main(
 ) -> None:
     """Simulate disaggregated serving of several models made from one base model.
 
-    Exit codes: 0 done, 1 internal error or a failed point of a sweep, 2 bad input, 3 a stated tolerance is missed.
+    Exit codes: 0 done, 1 internal error or a failed point of a sweep, 2 bad input, 3 a stated tolerance or
+    SLO is missed.
     """
 
 
@@ -83,14 +94,16 @@ def run(
         from sunsim.run import run as run_scenario
 
         run_scenario(file, out, overrides, seed, as_json=as_json, quiet=quiet)
-        _tell_of_sweep(file)
+        _tell_of_blocks(file)
 
 
-def _tell_of_sweep(file: Path) -> None:
+def _tell_of_blocks(file: Path) -> None:
     from sunsim.scenario import read_source
 
-    if "sweep" in read_source(file).root:
-        typer.echo(f"This was the scenario as it stands; `sunsim sweep {file}` goes through its sweep block.", err=True)
+    for verb, does in (("sweep", "goes through"), ("plan", "goes by")):
+        if verb in read_source(file).root:
+            text = f"This was the scenario as it stands; `sunsim {verb} {file}` {does} its {verb} block."
+            typer.echo(text, err=True)
 
 
 @app.command()
@@ -102,10 +115,15 @@ def check(file: File, overrides: Set = [], seed: Seed = None) -> None:  # noqa: 
         said = check_scenario(file, overrides, seed)
         from sunsim.scenario import read_source
 
-        if "sweep" in read_source(file, overrides).root:
+        blocks = read_source(file, overrides).root
+        if "sweep" in blocks:
             from sunsim.sweep.run import check as check_sweep
 
             said = f"{said}; {check_sweep(file, overrides, seed)}"
+        if "plan" in blocks:
+            from sunsim.plan.run import check as check_plan
+
+            said = f"{said}; {check_plan(file, overrides, seed)}"
         typer.echo(said)
 
 
@@ -118,12 +136,7 @@ def sweep(
             "--out", metavar="DIR", help="Folder of the results, results/NAME-sweep if not given.", show_default=False
         ),
     ] = None,
-    jobs: Annotated[
-        int | None,
-        typer.Option(
-            "--jobs", min=1, metavar="N", help="Points at a time, as many as cores if not given.", show_default=False
-        ),
-    ] = None,
+    jobs: Jobs = None,
     executor: Annotated[
         Literal["local", "ray"], typer.Option("--executor", help="On this machine, or on a Ray cluster.")
     ] = "local",
@@ -153,6 +166,28 @@ def sweep(
 
 
 @app.command()
+def plan(
+    file: File,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out", metavar="DIR", help="Folder of the plan, results/NAME-plan if not given.", show_default=False
+        ),
+    ] = None,
+    jobs: Jobs = None,
+    overrides: Set = [],  # noqa: B006 - typer copies it
+    seed: Seed = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print plan.json instead of tables.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress, no tables.")] = False,
+) -> None:
+    """Find the fewest GPUs that meet the SLO, for every arm; goes on where it was interrupted."""
+    with exit_codes():
+        from sunsim.plan.run import plan as plan_scenario
+
+        if not plan_scenario(file, out, overrides, seed, jobs=jobs, as_json=as_json, quiet=quiet):
+            raise typer.Exit(MISSED)
+
+
 def figures(
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder of the figures.", show_default=False)],
     only: Annotated[list[str], typer.Option("--only", metavar="NAME", help="One figure; may be given again.")] = [],  # noqa: B006 - typer copies it

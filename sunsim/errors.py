@@ -1,4 +1,4 @@
-"""The one error that a user can cause."""
+"""The error that a user can cause, and the one that stands for any other in a simulation."""
 
 from __future__ import annotations
 
@@ -29,3 +29,7 @@ class InputError(Exception):
             return self.message
         place = str(self.file) if self.line is None else f"{self.file}:{self.line}"
         return f"{place}: {self.message}"
+
+
+class SimulationError(Exception):
+    """A simulation that others wait for has failed; says why in one line."""

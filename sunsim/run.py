@@ -115,7 +115,7 @@ def simulate_arms(scenario: Scenario, requests: Requests, *, show_progress: bool
 
 def summary_of(scenario: Scenario, arms: Sequence[ArmResult]) -> dict[str, Any]:
     """The summary of a scenario's arms, with where it came from."""
-    profiles = _profiles(scenario)
+    profiles = profiles_of(scenario)
     meta = {
         "sunsim_version": __version__,
         "scenario": scenario.name,
@@ -145,7 +145,8 @@ def _stop_s(scenario: Scenario) -> float | None:
     return scenario.stop.limit_s if isinstance(scenario.stop, StopAtTime) else None
 
 
-def _profiles(scenario: Scenario) -> dict[str, Profile]:
+def profiles_of(scenario: Scenario) -> dict[str, Profile]:
+    """The profiles of a loaded scenario, by the name that it has for them."""
     names = sorted({pool.profile for arm in scenario.arms for pool in arm.pools().values()})
     return {name: load_profile(find_profile(name, Path())) for name in names}
 

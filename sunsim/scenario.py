@@ -18,6 +18,7 @@ from sunsim.scenario_checks import complete
 from sunsim.scenario_models import (
     Arm,
     Measure,
+    Planning,
     Pool,
     Scenario,
     Slo,
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Arm",
     "Measure",
+    "Planning",
     "Pool",
     "Scenario",
     "Slo",
@@ -65,12 +67,12 @@ def load_scenario(path: Path, overrides: Sequence[str] = (), seed: int | None = 
     Returns:
         The scenario with every default filled in, as `sunsim.scenario_models.Pool` describes.
 
-        A `sweep` block is checked, but left out: it is not part of what is simulated.
+        A `sweep` and a `plan` block are checked, but left out: they are not part of what is simulated.
 
     Raises:
         InputError: the file cannot be read or something in it or in an override is wrong; the message is one line.
     """
-    return checked(read_source(path, overrides, seed)).model_copy(update={"sweep": None})
+    return checked(read_source(path, overrides, seed)).model_copy(update={"sweep": None, "plan": None})
 
 
 def read_source(path: Path, overrides: Sequence[str] = (), seed: int | None = None) -> Source:
@@ -100,7 +102,7 @@ def read_source(path: Path, overrides: Sequence[str] = (), seed: int | None = No
 
 
 def checked(source: Source) -> Scenario:
-    """The second half of `load_scenario`: the completed scenario, with its `sweep` block if it has one.
+    """The second half of `load_scenario`: the completed scenario, with its `sweep` and `plan` blocks if it has them.
 
     Raises:
         InputError: something in it is wrong.

@@ -197,6 +197,35 @@ class Sweep(Block):
     over: dict[str, Annotated[tuple[Any, ...], Field(strict=False, min_length=1)]] = Field(default_factory=dict)
 
 
+class Budget(Block):
+    """The most that a plan may cost: simulations, of all seeds together, and seconds. None means no limit."""
+
+    points: Count | None = None
+    seconds: Positive | None = None
+
+
+class Planning(Block):
+    """What `sunsim plan` looks for; nothing else looks at it.
+
+    Attributes:
+        attainment: share of each model's requests that must meet every SLO.
+        seeds: how many, counted from the scenario's own; a seed's requests are the same for every arm and size.
+        size: the stages whose pools are sized; with ``none`` only the highest rate of the pools as given is looked for.
+        max_prefill_gpus, max_decode_gpus: the largest pool to try; of each model where it keeps its own.
+        price_per_gpu_hour: in any currency; None leaves costs out.
+        sensitivity: also size for other rates, lengths, skew and step times.
+    """
+
+    attainment: float = Field(default=0.95, gt=0, le=1)
+    seeds: int = Field(default=3, ge=1, le=100)
+    size: Literal["both", "prefill", "decode", "none"] = "both"
+    max_prefill_gpus: Workers = 256
+    max_decode_gpus: Workers = 256
+    price_per_gpu_hour: Positive | None = None
+    budget: Budget = Budget()
+    sensitivity: bool = True
+
+
 class Scenario(Block):
     """A whole scenario file."""
 
@@ -215,6 +244,7 @@ class Scenario(Block):
     transfer: Transfer = Transfer()
     first_token: Literal["decode", "prefill"] = "decode"
     sweep: Sweep | None = None
+    plan: Planning | None = None
 
     @property
     def model_names(self) -> tuple[str, ...]:

@@ -33,7 +33,7 @@ SCENARIOS = [
         29,
         (
             "unknown key colour, must be one of name, seed, models, workload, slo, measure, stop, arms, transfer, "
-            "first_token, sweep"
+            "first_token, sweep, plan"
         ),
     ),
     ("rate_rps: 60", 'rate_rps: "60"', 9, "workload.arrivals.rate_rps is '60', must be a number"),

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     MakeEngine = Callable[[EngineConfig, StepTimes, Iterator[tuple[int, int]]], Engine]
 
 
-def _read(path: Path, mix: LengthMix) -> tuple[Profile, LatencyModel]:
+def read_profile(path: Path, mix: LengthMix) -> tuple[Profile, LatencyModel]:
     stat = path.stat()
     return _read_once(path, stat.st_mtime_ns, stat.st_size, mix)
 
@@ -73,7 +73,7 @@ class Pool:
         on_outcome: Callable[[Worker, Outcome], None],
         pull_posts_ps: Callable[[int], int] | None = None,
     ) -> None:
-        profile, self.times = _read(find_profile(block.profile, Path()), length_mix(scenario))
+        profile, self.times = read_profile(find_profile(block.profile, Path()), length_mix(scenario))
         config = EngineConfig(
             max_num_seqs=block.max_num_seqs or profile.max_num_seqs,
             max_num_batched_tokens=block.max_num_batched_tokens or profile.max_num_batched_tokens,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from sunsim.clock import to_ps
 from sunsim.cluster.engine import Engine
-from sunsim.cluster.journey import Course, request_rows
+from sunsim.cluster.journey import request_rows
 from sunsim.cluster.world import World
 
 if TYPE_CHECKING:
@@ -37,28 +37,26 @@ def simulate(
     requests: Requests,
     progress: Callable[[float], None] | None = None,
     make_engine: MakeEngine = Engine,
+    watch: Callable[[World], None] | None = None,
 ) -> ArmResult:
     """Serves `requests` with the pools of `arm`, one of the loaded `scenario`'s.
 
     Args:
         progress: called now and then with the share of requests that have arrived.
         make_engine: makes a worker's engine; the step-by-step twin in tests.
+        watch: gets the world before it starts; may set alarms in it, and end the run by raising something.
     """
     stop = scenario.stop
     limit_ps = to_ps(stop.limit_s) if stop.when == "time" else None
     with _garbage_left_alone():
         world = World(scenario, arm, requests, progress, make_engine)
+        if watch:
+            watch(world)
         world.env.serve(world.arrivals(), world.arrive, limit_ps)
         world.journeys.note_the_rest()
     pools = [pool for pool in (world.prefill, world.decode) if pool]
-    course = Course(
-        has_decode=world.decode is not None,
-        emitted_before_decode=world.emitted_before_decode,
-        prefill_out_ps=world.prefill.times.frontend_out_ps if world.prefill else 0,
-        decode_out_ps=world.decode.times.frontend_out_ps if world.decode else 0,
-    )
     prefill_names, decode_names = (pool.worker_names if pool else [] for pool in (world.prefill, world.decode))
-    rows = request_rows(arm.name, requests, world.journeys, (prefill_names, decode_names), course, limit_ps)
+    rows = request_rows(arm.name, requests, world.journeys, (prefill_names, decode_names), world.course, limit_ps)
     return ArmResult(rows, [row for pool in pools for row in pool.rows()])
 
 

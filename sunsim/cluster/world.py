@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sunsim.cluster.events import TRANSFER, Alarm, Clock
-from sunsim.cluster.journey import Journeys
+from sunsim.cluster.journey import Course, Journeys
 from sunsim.cluster.link import KVLink
 from sunsim.cluster.pool import Pool
 from sunsim.cluster.sequence import KV, UNSET, Sequence
@@ -79,6 +79,16 @@ class World:
             make_engine=make_engine,
             on_outcome=self._on_decode,
             pull_posts_ps=self._posts_ps,
+        )
+
+    @property
+    def course(self) -> Course:
+        """What the requests pass, and when their tokens reach the client."""
+        return Course(
+            has_decode=self.decode is not None,
+            emitted_before_decode=self.emitted_before_decode,
+            prefill_out_ps=self.prefill.times.frontend_out_ps if self.prefill else 0,
+            decode_out_ps=self.decode.times.frontend_out_ps if self.decode else 0,
         )
 
     def arrivals(self) -> Iterator[tuple[int, int]]:

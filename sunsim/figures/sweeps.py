@@ -13,6 +13,7 @@ from sunsim.latency.profile import list_profiles, profiles_root
 from sunsim.scenario import read_source
 from sunsim.sweep.local import run_local
 from sunsim.sweep.plan import load_plan
+from sunsim.sweep.point import outcome_of
 from sunsim.sweep.progress import progress
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ def simulate(planned: Mapping[str, Plan], store: Store, jobs: int) -> bool:
     pending = [point for plan in planned.values() for point in plan.points() if store.rows(point) is None]
     faults: list[str] = []
     if pending:
-        with closing(run_local(pending, jobs)) as ended, progress(len(pending), wanted=True) as advance:
+        with closing(run_local(pending, jobs, outcome_of)) as ended, progress(len(pending), wanted=True) as advance:
             for point, outcome in ended:
                 if outcome.fault is None:
                     store.keep(point, outcome.rows)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from sunsim.report.format import count
+
 if TYPE_CHECKING:
     from sunsim.latency.profile import Profile
 
@@ -25,6 +27,21 @@ def origin(profile: Profile) -> str:
     version = vllm_version(profile)
     quick = "quick measurement, few points" if _stated(profile, "quick") else None
     return ", ".join(filter(None, (profile.data.card, f"vLLM {version}" if version else None, day(profile), quick)))
+
+
+def measured_range(profile: Profile) -> str:
+    """What steps were measured, in one phrase; empty without any."""
+    decode, prefill = profile.data.decode_points, profile.data.prefill_points
+    parts = []
+    if decode:
+        batches, context = [point.batch for point in decode], max(point.context_tokens for point in decode)
+        parts.append(
+            f"decode batches of {min(batches)} to {max(batches)}, up to {count(context)} tokens of context in all"
+        )
+    if prefill:
+        tokens = [point.new_tokens for point in prefill]
+        parts.append(f"prefill steps of {count(min(tokens))} to {count(max(tokens))} tokens")
+    return "; ".join(parts)
 
 
 def _stated(profile: Profile, key: str) -> Any:

@@ -8,17 +8,16 @@ from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing import active_children, get_context
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
-from sunsim.sweep.point import Outcome, outcome
+from sunsim.sweep.point import Outcome
 from sunsim.sweep.worker import start
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator, Sequence
+    from collections.abc import Callable, Generator, Iterable, Iterator
     from concurrent.futures import Future
 
-    from sunsim.sweep.plan import Point
-
+P = TypeVar("P")
 KILLED = "its process was killed, perhaps for want of memory"
 
 
@@ -27,37 +26,41 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def run_local(points: Sequence[Point], jobs: int) -> Generator[tuple[Point, Outcome], None, None]:
-    """Simulates `points` in `jobs` processes; yields each with its outcome, in the order in which they end.
+def run_local(points: Iterable[P], jobs: int, work: Callable[[P], Outcome]) -> Generator[tuple[P, Outcome], None, None]:
+    """Lets `work` simulate `points` in `jobs` processes; yields each with its outcome, in the order in which they end.
+
+    A deque of points is emptied, and may be added to while it is.
 
     The standard library's pool and not joblib's: both give up when a process is killed, but this one tells which points
     it had. Those are tried again one by one; one that is then killed again has itself to blame.
     """
-    waiting = deque(points)
-    suspects: deque[Point] = deque()
+    waiting = points if isinstance(points, deque) else deque(points)
+    suspects: deque[P] = deque()
     while waiting or suspects:
         if suspects:
-            broken = yield from _batch(suspects, jobs=1, ahead=0)
+            broken = yield from _batch(suspects, 1, 0, work)
             for point in broken:
                 yield point, Outcome([], KILLED)
         else:
-            broken = yield from _batch(waiting, jobs, ahead=jobs)
+            broken = yield from _batch(waiting, jobs, jobs, work)
             suspects.extend(broken)
 
 
-def _batch(waiting: deque[Point], jobs: int, ahead: int) -> Generator[tuple[Point, Outcome], None, list[Point]]:
+def _batch(
+    waiting: deque[P], jobs: int, ahead: int, work: Callable[[P], Outcome]
+) -> Generator[tuple[P, Outcome], None, list[P]]:
     """Takes from `waiting` until it is empty or a process was killed; returns the points that this cost.
 
     `ahead` points more than processes are handed out, so that none waits for the next.
     """
-    running: dict[Future[Outcome], Point] = {}
-    broken: list[Point] = []
+    running: dict[Future[Outcome], P] = {}
+    broken: list[P] = []
     with _processes(jobs) as pool:
         while running or (waiting and not broken):
             while waiting and not broken and len(running) < jobs + ahead:
                 point = waiting.popleft()
                 try:
-                    running[pool.submit(outcome, point.scenario)] = point
+                    running[pool.submit(work, point)] = point
                 except BrokenProcessPool:
                     broken.append(point)
             done, _ = wait(running, return_when=FIRST_COMPLETED)

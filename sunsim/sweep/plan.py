@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from sunsim.errors import InputError
 from sunsim.scenario import checked, read_source
+from sunsim.sweep.store import identity
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -50,6 +51,10 @@ class Point:
     combination: int
     seed: int
     scenario: Scenario
+
+    def identity(self) -> dict[str, Any]:
+        """All that its figures depend on."""
+        return identity(self.scenario)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +123,7 @@ def load_plan(file: Path, overrides: Sequence[str] = (), seed: int | None = None
     combinations = tuple(_combined(sweep, choice, source) for choice in choices)
     _refuse_hopeless(choices, combinations)
     return Plan(
-        scenario=scenario.model_copy(update={"sweep": None}),
+        scenario=scenario.model_copy(update={"sweep": None, "plan": None}),
         paths=tuple(sweep.over),
         combine=sweep.combine,
         seeds=_seeds(sweep, scenario.seed, source),
@@ -143,7 +148,7 @@ def _check_paths(sweep: Sweep, overrides: Sequence[str], source: Source) -> None
             message = f"{path} is swept, must be left alone: change sweep.over, or take it out of there"
             raise InputError(message, "--set")
         top = path.partition(".")[0]
-        if top in {"name", "seed", "sweep"}:
+        if top in {"name", "seed", "sweep", "plan"}:
             instead = "must be given as sweep.seeds" if path == "seed" else "must be left out: it is not simulated"
             raise source.error((*OVER, path), f"sweep.over.{path} {instead}")
 
@@ -189,7 +194,8 @@ def _values(sweep: Sweep, choice: Choice) -> dict[str, Any]:
 def _combined(sweep: Sweep, choice: Choice, source: Source) -> Combination:
     values = _values(sweep, choice)
     variant = source.variant()
-    variant.root.pop("sweep", None)
+    for block in ("sweep", "plan"):
+        variant.root.pop(block, None)
     try:
         for path, index in zip(sweep.over, choice, strict=True):
             place = source.error((*OVER, path, index), "")

@@ -14,9 +14,10 @@ from sunsim.scenario import StopAtTime
 from sunsim.workload.requests import build_requests
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from sunsim.scenario import Scenario
+    from sunsim.sweep.plan import Point
 
     Row = dict[str, Any]
 
@@ -47,13 +48,23 @@ class Outcome:
     fault: str | None = None
 
 
+def outcome_of(point: Point) -> Outcome:
+    """`outcome` of a point's scenario."""
+    return outcome(point.scenario)
+
+
 def outcome(scenario: Scenario) -> Outcome:
     """Simulates a point; whatever goes wrong there is its own fault, and the others go on."""
+    return attempt(lambda: simulate_point(scenario))
+
+
+def attempt(simulate: Callable[[], list[Row]]) -> Outcome:
+    """The rows that `simulate` returns, or the fault that it raises."""
     try:
-        return Outcome(simulate_point(scenario))
+        return Outcome(simulate())
     except InputError as error:
         return Outcome([], str(error))
-    except Exception as error:  # noqa: BLE001 - see above
+    except Exception as error:  # noqa: BLE001 - whatever it is, the other points go on
         frame = traceback.extract_tb(error.__traceback__)[-1]
         where = f"{Path(frame.filename).name}:{frame.lineno}"
         return Outcome([], f"{type(error).__name__} in {where}: {' '.join(str(error).split())}")

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from rich.progress import Task
 
@@ -20,9 +20,15 @@ class _Rate(ProgressColumn):
         return Text(f"{task.speed:.3g} points/s" if task.speed else "")
 
 
+class Ended(Protocol):
+    """One more point has ended, `failed` of all so far in vain; `total` says anew how many there are."""
+
+    def __call__(self, failed: int, total: int | None = None) -> None: ...
+
+
 @contextmanager
-def progress(total: int, *, wanted: bool) -> Iterator[Callable[[int], None]]:
-    """A bar of `total` points; what it gives takes the number of points failed so far when one more has ended."""
+def progress(total: int, *, wanted: bool) -> Iterator[Ended]:
+    """A bar of `total` points, on stderr; to be told when one has ended."""
     console = Console(stderr=True)
     columns = (
         TextColumn("{task.description}"),
@@ -34,7 +40,8 @@ def progress(total: int, *, wanted: bool) -> Iterator[Callable[[int], None]]:
     with Progress(*columns, console=console, transient=True, disable=not (wanted and console.is_terminal)) as bar:
         task = bar.add_task("points", total=total)
 
-        def ended(failed: int) -> None:
-            bar.update(task, advance=1, description=f"points, {failed} failed" if failed else "points")
+        def ended(failed: int, total: int | None = None) -> None:
+            description = f"points, {failed} failed" if failed else "points"
+            bar.update(task, advance=1, description=description, total=total)
 
         yield ended

@@ -13,6 +13,7 @@ from sunsim.report.format import count
 from sunsim.sweep.estimates import estimates
 from sunsim.sweep.local import cores, run_local
 from sunsim.sweep.plan import load_plan, written
+from sunsim.sweep.point import outcome_of
 from sunsim.sweep.progress import progress
 from sunsim.sweep.results import PICTURE, SUMMARY, TABLE, summary, write_table
 from sunsim.sweep.store import POINTS, Store, replacing
@@ -123,7 +124,7 @@ def check(file: Path, overrides: Sequence[str], seed: int | None) -> str:
 
 def _executor(name: Literal["local", "ray"], jobs: int | None, address: str) -> Run:
     if name == "local":
-        return partial(run_local, jobs=jobs or cores())
+        return partial(run_local, jobs=jobs or cores(), work=outcome_of)
     from sunsim.sweep.ray_cluster import require_ray, run_ray  # noqa: PLC0415 - it is optional
 
     require_ray()

@@ -8,7 +8,7 @@ import os
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import sunsim
 from sunsim import __version__
@@ -20,25 +20,34 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from sunsim.scenario import Scenario
-    from sunsim.sweep.plan import Point
     from sunsim.sweep.point import Row
 
 SCHEMA_VERSION = 1
 POINTS = "points"
 
 
-class Store:
-    """The folder of a sweep: `points/` with a file a point, and what is made from them."""
+class Storable(Protocol):
+    """A simulation that can be kept."""
 
-    def __init__(self, folder: Path) -> None:
+    def identity(self) -> dict[str, Any]:
+        """All that its figures depend on, as JSON has it."""
+
+
+class Store:
+    """The folder of a sweep or a plan: `points/` with a file a point, and what is made from them."""
+
+    def __init__(self, folder: Path, what: str = "sweep") -> None:
         """Makes the folder if it isn't there.
 
+        Args:
+            what: the folder is for: a sweep or a plan.
+
         Raises:
-            InputError: it holds something else than a sweep, or cannot be written.
+            InputError: it holds something else, or cannot be written.
         """
         self.folder = folder
         if folder.exists() and not (folder / POINTS).is_dir() and (not folder.is_dir() or any(folder.iterdir())):
-            message = "holds something else than a sweep, must be a new folder or a sweep's"
+            message = f"holds something else than a {what}, must be a new folder or a {what}'s"
             raise InputError(message, folder)
         try:
             (folder / POINTS).mkdir(parents=True, exist_ok=True)
@@ -46,7 +55,7 @@ class Store:
             message = f"cannot be written ({error.strerror}), must be a folder for results"
             raise InputError(message, folder) from error
 
-    def rows(self, point: Point) -> list[Row] | None:
+    def rows(self, point: Storable) -> list[Row] | None:
         """A point's rows; None if it is not kept, or its file was damaged."""
         try:
             kept = json.loads(self._path(point).read_bytes())
@@ -55,14 +64,14 @@ class Store:
         rows: list[Row] | None = kept.get("rows") if isinstance(kept, dict) else None
         return rows
 
-    def keep(self, point: Point, rows: Sequence[Row]) -> None:
+    def keep(self, point: Storable, rows: Sequence[Row]) -> None:
         """Writes a point's file, in which its scenario stands too."""
-        content = identity(point.scenario) | {"rows": list(rows)}
+        content = point.identity() | {"rows": list(rows)}
         with replacing(self._path(point)) as path:
             path.write_text(json.dumps(content, allow_nan=False), encoding="utf-8")
 
-    def _path(self, point: Point) -> Path:
-        return self.folder / POINTS / f"{key(point.scenario)}.json"
+    def _path(self, point: Storable) -> Path:
+        return self.folder / POINTS / f"{key(point.identity())}.json"
 
 
 @contextmanager
@@ -76,9 +85,9 @@ def replacing(path: Path) -> Iterator[Path]:
         partial.unlink(missing_ok=True)
 
 
-def key(scenario: Scenario) -> str:
+def key(identity: dict[str, Any]) -> str:
     """The name of a point: a hash of all that its figures depend on."""
-    text = json.dumps(identity(scenario), sort_keys=True)
+    text = json.dumps(identity, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 

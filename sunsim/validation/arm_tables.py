@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sunsim.report.format import ABSENT, count, number, times
+from sunsim.report.text_table import TextTable
 from sunsim.validation.arms import LATENCIES, THROUGHPUT
 from sunsim.validation.result import signed_percent
-from sunsim.validation.tables import TextTable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -101,6 +101,11 @@ def committed_campaigns() -> list[Campaign]:
     return [read_campaign(path.parent) for path in sorted(profiles_root().glob(f"*/actual-runs/*/{PLAN}"))]
 
 
+def errors_file(gpu: str) -> Path:
+    """Where the errors of a card's committed runs are kept, in percent by ``campaign/run``; tests hold it up to date."""
+    return profiles_root() / gpu / "actual-runs" / "errors.json"
+
+
 def _check_files(campaign: Campaign) -> None:
     if not campaign.profile.is_file():
         raise campaign.error(("profile",), f"profile {campaign.plan.profile} is not there, must be a file")

@@ -9,11 +9,11 @@ from rich.console import Console
 from rich.text import Text
 
 from sunsim.report.format import count, number
+from sunsim.report.text_table import TextTable, filled, show_table
 from sunsim.validation.arm_tables import arm_tables
 from sunsim.validation.fidelity import engine, foreign, repeats
-from sunsim.validation.tables import TextTable, bare_percent, error_cell
+from sunsim.validation.tables import bare_percent, error_cell
 from sunsim.validation.targets import DECODING, TARGETS
-from sunsim.validation.terminal import filled, show_table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

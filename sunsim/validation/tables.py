@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sunsim.report.format import ABSENT, count, listed, number, percent
+from sunsim.report.text_table import MISSED, TextTable
 from sunsim.validation.compare import HEADERS
 from sunsim.validation.result import Validated, signed_percent
 from sunsim.validation.steps import ALL, CHUNKED, STALL
@@ -16,18 +16,6 @@ if TYPE_CHECKING:
     from sunsim.validation.compare import Figure
     from sunsim.validation.floor import Pair
     from sunsim.validation.targets import Relation
-
-MISSED = "missed"
-
-
-@dataclass(frozen=True, slots=True)
-class TextTable:
-    """Title, headers (newlines break them) and rows; the first `left` columns are text, the others numbers."""
-
-    title: str
-    headers: tuple[str, ...]
-    rows: Sequence[tuple[str, ...]]
-    left: int = 1
 
 
 def figures_table(result: Validated) -> TextTable:

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from textwrap import fill
 from typing import TYPE_CHECKING, TextIO
 
-from rich.box import SIMPLE_HEAD
-from rich.table import Table
 from rich.text import Text
 
 from sunsim.report.terminal import console
+from sunsim.report.text_table import filled, show_table
 from sunsim.validation.arm_tables import arm_tables
 from sunsim.validation.result import verdict
 from sunsim.validation.tables import (
-    MISSED,
-    TextTable,
     figures_table,
     floor_table,
     heading,
@@ -26,9 +22,6 @@ from sunsim.validation.tables import (
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from rich.console import Console
-    from rich.padding import PaddingDimensions
 
     from sunsim.validation.arms import Comparison
     from sunsim.validation.floor import Pair
@@ -63,24 +56,3 @@ def show(
     target.print(Text(verdict(results)), soft_wrap=True)
     if place:
         target.print(Text(f"Files: {place}"), soft_wrap=True)
-
-
-def show_table(block: TextTable, target: Console, *, narrow: bool = False) -> None:
-    """Print title and table; a narrow one has less between its columns."""
-    if block.title:
-        target.print(Text(filled(block.title, target.width)))
-    target.print(_table(block, (0, 1, 0, 0) if narrow else (0, 1)))
-
-
-def filled(line: str, width: int) -> str:
-    """Broken into lines of at most `width` characters."""
-    return fill(line, width, subsequent_indent="  ")
-
-
-def _table(block: TextTable, padding: PaddingDimensions) -> Table:
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=padding, show_edge=False, header_style="bold")
-    for i, header in enumerate(block.headers):
-        table.add_column(header, justify="left" if i < block.left else "right", no_wrap=i > 0, overflow="fold")
-    for row in block.rows:
-        table.add_row(*(Text(cell, style="red" if cell == MISSED or cell.endswith("!") else "") for cell in row))
-    return table

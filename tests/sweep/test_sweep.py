@@ -21,7 +21,7 @@ from sunsim.run import prepare, simulate_arms, summary_of
 from sunsim.scenario import load_scenario
 from sunsim.sweep.local import KILLED, run_local
 from sunsim.sweep.plan import Point, load_plan
-from sunsim.sweep.point import outcome
+from sunsim.sweep.point import outcome, outcome_of
 from sunsim.sweep.ray_cluster import outcome_elsewhere
 from sunsim.sweep.results import PICTURE, SUMMARY, TABLE
 from sunsim.sweep.store import POINTS, code_sha256, files, identity, sha256
@@ -242,7 +242,7 @@ def test_a_killed_process_costs_its_own_point_only(tmp_path: Path) -> None:
     points = list(load_plan(write_sweep(tmp_path)).points())[:6]
     deadly: Scenario = Deadly()  # type: ignore[assignment]
     points.insert(3, Point(9, 9, deadly))
-    outcomes = {(point.combination, point.seed): outcome for point, outcome in run_local(points, 2)}
+    outcomes = {(point.combination, point.seed): outcome for point, outcome in run_local(points, 2, outcome_of)}
     assert len(outcomes) == 7
     assert outcomes.pop((9, 9)).fault == KILLED
     assert all(outcome.fault is None and len(outcome.rows) == 2 for outcome in outcomes.values())

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sunsim.report.format import ABSENT, count, number, percent, times
+from sunsim.report.text_table import TextTable
 from sunsim.validation.live.compare import ATTAINMENT, PER_GPU, THROUGHPUT
 from sunsim.validation.result import signed_percent
-from sunsim.validation.tables import TextTable, bare_percent
+from sunsim.validation.tables import bare_percent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

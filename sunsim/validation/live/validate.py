@@ -11,9 +11,9 @@ from rich.text import Text
 
 from sunsim import __version__
 from sunsim.report.terminal import console
+from sunsim.report.text_table import show_table
 from sunsim.validation.live.compare import compare_folder
 from sunsim.validation.live.tables import live_tables, live_verdict
-from sunsim.validation.terminal import show_table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -1,15 +1,16 @@
-"""The errors of the committed actual runs, as they are kept beside this module, and how far they may grow."""
+"""The errors of the committed actual runs, as they are kept beside the runs, and how far they may grow."""
 
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING
+
+from sunsim.validation.campaign import errors_file
 
 if TYPE_CHECKING:
     from sunsim.validation.fidelity import Errors
 
-KEPT = Path(__file__).parent / "errors.json"
+KEPT = errors_file("h100-80gb")
 
 SLACK_POINTS = 0.5
 """Percentage points that an error's size may grow by."""

@@ -1,0 +1,158 @@
+"""The figures of a capacity plan, each the text of an SVG, narrow enough to be read on a phone.
+
+`arms` is the mapping of that name in `plan.json`; arms for which nothing was found are left out.
+"""
+
+from __future__ import annotations
+
+from io import StringIO
+from typing import TYPE_CHECKING, Any
+
+from matplotlib.ticker import MaxNLocator
+
+from plots.style import MUTED, colours, vector
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    Arms = Mapping[str, Mapping[str, Any]]
+
+WIDTH_IN, HEIGHT_IN = 5.0, 3.5
+MARKERS = "osD^vPX"
+DASHES = ("-", "--", "-.", ":")
+
+
+def gpu_bars(arms: Arms) -> str:
+    """GPUs of each arm, prefill and decode."""
+    svg = StringIO()
+    with vector(svg, WIDTH_IN, 1.1 + 0.42 * len(arms)) as fig:
+        axes = fig.subplots()
+        left = [0] * len(arms)
+        for stage, colour in (("decode", "#0072B2"), ("prefill", "#E69F00")):
+            sizes = [arm["gpus"].get(stage, 0) for arm in arms.values()]
+            bars = axes.barh(list(arms), sizes, left=left, color=colour, label=stage, height=0.62)
+            axes.bar_label(bars, [str(size) if size else "" for size in sizes], label_type="center", color="white")
+            left = [one + size for one, size in zip(left, sizes, strict=True)]
+        for place, total in enumerate(left):
+            axes.annotate(f"{total}", (total, place), (5, 0), textcoords="offset points", va="center", weight="bold")
+        axes.invert_yaxis()
+        axes.grid(visible=False, axis="y")
+        axes.margins(x=0.1)
+        axes.set_xlabel("GPUs")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        _legend(fig, axes)
+    return svg.getvalue()
+
+
+def goodput(arms: Arms, rate_rps: float) -> str:
+    """Goodput of each arm's pool against the rate, and the knee: the highest rate at which it still passes."""
+
+    def draw(axes: Axes, style: Mapping[str, Mapping[str, Any]]) -> None:
+        most = 0.0
+        for name, arm in arms.items():
+            points = [
+                (rate_rps * p["rate"], p["request_goodput"]) for p in arm["curve"] if p["request_goodput"] is not None
+            ]
+            axes.plot(*zip(*points, strict=True), **style[name])
+            most = max(most, *(x for x, _ in points))
+            knee = arm["rates"] and arm["rates"]["passes"]
+            if knee:
+                axes.axvline(
+                    rate_rps * knee, color=style[name]["color"], linestyle=style[name]["linestyle"], linewidth=1
+                )
+        axes.plot([0, most], [0, most], color=MUTED, linewidth=1, zorder=0)
+        axes.set(xlim=(0, None), ylim=(0, None))
+        axes.set_xlabel("requests/s; vertical: highest that passes")
+        axes.set_ylabel("goodput (requests/s)")
+
+    return _of_arms(arms, draw)
+
+
+def pareto(arms: Arms) -> str:
+    """Output per GPU against interactivity, along the rates; the large mark is the planned rate."""
+
+    def draw(axes: Axes, style: Mapping[str, Mapping[str, Any]]) -> None:
+        for name, arm in arms.items():
+            points = [p for p in arm["curve"] if p["median_interactivity"] and p["output_throughput_per_gpu"]]
+            x, y = ([p[tag] for p in points] for tag in ("median_interactivity", "output_throughput_per_gpu"))
+            axes.plot(x, y, **style[name])
+            planned = [(a, b) for p, a, b in zip(points, x, y, strict=True) if p["rate"] == 1]
+            axes.plot(*zip(*planned, strict=True), **{**style[name], "markersize": 10, "label": None})
+        axes.set(xlim=(0, None), ylim=(0, None))
+        axes.set_xlabel("interactivity, median (tok/s/user)")
+        axes.set_ylabel("output per GPU (tok/s)")
+
+    return _of_arms(arms, draw)
+
+
+def of_models(arms: Arms, models: Sequence[str], tag: str, label: str, limit: float | None) -> str:
+    """A latency of each model, by falling popularity, in each arm."""
+
+    def draw(axes: Axes, style: Mapping[str, Mapping[str, Any]]) -> None:
+        places = range(len(models))
+        for name, arm in arms.items():
+            of_model = arm["portrait"]["entry"]["models"]
+            values = [of_model[model][tag] if model in of_model else None for model in models]
+            axes.plot(places, [float("nan") if v is None else v for v in values], **style[name])
+        if limit is not None:
+            axes.axhline(limit, color=MUTED, linestyle=":")
+            axes.annotate("SLO", (0, limit), (2, 2), textcoords="offset points", color="#666666")
+        axes.set_ylim(bottom=0)
+        every = max(1, len(models) // 8)
+        axes.set_xticks(list(places)[::every], list(models)[::every])
+        axes.set_xlabel("model")
+        axes.set_ylabel(label)
+
+    return _of_arms(arms, draw)
+
+
+def over_time(arms: Arms, series: str, label: str, window_s: tuple[float, float], times: float = 1.0) -> str | None:
+    """A series of the portraits; None where no arm has it."""
+    drawn = {name: arm for name, arm in arms.items() if series in arm["portrait"]["over_time"]}
+    if not drawn:
+        return None
+
+    def draw(axes: Axes, style: Mapping[str, Mapping[str, Any]]) -> None:
+        for name, arm in drawn.items():
+            values = arm["portrait"]["over_time"]
+            line = {**style[name], "marker": "", "linewidth": 1.2}
+            axes.plot(values["time_s"], [times * value for value in values[series]], **line)
+        axes.axvspan(*window_s, color="#F4F4F4", zorder=0)
+        axes.set_xlim(0, window_s[1])
+        axes.set_ylim(bottom=0)
+        axes.set_xlabel("time (s); shaded: measured")
+        axes.set_ylabel(label)
+
+    return _of_arms(drawn, draw, list(arms))
+
+
+def _of_arms(
+    arms: Arms, draw: Callable[[Axes, Mapping[str, Mapping[str, Any]]], None], names: Sequence[str] = ()
+) -> str:
+    """A figure in which each arm has a colour, a marker and a dash of its own."""
+    everyone = list(names or arms)
+    colour = colours(everyone)
+    style = {
+        name: {
+            "color": colour[name],
+            "marker": MARKERS[i % len(MARKERS)],
+            "linestyle": DASHES[i % len(DASHES)],
+            "markersize": 5,
+            "label": name,
+        }
+        for i, name in enumerate(everyone)
+    }
+    svg = StringIO()
+    with vector(svg, WIDTH_IN, HEIGHT_IN) as fig:
+        axes = fig.subplots()
+        draw(axes, style)
+        _legend(fig, axes)
+    return svg.getvalue()
+
+
+def _legend(fig: Figure, axes: Axes) -> None:
+    handles, labels = axes.get_legend_handles_labels()
+    fig.legend(handles, labels, loc="outside upper left", ncols=4, columnspacing=1.0, handlelength=1.8)

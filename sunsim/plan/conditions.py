@@ -1,0 +1,132 @@
+"""What else might come: the scenario's requests at another rate, longer, or of another skew, and slower steps."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sunsim.cluster.engine import Engine
+from sunsim.latency.steps import Chunk, DecodeLine
+from sunsim.scenario_checks import token_limits
+from sunsim.scenario_models import ModelCount, Zipf
+from sunsim.workload.requests import Requests, build_requests
+from sunsim.workload.traces.of_scenario import trace_of
+from sunsim.workload_models import Synthetic, Trace
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sunsim.cluster.engine import EngineConfig
+    from sunsim.cluster.pool import MakeEngine
+    from sunsim.latency.steps import StepTimes
+    from sunsim.scenario_models import Scenario
+
+
+@dataclass(frozen=True, slots=True)
+class Conditions:
+    """How a simulation departs from the scenario; the random draws stay the same.
+
+    Attributes:
+        rate: times the scenario's request rate.
+        outputs: times its output lengths.
+        alpha: added to the Zipf exponent of its popularity.
+        decode_time: times the profiles' time of steps that only decode.
+        prefill_time: times that of steps with a prompt.
+    """
+
+    rate: float = 1.0
+    outputs: float = 1.0
+    alpha: float = 0.0
+    decode_time: float = 1.0
+    prefill_time: float = 1.0
+
+    def plain(self) -> dict[str, float]:
+        """For JSON: what departs from the scenario."""
+        return {name: value for name, value in asdict(self).items() if value != getattr(AS_PLANNED, name)}
+
+    @property
+    def make_engine(self) -> MakeEngine:
+        """Makes workers with these step times."""
+        if self.decode_time == 1 and self.prefill_time == 1:
+            return Engine
+        return partial(_slower_engine, self.decode_time, self.prefill_time)
+
+
+AS_PLANNED = Conditions()
+
+
+def under(scenario: Scenario, conditions: Conditions) -> Scenario:
+    """The scenario with the rate and the skew of the conditions, where they can be said in it."""
+    changes: dict[str, Any] = {}
+    workload, models = scenario.workload, scenario.models
+    if isinstance(workload, Synthetic):
+        arrivals = workload.arrivals.model_copy(update={"rate_rps": workload.arrivals.rate_rps * conditions.rate})
+        changes["workload"] = workload.model_copy(update={"arrivals": arrivals})
+    else:
+        changes["workload"] = workload.model_copy(update={"rate_scale": workload.rate_scale * conditions.rate})
+        # A trace's window is the same requests at every rate.
+        measure = scenario.measure
+        changes["measure"] = measure.model_copy(update={"warmup_s": measure.warmup_s / conditions.rate})
+    if conditions.alpha and isinstance(models, ModelCount) and isinstance(models.popularity, Zipf):
+        popularity = Zipf(alpha=max(0.0, models.popularity.alpha + conditions.alpha))
+        changes["models"] = models.model_copy(update={"popularity": popularity})
+    return scenario.model_copy(update=changes)
+
+
+def has_skew(scenario: Scenario) -> bool:
+    """Whether models are drawn by a Zipf law, whose exponent can be changed."""
+    workload = scenario.workload
+    if isinstance(workload, Trace) and trace_of(scenario, workload).rows.model is not None:
+        return False
+    return isinstance(scenario.models, ModelCount) and isinstance(scenario.models.popularity, Zipf)
+
+
+def requests_under(scenario: Scenario, conditions: Conditions) -> Requests:
+    """The requests of a scenario that `under` made, with what can only be done to the requests themselves.
+
+    Raises:
+        InputError: as `build_requests`.
+    """
+    requests = build_requests(scenario)
+    if conditions.outputs != 1:
+        room = min((limit.tokens for limit in token_limits(scenario) if not limit.prompt_only), default=2**30)
+        longest = np.maximum(room - requests.prompt_tokens, 1)
+        scaled = np.rint(requests.output_tokens * conditions.outputs)
+        requests = replace(requests, output_tokens=np.clip(scaled, 1, longest).astype(np.int32))
+    return requests
+
+
+def only(requests: Requests, model: str) -> Requests:
+    """The requests of one model; indices into the models stay."""
+    own = requests.model == requests.models.index(model)
+    columns = {name: getattr(requests, name)[own] for name in ("arrival_ps", "model", "prompt_tokens", "output_tokens")}
+    return Requests(**columns, models=requests.models)
+
+
+class _ScaledTimes:
+    """A step-time model with all GPU times multiplied."""
+
+    def __init__(self, times: StepTimes, decode: float, prefill: float) -> None:
+        self._times = times
+        self._decode = decode
+        self._prefill = prefill
+        self.launch_ps = times.launch_ps
+        self.lead_ps = times.lead_ps
+
+    def decode_line(self, batch: int, context_tokens: int) -> DecodeLine:
+        line = self._times.decode_line(batch, context_tokens)
+        base, slope = round(line.base_ps * self._decode), round(line.slope_ps * self._decode)
+        return DecodeLine(base, slope, line.limit_tokens, line.measured)
+
+    def chunked_step(self, batch: int, context_tokens: int, chunks: list[Chunk]) -> tuple[int, bool]:
+        step_ps, measured = self._times.chunked_step(batch, context_tokens, chunks)
+        return round(step_ps * self._prefill), measured
+
+
+def _slower_engine(
+    decode: float, prefill: float, config: EngineConfig, times: StepTimes, stalls: Iterator[tuple[int, int]]
+) -> Engine:
+    return Engine(config, _ScaledTimes(times, decode, prefill), stalls)

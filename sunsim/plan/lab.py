@@ -1,0 +1,107 @@
+"""Runs searches: simulates what they ask for, on all cores, and keeps it, so that nothing is simulated twice."""
+
+from __future__ import annotations
+
+from collections import deque
+from contextlib import closing
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+from sunsim.errors import SimulationError
+from sunsim.plan.probe import Probe, outcome_of
+from sunsim.sweep.local import run_local
+from sunsim.sweep.progress import progress
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from sunsim.plan.search import Search
+    from sunsim.scenario_models import Budget
+    from sunsim.sweep.point import Row
+    from sunsim.sweep.store import Store
+
+
+class Lab:
+    """Answers the searches' questions.
+
+    Attributes:
+        asked: probes that have been asked for, each once; those that were kept from before count too, so that the same
+            command spends the same budget.
+        simulated: of these, the ones that had to be simulated.
+    """
+
+    def __init__(self, store: Store, jobs: int, budget: Budget) -> None:
+        self._store = store
+        self._jobs = jobs
+        self._budget = budget
+        self._begun = monotonic()
+        self._rows: dict[str, Row | None] = {}
+        self._waiting: deque[Probe] = deque()
+        self._pending: set[str] = set()
+        self.asked = 0
+        self.simulated = 0
+
+    def conduct(self, searches: Mapping[str, Search[Any]], *, show_progress: bool) -> dict[str, Any]:
+        """Runs searches that do not depend on one another to their end; what they found, by name.
+
+        Raises:
+            SimulationError: a simulation failed.
+        """
+        found: dict[str, Any] = {}
+        wanted: dict[str, list[Probe]] = {}
+
+        def go_on(name: str) -> None:
+            """Answers a search as long as all that it asks for is known."""
+            try:
+                while name not in wanted or self._answered(wanted[name]):
+                    answers = [self._rows[probe.key] for probe in wanted[name]] if name in wanted else None
+                    wanted[name] = next(searches[name]) if answers is None else searches[name].send(answers)
+                    for probe in wanted[name]:
+                        self._ask(probe)
+            except StopIteration as stop:
+                wanted.pop(name, None)
+                found[name] = stop.value
+
+        for name in searches:
+            go_on(name)
+        if not self._waiting:
+            return found
+        with (
+            closing(run_local(self._waiting, self._jobs, outcome_of)) as ended,
+            progress(len(self._waiting), wanted=show_progress) as advance,
+        ):
+            for probe, outcome in ended:
+                if outcome.fault is not None:
+                    raise SimulationError(outcome.fault)
+                self._store.keep(probe, outcome.rows)
+                self._rows[probe.key] = outcome.rows[0]
+                self._pending.discard(probe.key)
+                self.simulated += 1
+                for name in list(wanted):
+                    go_on(name)
+                advance(0, self.simulated + len(self._pending))
+        return found
+
+    def _answered(self, probes: list[Probe]) -> bool:
+        return all(probe.key in self._rows for probe in probes)
+
+    def _ask(self, probe: Probe) -> None:
+        """Sees to it that a probe is answered: from the folder, by simulation, or with None when the budget is spent."""
+        if probe.key in self._rows or probe.key in self._pending:
+            return
+        if self._spent():
+            self._rows[probe.key] = None
+            return
+        self.asked += 1
+        kept = self._store.rows(probe)
+        if kept:
+            self._rows[probe.key] = kept[0]
+        else:
+            self._pending.add(probe.key)
+            self._waiting.append(probe)
+
+    def _spent(self) -> bool:
+        points, seconds = self._budget.points, self._budget.seconds
+        return (points is not None and self.asked >= points) or (
+            seconds is not None and monotonic() - self._begun >= seconds
+        )

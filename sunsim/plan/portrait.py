@@ -1,0 +1,84 @@
+"""A closer look at one simulation: the summary of its arm, and its workers over time."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sunsim.metrics import summarize
+from sunsim.metrics.intervals import Level
+from sunsim.metrics.rows import Requests
+from sunsim.metrics.workers import decode_kv, running
+from sunsim.scenario_models import StopAtTime
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sunsim.cluster.simulation import ArmResult
+    from sunsim.metrics.rows import Floats, Window
+    from sunsim.scenario_models import Scenario
+
+SAMPLES = 150
+
+
+def portrait(scenario: Scenario, result: ArmResult, window: Window) -> dict[str, Any]:
+    """The arm's entry of a summary under ``entry``, and ``over_time``: lists of `SAMPLES` values.
+
+    Batches and KV occupancy are given for the fullest worker at each time and as the mean over the workers.
+    """
+    summary = summarize(
+        [result],
+        slo=scenario.slo.model_dump(),
+        warmup_s=scenario.measure.warmup_s,
+        meta={},
+        stop_s=scenario.stop.limit_s if isinstance(scenario.stop, StopAtTime) else None,
+        model_names=scenario.model_names,
+    )
+    (entry,) = summary["arms"].values()
+    return {
+        "entry": entry,
+        "hot_model": summary["hot_model"],
+        "coldest_model": summary["coldest_model"],
+        "over_time": _over_time(result, window),
+    }
+
+
+def _over_time(result: ArmResult, window: Window) -> dict[str, list[float]]:
+    time_s = np.linspace(0, window.end_s, SAMPLES)
+    requests = Requests.from_rows(result.rows)
+    series: dict[str, Floats] = {"time_s": time_s}
+    begun_s = {"prefill": requests.prefill_start_s, "decode": requests.decode_scheduled_s}
+    came_s = {"prefill": requests.arrival_s, "decode": np.fmax(requests.arrival_s, requests.prefill_end_s)}
+    one = np.ones(len(requests))
+    for stage in dict.fromkeys(worker.stage for worker in result.workers):
+        never = np.full(len(requests), np.nan)
+        waiting = Level.of(came_s[stage], never, begun_s[stage], one, one)
+        series[f"{stage}_waiting"] = _at(waiting, time_s)
+    decode = [worker for worker in result.workers if worker.stage == "decode"]
+    if decode:
+        served = [requests.where((result.rows["decode_worker"] == w.name).to_numpy(np.bool_)) for w in decode]
+        _summed(series, "batch", [_at(running(own), time_s) for own in served])
+        if not any(worker.preemptions for worker in decode):
+            pairs = zip(decode, served, strict=True)
+            _summed(series, "kv", [_at(decode_kv(w, own), time_s) / w.num_gpu_blocks for w, own in pairs])
+    return {name: np.round(values, 4).tolist() for name, values in series.items()}
+
+
+def _summed(series: dict[str, Floats], name: str, of_workers: Sequence[Floats]) -> None:
+    together = np.stack(of_workers)
+    series[f"{name}_fullest"] = together.max(axis=0)
+    series[f"{name}_mean"] = together.mean(axis=0)
+
+
+def _at(level: Level, time_s: Floats) -> Floats:
+    """The level at these times."""
+    if not len(level.time_s):
+        return np.zeros_like(time_s)
+    i = np.searchsorted(level.time_s, time_s, side="right")
+    inside = (i > 0) & (i < len(level.time_s))
+    low, high = np.maximum(i - 1, 0), np.minimum(i, len(level.time_s) - 1)
+    length = np.where(inside, level.time_s[high] - level.time_s[low], 1.0)
+    share = np.where(inside, (time_s - level.time_s[low]) / length, 0.0)
+    value = level.after[low] + share * (level.before[high] - level.after[low])
+    return np.where(i == 0, 0.0, np.where(inside, value, level.after[-1]))

@@ -1,0 +1,155 @@
+"""One simulation of a plan: one arm, one size, one seed; how many requests of each model miss their SLO."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sunsim.clock import to_s
+from sunsim.cluster.simulation import simulate
+from sunsim.metrics.overload import overloaded
+from sunsim.metrics.rows import Requests, Window
+from sunsim.metrics.serving import meets_slo, per, serving
+from sunsim.plan.conditions import AS_PLANNED, Conditions, only, requests_under
+from sunsim.plan.portrait import portrait
+from sunsim.plan.watch import SureMissError, Watch
+from sunsim.sweep.point import Outcome, attempt
+from sunsim.sweep.store import identity, key
+
+if TYPE_CHECKING:
+    from sunsim.cluster.simulation import ArmResult
+    from sunsim.scenario_models import Scenario
+    from sunsim.sweep.point import Row
+    from sunsim.workload.requests import Requests as Drawn
+
+FIGURES = (
+    "request_goodput",
+    "output_throughput_window",
+    "mean_ttft_ms",
+    "p99_ttft_ms",
+    "mean_tpot_ms",
+    "p99_tpot_ms",
+    "median_interactivity",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """A simulation to be done.
+
+    Attributes:
+        scenario: with one arm, sized; its seed, rate and skew are the probe's.
+        conditions: how it departs from the file's.
+        model: the one whose requests are simulated; None for all.
+        allowed: of each model, how many requests may miss; the run ends when more have. None: it runs to its end.
+        look_closer: whether the row is a portrait instead of counts.
+        key: a hash of the others and of all that they depend on.
+    """
+
+    scenario: Scenario
+    conditions: Conditions = AS_PLANNED
+    model: str | None = None
+    allowed: tuple[int, ...] | None = None
+    look_closer: bool = False
+    key: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "key", key(self.identity()))
+
+    def identity(self) -> dict[str, Any]:
+        """All that its row depends on."""
+        probe = {
+            "conditions": asdict(self.conditions),
+            "model": self.model,
+            "allowed": self.allowed,
+            "look_closer": self.look_closer,
+        }
+        return identity(self.scenario) | {"probe": probe}
+
+
+def outcome_of(probe: Probe) -> Outcome:
+    """A probe's row; whatever goes wrong is the outcome's fault."""
+    return attempt(lambda: [row_of(probe)])
+
+
+def row_of(probe: Probe) -> Row:
+    """Simulates a probe.
+
+    Returns:
+        Of each model by name, `requests` of the window and how many `missed`, and of these `ttft` and `tpot`.
+        ``stopped_s`` is when the run was ended early, because of ``broke``, a model's name; None if it was not.
+        Then the counts are those so far, and there are no ``figures``.
+
+    Raises:
+        InputError: as `build_requests`.
+    """
+    scenario = probe.scenario
+    (arm,) = scenario.arms
+    drawn = requests_under(scenario, probe.conditions)
+    # The window is that of all requests, also where one model's are simulated alone.
+    window = window_of(scenario, drawn)
+    own = drawn if probe.model is None else only(drawn, probe.model)
+    watch = None if probe.allowed is None else Watch(own, window, scenario.slo, probe.allowed)
+    names = own.models if probe.model is None else (probe.model,)
+    if not len(own):
+        return _row(names, dict.fromkeys(names, (0, 0, 0, 0)))
+    try:
+        result = simulate(scenario, arm, own, make_engine=probe.conditions.make_engine, watch=watch)
+    except SureMissError as sure:
+        inside = np.bincount(own.model[window.holds(to_s(own.arrival_ps))], minlength=len(own.models))
+        counts = {
+            name: (int(inside[i]), sure.missed[i], sure.ttft[i], sure.tpot[i])
+            for i, name in enumerate(own.models)
+            if name in names
+        }
+        return _row(names, counts) | {"stopped_s": sure.at_s, "broke": own.models[sure.model]}
+    if probe.look_closer:
+        return portrait(scenario, result, window)
+    return _complete(scenario, result, window, names)
+
+
+def window_of(scenario: Scenario, drawn: Drawn) -> Window:
+    """From the end of the warm-up to the last arrival, or to the stop where a stop comes first."""
+    end_s = float(to_s(int(drawn.arrival_ps[-1])))
+    stop = scenario.stop
+    return Window(scenario.measure.warmup_s, min(end_s, stop.limit_s) if stop.when == "time" else end_s)
+
+
+def _complete(scenario: Scenario, result: ArmResult, window: Window, names: tuple[str, ...]) -> Row:
+    requests = Requests.from_rows(result.rows)
+    slo = {name: limit for name, limit in scenario.slo.model_dump().items() if limit is not None}
+    inside = window.holds(requests.arrival_s)
+    met, in_time, in_pace = (meets_slo(requests, limits) for limits in (slo, _part(slo, "ttft"), _part(slo, "tpot")))
+    of_model = {name: inside & (result.rows["model"] == name).to_numpy(np.bool_) for name in names}
+    counts = {
+        name: (
+            int(own.sum()),
+            int((own & ~met).sum()),
+            int((own & ~in_time).sum()),
+            int((own & ~in_pace).sum()),
+        )
+        for name, own in of_model.items()
+    }
+    entry = serving(requests, window, slo, 1.0)
+    gpus = {stage: sum(w.gpus for w in result.workers if w.stage == stage) for stage in ("prefill", "decode")}
+    growing = [name for name, own in of_model.items() if overloaded(requests.where(own), window)]
+    return _row(names, counts) | {
+        "overloaded": growing or (["all"] if overloaded(requests, window) else []),
+        "figures": {tag: entry[tag] for tag in FIGURES}
+        | {
+            "output_throughput_per_gpu": per(entry["output_throughput_window"], sum(gpus.values())),
+            "output_throughput_per_decode_gpu": per(entry["output_throughput_window"], gpus["decode"]),
+        },
+    }
+
+
+def _part(slo: dict[str, float], key: str) -> dict[str, float]:
+    return {name: limit for name, limit in slo.items() if name.startswith(key)}
+
+
+def _row(names: tuple[str, ...], counts: dict[str, tuple[int, int, int, int]]) -> Row:
+    kinds = ("requests", "missed", "ttft", "tpot")
+    by_kind = {kind: {name: counts[name][i] for name in names} for i, kind in enumerate(kinds)}
+    return {**by_kind, "stopped_s": None, "broke": None, "overloaded": [], "figures": None}

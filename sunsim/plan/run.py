@@ -1,0 +1,165 @@
+"""The verb `plan`: from a scenario with a `plan` block to a folder with the plan."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sunsim.errors import InputError
+from sunsim.metrics import to_json
+from sunsim.plan.conditions import AS_PLANNED, requests_under
+from sunsim.plan.doubt import doubts
+from sunsim.plan.find import plan_arm
+from sunsim.plan.lab import Lab
+from sunsim.plan.probe import window_of
+from sunsim.plan.result import document
+from sunsim.plan.terminal import show, to_markdown
+from sunsim.plan.variants import variants
+from sunsim.report.basis import basis
+from sunsim.report.files import SCENARIO
+from sunsim.report.format import count
+from sunsim.report.origin import measured_range
+from sunsim.run import profiles_of
+from sunsim.scenario import checked, read_source, resolved
+from sunsim.sweep.local import cores
+from sunsim.sweep.store import POINTS, Store, replacing
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from sunsim.plan.find import ArmPlan
+    from sunsim.scenario import Scenario
+
+DOCUMENT = "plan.json"
+MARKDOWN = "plan.md"
+PAGE = "plan.html"
+EXAMPLE = "plan: {attainment: 0.95, seeds: 3}"
+
+
+def plan(
+    file: Path,
+    out: Path | None,
+    overrides: Sequence[str],
+    seed: int | None,
+    *,
+    jobs: int | None,
+    as_json: bool,
+    quiet: bool,
+) -> bool:
+    """Plans for every arm, writes the plan into a folder and prints what it says.
+
+    Args:
+        file: a scenario with a `plan` block.
+        out: the folder; `results/<name>-plan` if None.
+        overrides: `path=value` each.
+        seed: replaces the scenario's.
+        jobs: processes; None for all cores.
+        as_json: print `plan.json` instead of tables.
+        quiet: no progress and no tables.
+
+    Returns:
+        Whether every arm has a pool that passes.
+
+    Raises:
+        InputError: the scenario or the folder cannot be used.
+        SimulationError: a simulation failed.
+        KeyboardInterrupt: stopped by the user; says how to go on.
+    """
+    scenario = load(file, overrides, seed)
+    assert scenario.plan
+    out = out or Path("results") / f"{scenario.name}-plan"
+    lab = Lab(Store(out, "plan"), jobs or cores(), scenario.plan.budget)
+    of_stage = {
+        stage: doubts(stage, [pools[stage].profile for arm in scenario.arms if stage in (pools := arm.pools())])
+        for stage in ("prefill", "decode")
+    }
+    searches = {arm.name: plan_arm(scenario, arm, variants(scenario, arm, of_stage)) for arm in scenario.arms}
+    try:
+        found: dict[str, ArmPlan] = lab.conduct(searches, show_progress=not quiet)
+    except KeyboardInterrupt:
+        message = f"interrupted: {count(lab.simulated)} more points are kept, the same command goes on from there"
+        raise KeyboardInterrupt(message) from None
+    meta = _meta(scenario, file, overrides, seed, lab)
+    content = document(scenario, [found[arm.name] for arm in scenario.arms], of_stage, meta)
+    names = _write(out, content, scenario)
+    if as_json:
+        sys.stdout.write(to_json(content))
+    elif not quiet:
+        show(content, f"{out}/ ({', '.join(names)})")
+    return all(arm["passes"] for arm in content["arms"].values())
+
+
+def load(file: Path, overrides: Sequence[str], seed: int | None) -> Scenario:
+    """A scenario with its `plan` block.
+
+    Raises:
+        InputError: something in it is wrong, or it says too little to plan for.
+    """
+    source = read_source(file, overrides, seed)
+    scenario = checked(source).model_copy(update={"sweep": None})
+    if scenario.plan is None:
+        message = f"has no plan block, must have one such as {EXAMPLE}"
+        raise InputError(message, file)
+    if scenario.slo.ttft_ms is None:
+        message = "slo.ttft_ms is missing, must be given to plan: without a limit on waiting any pool would do"
+        raise source.error(("slo",), message)
+    drawn = requests_under(scenario, AS_PLANNED)
+    if scenario.measure.warmup_s >= window_of(scenario, drawn).end_s:
+        end_s = window_of(scenario, drawn).end_s
+        message = f"measure.warmup_s is {scenario.measure.warmup_s:g}, must be below {end_s:g}, where measuring ends"
+        raise source.error(("measure", "warmup_s"), message)
+    return scenario
+
+
+def check(file: Path, overrides: Sequence[str], seed: int | None) -> str:
+    """Says in one line what will be planned.
+
+    Raises:
+        InputError: something in it is wrong.
+    """
+    scenario = load(file, overrides, seed)
+    assert scenario.plan
+    what = {"both": "prefill and decode pools", "none": "no pool, only the highest rate"}
+    sized = what.get(scenario.plan.size, f"{scenario.plan.size} pools")
+    return f"plan: sizes {sized} of {len(scenario.arms)} arms, {scenario.plan.seeds} seeds each"
+
+
+def _meta(scenario: Scenario, file: Path, overrides: Sequence[str], seed: int | None, lab: Lab) -> dict[str, Any]:
+    profiles = profiles_of(scenario)
+    parts = ["sunsim", "plan", str(file)]
+    parts += [part for override in overrides for part in ("--set", override)]
+    parts += [] if seed is None else ["--seed", str(seed)]
+    return {
+        "command": shlex.join(parts),
+        "simulations": lab.asked,
+        "profiles": {name: profile.sha256 for name, profile in profiles.items()},
+        "measured_ranges": {name: measured_range(profile) for name, profile in profiles.items()},
+        "basis": basis(scenario, profiles),
+    }
+
+
+def _write(out: Path, content: Mapping[str, Any], scenario: Scenario) -> list[str]:
+    """The names of what is in the folder; a plan that is there already is left as it is."""
+    names = [DOCUMENT, MARKDOWN, PAGE, SCENARIO]
+    document_text, scenario_text = to_json(content), resolved(scenario)
+    if not _is_there(out, names, document_text):
+        from sunsim.plan.page import page  # noqa: PLC0415 - a plan that is there already needs no matplotlib
+
+        texts = {
+            SCENARIO: scenario_text,
+            MARKDOWN: to_markdown(content, scenario_text),
+            PAGE: page(content, scenario_text),
+            # The last, because it says that the others are there.
+            DOCUMENT: document_text,
+        }
+        for name, text in texts.items():
+            with replacing(out / name) as path:
+                path.write_text(text, encoding="utf-8")
+    return [PAGE, *(name for name in names if name != PAGE), f"{POINTS}/"]
+
+
+def _is_there(out: Path, names: Sequence[str], document_text: str) -> bool:
+    there = all((out / name).exists() for name in names)
+    return there and (out / DOCUMENT).read_text(encoding="utf-8") == document_text

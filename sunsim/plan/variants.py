@@ -1,0 +1,45 @@
+"""The other conditions that a plan is made for as well, to see how much hangs on them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sunsim.plan.conditions import Conditions, has_skew
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from sunsim.plan.doubt import Doubt
+    from sunsim.scenario_models import Arm, Scenario
+
+    Doubts = Mapping[str, Mapping[str, Doubt]]
+    """By stage and profile."""
+
+TYPICAL = "steps slower by the typical error"
+WORST = "steps slower by the worst error"
+
+
+def variants(scenario: Scenario, arm: Arm, doubts: Doubts) -> dict[str, Conditions]:
+    """Conditions by what people call them; without `plan.sensitivity` only the typical error of the profiles."""
+    assert scenario.plan
+    found: dict[str, Conditions] = {}
+    if scenario.plan.size == "none":
+        return found
+    if scenario.plan.sensitivity:
+        found |= {f"rate {percent:+d} %": Conditions(rate=1 + percent / 100) for percent in (-20, -10, 10, 20)}
+        found |= {f"outputs {percent:+d} %": Conditions(outputs=1 + percent / 100) for percent in (-20, 20)}
+        if has_skew(scenario):
+            found |= {f"alpha {shift:+.1f}": Conditions(alpha=shift) for shift in (-0.3, 0.3)}
+    of_arm = {stage: doubts[stage].get(pool.profile) for stage, pool in arm.pools().items()}
+    known = {stage: doubt for stage, doubt in of_arm.items() if doubt}
+    if known:
+        found[TYPICAL] = _slower({stage: doubt.typical for stage, doubt in known.items()})
+        if scenario.plan.sensitivity:
+            found[WORST] = _slower({stage: doubt.too_fast for stage, doubt in known.items()})
+    return found
+
+
+def _slower(percent: Mapping[str, float]) -> Conditions:
+    return Conditions(
+        decode_time=1 + percent.get("decode", 0.0) / 100, prefill_time=1 + percent.get("prefill", 0.0) / 100
+    )

@@ -1,0 +1,127 @@
+"""Ends a simulation as soon as it is certain that too many requests miss their SLO."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from sunsim.clock import PS_PER_S, to_s
+from sunsim.cluster.events import DECODE, Alarm
+from sunsim.cluster.sequence import UNSET
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sunsim.cluster.world import World
+    from sunsim.metrics.rows import Window
+    from sunsim.scenario_models import Slo
+    from sunsim.workload.requests import Requests
+
+EVERY_PS = PS_PER_S // 2
+
+
+class SureMissError(Exception):
+    """More requests of a model have missed their SLO than are allowed to.
+
+    Attributes:
+        at_s: simulated time of the finding.
+        model: index of the model.
+        ttft, tpot: of each model, how many have missed the limit so far. Some may have missed both.
+        missed: of each model, how many have missed either.
+    """
+
+    def __init__(self, at_s: float, model: int, ttft: list[int], tpot: list[int], missed: list[int]) -> None:
+        super().__init__(at_s, model)
+        self.at_s = at_s
+        self.model = model
+        self.ttft = ttft
+        self.tpot = tpot
+        self.missed = missed
+
+
+class Watch:
+    """Looks at the requests twice a simulated second, and touches nothing.
+
+    It counts a miss only when nothing that is still to come can undo it: a request is through and was too slow, or its
+    first token is not out and already late. The comparisons are those of `sunsim.metrics.serving.meets_slo`, to the
+    bit, so a run that is ended early is one that would have missed.
+    """
+
+    def __init__(self, requests: Requests, window: Window, slo: Slo, allowed: Sequence[int]) -> None:
+        """`allowed`: of each model, how many requests of the window may miss."""
+        self._requests = requests
+        self._arrival_s = to_s(requests.arrival_ps)
+        self._inside = window.holds(self._arrival_s)
+        self._ttft_ms = np.inf if slo.ttft_ms is None else slo.ttft_ms
+        self._tpot_ms = np.inf if slo.tpot_ms is None else slo.tpot_ms
+        self._allowed = allowed
+        self._open: list[int] = []
+        self._seen = 0
+        models = len(requests.models)
+        self._ttft, self._tpot, self._missed = ([0] * models for _ in range(3))
+
+    def __call__(self, world: World) -> None:
+        """Begins to watch this world."""
+        self._world = world
+        self._course = world.course
+        self._last_ps = int(self._requests.arrival_ps[-1])
+        # After all else that happens at its moment, by priority.
+        self._alarm = Alarm(world.env, 2 * DECODE, self._look)
+        self._alarm.set(EVERY_PS)
+
+    def _look(self) -> None:
+        """Counts what is new, and goes on while there is something to come.
+
+        Raises:
+            SureMissError: too many have missed.
+        """
+        env = self._world.env
+        now_s = _seconds(env.now_ps)
+        arrived = int(np.searchsorted(self._requests.arrival_ps, env.now_ps))
+        self._open += (self._seen + np.flatnonzero(self._inside[self._seen : arrived])).tolist()
+        self._seen = arrived
+        self._open = [i for i in self._open if not self._settled(i, now_s)]
+        for model, missed in enumerate(self._missed):
+            if missed > self._allowed[model]:
+                raise SureMissError(now_s, model, self._ttft, self._tpot, self._missed)
+        if env.entries or env.now_ps < self._last_ps:
+            self._alarm.set(env.now_ps + EVERY_PS)
+
+    def _settled(self, i: int, now_s: float) -> bool:
+        """Whether it is certain if request `i` meets its SLO; counted if it doesn't."""
+        journeys, course, requests = self._world.journeys, self._course, self._requests
+        arrival_s = float(self._arrival_s[i])
+        outputs = int(requests.output_tokens[i]) if course.has_decode else 1
+        prefilled_ps = journeys.prefill_end_ps[i]
+        by_prefill = bool(course.emitted_before_decode) or not course.has_decode
+        decodes = course.has_decode and outputs > course.emitted_before_decode
+        last_ps = journeys.last_ps[i] if decodes else prefilled_ps
+        if last_ps == UNSET:
+            if by_prefill:
+                has_first = prefilled_ps != UNSET
+            else:
+                sequence = journeys.decode[i]
+                has_first = sequence is not None and sequence.first_ps != UNSET
+            # A first token that is not out yet comes now at the earliest.
+            if has_first or (now_s - arrival_s) * 1000 <= self._ttft_ms:
+                return False
+            self._count(i, ttft=True, tpot=False)
+            return True
+        prefill_s = _seconds(prefilled_ps + course.prefill_out_ps)
+        first_s = prefill_s if by_prefill else _seconds(journeys.first_ps[i] + course.decode_out_ps)
+        last_s = _seconds(last_ps + course.decode_out_ps) if decodes else prefill_s
+        tpot_s = (last_s - first_s) / (outputs - 1) if outputs > 1 else 0.0
+        self._count(i, ttft=(first_s - arrival_s) * 1000 > self._ttft_ms, tpot=tpot_s * 1000 > self._tpot_ms)
+        return True
+
+    def _count(self, i: int, *, ttft: bool, tpot: bool) -> None:
+        model = int(self._requests.model[i])
+        self._ttft[model] += ttft
+        self._tpot[model] += tpot
+        self._missed[model] += ttft or tpot
+
+
+def _seconds(ps: int) -> float:
+    """As `to_s` of an array has it, which rounds to a float before it divides."""
+    return float(ps) / PS_PER_S

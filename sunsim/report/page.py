@@ -1,0 +1,41 @@
+"""Pages that need nothing else: one HTML file, tables and figures in it, made from the templates beside this module."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from sunsim.report.text_table import TextTable, is_missed
+
+
+def render(template: str, **values: Any) -> str:
+    """The document that a template makes of `values`; text in them is escaped."""
+    return _environment().get_template(template).render(**values)
+
+
+def _environment() -> Environment:
+    made = Environment(
+        loader=PackageLoader("sunsim.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    made.filters["inline"] = inline
+    made.filters["cell_class"] = _cell_class
+    return made
+
+
+def inline(svg: str, prefix: str) -> Markup:
+    """An SVG file's element, its ids made the page's own: two figures may have the same."""
+    element = svg[svg.index("<svg") :]
+    return Markup(re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{prefix}", element))
+
+
+def _cell_class(i: int, table: TextTable, cell: str = "") -> str:
+    """The CSS classes of a cell in column `i`."""
+    return " ".join((["text"] if i < table.left else []) + (["missed"] if is_missed(cell) else []))

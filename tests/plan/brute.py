@@ -1,0 +1,72 @@
+"""The smallest pools found the long way: every size in turn, every simulation to its end, metrics from the summary."""
+
+from __future__ import annotations
+
+from itertools import count
+from math import ceil
+from typing import TYPE_CHECKING
+
+from sunsim.clock import to_ps
+from sunsim.cluster.simulation import simulate
+from sunsim.metrics import summarize
+from sunsim.plan.bench import Bench
+from sunsim.workload.requests import build_requests
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sunsim.plan.search import Coordinate
+    from sunsim.scenario import Arm, Scenario
+    from sunsim.workload.requests import Requests
+
+
+def holds(scenario: Scenario, bench: Bench, sizes: dict[Coordinate, int]) -> bool:
+    """Whether an arm of these sizes holds: the whole arm, all seeds, no simulation ended early."""
+    assert scenario.plan
+    seeds = [scenario.model_copy(update={"seed": scenario.seed + i}) for i in range(scenario.plan.seeds)]
+    drawn = [build_requests(seeded) for seeded in seeds]
+    spare = {}
+    for i, name in enumerate(scenario.model_names):
+        together = sum(_in_window(requests, i, scenario) for requests in drawn)
+        spare[name] = together - ceil(scenario.plan.attainment * together - 1e-9)
+    for seeded, requests in zip(seeds, drawn, strict=True):
+        result = simulate(seeded, bench.sized(sizes), requests)
+        summary = summarize(
+            [result],
+            slo=scenario.slo.model_dump(),
+            warmup_s=scenario.measure.warmup_s,
+            meta={},
+            model_names=scenario.model_names,
+        )
+        (entry,) = summary["arms"].values()
+        for name, own in entry["models"].items():
+            spare[name] -= own["window_requests"] - round((own["slo_attainment"] or 0) * own["window_requests"])
+        if entry["overloaded"] or min(spare.values()) < 0:
+            return False
+    return True
+
+
+def _in_window(requests: Requests, model: int, scenario: Scenario) -> int:
+    own = requests.arrival_ps[requests.model == model]
+    return int((own >= to_ps(scenario.measure.warmup_s)).sum())
+
+
+def every_size(coordinates: list[Coordinate], total: int) -> Iterator[dict[Coordinate, int]]:
+    """All ways to spread `total` GPUs over these pools, at least one each."""
+    first, *others = coordinates
+    if not others:
+        yield {first: total}
+        return
+    for size in range(1, total - len(others) + 1):
+        for rest in every_size(others, total - size):
+            yield {first: size} | rest
+
+
+def fewest(scenario: Scenario, arm: Arm) -> dict[Coordinate, int]:
+    """The first sizes that hold of those with the smallest total; every size with a smaller total has been tried."""
+    bench = Bench(scenario, arm, [])
+    for total in count(len(bench.coordinates())):
+        for sizes in every_size(bench.coordinates(), total):
+            if holds(scenario, bench, sizes):
+                return sizes
+    raise AssertionError

@@ -1,0 +1,84 @@
+"""Other conditions leave the random draws as they are."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from sunsim.cluster.simulation import simulate
+from sunsim.plan.conditions import AS_PLANNED, Conditions, has_skew, only, requests_under, under
+from sunsim.plan.run import load
+from sunsim.scenario_models import ModelWeight
+from tests.plan.small import PLAN, loaded, write_plan
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def test_another_rate_scales_the_gaps_of_the_same_requests(tmp_path: Path) -> None:
+    scenario = loaded(tmp_path)
+    slow, fast = (requests_under(under(scenario, at), at) for at in (AS_PLANNED, Conditions(rate=2.0)))
+    same = len(slow)
+    assert len(fast) > 1.8 * same
+    assert np.abs(2 * fast.arrival_ps[:same] - slow.arrival_ps).max() <= 2
+    for name in ("prompt_tokens", "output_tokens", "model"):
+        assert (getattr(fast, name)[:same] == getattr(slow, name)).all()
+
+
+def test_a_trace_keeps_all_its_requests_and_its_window_at_another_rate(tmp_path: Path) -> None:
+    trace = "\n".join(["arrival_s,prompt_tokens,output_tokens", *(f"{i},100,{10 + i}" for i in range(10))])
+    text = write_plan(tmp_path).read_text().removesuffix(PLAN)
+    begin, end = text.index("  kind: synthetic"), text.index("slo:")
+    (tmp_path / "trace.csv").write_text(trace + "\n")
+    file = tmp_path / "trace.yaml"
+    file.write_text(f"{text[:begin]}  kind: trace\n  format: csv\n  path: trace.csv\n{text[end:]}{PLAN}")
+    scenario = load(file, (), None)
+    twice = Conditions(rate=2.0)
+    faster = under(scenario, twice)
+    assert (requests_under(faster, twice).arrival_ps * 2 == requests_under(scenario, AS_PLANNED).arrival_ps).all()
+    assert not has_skew(scenario.model_copy(update={"models": (ModelWeight(name="m1", weight=1.0),)}))
+    assert faster.measure.warmup_s == scenario.measure.warmup_s / 2
+
+
+def test_longer_outputs_stay_within_what_a_worker_holds(tmp_path: Path) -> None:
+    scenario = loaded(tmp_path, "arms.sun.decode.max_model_len=2200")
+    longer = Conditions(outputs=1.5)
+    before, after = requests_under(scenario, AS_PLANNED), requests_under(under(scenario, longer), longer)
+    free = before.prompt_tokens + 1.5 * before.output_tokens < 2200
+    assert (after.output_tokens[free] == np.rint(1.5 * before.output_tokens[free])).all()
+    assert (after.prompt_tokens + after.output_tokens).max() <= 2200
+    assert (after.arrival_ps == before.arrival_ps).all()
+
+
+def test_more_skew_moves_requests_to_the_hotter_model(tmp_path: Path) -> None:
+    scenario = loaded(tmp_path)
+    skewed = Conditions(alpha=1.0)
+    before, after = requests_under(scenario, AS_PLANNED), requests_under(under(scenario, skewed), skewed)
+    assert (after.model <= before.model).all()
+    assert (after.model < before.model).any()
+    flat = under(scenario, Conditions(alpha=-5.0))
+    assert flat.model_shares == (0.5, 0.5)
+
+
+@pytest.mark.parametrize(("key", "what"), [("decode_time", "tpot_s"), ("prefill_time", "ttft_s")])
+def test_slower_steps_are_slower(tmp_path: Path, key: str, what: str) -> None:
+    scenario = loaded(tmp_path, "workload.arrivals.rate_rps=1", "workload.duration_s=30", "measure.warmup_s=0")
+    requests = only(requests_under(scenario, AS_PLANNED), "m1")
+    times = []
+    for conditions in (AS_PLANNED, Conditions(**{key: 1.5})):
+        rows = simulate(scenario, scenario.arms[1], requests, make_engine=conditions.make_engine).rows
+        ttft_s = rows["prefill_end_s"] - rows["prefill_start_s"]
+        tpot_s = (rows["last_token_s"] - rows["first_token_s"]) / (rows["output_tokens"] - 1)
+        times.append({"tpot_s": tpot_s, "ttft_s": ttft_s}[what])
+    # Alone on its worker a request takes nothing but its own steps.
+    assert times[1].median() == pytest.approx(1.5 * times[0].median(), rel=0.02)
+
+
+def test_only_keeps_a_models_requests_and_the_models_numbers(tmp_path: Path) -> None:
+    requests = requests_under(loaded(tmp_path), AS_PLANNED)
+    own = only(requests, "m2")
+    assert len(own) == int((requests.model == 1).sum())
+    assert (own.model == 1).all()
+    assert own.models == requests.models

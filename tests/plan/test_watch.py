@@ -1,0 +1,93 @@
+"""A run that is ended early is one that would have missed, and one that is not is not changed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from sunsim.cluster.simulation import simulate
+from sunsim.metrics.rows import Requests
+from sunsim.metrics.serving import meets_slo
+from sunsim.plan.probe import window_of
+from sunsim.plan.watch import SureMissError, Watch
+from sunsim.workload.requests import build_requests
+from tests.plan.small import loaded
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from sunsim.scenario import Arm, Scenario
+    from sunsim.workload.requests import Requests as Drawn
+
+
+def missed_at_the_end(scenario: Scenario, arm: int) -> list[int]:
+    """Of each model, how many requests of the window miss their SLO when all is done."""
+    requests = build_requests(scenario)
+    result = simulate(scenario, scenario.arms[arm], requests)
+    rows = Requests.from_rows(result.rows)
+    slo = {name: limit for name, limit in scenario.slo.model_dump().items() if limit is not None}
+    missed = window_of(scenario, requests).holds(rows.arrival_s) & ~meets_slo(rows, slo)
+    return [int(missed[requests.model == model].sum()) for model in range(len(scenario.model_names))]
+
+
+def ended(scenario: Scenario, arm: Arm, requests: Drawn, watch: Watch) -> SureMissError | None:
+    """What ended the run early; it may also come to its end, if the last misses came after the last look."""
+    try:
+        simulate(scenario, arm, requests, watch=watch)
+    except SureMissError as error:
+        return error
+    return None
+
+
+CASES = [
+    (),
+    ("workload.arrivals.rate_rps=300",),
+    ("workload.arrivals.rate_rps=300", "first_token=prefill"),
+    ("slo={ttft_ms: 60, tpot_ms: 7.5}",),
+    ("slo={ttft_ms: 40}",),
+    ("stop={when: time, limit_s: 2.5}", "workload.arrivals.rate_rps=200"),
+    ("arms=[{name: front, prefill: {profile: profile.json, policy: isolated, workers: 2}}]",),
+    ("arms=[{name: back, decode: {profile: profile.json, policy: shared, workers: 1}}]", "slo.tpot_ms=7.6"),
+    ("arms.1.decode.num_gpu_blocks=600", "workload.arrivals.rate_rps=150"),
+]
+
+
+@pytest.mark.parametrize("overrides", CASES, ids=range(len(CASES)))
+def test_it_ends_exactly_those_runs_that_miss_more_than_is_allowed(tmp_path: Path, overrides: tuple[str, ...]) -> None:
+    scenario = loaded(tmp_path, *overrides)
+    requests = build_requests(scenario)
+    window = window_of(scenario, requests)
+    for index, arm in enumerate(scenario.arms):
+        missed = missed_at_the_end(scenario, index)
+        for less in (0, 1):
+            # What is missed at the end is just allowed, and with one less it is not.
+            allowed = [max(0, n - less) for n in missed]
+            watch = Watch(requests, window, scenario.slo, allowed)
+            if less == 0 or allowed == missed:
+                simulate(scenario, arm, requests, watch=watch)
+                continue
+            sure = ended(scenario, arm, requests, watch)
+            if sure:
+                assert all(early <= late for early, late in zip(sure.missed, missed, strict=True))
+                assert sure.missed[sure.model] > allowed[sure.model]
+
+
+def test_overload_is_found_long_before_the_end(tmp_path: Path) -> None:
+    scenario = loaded(tmp_path, "workload.arrivals.rate_rps=400", "workload.duration_s=20")
+    requests = build_requests(scenario)
+    window = window_of(scenario, requests)
+    with pytest.raises(SureMissError) as sure:
+        simulate(scenario, scenario.arms[1], requests, watch=Watch(requests, window, scenario.slo, [100, 100]))
+    assert sure.value.at_s < 4
+
+
+def test_watching_changes_nothing(tmp_path: Path) -> None:
+    scenario = loaded(tmp_path)
+    requests = build_requests(scenario)
+    for arm in scenario.arms:
+        alone = simulate(scenario, arm, requests)
+        watch = Watch(requests, window_of(scenario, requests), scenario.slo, [10**6] * 2)
+        watched = simulate(scenario, arm, requests, watch=watch)
+        assert watched.rows.equals(alone.rows)
+        assert watched.workers == alone.workers
