@@ -20,6 +20,8 @@ from PIL import Image
 from sunsim.validation.campaign import committed_campaigns
 from sunsim.validation.fidelity import check
 from sunsim.validation.fidelity_tables import fidelity_text, sharing_text
+from sunsim.validation.live.folder import committed_clusters
+from sunsim.validation.live.validate import compared_folder, live_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,6 +46,7 @@ PLACES = {
     "speed-compiled": README,
     "fidelity": README,
     "sharing": README,
+    "live": README,
     "calibration": FIDELITY,
 }
 """The document of each block."""
@@ -124,7 +127,8 @@ def speed() -> dict[str, str]:
 
 def fidelity() -> dict[str, str]:
     """The committed actual runs against their simulation."""
-    return fidelity_blocks(check(committed_campaigns()))
+    live = [compared_folder(folder) for folder in committed_clusters()]
+    return fidelity_blocks(check(committed_campaigns())) | {"live": live_text(live)}
 
 
 def fidelity_blocks(checked: Sequence[Checked]) -> dict[str, str]:

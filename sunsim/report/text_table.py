@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from io import StringIO
 from textwrap import fill
 from typing import TYPE_CHECKING
 
 from rich.box import SIMPLE_HEAD
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from rich.console import Console
     from rich.padding import PaddingDimensions
 
 MISSED = "missed"
@@ -39,6 +40,20 @@ def show_table(block: TextTable, target: Console, *, narrow: bool = False) -> No
     if block.title:
         target.print(Text(filled(block.title, target.width)))
     target.print(_table(block, (0, 1, 0, 0) if narrow else (0, 1)))
+
+
+def plain(blocks: Sequence[TextTable | str], width: int) -> str:
+    """Tables and paragraphs, one below the other, as text of so many columns; lines end without blanks."""
+    printed = StringIO()
+    target = Console(file=printed, width=width, highlight=False)
+    for i, block in enumerate(blocks):
+        if i:
+            target.print()
+        if isinstance(block, str):
+            target.print(Text(filled(block, width)))
+        else:
+            show_table(block, target, narrow=True)
+    return "".join(f"{line.rstrip()}\n" for line in printed.getvalue().splitlines())
 
 
 def filled(line: str, width: int) -> str:

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from io import StringIO
 from typing import TYPE_CHECKING
 
-from rich.console import Console
-from rich.text import Text
-
 from sunsim.report.format import count, number
-from sunsim.report.text_table import TextTable, filled, show_table
+from sunsim.report.text_table import TextTable, plain
 from sunsim.validation.arm_tables import arm_tables
 from sunsim.validation.fidelity import engine, foreign, repeats
 from sunsim.validation.tables import bare_percent, error_cell
@@ -22,6 +18,7 @@ if TYPE_CHECKING:
     from sunsim.validation.result import Validated
 
     Named = tuple[Validated, str]
+
 
 WIDTH = 110
 """Columns."""
@@ -51,7 +48,7 @@ def fidelity_text(checked: Sequence[Checked]) -> str:
     if others:
         blocks += _stream_tables(others, "Profile from another host")
         blocks.append(_score([result for result, _ in others]))
-    return _text(blocks)
+    return plain(blocks, WIDTH)
 
 
 def sharing_text(checked: Sequence[Checked]) -> str:
@@ -60,7 +57,7 @@ def sharing_text(checked: Sequence[Checked]) -> str:
     for each in checked:
         if each.comparison:
             blocks += [_subject(each), *arm_tables(each.comparison)]
-    return _text(blocks) if blocks else "No whole cluster is there yet.\n"
+    return plain(blocks, WIDTH) if blocks else "No whole cluster is there yet.\n"
 
 
 def _targets() -> str:
@@ -167,17 +164,3 @@ def _floor(found: Sequence[Repeat]) -> TextTable | str:
         rows.append((f"{repeat.engine}, {pair.first}: {hosts}", count(pair.requests), *changes))
     title = "The floor: a stream run again on a real engine, against its first run, %"
     return TextTable(title, ("stream", "requests", *(FLOOR[tag] for tag in tags)), rows)
-
-
-def _text(blocks: Sequence[TextTable | str]) -> str:
-    """The blocks one below the other; lines end without blanks."""
-    printed = StringIO()
-    target = Console(file=printed, width=WIDTH, highlight=False)
-    for i, block in enumerate(blocks):
-        if i:
-            target.print()
-        if isinstance(block, str):
-            target.print(Text(filled(block, WIDTH)))
-        else:
-            show_table(block, target, narrow=True)
-    return "".join(f"{line.rstrip()}\n" for line in printed.getvalue().splitlines())

@@ -78,18 +78,22 @@ class LiveGain:
 
 @dataclass(frozen=True, slots=True)
 class LivePoint:
-    """Arms that served the same requests; the first, isolated one is what the others are compared to.
-
-    Attributes:
-        again: repeated runs against their first, in percent, by arm: the floor.
-    """
+    """Arms that served the same requests; the first, isolated one is what the others are compared to."""
 
     name: str
     window: Window
     slo: dict[str, float]
     arms: list[LiveArm]
     gains: list[LiveGain]
-    again: dict[str, Numbers]
+
+
+@dataclass(frozen=True, slots=True)
+class LiveRepeat:
+    """A run whose workers had the same to do as in an earlier one, against that, in percent."""
+
+    first: str
+    second: str
+    change_percent: Numbers
 
 
 def compare_folder(folder: LiveFolder) -> list[LivePoint]:
@@ -108,13 +112,20 @@ def _point(folder: LiveFolder, name: str, runs: Sequence[LiveRun]) -> LivePoint:
     slo = {key: limit for key, limit in scenario.slo.model_dump().items() if limit is not None}
     first = [run for run in runs if not run.again]
     arms = [_arm(run, simulated_rows(run, folder.profile, folder.link), window, slo) for run in first]
-    originals = {run.meta.arm: arm for run, arm in zip(first, arms, strict=True)}
-    again = {
-        run.meta.arm: _errors(_figures(run.rows, run.arm, window, slo), originals[run.meta.arm].actual)
-        for run in runs
-        if run.again and run.meta.arm in originals
-    }
-    return LivePoint(name, window, slo, arms, [_gain(arm, arms[0]) for arm in arms[1:]], again)
+    return LivePoint(name, window, slo, arms, [_gain(arm, arms[0]) for arm in arms[1:]])
+
+
+def repeats(folder: LiveFolder) -> list[LiveRepeat]:
+    """Every run that repeats an earlier one: the floor, below which no simulation can be judged."""
+    first: dict[str, LiveRun] = {}
+    found = []
+    for run in folder.runs:
+        earlier = first.setdefault(run.same, run)
+        if earlier is not run:
+            window = Window(run.scenario.measure.warmup_s, float(run.rows["planned_s"].max()))
+            before, after = (_figures(each.rows, each.arm, window, {}) for each in (earlier, run))
+            found.append(LiveRepeat(earlier.name, run.name, _errors(after, before)))
+    return found
 
 
 def simulated_rows(run: LiveRun, profile: Path, link: Path | None = None) -> pd.DataFrame:

@@ -37,6 +37,7 @@ CONTRACT = {
 """Columns of the results contract, and those of a run that hold the same."""
 
 NEEDED = (
+    "arrival_s",
     "model",
     "prompt_tokens",
     "output_tokens",
@@ -90,8 +91,8 @@ class LiveRun:
     """One arm as it was played.
 
     Attributes:
-        rows: the columns of the results contract, `arrival_s` as submitted; and `known_s`.
-        point: what it has in common with the other arms of its point: its name without the arm's.
+        rows: the columns of the results contract, `arrival_s` as submitted; and `known_s`, `planned_s`.
+        point: what it has in common with the other arms of its point: the scenario's name and the swept values.
         again: whether it repeats an earlier run.
     """
 
@@ -110,8 +111,20 @@ class LiveRun:
         return self.name.endswith(AGAIN)
 
     @property
+    def same(self) -> str:
+        """Equal for runs in which the workers were to do the same: which model a request is of does not matter to
+        workers that serve all.
+        """
+        columns = ["planned_s", "prompt_tokens", "output_tokens"]
+        blind = all(pool.policy == "shared" for pool in self.arm.pools().values())
+        told = self.rows[columns if blind else [*columns, "model"]].to_csv(index=False)
+        return f"{self.arm.model_dump_json(exclude={'name'})} {told}"
+
+    @property
     def point(self) -> str:
-        return self.name.removesuffix(AGAIN).removesuffix(f"-{self.meta.arm}")
+        label = self.name.removesuffix(AGAIN).removesuffix(f"-{self.meta.arm}")
+        values = label.removeprefix(self.scenario.name).replace("-", " ").strip()
+        return f"{self.scenario.name}: {values}" if values else self.scenario.name
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +155,8 @@ def is_live(path: Path) -> bool:
 
 def committed_clusters() -> list[LiveFolder]:
     """Those that are shipped, by name."""
-    return [read_folder(path.parent) for path in sorted(profiles_root().glob(f"*/actual-clusters/*/{PLAN}"))]
+    folders = sorted(path.parent for path in profiles_root().glob(f"*/actual-clusters/*/{PLAN}"))
+    return [read_folder(folder) for folder in folders]
 
 
 def read_folder(folder: Path) -> LiveFolder:
@@ -222,6 +236,7 @@ def _contract(frame: pd.DataFrame, arm: str) -> pd.DataFrame:
         "preemptions": frame["preemptions"],
         "outcome": "finished",
         "known_s": frame["known_s"],
+        "planned_s": frame["arrival_s"],
     }
     columns |= {name: frame.get(there, np.nan) for name, there in CONTRACT.items()}
     return pd.DataFrame(columns, index=frame.index)

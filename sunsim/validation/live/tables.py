@@ -9,96 +9,111 @@ import numpy as np
 from sunsim.report.format import ABSENT, count, number, percent, times
 from sunsim.report.text_table import TextTable
 from sunsim.validation.live.compare import ATTAINMENT, PER_GPU, THROUGHPUT
-from sunsim.validation.result import signed_percent
 from sunsim.validation.tables import bare_percent
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
-    from sunsim.metrics.serving import Numbers
-    from sunsim.validation.live.compare import LiveArm, LivePoint
+    from sunsim.latency.transfer import TransferData
+    from sunsim.validation.live.compare import LiveArm, LivePoint, LiveRepeat
 
 OVERLOADED = "*"
 COLUMNS = {
-    PER_GPU: "tok/s\nper GPU",
+    PER_GPU: "tok/s per\nGPU",
     "mean_tpot_ms": "TPOT\nmean",
     "p99_tpot_ms": "TPOT\np99",
     "mean_ttft_ms": "TTFT\nmean",
-    "p99_ttft_ms": "TTFT\np99",
+}
+SIDES = ("actual", "simul.")
+GAINS = {
+    f"{THROUGHPUT}_ratio": "tok/s per\ndecode GPU",
+    "mean_tpot_change_percent": "TPOT mean\n%",
+    "p99_tpot_change_percent": "TPOT p99\n%",
+    "mean_ttft_change_ms": "TTFT mean\nms",
 }
 
 
-def live_tables(points: Sequence[LivePoint]) -> list[TextTable]:
+def live_tables(points: Sequence[LivePoint], repeated: Sequence[LiveRepeat]) -> list[TextTable]:
     """Arms, gains and the floor; those that nothing is in are left out."""
-    return [table for table in (_arms(points), _gains(points), _floor(points)) if table.rows]
+    return [table for table in (_arms(points), _gains(points), _floor(repeated)) if table.rows]
+
+
+def link_table(data: TransferData) -> TextTable:
+    """Measured transfers, a point a row."""
+    rows = [
+        (
+            count(point.bytes / 1e6),
+            count(point.concurrent),
+            number(point.transfer_ms_median),
+            number(point.post_ms_median),
+            number(point.bytes / 1e6 / point.transfer_ms_median),
+        )
+        for point in data.transfer_points
+    ]
+    headers = ("MB", "asked for\nat a time", "until there\nms", "of it the host\nposts, ms", "GB/s")
+    return TextTable("The KV link, measured: medians", headers, rows, left=0)
 
 
 def _arms(points: Sequence[LivePoint]) -> TextTable:
     rows: list[tuple[str, ...]] = []
     for point in points:
-        rows.append((point.name, *[""] * (len(COLUMNS) * 2 + 2)))
+        rows.append((point.name, *[""] * (2 * len(COLUMNS) + 3)))
         rows += [_arm(arm) for arm in point.arms]
-    headers: list[str] = []
-    for header in COLUMNS.values():
-        headers += [header, "error\n%"]
-    title = "Whole clusters, live: actual, and by how much the simulation is off; latencies in ms"
+    headers = [f"{header}\n{side}" for header in COLUMNS.values() for side in SIDES]
+    title = "Whole clusters, live and simulated; latencies in ms"
     if any(arm.overloaded for point in points for arm in point.arms):
         title += f" ({OVERLOADED} overloaded)"
-    return TextTable(title, ("", "decode\nGPUs", "SLO met", *headers), rows)
+    return TextTable(title, ("", "decode\nGPUs", "SLO met\nactual", "\nsimul.", *headers), rows)
 
 
 def _arm(arm: LiveArm) -> tuple[str, ...]:
     cells: list[str] = []
     for tag in COLUMNS:
         written = count if tag == PER_GPU else number
-        cells += [written(arm.actual[tag]), bare_percent(arm.error_percent[tag])]
-    met = percent(arm.actual[ATTAINMENT], 1)
-    return (f"  {arm.arm}{OVERLOADED if arm.overloaded else ''}", count(arm.decode_gpus), met, *cells)
+        cells += [written(side[tag]) for side in (arm.actual, arm.simulated)]
+    met = [percent(side[ATTAINMENT], 1).removesuffix(" %") for side in (arm.actual, arm.simulated)]
+    return (f"  {arm.arm}{OVERLOADED if arm.overloaded else ''}", count(arm.decode_gpus), *met, *cells)
 
 
 def _gains(points: Sequence[LivePoint]) -> TextTable:
     rows: list[tuple[str, ...]] = []
     for point in points:
         if point.gains:
-            rows.append((f"{point.name}, against {point.arms[0].arm}", *[""] * 7))
+            rows.append((point.name, *[""] * (2 * len(GAINS))))
         for gain in point.gains:
-            actual, simulated = gain.actual, gain.simulated
-            tpot = [_pair(actual, simulated, f"{name}_tpot_change_percent", signed_percent) for name in ("mean", "p99")]
-            rows.append(
-                (
-                    f"  {gain.arm}",
-                    *_pair(actual, simulated, f"{THROUGHPUT}_ratio", times),
-                    *tpot[0],
-                    *tpot[1],
-                    *_pair(actual, simulated, "mean_ttft_change_ms", _milliseconds),
-                )
-            )
-    titles = ("tok/s per\ndecode GPU", "TPOT mean", "TPOT p99", "TTFT mean")
-    headers = [f"{title}\n{side}" for title in titles for side in ("actual", "simul.")]
-    return TextTable("What sharing gains, for real and as simulated", ("", *headers), rows)
+            cells = [_gain(tag, side[tag]) for tag in GAINS for side in (gain.actual, gain.simulated)]
+            rows.append((f"  {gain.arm}", *cells))
+    headers = [f"{title}\n{side}" for title in GAINS.values() for side in SIDES]
+    title = "What sharing gains against isolated decode, for real and as simulated"
+    return TextTable(title, ("", *headers), rows)
 
 
-def _pair(actual: Numbers, simulated: Numbers, key: str, written: Callable[[float | None], str]) -> tuple[str, str]:
-    return written(actual[key]), written(simulated[key])
-
-
-def _milliseconds(change: float | None) -> str:
-    if change is None:
+def _gain(tag: str, value: float | None) -> str:
+    if value is None:
         return ABSENT
-    return f"{'+' if change >= 0 else '-'}{number(abs(change))} ms"
+    if tag.endswith("_ratio"):
+        return times(value)
+    return f"{'+' if value >= 0 else '-'}{number(abs(value))}"
 
 
-def _floor(points: Sequence[LivePoint]) -> TextTable:
+def _floor(repeated: Sequence[LiveRepeat]) -> TextTable:
     rows = [
-        (f"{point.name}, {arm}", *(bare_percent(changes[tag]) for tag in COLUMNS))
-        for point in points
-        for arm, changes in point.again.items()
+        (f"{each.second} / {each.first}", *(bare_percent(each.change_percent[tag]) for tag in COLUMNS))
+        for each in repeated
     ]
-    return TextTable("The floor: a run again, against the first, %", ("", *COLUMNS.values()), rows)
+    title = "The floor: runs whose workers had the same to do, against the first, %"
+    return TextTable(title, ("", *COLUMNS.values()), rows)
 
 
 def live_verdict(points: Sequence[LivePoint]) -> str:
-    """How far off the predicted gain is, and the arms."""
+    """How far off the arms and the predicted gains are, and how late the routers were."""
+    arms = [arm for point in points for arm in point.arms]
+    errors = [
+        abs(error) for arm in arms if not arm.overloaded and (error := arm.error_percent["mean_tpot_ms"]) is not None
+    ]
+    texts = [
+        f"Mean TPOT of {len(errors)} arms is off by {np.mean(errors):.2f} % in the mean, {max(errors):.2f} % at most"
+    ]
     key = "mean_tpot_change_percent"
     gains = [
         abs(simulated - actual)
@@ -106,17 +121,14 @@ def live_verdict(points: Sequence[LivePoint]) -> str:
         for gain in point.gains
         if (simulated := gain.simulated[key]) is not None and (actual := gain.actual[key]) is not None
     ]
-    errors = [
-        abs(error)
-        for point in points
-        for arm in point.arms
-        if not arm.overloaded and (error := arm.error_percent["mean_tpot_ms"]) is not None
-    ]
-    parts = [
-        f"Mean TPOT of {len(errors)} arms is off by {np.mean(errors):.2f} % in the mean, {max(errors):.2f} % at most"
-    ]
     if gains:
-        parts.append(
+        texts.append(
             f"its change by sharing by {np.mean(gains):.2f} percentage points in the mean, {max(gains):.2f} at most"
         )
-    return "; ".join(parts) + "."
+    late = [arm.staleness_ms for arm in arms if arm.staleness_ms]
+    if late:
+        typical, worst = np.median([each["p50"] for each in late]), max(each["p99"] for each in late)
+        texts.append(
+            f"the router learned of a request's end {typical:.1f} ms late (median; p99 at most {worst:.1f} ms)"
+        )
+    return "; ".join(texts) + "."

@@ -4,24 +4,31 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
 from sunsim import __version__
+from sunsim.latency.transfer import load_transfers
 from sunsim.report.terminal import console
-from sunsim.report.text_table import show_table
-from sunsim.validation.live.compare import compare_folder
-from sunsim.validation.live.tables import live_tables, live_verdict
+from sunsim.report.text_table import filled, show_table
+from sunsim.validation.live.compare import PER_GPU, compare_folder, repeats
+from sunsim.validation.live.tables import link_table, live_tables, live_verdict
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sunsim.validation.live.compare import LivePoint
+    from sunsim.report.text_table import TextTable
+    from sunsim.validation.fidelity import Errors
+    from sunsim.validation.live.compare import LivePoint, LiveRepeat
     from sunsim.validation.live.folder import LiveFolder
 
 SCHEMA_VERSION = 1
+
+WIDTH = 120
+
+KEPT_ERRORS = (PER_GPU, "mean_tpot_ms", "mean_ttft_ms")
 
 
 def validate_live(folders: Sequence[LiveFolder], *, as_json: bool) -> None:
@@ -30,18 +37,59 @@ def validate_live(folders: Sequence[LiveFolder], *, as_json: bool) -> None:
     Raises:
         InputError: a run and its profile do not match.
     """
-    compared = [(folder, compare_folder(folder)) for folder in folders]
+    compared = [compared_folder(folder) for folder in folders]
     if as_json:
         sys.stdout.write(json.dumps(_document(compared), indent=2, allow_nan=False) + "\n")
         return
     target = console()
-    for folder, points in compared:
-        target.print(Text(heading(folder)))
-        for table in live_tables(points):
-            target.print()
-            show_table(table, target, narrow=True)
+    for block in _blocks(compared):
+        if isinstance(block, str):
+            target.print(Text(filled(block, target.width)))
+        else:
+            show_table(block, target, narrow=True)
         target.print()
-        target.print(Text(live_verdict(points)), soft_wrap=True)
+
+
+def live_text(compared: Sequence[ComparedFolder]) -> str:
+    """The same, as narrow as a page of code."""
+    return text(_blocks(compared))
+
+
+def _blocks(compared: Sequence[ComparedFolder]) -> list[TextTable | str]:
+    return [block for each in compared for block in (heading(each.folder), *each.tables(), live_verdict(each.points))]
+
+
+@dataclass(frozen=True, slots=True)
+class ComparedFolder:
+    """A folder of live runs against their simulation."""
+
+    folder: LiveFolder
+    points: list[LivePoint]
+    repeated: list[LiveRepeat]
+
+    def tables(self) -> list[TextTable]:
+        """Those of the link, if it was measured, of the arms, gains and the floor."""
+        link = [link_table(load_transfers(self.folder.link)[0])] if self.folder.link else []
+        return [*link, *live_tables(self.points, self.repeated)]
+
+
+def compared_folder(folder: LiveFolder) -> ComparedFolder:
+    """Simulates every run of a folder.
+
+    Raises:
+        InputError: a run and its profile do not match.
+    """
+    return ComparedFolder(folder, compare_folder(folder), repeats(folder))
+
+
+def live_errors(compared: Sequence[ComparedFolder]) -> Errors:
+    """Errors in percent of every arm's output and mean latencies, by ``folder/run``."""
+    return {
+        f"{each.folder.name}/{arm.run}": {tag: arm.error_percent[tag] for tag in KEPT_ERRORS}
+        for each in compared
+        for point in each.points
+        for arm in point.arms
+    }
 
 
 def heading(folder: LiveFolder) -> str:
@@ -54,17 +102,18 @@ def heading(folder: LiveFolder) -> str:
     )
 
 
-def _document(compared: Sequence[tuple[LiveFolder, Sequence[LivePoint]]]) -> dict[str, Any]:
+def _document(compared: Sequence[ComparedFolder]) -> dict[str, Any]:
     return {
         "schema_version": SCHEMA_VERSION,
         "sunsim_version": __version__,
         "clusters": [
             {
-                "name": folder.name,
-                "host": folder.plan.host,
-                "verdict": live_verdict(points),
-                "points": [asdict(point) for point in points],
+                "name": each.folder.name,
+                "host": each.folder.plan.host,
+                "verdict": live_verdict(each.points),
+                "points": [asdict(point) for point in each.points],
+                "noise_floor": [asdict(repeat) for repeat in each.repeated],
             }
-            for folder, points in compared
+            for each in compared
         ],
     }
