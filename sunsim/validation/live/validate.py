@@ -51,12 +51,15 @@ def validate_live(folders: Sequence[LiveFolder], *, as_json: bool) -> None:
 
 
 def live_text(compared: Sequence[ComparedFolder]) -> str:
-    """The same, as narrow as a page of code."""
-    return text(_blocks(compared))
+    """The same, as wide as documents show it."""
+    return plain(_blocks(compared), WIDTH)
 
 
 def _blocks(compared: Sequence[ComparedFolder]) -> list[TextTable | str]:
-    return [block for each in compared for block in (heading(each.folder), *each.tables(), live_verdict(each.points))]
+    blocks: list[TextTable | str] = []
+    for each in compared:
+        blocks += [heading(each.folder), *each.tables(), live_verdict(each.points)]
+    return blocks
 
 
 @dataclass(frozen=True, slots=True)
