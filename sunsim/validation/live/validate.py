@@ -12,7 +12,7 @@ from rich.text import Text
 from sunsim import __version__
 from sunsim.latency.transfer import load_transfers
 from sunsim.report.terminal import console
-from sunsim.report.text_table import filled, show_table
+from sunsim.report.text_table import filled, plain, show_table
 from sunsim.validation.live.compare import PER_GPU, compare_folder, repeats
 from sunsim.validation.live.tables import link_table, live_tables, live_verdict
 
