@@ -188,6 +188,7 @@ def plan(
             raise typer.Exit(MISSED)
 
 
+@app.command()
 def figures(
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder of the figures.", show_default=False)],
     only: Annotated[list[str], typer.Option("--only", metavar="NAME", help="One figure; may be given again.")] = [],  # noqa: B006 - typer copies it

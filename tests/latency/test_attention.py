@@ -151,7 +151,8 @@ def test_what_attention_leaves_of_a_step_hardly_depends_on_anything(name: str) -
     times = LatencyModel(profile(name), CHAT)
     rest_ms = [times.rest_ms(batch) for batch in range(1, 257)]
     assert min(rest_ms) / rest_ms[0] > 0.95
-    assert max(rest_ms) / rest_ms[0] < (1.9 if name.endswith("awq") else 1.25)
+    # What dequantizing and adapters add grows with the batch.
+    assert max(rest_ms) / rest_ms[0] < (1.9 if name.endswith("awq") else 1.5 if "-lora-" in name else 1.25)
 
 
 @pytest.mark.parametrize(
@@ -168,5 +169,7 @@ def test_steps_under_traffic_are_near_what_a_mix_like_theirs_takes(name: str) ->
         if p.lengths == "traffic" and (p.model_extra or {})["traffic"] == "chat"
     ]
     errors = [times.decode_step_ms(p.batch, round(p.context_tokens)) / p.step_ms_mean - 1 for p in chat]
-    assert abs(np.mean(errors)) < 0.01
-    assert np.median(np.abs(errors)) < 0.015
+    # Whenever the batch changes, vLLM works out anew which request has which adapter; steady steps skip that.
+    apart = 0.04 if "-lora-" in name else 0.01
+    assert abs(np.mean(errors)) < apart
+    assert np.median(np.abs(errors)) < apart + 0.005

@@ -101,7 +101,7 @@ def test_what_lies_beyond_the_measurements_is_flagged(name: str) -> None:
 def test_prefill_steps_are_near_the_measured_ones(name: str) -> None:
     errors = []
     for point in profile(name).data.prefill_points:
-        if point.idle_start or point.new_tokens < 1024:
+        if point.idle_start or point.new_tokens <= 1024:
             continue  # launched slower than computed, so what the host does decides
         before = int((point.model_extra or {})["context_before"])
         chunks = [Chunk(point.new_tokens // point.prompts, before)] * point.prompts
@@ -125,8 +125,10 @@ def test_mixed_steps_are_near_the_measured_ones(name: str) -> None:
         errors[point.batch, chunk] = (step_ps / 1e9 - taken_ms, step_ps / 1e9 / taken_ms - 1)
     for (batch, chunk), (error_ms, error) in errors.items():
         sys.stdout.write(f"{name} {batch} decodes, {chunk}: {error_ms:+.1f} ms, {error:+.1%}\n")
-    assert all(abs(error) < 0.12 for (_, chunk), (_, error) in errors.items() if chunk.tokens >= 1024)
-    assert all(abs(error_ms) < 8 for (_, chunk), (error_ms, _) in errors.items() if chunk.tokens < 1024)
+    # With adapters the host takes still longer to launch short chunks than the GPU to compute them.
+    launch_ms = 12 if "-lora-" in name else 8
+    assert all(abs(error) < 0.12 for (_, chunk), (_, error) in errors.items() if chunk.tokens > 1024)
+    assert all(abs(error_ms) < launch_ms for (_, chunk), (error_ms, _) in errors.items() if chunk.tokens <= 1024)
 
 
 @pytest.fixture

@@ -111,6 +111,12 @@ class LiveRun:
         return self.name.endswith(AGAIN)
 
     @property
+    def transfers(self) -> pd.DataFrame | None:
+        """A row a KV transfer: `bytes`, `transfer_s`, `post_s`; None where no KV was moved."""
+        path = self.path.with_name(f"{self.path.stem}.transfers.parquet")
+        return pd.read_parquet(path) if path.is_file() else None
+
+    @property
     def same(self) -> str:
         """Equal for runs in which the workers were to do the same: which model a request is of does not matter to
         workers that serve all.

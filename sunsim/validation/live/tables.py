@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from sunsim.latency.transfer import PS_PER_MS
 from sunsim.report.format import ABSENT, count, number, percent, times
 from sunsim.report.text_table import TextTable
 from sunsim.validation.live.compare import ATTAINMENT, PER_GPU, THROUGHPUT
@@ -14,7 +15,9 @@ from sunsim.validation.tables import bare_percent
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sunsim.latency.transfer import TransferData
+    import pandas as pd
+
+    from sunsim.latency.transfer import LinkTimes, TransferData
     from sunsim.validation.live.compare import LiveArm, LivePoint, LiveRepeat
 
 OVERLOADED = "*"
@@ -52,6 +55,18 @@ def link_table(data: TransferData) -> TextTable:
     ]
     headers = ("MB", "asked for\nat a time", "until there\nms", "of it the host\nposts, ms", "GB/s")
     return TextTable("The KV link, measured: medians", headers, rows, left=0)
+
+
+def transfers_text(run: str, transfers: pd.DataFrame, link: LinkTimes) -> str:
+    """A run's transfers against what the link's points say of their sizes, were each alone."""
+    sizes = transfers["bytes"].tolist()
+    posted_ms = float(np.mean([link.posts_ps(size) for size in sizes])) / PS_PER_MS
+    moved_ms = float(np.mean([link.latency_ps + link.moves_ps(size) for size in sizes])) / PS_PER_MS
+    return (
+        f"{run}: {count(len(sizes))} transfers took {number(transfers['transfer_s'].mean() * 1000)} ms in the mean, of "
+        f"which the host posted for {number(transfers['post_s'].mean() * 1000)} ms; one at a time, by the points, "
+        f"{number(posted_ms + moved_ms)} ms and {number(posted_ms)} ms."
+    )
 
 
 def _arms(points: Sequence[LivePoint]) -> TextTable:

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 from rich.text import Text
 
 from sunsim import __version__
-from sunsim.latency.transfer import load_transfers
+from sunsim.latency.transfer import load_transfers, measured_link
 from sunsim.report.terminal import console
 from sunsim.report.text_table import filled, plain, show_table
 from sunsim.validation.live.compare import PER_GPU, compare_folder, repeats
-from sunsim.validation.live.tables import link_table, live_tables, live_verdict
+from sunsim.validation.live.tables import link_table, live_tables, live_verdict, transfers_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -58,7 +58,7 @@ def live_text(compared: Sequence[ComparedFolder]) -> str:
 def _blocks(compared: Sequence[ComparedFolder]) -> list[TextTable | str]:
     blocks: list[TextTable | str] = []
     for each in compared:
-        blocks += [heading(each.folder), *each.tables(), live_verdict(each.points)]
+        blocks += each.blocks()
     return blocks
 
 
@@ -70,10 +70,21 @@ class ComparedFolder:
     points: list[LivePoint]
     repeated: list[LiveRepeat]
 
-    def tables(self) -> list[TextTable]:
-        """Those of the link, if it was measured, of the arms, gains and the floor."""
-        link = [link_table(load_transfers(self.folder.link)[0])] if self.folder.link else []
-        return [*link, *live_tables(self.points, self.repeated)]
+    def blocks(self) -> list[TextTable | str]:
+        """Heading, the link if it was measured, arms, gains and floor, and the sentence that they come down to."""
+        tables = live_tables(self.points, self.repeated)
+        return [heading(self.folder), *self._link(), *tables, live_verdict(self.points)]
+
+    def _link(self) -> list[TextTable | str]:
+        if self.folder.link is None:
+            return []
+        data, _ = load_transfers(self.folder.link)
+        texts = [
+            transfers_text(run.name, run.transfers, measured_link(data))
+            for run in self.folder.runs
+            if run.transfers is not None
+        ]
+        return [link_table(data), *texts]
 
 
 def compared_folder(folder: LiveFolder) -> ComparedFolder:

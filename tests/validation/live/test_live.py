@@ -1,0 +1,186 @@
+"""Live clusters against their simulation, on runs that the simulator itself made up with slower steps."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from typer.testing import CliRunner
+
+from docs.refresh import PLACES, block
+from sunsim.cli import app
+from sunsim.cluster.simulation import simulate
+from sunsim.scenario import load_scenario, resolved
+from sunsim.validation.live.folder import CONTRACT, committed_clusters, read_folder
+from sunsim.validation.live.validate import compared_folder, live_errors, live_text
+from sunsim.workload.requests import build_requests
+from tests.golden.fidelity.errors import complaints, kept
+from tests.synthetic import synthetic_profile
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SCENARIO = """\
+name: live
+seed: {seed}
+models: {{count: 2, popularity: {{kind: zipf, alpha: {alpha}}}}}
+workload:
+  kind: synthetic
+  requests: 200
+  arrivals: {{kind: poisson, rate_rps: 20}}
+  lengths: {{kind: fixed, prompt_tokens: 300, output_tokens: 40}}
+slo: {{tpot_ms: 1000}}
+arms:
+  - name: {arm}
+    decode: {{profile: {profile}, policy: {policy}, router: least-requests, workers: 2}}
+"""
+
+
+def slower(factor: float) -> dict[str, Any]:
+    """A profile all of whose steps take `factor` as long."""
+    document = synthetic_profile(card="a card", model="m", variant="bf16")
+    for point in [*document["decode_points"], *document["prefill_points"]]:
+        point.update({key: value * factor for key, value in point.items() if key.startswith("step_ms")})
+    return document
+
+
+def write_run(folder: Path, name: str, factor: float, *, arm: str, alpha: float = 1.0, **facts: Any) -> Path:
+    """A run as the profiler writes it, of a cluster whose steps take `factor` as long as the folder's profile says."""
+    folder.mkdir(exist_ok=True)
+    (folder / "p.json").write_text(json.dumps(slower(1.0)))
+    (folder / "cluster.yaml").write_text("profile: p.json\nhost: X\n")
+    slow, told = folder.parent / f"slow-{factor}.json", folder.parent / f"{name}.yaml"
+    slow.write_text(json.dumps(slower(factor)))
+    policy = "isolated" if arm == "isolated" else "shared"
+    told.write_text(SCENARIO.format(seed=3, alpha=alpha, arm=arm, policy=policy, profile=slow))
+    scenario = load_scenario(told)
+    requests = build_requests(scenario)
+    rows = simulate(scenario, scenario.arms[0], requests).rows
+    columns = {there: rows[name] for name, there in CONTRACT.items() if rows[name].notna().all()}
+    same = ["request_id", "model", "prompt_tokens", "output_tokens", "decode_worker", "preemptions"]
+    frame = pd.DataFrame(columns).assign(
+        **{column: rows[column] for column in same}, arrival_s=rows["arrival_s"], known_s=rows["last_token_s"] + 0.002
+    )
+    frame["last_token_s"] = rows["last_token_s"]
+    meta = {
+        "role": "cluster",
+        "stream": name,
+        "arm": arm,
+        "scenario": resolved(scenario).replace(str(slow), str(folder / "p.json")),
+        "gpu": "g",
+        "card": "a card",
+        "model": "m",
+        "variant": "bf16",
+        "num_gpu_blocks": 5000,
+        "staleness_ms": {"p50": 2.0, "p99": 2.0},
+    } | facts
+    table = pa.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata({b"sunsim": json.dumps(meta)})
+    path = folder / f"{name}.parquet"
+    pq.write_table(table, path)
+    return path
+
+
+def validate(*arguments: object) -> tuple[int, str, str]:
+    result = CliRunner().invoke(app, ["validate", *map(str, arguments)])
+    return result.exit_code, result.stdout, result.stderr
+
+
+@pytest.mark.parametrize(("factor", "error"), [(1.0, 0.0), (1.25, -20.0)])
+def test_an_arm_is_off_by_what_its_steps_are(factor: float, error: float, tmp_path: Path) -> None:
+    write_run(tmp_path / "f", "live-sun", factor, arm="sun")
+    compared = compared_folder(read_folder(tmp_path / "f"))
+    assert live_errors([compared])["f/live-sun"]["mean_tpot_ms"] == pytest.approx(error, abs=0.5)
+
+
+def test_the_gain_is_against_the_isolated_arm_on_both_sides(tmp_path: Path) -> None:
+    write_run(tmp_path / "f", "live-isolated", 1.0, arm="isolated", alpha=3.0)
+    write_run(tmp_path / "f", "live-sun", 1.0, arm="sun", alpha=3.0)
+    (point,) = compared_folder(read_folder(tmp_path / "f")).points
+    assert [arm.arm for arm in point.arms] == ["isolated", "sun"]
+    (gain,) = point.gains
+    assert gain.base == "isolated"
+    assert gain.actual["mean_tpot_change_percent"] == pytest.approx(gain.simulated["mean_tpot_change_percent"], abs=0.1)
+    assert (gain.actual["mean_tpot_change_percent"] or 0.0) < 0
+
+
+def test_runs_of_blind_workers_that_differ_in_skew_alone_are_the_floor(tmp_path: Path) -> None:
+    for alpha, factor in ((1.0, 1.0), (2.0, 1.1)):
+        for arm in ("isolated", "sun"):
+            write_run(tmp_path / "f", f"live-alpha-{alpha:g}-{arm}", factor, arm=arm, alpha=alpha)
+    compared = compared_folder(read_folder(tmp_path / "f"))
+    assert [point.name for point in compared.points] == ["live: alpha 1", "live: alpha 2"]
+    (repeat,) = compared.repeated
+    assert (repeat.first, repeat.second) == ("live-alpha-1-sun", "live-alpha-2-sun")
+    assert repeat.change_percent["mean_tpot_ms"] == pytest.approx(10.0, abs=0.5)
+
+
+def test_a_run_again_is_no_arm_but_part_of_the_floor(tmp_path: Path) -> None:
+    write_run(tmp_path / "f", "live-sun", 1.0, arm="sun")
+    write_run(tmp_path / "f", "live-sun-again", 1.0, arm="sun")
+    compared = compared_folder(read_folder(tmp_path / "f"))
+    assert [arm.run for point in compared.points for arm in point.arms] == ["live-sun"]
+    assert [repeat.change_percent["mean_tpot_ms"] for repeat in compared.repeated] == [0.0]
+
+
+def test_tables_and_json_say_the_same(tmp_path: Path) -> None:
+    write_run(tmp_path / "f", "live-isolated", 1.0, arm="isolated")
+    write_run(tmp_path / "f", "live-sun", 1.0, arm="sun")
+    code, printed, _ = validate(tmp_path / "f")
+    assert code == 0
+    assert "What sharing gains" in printed
+    assert "the router learned of a request's end 2.0 ms late" in " ".join(printed.split())
+    code, printed, _ = validate(tmp_path / "f", "--json")
+    assert code == 0
+    (entry,) = json.loads(printed)["clusters"]
+    assert [arm["arm"] for arm in entry["points"][0]["arms"]] == ["isolated", "sun"]
+
+
+@pytest.mark.parametrize(
+    ("facts", "message"),
+    [
+        ({"card": "another"}, "ran on card another, but profile .* was measured on a card: must be the same card"),
+        ({"model": "other"}, "ran on model other, but profile"),
+        ({"role": "decode"}, "is no live run: metadata role"),
+    ],
+)
+def test_a_foreign_run_is_refused_in_one_line(facts: dict[str, Any], message: str, tmp_path: Path) -> None:
+    write_run(tmp_path / "f", "live-sun", 1.0, arm="sun", **facts)
+    code, _, complaint = validate(tmp_path / "f")
+    assert code == 2
+    assert complaint.count("\n") == 1
+    assert re.search(message, complaint)
+
+
+def test_what_is_missing_or_damaged_is_refused_in_one_line(tmp_path: Path) -> None:
+    path = write_run(tmp_path / "f", "live-sun", 1.0, arm="sun")
+    table = pq.read_table(path)
+    pq.write_table(table.drop_columns(["known_s"]), path)
+    assert "column known_s is missing" in validate(tmp_path / "f")[2]
+    pq.write_table(table.slice(0, 0), path)
+    assert "has no row" in validate(tmp_path / "f")[2]
+    path.write_text("no parquet")
+    assert "is not a Parquet file" in validate(tmp_path / "f")[2]
+    path.unlink()
+    assert "has no run" in validate(tmp_path / "f")[2]
+    (tmp_path / "f" / "cluster.yaml").write_text("profile: q.json\nhost: X\n")
+    assert "cluster.yaml:1: profile q.json is not there" in validate(tmp_path / "f")[2]
+
+
+def test_live_clusters_stand_alone(tmp_path: Path) -> None:
+    path = write_run(tmp_path / "f", "live-sun", 1.0, arm="sun")
+    assert "must be a command of its own" in validate(tmp_path / "f", path)[2]
+    assert "must be left out" in validate(tmp_path / "f", "--profile", "x")[2]
+
+
+def test_the_committed_clusters_are_as_far_off_as_they_were_and_the_document_says_so() -> None:
+    compared = [compared_folder(folder) for folder in committed_clusters()]
+    found = live_errors(compared)
+    before = {name: figures for name, figures in kept().items() if name in found}
+    assert len(found) > 20
+    assert not complaints(found, before)
+    assert block(PLACES["live"].read_text(encoding="utf-8"), "live").strip() == live_text(compared).strip()
