@@ -164,12 +164,15 @@ def _complete_transfer(transfer: Transfer, source: Source) -> Transfer:
         return transfer
     loc: Loc = ("transfer", "measured")
     try:
-        path = find_profile(transfer.measured, source.file.parent).resolve()
+        path = find_profile(transfer.measured, source.file.parent)
     except FileNotFoundError as error:
-        message = f"transfer.measured is '{transfer.measured}', must be a .json file of measured transfers"
+        message = (
+            f"transfer.measured is '{transfer.measured}', must be a .json file of measured transfers, or a shipped one"
+        )
         raise source.error(loc, message) from error
     load_transfers(path)
-    return transfer.model_copy(update={"measured": str(path)})
+    name = str(path.resolve()) if transfer.measured.endswith(".json") else transfer.measured
+    return transfer.model_copy(update={"measured": name})
 
 
 def _profile(pool: Pool, loc: Loc, source: Source) -> tuple[str, Profile]:

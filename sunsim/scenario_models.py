@@ -157,8 +157,8 @@ class Transfer(Block):
     """The KV link of a worker, in each direction: bandwidth in Gbit/s (10**9 bit), latency in milliseconds.
 
     Attributes:
-        measured: a file of measured transfers, which then say what the other two would; in a loaded scenario its
-            absolute path.
+        measured: measured transfers, which then say what the other two would: in a loaded scenario a shipped file's
+            name, or an absolute path.
     """
 
     bandwidth_gbit_s: Positive = 400.0

@@ -13,6 +13,7 @@ from sunsim.cluster.journey import Course, Journeys
 from sunsim.cluster.link import KVLink
 from sunsim.cluster.pool import Pool
 from sunsim.cluster.sequence import KV, UNSET, Sequence
+from sunsim.latency.profile import find_profile
 from sunsim.latency.transfer import LinkTimes, load_transfers, measured_link, steady_link
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ PROGRESS_EVERY = 500
 def _link_times(link: Transfer) -> LinkTimes:
     if link.measured is None:
         return steady_link(link.bandwidth_gbit_s, link.latency_ms)
-    data, _ = load_transfers(Path(link.measured))
+    data, _ = load_transfers(find_profile(link.measured, Path()))
     return measured_link(data)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sunsim.latency.profile import find_profile
 from sunsim.latency.transfer import load_transfers
 from sunsim.report.format import listed
 from sunsim.report.origin import origin
@@ -42,9 +43,9 @@ def _measured(scenario: Scenario, profiles: Mapping[str, Profile]) -> list[str]:
     elif workload.lengths.kind in {"azure-conv", "azure-code"}:
         facts.append(f"lengths of {workload.lengths.kind}")
     if scenario.transfer.measured and any(len(arm.pools()) == 2 for arm in scenario.arms):
-        path = Path(scenario.transfer.measured)
+        path = find_profile(scenario.transfer.measured, Path())
         data, _ = load_transfers(path)
-        facts.append(f"KV transfers of {path.name} ({data.card}, {data.date[:10]})")
+        facts.append(f"KV transfers of {path.stem} ({data.card}, {data.date[:10]})")
     return facts
 
 

@@ -103,8 +103,10 @@ def identity(scenario: Scenario) -> dict[str, Any]:
 
 
 def files(scenario: Scenario) -> dict[str, Path]:
-    """The profiles and the trace of a loaded scenario, by the name or path that it has for them."""
+    """The profiles, the measured link and the trace of a loaded scenario, by the name or path that it has for them."""
     names = {pool.profile for arm in scenario.arms for pool in arm.pools().values()}
+    if scenario.transfer.measured:
+        names.add(scenario.transfer.measured)
     found = {name: find_profile(name, Path()) for name in sorted(names)}
     if isinstance(scenario.workload, Trace):
         found[str(scenario.workload.path)] = scenario.workload.path

@@ -12,6 +12,7 @@ from sunsim.cluster.link import KVLink
 from sunsim.errors import InputError
 from sunsim.latency.transfer import load_transfers, measured_link, steady_link
 from sunsim.scenario import load_scenario, resolved
+from sunsim.sweep.store import files
 from tests.scenario_files import SCENARIO, write_scenario
 
 if TYPE_CHECKING:
@@ -91,6 +92,12 @@ def test_a_scenario_names_the_file_and_says_so_again(tmp_path: Path) -> None:
     again = tmp_path / "again.yaml"
     again.write_text(resolved(scenario))
     assert load_scenario(again) == scenario
+
+
+def test_the_shipped_link_is_named_as_profiles_are(tmp_path: Path) -> None:
+    scenario = load_scenario(scenario_with(tmp_path, "{measured: h100-80gb/links/nixl-nvlink}"))
+    assert scenario.transfer.measured == "h100-80gb/links/nixl-nvlink"
+    assert scenario.transfer.measured in files(scenario)
 
 
 @pytest.mark.parametrize(
