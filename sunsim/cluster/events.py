@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, TypeAlias, cast
 from simpy import Environment
 from simpy.events import NORMAL, Event
 
-from sunsim.cluster.sequence import UNSET
+from sunsim.cluster.sequence import NEVER, UNSET
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -26,8 +26,6 @@ TRANSFER = NORMAL + 1
 PREFILL = NORMAL + 2
 DECODE = PREFILL + 1_000_000
 REPORT = DECODE + 1_000_000
-
-NEVER = 2**62
 
 
 class Alarm:

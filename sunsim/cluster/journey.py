@@ -10,10 +10,11 @@ import numpy as np
 import pandas as pd
 
 from sunsim.clock import to_s
-from sunsim.cluster.sequence import UNSET, Sequence
+from sunsim.cluster.batch_at import batch_at
+from sunsim.cluster.sequence import NEVER, UNSET, Sequence
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from numpy.typing import NDArray
 
@@ -77,13 +78,14 @@ class Course:
     Attributes:
         has_decode: False when a request ends with its prefill.
         emitted_before_decode: output tokens, 0 or 1, that prefill emits.
-        prefill_out_ps, decode_out_ps: from a stage's engine to the client.
+        prefill_out_ps: from the prefill stage's engine to the client.
+        decode_out_ps: the same for the decode stage, for workers that decode so many requests.
     """
 
     has_decode: bool
     emitted_before_decode: int
     prefill_out_ps: int
-    decode_out_ps: int
+    decode_out_ps: Callable[[NDArray[np.int64]], NDArray[np.int64]]
 
 
 def request_rows(
@@ -103,7 +105,7 @@ def request_rows(
         names: of the prefill workers and of the decode workers, by slot.
     """
 
-    def seconds(stamps: array[int], later_ps: int = 0) -> NDArray[np.float64]:
+    def seconds(stamps: array[int], later_ps: int | NDArray[np.int64] = 0) -> NDArray[np.float64]:
         ps = np.frombuffer(stamps, dtype=np.int64)
         happened = ps != UNSET
         ps = ps + later_ps
@@ -112,11 +114,12 @@ def request_rows(
         return np.where(happened, to_s(ps), np.nan)
 
     by_prefill = seconds(journeys.prefill_end_ps, course.prefill_out_ps)
-    first = seconds(journeys.first_ps, course.decode_out_ps)
+    first_out_ps, last_out_ps = _ways_out(journeys, course)
+    first = seconds(journeys.first_ps, first_out_ps)
     if course.emitted_before_decode or not course.has_decode:
         first = by_prefill
     decodes = course.has_decode & (requests.output_tokens > course.emitted_before_decode)
-    last = np.where(decodes, seconds(journeys.last_ps, course.decode_out_ps), by_prefill)
+    last = np.where(decodes, seconds(journeys.last_ps, last_out_ps), by_prefill)
     return pd.DataFrame(
         {
             "arm": _text([arm], np.zeros(len(requests), dtype=np.int32)),
@@ -139,6 +142,18 @@ def request_rows(
             "outcome": _text(["finished", "unfinished"], np.isnan(last).astype(np.int32)),
         }
     )
+
+
+def _ways_out(journeys: Journeys, course: Course) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """From each request's first token of decode and from its last to the client."""
+    worker = np.frombuffer(journeys.decode_worker, dtype=np.int32).astype(np.int64)
+    scheduled, first, last = (
+        np.frombuffer(stamps, dtype=np.int64) for stamps in (journeys.scheduled_ps, journeys.first_ps, journeys.last_ps)
+    )
+    begin, end = (np.where(stamps == UNSET, NEVER, stamps) for stamps in (scheduled, last))
+    first_out, last_out = (course.decode_out_ps(batch_at(worker, begin, end, at)) for at in (first, last))
+    # Tokens of a request stay in order, however much the batch has shrunk meanwhile.
+    return first_out, np.maximum(last_out, first + first_out - last)
 
 
 def _text(texts: Iterable[str], which: NDArray[np.int32]) -> NDArray[np.object_]:

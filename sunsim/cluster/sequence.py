@@ -5,6 +5,7 @@ from __future__ import annotations
 from enum import Enum
 
 UNSET = -1
+NEVER = 2**62
 
 
 class KV(Enum):

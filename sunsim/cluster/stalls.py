@@ -6,10 +6,10 @@ from collections import deque
 from itertools import chain, repeat
 from typing import TYPE_CHECKING
 
+from sunsim.cluster.sequence import NEVER
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
-
-NEVER = 2**62
 
 
 class Stalls:

@@ -89,7 +89,7 @@ class World:
             has_decode=self.decode is not None,
             emitted_before_decode=self.emitted_before_decode,
             prefill_out_ps=self.prefill.times.frontend_out_ps if self.prefill else 0,
-            decode_out_ps=self.decode.times.frontend_out_ps if self.decode else 0,
+            decode_out_ps=self.decode.times.out_ps if self.decode else np.zeros_like,
         )
 
     def arrivals(self) -> Iterator[tuple[int, int]]:

@@ -27,6 +27,8 @@ from sunsim.latency.steps import Chunk, DecodeLine
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from numpy.typing import NDArray
+
     from sunsim.latency.attention import LengthMix
     from sunsim.latency.profile import Profile
 
@@ -38,6 +40,7 @@ class LatencyModel:
 
     Attributes:
         frontend_out_ps: from the engine's token to the client, on an idle worker.
+        out_ps_per_request: what each request in the batch adds to that: the front end hands out a step's tokens in turn.
     """
 
     def __init__(self, profile: Profile, mix: LengthMix | None = None) -> None:
@@ -65,7 +68,9 @@ class LatencyModel:
             [(p.prompt_tokens, p.submit_to_queued_ms.median + p.queued_to_scheduled_ms.median) for p in idle]
         )
         out_ms = float(np.median([p.first_token_to_client_ms.median for p in idle])) if idle else 0.0
+        busy = [(p.batch, p.first_token_to_client_ms.median) for p in data.first_token_points if p.where == "traffic"]
         self.frontend_out_ps = round(out_ms * PS_PER_MS)
+        self.out_ps_per_request = round(_slope_from(out_ms, busy) * PS_PER_MS)
 
     def decode_line(self, batch: int, context_tokens: int) -> DecodeLine:
         """The line that holds for `batch` decodes (at least one) whose contexts add up to `context_tokens`."""
@@ -95,6 +100,10 @@ class LatencyModel:
         """From a request's submission until an idle worker's scheduler has it: a line through the measured medians."""
         return round((self._in_ms + self._in_ms_per_token * prompt_tokens) * PS_PER_MS)
 
+    def out_ps(self, batch: NDArray[np.int64]) -> NDArray[np.int64]:
+        """From a token of a decoding worker to the client, where so many requests decode."""
+        return self.frontend_out_ps + self.out_ps_per_request * batch
+
     def decode_step_ms(self, batch: int, context_tokens: int) -> float:
         """Time of a decode step in milliseconds."""
         line = self.decode_line(batch, context_tokens)
@@ -112,6 +121,14 @@ class LatencyModel:
         """Milliseconds of a step begun on a busy worker, its decodes counted as tokens without context."""
         pairs = sum(chunk.tokens * chunk.before + chunk.tokens * (chunk.tokens + 1) // 2 for chunk in chunks)
         return self._prefill.step_ms(decodes + sum(chunk.tokens for chunk in chunks), pairs)
+
+
+def _slope_from(start_ms: float, points: list[tuple[int, float]]) -> float:
+    """Slope, not negative, of the line from `start_ms` at 0 that has the least squares; zero without points."""
+    if not points:
+        return 0.0
+    batch, delay_ms = np.array(points, dtype=np.float64).T
+    return max(0.0, float(batch @ (delay_ms - start_ms) / (batch @ batch)))
 
 
 def _frontend_line(points: list[tuple[int, float]]) -> tuple[float, float]:

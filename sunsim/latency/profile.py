@@ -103,6 +103,7 @@ class FirstTokenPoint(_Raw):
     """The way of requests to their first token: single ones on an idle worker or beside `batch` decodes, or in traffic."""
 
     where: Literal["idle", "busy", "traffic"]
+    batch: int = Field(default=0, ge=0)
     prompt_tokens: int = Field(ge=1)
     submit_to_queued_ms: Delay
     queued_to_scheduled_ms: Delay

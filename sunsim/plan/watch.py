@@ -45,7 +45,8 @@ class Watch:
 
     It counts a miss only when nothing that is still to come can undo it: a request is through and was too slow, or its
     first token is not out and already late. The comparisons are those of `sunsim.metrics.serving.meets_slo`, to the
-    bit, so a run that is ended early is one that would have missed.
+    bit, so a run that is ended early is one that would have missed. How long a token's way from a decode worker to its
+    client was depends on all that decoded there, so it gets the benefit of the doubt.
     """
 
     def __init__(self, requests: Requests, window: Window, slo: Slo, allowed: Sequence[int]) -> None:
@@ -65,6 +66,10 @@ class Watch:
         """Begins to watch this world."""
         self._world = world
         self._course = world.course
+        seqs = world.decode.workers[0].engine.config.max_num_seqs if world.decode else 1
+        # Who ends at a moment and who begins at it are both in the batch of that moment.
+        out_ps = self._course.decode_out_ps(np.array([1, 2 * seqs]))
+        self._least_out_ps, self._most_out_ps = (int(ps) for ps in out_ps)
         self._last_ps = int(self._requests.arrival_ps[-1])
         # After all else that happens at its moment, by priority.
         self._alarm = Alarm(world.env, 2 * DECODE, self._look)
@@ -109,10 +114,13 @@ class Watch:
             self._count(i, ttft=True, tpot=False)
             return True
         prefill_s = _seconds(prefilled_ps + course.prefill_out_ps)
-        first_s = prefill_s if by_prefill else _seconds(journeys.first_ps[i] + course.decode_out_ps)
-        last_s = _seconds(last_ps + course.decode_out_ps) if decodes else prefill_s
-        tpot_s = (last_s - first_s) / (outputs - 1) if outputs > 1 else 0.0
-        self._count(i, ttft=(first_s - arrival_s) * 1000 > self._ttft_ms, tpot=tpot_s * 1000 > self._tpot_ms)
+        earliest_s, latest_s = prefill_s, prefill_s
+        if not by_prefill:
+            first_ps = journeys.first_ps[i]
+            earliest_s, latest_s = _seconds(first_ps + self._least_out_ps), _seconds(first_ps + self._most_out_ps)
+        last_s = _seconds(last_ps + self._least_out_ps) if decodes else prefill_s
+        tpot_s = max(0.0, last_s - latest_s) / (outputs - 1) if outputs > 1 else 0.0
+        self._count(i, ttft=(earliest_s - arrival_s) * 1000 > self._ttft_ms, tpot=tpot_s * 1000 > self._tpot_ms)
         return True
 
     def _count(self, i: int, *, ttft: bool, tpot: bool) -> None:

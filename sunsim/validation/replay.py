@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sunsim.clock import to_ps, to_s
+from sunsim.cluster.batch_at import batch_at
 from sunsim.cluster.engine import Engine, EngineConfig
 from sunsim.cluster.sequence import KV, UNSET, Sequence
 from sunsim.errors import InputError
@@ -72,20 +73,28 @@ def replay(run: ActualRun, times: LatencyModel, offset: float = 0.0) -> Replayed
     while (due_ps := engine.next_wake()) is not None:
         engine.wake(due_ps)
     _check_all_done(run, sequences)
-    return Replayed(_served(actual, queued_ps, sequences, times), engine.steps, sum(engine.outside.values()))
+    served = _served(actual, queued_ps, sequences, times, prefills=meta.role == "prefill")
+    return Replayed(served, engine.steps, sum(engine.outside.values()))
 
 
-def _served(actual: Served, queued_ps: NDArray[np.int64], sequences: list[Sequence], times: LatencyModel) -> Served:
+def _served(
+    actual: Served, queued_ps: NDArray[np.int64], sequences: list[Sequence], times: LatencyModel, *, prefills: bool
+) -> Served:
     stamps = [(sequence.scheduled_ps, sequence.first_ps, sequence.last_ps) for sequence in sequences]
     scheduled_ps, first_ps, last_ps = np.array(stamps, dtype=np.int64).T
+    alone = np.zeros_like(first_ps)
+    # A prefill worker's batches are a few prompts, and its front end was measured idle.
+    out_first_ps, out_last_ps = (
+        times.out_ps(alone if prefills else batch_at(alone, scheduled_ps, last_ps, at)) for at in (first_ps, last_ps)
+    )
     return replace(
         actual,
         queued_s=to_s(queued_ps),
         scheduled_s=to_s(scheduled_ps),
         first_s=to_s(first_ps),
         last_s=to_s(last_ps),
-        client_first_s=to_s(first_ps + times.frontend_out_ps),
-        client_last_s=to_s(last_ps + times.frontend_out_ps),
+        client_first_s=to_s(first_ps + out_first_ps),
+        client_last_s=to_s(np.maximum(first_ps + out_first_ps, last_ps + out_last_ps)),
         preemptions=np.array([sequence.preemptions for sequence in sequences], dtype=np.int64),
     )
 
