@@ -10,7 +10,7 @@ import typer
 
 from profiler import shapes
 from profiler.adapters import DEFAULT_ADAPTERS, AdapterError, lora_settings
-from profiler.cluster.cluster import ClusterOrder, cluster
+from profiler.cluster.cluster import ClusterOrder, EngineStartError, cluster
 from profiler.cluster.handle import WorkerError
 from profiler.cluster.plan import all_runs, subject_of
 from profiler.engine import EngineSettings
@@ -193,8 +193,8 @@ def cluster_command(
     except (OtherSetupError, InputError, ValueError) as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(2) from error
-    except (WorkerError, TimeoutError) as error:
-        typer.echo(f"the engines did not start: {error}", err=True)
+    except (EngineStartError, WorkerError) as error:
+        typer.echo(str(error), err=True)
         raise typer.Exit(1) from error
     if outcome.failed:
         typer.echo(f"failed: {', '.join(outcome.failed)}", err=True)

@@ -7,16 +7,19 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from profiler import profile_file
 from profiler.cluster import transfer_points, worker
 from profiler.cluster.handle import Main, WorkerError, WorkerHandle
 from profiler.cluster.messages import Measure, Measured, Up
 from profiler.cluster.plan import run_sha256
 from profiler.cluster.play import Play, Run
 from profiler.cluster.run_files import kept, save
+from profiler.cluster.worker import visible_gpus
 from profiler.measure import Subject, set_up
 from profiler.progress import Progress
 from profiler.replay import SETTLE_S
 from profiler.run_file import SCHEMA_VERSION
+from profiler.streams import StreamError
 from sunsim.scenario import resolved
 
 START_TIMEOUT_S = 600
@@ -41,6 +44,10 @@ class ClusterOrder:
     profile: Path | None = None
     transfers: Path | None = None
     main: Main = worker.main
+
+
+class EngineStartError(Exception):
+    """An engine does not start."""
 
 
 @dataclass(slots=True)
@@ -132,7 +139,9 @@ async def _play_all(
             budget_s = None if order.budget_s is None else PROFILE_SHARE * order.budget_s
             taken[0].send(Measure(path, budget_s))
             measured = await taken[0].next(Measured)
-            progress.say(f"{path}: {len(measured.phases)} phases")
+            missing = {name: why for name, why in measured.phases.items() if why is not None}
+            progress.say(f"{path}: {len(measured.phases) - len(missing)} phases")
+            outcome.failed += [f"{path}, {name}" for name, why in missing.items() if why.startswith("failed")]
         except WorkerError as error:
             outcome.failed.append(str(path))
             progress.say(f"{path}: failed: {error}")
@@ -158,9 +167,28 @@ async def _play_all(
     return outcome
 
 
+async def _all_up(workers: Sequence[WorkerHandle]) -> list[Up]:
+    try:
+        async with asyncio.timeout(START_TIMEOUT_S):
+            return await asyncio.gather(*(each.next(Up) for each in workers))
+    except (WorkerError, TimeoutError) as error:
+        msg = f"the engines did not start: {str(error) or 'no word from them'}"
+        raise EngineStartError(msg) from error
+
+
 async def cluster(order: ClusterOrder, progress: Progress) -> ClusterOutcome:
-    """All runs; raises OtherSetupError if a file that is there is of another set-up, WorkerError if no engine starts."""
+    """All runs.
+
+    Raises OtherSetupError if a run or profile that is there is of another set-up, StreamError for a link that these
+    engines don't have, ValueError for fewer visible GPUs, and EngineStartError if an engine does not start.
+    """
+    visible_gpus(order.gpus)
+    if order.transfers is not None and (order.gpus < 2 or order.subject.settings.kv_connector != "TimedNixlConnector"):
+        msg = "--transfers: needs at least two GPUs, and arms with prefill workers, whose engines move KV"
+        raise StreamError(msg)
     fresh = set_up(order.subject)
+    if order.profile is not None:
+        profile_file.start_or_resume(order.profile, fresh)
     facts = {run: run_facts(fresh, run) for run in order.runs}
     done = [run.name for run in order.runs if kept(order.out, run.name, facts[run])]
     for name in done:
@@ -174,10 +202,9 @@ async def cluster(order: ClusterOrder, progress: Progress) -> ClusterOutcome:
         for gpu in range(order.gpus)
     ]
     try:
-        async with asyncio.timeout(START_TIMEOUT_S):
-            ups = await asyncio.gather(*(each.next(Up) for each in workers))
+        ups = await _all_up(workers)
         progress.say(f"{len(workers)} engines up")
-        if order.transfers is not None:
+        if order.transfers is not None and not order.transfers.exists():
             points = await transfer_points.measure(workers[0], workers[1], progress)
             transfer_points.write(order.transfers, points, order.subject, ups[0].facts)
         outcome = await _play_all(order, wanted, workers, ups[0].facts, progress)

@@ -10,8 +10,12 @@ from profiler.request_ids import Kind
 
 @dataclass(frozen=True, slots=True)
 class Begin:
-    """A run begins. Loads are reported every `every_s`, or, if None, whenever the engine has put out tokens."""
+    """A run begins. Loads are reported every `every_s`, or, if None, whenever the engine has put out tokens.
 
+    run: its number. What belongs to a run that has broken off must not be taken for the next one's.
+    """
+
+    run: int
     every_s: float | None
 
 
@@ -28,9 +32,9 @@ class Measure:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """The profile is there; names of the phases that it now has."""
+    """The profile is there; what became of each phase, None for one that was measured."""
 
-    phases: list[str]
+    phases: dict[str, str | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,13 +67,16 @@ class Up:
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """The run may begin."""
+    """The run with this number may begin: nothing of an earlier one is left in the engine."""
+
+    run: int
 
 
 @dataclass(frozen=True, slots=True)
 class LoadReport:
     """The load when `received` requests of the run had come: unfinished ones, and their tokens so far."""
 
+    run: int
     received: int
     num_requests: int
     num_tokens: int
@@ -79,6 +86,7 @@ class LoadReport:
 class Done:
     """A request is through."""
 
+    run: int
     index: int
     stamps: RequestStamps
 

@@ -13,9 +13,9 @@ from sunsim.latency.profile import find_profile, load_profile
 from sunsim.scenario import checked, load_scenario, read_source, resolved
 from sunsim.scenario_models import Arm, Scenario
 from sunsim.sweep.plan import load_plan, short_names
+from sunsim.validation.live.folder import AGAIN
 from sunsim.workload.requests import build_requests
 
-AGAIN = "-again"
 OPTIONS = ("max_num_seqs", "max_num_batched_tokens", "max_model_len", "num_gpu_blocks")
 
 
@@ -36,6 +36,10 @@ def all_runs(
             msg = f"--again {name}: no such run, must be one of {', '.join(by_name)}"
             raise StreamError(msg)
         runs.append(replace(by_name[name], name=f"{name}{AGAIN}"))
+    for run in runs:
+        if [each.name for each in runs].count(run.name) > 1:
+            msg = f"{run.name}: two runs have this name, must have names of their own, as their files are named after them"
+            raise StreamError(msg)
     _same_engines(runs)
     for run in runs:
         if run.gpus > gpus:
@@ -47,22 +51,28 @@ def all_runs(
 def subject_of(runs: Sequence[Run], *, gpu_name: str | None = None, quick: bool, log_dir: Path | None) -> Subject:
     """The engine that the runs are played on: that of their profile.
 
-    Raises StreamError if one has engine options that the profile was not measured with.
+    Raises StreamError for a profile of adapters, and for options that engines are not started with.
     """
     profile = load_profile(find_profile(_profiles(runs).pop(), Path()))
+    variant = profile.data.variant
+    if variant not in {"bf16", "awq"}:
+        msg = f"profile {profile.name} is of variant {variant}, must be of bf16 or awq to be run live"
+        raise StreamError(msg)
     settings = EngineSettings()
     if any("prefill" in run.arm.pools() for run in runs):
         settings = replace(settings, kv_connector="TimedNixlConnector")
     for run in runs:
         for stage, pool in run.arm.pools().items():
             for option in OPTIONS:
-                wanted, there = getattr(pool, option), getattr(profile, option)
+                # KV blocks are as many as fit; everything else is what engines are started with.
+                wanted = getattr(pool, option)
+                there = profile.num_gpu_blocks if option == "num_gpu_blocks" else getattr(settings, option)
                 if wanted != there:
-                    msg = f"{run.name}: {option} of {stage} is {wanted}, must be {there}, as the profile was measured"
+                    msg = f"{run.name}: {option} of {stage} is {wanted}, must be {there} to be run live"
                     raise StreamError(msg)
     return Subject(
         model=profile.data.model,
-        variant="awq" if profile.data.variant == "awq" else "bf16",
+        variant="awq" if variant == "awq" else "bf16",
         gpu_name=gpu_name or profile.data.gpu,
         quick=quick,
         log_dir=log_dir,

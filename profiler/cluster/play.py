@@ -1,12 +1,13 @@
 """One arm of a scenario, live: requests come at their times, are routed, served, and handed from stage to stage."""
 
 import asyncio
+import itertools
 import time
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from profiler.cluster.handle import WorkerHandle
+from profiler.cluster.handle import WorkerError, WorkerHandle
 from profiler.cluster.messages import Done, LoadReport, Serve
 from profiler.cluster.stage import Stage
 from profiler.replay import LEAD_S
@@ -25,6 +26,8 @@ KEEP_KV = {
 }
 
 DRAIN_TIMEOUT_S = 120.0
+
+_numbers = itertools.count(1)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -58,11 +61,13 @@ class Play:
         self.stages: dict[str, Stage] = {}
         self._left = len(run.requests)
         self._all_done = asyncio.Event()
+        self._lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        number = next(_numbers)
         free = iter(workers)
         for name, block in run.arm.pools().items():
             size = block.workers if isinstance(block.workers, int) else sum(block.workers.values())
             own = [next(free) for _ in range(size)]
-            self.stages[name] = Stage(name, block, run.scenario, own)
+            self.stages[name] = Stage(name, block, run.scenario, own, number)
             for slot, worker in enumerate(own):
                 worker.on_message = partial(self._take, name, slot)
         self._workers = workers
@@ -83,12 +88,13 @@ class Play:
 
     async def _all_served(self) -> None:
         finished = asyncio.create_task(self._all_done.wait())
-        either: set[asyncio.Future[Any]] = {finished, *(worker.failed for worker in self._workers)}
+        fatal: set[asyncio.Future[None]] = {self._lost, *(worker.failed for worker in self._workers)}
+        either: set[asyncio.Future[Any]] = {finished, *fatal}
         try:
             await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
-            for worker in self._workers:
-                if worker.failed.done():
-                    worker.failed.result()
+            for each in fatal:
+                if each.done():
+                    each.result()
         finally:
             finished.cancel()
 
@@ -115,13 +121,20 @@ class Play:
         order = Serve(index, kind, int(requests.prompt_tokens[index]), output_tokens, kv)
         self.stages[stage].send(int(requests.model[index]), order)
 
+    def _hand_over(self, prefilled: Done) -> None:
+        kv = prefilled.stamps.kv_transfer_params
+        if kv is None:
+            # The decode worker would prefill it again without a word.
+            self._lost.set_exception(WorkerError(f"request {prefilled.index}: prefill does not say where its KV is"))
+            return
+        self._send("decode", prefilled.index, "decode", int(self.run.requests.output_tokens[prefilled.index]), kv)
+
     def _take(self, stage: str, slot: int, message: Any) -> None:
         if isinstance(message, LoadReport):
             self.stages[stage].heard(slot, message)
-        elif isinstance(message, Done):
-            kv = self.stages[stage].done(message.index, message.stamps)
+        elif isinstance(message, Done) and self.stages[stage].done(message):
             if stage == "prefill" and "decode" in self.stages:
-                self._send("decode", message.index, "decode", int(self.run.requests.output_tokens[message.index]), kv)
+                self._hand_over(message)
                 return
             self._left -= 1
             if not self._left:

@@ -2,10 +2,9 @@
 
 import time
 from dataclasses import dataclass
-from typing import Any
 
 from profiler.cluster.handle import WorkerHandle
-from profiler.cluster.messages import Begin, End, Ended, LoadReport, Ready, Serve
+from profiler.cluster.messages import Begin, Done, End, Ended, LoadReport, Ready, Serve
 from profiler.recording import RequestStamps
 from sunsim.cluster.load_report import SeenLoad
 from sunsim.cluster.routes import Routes
@@ -34,8 +33,9 @@ class Stage:
         ended: what each worker did, once the run is over.
     """
 
-    def __init__(self, name: str, block: Pool, scenario: Scenario, workers: list[WorkerHandle]) -> None:
+    def __init__(self, name: str, block: Pool, scenario: Scenario, workers: list[WorkerHandle], run: int) -> None:
         self.name = name
+        self._run = run
         self.workers = workers
         self.visits: dict[int, Visit] = {}
         self.ended: list[Ended] = []
@@ -48,8 +48,9 @@ class Stage:
     async def begin(self) -> None:
         """All workers are ready afterwards."""
         for worker in self.workers:
-            worker.send(Begin(self._every_s))
-            await worker.next(Ready)
+            worker.send(Begin(self._run, self._every_s))
+            while (await worker.next(Ready)).run != self._run:
+                """An answer to a run that broke off before it came."""
 
     def send(self, model: int, order: Serve) -> None:
         """Gives a request of the model with this index to the worker that the router picks."""
@@ -60,16 +61,20 @@ class Stage:
 
     def heard(self, slot: int, report: LoadReport) -> None:
         """A worker says what its load is."""
+        if report.run != self._run:
+            return
         seen = self._seen[slot]
         seen.report(report.received, report.num_requests, report.num_tokens)
         self._eased[slot](seen)
 
-    def done(self, index: int, stamps: RequestStamps) -> dict[str, Any] | None:
-        """A request is through; how another worker gets its KV, if that is wanted."""
-        visit = self.visits[index]
+    def done(self, done: Done) -> bool:
+        """A request is through; whether it is one of this run."""
+        if done.run != self._run:
+            return False
+        visit = self.visits[done.index]
         visit.known_s = time.monotonic()
-        visit.stamps = stamps
-        return stamps.kv_transfer_params
+        visit.stamps = done.stamps
+        return True
 
     async def end(self) -> None:
         """Collects what the workers did."""

@@ -15,15 +15,15 @@ from typing import Any
 
 import numpy as np
 
-from profiler.cluster.handle import WorkerHandle
+from profiler.cluster.handle import WorkerError, WorkerHandle
 from profiler.cluster.messages import Begin, Done, End, Ended, Ready, Serve
 from profiler.cluster.play import KEEP_KV
 from profiler.measure import Subject, set_up
-from profiler.profile_file import SCHEMA_VERSION
 from profiler.progress import Progress
 
 SIZES = (16, 128, 512, 1024, 2048, 4096, 8192, 12288)
 REPEATS = 6
+SCHEMA_VERSION = 1
 CONCURRENT = ((1024, 4), (1024, 16), (4096, 4))
 OUTPUT_TOKENS = 2
 
@@ -69,7 +69,7 @@ async def _serve(worker: WorkerHandle, orders: Sequence[Serve]) -> list[Done]:
 async def _transfer(source: WorkerHandle, target: WorkerHandle, tokens: int, several: int) -> tuple[list[Done], Ended]:
     """Prefills so many prompts, then has them all fetched at once; the requests at the target, and what it did."""
     for worker in (source, target):
-        worker.send(Begin(None))
+        worker.send(Begin(0, None))
         await worker.next(Ready)
     prefilled = await _serve(source, [Serve(i, "prefill", tokens, 1, KEEP_KV) for i in range(several)])
     fetched = await _serve(
@@ -85,6 +85,9 @@ async def _transfer(source: WorkerHandle, target: WorkerHandle, tokens: int, sev
 
 def _point(tokens: int, several: int, rounds: Sequence[tuple[list[Done], Ended]]) -> dict[str, Any]:
     transfers = [transfer for _, ended in rounds for transfer in ended.transfers]
+    if not transfers:
+        msg = f"no transfer of {tokens} tokens came through; the engines' logs say why"
+        raise WorkerError(msg)
     stamps = [done.stamps for fetched, _ in rounds for done in fetched]
     ttft_ms = [(s.first_token_s - s.submit_s) * 1000 for s in stamps if s.first_token_s]
     _, num_bytes, seconds, post_s, descriptors = zip(*transfers, strict=True)

@@ -6,6 +6,7 @@ import os
 import signal
 import time
 from collections import Counter
+from collections.abc import Coroutine
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -50,9 +51,11 @@ class Worker:
         self._loop = asyncio.get_running_loop()
         self._tasks: set[asyncio.Task[None]] = set()
         self._preemptions = count_preemptions()
-        self._run = contextlib.ExitStack()
+        self._run = 0
+        self._quiet = contextlib.ExitStack()
+        self._requests_under_way: set[asyncio.Task[None]] = set()
         self._every_s: float | None = None
-        self._report_due = False
+        self._report: asyncio.Handle | None = None
         self._began_s = 0.0
         self._received = self._requests = self._tokens = 0
 
@@ -69,9 +72,11 @@ class Worker:
             self._received += 1
             self._requests += 1
             self._tokens += message.prompt_tokens
-            self._start(self._serve(message))
+            task = self._start(self._serve(message))
+            self._requests_under_way.add(task)
+            task.add_done_callback(self._requests_under_way.discard)
         elif isinstance(message, Begin):
-            self._begin(message)
+            self._start(self._begin(message))
         elif isinstance(message, Measure):
             self._start(self._measure(message))
         elif isinstance(message, End):
@@ -79,24 +84,34 @@ class Worker:
         elif isinstance(message, Stop):
             self.stopped.set()
 
-    def _start(self, work: Any) -> None:
+    def _start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = self._loop.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._finished)
+        return task
 
     def _finished(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()):
             self._connection.send(Failed(f"{type(error).__name__} {error}".strip()))
 
-    def _begin(self, begin: Begin) -> None:
+    async def _begin(self, begin: Begin) -> None:
+        """Ready once nothing of an earlier run is left, whether that came to its end or broke off."""
+        for task in self._requests_under_way:
+            task.cancel()
+        if self._report:
+            self._report.cancel()
+            self._report = None
+        self._quiet.close()
+        await asyncio.wait_for(self._engine.settle(), SETTLE_TIMEOUT_S)
         self._engine.drain_steps()
         self._preemptions.clear()
+        self._run = begin.run
         self._every_s = begin.every_s
         self._received = self._requests = self._tokens = 0
         self._began_s = time.monotonic()
-        self._run.enter_context(undisturbed())
-        self._connection.send(Ready())
+        self._quiet.enter_context(undisturbed())
+        self._connection.send(Ready(begin.run))
 
     async def _measure(self, message: Measure) -> None:
         subject = self._subject
@@ -107,8 +122,11 @@ class Worker:
         profile["warm_up"] = self._warmed
         await state_engine(self._engine, profile, order)
         await run_phases(self._engine, phases, profile, order, self._progress)
-        measured = [phase.name for phase in phases if profile_file.measured(profile, phase.name)]
-        self._connection.send(Measured(measured))
+        outcomes = {
+            phase.name: None if profile_file.measured(profile, phase.name) else str(profile["phases"].get(phase.name))
+            for phase in phases
+        }
+        self._connection.send(Measured(outcomes))
 
     async def _serve(self, order: Serve) -> None:
         def on_tokens(new: int) -> None:
@@ -125,12 +143,12 @@ class Worker:
         )
         self._requests -= 1
         self._tokens -= order.prompt_tokens + order.output_tokens
-        self._connection.send(Done(order.index, stamps))
+        self._connection.send(Done(self._run, order.index, stamps))
         self._changed()
 
     async def _end(self) -> None:
         ended_s = time.monotonic()
-        self._run.close()
+        self._quiet.close()
         await asyncio.wait_for(self._engine.settle(), SETTLE_TIMEOUT_S)
         # Not those of the request that settles it.
         steps = [step for step in self._engine.drain_steps() if step.scheduled_s < ended_s]
@@ -139,18 +157,17 @@ class Worker:
 
     def _changed(self) -> None:
         """One report for all that one step has put out, or one at the next whole multiple of the interval."""
-        if self._report_due:
+        if self._report:
             return
-        self._report_due = True
         if self._every_s is None:
-            self._loop.call_soon(self._report)
+            self._report = self._loop.call_soon(self._send_report)
         else:
             since_s = time.monotonic() - self._began_s
-            self._loop.call_later(self._every_s - since_s % self._every_s, self._report)
+            self._report = self._loop.call_later(self._every_s - since_s % self._every_s, self._send_report)
 
-    def _report(self) -> None:
-        self._report_due = False
-        self._connection.send(LoadReport(self._received, self._requests, self._tokens))
+    def _send_report(self) -> None:
+        self._report = None
+        self._connection.send(LoadReport(self._run, self._received, self._requests, self._tokens))
 
 
 def _transfer_log(subject: Subject) -> Path:
@@ -184,12 +201,21 @@ async def _work(connection: Connection, subject: Subject, progress: Progress) ->
             loop.remove_reader(connection.fileno())
 
 
+def visible_gpus(number: int) -> list[str]:
+    """What `CUDA_VISIBLE_DEVICES` has to be for each of so many workers; raises ValueError if it names fewer GPUs."""
+    stated = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+    names = stated.split(",") if stated else [str(i) for i in range(number)]
+    if len(names) < number:
+        msg = f"--gpus: is {number}, must be at most {len(names)}, as CUDA_VISIBLE_DEVICES is {stated}"
+        raise ValueError(msg)
+    return names[:number]
+
+
 def main(connection: Connection, subject: Subject, gpu: int) -> None:
     """The process of the worker on the GPU with this number among the visible ones."""
     # The router's process decides when to end; a Ctrl-C reaches all of the terminal's.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
-    os.environ["CUDA_VISIBLE_DEVICES"] = visible[gpu] if gpu < len(visible) and visible[gpu] else str(gpu)
+    os.environ["CUDA_VISIBLE_DEVICES"] = visible_gpus(gpu + 1)[gpu]
     # Several engines that compile the same at the same time must not write to one cache.
     cache = os.environ.get("VLLM_CACHE_ROOT", Path.home() / ".cache" / "vllm")
     os.environ["VLLM_CACHE_ROOT"] = str(Path(cache) / f"worker-{gpu}")

@@ -33,9 +33,12 @@ def seen(made: pd.DataFrame) -> str:
         f"{row['decode_gpus']} at {row['rate_rps']:g} req/s of {row['output_tokens']}" for _, row in fewest.iterrows()
     )
     gpus = int(base["decode_gpus"].iloc[0])
+    crowded = [row for row in base.reset_index().to_dict("records") if row["overloaded"]]
+    over = ", ".join(f"{row['rate_rps']:g} req/s of {row['output_tokens']}" for row in crowded)
     return (
         f"Shared decode GPUs that keep mean TPOT within 5 % of that of {gpus} isolated ones, or better it, without an "
         f"overload (rate and output tokens): {told or 'none'}."
+        + (f" The isolated ones are overloaded themselves at {over}." if over else "")
     )
 
 

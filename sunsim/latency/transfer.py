@@ -87,7 +87,9 @@ def steady_link(bandwidth_gbit_s: float, latency_ms: float) -> LinkTimes:
 
 def measured_link(data: TransferData) -> LinkTimes:
     """From the transfers that had the link alone; the latency is what the smallest takes to move."""
-    alone = sorted((p.bytes, p.post_ms_median, p.transfer_ms_median) for p in data.transfer_points if p.concurrent == 1)
+    # Of several points of one size the last one counts.
+    by_size = {p.bytes: (p.post_ms_median, p.transfer_ms_median) for p in data.transfer_points if p.concurrent == 1}
+    alone = [(size, *times_ms) for size, times_ms in sorted(by_size.items())]
     sizes, posting_ms, whole_ms = np.array(alone).T
     # A larger transfer that came out quicker is noise, and would run backwards.
     posting_ms = np.maximum.accumulate(posting_ms)

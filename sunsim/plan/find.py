@@ -213,7 +213,8 @@ def _resized(bench: Bench, sizes: Sizes) -> Search[Found]:
     )
     if any(part.sizes is None for part in found):
         return next(part for part in found if part.sizes is None)
-    return Found({c: size for part in found for c, size in (part.sizes or {}).items()}, Reason.FOUND)
+    reason = Reason.BUDGET if any(part.reason is Reason.BUDGET for part in found) else Reason.FOUND
+    return Found({c: size for part in found for c, size in (part.sizes or {}).items()}, reason)
 
 
 def _moved(bench: Bench, model: str | None, sizes: Sizes, *, harder: bool) -> Search[Found]:

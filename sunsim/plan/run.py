@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from sunsim.plan.find import ArmPlan
-    from sunsim.scenario import Scenario
+    from sunsim.scenario import Arm, Scenario
+    from sunsim.scenario_yaml import Source
 
 DOCUMENT = "plan.json"
 MARKDOWN = "plan.md"
@@ -105,12 +106,24 @@ def load(file: Path, overrides: Sequence[str], seed: int | None) -> Scenario:
     if scenario.slo.ttft_ms is None:
         message = "slo.ttft_ms is missing, must be given to plan: without a limit on waiting any pool would do"
         raise source.error(("slo",), message)
+    for index, arm in enumerate(scenario.arms):
+        _check_arm(arm, index, scenario.plan.size, source)
     drawn = requests_under(scenario, AS_PLANNED)
     if scenario.measure.warmup_s >= window_of(scenario, drawn).end_s:
         end_s = window_of(scenario, drawn).end_s
         message = f"measure.warmup_s is {scenario.measure.warmup_s:g}, must be below {end_s:g}, where measuring ends"
         raise source.error(("measure", "warmup_s"), message)
     return scenario
+
+
+def _check_arm(arm: Arm, index: int, size: str, source: Source) -> None:
+    """An arm without a pool to size would come out as needing no GPU but those that it has."""
+    if arm.colocated:
+        message = f"arms.{arm.name}.colocated cannot be planned for, must be prefill and decode, or one of them"
+        raise source.error(("arms", index, "colocated"), message)
+    if size not in {"both", "none", *arm.pools()}:
+        message = f"plan.size is {size}, but arms.{arm.name} has no {size} pool: must be both, or the arm left out"
+        raise source.error(("plan", "size"), message)
 
 
 def check(file: Path, overrides: Sequence[str], seed: int | None) -> str:

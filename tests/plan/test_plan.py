@@ -242,6 +242,21 @@ def test_bad_input_is_one_line_and_exit_2(
     assert invoke("plan", "small.yaml") == (2, "", said)
 
 
+def test_an_arm_without_a_pool_to_size_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    profile = "h100-80gb/llama-3.1-8b-bf16"
+    head = "name: x\nmodels: {count: 2}\nslo: {ttft_ms: 500}\n"
+    head += "workload: {kind: synthetic, duration_s: 3, arrivals: {kind: poisson, rate_rps: 5}, lengths: {kind: azure-conv}}\n"
+    both = f"arms:\n  - name: a\n    colocated: {{profile: {profile}, policy: isolated, workers: 2}}\n"
+    (tmp_path / "colocated.yaml").write_text(f"{head}{both}plan: {{seeds: 1}}\n")
+    said = "colocated.yaml:7: arms.a.colocated cannot be planned for, must be prefill and decode, or one of them\n"
+    assert invoke("plan", "colocated.yaml") == (2, "", said)
+    only = f"arms:\n  - name: a\n    decode: {{profile: {profile}, policy: isolated, workers: 2}}\n"
+    (tmp_path / "decode.yaml").write_text(f"{head}{only}plan: {{seeds: 1, size: prefill}}\n")
+    said = "decode.yaml:8: plan.size is prefill, but arms.a has no prefill pool: must be both, or the arm left out\n"
+    assert invoke("plan", "decode.yaml") == (2, "", said)
+
+
 def test_without_a_limit_on_waiting_there_is_nothing_to_plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     write_plan(tmp_path, PLAN, SCENARIO.replace("ttft_ms: 300, ", ""))

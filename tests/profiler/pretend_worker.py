@@ -12,6 +12,8 @@ from profiler.recording import RequestStamps, Step
 TOKEN_S = 0.001
 FATAL_PROMPT = 666
 """A request of so many prompt tokens is the end of its worker."""
+SILENT_PROMPT = 777
+"""After prefill of so many tokens, nobody says where the KV is."""
 
 
 class _Pretender:
@@ -20,7 +22,7 @@ class _Pretender:
         self._connection = connection
         self._gpu = gpu
         self._tasks: set[asyncio.Task[None]] = set()
-        self._received = self._requests = self._tokens = 0
+        self._run = self._received = self._requests = self._tokens = 0
 
     def read(self) -> None:
         while self._connection.poll():
@@ -29,8 +31,10 @@ class _Pretender:
                 task = asyncio.get_running_loop().create_task(self._serve(message))
                 self._tasks.add(task)
             elif isinstance(message, Begin):
+                # What is under way goes on, as a worse worker than ours would let it.
+                self._run = message.run
                 self._received = self._requests = self._tokens = 0
-                self._connection.send(Ready())
+                self._connection.send(Ready(message.run))
             elif isinstance(message, End):
                 now_s = time.monotonic()
                 step = Step(now_s, 0.0, now_s, TOKEN_S, True, 1, 1, 1, 10, (), (), 0, 1, 0, 0, 99)
@@ -42,21 +46,23 @@ class _Pretender:
         if order.prompt_tokens == FATAL_PROMPT:
             self._connection.send(Failed("out of order"))
             return
+        run = self._run
         self._received += 1
         self._requests += 1
         self._tokens += order.prompt_tokens
-        self._report()
+        self._report(run)
         queued_s = time.monotonic()
         await asyncio.sleep(TOKEN_S)
         first_s = time.monotonic()
         await asyncio.sleep(TOKEN_S * (order.output_tokens - 1))
         last_s = time.monotonic()
-        self._requests -= 1
-        self._tokens -= order.prompt_tokens
+        if run == self._run:
+            self._requests -= 1
+            self._tokens -= order.prompt_tokens
         fetch: dict[str, Any] | None = None
-        if order.kind == "prefill":
+        if order.kind == "prefill" and order.prompt_tokens != SILENT_PROMPT:
             fetch = {"do_remote_prefill": True, "from": self._gpu}
-        elif order.kv_transfer_params:
+        elif order.kind == "decode" and order.kv_transfer_params:
             fetch = order.kv_transfer_params
         stamps = RequestStamps(
             f"{order.kind}-{order.index}",
@@ -72,11 +78,11 @@ class _Pretender:
             engine_last_token_s=last_s,
             kv_transfer_params=fetch,
         )
-        self._connection.send(Done(order.index, stamps))
-        self._report()
+        self._connection.send(Done(run, order.index, stamps))
+        self._report(run)
 
-    def _report(self) -> None:
-        self._connection.send(LoadReport(self._received, self._requests, self._tokens))
+    def _report(self, run: int) -> None:
+        self._connection.send(LoadReport(run, self._received, self._requests, self._tokens))
 
 
 async def _work(connection: Connection, gpu: int) -> None:

@@ -1,8 +1,8 @@
 """The driver of a live cluster, on workers that only pretend: who gets what, what is kept, and what goes wrong."""
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import pytest
@@ -11,10 +11,11 @@ from typer.testing import CliRunner
 from profiler.cli import app
 from profiler.cluster.cluster import ClusterOrder, ClusterOutcome, cluster
 from profiler.cluster.plan import all_runs, subject_of
+from profiler.cluster.worker import visible_gpus
 from profiler.progress import Progress
 from profiler.run_file import read_facts
 from sunsim.validation.live.folder import read_live_run
-from tests.profiler.pretend_worker import FATAL_PROMPT, main
+from tests.profiler.pretend_worker import FATAL_PROMPT, SILENT_PROMPT, main
 
 PROFILE = "h100-80gb/llama-3.1-8b-bf16"
 
@@ -23,10 +24,16 @@ def pool(policy: str, workers: int, router: str = "least-requests") -> str:
     return f"{{profile: {PROFILE}, policy: {policy}, router: {router}, workers: {workers}}}"
 
 
-def write(folder: Path, arms: dict[str, dict[str, str]], prompts: list[int] | None = None, extra: str = "") -> Path:
+def write(
+    folder: Path,
+    arms: dict[str, dict[str, str]],
+    prompts: list[int] | None = None,
+    extra: str = "",
+    outputs: int | None = None,
+) -> Path:
     """A scenario of two models that get every other request, 10 ms apart."""
     prompts = prompts or [100 + i for i in range(12)]
-    lines = [f"{0.01 * i:.2f},{prompt},{20 + i},{'ab'[i % 2]}" for i, prompt in enumerate(prompts)]
+    lines = [f"{0.01 * i:.2f},{prompt},{outputs or 20 + i},{'ab'[i % 2]}" for i, prompt in enumerate(prompts)]
     (folder / "trace.csv").write_text("arrival_s,prompt_tokens,output_tokens,model\n" + "\n".join(lines) + "\n")
     text = "name: live\nmodels: [{name: a, weight: 1}, {name: b, weight: 1}]\n"
     text += "workload: {kind: trace, format: csv, path: trace.csv}\narms:\n"
@@ -106,6 +113,46 @@ def test_a_worker_that_fails_ends_its_run_and_those_that_need_it(tmp_path: Path)
     assert not list((tmp_path / "out").glob("*.parquet"))
 
 
+def test_what_a_broken_run_left_behind_is_not_taken_for_the_next_ones(tmp_path: Path) -> None:
+    # Request 0 is still under way on the first worker when the second one fails.
+    arms = {"first": {"decode": pool("shared", 2, "round-robin")}, "second": {"decode": pool("shared", 1)}}
+    scenario = write(tmp_path, arms, [100, FATAL_PROMPT], outputs=600)
+    runs = all_runs([scenario], [], [], [], 2)
+    runs[1] = replace(
+        runs[1], requests=all_runs([write(tmp_path, arms, [100], outputs=600)], [], [], [], 2)[1].requests
+    )
+    subject = subject_of(runs, quick=True, log_dir=None)
+    outcome = asyncio.run(
+        cluster(ClusterOrder(subject=subject, runs=runs, gpus=2, out=tmp_path / "out", main=main), Progress())
+    )
+    assert outcome.failed == ["live-first"]
+    found = rows(tmp_path / "out", "live-second")
+    assert (found["first_token_s"] > found["submit_s"]).all()
+    assert (found["last_token_s"] - found["first_token_s"] >= 0.59).all()
+
+
+def test_kv_that_nobody_knows_of_ends_the_run(tmp_path: Path) -> None:
+    arms = {"sun": {"prefill": pool("isolated", 2), "decode": pool("shared", 1)}}
+    assert play(write(tmp_path, arms, [100, SILENT_PROMPT, 100]), 3, tmp_path / "out").failed == ["live-sun"]
+
+
+def test_a_link_that_the_engines_do_not_have_cannot_be_measured(tmp_path: Path) -> None:
+    scenario = write(tmp_path, {"sun": {"decode": pool("shared", 2)}})
+    options = ["--gpus", "2", "--out", str(tmp_path / "out"), "--transfers", str(tmp_path / "link.json")]
+    result = CliRunner().invoke(app, ["cluster", str(scenario), *options])
+    assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
+    assert "--transfers: needs at least two GPUs, and arms with prefill workers" in result.stderr
+
+
+def test_more_workers_than_visible_gpus_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,3")
+    assert visible_gpus(2) == ["2", "3"]
+    scenario = write(tmp_path, {"sun": {"decode": pool("shared", 3)}})
+    result = CliRunner().invoke(app, ["cluster", str(scenario), "--gpus", "3", "--out", str(tmp_path / "out")])
+    assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
+    assert "--gpus: is 3, must be at most 2, as CUDA_VISIBLE_DEVICES is 2,3" in result.stderr
+
+
 @pytest.mark.parametrize(
     ("arms", "options", "message"),
     [
@@ -128,7 +175,17 @@ def test_a_worker_that_fails_ends_its_run_and_those_that_need_it(tmp_path: Path)
         (
             {"sun": {"decode": f"{{profile: {PROFILE}, policy: shared, workers: 1, max_num_seqs: 8}}"}},
             ["--gpus", "1"],
-            "max_num_seqs of decode is 8, must be 256, as the profile was measured",
+            "max_num_seqs of decode is 8, must be 256 to be run live",
+        ),
+        (
+            {"sun": {"decode": "{profile: h100-80gb/llama-3.1-8b-lora-r16, policy: shared, workers: 1}"}},
+            ["--gpus", "1"],
+            "is of variant lora-r16, must be of bf16 or awq to be run live",
+        ),
+        (
+            {"sun": {"decode": pool("shared", 1)}},
+            ["--gpus", "1", "--again", "live-sun", "--again", "live-sun"],
+            "live-sun-again: two runs have this name",
         ),
     ],
 )
@@ -142,13 +199,6 @@ def test_what_cannot_be_played_is_refused_in_one_line(
 
 
 def test_every_point_of_a_sweep_is_played_under_its_name(tmp_path: Path) -> None:
-    extra = "sweep: {over: {seed_of_nothing: [1]}}\n".replace("seed_of_nothing: [1]", "slo.tpot_ms: [20, 30]")
+    extra = "sweep: {over: {slo.tpot_ms: [20, 30]}}\n"
     runs = all_runs([write(tmp_path, {"sun": {"decode": pool("shared", 1)}}, extra=extra)], [], [], [], 1)
     assert [run.name for run in runs] == ["live-tpot_ms-20-sun", "live-tpot_ms-30-sun"]
-
-
-def test_reports_of_load_come_no_more_often_than_the_scenario_says(tmp_path: Path) -> None:
-    block = f"{{profile: {PROFILE}, policy: shared, router: least-requests, workers: 1, load_report: {{every_ms: 50}}}}"
-    runs = all_runs([write(tmp_path, {"sun": {"decode": block}})], [], [], [], 1)
-    decode: Any = runs[0].arm.decode
-    assert decode.load_report.every_ms == 50

@@ -12,6 +12,7 @@ from docs.refresh import FIDELITY, PLACES, block, fidelity_blocks
 from sunsim.validation.campaign import committed_campaigns, read_campaign
 from sunsim.validation.fidelity import Checked, check, errors, foreign, repeats
 from sunsim.validation.fidelity_tables import WIDTH, fidelity_text, sharing_text
+from sunsim.validation.live.folder import committed_clusters
 from tests.golden.fidelity.errors import complaints, kept
 from tests.validation.campaigns import write_campaign
 from tests.validation.runs import profile_document, stream, write_profile, write_run
@@ -171,7 +172,9 @@ def test_links_of_the_page_lead_somewhere() -> None:
 
 
 def test_no_error_of_a_committed_run_has_grown(committed: list[Checked]) -> None:
-    assert complaints(errors(committed), kept()) == []
+    live = tuple(f"{folder.name}/" for folder in committed_clusters())  # have a test of their own
+    before = {name: figures for name, figures in kept().items() if not name.startswith(live)}
+    assert complaints(errors(committed), before) == []
 
 
 def test_the_guard_finds_what_is_worse(tmp_path: Path) -> None:

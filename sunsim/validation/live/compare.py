@@ -46,6 +46,7 @@ class LiveArm:
             of the requests that came inside it, ms; the share of them that met every SLO.
         error_percent: simulated against actual.
         staleness_ms: from a request's end until the router knew of it.
+        submit_lag_ms_p99: how much later than planned requests were submitted.
     """
 
     run: str
@@ -59,6 +60,7 @@ class LiveArm:
     simulated: Numbers
     error_percent: Numbers
     staleness_ms: dict[str, float]
+    submit_lag_ms_p99: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,6 +191,7 @@ def _arm(run: LiveRun, simulated: pd.DataFrame, window: Window, slo: dict[str, f
         simulated=simulated_figures,
         error_percent=_errors(simulated_figures, actual_figures),
         staleness_ms=run.meta.staleness_ms,
+        submit_lag_ms_p99=run.meta.submit_lag_ms_p99,
     )
 
 

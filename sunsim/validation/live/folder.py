@@ -83,6 +83,7 @@ class Meta(BaseModel):
     variant: str
     num_gpu_blocks: int = Field(ge=2)
     staleness_ms: dict[str, float] = {}
+    submit_lag_ms_p99: float = 0.0
     date: str | None = None
 
 
@@ -239,7 +240,7 @@ def _contract(frame: pd.DataFrame, arm: str) -> pd.DataFrame:
         "decode_worker": frame["decode_worker"],
         "transfer_start_s": np.nan,
         "transfer_end_s": np.nan,
-        "preemptions": frame["preemptions"],
+        "preemptions": frame["preemptions"] + frame.get("prefill_preemptions", 0),
         "outcome": "finished",
         "known_s": frame["known_s"],
         "planned_s": frame["arrival_s"],

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from sunsim.validation.live.compare import LiveArm, LivePoint, LiveRepeat
 
 OVERLOADED = "*"
+LAG_MS = 10.0
+"""Of the p99: a router that is later than that was held up itself."""
+
 COLUMNS = {
     PER_GPU: "tok/s per\nGPU",
     "mean_tpot_ms": "TPOT\nmean",
@@ -126,9 +129,12 @@ def live_verdict(points: Sequence[LivePoint]) -> str:
     errors = [
         abs(error) for arm in arms if not arm.overloaded and (error := arm.error_percent["mean_tpot_ms"]) is not None
     ]
-    texts = [
-        f"Mean TPOT of {len(errors)} arms is off by {np.mean(errors):.2f} % in the mean, {max(errors):.2f} % at most"
-    ]
+    texts = ["Every arm is overloaded"]
+    if len(errors) == 1:
+        texts = [f"Mean TPOT is off by {errors[0]:.2f} %"]
+    elif errors:
+        off = f"{np.mean(errors):.2f} % in the mean, {max(errors):.2f} % at most"
+        texts = [f"Mean TPOT of {len(errors)} arms is off by {off}"]
     key = "mean_tpot_change_percent"
     gains = [
         abs(simulated - actual)
@@ -146,4 +152,8 @@ def live_verdict(points: Sequence[LivePoint]) -> str:
         texts.append(
             f"the router learned of a request's end {typical:.1f} ms late (median; p99 at most {worst:.1f} ms)"
         )
+    lagging = [arm for arm in arms if arm.submit_lag_ms_p99 > LAG_MS]
+    if lagging:
+        named = ", ".join(f"{arm.run} ({arm.submit_lag_ms_p99:.0f} ms)" for arm in lagging)
+        texts.append(f"requests were submitted late in {named}, and are simulated as they were")
     return "; ".join(texts) + "."
