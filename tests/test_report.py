@@ -203,6 +203,14 @@ def test_one_arm_has_no_verdict() -> None:
     assert printed(content).count("isolated") > 0
 
 
+def test_a_colocated_arm_is_compared_by_all_gpus() -> None:
+    content = summary()
+    half = content["arms"]["sun-half"]
+    half["workers"] = {name.replace("decode/", "colocated/"): worker for name, worker in half["workers"].items()}
+    (verdict,) = verdicts(content["arms"])
+    assert "with 2 GPUs instead of 3 (1.50x per GPU)" in verdict
+
+
 def test_busy_prefill_is_named() -> None:
     arms = summary()["arms"]
     head = {"hottest_worker": "prefill/m1/0", "utilisation": 0.93, "above_70_percent": ["prefill/m1/0"]}

@@ -31,7 +31,7 @@ def test_measured_derived_and_assumed_are_kept_apart(tmp_path: Path) -> None:
     assert found["assumed"] == [
         "Poisson arrivals at 60 req/s",
         "Zipf popularity, alpha 3",
-        "KV link 400 Gbit/s and 0.1 ms",
+        "KV link 400 Gbit/s and 0.1 ms, at no cost to the workers",
         "first token from decode",
         "a request holds its place and blocks on the decode worker while its KV moves",
         "without prefill, a prompt's KV is there at its arrival",

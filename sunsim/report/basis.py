@@ -64,7 +64,9 @@ def _assumed(scenario: Scenario, profiles: Mapping[str, Profile]) -> list[str]:
     if any(len(arm.pools()) == 2 for arm in scenario.arms):
         link = scenario.transfer
         if link.measured is None:
-            facts.append(f"KV link {link.bandwidth_gbit_s:g} Gbit/s and {link.latency_ms:g} ms")
+            facts.append(
+                f"KV link {link.bandwidth_gbit_s:g} Gbit/s and {link.latency_ms:g} ms, at no cost to the workers"
+            )
         else:
             facts.append("transfers at a time share the link equally")
         facts.append(f"first token from {scenario.first_token}")

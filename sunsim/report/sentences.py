@@ -65,7 +65,9 @@ def _beyond(entry: Entry, base: Entry) -> str:
 
 
 def _gpus(entry: Entry, base: Entry) -> str:
-    key, kind = ("decode_gpus", "decode GPU") if entry["decode_gpus"] and base["decode_gpus"] else ("gpus", "GPU")
+    # A colocated worker prefills too, so beside an arm with prefill workers its decode GPUs say nothing.
+    alike = _colocated(entry) == _colocated(base) and entry["decode_gpus"] and base["decode_gpus"]
+    key, kind = ("decode_gpus", "decode GPU") if alike else ("gpus", "GPU")
     has, had = entry[key], base[key]
     per = against(
         "output_throughput_per_decode_gpu" if key == "decode_gpus" else "output_throughput_per_gpu", entry, base
@@ -74,6 +76,10 @@ def _gpus(entry: Entry, base: Entry) -> str:
     if has == had:
         return f"with as many {kind}s ({count(has)})"
     return f"with {count(has)} {kind}{plural} instead of {count(had)} ({times(per)} per {kind})"
+
+
+def _colocated(entry: Entry) -> bool:
+    return any(worker.startswith("colocated/") for worker in entry["workers"])
 
 
 def _tpot(entry: Entry, base: Entry) -> str:
