@@ -73,7 +73,7 @@ def check(file: Path, overrides: Sequence[str], seed: int | None) -> str:
     """
     scenario, requests = prepare(file, overrides, seed)
     arms = [
-        f"{arm.name} ({', '.join(f'{_gpus(pool.workers)} {stage}' for stage, pool in arm.pools().items())})"
+        f"{arm.name} ({', '.join(f'{pool.gpus} {stage}' for stage, pool in arm.pools().items())})"
         for arm in scenario.arms
     ]
     models = len(scenario.model_names)
@@ -149,7 +149,3 @@ def profiles_of(scenario: Scenario) -> dict[str, Profile]:
     """The profiles of a loaded scenario, by the name that it has for them."""
     names = sorted({pool.profile for arm in scenario.arms for pool in arm.pools().values()})
     return {name: load_profile(find_profile(name, Path())) for name in names}
-
-
-def _gpus(workers: int | dict[str, int]) -> int:
-    return workers if isinstance(workers, int) else sum(workers.values())

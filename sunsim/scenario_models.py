@@ -126,6 +126,11 @@ class Pool(Block):
     max_model_len: Count | None = None
     num_gpu_blocks: Count | None = None
 
+    @property
+    def gpus(self) -> int:
+        """Workers of all models; each has one GPU."""
+        return self.workers if isinstance(self.workers, int) else sum(self.workers.values())
+
 
 class Arm(Block):
     """One way to serve the requests. Without `prefill` prompts' KV is there at arrival; without `decode` a request

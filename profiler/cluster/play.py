@@ -42,8 +42,7 @@ class Run:
     @property
     def gpus(self) -> int:
         """Workers of all stages."""
-        sizes = [pool.workers for pool in self.arm.pools().values()]
-        return sum(size if isinstance(size, int) else sum(size.values()) for size in sizes)
+        return sum(pool.gpus for pool in self.arm.pools().values())
 
 
 class Play:
@@ -65,8 +64,7 @@ class Play:
         number = next(_numbers)
         free = iter(workers)
         for name, block in run.arm.pools().items():
-            size = block.workers if isinstance(block.workers, int) else sum(block.workers.values())
-            own = [next(free) for _ in range(size)]
+            own = [next(free) for _ in range(block.gpus)]
             self.stages[name] = Stage(name, block, run.scenario, own, number)
             for slot, worker in enumerate(own):
                 worker.on_message = partial(self._take, name, slot)

@@ -124,10 +124,7 @@ def choices(scenario: Scenario, swept: Mapping[str, list[Any]]) -> list[str]:
 def _gpus(arm: Arm) -> str:
     """An arm with its GPUs in the xPyD notation."""
     letters = {"prefill": "P", "decode": "D", "colocated": " colocated"}
-    numbers = {
-        stage: sum(pool.workers.values()) if isinstance(pool.workers, dict) else pool.workers
-        for stage, pool in arm.pools().items()
-    }
+    numbers = {stage: pool.gpus for stage, pool in arm.pools().items()}
     return f"{arm.name} {''.join(f'{number}{letters[stage]}' for stage, number in numbers.items())}"
 
 

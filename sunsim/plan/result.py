@@ -115,7 +115,7 @@ def gpus_of(one: ArmPlan, sizes: Sizes) -> dict[str, int]:
     found = {}
     for stage, pool in one.arm.pools().items():
         own = [size for coordinate, size in sizes.items() if coordinate.stage == stage]
-        given = pool.workers if isinstance(pool.workers, int) else sum(pool.workers.values())
+        given = pool.gpus
         found[stage] = sum(own) if own else given
     return found | {"all": sum(found.values())}
 

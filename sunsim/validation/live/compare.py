@@ -183,8 +183,8 @@ def _arm(run: LiveRun, simulated: pd.DataFrame, window: Window, slo: dict[str, f
         run=run.name,
         arm=run.meta.arm,
         router=arm.decode.router,
-        decode_gpus=_size(arm, "decode"),
-        gpus=sum(_size(arm, stage) for stage in arm.pools()),
+        decode_gpus=arm.decode.gpus,
+        gpus=_gpus(arm),
         requests=len(run.rows),
         overloaded=any(overloaded(Requests.from_rows(rows), window) for rows in (run.rows, simulated)),
         actual=actual_figures,
@@ -195,9 +195,8 @@ def _arm(run: LiveRun, simulated: pd.DataFrame, window: Window, slo: dict[str, f
     )
 
 
-def _size(arm: Arm, stage: str) -> int:
-    workers = arm.pools()[stage].workers
-    return workers if isinstance(workers, int) else sum(workers.values())
+def _gpus(arm: Arm) -> int:
+    return sum(pool.gpus for pool in arm.pools().values())
 
 
 def _figures(rows: pd.DataFrame, arm: Arm, window: Window, slo: dict[str, float]) -> Numbers:
@@ -205,8 +204,8 @@ def _figures(rows: pd.DataFrame, arm: Arm, window: Window, slo: dict[str, float]
     rate = output_rate(requests, window)
     inside = requests.where(window.holds(requests.arrival_s))
     figures: Numbers = {
-        THROUGHPUT: ratio(rate, _size(arm, "decode")),
-        PER_GPU: ratio(rate, sum(_size(arm, stage) for stage in arm.pools())),
+        THROUGHPUT: ratio(rate, arm.decode.gpus if arm.decode else None),
+        PER_GPU: ratio(rate, _gpus(arm)),
     }
     for key, names in LATENCIES.items():
         found = statistics(getattr(inside, f"{key}_s") * 1000, names)

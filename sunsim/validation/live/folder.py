@@ -256,5 +256,4 @@ def _shared(run: LiveRun) -> bool:
 
 def _workers(run: LiveRun) -> int:
     assert run.arm.decode
-    size = run.arm.decode.workers
-    return size if isinstance(size, int) else sum(size.values())
+    return run.arm.decode.gpus
