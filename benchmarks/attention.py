@@ -3,7 +3,7 @@
 For the steps of the shipped runs for calibration, whose requests and so whose contexts are known one by one: predicted
 against recorded time, with the exact contexts and as if all were equal, for several speeds of a processor left alone.
 
-Then, for each profile of the shipped runs, steady steps that it has measured twice: with neighbouring KV blocks instead of
+Then, for each shipped profile and those of the shipped runs, steady steps that it has measured twice: with neighbouring KV blocks instead of
 scattered ones, and again at its end, as far as it has them.
 """
 
@@ -18,7 +18,7 @@ import pandas as pd
 from sunsim.latency import attention
 from sunsim.latency.attention import LengthMix, even_contexts, kernel_of
 from sunsim.latency.decode import DecodeTimes
-from sunsim.latency.profile import load_profile
+from sunsim.latency.profile import list_profiles, load_profile, profiles_root
 from sunsim.validation.actual import STEPS_SUFFIX, read_run
 from sunsim.validation.campaign import committed_campaigns
 
@@ -37,7 +37,9 @@ def main() -> None:
 def later_sweeps() -> None:
     """A line a profile and kind of sweep."""
     sys.stdout.write(f"\nagainst the same steps measured first, mean %: context below {LONG:,} tokens, above\n")
-    for path in sorted({each.profile.resolve() for each in committed_campaigns()}):
+    root = profiles_root().resolve()
+    shipped = {root / f"{name}.json" for name in list_profiles()}
+    for path in sorted(shipped | {each.profile.resolve() for each in committed_campaigns()}):
         points = load_profile(path).data.decode_points
         first = {(p.batch, p.context_tokens): p.step_ms_median for p in points if (p.lengths, p.run) == ("uniform", 0)}
         for name, kind in (("neighbouring blocks", ("ordered", 0)), ("again", ("uniform", 1))):
@@ -47,7 +49,7 @@ def later_sweeps() -> None:
                     changes[p.context_tokens > LONG].append(p.step_ms_median / before * 100 - 100)
             if all(changes.values()):
                 means = "".join(f"{np.mean(found):+8.2f}" for found in changes.values())
-                sys.stdout.write(f"{path.parent.name:32}{name:20}{means}\n")
+                sys.stdout.write(f"{path.relative_to(root).as_posix():72}{name:20}{means}\n")
 
 
 def steps_of_runs() -> None:
