@@ -13,12 +13,12 @@ from profiler.cluster.handle import Main, WorkerError, WorkerHandle
 from profiler.cluster.messages import Measure, Measured, Up
 from profiler.cluster.plan import run_sha256
 from profiler.cluster.play import Play, Run
-from profiler.cluster.run_files import kept, save
+from profiler.cluster.run_files import save
 from profiler.cluster.worker import visible_gpus
 from profiler.measure import Subject, set_up
 from profiler.progress import Progress
 from profiler.replay import SETTLE_S
-from profiler.run_file import SCHEMA_VERSION
+from profiler.run_file import SCHEMA_VERSION, is_kept
 from profiler.streams import StreamError
 from sunsim.scenario import resolved
 
@@ -190,7 +190,7 @@ async def cluster(order: ClusterOrder, progress: Progress) -> ClusterOutcome:
     if order.profile is not None:
         profile_file.start_or_resume(order.profile, fresh)
     facts = {run: run_facts(fresh, run) for run in order.runs}
-    done = [run.name for run in order.runs if kept(order.out, run.name, facts[run])]
+    done = [run.name for run in order.runs if is_kept(order.out, run.name, facts[run])]
     for name in done:
         progress.say(f"{name}: kept, it has been played")
     wanted = {run: facts[run] for run in order.runs if run.name not in done}

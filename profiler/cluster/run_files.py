@@ -11,15 +11,10 @@ import numpy as np
 
 from profiler.cluster.play import Play
 from profiler.cluster.stage import Stage, Visit
-from profiler.run_file import STAMPS, is_kept, step_columns, write, write_table
+from profiler.run_file import STAMPS, step_columns, write, write_table
 from sunsim.clock import to_s
 
 Columns = dict[str, list[Any]]
-
-
-def kept(out: Path, name: str, facts: dict[str, Any]) -> bool:
-    """Whether the run has been played as `facts` say; raises OtherSetupError if it was in another way."""
-    return is_kept(out, name, facts)
 
 
 def request_columns(play: Play) -> Columns:
