@@ -53,9 +53,7 @@ def of_plans(seen: str, plans: Sequence[Plan], missing: Sequence[str], marks: st
     simulated = [f"{runs}, {marks}", "step times between the measured points"]
     scenarios = [plan.scenario for plan in plans]
     if any(arm.colocated for scenario in scenarios for arm in scenario.arms):
-        simulated.append(
-            "a colocated worker's mixed steps, derived too, came out too long in the one real run they were compared with"
-        )
+        simulated.append("a colocated worker's mixed steps, derived too, were compared with one real run only")
     return _caption(seen, simulated, scenarios, [swept(plan) for plan in plans], missing)
 
 

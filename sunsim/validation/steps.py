@@ -52,19 +52,38 @@ class Band:
 def check_steps(steps: StepRows, model: LatencyModel) -> list[Band]:
     """The decode steps by batch size and all of them, then the steps with a prompt's chunk; empty without any.
 
+    Launching a step with a chunk holds up the output of the step before, which is recorded longer, and that step
+    shorter, than the GPU takes. So a decode step before one counts with it, and not among the others.
+
     Steps with a chunk are left out where the run does not record what their chunks attended to.
     """
     timed = (steps.step_s > 0) & (steps.batch + steps.chunk_tokens >= 1)
-    bands = _decode(steps, timed & (steps.chunk_tokens == 0), model)
-    chunked = timed & (steps.chunk_tokens > 0)
+    decodes, chunked = timed & (steps.chunk_tokens == 0), timed & (steps.chunk_tokens > 0)
+    held_up = decodes & np.append(chunked[1:], False)
+    bands = _decode(steps, decodes & ~held_up, model)
     if chunked.any() and steps.attended_pairs is not None:
-        bands.append(_band(CHUNKED, steps.step_s[chunked], _chunked_s(steps, steps.attended_pairs, chunked, model)))
+        predicted_s = np.zeros_like(steps.step_s)
+        predicted_s[chunked] = _chunked_s(steps, steps.attended_pairs, chunked, model)
+        predicted_s[held_up] = _decode_s(steps, held_up, model)
+        both = [
+            np.where(chunked, times, 0) + _before(np.where(held_up, times, 0)) for times in (steps.step_s, predicted_s)
+        ]
+        bands.append(_band(CHUNKED, *(times[chunked] for times in both)))
     return bands
 
 
+def _before(times: Floats) -> Floats:
+    """For each step what the one before has."""
+    return np.append(0.0, times[:-1])
+
+
+def _decode_s(steps: StepRows, which: Bools, model: LatencyModel) -> Floats:
+    batches = zip(_whole(steps.batch[which]), _whole(steps.context_tokens[which]), strict=True)
+    return np.array([model.decode_step_ms(*step) for step in batches]) / 1000
+
+
 def _decode(steps: StepRows, which: Bools, model: LatencyModel) -> list[Band]:
-    batch, context = _whole(steps.batch[which]), _whole(steps.context_tokens[which])
-    predicted_s = np.array([model.decode_step_ms(*step) for step in zip(batch, context, strict=True)]) / 1000
+    predicted_s = _decode_s(steps, which, model)
     recorded_s = steps.step_s[which]
     bands = []
     for low, high in BANDS:

@@ -149,7 +149,7 @@ def test_runs_of_one_stream_are_the_noise_floor(folder: Path) -> None:
 
 def test_steps_say_where_errors_come_from(folder: Path) -> None:
     path = write_run(folder / "run.parquet", stream(100, 10.0))
-    batch, context = np.array([1, 8, 100, 100, 1]), np.array([1000, 8000, 100_000, 100_000, 500])
+    batch, context = np.array([1, 8, 100, 100, 1, 1]), np.array([1000, 8000, 100_000, 100_000, 500, 500])
     step_s = (7 + 0.02 * batch + 4e-5 * context) * 1.01 / 1000
     step_s[3] *= 2
     columns = {
@@ -157,7 +157,7 @@ def test_steps_say_where_errors_come_from(folder: Path) -> None:
         "step_s": step_s,
         "requests": batch,
         "context_tokens": context,
-        "chunk_tokens": np.array([0, 0, 0, 0, 512]),
+        "chunk_tokens": np.array([0, 0, 0, 0, 0, 512]),  # the step before it is not the decodes' own
     }
     write_table(folder / "run.steps.parquet", columns, None)
     bands = {band["batches"]: band for band in checked(folder, path, folder / "run.steps.parquet")["runs"][0]["steps"]}
@@ -185,6 +185,26 @@ def test_steps_with_chunks_are_checked_where_their_pairs_are_known(folder: Path)
     (band,) = checked(folder, path)["runs"][0]["steps"]
     assert band["batches"] == "with a chunk"
     assert band["error_percent"] == pytest.approx(0, abs=0.2)
+
+
+def test_a_step_with_a_chunk_is_judged_with_the_step_whose_output_its_launch_holds_up(folder: Path) -> None:
+    path = write_run(folder / "run.parquet", stream(50, 5.0), role="colocated")
+    pairs = 1024 * 1025 // 2
+    decode_ms, chunk_ms = 7 + 0.02 * 8 + 4e-5 * 8000, 8 + 0.02 * 1032 + 8e-7 * pairs + 4e-5 * 8000
+    columns = {
+        "end_s": [0.01, 0.03, 0.06],
+        "step_s": [decode_ms / 1000, (decode_ms + 9) / 1000, (chunk_ms - 9) / 1000],
+        "requests": [8, 8, 9],
+        "decode_requests": [8, 8, 8],
+        "context_tokens": [8000, 8000, 8000],
+        "chunk_tokens": [0, 0, 1024],
+        "chunk_attended_pairs": [0, 0, pairs],
+    }
+    write_table(folder / "run.steps.parquet", columns, None)
+    bands = {band["batches"]: band for band in checked(folder, path)["runs"][0]["steps"]}
+    assert (bands["all decode"]["steps"], bands["with a chunk"]["steps"]) == (1, 1)
+    assert bands["all decode"]["error_percent"] == pytest.approx(0, abs=0.2)
+    assert bands["with a chunk"]["error_percent"] == pytest.approx(0, abs=1)
 
 
 class Page(HTMLParser):
