@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 PS_PER_S = 10**12
+PS_PER_MS = 10**9
 MAX_S = 100 * 86_400.0
 """Longest time that a scenario or trace may name, seconds (100 days; int64 picoseconds end after 106)."""
 

@@ -13,8 +13,9 @@ from pathlib import Path
 
 from sunsim.latency.profile import profiles_root
 
-LOOP = "sequence steady stalls pipeline draft engine events router routes load_report worker link journey world"
-MODULES = ("sunsim/latency/steps.py", *(f"sunsim/cluster/{name}.py" for name in LOOP.split()))
+WORKER = "sequence steady stalls pipeline draft engine_config engine worker"
+CLUSTER = "events router routes load_report link journey world"
+MODULES = ("sunsim/latency/steps.py", *(f"sunsim/cluster/{name}.py" for name in f"{WORKER} {CLUSTER}".split()))
 
 
 def compile_into(folder: Path) -> None:

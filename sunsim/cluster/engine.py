@@ -20,7 +20,6 @@ request's place and blocks come free when its last token is out, so they idle fo
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sunsim.cluster.draft import Draft
@@ -30,37 +29,13 @@ from sunsim.cluster.steady import SteadyDecodes
 from sunsim.latency.steps import Chunk
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
 
+    from sunsim.cluster.engine_config import EngineConfig
     from sunsim.latency.steps import StepTimes
 
 
 COMPUTE, PULL = KV.COMPUTE, KV.PULL  # an enum's members take long to look up
-
-
-@dataclass(frozen=True, slots=True)
-class EngineConfig:
-    """A worker's options, under vLLM's names.
-
-    Attributes:
-        recompute: a preempted request is prefilled again on this worker; otherwise its prompt's KV comes back the way
-            it came and only what was generated is computed again.
-        one_model_a_step: a step never mixes prompts of different models.
-        pin_finished: a finished request keeps its KV blocks until `Engine.release`.
-        defer_block_free: a preempted request's blocks come free with the next decision, as vLLM does it on workers
-            that receive KV through a connector.
-        pull_posts_ps: how long the host is busy with beginning to pull a prompt of so many tokens; None for not at all.
-    """
-
-    max_num_seqs: int
-    max_num_batched_tokens: int
-    num_gpu_blocks: int
-    block_size: int = 16
-    recompute: bool = True
-    one_model_a_step: bool = False
-    pin_finished: bool = False
-    defer_block_free: bool = False
-    pull_posts_ps: Callable[[int], int] | None = None
 
 
 class Outcome:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from sunsim.clock import to_ps
-from sunsim.cluster.engine import Engine, EngineConfig
+from sunsim.cluster.engine_config import EngineConfig
 from sunsim.cluster.events import DECODE, PREFILL
 from sunsim.cluster.load_report import Reporter
 from sunsim.cluster.routes import Routes
@@ -20,7 +20,7 @@ from sunsim.workload.streams import stream
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from sunsim.cluster.engine import Outcome
+    from sunsim.cluster.engine import Engine, Outcome
     from sunsim.cluster.events import Clock
     from sunsim.cluster.worker import WorkerRow
     from sunsim.latency.attention import LengthMix

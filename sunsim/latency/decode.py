@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from sunsim.clock import PS_PER_MS
 from sunsim.latency.attention import BLOCK_TOKENS, AttentionKernel, LengthMix, even_contexts, mixed_blocks
 from sunsim.latency.curves import DecodeCurve, decode_curves, rising
 from sunsim.latency.steps import DecodeLine
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
 
     from sunsim.latency.profile import DecodePoint
 
-PS_PER_MS = 10**9
 FOREVER = 2**62
 NEIGHBOURS = 1 / 10
 """Share of a batch size within which contexts seen with another one count as seen with it."""

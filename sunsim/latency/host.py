@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from sunsim.clock import PS_PER_MS, PS_PER_S
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from sunsim.latency.profile import HostStalls, IdleStart
 
-PS_PER_MS = 10**9
-PS_PER_S = 10**12
 HIDDEN_MS = 2.0
 """A step that outlasts its own launch by more than this was waiting for the GPU, not for the host."""
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from sunsim.clock import PS_PER_MS
 from sunsim.latency.attention import kernel_of
 from sunsim.latency.curves import PrefillCurve
 from sunsim.latency.decode import DecodeTimes
@@ -31,8 +32,6 @@ if TYPE_CHECKING:
 
     from sunsim.latency.attention import LengthMix
     from sunsim.latency.profile import Profile
-
-PS_PER_MS = 10**9
 
 
 class LatencyModel:

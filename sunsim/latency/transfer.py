@@ -12,11 +12,10 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from sunsim.clock import to_ps
+from sunsim.clock import PS_PER_MS, to_ps
 from sunsim.errors import InputError
 
 PS_PER_BIT_AT_GBIT_S = 1000  # 1 Gbit/s
-PS_PER_MS = 10**9
 
 
 class TransferPoint(BaseModel):

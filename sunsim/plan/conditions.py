@@ -19,7 +19,7 @@ from sunsim.workload_models import Synthetic, Trace
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from sunsim.cluster.engine import EngineConfig
+    from sunsim.cluster.engine_config import EngineConfig
     from sunsim.cluster.pool import MakeEngine
     from sunsim.latency.steps import StepTimes
     from sunsim.scenario_models import Scenario

@@ -13,7 +13,8 @@ import numpy as np
 
 from sunsim.clock import to_ps, to_s
 from sunsim.cluster.batch_at import batch_at
-from sunsim.cluster.engine import Engine, EngineConfig
+from sunsim.cluster.engine import Engine
+from sunsim.cluster.engine_config import EngineConfig
 from sunsim.cluster.sequence import KV, UNSET, Sequence
 from sunsim.errors import InputError
 

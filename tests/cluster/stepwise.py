@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sunsim.cluster.engine import EngineConfig, Outcome
+from sunsim.cluster.engine import Outcome
 from sunsim.cluster.sequence import KV, UNSET, Sequence
 from sunsim.latency.steps import Chunk, StepTimes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from sunsim.cluster.engine_config import EngineConfig
 
 
 @dataclass(eq=False)

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from sunsim.cluster.engine import Engine, EngineConfig, Outcome
+from sunsim.cluster.engine import Engine, Outcome
+from sunsim.cluster.engine_config import EngineConfig
 from sunsim.cluster.sequence import KV, Sequence
 from sunsim.latency.steps import Chunk, DecodeLine
 from tests.cluster.stepwise import StepwiseEngine

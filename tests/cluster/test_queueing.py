@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from sunsim.cluster.engine import EngineConfig, Outcome
+    from sunsim.cluster.engine import Outcome
+    from sunsim.cluster.engine_config import EngineConfig
     from sunsim.latency.steps import StepTimes
 
 OUTPUT_TOKENS = 4

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from sunsim.cluster.engine import Engine, EngineConfig, Outcome
+from sunsim.cluster.engine import Engine, Outcome
+from sunsim.cluster.engine_config import EngineConfig
 from sunsim.cluster.sequence import KV, Sequence
 from tests.cluster.stepwise import StepwiseEngine
 from tests.cluster.worlds import Steps, play

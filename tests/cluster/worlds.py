@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from sunsim.cluster.engine import Engine, EngineConfig
+from sunsim.cluster.engine import Engine
+from sunsim.cluster.engine_config import EngineConfig
 from sunsim.cluster.sequence import KV, Sequence
 from sunsim.cluster.simulation import ArmResult, simulate
 from sunsim.latency.steps import Chunk, DecodeLine, StepTimes

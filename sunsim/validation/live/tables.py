@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sunsim.latency.transfer import PS_PER_MS
+from sunsim.clock import PS_PER_MS
 from sunsim.report.format import ABSENT, count, number, percent, times
 from sunsim.report.text_table import TextTable
 from sunsim.validation.live.compare import ATTAINMENT, PER_GPU, THROUGHPUT

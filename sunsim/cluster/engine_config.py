@@ -1,0 +1,34 @@
+"""What a worker was started with, for the engine and for its step-by-step twin."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+@dataclass(frozen=True, slots=True)
+class EngineConfig:
+    """A worker's options, under vLLM's names.
+
+    Attributes:
+        recompute: a preempted request is prefilled again on this worker; otherwise its prompt's KV comes back the way
+            it came and only what was generated is computed again.
+        one_model_a_step: a step never mixes prompts of different models.
+        pin_finished: a finished request keeps its KV blocks until `Engine.release`.
+        defer_block_free: a preempted request's blocks come free with the next decision, as vLLM does it on workers
+            that receive KV through a connector.
+        pull_posts_ps: how long the host is busy with beginning to pull a prompt of so many tokens; None for not at all.
+    """
+
+    max_num_seqs: int
+    max_num_batched_tokens: int
+    num_gpu_blocks: int
+    block_size: int = 16
+    recompute: bool = True
+    one_model_a_step: bool = False
+    pin_finished: bool = False
+    defer_block_free: bool = False
+    pull_posts_ps: Callable[[int], int] | None = None
