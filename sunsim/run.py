@@ -13,13 +13,15 @@ from sunsim import __version__
 from sunsim.clock import to_s
 from sunsim.cluster.simulation import ArmResult, simulate
 from sunsim.errors import InputError
+from sunsim.inputs import Inputs
 from sunsim.latency.profile import find_profile, load_profile
 from sunsim.metrics import summarize, to_json
 from sunsim.report.basis import basis
-from sunsim.report.files import REQUESTS, SCENARIO, SUMMARY, result_folder, write_requests
+from sunsim.report.files import REQUESTS, SCENARIO, SUMMARY, write_requests
 from sunsim.report.format import count, listed, number
 from sunsim.report.terminal import show
 from sunsim.report.trace import left_out, provenance
+from sunsim.results import Results
 from sunsim.scenario import StopAtTime, Trace, load_scenario, resolved
 from sunsim.workload.requests import Requests, build_requests
 from sunsim.workload.traces.of_scenario import trace_of
@@ -51,9 +53,13 @@ def run(
 
     scenario, requests = prepare(file, overrides, seed)
     out = out or Path("results") / scenario.name
-    with result_folder(out) as folder:
-        arms = simulate_arms(scenario, requests, show_progress=not quiet)
-        summary = summary_of(scenario, arms)
+    results = Results(out, "run", (REQUESTS, SUMMARY, SCENARIO))
+    inputs = Inputs()
+    inputs.sha256(scenario)
+    arms = simulate_arms(scenario, requests, show_progress=not quiet)
+    summary = summary_of(scenario, arms)
+    inputs.refuse_changed()
+    with results.writing() as folder:
         write_requests(folder / REQUESTS, arms, summary)
         (folder / SUMMARY).write_text(to_json(summary), encoding="utf-8")
         (folder / SCENARIO).write_text(resolved(scenario), encoding="utf-8")

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from sunsim import __version__
 from sunsim.cluster.router import STATE_BLIND
 from sunsim.errors import InputError
+from sunsim.inputs import Inputs
+from sunsim.results import MANIFEST, Results
 from sunsim.run import prepare, simulate_arms
 
 if TYPE_CHECKING:
@@ -40,7 +42,7 @@ def split(
 
     Args:
         file: the scenario.
-        out: the folder: ``<arm>/<stage>-<pool>-<i>.csv`` and `split.json`, which is written last.
+        out: the folder: ``<arm>/<stage>-<pool>-<i>.csv`` and `split.json`.
         overrides: `path=value` each.
         seed: replaces the scenario's.
         stage: whose workers; None takes decode where an arm has it, else prefill. Arms without it are left out.
@@ -59,7 +61,7 @@ def split(
         wanted = stage or "prefill or decode"
         message = f"no arm has a {wanted} pool, so there is no {wanted} stream to write"
         raise InputError(message, file)
-    _refuse_foreign(out)
+    results = Results(out, "split", (INDEX,))
     index: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
         "sunsim_version": __version__,
@@ -69,12 +71,15 @@ def split(
         "requests": len(requests),
         "arms": {},
     }
-    folders = file_names(arm.name for arm in arms)
-    results = simulate_arms(scenario.model_copy(update={"arms": tuple(arms)}), requests, show_progress=not quiet)
-    _make_folder(out)
-    for arm, result in zip(arms, results, strict=True):
-        index["arms"][arm.name] = _write_arm(out, folders[arm.name], scenario, arm, staged[arm.name], result)
-    (out / INDEX).write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
+    folders = file_names((arm.name for arm in arms), taken=(INDEX, MANIFEST))
+    inputs = Inputs()
+    inputs.sha256(scenario)
+    simulated = simulate_arms(scenario.model_copy(update={"arms": tuple(arms)}), requests, show_progress=not quiet)
+    inputs.refuse_changed()
+    with results.writing() as folder:
+        for arm, result in zip(arms, simulated, strict=True):
+            index["arms"][arm.name] = _write_arm(folder, folders[arm.name], scenario, arm, staged[arm.name], result)
+        (folder / INDEX).write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
     written = sum(
         worker["file"] is not None for entry in index["arms"].values() for worker in entry["workers"].values()
     )
@@ -83,24 +88,6 @@ def split(
 
 def _last_stage(arm: Arm) -> Stage:
     return "decode" if arm.decode else "prefill"
-
-
-def _refuse_foreign(out: Path) -> None:
-    if out.is_dir() and any(out.iterdir()) and not (out / INDEX).is_file():
-        message = "holds something else than streams, must be a new folder or one that split wrote"
-        raise InputError(message, out)
-
-
-def _make_folder(out: Path) -> None:
-    """`out`, without the streams that an earlier split left there."""
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        (out / INDEX).unlink(missing_ok=True)
-        for old in [*out.glob("*/decode-*.csv"), *out.glob("*/prefill-*.csv")]:
-            old.unlink()
-    except OSError as error:
-        message = f"cannot be written ({error.strerror}), must be a folder for streams"
-        raise InputError(message, out) from error
 
 
 def _write_arm(out: Path, folder: str, scenario: Scenario, arm: Arm, stage: Stage, result: ArmResult) -> dict[str, Any]:
@@ -176,11 +163,11 @@ def _exactness(arm: Arm, stage: Stage, pool: Pool, rows: pd.DataFrame) -> tuple[
     return False, f"{pool.router} looks at the workers' state, which is the simulation's"
 
 
-def file_names(names: Iterable[str]) -> dict[str, str]:
-    """A file name for each name, its own even where two differ only in what a file name cannot have."""
+def file_names(names: Iterable[str], taken: Iterable[str] = ()) -> dict[str, str]:
+    """A file name for each name, none of `taken`, its own even where two differ only in what a file name cannot have."""
     found: dict[str, str] = {}
     for name in names:
         plain = re.sub(r"[^\w.-]+", "-", name).lstrip(".") or "-"
-        taken = set(found.values())
-        found[name] = next(free for n in count(1) if (free := plain if n == 1 else f"{plain}-{n}") not in taken)
+        others = {*taken, *found.values()}
+        found[name] = next(free for n in count(1) if (free := plain if n == 1 else f"{plain}-{n}") not in others)
     return found

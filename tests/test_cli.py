@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from sunsim.latency.profile import Profile
 
 FILES = [
+    "manifest.json",
     "requests.parquet",
     "scenario.resolved.yaml",
     "summary.json",
@@ -125,7 +126,7 @@ def test_a_trace_s_requests_are_accounted_for(scenario: Path, tmp_path: Path) ->
 def test_interrupt_leaves_nothing(scenario: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sunsim.run.simulate", interrupted)
     assert invoke("run", scenario) == (130, "", "interrupted, nothing was written\n")
-    assert list((tmp_path / "results").iterdir()) == []
+    assert not (tmp_path / "results").exists()
 
 
 def test_interrupt_keeps_the_results_of_before(scenario: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -137,30 +138,34 @@ def test_interrupt_keeps_the_results_of_before(scenario: Path, tmp_path: Path, m
     assert {path.name: path.read_bytes() for path in out.iterdir()} == before
 
 
-def test_the_current_folder_and_mount_points_are_not_replaced(
+def test_the_current_folder_may_take_the_results(
     scenario: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "empty").mkdir()
     monkeypatch.chdir(tmp_path / "empty")
-    assert invoke("run", scenario, "--out", ".") == (2, "", ".: is the current folder, must be a folder inside it\n")
-    monkeypatch.setattr("sunsim.report.files.os.path.ismount", lambda _: True)
-    code, _, stderr = invoke("run", scenario, "--out", tmp_path / "new")
-    assert (code, stderr) == (2, f"{tmp_path}/new: is a mount point, must be a folder inside it\n")
+    assert invoke("run", scenario, "--out", ".", "--quiet") == (0, "", "")
+    assert sorted(path.name for path in (tmp_path / "empty").iterdir()) == FILES
 
 
 def test_a_folder_of_something_else_is_not_replaced(scenario: Path, tmp_path: Path) -> None:
     code, stdout, stderr = invoke("run", scenario, "--out", tmp_path)
     assert (code, stdout) == (2, "")
     assert stderr == (
-        f"{tmp_path}: holds something else than the results of a run, must be a new folder or a run's results\n"
+        f"{tmp_path}: holds something else than results of sunsim run, must be a new folder or one with such results\n"
     )
     assert scenario.exists()
 
 
-def test_results_with_a_foreign_file_are_not_replaced(scenario: Path, tmp_path: Path) -> None:
+def test_a_rerun_keeps_what_others_put_beside_the_results(scenario: Path, tmp_path: Path) -> None:
     invoke("run", scenario, "--quiet")
-    (tmp_path / "results" / "zipf3" / "notes.txt").write_text("mine")
-    assert invoke("run", scenario, "--quiet")[0] == 2
+    out = tmp_path / "results" / "zipf3"
+    (out / "own").mkdir()
+    own = {name: out / name for name in ("notes.txt", "my-annotated-figure.png", "analysis.html", "own/data.csv")}
+    for name, path in own.items():
+        path.write_text(name)
+    assert invoke("run", scenario, "--quiet", "--seed", 8) == (0, "", "")
+    assert {name: path.read_text() for name, path in own.items()} == {name: name for name in own}
+    assert json.loads((out / "summary.json").read_text())["seed"] == 8
 
 
 def test_an_unwritable_place_is_bad_input(scenario: Path, tmp_path: Path) -> None:

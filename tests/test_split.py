@@ -197,7 +197,7 @@ def test_bad_input_is_one_line(scenario: Path, tmp_path: Path, options: list[str
 def test_a_folder_of_something_else_is_not_touched(scenario: Path, tmp_path: Path) -> None:
     result = CliRunner().invoke(app, ["split", str(scenario), "--out", str(tmp_path)])
     assert result.exit_code == 2
-    assert "holds something else than streams" in result.stderr
+    assert "holds something else than results of sunsim split" in result.stderr
 
 
 def test_names_that_are_no_file_names(scenario: Path, tmp_path: Path) -> None:

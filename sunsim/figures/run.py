@@ -13,8 +13,9 @@ from sunsim.figures.claims_files import to_json, to_markdown
 from sunsim.figures.claims_table import show
 from sunsim.figures.registry import CLAIM_SWEEPS, CLAIMS, FIGURES
 from sunsim.figures.sweeps import frame, missing_profiles, plans, simulate
+from sunsim.results import Results, read_manifest
 from sunsim.sweep.local import cores
-from sunsim.sweep.store import Store
+from sunsim.sweep.store import POINTS, Store
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -44,7 +45,8 @@ def figures(only: Sequence[str], out: Path, jobs: int | None) -> bool:
         KeyboardInterrupt: stopped by the user; says how to go on.
     """
     chosen = _chosen(only)
-    store = Store(out)
+    results = Results(out, "figures", (POINTS,))
+    store = Store(results.folder)
     sweeps = dict.fromkeys(sweep for each in chosen for sweep in each.sweeps)
     if any(each.name == CLAIMS for each in chosen):
         sweeps |= dict.fromkeys(CLAIM_SWEEPS)
@@ -57,11 +59,12 @@ def figures(only: Sequence[str], out: Path, jobs: int | None) -> bool:
     if not whole:
         return False
     frames = {name: frame(plan, store) for name, plan in planned.items()}
-    for each in chosen:
-        _write(each, out, planned, frames)
-        if each.name == CLAIMS:
-            _write_claims(out, planned, frames)
-    _write_captions(out)
+    with results.writing(adding=bool(only)) as folder:
+        for each in chosen:
+            _write(each, folder, planned, frames)
+            if each.name == CLAIMS:
+                _write_claims(folder, planned, frames)
+        _write_captions(folder, results.folder if only else None)
     sys.stdout.write(f"{out}/: {', '.join(each.name for each in chosen)}; captions in {CAPTIONS}\n")
     return True
 
@@ -103,7 +106,15 @@ def _page(out: Path, each: Figure) -> Path:
     return out / "captions" / f"{each.name}.md"
 
 
-def _write_captions(out: Path) -> None:
-    """All captions that are in the folder, also of earlier calls, in the order of the paper."""
-    texts = [_page(out, each).read_text(encoding="utf-8") for each in FIGURES if _page(out, each).is_file()]
-    (out / CAPTIONS).write_text("\n".join(texts), encoding="utf-8")
+def _write_captions(folder: Path, earlier: Path | None) -> None:
+    """All captions in the order of the paper, those of earlier calls too where they are as they were written."""
+    manifest = read_manifest(earlier) if earlier else None
+    whole = set(manifest.files) - set(manifest.broken(earlier)) if earlier and manifest else set()
+    texts = []
+    for each in FIGURES:
+        path = _page(folder, each)
+        if not path.is_file() and earlier and path.relative_to(folder).as_posix() in whole:
+            path = _page(earlier, each)
+        if path.is_file():
+            texts.append(path.read_text(encoding="utf-8"))
+    (folder / CAPTIONS).write_text("\n".join(texts), encoding="utf-8")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from sunsim.errors import InputError
 from sunsim.latency.profile import list_profiles, profiles_root
 from sunsim.scenario import read_source
 from sunsim.sweep.local import run_local
@@ -72,6 +73,7 @@ def plans(sweeps: Iterable[SweepFile]) -> dict[str, Plan]:
 def simulate(planned: Mapping[str, Plan], store: Store, jobs: int) -> bool:
     """Simulates the points that are not kept yet; says on stderr which failed, and returns whether none did."""
     pending = [point for plan in planned.values() for point in plan.points() if store.rows(point) is None]
+    store.tell_damage()
     faults: list[str] = []
     if pending:
         with closing(run_local(pending, jobs, outcome_of)) as ended, progress(len(pending), wanted=True) as advance:
@@ -94,4 +96,8 @@ def frame(plan: Plan, store: Store) -> pd.DataFrame:
 def _rows(plan: Plan, point: Point, store: Store) -> list[dict[str, object]]:
     values = plan.combinations[point.combination].values
     swept = {path.rpartition(".")[2]: value for path, value in values.items()}
-    return [{**swept, "seed": point.seed} | row for row in store.rows(point) or ()]
+    rows = store.rows(point)
+    if not rows:
+        message = "a kept point was lost or damaged meanwhile: give the command again"
+        raise InputError(message, store.folder)
+    return [{**swept, "seed": point.seed} | row for row in rows]

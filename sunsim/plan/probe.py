@@ -15,8 +15,7 @@ from sunsim.metrics.serving import meets_slo, per, serving
 from sunsim.plan.conditions import AS_PLANNED, Conditions, only, requests_under
 from sunsim.plan.portrait import portrait
 from sunsim.plan.watch import SureMissError, Watch
-from sunsim.sweep.point import Outcome, attempt
-from sunsim.sweep.store import identity, key
+from sunsim.sweep.point import Outcome, attempt, identity, key
 
 if TYPE_CHECKING:
     from sunsim.cluster.simulation import ArmResult
@@ -45,7 +44,7 @@ class Probe:
         model: the one whose requests are simulated; None for all.
         allowed: of each model, how many requests may miss; the run ends when more have. None: it runs to its end.
         look_closer: whether the row is a portrait instead of counts.
-        key: a hash of the others and of all that they depend on.
+        key: a hash of the others.
     """
 
     scenario: Scenario
@@ -59,7 +58,7 @@ class Probe:
         object.__setattr__(self, "key", key(self.identity()))
 
     def identity(self) -> dict[str, Any]:
-        """All that its row depends on."""
+        """All that its row depends on, besides files and code."""
         probe = {
             "conditions": asdict(self.conditions),
             "model": self.model,

@@ -21,10 +21,11 @@ from sunsim.report.basis import basis
 from sunsim.report.files import SCENARIO
 from sunsim.report.format import count
 from sunsim.report.origin import measured_range
+from sunsim.results import Results
 from sunsim.run import profiles_of
 from sunsim.scenario import checked, read_source, resolved
 from sunsim.sweep.local import cores
-from sunsim.sweep.store import POINTS, Store, replacing
+from sunsim.sweep.store import POINTS, Store
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -71,7 +72,9 @@ def plan(
     scenario = load(file, overrides, seed)
     assert scenario.plan
     out = out or Path("results") / f"{scenario.name}-plan"
-    lab = Lab(Store(out, "plan"), jobs or cores(), scenario.plan.budget)
+    results = Results(out, "plan", (POINTS,))
+    store = Store(results.folder)
+    lab = Lab(store, jobs or cores(), scenario.plan.budget)
     of_stage = {
         stage: doubts(stage, [pools[stage].profile for arm in scenario.arms if stage in (pools := arm.pools())])
         for stage in ("prefill", "decode")
@@ -82,9 +85,10 @@ def plan(
     except KeyboardInterrupt:
         message = f"interrupted: {count(lab.simulated)} more points are kept, the same command goes on from there"
         raise KeyboardInterrupt(message) from None
+    store.tell_damage()
     meta = _meta(scenario, file, overrides, seed, lab)
     content = document(scenario, [found[arm.name] for arm in scenario.arms], of_stage, meta)
-    names = _write(out, content, scenario)
+    names = _write(results, content, scenario)
     if as_json:
         sys.stdout.write(to_json(content))
     elif not quiet:
@@ -153,26 +157,18 @@ def _meta(scenario: Scenario, file: Path, overrides: Sequence[str], seed: int | 
     }
 
 
-def _write(out: Path, content: Mapping[str, Any], scenario: Scenario) -> list[str]:
-    """The names of what is in the folder; a plan that is there already is left as it is."""
-    names = [DOCUMENT, MARKDOWN, PAGE, SCENARIO]
-    document_text, scenario_text = to_json(content), resolved(scenario)
-    if not _is_there(out, names, document_text):
-        from sunsim.plan.page import page  # noqa: PLC0415 - a plan that is there already needs no matplotlib
+def _write(results: Results, content: Mapping[str, Any], scenario: Scenario) -> list[str]:
+    """Writes the plan in every form; the names of what is in the folder."""
+    from sunsim.plan.page import page  # noqa: PLC0415 - bad input need not wait for matplotlib
 
-        texts = {
-            SCENARIO: scenario_text,
-            MARKDOWN: to_markdown(content, scenario_text),
-            PAGE: page(content, scenario_text),
-            # The last, because it says that the others are there.
-            DOCUMENT: document_text,
-        }
+    scenario_text = resolved(scenario)
+    texts = {
+        PAGE: page(content, scenario_text),
+        DOCUMENT: to_json(content),
+        MARKDOWN: to_markdown(content, scenario_text),
+        SCENARIO: scenario_text,
+    }
+    with results.writing() as folder:
         for name, text in texts.items():
-            with replacing(out / name) as path:
-                path.write_text(text, encoding="utf-8")
-    return [PAGE, *(name for name in names if name != PAGE), f"{POINTS}/"]
-
-
-def _is_there(out: Path, names: Sequence[str], document_text: str) -> bool:
-    there = all((out / name).exists() for name in names)
-    return there and (out / DOCUMENT).read_text(encoding="utf-8") == document_text
+            (folder / name).write_text(text, encoding="utf-8")
+    return [*texts, f"{POINTS}/"]

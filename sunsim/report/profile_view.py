@@ -11,6 +11,7 @@ from rich.table import Table
 
 from plots.latency_surface import plot_latency_surface
 from sunsim.errors import InputError
+from sunsim.files import replacing
 from sunsim.latency.model import LatencyModel
 from sunsim.latency.profile import Profile, find_profile, list_profiles, load_profile
 from sunsim.report.format import ABSENT, count
@@ -19,6 +20,7 @@ from sunsim.report.origin import day, origin, vllm_version
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+ENDINGS = (".png", ".pdf")
 CONTEXTS = (256, 512, 1024, 2048, 4096, 8192, 16_384)
 """Tokens per request that the model is drawn for, as far as the profile was measured."""
 
@@ -52,8 +54,15 @@ def profile_table(profiles: Iterable[Profile]) -> Table:
     return table
 
 
-def draw_profile(profile: Profile, path: Path) -> None:
-    """Draw the measured points and the model's lines through them."""
+def draw_profile(profile: Profile, out: Path) -> None:
+    """Draw the measured points and the model's lines through them.
+
+    Raises:
+        InputError: `out` is no name of a figure, or cannot be written.
+    """
+    if out.suffix not in ENDINGS:
+        message = f"is no name of a figure, must end in {' or '.join(ENDINGS)}"
+        raise InputError(message, out)
     model = LatencyModel(profile)
     data = profile.data
     decode = pd.DataFrame(
@@ -73,11 +82,12 @@ def draw_profile(profile: Profile, path: Path) -> None:
         [(p.new_tokens, p.step_ms_median) for p in data.prefill_points], columns=["new_tokens", "step_ms"]
     )
     lengths = range(int(prefill["new_tokens"].min()), int(prefill["new_tokens"].max()) + 1, 32)
-    plot_latency_surface(
-        decode,
-        pd.DataFrame(lines, columns=["batch", "context_per_request", "step_ms"]),
-        prefill,
-        pd.DataFrame([(n, model.prefill_step_ms(n)) for n in lengths], columns=["new_tokens", "step_ms"]),
-        f"{profile.name} ({origin(profile)})",
-        path,
-    )
+    with replacing(out, "a file for a figure") as path:
+        plot_latency_surface(
+            decode,
+            pd.DataFrame(lines, columns=["batch", "context_per_request", "step_ms"]),
+            prefill,
+            pd.DataFrame([(n, model.prefill_step_ms(n)) for n in lengths], columns=["new_tokens", "step_ms"]),
+            f"{profile.name} ({origin(profile)})",
+            path,
+        )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from sunsim.errors import InputError
 from sunsim.scenario import checked, read_source
-from sunsim.sweep.store import identity
+from sunsim.sweep.point import identity
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -53,7 +53,7 @@ class Point:
     scenario: Scenario
 
     def identity(self) -> dict[str, Any]:
-        """All that its figures depend on."""
+        """All that its figures depend on, besides files and code."""
         return identity(self.scenario)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import traceback
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,6 +48,17 @@ class Outcome:
 
     rows: list[Row]
     fault: str | None = None
+
+
+def identity(scenario: Scenario) -> dict[str, Any]:
+    """All of a scenario that its figures depend on, as JSON has it."""
+    return {"scenario": scenario.model_dump(mode="json", exclude_none=True)}
+
+
+def key(identity: dict[str, Any]) -> str:
+    """The name of a simulation: a hash of all that its figures depend on."""
+    text = json.dumps(identity, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
 def outcome_of(point: Point) -> Outcome:

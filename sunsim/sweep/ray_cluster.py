@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sunsim.errors import InputError
+from sunsim.files import replacing
+from sunsim.inputs import files, sha256
 from sunsim.scenario import Trace
+from sunsim.sweep.code import code_sha256
 from sunsim.sweep.point import Outcome, outcome
-from sunsim.sweep.store import code_sha256, files, replacing, sha256
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping, Sequence

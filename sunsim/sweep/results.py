@@ -10,21 +10,22 @@ import pyarrow.parquet as pq
 
 from sunsim import __version__
 from sunsim.sweep.estimates import plain
-from sunsim.sweep.store import SCHEMA_VERSION, files, replacing, sha256
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from sunsim.inputs import Inputs
     from sunsim.sweep.estimates import ArmEstimates, Rows
     from sunsim.sweep.plan import Plan
 
+SCHEMA_VERSION = 1
 TABLE = "sweep.parquet"
 SUMMARY = "summary.json"
 PICTURE = "sweep.png"
 
 
-def write_table(path: Path, plan: Plan, rows: Rows) -> None:
+def write_table(path: Path, plan: Plan, rows: Rows, inputs: Inputs) -> None:
     """A row a point and arm, in the plan's order whichever ended first: swept values, seed, arm and its metrics."""
     columns: dict[str, list[Any]] = {name: [] for name in (*plan.paths, "seed")}
     for index, seed in sorted(rows, key=lambda at: (at[0], plan.seeds.index(at[1]))):
@@ -34,10 +35,9 @@ def write_table(path: Path, plan: Plan, rows: Rows) -> None:
                 columns.setdefault(name, [None] * done).append(value)
             for column in columns.values():
                 column.extend([None] * (done + 1 - len(column)))
-    metadata = {"sunsim": json.dumps(provenance(plan), sort_keys=True)}
+    metadata = {"sunsim": json.dumps(provenance(plan, inputs), sort_keys=True)}
     table = pa.table({name: _column(values) for name, values in columns.items()}).replace_schema_metadata(metadata)
-    with replacing(path) as partial:
-        pq.write_table(table, partial, compression="zstd")
+    pq.write_table(table, path, compression="zstd")
 
 
 def _column(values: Sequence[Any]) -> pa.Array:
@@ -54,11 +54,11 @@ def _column(values: Sequence[Any]) -> pa.Array:
 
 
 def summary(
-    plan: Plan, estimates: Mapping[int, Sequence[ArmEstimates]], failed: Sequence[dict[str, Any]]
+    plan: Plan, estimates: Mapping[int, Sequence[ArmEstimates]], failed: Sequence[dict[str, Any]], inputs: Inputs
 ) -> dict[str, Any]:
     """The content of `summary.json`: where it comes from, each combination's arms, and what failed."""
     return {
-        **provenance(plan),
+        **provenance(plan, inputs),
         "points": plan.size,
         "combinations": [
             {
@@ -71,12 +71,12 @@ def summary(
     }
 
 
-def provenance(plan: Plan) -> dict[str, Any]:
+def provenance(plan: Plan, inputs: Inputs) -> dict[str, Any]:
     """What was swept, with what."""
-    used: dict[str, Path] = {}
+    used: dict[str, str] = {}
     for combination in plan.combinations:
         if combination.scenario:
-            used |= files(combination.scenario)
+            used |= inputs.sha256(combination.scenario)
     return {
         "schema_version": SCHEMA_VERSION,
         "sunsim_version": __version__,
@@ -84,5 +84,5 @@ def provenance(plan: Plan) -> dict[str, Any]:
         "combine": plan.combine,
         "paths": list(plan.paths),
         "seeds": list(plan.seeds),
-        "files": {name: sha256(path) for name, path in sorted(used.items())},
+        "files": dict(sorted(used.items())),
     }

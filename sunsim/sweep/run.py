@@ -10,23 +10,23 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from sunsim.metrics import to_json
 from sunsim.report.format import count
+from sunsim.results import Results
 from sunsim.sweep.estimates import estimates
 from sunsim.sweep.local import cores, run_local
 from sunsim.sweep.plan import load_plan, written
 from sunsim.sweep.point import outcome_of
 from sunsim.sweep.progress import progress
 from sunsim.sweep.results import PICTURE, SUMMARY, TABLE, summary, write_table
-from sunsim.sweep.store import POINTS, Store, replacing
+from sunsim.sweep.store import POINTS, Store
 from sunsim.sweep.terminal import show
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Mapping, Sequence
+    from collections.abc import Callable, Generator, Sequence
 
-    from sunsim.sweep.estimates import ArmEstimates, Rows
+    from sunsim.sweep.estimates import Rows
     from sunsim.sweep.plan import Plan, Point
     from sunsim.sweep.point import Outcome
 
-    Estimates = Mapping[int, Sequence[ArmEstimates]]
     Run = Callable[[Sequence[Point]], Generator[tuple[Point, Outcome], None, None]]
 
 MOST_FAULTS = 20
@@ -68,7 +68,8 @@ def sweep(
     run = _executor(executor, jobs, address)
     plan = load_plan(file, overrides, seed)
     out = out or Path("results") / f"{plan.scenario.name}-sweep"
-    store = Store(out)
+    results = Results(out, "sweep", (POINTS,))
+    store = Store(results.folder)
     points = list(plan.points())
     pending = [point for point in points if store.rows(point) is None]
     try:
@@ -79,14 +80,20 @@ def sweep(
             f"interrupted: {count(kept)} of {count(plan.size)} points are kept, the same command goes on from there"
         )
         raise KeyboardInterrupt(message) from None
-    rows = {(point.combination, point.seed): found for point in points if (found := store.rows(point))}
+    store.tell_damage()
+    rows = _collected(points, store, faults)
     failed = _failed(plan, faults)
     _report_faults(failed, plan.size)
     made = estimates(plan, rows)
-    content = to_json(summary(plan, made, failed))
+    content = to_json(summary(plan, made, failed, store.inputs))
+    with results.writing() as folder:
+        (folder / SUMMARY).write_text(content, encoding="utf-8")
+        if rows:
+            from sunsim.sweep.picture import draw  # noqa: PLC0415 - bad input need not wait for matplotlib
+
+            write_table(folder / TABLE, plan, rows, store.inputs)
+            draw(folder / PICTURE, plan, made)
     names = [f"{POINTS}/", SUMMARY, *([TABLE, PICTURE] if rows else [])]
-    if pending or not _is_there(out, names, content):
-        _write(out, plan, rows, made, content)
     if as_json:
         sys.stdout.write(content)
     elif not quiet:
@@ -94,20 +101,17 @@ def sweep(
     return not failed
 
 
-def _write(out: Path, plan: Plan, rows: Rows, made: Estimates, content: str) -> None:
-    if rows:
-        from sunsim.sweep.picture import draw  # noqa: PLC0415 - a sweep that is there already needs no matplotlib
-
-        write_table(out / TABLE, plan, rows)
-        with replacing(out / PICTURE) as path:
-            draw(path, plan, made)
-    # The last, because it says that the others are there.
-    with replacing(out / SUMMARY) as path:
-        path.write_text(content, encoding="utf-8")
-
-
-def _is_there(out: Path, names: Sequence[str], content: str) -> bool:
-    return all((out / name).exists() for name in names) and (out / SUMMARY).read_text(encoding="utf-8") == content
+def _collected(points: Sequence[Point], store: Store, faults: dict[tuple[int, int], str]) -> Rows:
+    """The rows of all points by combination and seed; one that has none has a fault."""
+    rows = {}
+    for point in points:
+        at = (point.combination, point.seed)
+        found = store.rows(point)
+        if found:
+            rows[at] = found
+        else:
+            faults.setdefault(at, "its kept file was lost or damaged meanwhile, the same command simulates it again")
+    return rows
 
 
 def check(file: Path, overrides: Sequence[str], seed: int | None) -> str:

@@ -1,139 +1,119 @@
-"""The points that a sweep keeps: one file each, complete or not there, found again by what it was made from."""
+"""The points that a sweep or a plan keeps: one file each, whole or simulated again, found by what it was made from."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
-from contextlib import contextmanager
-from functools import cache
-from pathlib import Path
+import shutil
+import sys
 from typing import TYPE_CHECKING, Any, Protocol
 
-import sunsim
 from sunsim import __version__
-from sunsim.errors import InputError
-from sunsim.latency.profile import find_profile
-from sunsim.scenario import Trace
+from sunsim.files import clean_up, refusing, staging
+from sunsim.inputs import Inputs
+from sunsim.results import PLACE
+from sunsim.sweep.code import code_sha256
+from sunsim.sweep.point import key
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
+    from pathlib import Path
 
     from sunsim.scenario import Scenario
     from sunsim.sweep.point import Row
 
-SCHEMA_VERSION = 1
+KEPT_VERSION = 2
 POINTS = "points"
+MOST_TOLD = 5
 
 
 class Storable(Protocol):
     """A simulation that can be kept."""
 
+    @property
+    def scenario(self) -> Scenario:
+        """What is simulated."""
+
     def identity(self) -> dict[str, Any]:
-        """All that its figures depend on, as JSON has it."""
+        """All that its figures depend on besides files and code, as JSON has it."""
 
 
 class Store:
-    """The folder of a sweep or a plan: `points/` with a file a point, and what is made from them."""
+    """The folder of a sweep or a plan: `points/` with a file a point.
 
-    def __init__(self, folder: Path, what: str = "sweep") -> None:
-        """Makes the folder if it isn't there.
+    A file is one JSON object: what the point was made from, its `rows`, and the `sha256` of the text before it.
 
-        Args:
-            what: the folder is for: a sweep or a plan.
+    Attributes:
+        inputs: the files that the points are simulated with.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        """Makes the folder if it isn't there, and removes what killed writers left.
 
         Raises:
-            InputError: it holds something else, or cannot be written.
+            InputError: it cannot be written.
         """
-        self.folder = folder
-        if folder.exists() and not (folder / POINTS).is_dir() and (not folder.is_dir() or any(folder.iterdir())):
-            message = f"holds something else than a {what}, must be a new folder or a {what}'s"
-            raise InputError(message, folder)
-        try:
-            (folder / POINTS).mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            message = f"cannot be written ({error.strerror}), must be a folder for results"
-            raise InputError(message, folder) from error
+        self.folder = folder / POINTS
+        self.inputs = Inputs()
+        self._damaged: set[str] = set()
+        with refusing(folder, PLACE):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            clean_up(self.folder)
 
     def rows(self, point: Storable) -> list[Row] | None:
-        """A point's rows; None if it is not kept, or its file was damaged."""
+        """A point's rows; None if it is not kept, or its file is not what was written."""
+        head, path = self._head(point)
         try:
-            kept = json.loads(self._path(point).read_bytes())
-        except (OSError, ValueError):
+            if not path.exists():
+                return None
+            # A pipe in its place would be read for ever.
+            raw = path.read_bytes() if path.is_file() else b""
+        except OSError:
+            raw = b""
+        body, tail = raw[: -len(_tail(b""))], raw[-len(_tail(b"")) :]
+        if tail != _tail(body) or not body.startswith(head):
+            self._damaged.add(path.name)
             return None
-        rows: list[Row] | None = kept.get("rows") if isinstance(kept, dict) else None
+        rows: list[Row] = json.loads(body[len(head) :])
         return rows
 
     def keep(self, point: Storable, rows: Sequence[Row]) -> None:
-        """Writes a point's file, in which its scenario stands too."""
-        content = point.identity() | {"rows": list(rows)}
-        with replacing(self._path(point)) as path:
-            path.write_text(json.dumps(content, allow_nan=False), encoding="utf-8")
+        """Writes a point's file. It is not flushed to the disk: should it not get there, its checksum tells.
 
-    def _path(self, point: Storable) -> Path:
-        return self.folder / POINTS / f"{key(point.identity())}.json"
+        Raises:
+            InputError: it cannot be written, or a file that it was simulated with has changed.
+        """
+        self.inputs.refuse_changed()
+        head, path = self._head(point)
+        body = head + json.dumps(list(rows), allow_nan=False).encode()
+        with refusing(self.folder, PLACE):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with staging(self.folder) as partial:
+                (partial / path.name).write_bytes(body + _tail(body))
+                if path.is_dir() and not path.is_symlink():
+                    shutil.rmtree(path)
+                (partial / path.name).replace(path)
 
+    def tell_damage(self) -> None:
+        """Says on stderr which kept points were damaged, and so were simulated again."""
+        if self._damaged:
+            names = sorted(self._damaged)
+            listed = ", ".join(names[:MOST_TOLD]) + (", ..." if len(names) > MOST_TOLD else "")
+            sys.stderr.write(f"{self.folder}: damaged, so simulated again: {len(names)} points ({listed})\n")
 
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """A path to write to, which takes the place of `path` when the block ends well: nobody sees half a file."""
-    partial = path.with_name(f".{os.getpid()}.partial.{path.name}")
-    try:
-        yield partial
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-def key(identity: dict[str, Any]) -> str:
-    """The name of a point: a hash of all that its figures depend on."""
-    text = json.dumps(identity, sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:32]
-
-
-def identity(scenario: Scenario) -> dict[str, Any]:
-    """All that a point's figures depend on: the scenario, the content of its files, and the code."""
-    return {
-        "schema_version": SCHEMA_VERSION,
-        "sunsim_version": __version__,
-        "code_sha256": code_sha256(),
-        "files": {name: sha256(path) for name, path in files(scenario).items()},
-        "scenario": scenario.model_dump(mode="json", exclude_none=True),
-    }
-
-
-def files(scenario: Scenario) -> dict[str, Path]:
-    """The profiles, the measured link and the trace of a loaded scenario, by the name or path that it has for them."""
-    names = {pool.profile for arm in scenario.arms for pool in arm.pools().values()}
-    if scenario.transfer.measured:
-        names.add(scenario.transfer.measured)
-    found = {name: find_profile(name, Path()) for name in sorted(names)}
-    if isinstance(scenario.workload, Trace):
-        found[str(scenario.workload.path)] = scenario.workload.path
-    return found
+    def _head(self, point: Storable) -> tuple[bytes, Path]:
+        """How a point's file begins, and its path."""
+        identity = {
+            "kept_version": KEPT_VERSION,
+            "sunsim_version": __version__,
+            "code_sha256": code_sha256(),
+            "files": self.inputs.sha256(point.scenario),
+            **point.identity(),
+        }
+        text = json.dumps(identity, sort_keys=True)
+        return f'{text[:-1]}, "rows": '.encode(), self.folder / f"{key(identity)}.json"
 
 
-def sha256(path: Path) -> str:
-    """Hash of a profile's or a trace's bytes, read once for each state of the file."""
-    stat = path.stat()
-    return _hash(path, stat.st_mtime_ns, stat.st_size)
-
-
-@cache
-def _hash(path: Path, mtime_ns: int, size: int) -> str:  # noqa: ARG001 - the file's state
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-@cache
-def code_sha256() -> str:
-    """Hash of the package's own files: a version number alone would let a changed checkout pass for the old one.
-
-    Without `figures`, which only reads points.
-    """
-    root = Path(sunsim.__file__).parent
-    files = (path for kind in ("*.py", "workload/tables/*") for path in root.rglob(kind) if path.is_file())
-    found = sorted(path for path in files if "figures" not in path.relative_to(root).parts)
-    total = hashlib.sha256()
-    for path in found:
-        total.update(f"{path.relative_to(root).as_posix()}\n".encode() + path.read_bytes())
-    return total.hexdigest()
+def _tail(body: bytes) -> bytes:
+    """How a file ends that begins with `body`; always of one length."""
+    return f', "sha256": "{hashlib.sha256(body).hexdigest()}"}}\n'.encode()

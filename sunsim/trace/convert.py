@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 
 from sunsim.errors import InputError
+from sunsim.files import refusing, replacing
 from sunsim.report.format import count
 from sunsim.report.trace import left_out
-from sunsim.sweep.store import replacing
 from sunsim.trace.describe import selected
 from sunsim.workload.traces.select import refuse_too_late
 
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from sunsim.workload.traces.rows import TraceRows
     from sunsim.workload.traces.select import Window
+
+PLACE = "a file for requests"
 
 
 def convert(file: Path, name: str | None, window: Window, out: Path) -> str:
@@ -38,16 +40,12 @@ def convert(file: Path, name: str | None, window: Window, out: Path) -> str:
     """
     _, selection = selected(file, name, window)
     refuse_too_late(selection, file)
-    if out.exists() and out.samefile(file):
-        message = "is the trace itself, must be another file"
-        raise InputError(message, "--out")
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(out) as path:
-            table(selection.rows).to_csv(path, index=False, lineterminator="\n")
-    except OSError as error:
-        message = f"cannot be written ({error.strerror}), must be a file for requests"
-        raise InputError(message, out) from error
+    with refusing(out, PLACE):
+        if out.exists() and out.samefile(file):
+            message = "is the trace itself, must be another file"
+            raise InputError(message, "--out")
+    with replacing(out, PLACE) as path:
+        table(selection.rows).to_csv(path, index=False, lineterminator="\n")
     missing = left_out(selection)
     return f"{out}: {count(len(selection.rows))} requests of {file.name}{f', {missing}' if missing else ''}"
 

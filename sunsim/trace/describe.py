@@ -6,7 +6,7 @@ import json
 import sys
 from typing import TYPE_CHECKING
 
-from sunsim.errors import InputError
+from sunsim.files import replacing
 from sunsim.report.trace import provenance
 from sunsim.trace.statistics import statistics
 from sunsim.trace.terminal import show
@@ -36,12 +36,8 @@ def describe(file: Path, name: str | None, window: Window, out: Path | None, *, 
     if figure:
         from plots.trace import plot_trace  # noqa: PLC0415 - matplotlib is not needed otherwise
 
-        try:
-            figure.parent.mkdir(parents=True, exist_ok=True)
-            plot_trace(selection.rows, facts["models"], file.name, figure)
-        except OSError as error:
-            message = f"cannot be written ({error.strerror}), must be a folder for figures"
-            raise InputError(message, out) from error
+        with replacing(figure, "a file for a figure") as path:
+            plot_trace(selection.rows, facts["models"], file.name, path)
     if as_json:
         sys.stdout.write(json.dumps(facts, indent=2, allow_nan=False) + "\n")
     else:

@@ -7,42 +7,35 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from plots.validation import plot_ecdfs, plot_over_time, plot_scatter
-from sunsim.errors import InputError
 from sunsim.validation.page import page
-from sunsim.validation.result import to_json
+from sunsim.validation.result import DOCUMENT, PAGE, to_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from sunsim.results import Results
     from sunsim.validation.arms import Comparison
     from sunsim.validation.floor import Pair
     from sunsim.validation.result import Validated
 
-DOCUMENT = "validation.json"
-PAGE = "validation.html"
-
 
 def write(
-    out: Path,
+    to: Results,
     content: Mapping[str, Any],
     results: Sequence[Validated],
     floor: Sequence[Pair],
     comparisons: Sequence[Comparison] = (),
 ) -> None:
-    """Write `validation.json`, `validation.html` and the PNGs; files of these names are replaced.
+    """Write `validation.json`, `validation.html` and the PNGs.
 
     Raises:
-        InputError: the folder cannot be written.
+        InputError: the folder cannot be written, or somebody else's file has one of these names.
     """
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        (out / DOCUMENT).write_text(to_json(content), encoding="utf-8")
-        figures = {result.run.name: _draw(out, result) for result in results}
-        (out / PAGE).write_text(page(results, floor, figures, comparisons), encoding="utf-8")
-    except OSError as error:
-        message = f"cannot be written ({error.strerror}), must be a folder for results"
-        raise InputError(message, out) from error
+    with to.writing() as folder:
+        (folder / DOCUMENT).write_text(to_json(content), encoding="utf-8")
+        figures = {result.run.name: _draw(folder, result) for result in results}
+        (folder / PAGE).write_text(page(results, floor, figures, comparisons), encoding="utf-8")
 
 
 def _draw(out: Path, result: Validated) -> list[str]:

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from sunsim.validation.targets import Relation
 
 SCHEMA_VERSION = 1
+DOCUMENT = "validation.json"
+PAGE = "validation.html"
 
 NAMED = 3
 """Missed targets that a verdict names."""

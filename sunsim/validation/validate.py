@@ -10,6 +10,7 @@ from sunsim.errors import InputError
 from sunsim.latency.attention import LengthMix
 from sunsim.latency.model import LatencyModel
 from sunsim.latency.profile import find_profile, list_profiles, load_profile
+from sunsim.results import Results
 from sunsim.validation.actual import STEPS_SUFFIX, read_run
 from sunsim.validation.arms import compare_arms
 from sunsim.validation.campaign import read_campaign
@@ -18,7 +19,7 @@ from sunsim.validation.floor import noise_floor
 from sunsim.validation.live.folder import is_live, read_folder
 from sunsim.validation.live.validate import validate_live
 from sunsim.validation.replay import replay
-from sunsim.validation.result import Validated, document, to_json
+from sunsim.validation.result import DOCUMENT, PAGE, Validated, document, to_json
 from sunsim.validation.steps import check_steps
 from sunsim.validation.targets import parse_tolerances, relation_to_profile
 from sunsim.validation.terminal import show
@@ -57,6 +58,7 @@ def validate(
         _check_only_live(paths, live, profile, out, tolerances)
         validate_live([read_folder(path) for path in live], as_json=as_json)
         return True
+    to = Results(out, "validate", (DOCUMENT, PAGE), anywhere=True) if out else None
     campaigns = [read_campaign(path) for path in paths if path.is_dir()]
     homes = {path: campaign for campaign in campaigns for path in campaign.runs.values()}
     alone = _without_steps([path for path in paths if not path.is_dir()])
@@ -72,10 +74,10 @@ def validate(
     floor = noise_floor(runs)
     arms = [found for campaign in campaigns if (found := compare_arms(campaign, results))]
     content = document(results, floor, arms)
-    if out:
+    if to:
         from sunsim.validation.files import write  # noqa: PLC0415 - who wants no figures does not wait for matplotlib
 
-        write(out, content, results, floor, arms)
+        write(to, content, results, floor, arms)
     if as_json:
         sys.stdout.write(to_json(content))
     else:

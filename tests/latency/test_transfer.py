@@ -10,9 +10,9 @@ import pytest
 from sunsim.cluster.events import Clock
 from sunsim.cluster.link import KVLink
 from sunsim.errors import InputError
+from sunsim.inputs import files
 from sunsim.latency.transfer import load_transfers, measured_link, steady_link
 from sunsim.scenario import load_scenario, resolved
-from sunsim.sweep.store import files
 from tests.scenario_files import SCENARIO, write_scenario
 
 if TYPE_CHECKING:

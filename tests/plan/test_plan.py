@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     Done = tuple[Path, dict[str, Any], str]
 
-FILES = ["plan.html", "plan.json", "plan.md", "points", "scenario.resolved.yaml"]
+FILES = ["manifest.json", "plan.html", "plan.json", "plan.md", "points", "scenario.resolved.yaml"]
 SHIPPED = ROOT / "scenarios" / "plan-zipf.yaml"
 SUNSIM = "from sunsim.cli import app; app()"
 

@@ -17,14 +17,17 @@ import pytest
 from typer.testing import CliRunner
 
 from sunsim.cli import app
+from sunsim.inputs import Inputs, files, sha256
+from sunsim.results import MANIFEST
 from sunsim.run import prepare, simulate_arms, summary_of
 from sunsim.scenario import load_scenario
+from sunsim.sweep.code import code_sha256
 from sunsim.sweep.local import KILLED, run_local
 from sunsim.sweep.plan import Point, load_plan
 from sunsim.sweep.point import outcome, outcome_of
 from sunsim.sweep.ray_cluster import outcome_elsewhere
 from sunsim.sweep.results import PICTURE, SUMMARY, TABLE
-from sunsim.sweep.store import POINTS, code_sha256, files, identity, sha256
+from sunsim.sweep.store import POINTS
 from tests.scenario_files import write_scenario
 from tests.sweep.small import write_sweep
 from tests.trace_files import write as write_requests
@@ -83,7 +86,7 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, tuple[int, str
 def test_one_row_a_point_and_arm(done: tuple[Path, tuple[int, str, str]]) -> None:
     out, (code, _, stderr) = done
     assert (code, stderr) == (0, "")
-    assert {path.name for path in out.iterdir()} == {POINTS, SUMMARY, TABLE, PICTURE}
+    assert {path.name for path in out.iterdir()} == {POINTS, SUMMARY, TABLE, PICTURE, MANIFEST}
     frame = pd.read_parquet(out / TABLE)
     assert list(frame.columns[:4]) == ["workload.arrivals.rate_rps", "workload.lengths.output_tokens", "seed", "arm"]
     assert len(frame) == 4 * 4 * 2
@@ -136,7 +139,11 @@ def test_a_damaged_point_and_a_lost_table_are_made_again(done: tuple[Path, tuple
     content = damaged.read_bytes()
     damaged.write_bytes(content[:100])
     (out / TABLE).unlink()
-    assert invoke("sweep", out.parent / "small.yaml", "--out", out, "--quiet", "--jobs", 1) == (0, "", "")
+    said = (
+        f"{out}/points: damaged, so simulated again: 1 points ({damaged.name})\n"
+        f"{out}: changed since the run before, so written anew: {TABLE}\n"
+    )
+    assert invoke("sweep", out.parent / "small.yaml", "--out", out, "--quiet", "--jobs", 1) == (0, "", said)
     assert damaged.read_bytes() == content
     assert bytes_of(out) == before
 
@@ -228,7 +235,7 @@ def test_where_every_point_fails_there_is_no_table(tmp_path: Path) -> None:
     code, _, stderr = invoke("sweep", file, "--out", tmp_path / "out")
     assert code == 1
     assert stderr.startswith("1 of 1 points failed:\n")
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [POINTS, SUMMARY]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [MANIFEST, POINTS, SUMMARY]
 
 
 class Deadly:
@@ -259,7 +266,10 @@ def test_run_and_check_tell_of_the_sweep(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (("--out", "."), ".: holds something else than a sweep, must be a new folder or a sweep's\n"),
+        (
+            ("--out", "."),
+            ".: holds something else than results of sunsim sweep, must be a new folder or one with such results\n",
+        ),
         (("--out", "small.yaml/below"), "small.yaml/below: cannot be written (Not a directory)"),
         (("--set", "sweep.seeds=0"), "--set: sweep.seeds is 0, must be at least 1\n"),
     ],
@@ -308,4 +318,4 @@ def test_a_trace_may_be_called_json(tmp_path: Path) -> None:
     trace = write_requests(tmp_path, "mooncake").rename(tmp_path / "trace.json")
     workload = f"workload={{kind: trace, format: mooncake, path: {trace}}}"
     scenario = load_scenario(write_scenario(tmp_path), [workload, "measure={}"])
-    assert identity(scenario)["files"][str(trace)] == hashlib.sha256(trace.read_bytes()).hexdigest()
+    assert Inputs().sha256(scenario)[str(trace)] == hashlib.sha256(trace.read_bytes()).hexdigest()

@@ -73,7 +73,10 @@ def test_any_csv_converts_to_itself(gaps_s: list[float], tokens: list[int], name
     [
         (("none.csv", "--out", "x.csv"), "none.csv: cannot be read (No such file or directory), must be a trace file"),
         (("csv.csv", "--out", "csv.csv"), "--out: is the trace itself, must be another file"),
-        (("csv.csv", "--out", "csv.csv/x"), "csv.csv/x: cannot be written (File exists), must be a file for requests"),
+        (
+            ("csv.csv", "--out", "csv.csv/x"),
+            "csv.csv/x: cannot be written (Not a directory), must be a file for requests",
+        ),
         (("csv.csv", "--out", "x.csv", "--rate-scale", "0"), "--rate-scale: is 0, must be greater than 0"),
         (("csv.csv", "--out", "x.csv", "--duration-s", "nan"), "--duration-s: is nan, must be greater than 0"),
         (("csv.csv", "--out", "x.csv", "--start-s", "-1"), "--start-s: is -1, must be at least 0"),

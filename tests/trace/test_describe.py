@@ -65,7 +65,7 @@ def test_a_figure_is_drawn(tmp_path: Path) -> None:
     assert stdout.endswith(f"\nFigure: {out}/mooncake.png\n")
     code, stdout, stderr = invoke("trace", "describe", write(tmp_path, "csv"), "--out", tmp_path / "csv.csv")
     assert (code, stdout) == (2, "")
-    assert stderr == f"{tmp_path}/csv.csv: cannot be written (File exists), must be a folder for figures\n"
+    assert stderr == f"{tmp_path}/csv.csv/csv.png: cannot be written (Not a directory), must be a file for a figure\n"
 
 
 @pytest.mark.parametrize("arrival_s", [[3.0], [3.0, 3.0], [0.0, 5e6]])

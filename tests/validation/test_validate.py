@@ -244,7 +244,9 @@ def test_out_holds_a_page_that_needs_nothing_else(folder: Path) -> None:
     code, stdout, stderr = invoke(*runs, "--profile", folder / "p.json", "--out", out)
     assert (code, stderr) == (0, "")
     names = [f"{name}-{kind}.png" for name in ("a&b", "front") for kind in ("ecdf", "scatter", "time")]
-    assert sorted(path.name for path in out.iterdir()) == sorted([*names, "validation.html", "validation.json"])
+    assert sorted(path.name for path in out.iterdir()) == sorted(
+        [*names, "manifest.json", "validation.html", "validation.json"]
+    )
     assert "Files: " in stdout
     text = (out / "validation.html").read_text()
     page = Page()

@@ -1,0 +1,75 @@
+"""The files that a simulation reads besides its scenario, and whether they stayed what they were."""
+
+from __future__ import annotations
+
+import hashlib
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sunsim.errors import InputError
+from sunsim.latency.profile import find_profile
+from sunsim.scenario import Trace
+
+if TYPE_CHECKING:
+    from sunsim.scenario import Scenario
+
+
+def files(scenario: Scenario) -> dict[str, Path]:
+    """The profiles, the measured link and the trace of a loaded scenario, by the name or path that it has for them."""
+    names = {pool.profile for arm in scenario.arms for pool in arm.pools().values()}
+    if scenario.transfer.measured:
+        names.add(scenario.transfer.measured)
+    found = {name: find_profile(name, Path()) for name in sorted(names)}
+    if isinstance(scenario.workload, Trace):
+        found[str(scenario.workload.path)] = scenario.workload.path
+    return found
+
+
+def sha256(path: Path) -> str:
+    """Hash of a file's bytes, read once for each state of the file."""
+    stat = path.stat()
+    return _hash(path, stat.st_ino, stat.st_ctime_ns, stat.st_mtime_ns, stat.st_size)
+
+
+@cache
+def _hash(path: Path, *_: int) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+class Inputs:
+    """Hashes of the files that a run reads, as they were when they were first asked for."""
+
+    def __init__(self) -> None:
+        self._first: dict[Path, str] = {}
+
+    def sha256(self, scenario: Scenario) -> dict[str, str]:
+        """The first hashes of a scenario's `files`.
+
+        Raises:
+            InputError: a file is gone.
+        """
+        found = files(scenario)
+        for path in found.values():
+            if path not in self._first:
+                self._first[path] = _now(path)
+        return {name: self._first[path] for name, path in found.items()}
+
+    def refuse_changed(self) -> None:
+        """What was simulated with a file that changed meanwhile is of neither state.
+
+        Raises:
+            InputError: one did, or is gone.
+        """
+        for path, first in self._first.items():
+            if _now(path) != first:
+                message = "was changed while it was simulated with, must stay as it is: give the command again"
+                raise InputError(message, path)
+
+
+def _now(path: Path) -> str:
+    try:
+        return sha256(path)
+    except OSError as error:
+        message = f"cannot be read ({error.strerror}), must stay where it is while it is simulated with"
+        raise InputError(message, path) from error

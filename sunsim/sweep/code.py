@@ -1,0 +1,43 @@
+"""The code that decides what a simulation gives: a version number alone would let a changed checkout pass for another."""
+
+from __future__ import annotations
+
+import hashlib
+from functools import cache
+from pathlib import Path
+
+import sunsim
+
+ROOT = Path(sunsim.__file__).parent
+DECIDING = (
+    "allocation.py",
+    "clock.py",
+    "errors.py",
+    "scenario*.py",
+    "workload_models.py",
+    "cluster/*.py",
+    "latency/*.py",
+    "metrics/*.py",
+    "workload/**/*.py",
+    "workload/tables/*",
+    "plan/conditions.py",
+    "plan/portrait.py",
+    "plan/probe.py",
+    "plan/watch.py",
+    "sweep/point.py",
+)
+"""All that runs where a point is simulated. What plans, writes and draws is not among it: it takes points as they are."""
+
+
+def deciding_files() -> list[Path]:
+    """The files that `DECIDING` names, sorted."""
+    return sorted({path for pattern in DECIDING for path in ROOT.glob(pattern) if path.is_file()})
+
+
+@cache
+def code_sha256() -> str:
+    """Hash of these files, so that points of another code are not taken for this one's."""
+    total = hashlib.sha256()
+    for path in deciding_files():
+        total.update(f"{path.relative_to(ROOT).as_posix()}\n".encode() + path.read_bytes())
+    return total.hexdigest()
