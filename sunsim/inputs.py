@@ -34,7 +34,8 @@ def sha256(path: Path) -> str:
 
 @cache
 def _hash(path: Path, *_: int) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 class Inputs:

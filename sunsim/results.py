@@ -97,8 +97,9 @@ class Results:
             if nearest == self.folder:
                 clean_up(self.folder)
                 self._refuse_foreign(anywhere=anywhere)
-            with staging(nearest):
-                pass
+            # Tried before anything is simulated, without leaving a trace.
+            with staging(nearest) as trial:
+                (trial / self.folder.relative_to(nearest)).mkdir(parents=True, exist_ok=True)
 
     @contextmanager
     def writing(self, *, adding: bool = False) -> Iterator[Path]:
@@ -108,14 +109,19 @@ class Results:
 
         Raises:
             InputError: the results cannot be written, or a file of somebody else has the name of one of theirs.
+            KeyboardInterrupt: stopped by the user amid them.
         """
         with refusing(self.out, PLACE):
             self.folder.mkdir(parents=True, exist_ok=True)
             clean_up(self.folder)
             with staging(self.folder) as partial:
                 yield partial
-                with _alone(self.folder):
-                    self._put_in_place(partial, adding=adding)
+                try:
+                    with _alone(self.folder):
+                        self._put_in_place(partial, adding=adding)
+                except KeyboardInterrupt:
+                    message = f"interrupted while {self.out} was written, the same command writes it anew"
+                    raise KeyboardInterrupt(message) from None
 
     def _refuse_foreign(self, *, anywhere: bool) -> None:
         names = [path for path in self.folder.iterdir() if not path.name.startswith(PREFIX)]
@@ -171,7 +177,7 @@ class Results:
             folder = next(
                 (folder for folder in self._folders(name) if _exists(folder) and not _is_folder(folder)), None
             )
-            taken = path if _is_folder(path) or (_exists(path) and name not in ours) else folder
+            taken = folder or (path if _is_folder(path) or (_exists(path) and name not in ours) else None)
             if taken:
                 message = f"is not what sunsim {self._verb} wrote, must be moved away"
                 raise InputError(message, self.out / taken.relative_to(self.folder))
