@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 import sys
 from typing import TYPE_CHECKING, Any, Protocol
@@ -64,7 +65,7 @@ class Store:
         """A point's rows; None if it is not kept, or its file is not what was written."""
         head, path = self._head(point)
         try:
-            if not path.exists():
+            if not os.path.lexists(path):
                 return None
             # A pipe in its place would be read for ever.
             raw = path.read_bytes() if path.is_file() else b""
