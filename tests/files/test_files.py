@@ -6,17 +6,18 @@ import errno
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
 
-from sunsim import files
 from sunsim.errors import InputError
 from sunsim.files import PREFIX, SUFFIX, clean_up, replacing, staging
 from tests.files.dying import KilledError, die_at, left_over
 
 HOLDER = """
 import sys
+import tempfile
 from pathlib import Path
 from sunsim.files import staging
 with staging(Path(sys.argv[1])) as partial:
@@ -74,8 +75,17 @@ def test_killed_anywhere_it_is_the_old_or_the_new_file_and_the_next_cleans_up(tm
 def test_it_is_on_the_disk_before_it_takes_its_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     done: list[str] = []
     fsync, replace = os.fsync, os.replace
-    monkeypatch.setattr(os, "fsync", lambda handle: (done.append(Path(f"/proc/self/fd/{handle}").readlink().name), fsync(handle)))  # fmt: skip
-    monkeypatch.setattr(os, "replace", lambda *paths: (done.append("replace"), replace(*paths)))
+
+    def flushed(handle: int) -> None:
+        done.append(Path(f"/proc/self/fd/{handle}").readlink().name)
+        fsync(handle)
+
+    def replaced(source: Path, target: Path) -> None:
+        done.append("replace")
+        replace(source, target)
+
+    monkeypatch.setattr(os, "fsync", flushed)
+    monkeypatch.setattr(os, "replace", replaced)
     put(tmp_path / "a", "")
     assert done == ["a", "replace", tmp_path.name]
 
@@ -168,16 +178,16 @@ def test_two_writers_with_one_process_id_do_not_meet(tmp_path: Path) -> None:
 
 
 def test_one_taken_for_dead_before_it_was_locked_starts_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    made = files.tempfile.mkdtemp
+    made = tempfile.mkdtemp
     calls = iter((True, False))
 
-    def taken(*arguments: object) -> str:
-        name = made(*arguments)
+    def taken(suffix: str, prefix: str, folder: Path) -> str:
+        name = made(suffix, prefix, folder)
         if next(calls):
             clean_up(tmp_path)
         return name
 
-    monkeypatch.setattr(files.tempfile, "mkdtemp", taken)
+    monkeypatch.setattr(tempfile, "mkdtemp", taken)
     with staging(tmp_path) as partial:
         assert partial.is_dir()
 
