@@ -4,6 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from sunsim.files import replacing
+
 SCHEMA_VERSION = 1
 
 POINT_LISTS = (
@@ -54,10 +56,8 @@ def dump(profile: dict[str, Any]) -> str:
 
 def write(path: Path, profile: dict[str, Any]) -> None:
     """Whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(dump(profile))
-    partial.replace(path)
+    with replacing(path, "a file for a profile") as partial:
+        partial.write_text(dump(profile))
 
 
 def start_or_resume(path: Path, setup: dict[str, Any]) -> dict[str, Any]:

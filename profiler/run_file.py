@@ -17,6 +17,7 @@ from profiler.plateaus import stall_summary
 from profiler.profile_file import OtherSetupError
 from profiler.recording import RequestStamps, Step
 from profiler.streams import REPLAY_COLUMNS, Stream
+from sunsim.files import replacing
 
 SCHEMA_VERSION = 1
 METADATA_KEY = b"sunsim"
@@ -138,7 +139,6 @@ def write(
     directory: Path, name: str, requests: Mapping[str, Any], steps: Mapping[str, Any], facts: Mapping[str, Any]
 ) -> None:
     """Both files, each whole or not at all; the requests come last, so that where they are, all is."""
-    directory.mkdir(parents=True, exist_ok=True)
     request_path, step_path = paths(directory, name)
     origin = ("schema_version", "stream", "csv_sha256", "engine_start")
     write_table(step_path, steps, {key: facts[key] for key in origin if key in facts})
@@ -151,9 +151,8 @@ def write_table(path: Path, columns: Mapping[str, Any], facts: Mapping[str, Any]
 
     table = pa.table({name: pa.array(values, _type(pa, name)) for name, values in columns.items()})
     table = table.replace_schema_metadata({METADATA_KEY: json.dumps(facts).encode()})
-    partial = path.with_name(path.name + ".partial")
-    pq.write_table(table, partial, compression="zstd", compression_level=9)
-    partial.replace(path)
+    with replacing(path, "a file for a run") as partial:
+        pq.write_table(table, partial, compression="zstd", compression_level=9)
 
 
 def _type(pa: Any, name: str) -> Any:

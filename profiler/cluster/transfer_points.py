@@ -20,6 +20,7 @@ from profiler.cluster.messages import Begin, Done, End, Ended, Ready, Serve
 from profiler.cluster.play import KEEP_KV
 from profiler.measure import Subject, set_up
 from profiler.progress import Progress
+from sunsim.files import replacing
 
 SIZES = (16, 128, 512, 1024, 2048, 4096, 8192, 12288)
 REPEATS = 6
@@ -117,5 +118,5 @@ def write(path: Path, points: Sequence[dict[str, Any]], subject: Subject, up: di
         **up,
         "transfer_points": list(points),
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(content, indent=1) + "\n")
+    with replacing(path, "a file for transfers") as partial:
+        partial.write_text(json.dumps(content, indent=1) + "\n")
