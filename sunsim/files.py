@@ -7,6 +7,7 @@ writer, however process ids repeat.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import shutil
@@ -89,6 +90,10 @@ def flush(path: Path) -> None:
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
+    except OSError as error:
+        # Some network file systems have no way to do it for a folder.
+        if error.errno not in {errno.EINVAL, errno.ENOTSUP}:
+            raise
     finally:
         os.close(handle)
 

@@ -87,6 +87,7 @@ def plan(
         raise KeyboardInterrupt(message) from None
     store.tell_damage()
     meta = _meta(scenario, file, overrides, seed, lab)
+    store.inputs.refuse_changed()
     content = document(scenario, [found[arm.name] for arm in scenario.arms], of_stage, meta)
     names = _write(results, content, scenario)
     if as_json:

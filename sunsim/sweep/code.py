@@ -24,6 +24,7 @@ DECIDING = (
     "plan/portrait.py",
     "plan/probe.py",
     "plan/watch.py",
+    "plan/windows.py",
     "sweep/point.py",
 )
 """All that runs where a point is simulated. What plans, writes and draws is not among it: it takes points as they are."""

@@ -189,6 +189,22 @@ def test_a_profile_edited_while_it_is_run_is_not_stored_under_its_new_hash(
         assert not (tmp_path / "out").exists()
 
 
+def test_a_profile_edited_while_a_plan_is_made_ends_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    profile = tmp_path / "profile.json"
+
+    def edited(points: deque[Any], jobs: int, work: Callable[[Any], Outcome]) -> Iterator[Any]:
+        for i, ended in enumerate(in_this_process(points, jobs, work)):
+            if i == 1:
+                profile.write_text(profile.read_text() + "\n")
+            yield ended
+
+    monkeypatch.setattr("sunsim.plan.lab.run_local", edited)
+    said = f"{profile}: was changed while it was simulated with, must stay as it is: give the command again\n"
+    assert call(*of_plan(tmp_path, tmp_path / "out")) == (2, said)
+    assert len(list((tmp_path / "out" / "points").iterdir())) == 1
+    assert not (tmp_path / "out" / "plan.json").exists()
+
+
 def test_an_arm_may_be_called_as_a_file_of_the_results(tmp_path: Path) -> None:
     verb, file, *rest = of_sweep("split")(tmp_path, tmp_path / "out")
     done(verb, file, *rest, "--set", "arms.sun.name=split.json", "--set", "arms.isolated.name=manifest.json")
