@@ -15,6 +15,7 @@ from sunsim.figures import run as figures_run
 from sunsim.figures.registry import FIGURES
 from sunsim.results import read_manifest
 from tests.files.dying import die_at, left_over, tree
+from tests.files.quick import be_quick, in_this_process
 from tests.plan.small import write_plan
 from tests.sweep.small import write_sweep
 from tests.synthetic import synthetic_profile
@@ -72,17 +73,9 @@ VERBS: dict[str, Verb] = {
 OF_A_FILE = {"trace convert", "trace describe", "profiles show"}
 
 
-def in_this_process(points: list[Any] | deque[Any], jobs: int, work: Callable[[Any], Outcome]) -> Iterator[Any]:
-    """Stands in for a pool of processes, which takes seconds to start."""
-    while points:
-        point = points.pop(0) if isinstance(points, list) else points.popleft()
-        yield point, work(point)
-
-
 @pytest.fixture(autouse=True)
-def _here(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in ("sweep.run", "plan.lab", "figures.sweeps"):
-        monkeypatch.setattr(f"sunsim.{module}.run_local", in_this_process)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    be_quick(monkeypatch)
 
 
 def call(*arguments: str) -> tuple[int, str]:
@@ -206,3 +199,20 @@ def test_an_arm_may_be_called_as_a_file_of_the_results(tmp_path: Path) -> None:
     verb, file, *rest = of_sweep("split")(tmp_path, tmp_path / "out")
     done(verb, file, *rest, "--set", "arms.sun.name=split.json", "--set", "arms.isolated.name=manifest.json")
     assert {path.name for path in (tmp_path / "out").iterdir() if path.is_dir()} == {"split.json-2", "manifest.json-2"}
+
+
+def test_a_damaged_point_of_a_plan_is_simulated_again_and_said(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    arguments = of_plan(tmp_path, out)
+    done(*arguments)
+    before = tree(out)
+    damaged = min((out / "points").iterdir())
+    damaged.write_bytes(damaged.read_bytes()[:-9])
+    (out / "plan.html").write_text("")
+    code, stderr = call(*arguments)
+    assert code in {0, 3}
+    assert stderr == (
+        f"{out}/points: damaged, so simulated again: 1 points ({damaged.name})\n"
+        f"{out}: changed since the run before, so written anew: plan.html\n"
+    )
+    assert tree(out) == before

@@ -10,16 +10,16 @@ import pytest
 
 from sunsim.results import read_manifest
 from sunsim.sweep.plan import load_plan
-from sunsim.sweep.point import outcome_of
 from sunsim.sweep.results import PICTURE, SUMMARY, TABLE
 from sunsim.sweep.store import POINTS, Store
 from tests.files.dying import tree
+from tests.files.quick import be_quick, in_this_process
 from tests.plan.small import invoke
 from tests.sweep.damage import KINDS
 from tests.sweep.small import write_sweep
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from sunsim.sweep.plan import Point
@@ -28,14 +28,9 @@ if TYPE_CHECKING:
 SWEEP = f"sweep: {{seeds: {len(KINDS) + 2}}}\n"
 
 
-def in_this_process(points: Sequence[Point], **_: Any) -> Iterator[tuple[Point, Outcome]]:
-    """Stands in for a pool of processes, which takes seconds to start."""
-    return ((point, outcome_of(point)) for point in points)
-
-
 @pytest.fixture(autouse=True)
-def _here(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sunsim.sweep.run.run_local", in_this_process)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    be_quick(monkeypatch)
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +39,7 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("damage")
     file = write_sweep(folder, SWEEP)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("sunsim.sweep.run.run_local", in_this_process)
+        be_quick(patch)
         assert invoke("sweep", file, "--out", folder / "out", "--quiet") == (0, "", "")
     return file
 
@@ -108,8 +103,8 @@ def test_damaged_results_are_made_again(done: Path, out: Path, name: str, kind: 
 
 
 def test_points_that_are_lost_meanwhile_are_told(done: Path, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def losing(points: Sequence[Point], **_: Any) -> Iterator[tuple[Point, Outcome]]:
-        yield from in_this_process(points)
+    def losing(points: Sequence[Point], jobs: int, work: Callable[[Point], Outcome]) -> Iterator[Any]:
+        yield from in_this_process(points, jobs, work)
         shutil.rmtree(out)
 
     min((out / POINTS).iterdir()).unlink()
@@ -126,8 +121,8 @@ def test_a_profile_edited_meanwhile_ends_the_sweep(tmp_path: Path, monkeypatch: 
     profile = tmp_path / "profile.json"
     text = profile.read_text()
 
-    def edited(points: Sequence[Point], **_: Any) -> Iterator[tuple[Point, Outcome]]:
-        for done, each in enumerate(in_this_process(points)):
+    def edited(points: Sequence[Point], jobs: int, work: Callable[[Point], Outcome]) -> Iterator[Any]:
+        for done, each in enumerate(in_this_process(points, jobs, work)):
             if done == 1:
                 profile.write_text(text.replace("7.1", "9.1"))
             yield each
