@@ -100,7 +100,8 @@ class Store:
         if self._damaged:
             names = sorted(self._damaged)
             listed = ", ".join(names[:MOST_TOLD]) + (", ..." if len(names) > MOST_TOLD else "")
-            sys.stderr.write(f"{self.folder}: damaged, so simulated again: {len(names)} points ({listed})\n")
+            points = f"{len(names)} point{'s' if len(names) > 1 else ''}"
+            sys.stderr.write(f"{self.folder}: damaged, so simulated again: {points} ({listed})\n")
 
     def _head(self, point: Storable) -> tuple[bytes, Path]:
         """How a point's file begins, and its path."""

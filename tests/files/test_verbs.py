@@ -212,7 +212,7 @@ def test_a_damaged_point_of_a_plan_is_simulated_again_and_said(tmp_path: Path) -
     code, stderr = call(*arguments)
     assert code in {0, 3}
     assert stderr == (
-        f"{out}/points: damaged, so simulated again: 1 points ({damaged.name})\n"
+        f"{out}/points: damaged, so simulated again: 1 point ({damaged.name})\n"
         f"{out}: changed since the run before, so written anew: plan.html\n"
     )
     assert tree(out) == before

@@ -140,7 +140,7 @@ def test_a_damaged_point_and_a_lost_table_are_made_again(done: tuple[Path, tuple
     damaged.write_bytes(content[:100])
     (out / TABLE).unlink()
     said = (
-        f"{out}/points: damaged, so simulated again: 1 points ({damaged.name})\n"
+        f"{out}/points: damaged, so simulated again: 1 point ({damaged.name})\n"
         f"{out}: changed since the run before, so written anew: {TABLE}\n"
     )
     assert invoke("sweep", out.parent / "small.yaml", "--out", out, "--quiet", "--jobs", 1) == (0, "", said)
