@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import signal
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
+from threading import current_thread, main_thread
 from typing import TYPE_CHECKING, Any, Protocol
 
 import sunsim
@@ -93,13 +95,31 @@ def key(identity: dict[str, Any]) -> str:
 
 def identity(scenario: Scenario) -> dict[str, Any]:
     """All that a point's figures depend on: the scenario, the content of its files, and the code."""
+    with _ctrl_c_later():
+        content = scenario.model_dump(mode="json", exclude_none=True)
     return {
         "schema_version": SCHEMA_VERSION,
         "sunsim_version": __version__,
         "code_sha256": code_sha256(),
         "files": {name: sha256(path) for name, path in files(scenario).items()},
-        "scenario": scenario.model_dump(mode="json", exclude_none=True),
+        "scenario": content,
     }
+
+
+@contextmanager
+def _ctrl_c_later() -> Iterator[None]:
+    """Ctrl-C has its effect after the block: pydantic takes it for a value that does not fit, and goes on."""
+    if current_thread() is not main_thread():  # which Ctrl-C does not reach
+        yield
+        return
+    pressed: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, _: pressed.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if pressed and callable(before):
+        before(pressed[0], None)
 
 
 def files(scenario: Scenario) -> dict[str, Path]:
