@@ -14,7 +14,7 @@ from sunsim.cluster.batch_at import batch_at
 from sunsim.cluster.sequence import NEVER, UNSET, Sequence
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
     from numpy.typing import NDArray
 
@@ -122,7 +122,7 @@ def request_rows(
     last = np.where(decodes, seconds(journeys.last_ps, last_out_ps), by_prefill)
     return pd.DataFrame(
         {
-            "arm": _text([arm], np.zeros(len(requests), dtype=np.int32)),
+            "arm": _text((arm,), np.zeros(len(requests), dtype=np.int32)),
             "request_id": np.arange(len(requests)),
             "model": _text(requests.models, requests.model),
             "arrival_s": to_s(requests.arrival_ps),
@@ -139,8 +139,9 @@ def request_rows(
             "first_token_s": first,
             "last_token_s": last,
             "preemptions": np.frombuffer(journeys.preemptions, dtype=np.int64),
-            "outcome": _text(["finished", "unfinished"], np.isnan(last).astype(np.int32)),
-        }
+            "outcome": _text(("finished", "unfinished"), np.isnan(last).astype(np.int32)),
+        },
+        copy=False,
     )
 
 
@@ -156,6 +157,6 @@ def _ways_out(journeys: Journeys, course: Course) -> tuple[NDArray[np.int64], ND
     return first_out, np.maximum(last_out, first + first_out - last)
 
 
-def _text(texts: Iterable[str], which: NDArray[np.int32]) -> NDArray[np.object_]:
-    """For each number the text of that number; None for `UNSET`."""
-    return np.array([*texts, None], dtype=object)[which]
+def _text(texts: list[str] | tuple[str, ...], which: NDArray[np.int32]) -> pd.Categorical[str]:
+    """For each number the text of that number; missing for `UNSET`."""
+    return pd.Categorical.from_codes(which, pd.Index(texts, dtype="str"))

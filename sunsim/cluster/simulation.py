@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from sunsim.clock import to_ps
 from sunsim.cluster.engine import Engine
-from sunsim.cluster.journey import request_rows
+from sunsim.cluster.journey import Journeys, request_rows
 from sunsim.cluster.world import World
 
 if TYPE_CHECKING:
@@ -57,6 +57,7 @@ def simulate(
     pools = [pool for pool in (world.prefill, world.decode) if pool]
     prefill_names, decode_names = (pool.worker_names if pool else [] for pool in (world.prefill, world.decode))
     rows = request_rows(arm.name, requests, world.journeys, (prefill_names, decode_names), world.course, limit_ps)
+    world.journeys = Journeys(0)  # the largest part of a world, which stays until garbage is next looked for
     return ArmResult(rows, [row for pool in pools for row in pool.rows()])
 
 

@@ -33,13 +33,20 @@ def prefill_headroom(workers: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]
     return {"hottest_worker": hottest, "utilisation": busy[hottest], "above_70_percent": above}
 
 
-def limiting_stage(workers: Mapping[str, Mapping[str, Any]], served: Mapping[str, Requests]) -> dict[str, Any]:
+def mean_times_ms(requests: Requests) -> dict[str, float]:
+    """Mean milliseconds that these requests spent in each stage, 0 in one that none has passed."""
+    return {stage: _mean_ms(values_s) for stage, values_s in stage_times_s(requests).items()}
+
+
+def limiting_stage(
+    workers: Mapping[str, Mapping[str, Any]], times_ms: Mapping[str, Mapping[str, float]]
+) -> dict[str, Any]:
     """The stage and worker whose requests wait longest for it, in the mean; `none` if no wait reaches 100 ms.
 
     A decode worker pulls KV only when it has a place and the blocks, so a full one shows as a wait for the transfer
     and, once it pins the prefill worker's blocks, as a queue before a prefill worker that is not busy.
     """
-    waits = [(wait_ms, stage, name) for name in workers for stage, wait_ms in _waits(workers[name], served[name])]
+    waits = [(wait_ms, stage, name) for name in workers for stage, wait_ms in _waits(workers[name], times_ms[name])]
     wait_ms, stage, name = max(waits, default=(0.0, "none", None))
     if wait_ms < SMALL_WAIT_MS:
         return {"stage": "none", "worker": None, "mean_wait_ms": wait_ms}
@@ -49,9 +56,8 @@ def limiting_stage(workers: Mapping[str, Mapping[str, Any]], served: Mapping[str
     return {"stage": stage, "worker": name, "mean_wait_ms": wait_ms}
 
 
-def _waits(entry: Mapping[str, Any], requests: Requests) -> list[tuple[str, float]]:
+def _waits(entry: Mapping[str, Any], mean_ms: Mapping[str, float]) -> list[tuple[str, float]]:
     """Mean waits for this worker in milliseconds, each under the stage that causes it."""
-    mean_ms = {key: _mean_ms(values) for key, values in stage_times_s(requests).items()}
     if entry["stage"] == "prefill":
         return [("prefill", mean_ms["prefill_queue"])]
     held_up = "decode" if _is_full(entry) else "transfer"

@@ -5,6 +5,7 @@ Times are seconds since the start of the stream; a missing time is NaN, a missin
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     Floats = npt.NDArray[np.float64]
     Bools = npt.NDArray[np.bool_]
+    Indices = npt.NDArray[np.intp]
 
 TEXT_COLUMNS = ("arm", "model", "prefill_worker", "decode_worker", "outcome")
 COLUMNS = (
@@ -105,6 +107,12 @@ def measure_window(arms: Sequence[ArmResult], warmup_s: float, stop_s: float | N
     return Window(warmup_s, end_s if stop_s is None else min(end_s, stop_s))
 
 
+def places_of(column: pd.Series) -> defaultdict[str, Indices]:
+    """The places, ascending, at which each text stands in a column; none for a text that doesn't."""
+    found = column.groupby(column, observed=True).indices
+    return defaultdict(lambda: np.empty(0, np.intp), {str(text): np.asarray(places) for text, places in found.items()})
+
+
 @dataclass(frozen=True, slots=True)
 class Requests:
     """The rows of one arm, or of some of its requests, as plain arrays."""
@@ -147,9 +155,9 @@ class Requests:
         guessed = since_s + (whole.output_tokens - 1) * np.median(pace_s)
         return replace(whole, emitting_until_s=np.where(finished, whole.last_token_s, guessed))
 
-    def where(self, mask: Bools) -> Requests:
-        """Only the requests that the mask names."""
-        return Requests(**{name: getattr(self, name)[mask] for name in self.__slots__})
+    def where(self, which: Bools | Indices) -> Requests:
+        """Only the requests that a mask or their places name."""
+        return Requests(**{name: getattr(self, name)[which] for name in self.__slots__})
 
     def __len__(self) -> int:
         return len(self.arrival_s)

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sunsim.metrics.limits import limiting_stage, prefill_headroom
+from sunsim.metrics.limits import limiting_stage, mean_times_ms, prefill_headroom
 from sunsim.metrics.overload import decode_wait_in_tpot, overloaded
-from sunsim.metrics.rows import ArmResult, Requests, Window, WorkerRow, measure_window
+from sunsim.metrics.rows import ArmResult, Requests, Window, WorkerRow, measure_window, places_of
 from sunsim.metrics.serving import per, serving
 from sunsim.metrics.workers import worker_entry
 
@@ -38,7 +38,7 @@ def summarize(
     window = measure_window(arms, warmup_s, stop_s)
     limits = {key: limit for key, limit in (slo or {}).items() if limit is not None}
     models = arms[0].rows["model"].value_counts()
-    by_popularity = sorted(models.index, key=lambda name: -int(models[name]))
+    by_popularity = sorted(arms[0].rows["model"].unique(), key=lambda name: -int(models[name]))
     summary = {
         "schema_version": SCHEMA_VERSION,
         **meta,
@@ -63,21 +63,22 @@ def _arm(
     requests = Requests.from_rows(arm.rows)
     duration_s = _duration_s(requests, stop_s)
     models = {}
-    for name in sorted({*model_names, *arm.rows["model"].unique()}, key=_natural):
-        own = requests.where((arm.rows["model"] == name).to_numpy(np.bool_))
+    of_model = places_of(arm.rows["model"])
+    for name in sorted({*model_names, *of_model}, key=_natural):
+        own = requests.where(of_model[name])
         models[name] = {
             **serving(own, window, slo, duration_s),
             "overloaded": overloaded(own, window),
             "decode_wait_in_tpot": decode_wait_in_tpot(own),
         }
 
-    served = {worker.name: _served(arm, requests, worker) for worker in arm.workers}
     sent_back_in_s = duration_s if _sends_back(arm.workers) else None
-    workers = {
-        worker.name: worker_entry(worker, served[worker.name], window, sent_back_in_s=sent_back_in_s)
-        for worker in arm.workers
-    }
-    inside = {name: own.where(window.holds(own.arrival_s)) for name, own in served.items()}
+    served = {stage: places_of(arm.rows[f"{stage}_worker"]) for stage in ("prefill", "decode")}
+    workers, waits_ms = {}, {}
+    for worker in arm.workers:
+        own = requests.where(served[worker.stage][worker.name])
+        workers[worker.name] = worker_entry(worker, own, window, sent_back_in_s=sent_back_in_s)
+        waits_ms[worker.name] = mean_times_ms(own.where(window.holds(own.arrival_s)))
     decode_gpus = sum(worker.gpus for worker in arm.workers if worker.stage == "decode")
     gpus = sum(worker.gpus for worker in arm.workers)
     entry: dict[str, Any] = serving(requests, window, slo, duration_s)
@@ -91,16 +92,12 @@ def _arm(
         "mean_decode_batch_share": per(sum(shares), len(shares)),
         "overloaded": overloaded(requests, window) or any(model["overloaded"] for model in models.values()),
         "decode_wait_in_tpot": decode_wait_in_tpot(requests),
-        "limiting": limiting_stage(workers, inside),
+        "limiting": limiting_stage(workers, waits_ms),
         "prefill_headroom": prefill_headroom(workers),
         **_outside(arm.workers),
         "models": models,
         "workers": workers,
     }
-
-
-def _served(arm: ArmResult, requests: Requests, worker: WorkerRow) -> Requests:
-    return requests.where((arm.rows[f"{worker.stage}_worker"] == worker.name).to_numpy(np.bool_))
 
 
 def _sends_back(workers: Sequence[WorkerRow]) -> bool:

@@ -8,7 +8,7 @@ import numpy as np
 
 from sunsim.metrics import summarize
 from sunsim.metrics.intervals import Level
-from sunsim.metrics.rows import Requests
+from sunsim.metrics.rows import Requests, places_of
 from sunsim.metrics.workers import decode_kv, running
 from sunsim.scenario_models import StopAtTime
 
@@ -57,7 +57,8 @@ def _over_time(result: ArmResult, window: Window) -> dict[str, list[float]]:
         series[f"{stage}_waiting"] = _at(waiting, time_s)
     decode = [worker for worker in result.workers if worker.stage == "decode"]
     if decode:
-        served = [requests.where((result.rows["decode_worker"] == w.name).to_numpy(np.bool_)) for w in decode]
+        places = places_of(result.rows["decode_worker"])
+        served = [requests.where(places[w.name]) for w in decode]
         _summed(series, "batch", [_at(running(own), time_s) for own in served])
         if not any(worker.preemptions for worker in decode):
             pairs = zip(decode, served, strict=True)

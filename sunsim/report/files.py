@@ -34,12 +34,5 @@ def write_requests(path: Path, arms: Sequence[ArmResult], summary: Mapping[str, 
     schema = SCHEMA.with_metadata({"sunsim": origin})
     with pq.ParquetWriter(path, schema, compression="zstd") as writer:
         for arm in arms:
-            columns = [
-                pa.array(arm.rows[field.name].astype(object if field.type == pa.string() else None), from_pandas=True)
-                for field in SCHEMA
-            ]
-            writer.write_table(
-                pa.table(
-                    [column.cast(field.type) for column, field in zip(columns, SCHEMA, strict=True)], schema=schema
-                )
-            )
+            columns = [pa.array(arm.rows[field.name], from_pandas=True).cast(field.type) for field in SCHEMA]
+            writer.write_table(pa.table(columns, schema=schema))

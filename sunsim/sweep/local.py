@@ -3,22 +3,31 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections import deque
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
-from multiprocessing import active_children, get_context
-from typing import TYPE_CHECKING, TypeVar
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from multiprocessing import get_context, resource_tracker
+from threading import Lock, local
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from sunsim.sweep.point import Outcome
-from sunsim.sweep.worker import start
+from sunsim.sweep.worker import serve
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterable, Iterator
+    from collections.abc import Callable, Generator, Iterable
     from concurrent.futures import Future
+    from multiprocessing.context import SpawnProcess
 
 P = TypeVar("P")
 KILLED = "its process was killed, perhaps for want of memory"
+SILENT = "its process gave no sign of life for a minute, perhaps because somebody stopped it"
+
+LOOK_S = 1.0
+SILENT_LOOKS = 60
+"""After so many looks in vain a process counts as stopped. Looks, because while the machine sleeps nobody looks."""
+
+# Spawned, because forking a process that has threads can hang.
+_SPAWN = get_context("spawn")
 
 
 def cores() -> int:
@@ -31,59 +40,133 @@ def run_local(points: Iterable[P], jobs: int, work: Callable[[P], Outcome]) -> G
 
     A deque of points is emptied, and may be added to while it is.
 
-    The standard library's pool and not joblib's: both give up when a process is killed, but this one tells which points
-    it had. Those are tried again one by one; one that is then killed again has itself to blame.
+    Not the standard library's pool of processes, nor joblib's: both give up with all of them when one is killed, and wait
+    for ever for one that is stopped. Here a process that is killed, or shows no sign of life, costs the point that it had.
+    That is tried again when no other is simulated; if it is then lost again it has itself to blame.
     """
     waiting = points if isinstance(points, deque) else deque(points)
     suspects: deque[P] = deque()
     while waiting or suspects:
         if suspects:
-            broken = yield from _batch(suspects, 1, 0, work)
-            for point in broken:
-                yield point, Outcome([], KILLED)
+            lost = yield from _batch(suspects, 1, 0, work)
+            for point, loss in lost:
+                yield point, Outcome([], str(loss))
         else:
-            broken = yield from _batch(waiting, jobs, jobs, work)
-            suspects.extend(broken)
+            lost = yield from _batch(waiting, jobs, jobs, work)
+            suspects.extend(point for point, _ in lost)
+
+
+class _LostError(Exception):
+    """A process has gone, or is as good as gone, before it was done; says why."""
 
 
 def _batch(
     waiting: deque[P], jobs: int, ahead: int, work: Callable[[P], Outcome]
-) -> Generator[tuple[P, Outcome], None, list[P]]:
-    """Takes from `waiting` until it is empty or a process was killed; returns the points that this cost.
+) -> Generator[tuple[P, Outcome], None, list[tuple[P, _LostError]]]:
+    """Takes from `waiting` until it is empty; returns the points whose processes were lost, and how.
 
     `ahead` points more than processes are handed out, so that none waits for the next.
     """
     running: dict[Future[Outcome], P] = {}
-    broken: list[P] = []
-    with _processes(jobs) as pool:
-        while running or (waiting and not broken):
-            while waiting and not broken and len(running) < jobs + ahead:
-                point = waiting.popleft()
-                try:
-                    running[pool.submit(work, point)] = point
-                except BrokenProcessPool:
-                    broken.append(point)
-            done, _ = wait(running, return_when=FIRST_COMPLETED)
-            for future in done:
-                point = running.pop(future)
-                if isinstance(future.exception(), BrokenProcessPool):
-                    broken.append(point)
-                else:
-                    yield point, future.result()
-    return broken
+    lost: list[tuple[P, _LostError]] = []
+    resource_tracker.ensure_running()  # where Ctrl-C is not blocked, since it would let it through again
+    crew = _Crew(work)
+    with ThreadPoolExecutor(jobs, initializer=_block_ctrl_c) as threads:
+        try:
+            while running or waiting:
+                while waiting and len(running) < jobs + ahead:
+                    point = waiting.popleft()
+                    running[threads.submit(crew.simulate, point)] = point
+                done, _ = wait(running, return_when=FIRST_COMPLETED)
+                for future in done:
+                    point, loss = running.pop(future), future.exception()
+                    if isinstance(loss, _LostError):
+                        lost.append((point, loss))
+                    else:
+                        yield point, future.result()
+        finally:
+            crew.dismiss()
+    return lost
 
 
-@contextmanager
-def _processes(jobs: int) -> Iterator[ProcessPoolExecutor]:
-    """A pool, whose processes are killed and not waited for when the block is left early."""
-    others = set(active_children())
-    # Spawned, because forking a process that has threads (the progress bar's) can hang.
-    pool = ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=start)
-    try:
-        yield pool
-    except BaseException:
-        for process in set(active_children()) - others:
-            process.kill()
-        raise
-    finally:
-        pool.shutdown(cancel_futures=True)
+def _block_ctrl_c() -> None:
+    """Processes that this thread starts are without it from their first moment on; this process's main thread has it."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+
+
+class _Crew(Generic[P]):
+    """Processes, one for each thread that asks."""
+
+    def __init__(self, work: Callable[[P], Outcome]) -> None:
+        self._work = work
+        self._mine = local()
+        self._all: set[_Worker] = set()
+        self._changing = Lock()
+        self._dismissed = False
+
+    def simulate(self, point: P) -> Outcome:
+        """In this thread's process.
+
+        Raises:
+            _LostError: that was lost; the next call starts another.
+        """
+        worker: _Worker | None = getattr(self._mine, "worker", None)
+        if not worker:
+            self._mine.worker = worker = self._hire()
+        try:
+            return worker.ask(self._work, point)
+        except _LostError:
+            self._mine.worker = None
+            worker.kill()
+            raise
+
+    def dismiss(self) -> None:
+        """Ends all processes: what they were asked for has come, or nobody wants it any more."""
+        with self._changing:
+            self._dismissed = True
+        for worker in self._all:
+            worker.kill()
+
+    def _hire(self) -> _Worker:
+        with self._changing:
+            if self._dismissed:
+                raise _LostError(KILLED)
+            worker = _Worker()
+            self._all.add(worker)
+        return worker
+
+
+class _Worker:
+    """A process that simulates one point after the other, and shows that it lives."""
+
+    def __init__(self) -> None:
+        self._connection, theirs = _SPAWN.Pipe()
+        self._process: SpawnProcess = _SPAWN.Process(target=serve, args=(theirs,), daemon=True)
+        self._process.start()
+        theirs.close()
+
+    def ask(self, work: Callable[[P], Outcome], point: P) -> Outcome:
+        """What `work` makes of the point there.
+
+        Raises:
+            _LostError: the process has ended, or gives no sign of life.
+        """
+        looks = 0
+        try:
+            self._connection.send((work, point))
+            while looks < SILENT_LOOKS:
+                if not self._connection.poll(LOOK_S):
+                    looks += 1
+                    continue
+                looks = 0
+                said: Outcome | None = self._connection.recv()
+                if said is not None:
+                    return said
+        except (EOFError, OSError) as error:
+            raise _LostError(KILLED) from error
+        raise _LostError(SILENT)
+
+    def kill(self) -> None:
+        """Ends the process, though it may be stopped, and waits for its end."""
+        self._process.kill()
+        self._process.join()

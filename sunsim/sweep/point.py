@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import signal
 import traceback
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from threading import current_thread, main_thread
 from typing import TYPE_CHECKING, Any
 
 from sunsim.cluster.simulation import simulate
@@ -16,7 +19,7 @@ from sunsim.scenario import StopAtTime
 from sunsim.workload.requests import build_requests
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from sunsim.scenario import Scenario
     from sunsim.sweep.plan import Point
@@ -52,7 +55,24 @@ class Outcome:
 
 def identity(scenario: Scenario) -> dict[str, Any]:
     """All of a scenario that its figures depend on, as JSON has it."""
-    return {"scenario": scenario.model_dump(mode="json", exclude_none=True)}
+    with _ctrl_c_later():
+        return {"scenario": scenario.model_dump(mode="json", exclude_none=True)}
+
+
+@contextmanager
+def _ctrl_c_later() -> Iterator[None]:
+    """Ctrl-C has its effect after the block: pydantic takes it for a value that does not fit, and goes on."""
+    if current_thread() is not main_thread():  # which Ctrl-C does not reach
+        yield
+        return
+    pressed: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, _: pressed.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if pressed and callable(before):
+        before(pressed[0], None)
 
 
 def key(identity: dict[str, Any]) -> str:

@@ -71,8 +71,8 @@ def sweep(
     results = Results(out, "sweep", (POINTS,))
     store = Store(results.folder)
     points = list(plan.points())
-    pending = [point for point in points if store.rows(point) is None]
     try:
+        pending = [point for point in points if store.rows(point) is None]
         faults = _simulate(pending, store, run, show_progress=not quiet)
     except KeyboardInterrupt:
         kept = sum(store.rows(point) is not None for point in points)

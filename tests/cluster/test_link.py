@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import dataclass, replace
 
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from sunsim.cluster.events import Clock
 from sunsim.cluster.link import KVLink
 from sunsim.latency.transfer import steady_link
+from tests.cluster.plain_link import PlainLink
 
 GBIT_S = 8.0
 PS_PER_BYTE = 1000  # at 8 Gbit/s
@@ -26,10 +28,12 @@ class Move:
     num_bytes: int
 
 
-def ends(moves: list[Move], latency_ps: int = 0) -> list[int]:
+def ends(
+    moves: list[Move], latency_ps: int = 0, kind: type[KVLink | PlainLink] = KVLink, env: Clock | None = None
+) -> list[int]:
     """When each transfer is done."""
-    env = Clock()
-    link = KVLink(env, replace(steady_link(GBIT_S, 0), latency_ps=latency_ps))
+    env = env or Clock()
+    link = kind(env, replace(steady_link(GBIT_S, 0), latency_ps=latency_ps))
     done: dict[int, int] = {}
 
     def finish(index: int) -> None:
@@ -122,3 +126,29 @@ def test_a_transfer_is_no_slower_than_if_every_other_shared_its_ends(drawn: list
     for move, end in zip(drawn, ends(drawn), strict=True):
         assert end <= move.start_ps + len(drawn) * move.num_bytes * PS_PER_BYTE + len(drawn) ** 2
         assert end <= max(other.start_ps for other in drawn) + 2 * total_ps + len(drawn) ** 2
+
+
+@given(st.lists(moves, min_size=1, max_size=40), st.sampled_from([0, 1, 40_000]))
+@settings(deadline=None)
+def test_looking_at_the_next_to_end_is_as_good_as_looking_at_all(drawn: list[Move], latency_ps: int) -> None:
+    both = zip(ends(drawn, latency_ps), ends(drawn, latency_ps, PlainLink), strict=True)
+    # Two of one pair whose ends are less than a millionth of a picosecond apart may come in either order.
+    assert all(abs(end - plain) <= 1 for end, plain in both)
+
+
+def test_a_long_queue_on_a_link_ends_to_the_picosecond_as_one_by_one() -> None:
+    rng = random.Random(1)
+    drawn = [
+        Move(rng.randrange(10**9), rng.choice("pq"), rng.choice("de"), 131_072 * rng.randint(1, 900))
+        for _ in range(700)
+    ]
+    assert ends(drawn) == ends(drawn, kind=PlainLink)
+
+
+def test_work_does_not_grow_with_the_transfers_that_are_under_way() -> None:
+    def alarms(number: int) -> int:
+        env = Clock()
+        ends([Move(i, "pq"[i % 2], "de"[i // 2 % 2], 1000 + i) for i in range(number)], env=env)
+        return next(env.tickets)
+
+    assert alarms(4000) < 5 * alarms(1000)

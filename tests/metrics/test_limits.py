@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sunsim.metrics.limits import limiting_stage, prefill_headroom
+from sunsim.metrics.limits import limiting_stage, mean_times_ms, prefill_headroom
 from sunsim.metrics.rows import Requests
 from tests.metrics.synthetic import table
 
@@ -42,7 +42,7 @@ def waits(queue_s: float = 0.0, pull_s: float = 0.0, transfer_s: float = 0.0, de
 
 
 def limit(p: dict[str, Any], d: dict[str, Any], requests: Requests) -> tuple[str, str | None]:
-    found = limiting_stage({"p": p, "d": d}, {"p": requests, "d": requests})
+    found = limiting_stage({"p": p, "d": d}, dict.fromkeys("pd", mean_times_ms(requests)))
     return found["stage"], found["worker"]
 
 

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from multiprocessing import active_children
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,12 +23,12 @@ from sunsim.results import MANIFEST
 from sunsim.run import prepare, simulate_arms, summary_of
 from sunsim.scenario import load_scenario
 from sunsim.sweep.code import code_sha256
-from sunsim.sweep.local import KILLED, run_local
+from sunsim.sweep.local import KILLED, SILENT, run_local
 from sunsim.sweep.plan import Point, load_plan
-from sunsim.sweep.point import outcome, outcome_of
+from sunsim.sweep.point import Outcome, identity, outcome, outcome_of
 from sunsim.sweep.ray_cluster import outcome_elsewhere
 from sunsim.sweep.results import PICTURE, SUMMARY, TABLE
-from sunsim.sweep.store import POINTS
+from sunsim.sweep.store import POINTS, Store
 from tests.scenario_files import write_scenario
 from tests.sweep.small import write_sweep
 from tests.trace_files import write as write_requests
@@ -203,6 +204,63 @@ def test_ctrl_c_says_what_is_kept_and_how_to_go_on(tmp_path: Path) -> None:
     assert all(json.loads(path.read_text())["rows"] for path in (out / POINTS).iterdir())
 
 
+@pytest.mark.parametrize("after_s", [0.0, 0.1, 0.25])
+def test_ctrl_c_while_the_processes_start_is_one_line_too(tmp_path: Path, after_s: float) -> None:
+    out = tmp_path / "out"
+    process = started("sweep", write_sweep(tmp_path, MANY), "--out", out, "--jobs", 4)
+    wait_for(out, 0, process)
+    time.sleep(after_s)
+    os.killpg(process.pid, signal.SIGINT)
+    stdout, stderr = process.communicate(timeout=20)
+    assert (process.returncode, stdout) == (130, "")
+    assert stderr == f"interrupted: {kept(out)} of 200 points are kept, the same command goes on from there\n"
+
+
+def test_a_stopped_process_costs_no_point(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sweep = "sweep: {seeds: 5, over: {workload.arrivals.rate_rps: [10, 20]}}\n"
+    file, whole, out = write_sweep(tmp_path, sweep), tmp_path / "whole", tmp_path / "out"
+    assert invoke("sweep", file, "--out", whole, "--quiet", "--jobs", 1)[0] == 0
+    monkeypatch.setattr("sunsim.sweep.local.SILENT_LOOKS", 2)
+    keep = Store.keep
+    stopped: set[int] = set()
+
+    def keep_and_stop(store: Store, point: Point, rows: Any) -> None:
+        keep(store, point, rows)
+        if not stopped:
+            stopped.add(max(process.pid or 0 for process in active_children()))
+            os.kill(max(stopped), signal.SIGSTOP)
+
+    monkeypatch.setattr(Store, "keep", keep_and_stop)
+    assert invoke("sweep", file, "--out", out, "--quiet", "--jobs", 2) == (0, "", "")
+    assert stopped
+    assert not active_children()
+    assert bytes_of(out) == bytes_of(whole)
+
+
+def stop_oneself(point: Point) -> Outcome:
+    """Work that never ends: its process stops itself, with all its threads."""
+    os.kill(os.getpid(), signal.SIGSTOP)
+    return outcome_of(point)
+
+
+def test_one_that_is_stopped_twice_has_itself_to_blame(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sunsim.sweep.local.SILENT_LOOKS", 1)
+    points = list(load_plan(write_sweep(tmp_path)).points())[:1]
+    assert [outcome.fault for _, outcome in run_local(points, 1, stop_oneself)] == [SILENT]
+
+
+def take_long(point: Point) -> Outcome:
+    time.sleep(2.0)
+    return outcome_of(point)
+
+
+def test_one_that_takes_long_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sunsim.sweep.local.LOOK_S", 0.5)
+    monkeypatch.setattr("sunsim.sweep.local.SILENT_LOOKS", 3)
+    points = list(load_plan(write_sweep(tmp_path)).points())[:1]
+    assert [outcome.fault for _, outcome in run_local(points, 1, take_long)] == [None]
+
+
 def test_failed_points_stop_nothing_else(tmp_path: Path) -> None:
     # No request within a second at the lowest rate, and two workers cannot serve three models.
     sweep = """\
@@ -319,3 +377,13 @@ def test_a_trace_may_be_called_json(tmp_path: Path) -> None:
     workload = f"workload={{kind: trace, format: mooncake, path: {trace}}}"
     scenario = load_scenario(write_scenario(tmp_path), [workload, "measure={}"])
     assert Inputs().sha256(scenario)[str(trace)] == hashlib.sha256(trace.read_bytes()).hexdigest()
+
+
+def test_ctrl_c_while_a_point_is_named_is_not_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (point, *_) = load_plan(write_sweep(tmp_path)).points()
+    handler = signal.getsignal(signal.SIGINT)
+    with monkeypatch.context() as patch:
+        patch.setattr(type(point.scenario), "model_dump", lambda *_, **__: os.kill(os.getpid(), signal.SIGINT) or {})
+        with pytest.raises(KeyboardInterrupt):
+            identity(point.scenario)
+    assert signal.getsignal(signal.SIGINT) is handler
