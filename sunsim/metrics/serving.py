@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from sunsim.clock import PS_PER_MS, PS_PER_S
 from sunsim.metrics.registry import QUANTILES
 
 if TYPE_CHECKING:
@@ -66,12 +67,16 @@ def output_rate(requests: Requests, window: Window) -> float | None:
 
 
 def meets_slo(requests: Requests, slo: Mapping[str, float]) -> Bools:
-    """Which requests finished within every stated limit; a one-token output meets any TPOT."""
+    """Which requests finished within every stated limit, on the clock; a one-token output meets any TPOT."""
+    arrival_ps, first_ps, last_ps = (
+        np.rint(time_s * PS_PER_S) for time_s in (requests.arrival_s, requests.first_token_s, requests.last_token_s)
+    )
+    gaps = np.maximum(requests.output_tokens - 1, 0)
+    took_ps = {"ttft_ms": first_ps - arrival_ps, "tpot_ms": np.where(gaps > 0, last_ps - first_ps, 0.0)}
+    times = {"ttft_ms": np.ones_like(gaps), "tpot_ms": gaps}
     met = requests.finished.copy()
-    tpot_s = np.where(requests.output_tokens > 1, requests.tpot_s, 0.0)
-    latencies_s = {"ttft_ms": requests.ttft_s, "tpot_ms": tpot_s}
     for key, limit_ms in slo.items():
-        met &= latencies_s[key] * 1000 <= limit_ms
+        met &= took_ps[key] <= limit_ms * PS_PER_MS * times[key]
     return met
 
 
