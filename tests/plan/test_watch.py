@@ -94,7 +94,7 @@ def test_it_does_not_look_where_nothing_can_have_happened(tmp_path: Path) -> Non
     assert ended(scenario, scenario.arms[1], months, Watch(months, window, Slo(ttft_ms=0.1), [2] * 2)) is None
     sure = ended(scenario, scenario.arms[1], months, Watch(months, window, Slo(ttft_ms=0.1), [0] * 2))
     assert sure
-    assert sure.at_s == 0.5
+    assert sure.at_s == 1.0
 
 
 def test_watching_changes_nothing(tmp_path: Path) -> None:
