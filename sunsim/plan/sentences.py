@@ -21,6 +21,8 @@ PASSING = (
     "it is told here."
 )
 
+SHORT = "All requests arrive in less time than one takes, so rates (per second and sustained) say little, and none is given per GPU."
+
 FEW = 100
 """Requests of a model below which its share is coarse."""
 
@@ -137,6 +139,7 @@ def caveats(plan: Entry) -> list[str]:
     portraits = {name: arm["portrait"]["entry"] for name, arm in arms.items() if arm["portrait"]}
     return [
         *_stops(plan),
+        *([SHORT] if plan["window"]["too_short"] else []),
         *_not_monotone(arms),
         *_intervals(plan, arms),
         *_errors(plan),

@@ -10,9 +10,9 @@ import pytest
 
 from sunsim.clock import PS_PER_S
 from sunsim.cluster.simulation import simulate
+from sunsim.measured import window_of
 from sunsim.metrics.rows import Requests, Window
 from sunsim.metrics.serving import meets_slo
-from sunsim.plan.probe import window_of
 from sunsim.plan.watch import SureMissError, Watch
 from sunsim.scenario_models import Slo
 from sunsim.workload.requests import build_requests
