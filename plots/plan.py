@@ -57,7 +57,7 @@ def goodput(arms: Arms, rate_rps: float) -> str:
                 (rate_rps * p["rate"], p["request_goodput"]) for p in arm["curve"] if p["request_goodput"] is not None
             ]
             axes.plot(*zip(*points, strict=True), **style[name])
-            most = max(most, *(x for x, _ in points))
+            most = max([most, *(x for x, _ in points)])
             knee = arm["rates"] and arm["rates"]["passes"]
             if knee:
                 axes.axvline(
