@@ -57,7 +57,7 @@ def goodput(arms: Arms, rate_rps: float) -> str:
                 (rate_rps * p["rate"], p["request_goodput"]) for p in arm["curve"] if p["request_goodput"] is not None
             ]
             axes.plot(*zip(*points, strict=True), **style[name])
-            most = max(most, *(x for x, _ in points))
+            most = max([most, *(x for x, _ in points)])
             knee = arm["rates"] and arm["rates"]["passes"]
             if knee:
                 axes.axvline(
@@ -121,7 +121,7 @@ def over_time(arms: Arms, series: str, label: str, window_s: tuple[float, float]
             line = {**style[name], "marker": "", "linewidth": 1.2}
             axes.plot(values["time_s"], [times * value for value in values[series]], **line)
         axes.axvspan(*window_s, color="#F4F4F4", zorder=0)
-        axes.set_xlim(0, window_s[1])
+        axes.set_xlim(min(arm["portrait"]["over_time"]["time_s"][0] for arm in drawn.values()), window_s[1])
         axes.set_ylim(bottom=0)
         axes.set_xlabel("time (s); shaded: measured")
         axes.set_ylabel(label)

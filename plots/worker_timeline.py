@@ -33,8 +33,10 @@ def plot_worker_timeline(
     stamps = ["arrival_s", "decode_scheduled_s", "last_token_s"]
     last_s = max(float(rows[stamps].max().max()) for rows in drawn.values())
     # A long drain of one overloaded arm would squeeze what matters in all the others.
-    end_s = min(last_s, 1.25 * window_s[1]) or last_s
-    time_s = np.linspace(0, end_s, SAMPLES)
+    begin_s = np.floor(min(float(rows["arrival_s"].min()) for rows in drawn.values()))
+    end_s = min(last_s, window_s[1] + 0.25 * (window_s[1] - begin_s))
+    end_s = end_s if end_s > begin_s else last_s
+    time_s = np.linspace(begin_s, end_s, SAMPLES)
     with figure(path, 0.9 + 1.9 * len(drawn)) as fig:
         grid = fig.subplots(len(drawn), 2, sharex=True, sharey="col", squeeze=False)
         for (name, rows), (batch, queue) in zip(drawn.items(), grid, strict=True):
@@ -52,7 +54,7 @@ def plot_worker_timeline(
         # Few workers come near their places, and a scale up to them would flatten what there is to see.
         grid[0][0].set_ylim(0, 1.12 * highest or 1.0)
         grid[0][1].set_ylim(bottom=0, top=max(1.0, grid[0][1].get_ylim()[1]))
-        grid[0][0].set_xlim(0, end_s)
+        grid[0][0].set_xlim(begin_s, end_s)
 
 
 def _arm(batch: Axes, queue: Axes, rows: pd.DataFrame, time_s: npt.NDArray[np.float64]) -> None:

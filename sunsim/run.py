@@ -10,11 +10,10 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from sunsim import __version__
-from sunsim.clock import to_s
 from sunsim.cluster.simulation import ArmResult, simulate
-from sunsim.errors import InputError
 from sunsim.inputs import Inputs
 from sunsim.latency.profile import find_profile, load_profile
+from sunsim.measured import arriving_s, begin_s, refuse_empty, stop_s
 from sunsim.metrics import summarize, to_json
 from sunsim.report.basis import basis
 from sunsim.report.files import REQUESTS, SCENARIO, SUMMARY, write_requests
@@ -22,7 +21,7 @@ from sunsim.report.format import count, listed, number
 from sunsim.report.terminal import show
 from sunsim.report.trace import left_out, provenance
 from sunsim.results import Results
-from sunsim.scenario import StopAtTime, Trace, load_scenario, resolved
+from sunsim.scenario import Trace, checked, read_source, resolved
 from sunsim.workload.requests import Requests, build_requests
 from sunsim.workload.traces.of_scenario import trace_of
 
@@ -86,7 +85,7 @@ def check(file: Path, overrides: Sequence[str], seed: int | None) -> str:
     workload = scenario.workload
     missing = left_out(trace_of(scenario, workload)) if isinstance(workload, Trace) else ""
     return (
-        f"ok: {scenario.name}: {count(len(requests))} requests in {number(to_s(int(requests.arrival_ps[-1])))} s for "
+        f"ok: {scenario.name}: {count(len(requests))} requests in {number(arriving_s(scenario, requests))} s for "
         f"{models} model{'s' if models > 1 else ''}; GPUs by arm: {listed(arms)}"
         f"{f'; the trace {missing}' if missing else ''}"
     )
@@ -98,14 +97,10 @@ def prepare(file: Path, overrides: Sequence[str], seed: int | None) -> tuple[Sce
     Raises:
         InputError: something in it is wrong, or the measured window would be empty.
     """
-    scenario = load_scenario(file, overrides, seed)
+    source = read_source(file, overrides, seed)
+    scenario = checked(source).model_copy(update={"sweep": None, "plan": None})
     requests = build_requests(scenario)
-    end_s = to_s(int(requests.arrival_ps[-1]))
-    stop_s = _stop_s(scenario)
-    end_s = end_s if stop_s is None else min(end_s, stop_s)
-    if scenario.measure.warmup_s >= end_s > 0:
-        message = f"measure.warmup_s is {scenario.measure.warmup_s:g}, must be below {end_s:g}, where measuring ends"
-        raise InputError(message, file)
+    refuse_empty(scenario, requests, source.error)
     return scenario, requests
 
 
@@ -137,7 +132,8 @@ def summary_of(scenario: Scenario, arms: Sequence[ArmResult]) -> dict[str, Any]:
         slo=scenario.slo.model_dump(),
         warmup_s=scenario.measure.warmup_s,
         meta=meta,
-        stop_s=_stop_s(scenario),
+        stop_s=stop_s(scenario),
+        begin_s=begin_s(scenario, float(arms[0].rows["arrival_s"].min())),
         model_names=scenario.model_names,
     )
 
@@ -145,10 +141,6 @@ def summary_of(scenario: Scenario, arms: Sequence[ArmResult]) -> dict[str, Any]:
 def _advance(bars: Progress, name: str) -> Callable[[float], None]:
     task = bars.add_task(name, total=1.0)
     return lambda share: bars.update(task, completed=share)
-
-
-def _stop_s(scenario: Scenario) -> float | None:
-    return scenario.stop.limit_s if isinstance(scenario.stop, StopAtTime) else None
 
 
 def profiles_of(scenario: Scenario) -> dict[str, Profile]:

@@ -63,7 +63,7 @@ class Slo(Block):
 
 
 class Measure(Block):
-    """The window that headline figures come from: `warmup_s` after the start until the last arrival."""
+    """The window that headline figures come from: `warmup_s` after requests begin to come (a trace: its first) until the last."""
 
     warmup_s: float = Field(default=0.0, ge=0, le=MAX_S)
     until: Literal["last-arrival"] = "last-arrival"

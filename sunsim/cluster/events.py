@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, TypeAlias, cast
 from simpy import Environment
 from simpy.events import NORMAL, Event
 
-from sunsim.cluster.sequence import NEVER, UNSET
+from sunsim.clock import END_PS
+from sunsim.cluster.sequence import UNSET
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -86,6 +87,11 @@ class Clock(Environment):
         """The time, picoseconds since the start."""
         return self._now  # type: ignore[return-value]  # it starts at the integer 0, and all delays are integers
 
+    @property
+    def idle(self) -> bool:
+        """Whether nothing more is due."""
+        return not any(what.ticket == ticket for _, _, ticket, what in self.entries if isinstance(what, Alarm))
+
     def step(self) -> None:
         """Processes the next event or alarm, as simpy asks for."""
         if self.entries and isinstance(alarm := self.entries[0][3], Alarm):
@@ -99,9 +105,9 @@ class Clock(Environment):
 
         Args:
             arrivals: pairs of a moment in picoseconds, rising, and what to call `arrive` with.
-            end_ps: what is due then or later does not happen; None for no end.
+            end_ps: what is due then or later does not happen; None for where the clock ends, `END_PS`.
         """
-        last_ps = NEVER if end_ps is None else end_ps
+        last_ps = END_PS if end_ps is None else end_ps
         for at_ps, which in arrivals:
             if at_ps >= last_ps:
                 break

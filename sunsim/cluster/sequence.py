@@ -5,7 +5,8 @@ from __future__ import annotations
 from enum import Enum
 
 UNSET = -1
-NEVER = 2**62
+NEVER = 2**63 - 1
+"""A moment that does not come, the last that int64 picoseconds have."""
 
 
 class KV(Enum):

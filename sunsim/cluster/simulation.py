@@ -7,10 +7,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sunsim.clock import to_ps
+from sunsim.clock import END_PS, to_ps, to_s
 from sunsim.cluster.engine import Engine
 from sunsim.cluster.journey import Journeys, request_rows
 from sunsim.cluster.world import World
+from sunsim.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -45,6 +46,9 @@ def simulate(
         progress: called now and then with the share of requests that have arrived.
         make_engine: makes a worker's engine; the step-by-step twin in tests.
         watch: gets the world before it starts; may set alarms in it, and end the run by raising something.
+
+    Raises:
+        InputError: requests are still under way where the clock ends.
     """
     stop = scenario.stop
     limit_ps = to_ps(stop.limit_s) if stop.when == "time" else None
@@ -53,6 +57,12 @@ def simulate(
         if watch:
             watch(world)
         world.env.serve(world.arrivals(), world.arrive, limit_ps)
+        if limit_ps is None and not world.env.idle:
+            message = (
+                f"{arm.name} has not finished after {to_s(END_PS):g} s, where the clock ends: must have more workers, "
+            )
+            message += "fewer requests, or stop: {when: time, limit_s: ...}"
+            raise InputError(message, f"scenario {scenario.name}")
         world.journeys.note_the_rest()
     pools = [pool for pool in (world.prefill, world.decode) if pool]
     prefill_names, decode_names = (pool.worker_names if pool else [] for pool in (world.prefill, world.decode))

@@ -1,5 +1,6 @@
 """Every metric that a summary may hold: its tag, header, unit and definition.
 
+Rates and means over the window's time are None where it is too short for them: empty, or shorter than a request takes.
 The tables and the glossary come from here, and tests hold `summary.json` to it. Counts, duration and the throughputs
 with drain are vLLM's (`bench serve`), over the whole run. Latencies and goodput are defined as vLLM's for each
 request, but taken over the requests that arrived inside the window, where vLLM takes the whole run. Interactivity and
@@ -84,8 +85,9 @@ _SERVING = [
         "request_goodput",
         "goodput",
         "req/s",
-        "Requests that arrived inside the window and met every stated SLO / its length; unfinished ones did not. "
-        "A one-token output meets any TPOT. None without an SLO.",
+        "Requests that were completed inside the window, whenever they arrived, and met every stated SLO / its length, "
+        "as the output counts tokens; a queue that only grows adds nothing. A one-token output meets any TPOT. None "
+        "without an SLO.",
     ),
     Metric("slo_attainment", "SLO met", "", "Share of the requests that arrived inside the window that met every SLO."),
     Metric("mean_interactivity", "interactivity mean", "tok/s/user", f"1 / TPOT. {ARRIVED}"),

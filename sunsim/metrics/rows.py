@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
+from sunsim.clock import to_ps, to_s
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -84,16 +86,27 @@ class ArmResult(Protocol):
 class Window:
     """The measured interval `[start_s, end_s)`, the same for every arm.
 
-    A request belongs to it when it arrives inside; the last arrival, which sets the end, counts as inside.
+    A request belongs to it when it arrives inside; the last arrival, which sets the end, counts as inside. Both ends are
+    moments of the clock in seconds, as rows have them, so that comparing these compares picoseconds.
+
+    Attributes:
+        too_short: what happens inside says nothing about a rate: it is empty, or a request takes longer.
     """
 
     start_s: float
     end_s: float
+    too_short: bool = False
+
+    @classmethod
+    def between(cls, begin_s: float, last_s: float, warmup_s: float, stop_s: float | None) -> Window:
+        """From the end of the warm-up, which counts from `begin_s` on, to the last arrival or to a stop before it."""
+        start_s = to_s(to_ps(begin_s) + to_ps(warmup_s))
+        return cls(start_s, last_s if stop_s is None else min(last_s, stop_s))
 
     @property
     def length_s(self) -> float:
-        """Length in seconds, 0 when the warm-up swallows every arrival."""
-        return max(self.end_s - self.start_s, 0.0)
+        """Seconds that rates and means are over; 0 where there are none to be told."""
+        return 0.0 if self.too_short else max(self.end_s - self.start_s, 0.0)
 
     def holds(self, arrival_s: Floats) -> Bools:
         """Which of these arrivals are inside."""
@@ -101,14 +114,8 @@ class Window:
         return inside
 
 
-def measure_window(arms: Sequence[ArmResult], warmup_s: float, stop_s: float | None) -> Window:
-    """From the end of the warm-up to the last arrival, or to the stop where a stop comes first."""
-    end_s = max(float(arm.rows["arrival_s"].max()) for arm in arms)
-    return Window(warmup_s, end_s if stop_s is None else min(end_s, stop_s))
-
-
 def places_of(column: pd.Series) -> defaultdict[str, Indices]:
-    """The places, ascending, at which each text stands in a column; none for a text that doesn't."""
+    """The places, ascending, at which each text stands in a column; none for a text that does not."""
     found = column.groupby(column, observed=True).indices
     return defaultdict(lambda: np.empty(0, np.intp), {str(text): np.asarray(places) for text, places in found.items()})
 

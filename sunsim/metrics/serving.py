@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from sunsim.clock import PS_PER_MS, PS_PER_S
 from sunsim.metrics.registry import QUANTILES
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from sunsim.metrics.rows import Bools, Floats, Requests, Window
 
@@ -65,13 +67,30 @@ def output_rate(requests: Requests, window: Window) -> float | None:
     return per(float(tokens_inside(requests, window).sum()), window.length_s)
 
 
+def typical_s(requests: Requests) -> float | None:
+    """What the median request takes, but for its waits in queues, in seconds; None where none finished."""
+    waits = stage_times_s(requests)
+    waited_s = sum(np.nan_to_num(waits[key]) for key in ("prefill_queue", "transfer_wait", "decode_wait"))
+    return statistics(requests.e2el_s - waited_s, ("median",))["median"]
+
+
+def rated(window: Window, arms: Iterable[Requests]) -> Window:
+    """The window, marked where it is too short: empty, or shorter than the typical request of some arm."""
+    took_s = max((typical_s(requests) or 0.0 for requests in arms), default=0.0)
+    return replace(window, too_short=not window.length_s > took_s)
+
+
 def meets_slo(requests: Requests, slo: Mapping[str, float]) -> Bools:
-    """Which requests finished within every stated limit; a one-token output meets any TPOT."""
+    """Which requests finished within every stated limit, on the clock; a one-token output meets any TPOT."""
+    arrival_ps, first_ps, last_ps = (
+        np.rint(time_s * PS_PER_S) for time_s in (requests.arrival_s, requests.first_token_s, requests.last_token_s)
+    )
+    gaps = np.maximum(requests.output_tokens - 1, 0)
+    took_ps = {"ttft_ms": first_ps - arrival_ps, "tpot_ms": np.where(gaps > 0, last_ps - first_ps, 0.0)}
+    times = {"ttft_ms": np.ones_like(gaps), "tpot_ms": gaps}
     met = requests.finished.copy()
-    tpot_s = np.where(requests.output_tokens > 1, requests.tpot_s, 0.0)
-    latencies_s = {"ttft_ms": requests.ttft_s, "tpot_ms": tpot_s}
     for key, limit_ms in slo.items():
-        met &= latencies_s[key] * 1000 <= limit_ms
+        met &= took_ps[key] <= limit_ms * PS_PER_MS * times[key]
     return met
 
 
@@ -109,14 +128,17 @@ def counts(requests: Requests, duration_s: float) -> Numbers:
 
 def serving(requests: Requests, window: Window, slo: Mapping[str, float], duration_s: float) -> Numbers:
     """Every figure that an arm and a model have in common."""
-    inside = requests.where(window.holds(requests.arrival_s))
+    within = window.holds(requests.arrival_s)
+    inside = requests.where(within)
     done = inside.where(inside.finished)
-    met = int(meets_slo(inside, slo).sum()) if slo else None
+    met = meets_slo(requests, slo)
+    # As with tokens, what is completed inside counts, so that no queue is taken for something that was done.
+    good = met & (requests.last_token_s >= window.start_s) & (requests.last_token_s < window.end_s)
     entry = counts(requests, duration_s)
     entry["window_requests"] = len(inside)
     entry["output_throughput_window"] = output_rate(requests, window)
-    entry["request_goodput"] = per(met, window.length_s)
-    entry["slo_attainment"] = per(met, len(inside))
+    entry["request_goodput"] = per(int(good.sum()), window.length_s) if slo else None
+    entry["slo_attainment"] = per(int(met[within].sum()), len(inside)) if slo else None
     for key, values_s in (("ttft", done.ttft_s), ("tpot", done.tpot_s), ("e2el", done.e2el_s)):
         entry |= {f"{name}_{key}_ms": value for name, value in statistics(values_s * 1000).items()}
     pace = done.tpot_s[done.tpot_s > 0]

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from sunsim.metrics.limits import limiting_stage, mean_times_ms, prefill_headroom
 from sunsim.metrics.overload import decode_wait_in_tpot, overloaded
-from sunsim.metrics.rows import ArmResult, Requests, Window, WorkerRow, measure_window, places_of
-from sunsim.metrics.serving import per, serving
+from sunsim.metrics.rows import ArmResult, Requests, Window, WorkerRow, places_of
+from sunsim.metrics.serving import per, rated, serving
 from sunsim.metrics.workers import worker_entry
 
 if TYPE_CHECKING:
@@ -27,22 +28,28 @@ def summarize(
     warmup_s: float,
     meta: Mapping[str, Any],
     stop_s: float | None = None,
+    begin_s: float = 0.0,
     model_names: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Reduce every arm to its metrics; `meta` (scenario, seed, versions, profile hashes) is carried along.
+
+    The window begins `warmup_s` after `begin_s`, from which on requests come, and ends with the last arrival or at
+    `stop_s`. Under ``window``, ``too_short`` says that it tells no rates.
 
     SLO limits are in milliseconds under `ttft_ms`, `tpot_ms`. Keys of an arm are declared in
     `sunsim.metrics.registry`. What is not defined is None, so that JSON never holds NaN. Models of `model_names` that
     got no request have an entry too; the hot and the coldest one are of those that got some.
     """
-    window = measure_window(arms, warmup_s, stop_s)
+    last_s = max(float(arm.rows["arrival_s"].max()) for arm in arms)
+    window = Window.between(begin_s, last_s, warmup_s, stop_s)
+    window = rated(window, (Requests.from_rows(arm.rows) for arm in arms))
     limits = {key: limit for key, limit in (slo or {}).items() if limit is not None}
     models = arms[0].rows["model"].value_counts()
     by_popularity = sorted(arms[0].rows["model"].unique(), key=lambda name: -int(models[name]))
     summary = {
         "schema_version": SCHEMA_VERSION,
         **meta,
-        "window": {"start_s": window.start_s, "end_s": window.end_s},
+        "window": asdict(window),
         "slo": limits or None,
         "hot_model": by_popularity[0],
         "coldest_model": by_popularity[-1],

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sunsim.clock import to_s
+from sunsim.measured import window_of
 from sunsim.plan.conditions import AS_PLANNED, Conditions, requests_under, under
-from sunsim.plan.probe import Probe, window_of
+from sunsim.plan.probe import Probe
 from sunsim.plan.search import Coordinate
 
 if TYPE_CHECKING:

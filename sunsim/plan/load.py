@@ -10,8 +10,8 @@ import numpy as np
 
 from sunsim.cluster.pool import read_profile
 from sunsim.latency.profile import find_profile
+from sunsim.measured import arriving_s
 from sunsim.plan.conditions import AS_PLANNED, requests_under
-from sunsim.plan.probe import window_of
 from sunsim.workload.mix import length_mix
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ HOPELESS_MS = 1e6
 def starts(scenario: Scenario, arm: Arm, coordinates: list[Coordinate]) -> dict[Coordinate, int]:
     """For each pool its load, in GPUs that are always busy, rounded up."""
     drawn = requests_under(scenario, AS_PLANNED)
-    length_s = max(window_of(scenario, drawn).end_s, 1e-9)
+    length_s = arriving_s(scenario, drawn)
     found = {}
     for coordinate in coordinates:
         pool = arm.pools()[coordinate.stage]

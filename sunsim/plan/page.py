@@ -43,7 +43,7 @@ def page(plan: Mapping[str, Any], scenario: str) -> str:
         overview=overview(plan),
         bars=gpu_bars(arms) if arms else None,
         slos=slos(plan),
-        curves=[goodput(arms, plan["rate_rps"]), pareto(arms)] if arms else [],
+        curves=[] if plan["window"]["too_short"] or not arms else [goodput(arms, plan["rate_rps"]), pareto(arms)],
         curve=curve(plan),
         models=models(plan),
         by_model=[

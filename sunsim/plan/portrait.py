@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sunsim.measured import begin_s, stop_s
 from sunsim.metrics import summarize
 from sunsim.metrics.intervals import Level
 from sunsim.metrics.rows import Requests, places_of
 from sunsim.metrics.workers import decode_kv, running
-from sunsim.scenario_models import StopAtTime
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,7 +32,8 @@ def portrait(scenario: Scenario, result: ArmResult, window: Window) -> dict[str,
         slo=scenario.slo.model_dump(),
         warmup_s=scenario.measure.warmup_s,
         meta={},
-        stop_s=scenario.stop.limit_s if isinstance(scenario.stop, StopAtTime) else None,
+        stop_s=stop_s(scenario),
+        begin_s=begin_s(scenario, float(result.rows["arrival_s"].min())),
         model_names=scenario.model_names,
     )
     (entry,) = summary["arms"].values()
@@ -40,13 +41,14 @@ def portrait(scenario: Scenario, result: ArmResult, window: Window) -> dict[str,
         "entry": entry,
         "hot_model": summary["hot_model"],
         "coldest_model": summary["coldest_model"],
+        "window_too_short": summary["window"]["too_short"],
         "over_time": _over_time(result, window),
     }
 
 
 def _over_time(result: ArmResult, window: Window) -> dict[str, list[float]]:
-    time_s = np.linspace(0, window.end_s, SAMPLES)
     requests = Requests.from_rows(result.rows)
+    time_s = np.linspace(np.floor(requests.arrival_s[0]), window.end_s, SAMPLES)
     series: dict[str, Floats] = {"time_s": time_s}
     begun_s = {"prefill": requests.prefill_start_s, "decode": requests.decode_scheduled_s}
     came_s = {"prefill": requests.arrival_s, "decode": np.fmax(requests.arrival_s, requests.prefill_end_s)}

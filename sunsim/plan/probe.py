@@ -9,9 +9,10 @@ import numpy as np
 
 from sunsim.clock import to_s
 from sunsim.cluster.simulation import simulate
+from sunsim.measured import window_of
 from sunsim.metrics.overload import overloaded
-from sunsim.metrics.rows import Requests, Window
-from sunsim.metrics.serving import meets_slo, per, serving
+from sunsim.metrics.rows import Requests
+from sunsim.metrics.serving import meets_slo, per, rated, serving
 from sunsim.plan.conditions import AS_PLANNED, Conditions, only, requests_under
 from sunsim.plan.portrait import portrait
 from sunsim.plan.watch import SureMissError, Watch
@@ -19,9 +20,9 @@ from sunsim.sweep.point import Outcome, attempt, identity, key
 
 if TYPE_CHECKING:
     from sunsim.cluster.simulation import ArmResult
+    from sunsim.metrics.rows import Window
     from sunsim.scenario_models import Scenario
     from sunsim.sweep.point import Row
-    from sunsim.workload.requests import Requests as Drawn
 
 FIGURES = (
     "request_goodput",
@@ -109,13 +110,6 @@ def row_of(probe: Probe) -> Row:
     return _complete(scenario, result, window, names)
 
 
-def window_of(scenario: Scenario, drawn: Drawn) -> Window:
-    """From the end of the warm-up to the last arrival, or to the stop where a stop comes first."""
-    end_s = float(to_s(int(drawn.arrival_ps[-1])))
-    stop = scenario.stop
-    return Window(scenario.measure.warmup_s, min(end_s, stop.limit_s) if stop.when == "time" else end_s)
-
-
 def _complete(scenario: Scenario, result: ArmResult, window: Window, names: tuple[str, ...]) -> Row:
     requests = Requests.from_rows(result.rows)
     slo = {name: limit for name, limit in scenario.slo.model_dump().items() if limit is not None}
@@ -131,6 +125,7 @@ def _complete(scenario: Scenario, result: ArmResult, window: Window, names: tupl
         )
         for name, own in of_model.items()
     }
+    window = rated(window, [requests])
     entry = serving(requests, window, slo, 1.0)
     gpus = {stage: sum(w.gpus for w in result.workers if w.stage == stage) for stage in ("prefill", "decode")}
     growing = [name for name, own in of_model.items() if overloaded(requests.where(own), window)]

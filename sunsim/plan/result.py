@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from sunsim import __version__
-from sunsim.clock import to_s
+from sunsim.measured import arriving_s, window_of
 from sunsim.plan.conditions import AS_PLANNED, requests_under
-from sunsim.plan.probe import window_of
 from sunsim.plan.search import Reason
 from sunsim.plan.variants import TYPICAL
 from sunsim.sweep.estimates import estimate
@@ -56,8 +55,8 @@ def document(
         "models": list(scenario.model_names),
         "trace": isinstance(scenario.workload, Trace),
         "requests": len(drawn),
-        "rate_rps": len(drawn) / to_s(int(drawn.arrival_ps[-1])) if int(drawn.arrival_ps[-1]) else None,
-        "window": {"start_s": window.start_s, "end_s": window.end_s},
+        "rate_rps": len(drawn) / arriving_s(scenario, drawn),
+        "window": {"start_s": window.start_s, "end_s": window.end_s, "too_short": _too_short(plans)},
         "arms": {one.arm.name: _arm(scenario, one) for one in plans},
         "profile_errors": [
             {
@@ -73,6 +72,11 @@ def document(
         ],
         **meta,
     }
+
+
+def _too_short(plans: Sequence[ArmPlan]) -> bool:
+    """Whether a request of some arm takes longer than the window."""
+    return any(one.portrait["window_too_short"] for one in plans if one.portrait)
 
 
 def _arm(scenario: Scenario, one: ArmPlan) -> Entry:

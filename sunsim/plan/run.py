@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sunsim.errors import InputError
+from sunsim.measured import refuse_empty, window_of
 from sunsim.metrics import to_json
 from sunsim.plan.conditions import AS_PLANNED, requests_under
 from sunsim.plan.doubt import doubts
 from sunsim.plan.find import plan_arm
 from sunsim.plan.lab import Lab
-from sunsim.plan.probe import window_of
 from sunsim.plan.result import document
 from sunsim.plan.terminal import show, to_markdown
 from sunsim.plan.variants import variants
@@ -114,10 +114,10 @@ def load(file: Path, overrides: Sequence[str], seed: int | None) -> Scenario:
     for index, arm in enumerate(scenario.arms):
         _check_arm(arm, index, scenario.plan.size, source)
     drawn = requests_under(scenario, AS_PLANNED)
-    if scenario.measure.warmup_s >= window_of(scenario, drawn).end_s:
-        end_s = window_of(scenario, drawn).end_s
-        message = f"measure.warmup_s is {scenario.measure.warmup_s:g}, must be below {end_s:g}, where measuring ends"
-        raise source.error(("measure", "warmup_s"), message)
+    refuse_empty(scenario, drawn, source.error)
+    if not window_of(scenario, drawn).length_s:
+        message = f"all {count(len(drawn))} requests arrive at once, must arrive over some time to plan for their rate"
+        raise source.error(("workload",), message)
     return scenario
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from sunsim.plan.search import Reason
 from sunsim.plan.tables import breaking, pools
 from sunsim.plan.variants import TYPICAL
-from sunsim.report.format import count, listed, number, percent
+from sunsim.report.format import count, listed, milliseconds, number, percent
 from sunsim.report.sentences import basis, outside_measured
 
 if TYPE_CHECKING:
@@ -21,6 +21,8 @@ PASSING = (
     "it is told here."
 )
 
+SHORT = "All requests arrive in less time than one takes, so rates (per second and sustained) say little, and none is given per GPU."
+
 FEW = 100
 """Requests of a model below which its share is coarse."""
 
@@ -28,9 +30,12 @@ FEW = 100
 def heading(plan: Entry) -> str:
     """What was planned for."""
     slo = ", ".join(f"{key.removesuffix('_ms').upper()} {number(limit)} ms" for key, limit in plan["slo"].items())
-    seeds = len(plan["seeds"])
+    seeds, window = len(plan["seeds"]), plan["window"]
+    load = f"{number(plan['rate_rps'])} requests/s"
+    if window["too_short"]:
+        load = f"{count(plan['requests'])} requests within {milliseconds((window['end_s'] - window['start_s']) * 1000)}"
     return (
-        f"{plan['scenario']}: {number(plan['rate_rps'])} requests/s, {len(plan['models'])} "
+        f"{plan['scenario']}: {load}, {len(plan['models'])} "
         f"model{'s' if len(plan['models']) > 1 else ''}, {seeds} seed{'s' if seeds > 1 else ''}; at least "
         f"{percent(plan['attainment'])} of each model's requests must meet SLO {slo}"
     )
@@ -105,7 +110,7 @@ def _breaks(name: str, arm: Entry) -> str:
 
 def _margin(plan: Entry, name: str, arm: Entry) -> str:
     rates = arm["rates"]
-    if not rates or rates["passes"] is None:
+    if not rates or rates["passes"] is None or plan["window"]["too_short"]:
         return ""
     rate = plan["rate_rps"] * rates["passes"]
     beyond = "" if rates["fails"] else " at least, the highest that was tried"
@@ -137,6 +142,7 @@ def caveats(plan: Entry) -> list[str]:
     portraits = {name: arm["portrait"]["entry"] for name, arm in arms.items() if arm["portrait"]}
     return [
         *_stops(plan),
+        *([SHORT] if plan["window"]["too_short"] else []),
         *_not_monotone(arms),
         *_intervals(plan, arms),
         *_errors(plan),

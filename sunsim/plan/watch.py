@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sunsim.clock import PS_PER_S, to_s
+from sunsim.clock import PS_PER_MS, PS_PER_S, to_s
 from sunsim.cluster.events import DECODE, Alarm
 from sunsim.cluster.sequence import UNSET
 
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from sunsim.workload.requests import Requests
 
 EVERY_PS = PS_PER_S // 2
+DOUBT_PS = 10_000
+"""What is late by less may be in time in a result's rows, whose seconds are no finer when a run lasts months."""
 
 
 class SureMissError(Exception):
@@ -44,18 +46,20 @@ class Watch:
     """Looks at the requests twice a simulated second, and touches nothing.
 
     It counts a miss only when nothing that is still to come can undo it: a request is through and was too slow, or its
-    first token is not out and already late. The comparisons are those of `sunsim.metrics.serving.meets_slo`, to the
-    bit, so a run that is ended early is one that would have missed. How long a token's way from a decode worker to its
-    client was depends on all that decoded there, so it gets the benefit of the doubt.
+    first token is not out and already late. So a run that is ended early is one that would have missed. How long a
+    token's way from a decode worker to its client was depends on all that decoded there, so it gets the benefit of the
+    doubt.
     """
 
     def __init__(self, requests: Requests, window: Window, slo: Slo, allowed: Sequence[int]) -> None:
         """`allowed`: of each model, how many requests of the window may miss."""
         self._requests = requests
-        self._arrival_s = to_s(requests.arrival_ps)
-        self._inside = window.holds(self._arrival_s)
-        self._ttft_ms = np.inf if slo.ttft_ms is None else slo.ttft_ms
-        self._tpot_ms = np.inf if slo.tpot_ms is None else slo.tpot_ms
+        self._inside = window.holds(to_s(requests.arrival_ps))
+        self._ttft_ps, self._tpot_ps = (
+            np.inf if limit_ms is None else limit_ms * PS_PER_MS for limit_ms in (slo.ttft_ms, slo.tpot_ms)
+        )
+        # A view, because its items come as Python's own integers.
+        self._arrival_ps = requests.arrival_ps.data
         self._allowed = allowed
         self._open: list[int] = []
         self._seen = 0
@@ -70,10 +74,9 @@ class Watch:
         # Who ends at a moment and who begins at it are both in the batch of that moment.
         out_ps = self._course.decode_out_ps(np.array([1, 2 * seqs]))
         self._least_out_ps, self._most_out_ps = (int(ps) for ps in out_ps)
-        self._last_ps = int(self._requests.arrival_ps[-1])
         # After all else that happens at its moment, by priority.
         self._alarm = Alarm(world.env, 2 * DECODE, self._look)
-        self._alarm.set(EVERY_PS)
+        self._look_after(self._arrival_ps[0])
 
     def _look(self) -> None:
         """Counts what is new, and goes on while there is something to come.
@@ -82,21 +85,26 @@ class Watch:
             SureMissError: too many have missed.
         """
         env = self._world.env
-        now_s = _seconds(env.now_ps)
         arrived = int(np.searchsorted(self._requests.arrival_ps, env.now_ps))
         self._open += (self._seen + np.flatnonzero(self._inside[self._seen : arrived])).tolist()
         self._seen = arrived
-        self._open = [i for i in self._open if not self._settled(i, now_s)]
+        self._open = [i for i in self._open if not self._settled(i, env.now_ps)]
         for model, missed in enumerate(self._missed):
             if missed > self._allowed[model]:
-                raise SureMissError(now_s, model, self._ttft, self._tpot, self._missed)
-        if env.entries or env.now_ps < self._last_ps:
-            self._alarm.set(env.now_ps + EVERY_PS)
+                raise SureMissError(to_s(env.now_ps), model, self._ttft, self._tpot, self._missed)
+        if self._open and env.entries:
+            self._look_after(env.now_ps)
+        elif self._seen < len(self._arrival_ps):
+            self._look_after(self._arrival_ps[self._seen])
 
-    def _settled(self, i: int, now_s: float) -> bool:
+    def _look_after(self, ps: int) -> None:
+        """Looks next at the first whole half second after `ps`."""
+        self._alarm.set((ps // EVERY_PS + 1) * EVERY_PS)
+
+    def _settled(self, i: int, now_ps: int) -> bool:
         """Whether it is certain if request `i` meets its SLO; counted if it doesn't."""
         journeys, course, requests = self._world.journeys, self._course, self._requests
-        arrival_s = float(self._arrival_s[i])
+        arrival_ps = self._arrival_ps[i]
         outputs = int(requests.output_tokens[i]) if course.has_decode else 1
         prefilled_ps = journeys.prefill_end_ps[i]
         by_prefill = bool(course.emitted_before_decode) or not course.has_decode
@@ -109,18 +117,19 @@ class Watch:
                 sequence = journeys.decode[i]
                 has_first = sequence is not None and sequence.first_ps != UNSET
             # A first token that is not out yet comes now at the earliest.
-            if has_first or (now_s - arrival_s) * 1000 <= self._ttft_ms:
+            if has_first or now_ps - arrival_ps <= self._ttft_ps + DOUBT_PS:
                 return False
             self._count(i, ttft=True, tpot=False)
             return True
-        prefill_s = _seconds(prefilled_ps + course.prefill_out_ps)
-        earliest_s, latest_s = prefill_s, prefill_s
+        earliest_ps = latest_ps = prefilled_ps + course.prefill_out_ps
+        last_out_ps = last_ps + self._least_out_ps if decodes else earliest_ps
         if not by_prefill:
             first_ps = journeys.first_ps[i]
-            earliest_s, latest_s = _seconds(first_ps + self._least_out_ps), _seconds(first_ps + self._most_out_ps)
-        last_s = _seconds(last_ps + self._least_out_ps) if decodes else prefill_s
-        tpot_s = max(0.0, last_s - latest_s) / (outputs - 1) if outputs > 1 else 0.0
-        self._count(i, ttft=(earliest_s - arrival_s) * 1000 > self._ttft_ms, tpot=tpot_s * 1000 > self._tpot_ms)
+            earliest_ps, latest_ps = first_ps + self._least_out_ps, first_ps + self._most_out_ps
+        ttft = earliest_ps - arrival_ps > self._ttft_ps + DOUBT_PS
+        # Outputs of one token meet any limit.
+        tpot = outputs > 1 and last_out_ps - latest_ps > self._tpot_ps * (outputs - 1) + DOUBT_PS
+        self._count(i, ttft=ttft, tpot=tpot)
         return True
 
     def _count(self, i: int, *, ttft: bool, tpot: bool) -> None:
@@ -128,8 +137,3 @@ class Watch:
         self._ttft[model] += ttft
         self._tpot[model] += tpot
         self._missed[model] += ttft or tpot
-
-
-def _seconds(ps: int) -> float:
-    """As `to_s` of an array has it, which rounds to a float before it divides."""
-    return float(ps) / PS_PER_S

@@ -34,6 +34,7 @@ def sentences(summary: Mapping[str, Any]) -> list[str]:
         *prefill(arms),
         outside_measured(arms),
         *basis(summary.get("basis", {})),
+        *short_window(summary["window"], arms),
     ]
 
 
@@ -167,3 +168,16 @@ def outside_measured(arms: Arms) -> str:
 def basis(kinds: Mapping[str, list[str]]) -> list[str]:
     """What the figures rest on; measured, derived and assumed are kept apart."""
     return [f"{kind.capitalize()}: {'; '.join(facts)}." for kind, facts in kinds.items() if facts]
+
+
+def short_window(window: Mapping[str, Any], arms: Arms) -> list[str]:
+    """That the window tells no rates, and the rates that can be told."""
+    if not window["too_short"]:
+        return []
+    rates = [
+        f"{name} {number(entry['request_throughput'])} requests/s and {number(entry['output_throughput'])} tokens/s"
+        for name, entry in arms.items()
+    ]
+    length = milliseconds((window["end_s"] - window["start_s"]) * 1000)
+    text = f"Requests arrive within {length}, in less time than one takes, so rates, means over time and goodput are not given"
+    return [f"{text}; over the whole run, drain included: {listed(rates)}."]

@@ -53,7 +53,7 @@ class ArmEstimates:
     """One arm at one combination.
 
     Attributes:
-        overloaded: with at least one of the seeds.
+        overloaded, window_too_short: with at least one of the seeds.
         figures: by metric; what no seed has is None.
         differences: to the first arm, each seed's to the same seed's, whose requests are the same; none for the first
             arm itself, and None where either is overloaded and the metric depends on how long the run was.
@@ -61,6 +61,7 @@ class ArmEstimates:
 
     arm: str
     overloaded: bool
+    window_too_short: bool
     figures: Mapping[str, Estimate | None]
     differences: Mapping[str, Estimate | None]
 
@@ -92,6 +93,7 @@ def _arm(arm: Sequence[Row], first: Sequence[Row]) -> ArmEstimates:
     return ArmEstimates(
         arm=arm[0]["arm"],
         overloaded=any(row["overloaded"] for row in arm),
+        window_too_short=any(row["window_too_short"] for row in arm),
         figures={tag: estimate([row[tag] for row in arm if row[tag] is not None]) for tag in HEADLINES},
         differences=differences,
     )
@@ -113,6 +115,7 @@ def plain(of_arm: ArmEstimates) -> dict[str, Any]:
 
     return {
         "overloaded": of_arm.overloaded,
+        "window_too_short": of_arm.window_too_short,
         "figures": {tag: entry(made) for tag, made in of_arm.figures.items()},
         "difference_to_first_arm": {tag: entry(made) for tag, made in of_arm.differences.items()},
     }

@@ -12,10 +12,11 @@ from pathlib import Path
 from threading import current_thread, main_thread
 from typing import TYPE_CHECKING, Any
 
+from sunsim.clock import to_s
 from sunsim.cluster.simulation import simulate
 from sunsim.errors import InputError
+from sunsim.measured import begin_s, refuse_empty, stop_s
 from sunsim.metrics import summarize
-from sunsim.scenario import StopAtTime
 from sunsim.workload.requests import build_requests
 
 if TYPE_CHECKING:
@@ -110,25 +111,24 @@ def simulate_point(scenario: Scenario) -> list[Row]:
         InputError: there are no requests, one cannot be served, or the measured window is empty.
     """
     requests = build_requests(scenario)
+    refuse_empty(scenario, requests, lambda _, message: InputError(message))
     arms = [simulate(scenario, arm, requests) for arm in scenario.arms]
     summary = summarize(
         arms,
         slo=scenario.slo.model_dump(),
         warmup_s=scenario.measure.warmup_s,
         meta={},
-        stop_s=scenario.stop.limit_s if isinstance(scenario.stop, StopAtTime) else None,
+        stop_s=stop_s(scenario),
+        begin_s=begin_s(scenario, to_s(int(requests.arrival_ps[0]))),
         model_names=scenario.model_names,
     )
-    end_s = summary["window"]["end_s"]
-    if scenario.measure.warmup_s >= end_s > 0:
-        message = f"measure.warmup_s is {scenario.measure.warmup_s:g}, must be below {end_s:g}, where measuring ends"
-        raise InputError(message)
     return [_row(name, entry, summary) for name, entry in summary["arms"].items()]
 
 
 def _row(name: str, entry: Mapping[str, Any], summary: Mapping[str, Any]) -> Row:
     """An arm's single figures, under the names that `summary.json` has; those of the hot and the coldest model too."""
     row = {"arm": name} | {key: value for key, value in entry.items() if key not in NESTED}
+    row["window_too_short"] = summary["window"]["too_short"]
     row["limiting_stage"] = entry["limiting"]["stage"]
     row["limiting_mean_wait_ms"] = entry["limiting"]["mean_wait_ms"]
     row["busiest_prefill_utilisation"] = (entry["prefill_headroom"] or {}).get("utilisation")

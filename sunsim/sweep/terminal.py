@@ -120,6 +120,12 @@ def sentences(plan: Plan, estimates: Estimates) -> list[str]:
             f"{OVERLOADED} Overloaded with at least one seed ({listed(sorted(overloaded))}): the queue still grows when "
             "arrivals end, so what depends on it also depends on the run's length and is not compared."
         )
+    short = sum(any(of_arm.window_too_short for of_arm in arms) for arms in estimates.values())
+    if short:
+        found.append(
+            f"In {count(short)} of {_plural(len(estimates), 'combination')} requests arrive in less time than one takes, with "
+            "at least one seed, so no rates are given there."
+        )
     return found
 
 

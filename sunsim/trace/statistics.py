@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sunsim.clock import since_s
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
 PERCENTILES = (50, 90, 95, 99)
 MINUTE_S = 60.0
 SECOND_S = 1.0
+US_PER_S = 1e6
 
 
 def statistics(rows: TraceRows) -> dict[str, Any]:
@@ -24,7 +27,7 @@ def statistics(rows: TraceRows) -> dict[str, Any]:
     dispersion (variance over mean of the requests in each whole second, or minute, from the first arrival on); both
     are 1 for Poisson arrivals and 0 for equal gaps.
     """
-    arrival_s = rows.arrival_s - rows.arrival_s[0]
+    arrival_s = since_s(rows.arrival_s, float(rows.arrival_s[0]))
     duration_s = float(arrival_s[-1])
     gaps_s = np.diff(arrival_s)
     mean_rate = gaps_s.size / duration_s if duration_s > 0 else None
@@ -53,7 +56,9 @@ def _peak_rate(arrival_s: NDArray[np.float64], width_s: float) -> float | None:
     """Of the half-open interval of `width_s` with most arrivals."""
     if arrival_s[-1] < width_s:
         return None
-    counts = np.searchsorted(arrival_s, arrival_s + width_s, side="left") - np.arange(arrival_s.size)
+    # Whole microseconds, so that equal times compare equal.
+    arrival_us = np.rint(arrival_s * US_PER_S)
+    counts = np.searchsorted(arrival_us, arrival_us + width_s * US_PER_S, side="left") - np.arange(arrival_us.size)
     return float(counts.max()) / width_s
 
 

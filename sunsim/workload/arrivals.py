@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from sunsim.clock import since_s
 from sunsim.workload_models import Arrivals, Constant, Gamma, Poisson
 
 if TYPE_CHECKING:
@@ -17,7 +18,8 @@ _CHUNK = 65_536
 def draw_arrivals(
     arrivals: Arrivals, rng: np.random.Generator, duration_s: float | None, requests: int | None
 ) -> NDArray[np.float64]:
-    """Arrival times in seconds, float64[n], non-decreasing, all below `duration_s`, at most `requests` of them.
+    """Arrival times in seconds, float64[n], non-decreasing, all before `duration_s` on the clock, at most `requests`
+    of them.
 
     Gaps are exponential, gamma of shape `burstiness` (``CV = 1 / sqrt(burstiness)``, as vLLM's benchmark has it) or
     equal, with mean ``1 / rate_rps``. A longer duration only appends arrivals; another rate only scales them.
@@ -41,7 +43,9 @@ def draw_arrivals(
         drawn += times.size
         last_s = float(times[-1])
     every = np.concatenate(chunks)[: None if requests is None else requests]
-    return every[: np.searchsorted(every, end_s, side="left")]
+    if duration_s is None:
+        return every
+    return every[since_s(every, duration_s) < 0]
 
 
 def _gaps(arrivals: Poisson | Gamma, rng: np.random.Generator) -> NDArray[np.float64]:

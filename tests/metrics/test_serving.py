@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from sunsim.metrics.rows import Requests, Window
-from sunsim.metrics.serving import serving, statistics, tokens_inside
+from sunsim.metrics.serving import meets_slo, serving, statistics, tokens_inside
 from tests.metrics.synthetic import table
 
 WINDOW = Window(1.0, 3.0)
@@ -70,17 +70,28 @@ def test_one_token_outputs_have_no_tpot() -> None:
     ("slo", "goodput", "share"),
     [
         ({"ttft_ms": 600, "tpot_ms": 500}, 0.5, 0.5),
-        ({"ttft_ms": 1000, "tpot_ms": 500}, 1.0, 1.0),
-        ({"tpot_ms": 499}, 0.5, 0.5),
+        ({"ttft_ms": 1000, "tpot_ms": 500}, 0.5, 1.0),
+        ({"tpot_ms": 499}, 0.0, 0.5),
         ({}, None, None),
     ],
 )
-def test_goodput_counts_requests_that_meet_every_slo(
+def test_goodput_counts_requests_completed_inside_and_attainment_those_that_arrived(
     slo: dict[str, float], goodput: float | None, share: float | None
 ) -> None:
     entry = three(slo)
     assert entry["request_goodput"] == goodput
     assert entry["slo_attainment"] == share
+
+
+@pytest.mark.parametrize("tenths", range(1, 80, 3))
+def test_a_limit_that_is_just_met_is_met_whenever_that_is(tenths: int) -> None:
+    """Half a second from 0.6 s to 1.1 s is a little more than half a second in floats."""
+    arrival_s, first_s, last_s = tenths / 10, (tenths + 5) / 10, (tenths + 9) / 10
+    rows = table(request(arrival_s=arrival_s, first_token_s=first_s, last_token_s=last_s, output_tokens=5))
+    requests = Requests.from_rows(rows)
+    assert meets_slo(requests, {"ttft_ms": 500, "tpot_ms": 100}).all()
+    assert not meets_slo(requests, {"ttft_ms": 499.999999}).any()
+    assert not meets_slo(requests, {"tpot_ms": 99.999999}).any()
 
 
 def test_stage_times_are_differences_of_stamps() -> None:

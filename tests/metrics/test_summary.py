@@ -78,8 +78,10 @@ def test_models_without_requests_are_listed() -> None:
 
 @pytest.mark.parametrize(("decode_model", "utilisation"), [("*", 0.75), ("m1", 0.25)])
 def test_only_shared_decode_sends_what_it_preempts_back_to_prefill(decode_model: str, utilisation: float) -> None:
-    stamps = {"arrival_s": 9.0, "prefill_start_s": 5.0, "prefill_end_s": 6.0, "first_token_s": 9.5}
-    rows = table({"prefill_worker": "p", "decode_worker": "d", **stamps, "last_token_s": 13.0, "output_tokens": 2})
+    stamps = {"arrival_s": 5.0, "prefill_start_s": 5.0, "prefill_end_s": 6.0, "first_token_s": 6.5, "last_token_s": 7.0}
+    last = {"arrival_s": 9.0, "first_token_s": 9.0, "last_token_s": 9.0}
+    workers_of = {"prefill_worker": "p", "decode_worker": "d"}
+    rows = table({**workers_of, **stamps, "output_tokens": 2}, {**workers_of, **last})
     workers = [ToyWorker("p", "prefill", busy_s=3.0), ToyWorker("d", "decode", decode_model, preemptions=1)]
     workers_entry = summary_of(ToyArm(rows, workers))["arms"]["a"]["workers"]
     assert workers_entry["p"]["utilisation"] == utilisation
@@ -121,7 +123,7 @@ def test_json_has_no_nan_even_where_nothing_finished() -> None:
     assert arm["mean_ttft_ms"] is None
     assert arm["output_throughput"] == 0.0
     assert (arm["unfinished"], arm["window_requests"]) == (2, 1)
-    assert summary["window"] == {"start_s": 5.0, "end_s": 7.0}
+    assert summary["window"] == {"start_s": 5.0, "end_s": 7.0, "too_short": False}
 
 
 def test_equal_rows_give_equal_text(toy: dict[str, Any]) -> None:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 
+from sunsim.clock import PS_PER_S
 from sunsim.cluster.simulation import simulate
-from sunsim.metrics.rows import Requests
+from sunsim.measured import window_of
+from sunsim.metrics.rows import Requests, Window
 from sunsim.metrics.serving import meets_slo
-from sunsim.plan.probe import window_of
 from sunsim.plan.watch import SureMissError, Watch
+from sunsim.scenario_models import Slo
 from sunsim.workload.requests import build_requests
 from tests.plan.small import loaded
 
@@ -80,6 +84,17 @@ def test_overload_is_found_long_before_the_end(tmp_path: Path) -> None:
     with pytest.raises(SureMissError) as sure:
         simulate(scenario, scenario.arms[1], requests, watch=Watch(requests, window, scenario.slo, [100, 100]))
     assert sure.value.at_s < 4
+
+
+def test_it_does_not_look_where_nothing_can_have_happened(tmp_path: Path) -> None:
+    scenario = loaded(tmp_path, "workload.requests=2", "workload.duration_s=null", "measure.warmup_s=0")
+    drawn = build_requests(scenario)
+    months = replace(drawn, arrival_ps=np.array([0, 50 * 86_400 * PS_PER_S]))
+    window = Window(0.0, 60 * 86_400.0)
+    assert ended(scenario, scenario.arms[1], months, Watch(months, window, Slo(ttft_ms=0.1), [2] * 2)) is None
+    sure = ended(scenario, scenario.arms[1], months, Watch(months, window, Slo(ttft_ms=0.1), [0] * 2))
+    assert sure
+    assert sure.at_s == 1.0
 
 
 def test_watching_changes_nothing(tmp_path: Path) -> None:

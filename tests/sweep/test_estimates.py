@@ -25,7 +25,8 @@ SLOW, FAST = (10.0, 12.0, 17.0), (9.0, 11.5, 15.5)
 
 def row(arm: str, tpot_ms: float | None, *, overloaded: bool = False) -> dict[str, Any]:
     """An arm's figures, all the same number."""
-    return {"arm": arm, "overloaded": overloaded, "decode_wait_in_tpot": False} | dict.fromkeys(HEADLINES, tpot_ms)
+    flags = {"overloaded": overloaded, "window_too_short": False, "decode_wait_in_tpot": False}
+    return {"arm": arm} | flags | dict.fromkeys(HEADLINES, tpot_ms)
 
 
 def plan_of(tmp_path: Path, sweep: str) -> Plan:

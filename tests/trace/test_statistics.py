@@ -30,6 +30,12 @@ def test_equal_gaps_have_no_burstiness() -> None:
     assert (found["prompt_tokens_per_s"], found["output_tokens_per_s"]) == (80.0, 40.0)
 
 
+def test_equal_gaps_of_tenths_have_none_either() -> None:
+    found = statistics(rows(np.arange(1001, 1602) / 10))
+    assert (found["duration_s"], found["peak_second_rate_rps"], found["peak_minute_rate_rps"]) == (60.0, 10.0, 10.0)
+    assert found["dispersion_second"] == 0.0
+
+
 def test_batches_disperse_by_their_size() -> None:
     # Every second second a batch of 6: counts 6 and 0 in turn, variance 9 over mean 3. Of each 6 gaps 5 are 0, one is 2.
     found = statistics(rows(np.repeat(np.arange(0.0, 202.0, 2.0), 6)[:-5]))

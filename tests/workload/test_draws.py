@@ -134,3 +134,16 @@ def test_models_are_drawn_by_falling_share_whatever_their_order() -> None:
     uniform = np.array([0.0, 0.69, 0.7, 0.89, 0.9, 1 - 2.0**-53])
     assert draw_models([0.1, 0.7, 0.2], uniform).tolist() == [1, 1, 2, 2, 0, 0]
     assert draw_models([1.0], uniform).tolist() == [0] * 6
+
+
+@pytest.mark.parametrize(
+    ("rate_rps", "duration_s", "expected"), [(1.1, 30.0, 33), (10.0, 0.3, 3), (3.0, 1e4, 30_000), (1.1, 3e4, 33_000)]
+)
+def test_what_would_arrive_just_at_the_end_is_left_out(rate_rps: float, duration_s: float, expected: int) -> None:
+    arrivals = draw_arrivals(Constant(rate_rps=rate_rps), np.random.default_rng(1), duration_s, None)
+    assert arrivals.size == expected
+
+
+def test_a_rate_so_low_that_times_leave_the_clock_leaves_what_is_before_the_end() -> None:
+    arrivals = draw_arrivals(Constant(rate_rps=1e-12), np.random.default_rng(1), 10.0, None)
+    assert arrivals.tolist() == [0.0]

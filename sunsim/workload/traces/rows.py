@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from sunsim.clock import since_s
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -58,4 +60,5 @@ def from_first(rows: TraceRows) -> TraceRows:
     """`rows`, in whatever order, by arrival; the first arrives at 0, those that arrive together stay in their order."""
     late = rows.arrival_s < np.maximum.accumulate(rows.arrival_s)
     ordered = rows.take(np.argsort(rows.arrival_s, kind="stable"))
-    return replace(ordered, arrival_s=ordered.arrival_s - ordered.arrival_s[0], out_of_order=int(late.sum()))
+    arrival_s = since_s(ordered.arrival_s, float(ordered.arrival_s[0]))
+    return replace(ordered, arrival_s=arrival_s, out_of_order=int(late.sum()))

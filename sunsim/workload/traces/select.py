@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sunsim.clock import MAX_S
+from sunsim.clock import MAX_S, since_s
 from sunsim.errors import InputError
 
 if TYPE_CHECKING:
@@ -70,9 +70,10 @@ def select(
     Raises:
         InputError: no request is left.
     """
-    inside = rows.arrival_s >= window.start_s
+    since_start_s = since_s(rows.arrival_s, window.start_s) if window.start_s else rows.arrival_s
+    inside = since_start_s >= 0
     if window.duration_s is not None:
-        inside &= rows.arrival_s < window.start_s + window.duration_s
+        inside &= since_s(since_start_s, window.duration_s) < 0
     usable = np.ones(len(rows), np.bool_)
     causes: dict[str, NDArray[np.bool_]] = {}
     unfit = {NO_PROMPT: rows.prompt_tokens < 1, NO_OUTPUT: rows.output_tokens < 1, **(too_long or {})}
@@ -81,7 +82,7 @@ def select(
         usable &= ~wrong
     if window.requests is not None:
         inside &= np.cumsum(inside & usable) - (inside & usable) < window.requests
-    used = rows.take(inside & usable)
+    used = replace(rows, arrival_s=since_start_s / window.rate_scale).take(inside & usable)
     counts = {reason: int((wrong & inside).sum()) for reason, wrong in causes.items()}
     dropped = {reason: count for reason, count in counts.items() if count}
     outside = len(rows) - int(inside.sum())
@@ -90,8 +91,7 @@ def select(
         left_out += [f"{count} {reason}" for reason, count in dropped.items()]
         message = f"no request is left of {len(rows)} ({', '.join(left_out)}), must be at least one"
         raise InputError(message, path)
-    arrival_s = (used.arrival_s - window.start_s) / window.rate_scale
-    return Selection(replace(used, arrival_s=arrival_s), len(rows), outside, dropped)
+    return Selection(used, len(rows), outside, dropped)
 
 
 def refuse_too_late(selection: Selection, path: Path) -> None:

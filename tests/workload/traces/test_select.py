@@ -51,6 +51,21 @@ def test_the_window_is_half_open_and_arrivals_count_from_its_start() -> None:
     assert (selection.outside_window, selection.dropped) == (5, {NO_OUTPUT: 1})
 
 
+@pytest.mark.parametrize("later_s", [0, 100_000, 5_000_000])
+def test_the_window_ends_where_its_digits_say(later_s: int) -> None:
+    tenths = rows([(10 * later_s + i) / 10 for i in range(10)], [5] * 10, [5] * 10)
+    for start in range(9):
+        for length in range(1, 10 - start):
+            cut = select(tenths, Window((10 * later_s + start) / 10, length / 10), TRACE)
+            assert cut.rows.arrival_s.tolist() == [i / 10 for i in range(length)]
+
+
+def test_a_window_may_lie_beyond_the_clocks_end_in_the_traces_own_time() -> None:
+    months = rows([0.0, 1e7, 1e7 + 0.5, 1.1e7], [5] * 4, [5] * 4)
+    assert select(months, Window(1e7, 0.5), TRACE).rows.arrival_s.tolist() == [0.0]
+    assert select(months, Window(duration_s=1e7 + 0.5), TRACE).rows.arrival_s.tolist() == [0.0, 1e7]
+
+
 def test_the_number_counts_what_is_used_and_later_drops_are_outside() -> None:
     selection = select(TEN, Window(start_s=1.0, requests=2), TRACE)
     assert selection.rows.arrival_s.tolist() == [1.0, 3.0]
