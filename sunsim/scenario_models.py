@@ -203,7 +203,10 @@ class Sweep(Block):
 
 
 class Budget(Block):
-    """The most that a plan may cost: simulations, of all seeds together, and seconds. None means no limit."""
+    """The most that a plan may cost: simulations, of all seeds together, and seconds. None means no limit.
+
+    A number of simulations gives the same plan every time; what seconds leave found depends on the machine.
+    """
 
     points: Count | None = None
     seconds: Positive | None = None
