@@ -94,7 +94,7 @@ _SERVING = [
         "overloaded",
         "overloaded",
         "",
-        "Its queue for the first token (of prefill or of decode) still grows when arrivals end, so TTFT and E2EL "
+        "Its queue for the first token (of prefill or of decode) still grows when measuring ends, so TTFT and E2EL "
         "depend on the run's length.",
     ),
     Metric(

@@ -104,8 +104,8 @@ def _served(arm: ArmResult, requests: Requests, worker: WorkerRow) -> Requests:
 
 
 def _sends_back(workers: Sequence[WorkerRow]) -> bool:
-    """Whether prefill had second passes: shared decode cannot prefill, so what it preempts goes back there."""
-    return any(worker.stage == "decode" and worker.model == "*" and worker.preemptions for worker in workers)
+    """Whether prefill had second passes: what decode preempts goes back there where decode cannot prefill it."""
+    return any(worker.stage == "decode" and worker.preemptions and not worker.recompute for worker in workers)
 
 
 def _duration_s(requests: Requests, stop_s: float | None) -> float:

@@ -51,13 +51,13 @@ class Verdict:
 
     @property
     def passes(self) -> bool:
-        """No model misses more than it may, and no queue still grows when arrivals end."""
+        """No model misses more than it may, and no queue still grows when measuring ends."""
         missed = self.total("missed")
         return all(missed[name] <= self.allowed[name] for name in missed) and not self.overloaded
 
     @property
     def overloaded(self) -> list[str]:
-        """Models whose queue still grows when arrivals end, with at least one seed; `all` if it is none's alone."""
+        """Models whose queue still grows when measuring ends, with at least one seed; `all` if it is none's alone."""
         return sorted({name for row in self.rows for name in row["overloaded"]})
 
     @property

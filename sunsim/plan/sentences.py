@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     Entry = Mapping[str, Any]
 
 PASSING = (
-    "A pool passes if each model's share is met over all seeds together and no queue still grows when arrivals end. That "
+    "A pool passes if each model's share is met over all seeds together and no queue still grows when measuring ends. That "
     "more GPUs, fewer requests or looser limits never fail where fewer pass is taken for granted; what was seen to break "
     "it is told here."
 )
@@ -173,7 +173,7 @@ def _not_monotone(arms: Mapping[str, Entry]) -> Iterator[str]:
             if less["passes"]:
                 yield f"{name} passes with one less of its {less['pool']} too: the search ended before it could follow that."
         if arm["overloaded"]:
-            yield f"{name} is overloaded: the queue of {listed(arm['overloaded'])} still grows when arrivals end."
+            yield f"{name} is overloaded: the queue of {listed(arm['overloaded'])} still grows when measuring ends."
 
 
 def _intervals(plan: Entry, arms: Mapping[str, Entry]) -> Iterator[str]:

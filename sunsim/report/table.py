@@ -25,8 +25,8 @@ OVERLOADED = "*"
 
 THROUGHPUT = (
     ("output\ntok/s", "output_throughput_window", count),
-    ("per decode\nGPU tok/s", "output_throughput_per_decode_gpu", count),
     ("per GPU\ntok/s", "output_throughput_per_gpu", count),
+    ("per decode\nGPU tok/s", "output_throughput_per_decode_gpu", count),
 )
 GOODPUT = (("goodput\nreq/s", "request_goodput", number),)
 LATENCY = (
@@ -54,12 +54,12 @@ def tables(summary: Mapping[str, Any]) -> list[Table]:
 def _throughput(arms: Mapping[str, Mapping[str, Any]], base: Mapping[str, Any]) -> Table:
     figures = (*THROUGHPUT, *GOODPUT)
     headers = (header for header, _, _ in figures)
-    table = _table("arm", "decode\nGPUs", "all\nGPUs", *headers, "SLO\nmet", "busiest\ndecode", "busiest\nprefill")
+    table = _table("arm", "all\nGPUs", "decode\nGPUs", *headers, "SLO\nmet", "busiest\ndecode", "busiest\nprefill")
     for name, entry in arms.items():
         table.add_row(
             _name(name, entry),
-            count(entry["decode_gpus"]),
             count(entry["gpus"]),
+            count(entry["decode_gpus"]),
             *_cells(figures, entry, base),
             percent(entry["slo_attainment"], 1),
             _busiest_decode(entry),

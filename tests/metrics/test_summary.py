@@ -76,13 +76,16 @@ def test_models_without_requests_are_listed() -> None:
     assert (summary["hot_model"], summary["coldest_model"]) == ("m1", "m4")
 
 
-@pytest.mark.parametrize(("decode_model", "utilisation"), [("*", 0.75), ("m1", 0.25)])
-def test_only_shared_decode_sends_what_it_preempts_back_to_prefill(decode_model: str, utilisation: float) -> None:
+@pytest.mark.parametrize(("recompute", "utilisation"), [(False, 0.75), (True, 0.25)])
+def test_prefill_had_second_passes_where_decode_cannot_prefill_what_it_preempts(
+    recompute: bool, utilisation: float
+) -> None:
     stamps = {"arrival_s": 9.0, "prefill_start_s": 5.0, "prefill_end_s": 6.0, "first_token_s": 9.5}
     rows = table({"prefill_worker": "p", "decode_worker": "d", **stamps, "last_token_s": 13.0, "output_tokens": 2})
-    workers = [ToyWorker("p", "prefill", busy_s=3.0), ToyWorker("d", "decode", decode_model, preemptions=1)]
+    workers = [ToyWorker("p", "prefill", busy_s=3.0), ToyWorker("d", "decode", preemptions=1, recompute=recompute)]
     workers_entry = summary_of(ToyArm(rows, workers))["arms"]["a"]["workers"]
     assert workers_entry["p"]["utilisation"] == utilisation
+    assert (workers_entry["p"]["mean_kv_occupancy"] is not None) is recompute
 
 
 def test_workers_add_up_to_the_arm(toy: dict[str, Any]) -> None:
