@@ -24,7 +24,7 @@ def ran(folder: Path, variant: str, policy: str) -> tuple[dict[str, Any], dict[s
     assert invoke("run", file, "--out", folder / "run", "--quiet", *options)[0] == 0
     assert invoke("split", file, "--out", folder / "split", "--stage", "prefill", *options)[0] == 0
     (entry,) = json.loads((folder / "run" / "summary.json").read_text())["arms"].values()
-    (streams,) = json.loads((folder / "split" / "index.json").read_text())["arms"].values()
+    (streams,) = json.loads((folder / "split" / "split.json").read_text())["arms"].values()
     assert entry["preemptions"] > 0
     return entry, streams
 

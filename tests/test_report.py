@@ -241,7 +241,9 @@ def test_all_gpus_come_first_and_only_equal_work_is_compared(
 def served_by(entry: dict[str, Any], prefill: int, decode: int) -> dict[str, Any]:
     """The entry of an arm with so many workers; its output stays."""
     rate = entry["output_throughput_window"]
-    workers = {f"prefill/shared/{i}": {} for i in range(prefill)} | {f"decode/shared/{i}": {} for i in range(decode)}
+    workers: dict[str, Any] = {f"prefill/shared/{i}": {} for i in range(prefill)} | {
+        f"decode/shared/{i}": {} for i in range(decode)
+    }
     figures = {
         "workers": workers,
         "decode_gpus": decode,
