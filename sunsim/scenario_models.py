@@ -56,10 +56,16 @@ class ModelWeight(Block):
 
 
 class Slo(Block):
-    """Latency targets in milliseconds; None means that there is none."""
+    """Latency targets in milliseconds; None means that there is none.
+
+    Attributes:
+        worst_window_s: how long the window is whose attainment is given beside the mean, in seconds; see
+            `sunsim.metrics.worst`. None: none is, but `sunsim plan` takes 60 s.
+    """
 
     ttft_ms: Positive | None = None
     tpot_ms: Positive | None = None
+    worst_window_s: Duration | None = None
 
 
 class Measure(Block):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sunsim.metrics.registry import QUANTILES
+from sunsim.metrics.worst import Worst, worst_window
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -66,12 +67,13 @@ def output_rate(requests: Requests, window: Window) -> float | None:
 
 
 def meets_slo(requests: Requests, slo: Mapping[str, float]) -> Bools:
-    """Which requests finished within every stated limit; a one-token output meets any TPOT."""
+    """Which requests finished within every limit that is stated; a one-token output meets any TPOT."""
     met = requests.finished.copy()
     tpot_s = np.where(requests.output_tokens > 1, requests.tpot_s, 0.0)
     latencies_s = {"ttft_ms": requests.ttft_s, "tpot_ms": tpot_s}
-    for key, limit_ms in slo.items():
-        met &= latencies_s[key] * 1000 <= limit_ms
+    for key, latency_s in latencies_s.items():
+        if slo.get(key) is not None:
+            met &= latency_s * 1000 <= slo[key]
     return met
 
 
@@ -107,16 +109,27 @@ def counts(requests: Requests, duration_s: float) -> Numbers:
     }
 
 
-def serving(requests: Requests, window: Window, slo: Mapping[str, float], duration_s: float) -> Numbers:
-    """Every figure that an arm and a model have in common."""
+def serving(
+    requests: Requests,
+    window: Window,
+    slo: Mapping[str, float],
+    duration_s: float,
+    worst_window_s: float | None = None,
+) -> Numbers:
+    """Every figure that an arm and a model have in common; the worst window is sought where its length is given."""
     inside = requests.where(window.holds(requests.arrival_s))
     done = inside.where(inside.finished)
-    met = int(meets_slo(inside, slo).sum()) if slo else None
+    in_time = meets_slo(inside, slo)
+    met = int(in_time.sum()) if slo else None
     entry = counts(requests, duration_s)
     entry["window_requests"] = len(inside)
     entry["output_throughput_window"] = output_rate(requests, window)
     entry["request_goodput"] = per(met, window.length_s)
     entry["slo_attainment"] = per(met, len(inside))
+    worst = Worst(None, None)
+    if worst_window_s is not None:
+        worst = worst_window(inside.arrival_s, in_time, window, worst_window_s)
+    entry |= worst.entry()
     for key, values_s in (("ttft", done.ttft_s), ("tpot", done.tpot_s), ("e2el", done.e2el_s)):
         entry |= {f"{name}_{key}_ms": value for name, value in statistics(values_s * 1000).items()}
     pace = done.tpot_s[done.tpot_s > 0]

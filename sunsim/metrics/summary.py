@@ -31,12 +31,14 @@ def summarize(
 ) -> dict[str, Any]:
     """Reduce every arm to its metrics; `meta` (scenario, seed, versions, profile hashes) is carried along.
 
-    SLO limits are in milliseconds under `ttft_ms`, `tpot_ms`. Keys of an arm are declared in
+    SLO limits are in milliseconds under `ttft_ms`, `tpot_ms`; `worst_window_s` beside them asks for the worst window. Keys of an arm are declared in
     `sunsim.metrics.registry`. What is not defined is None, so that JSON never holds NaN. Models of `model_names` that
     got no request have an entry too; the hot and the coldest one are of those that got some.
     """
     window = measure_window(arms, warmup_s, stop_s)
     limits = {key: limit for key, limit in (slo or {}).items() if limit is not None}
+    asked_s = limits.pop("worst_window_s", None)
+    worst_window_s = asked_s if limits else None
     models = arms[0].rows["model"].value_counts()
     by_popularity = sorted(models.index, key=lambda name: -int(models[name]))
     summary = {
@@ -44,9 +46,12 @@ def summarize(
         **meta,
         "window": {"start_s": window.start_s, "end_s": window.end_s},
         "slo": limits or None,
+        "worst_window_s": worst_window_s,
         "hot_model": by_popularity[0],
         "coldest_model": by_popularity[-1],
-        "arms": {str(arm.rows["arm"].iloc[0]): _arm(arm, window, limits, stop_s, model_names) for arm in arms},
+        "arms": {
+            str(arm.rows["arm"].iloc[0]): _arm(arm, window, limits, worst_window_s, stop_s, model_names) for arm in arms
+        },
     }
     plain: dict[str, Any] = _plain(summary)
     return plain
@@ -58,7 +63,12 @@ def to_json(summary: Mapping[str, Any]) -> str:
 
 
 def _arm(
-    arm: ArmResult, window: Window, slo: Mapping[str, float], stop_s: float | None, model_names: Sequence[str]
+    arm: ArmResult,
+    window: Window,
+    slo: Mapping[str, float],
+    worst_window_s: float | None,
+    stop_s: float | None,
+    model_names: Sequence[str],
 ) -> dict[str, Any]:
     requests = Requests.from_rows(arm.rows)
     duration_s = _duration_s(requests, stop_s)
@@ -66,7 +76,7 @@ def _arm(
     for name in sorted({*model_names, *arm.rows["model"].unique()}, key=_natural):
         own = requests.where((arm.rows["model"] == name).to_numpy(np.bool_))
         models[name] = {
-            **serving(own, window, slo, duration_s),
+            **serving(own, window, slo, duration_s, worst_window_s),
             "overloaded": overloaded(own, window),
             "decode_wait_in_tpot": decode_wait_in_tpot(own),
         }
@@ -80,7 +90,7 @@ def _arm(
     inside = {name: own.where(window.holds(own.arrival_s)) for name, own in served.items()}
     decode_gpus = sum(worker.gpus for worker in arm.workers if worker.stage == "decode")
     gpus = sum(worker.gpus for worker in arm.workers)
-    entry: dict[str, Any] = serving(requests, window, slo, duration_s)
+    entry: dict[str, Any] = serving(requests, window, slo, duration_s, worst_window_s)
     rate = entry["output_throughput_window"]
     shares = [w["mean_batch_share"] for w in workers.values() if w.get("mean_batch_share") is not None]
     return entry | {

@@ -26,7 +26,7 @@ def toy() -> dict[str, Any]:
         toy_arm("sun", shared=True, decode_workers=4),
         toy_arm("tiny", shared=True, decode_workers=1, places=16),
     )
-    return summary_of(*arms, slo={"ttft_ms": 500.0, "tpot_ms": None})
+    return summary_of(*arms, slo={"ttft_ms": 500.0, "tpot_ms": None, "worst_window_s": 10.0})
 
 
 def test_it_says_where_it_came_from(toy: dict[str, Any]) -> None:
@@ -34,6 +34,7 @@ def test_it_says_where_it_came_from(toy: dict[str, Any]) -> None:
     assert toy["schema_version"] == 1
     assert toy["window"]["start_s"] == 5.0
     assert toy["slo"] == {"ttft_ms": 500.0}
+    assert toy["worst_window_s"] == 10.0
 
 
 def test_every_key_is_declared(toy: dict[str, Any]) -> None:
@@ -128,7 +129,7 @@ def test_json_has_no_nan_even_where_nothing_finished() -> None:
 
 
 def test_equal_rows_give_equal_text(toy: dict[str, Any]) -> None:
-    again = summary_of(toy_arm("sun", shared=True, decode_workers=4), slo={"ttft_ms": 500.0})
+    again = summary_of(toy_arm("sun", shared=True, decode_workers=4), slo={"ttft_ms": 500.0, "worst_window_s": 10.0})
     assert to_json({"arms": again["arms"]["sun"]}) == to_json({"arms": toy["arms"]["sun"]})
 
 
