@@ -223,6 +223,7 @@ class Planning(Block):
 
     Attributes:
         attainment: share of each model's requests that must meet every SLO.
+        require: whether they must over all seeds together, or with each seed in every window of `Slo.worst_window_s`.
         seeds: how many, counted from the scenario's own; a seed's requests are the same for every arm and size.
         size: the stages whose pools are sized; with ``none`` only the highest rate of the pools as given is looked for.
         max_prefill_gpus, max_decode_gpus: the largest pool to try; of each model where it keeps its own.
@@ -231,6 +232,7 @@ class Planning(Block):
     """
 
     attainment: float = Field(default=0.95, gt=0, le=1)
+    require: Literal["mean", "worst-window"] = "mean"
     seeds: int = Field(default=3, ge=1, le=100)
     size: Literal["both", "prefill", "decode", "none"] = "both"
     max_prefill_gpus: Workers = 256

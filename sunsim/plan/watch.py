@@ -9,12 +9,14 @@ import numpy as np
 from sunsim.clock import PS_PER_S, to_s
 from sunsim.cluster.events import DECODE, Alarm
 from sunsim.cluster.sequence import UNSET
+from sunsim.plan.windows import Allowance
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sunsim.cluster.world import World
     from sunsim.metrics.rows import Window
+    from sunsim.plan.windows import Stretches
     from sunsim.scenario_models import Slo
     from sunsim.workload.requests import Requests
 
@@ -22,7 +24,7 @@ EVERY_PS = PS_PER_S // 2
 
 
 class SureMissError(Exception):
-    """More requests of a model have missed their SLO than are allowed to.
+    """More requests of a model have missed their SLO than are allowed to, in all or in a window.
 
     Attributes:
         at_s: simulated time of the finding.
@@ -49,8 +51,15 @@ class Watch:
     client was depends on all that decoded there, so it gets the benefit of the doubt.
     """
 
-    def __init__(self, requests: Requests, window: Window, slo: Slo, allowed: Sequence[int]) -> None:
-        """`allowed`: of each model, how many requests of the window may miss."""
+    def __init__(
+        self,
+        requests: Requests,
+        window: Window,
+        slo: Slo,
+        allowed: Sequence[int],
+        stretches: Stretches | None = None,
+    ) -> None:
+        """`allowed`: of each model, how many requests may miss; `stretches`: what may in every window as well."""
         self._requests = requests
         self._arrival_s = to_s(requests.arrival_ps)
         self._inside = window.holds(self._arrival_s)
@@ -61,6 +70,12 @@ class Watch:
         self._seen = 0
         models = len(requests.models)
         self._ttft, self._tpot, self._missed = ([0] * models for _ in range(3))
+        self._allowances: list[Allowance] = []
+        self._place = np.zeros(len(requests), np.int64)
+        for model in range(models if stretches else 0):
+            own = np.flatnonzero(self._inside & (requests.model == model))
+            self._place[own] = np.arange(len(own))
+            self._allowances.append(Allowance(self._arrival_s[own], window, stretches))
 
     def __call__(self, world: World) -> None:
         """Begins to watch this world."""
@@ -88,7 +103,7 @@ class Watch:
         self._seen = arrived
         self._open = [i for i in self._open if not self._settled(i, now_s)]
         for model, missed in enumerate(self._missed):
-            if missed > self._allowed[model]:
+            if missed > self._allowed[model] or (self._allowances and self._allowances[model].spent):
                 raise SureMissError(now_s, model, self._ttft, self._tpot, self._missed)
         if env.entries or env.now_ps < self._last_ps:
             self._alarm.set(env.now_ps + EVERY_PS)
@@ -128,6 +143,8 @@ class Watch:
         self._ttft[model] += ttft
         self._tpot[model] += tpot
         self._missed[model] += ttft or tpot
+        if self._allowances and (ttft or tpot):
+            self._allowances[model].miss(int(self._place[i]))
 
 
 def _seconds(ps: int) -> float:

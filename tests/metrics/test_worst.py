@@ -62,7 +62,7 @@ def test_a_window_of_few_requests_goes_on_until_it_holds_enough() -> None:
 def test_too_few_requests_have_no_window_but_the_whole() -> None:
     met = np.array([True] * (FEWEST - 2) + [False])
     arrivals = np.arange(len(met)) * 100.0
-    assert worst_window(arrivals, met, Window(0.0, arrivals[-1]), 60.0) == Worst(1 - 1 / len(met), 0.0)
+    assert worst_window(arrivals, met, Window(0.0, arrivals[-1]), 60.0) == Worst((len(met) - 1) / len(met), 0.0)
     assert worst_window(np.empty(0), np.empty(0, np.bool_), Window(0.0, 1.0), 60.0) == Worst(None, None)
 
 
