@@ -94,7 +94,7 @@ _SERVING = [
         "",
         "The lowest slo_attainment of any window of slo.worst_window_s by arrival: one begins at every arrival, one ends "
         "with the measuring. A window of fewer than 20 requests goes on until it has 20. At most slo_attainment itself, "
-        "and equal to it where there are fewer than 20. None without an SLO or slo.worst_window_s.",
+        "and equal to it where measuring takes no longer or there are no 20. None without an SLO or slo.worst_window_s.",
     ),
     Metric("worst_window_start_s", "worst window from", "s", "Where that window begins."),
     Metric("mean_interactivity", "interactivity mean", "tok/s/user", f"1 / TPOT. {ARRIVED}"),

@@ -53,7 +53,7 @@ class Windows:
 
     def count(self, which: Bools) -> Ints:
         """How many of `which`, one a request, are in each."""
-        before = np.concatenate([[0], np.cumsum(which)])
+        before: Ints = np.concatenate([[0], np.cumsum(which)])
         return before[self.stop] - before[self.start]
 
 

@@ -215,10 +215,14 @@ def caveats(plan: Entry) -> list[str]:
         *_intervals(plan, arms),
         *_errors(plan),
         *(f"Measured of {name}: {text}." for name, text in plan["measured_ranges"].items() if text),
-        *([f"At the planned rate with the first seed: {outside_measured(portraits)}"] if portraits else []),
+        *([f"At the planned rate with the first seed: {_small(outside_measured(portraits))}"] if portraits else []),
         *basis(plan["basis"]),
         _passing(plan),
     ]
+
+
+def _small(sentence: str) -> str:
+    return sentence[0].lower() + sentence[1:]
 
 
 def _passing(plan: Entry) -> str:

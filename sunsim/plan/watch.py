@@ -72,10 +72,11 @@ class Watch:
         self._ttft, self._tpot, self._missed = ([0] * models for _ in range(3))
         self._allowances: list[Allowance] = []
         self._place = np.zeros(len(requests), np.int64)
-        for model in range(models if stretches else 0):
-            own = np.flatnonzero(self._inside & (requests.model == model))
-            self._place[own] = np.arange(len(own))
-            self._allowances.append(Allowance(self._arrival_s[own], window, stretches))
+        if stretches:
+            for model in range(models):
+                own = np.flatnonzero(self._inside & (requests.model == model))
+                self._place[own] = np.arange(len(own))
+                self._allowances.append(Allowance(self._arrival_s[own], window, stretches))
 
     def __call__(self, world: World) -> None:
         """Begins to watch this world."""

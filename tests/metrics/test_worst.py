@@ -61,7 +61,7 @@ def test_a_window_of_few_requests_goes_on_until_it_holds_enough() -> None:
 
 def test_too_few_requests_have_no_window_but_the_whole() -> None:
     met = np.array([True] * (FEWEST - 2) + [False])
-    arrivals = np.arange(len(met)) * 100.0
+    arrivals = np.arange(0.0, 100.0 * len(met), 100.0)
     assert worst_window(arrivals, met, Window(0.0, arrivals[-1]), 60.0) == Worst((len(met) - 1) / len(met), 0.0)
     assert worst_window(np.empty(0), np.empty(0, np.bool_), Window(0.0, 1.0), 60.0) == Worst(None, None)
 
@@ -76,6 +76,7 @@ def test_a_burst_that_the_mean_hides_is_all_in_the_worst_window() -> None:
     inside = (arrivals >= 1200) & (arrivals < 1260)
     begins = (arrivals >= 1152) & (arrivals < 1212)
     assert found.share == min(met[inside].mean(), met[begins].mean())
+    assert found.share is not None
     assert found.share < 0.4
     assert ceil(found.start_s or 0) in range(1152, 1201)
 
