@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from plots.style import MUTED, PALETTE, figure
+from sunsim.report.compare import against
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,19 +32,22 @@ def plot_throughput(arms: Arms, path: Path) -> None:
             for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
         }
         fig.legend(known.values(), known.keys(), loc="outside lower center", ncols=4)
-        fig.suptitle(_seen(arms), x=0.01, ha="left", fontsize=10)
+        fig.suptitle(seen(arms), x=0.01, ha="left", fontsize=10)
 
 
-def _seen(arms: Arms) -> str:
-    """The arm that carries most per decode GPU without being overloaded, against the first."""
+def seen(arms: Arms) -> str:
+    """The arm that carries most per GPU, all counted, without being overloaded, against the first."""
     (base_name, base), *others = arms.items()
-    tag, tail = "output_throughput_per_decode_gpu", "p99_tpot_ms"
-    fit = [(entry[tag], name) for name, entry in others if entry[tag] and not entry["overloaded"]]
-    if not fit or not base[tag]:
+    tail = "p99_tpot_ms"
+    ratios = {
+        name: against("output_throughput_per_gpu", entry, base) for name, entry in others if not entry["overloaded"]
+    }
+    known = {name: ratio for name, ratio in ratios.items() if ratio}
+    if not known:
         return "What each arm carries per GPU, and what its users feel"
-    best, name = max(fit)
-    text = f"{name} carries {best / base[tag]:.2f}x as much per decode GPU as {base_name}"
-    if not arms[name][tail] or not base[tail]:
+    name = max(known, key=lambda name: known[name])
+    text = f"{name} carries {known[name]:.2f}x as much per GPU (all GPUs) as {base_name}"
+    if against(tail, arms[name], base) is None:
         return text
     return f"{text}, with p99 TPOT {arms[name][tail]:.1f} ms against {base[tail]:.1f} ms"
 
@@ -60,17 +64,18 @@ def _workers(entry: Mapping[str, Any]) -> str:
 
 def _per_gpu(axes: Axes, arms: Arms) -> None:
     pairs = (
-        ("output_throughput_per_decode_gpu", "per decode GPU", 0),
-        ("output_throughput_per_gpu", "per GPU, all", 1),
+        ("output_throughput_per_gpu", "per GPU, all", 0),
+        ("output_throughput_per_decode_gpu", "per decode GPU", 1),
     )
     base = next(iter(arms.values()))
     for tag, label, i in pairs:
         values = [entry[tag] or 0.0 for entry in arms.values()]
         rows = [row + (i - 0.5) * BAR for row in range(len(arms))]
-        axes.barh(rows, values, BAR, color=PALETTE[0] if i == 0 else PALETTE[5], label=label)
+        axes.barh(rows, values, BAR, color=PALETTE[5] if i == 0 else PALETTE[0], label=label)
         for row, (value, entry) in zip(rows, zip(values, arms.values(), strict=True), strict=True):
             if value:
-                times = f"  {value / base[tag]:.2f}x" if entry is not base and base[tag] else ""
+                ratio = None if entry is base else against(tag, entry, base)
+                times = "" if ratio is None else f"  {ratio:.2f}x"
                 axes.annotate(
                     f"{value:,.0f}{times}", (value, row), (4, 0), textcoords="offset points", va="center", fontsize=9
                 )

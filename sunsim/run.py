@@ -15,7 +15,7 @@ from sunsim.inputs import Inputs
 from sunsim.latency.profile import find_profile, load_profile
 from sunsim.measured import arriving_s, begin_s, refuse_empty, stop_s
 from sunsim.metrics import summarize, to_json
-from sunsim.report.basis import basis
+from sunsim.report.basis import base_models, basis
 from sunsim.report.files import REQUESTS, SCENARIO, SUMMARY, write_requests
 from sunsim.report.format import count, listed, number
 from sunsim.report.terminal import show
@@ -122,6 +122,7 @@ def summary_of(scenario: Scenario, arms: Sequence[ArmResult]) -> dict[str, Any]:
         "scenario": scenario.name,
         "seed": scenario.seed,
         "profiles": {name: profile.sha256 for name, profile in profiles.items()},
+        "base_models": base_models(scenario, profiles),
         "basis": basis(scenario, profiles),
     }
     workload = scenario.workload

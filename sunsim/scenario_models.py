@@ -56,10 +56,16 @@ class ModelWeight(Block):
 
 
 class Slo(Block):
-    """Latency targets in milliseconds; None means that there is none."""
+    """Latency targets in milliseconds; None means that there is none.
+
+    Attributes:
+        worst_window_s: how long the window is whose attainment is given beside the mean, in seconds; see
+            `sunsim.metrics.worst`. None: none is, but `sunsim plan` takes 60 s.
+    """
 
     ttft_ms: Positive | None = None
     tpot_ms: Positive | None = None
+    worst_window_s: Duration | None = None
 
 
 class Measure(Block):
@@ -203,7 +209,10 @@ class Sweep(Block):
 
 
 class Budget(Block):
-    """The most that a plan may cost: simulations, of all seeds together, and seconds. None means no limit."""
+    """The most that a plan may cost: simulations, of all seeds together, and seconds. None means no limit.
+
+    A number of simulations gives the same plan every time; what seconds leave found depends on the machine.
+    """
 
     points: Count | None = None
     seconds: Positive | None = None
@@ -214,6 +223,7 @@ class Planning(Block):
 
     Attributes:
         attainment: share of each model's requests that must meet every SLO.
+        require: whether they must over all seeds together, or with each seed in every window of `Slo.worst_window_s`.
         seeds: how many, counted from the scenario's own; a seed's requests are the same for every arm and size.
         size: the stages whose pools are sized; with ``none`` only the highest rate of the pools as given is looked for.
         max_prefill_gpus, max_decode_gpus: the largest pool to try; of each model where it keeps its own.
@@ -222,6 +232,7 @@ class Planning(Block):
     """
 
     attainment: float = Field(default=0.95, gt=0, le=1)
+    require: Literal["mean", "worst-window"] = "mean"
     seeds: int = Field(default=3, ge=1, le=100)
     size: Literal["both", "prefill", "decode", "none"] = "both"
     max_prefill_gpus: Workers = 256

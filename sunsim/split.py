@@ -105,7 +105,7 @@ def _write_arm(out: Path, folder: str, scenario: Scenario, arm: Arm, stage: Stag
         if file:
             own.to_csv(out / file, index=False, float_format="%.6f", lineterminator="\n")
         workers[worker.name] = _worker_entry(worker, file, len(own))
-    exact, why = _exactness(arm, stage, pool, result.rows)
+    exact, why = _exactness(arm, stage, pool, result.workers)
     return {
         "stage": stage,
         "profile": pool.profile,
@@ -149,11 +149,11 @@ def stage_rows(scenario: Scenario, arm: Arm, stage: Stage, rows: pd.DataFrame) -
     return table[reached].sort_values(["arrival_s", "request_id"], kind="stable")
 
 
-def _exactness(arm: Arm, stage: Stage, pool: Pool, rows: pd.DataFrame) -> tuple[bool, str]:
+def _exactness(arm: Arm, stage: Stage, pool: Pool, workers: Sequence[WorkerRow]) -> tuple[bool, str]:
     """Whether a real cluster would get these very streams, and why or why not."""
     if stage == "decode" and arm.prefill:
         return False, "arrivals are the ends of prefill, as simulated"
-    if stage == "prefill" and arm.decode and rows["preemptions"].any():
+    if stage == "prefill" and any(worker.preemptions and not worker.recompute for worker in workers):
         return False, "requests that decode sent back for their prompt's KV took turns of the router, as simulated"
     if pool.router in STATE_BLIND:
         return True, f"{pool.router} does not look at the workers' state"

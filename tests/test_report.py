@@ -7,11 +7,13 @@ from typing import Any
 
 import pytest
 
+from plots.throughput import seen
 from sunsim.metrics import summarize
 from sunsim.report.compare import against
 from sunsim.report.format import change, count, listed, milliseconds, number, percent
 from sunsim.report.sentences import (
     limits,
+    other_models,
     outside_measured,
     overload,
     preemptions,
@@ -72,11 +74,11 @@ def printed(content: dict[str, Any]) -> str:
 GOLDEN = """\
 toy: 8 requests, measured from 1.00 s to 7.00 s; SLO TTFT 2,000 ms, TPOT 12.0 ms; ratios are to the first arm
 
-                     decode    all     output   per decode    per GPU      goodput       SLO   busiest   busiest
-arm                    GPUs   GPUs      tok/s    GPU tok/s      tok/s        req/s       met    decode   prefill
+                      all   decode     output    per GPU   per decode      goodput       SLO   busiest   busiest
+arm                  GPUs     GPUs      tok/s      tok/s    GPU tok/s        req/s       met    decode   prefill
 ────────────────────────────────────────────────────────────────────────────────────────────────────────────────
-isolated                  2      3         65           32         22         1.00   100.0 %    0.28/4      12 %
-sun-half                  1      2   65 1.00x     65 2.00x   32 1.50x   0.00 0.00x     0.0 %    1.06/4      12 %
+isolated                3        2         65         22           32         1.00   100.0 %    0.28/4      12 %
+sun-half                2        1   65 1.00x   32 1.50x     65 2.00x   0.00 0.00x     0.0 %    1.06/4      12 %
 
                      TTFT mean   TTFT median    TTFT p99    TPOT mean   TPOT median     TPOT p99   interactivity
 arm                         ms            ms          ms           ms            ms           ms      tok/s/user
@@ -94,8 +96,8 @@ m2 (coldest, 25 %)
   isolated                 7.81          7.81         7.81         250           250         250
   sun-half           15.6 2.00x    15.6 2.00x   15.6 2.00x   250 1.00x     250 1.00x   250 1.00x
 
-- sun-half carries the same load as isolated with 1 decode GPU instead of 2 (2.00x per decode GPU), mean TPOT 15.6 ms
-  against 7.81 ms (+100 %) and p99 TPOT 15.6 ms against 7.81 ms (+100 %).
+- sun-half carries the same load as isolated with 2 GPUs instead of 3 (1.50x per GPU; decode has 1 instead of 2, 2.00x
+  per decode GPU), mean TPOT 15.6 ms against 7.81 ms (+100 %) and p99 TPOT 15.6 ms against 7.81 ms (+100 %).
 - No stage limits: the longest mean wait at any worker is 62.5 ms.
 - No prefill worker is busy for more than 70 % of the window (busiest: prefill/shared/0 in isolated, 12 %).
 - Every step is inside the measured range.
@@ -156,7 +158,7 @@ def test_no_ratio_of_tpot_where_it_holds_an_overloaded_arms_wait_for_decode() ->
         assert against(tag, entry, base) is against(tag, base, entry) is None
     assert against("output_throughput_per_decode_gpu", entry, base) == 2.0
     assert "TPOT" not in verdicts(arms)[0]
-    assert "TTFT, goodput and TPOT (prefill emits the first token) depend on" in overload(arms)[0]
+    assert "how large TTFT, goodput and TPOT (prefill emits the first token) come out" in overload(arms)[0]
 
 
 def test_models_without_requests_do_not_count_as_less_loaded() -> None:
@@ -176,7 +178,9 @@ def test_an_overloaded_arm_is_marked_and_explained() -> None:
 def test_an_arm_that_carries_less_says_so() -> None:
     content = summary()
     content["arms"]["sun-half"]["output_throughput_window"] /= 2
-    assert verdicts(content["arms"])[0].startswith("sun-half carries 0.50x the output of isolated with 1 decode GPU")
+    assert verdicts(content["arms"])[0].startswith(
+        "sun-half carries 0.50x the output of isolated with 2 GPUs instead of 3"
+    )
 
 
 def test_a_verdict_says_when_an_arm_carries_less_than_is_asked_of_it() -> None:
@@ -192,7 +196,7 @@ def test_at_most_three_verdicts_of_the_arms_that_get_most_out_of_a_gpu() -> None
     content = summary()
     base, other = content["arms"].values()
     rates = {"a": 10.0, "b": 40.0, "c": 30.0, "d": 20.0}
-    arms = {"base": base} | {name: other | {"output_throughput_per_decode_gpu": rate} for name, rate in rates.items()}
+    arms = {"base": base} | {name: other | {"output_throughput_per_gpu": rate} for name, rate in rates.items()}
     assert [verdict.split()[0] for verdict in verdicts(arms)] == ["b", "c", "d"]
 
 
@@ -209,6 +213,88 @@ def test_a_colocated_arm_is_compared_by_all_gpus() -> None:
     half["workers"] = {name.replace("decode/", "colocated/"): worker for name, worker in half["workers"].items()}
     (verdict,) = verdicts(content["arms"])
     assert "with 2 GPUs instead of 3 (1.50x per GPU)" in verdict
+    assert against("output_throughput_per_decode_gpu", half, content["arms"]["isolated"]) is None
+
+
+@pytest.mark.parametrize(
+    ("prefill", "decode", "of_base", "said"),
+    [
+        (3, 4, (3, 4), "with as many GPUs (7)"),
+        (1, 2, (3, 4), "with 3 GPUs instead of 7 (2.33x per GPU; decode has 2 instead of 4, 2.00x per decode GPU)"),
+        (5, 2, (3, 4), "with as many GPUs (7; decode has 2 instead of 4, 2.00x per decode GPU)"),
+        (9, 4, (3, 4), "with 13 GPUs instead of 7 (0.54x per GPU; decode has 4 in both)"),
+        (9, 1, (3, 4), "with 10 GPUs instead of 7 (0.70x per GPU; decode has 1 instead of 4, 4.00x per decode GPU)"),
+        (0, 1, (0, 4), "with 1 GPU instead of 4 (4.00x per GPU)"),
+        (0, 2, (3, 4), "with 2 GPUs for decode alone, against 7 GPUs that also prefill"),
+        (3, 4, (0, 2), "with 7 GPUs that also prefill, against 2 GPUs for decode alone"),
+        (3, 0, (3, 4), "without decode a request ends with its first token"),
+    ],
+)
+def test_all_gpus_come_first_and_only_equal_work_is_compared(
+    prefill: int, decode: int, of_base: tuple[int, int], said: str
+) -> None:
+    half, base = summary()["arms"]["sun-half"], summary()["arms"]["isolated"]
+    (verdict,) = verdicts({"base": served_by(base, *of_base), "sun": served_by(half, prefill, decode)})
+    assert said in verdict
+
+
+def served_by(entry: dict[str, Any], prefill: int, decode: int) -> dict[str, Any]:
+    """The entry of an arm with so many workers; its output stays."""
+    rate = entry["output_throughput_window"]
+    workers: dict[str, Any] = {f"prefill/shared/{i}": {} for i in range(prefill)} | {
+        f"decode/shared/{i}": {} for i in range(decode)
+    }
+    figures = {
+        "workers": workers,
+        "decode_gpus": decode,
+        "gpus": prefill + decode,
+        "output_throughput_per_gpu": rate / (prefill + decode),
+        "output_throughput_per_decode_gpu": rate / decode if decode else None,
+    }
+    return entry | figures
+
+
+def test_the_picture_counts_the_gpus_that_the_verdict_counts() -> None:
+    half, base = summary()["arms"]["sun-half"], summary()["arms"]["isolated"]
+    arms = {"base": served_by(base, 8, 4), "sun": served_by(half, 13, 1)}
+    assert "with 14 GPUs instead of 12 (0.86x per GPU; " in verdicts(arms)[0]
+    assert seen(arms).startswith("sun carries 0.86x as much per GPU (all GPUs) as base, ")
+    assert seen({"base": served_by(base, 0, 1), "sun": served_by(half, 1, 1)}).startswith("What each arm carries")
+
+
+def test_arms_of_other_base_models_are_said_before_any_other_caveat() -> None:
+    content = summary()
+    assert other_models({"isolated": "llama-3.1-8b", "sun-half": "llama-3.1-8b"}) == []
+    content["base_models"] = {"isolated": "llama-3.1-8b", "sun-half": "qwen3-8b"}
+    said = sentences(content)
+    assert said[len(verdicts(content["arms"]))].startswith(
+        "The arms do not serve the same base model: llama-3.1-8b in isolated and qwen3-8b in sun-half; "
+    )
+
+
+def test_what_is_not_known_of_unfinished_requests_is_not_called_estimated() -> None:
+    arms = summary()["arms"]
+    for entry in arms.values():
+        entry |= {"unfinished": 3, "output_throughput_window": None}
+    assert "estimated" not in unfinished(arms)[0]
+    assert "what they had emitted in isolated and sun-half is not known" in unfinished(arms)[0]
+    half = served_by(summary()["arms"]["sun-half"] | {"unfinished": 3}, 1, 0)
+    assert unfinished({"front": half}) == [
+        "Unfinished at the stop: front 3; they are in no figure of TTFT, TPOT or E2EL."
+    ]
+
+
+def test_an_arm_that_nothing_limits_is_not_limited_by_none() -> None:
+    arms = summary()["arms"]
+    arms["isolated"]["limiting"] = {"stage": "decode", "worker": "decode/m1/0", "mean_wait_ms": 500.0}
+    assert limits(arms) == ("Limited by: decode (decode/m1/0, mean wait 500 ms) in isolated; nothing in sun-half.")
+
+
+def test_goodput_is_not_spoken_of_without_an_slo() -> None:
+    arms = overloaded()["arms"]
+    for entry in arms.values():
+        entry["request_goodput"] = None
+    assert overload(arms)[0].endswith("decides how large TTFT comes out: no ratios are given.")
 
 
 def test_busy_prefill_is_named() -> None:
@@ -232,8 +318,8 @@ def test_limits_outside_steps_and_unfinished_are_said_once_for_all_arms_alike() 
     )
     assert unfinished(arms) == [
         (
-            "Unfinished at the stop: isolated 3 and sun-half 3; their latencies are in no figure, and what they had emitted "
-            "is estimated, at the finished ones' median TPOT."
+            "Unfinished at the stop: isolated 3 and sun-half 3; they are in no figure of TTFT, TPOT or E2EL; what they had "
+            "emitted is estimated, at the finished ones' median TPOT."
         )
     ]
 
@@ -242,7 +328,12 @@ def test_preemptions_are_told() -> None:
     arms = summary()["arms"]
     assert preemptions(arms) == []
     arms["sun-half"]["preemptions"] = 1200
-    assert preemptions(arms) == ["Preemptions for want of KV blocks: sun-half 1,200; KV occupancy is not given there."]
+    assert preemptions(arms) == [
+        (
+            "Preemptions for want of KV blocks: sun-half 1,200; KV occupancy is not given of workers that preempted or "
+            "prefilled again."
+        )
+    ]
 
 
 def test_an_arm_without_decode_prints_dashes() -> None:

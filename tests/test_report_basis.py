@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
+import pytest
+
 from sunsim.latency.profile import load_profile
-from sunsim.report.basis import basis
+from sunsim.report.basis import base_models, basis
 from sunsim.scenario import load_scenario
-from tests.scenario_files import TRACE, write_scenario
+from tests.scenario_files import PROFILE, SCENARIO, TRACE, write_scenario
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,13 +38,14 @@ def test_measured_derived_and_assumed_are_kept_apart(tmp_path: Path) -> None:
         "first token from decode",
         "a request holds its place and blocks on the decode worker while its KV moves",
         "without prefill, a prompt's KV is there at its arrival",
+        "what shared decode preempts has its prompt's KV back at no cost (sun)",
     ]
 
 
 def test_a_trace_is_measured_and_only_its_models_are_assumed(tmp_path: Path) -> None:
     found = facts(tmp_path, TRACE)
     assert found["measured"][1] == "arrivals and lengths of trace.csv"
-    assert found["assumed"] == ["popularity as given", "without prefill, a prompt's KV is there at its arrival"]
+    assert found["assumed"][:2] == ["popularity as given", "without prefill, a prompt's KV is there at its arrival"]
 
 
 def test_what_is_done_to_a_trace_is_said(tmp_path: Path) -> None:
@@ -74,7 +78,42 @@ def test_options_other_than_the_profiles_are_assumed(tmp_path: Path) -> None:
     assert found["assumed"][-1] == "sun decode num_gpu_blocks 9000 (measured with 24000)"
 
 
-def test_a_shared_decoder_with_prefill_leaves_prefill_to_the_models(tmp_path: Path) -> None:
-    prefill = "{profile: tiny.json, policy: isolated, workers: 4}"
-    assumed = facts(tmp_path, None, f"arms.sun.prefill={prefill}")["assumed"]
-    assert "prefill stays with its model when decode is shared, and what decode preempts goes back there" in assumed
+PREFILL = "{profile: tiny.json, policy: POLICY, workers: 4}"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (("arms.sun.prefill=" + PREFILL.replace("POLICY", "isolated"),), "goes back to its model's prefill workers"),
+        (("arms.sun.prefill=" + PREFILL.replace("POLICY", "shared"),), "goes back to the shared prefill workers"),
+        ((), "has its prompt's KV back at no cost"),
+        (("arms.sun.decode.policy=isolated",), None),
+    ],
+)
+def test_where_preempted_requests_go_is_said_of_the_arms_that_send_them_there(
+    tmp_path: Path, overrides: tuple[str, ...], said: str | None
+) -> None:
+    assumed = facts(tmp_path, None, *overrides)["assumed"]
+    expected = [f"what shared decode preempts {said} (sun)"] if said else []
+    assert [fact for fact in assumed if "preempts" in fact] == expected
+
+
+def test_adapters_prefill_again_what_they_preempt(tmp_path: Path) -> None:
+    (tmp_path / "lora.json").write_text(json.dumps(PROFILE | {"variant": "lora-r16"}))
+    path = write_scenario(tmp_path, SCENARIO.replace("tiny.json", "lora.json"))
+    scenario = load_scenario(path, ["arms.sun.prefill=" + PREFILL.replace("POLICY", "shared").replace("tiny", "lora")])
+    found = basis(scenario, {str(tmp_path / "lora.json"): load_profile(tmp_path / "lora.json")})
+    assert not any("preempts" in fact for fact in found["assumed"])
+
+
+def test_the_base_model_of_each_arm_is_that_of_its_profiles(tmp_path: Path) -> None:
+    path = write_scenario(tmp_path)
+    (tmp_path / "qwen.json").write_text(json.dumps(PROFILE | {"model": "qwen3-8b"}))
+    scenario = load_scenario(path, ["arms.sun.decode.profile=qwen.json"])
+    profiles = {str(tmp_path / name): load_profile(tmp_path / name) for name in ("tiny.json", "qwen.json")}
+    assert base_models(scenario, profiles) == {"isolated": "test-8b", "sun": "qwen3-8b"}
+
+
+def test_the_popularity_of_a_single_model_is_no_assumption(tmp_path: Path) -> None:
+    found = facts(tmp_path, None, "models={count: 1}", "arms.isolated.prefill.workers=2")
+    assert not any("popularity" in fact for fact in found["assumed"])

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from sunsim.clock import to_ps
-from sunsim.cluster.engine_config import EngineConfig
+from sunsim.cluster.engine_config import EngineConfig, prefills_again
 from sunsim.cluster.events import DECODE, PREFILL
 from sunsim.cluster.load_report import Reporter
 from sunsim.cluster.routes import Routes
@@ -79,8 +79,7 @@ class Pool:
             max_num_batched_tokens=block.max_num_batched_tokens or profile.max_num_batched_tokens,
             num_gpu_blocks=block.num_gpu_blocks or profile.num_gpu_blocks,
             block_size=profile.block_size,
-            # A shared decode module cannot prefill for a task: the KV of a preempted prompt comes from elsewhere.
-            recompute=stage != "decode" or block.policy == "isolated" or profile.adapters,
+            recompute=prefills_again(stage, block.policy, adapters=profile.adapters),
             one_model_a_step=stage == "prefill" and not profile.adapters,
             pin_finished=stage == "prefill" and feeds_decode,
             defer_block_free=stage == "decode",

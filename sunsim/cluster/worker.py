@@ -25,6 +25,7 @@ class WorkerRow:
         model: the one model that it served, or ``*``.
         steps, busy_s: steps that computed something, and the time they took.
         outside_measured: steps outside the measured range of the profile, by kind (``decode``, ``chunk``).
+        recompute: whether it prefilled again what it preempted; else that went back to where its prompt's KV came from.
     """
 
     name: str
@@ -38,6 +39,7 @@ class WorkerRow:
     busy_s: float
     outside_measured: dict[str, int]
     preemptions: int
+    recompute: bool
 
 
 class Worker:
@@ -115,6 +117,7 @@ class Worker:
             busy_s=to_s(engine.busy_ps),
             outside_measured={kind: n for kind, n in engine.outside.items() if n},
             preemptions=engine.preemptions,
+            recompute=engine.config.recompute,
         )
 
     def _wake(self) -> None:

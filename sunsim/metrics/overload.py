@@ -1,4 +1,4 @@
-"""Whether a queue still grows when arrivals end."""
+"""Whether a queue still grows when measuring ends."""
 
 from __future__ import annotations
 

@@ -90,13 +90,22 @@ _SERVING = [
         "without an SLO.",
     ),
     Metric("slo_attainment", "SLO met", "", "Share of the requests that arrived inside the window that met every SLO."),
+    Metric(
+        "worst_window_slo_attainment",
+        "SLO met, worst window",
+        "",
+        "The lowest slo_attainment of any window of slo.worst_window_s by arrival: one begins at every arrival, one ends "
+        "with the measuring. A window of fewer than 20 requests goes on until it has 20. At most slo_attainment itself, "
+        "and equal to it where measuring takes no longer or there are no 20. None without an SLO or slo.worst_window_s.",
+    ),
+    Metric("worst_window_start_s", "worst window from", "s", "Where that window begins."),
     Metric("mean_interactivity", "interactivity mean", "tok/s/user", f"1 / TPOT. {ARRIVED}"),
     Metric("median_interactivity", "interactivity median", "tok/s/user", f"1 / TPOT. {ARRIVED}"),
     Metric(
         "overloaded",
         "overloaded",
         "",
-        "Its queue for the first token (of prefill or of decode) still grows when arrivals end, so TTFT and E2EL "
+        "Its queue for the first token (of prefill or of decode) still grows when measuring ends, so TTFT and E2EL "
         "depend on the run's length.",
     ),
     Metric(

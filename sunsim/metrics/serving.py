@@ -9,6 +9,7 @@ import numpy as np
 
 from sunsim.clock import PS_PER_MS, PS_PER_S
 from sunsim.metrics.registry import QUANTILES
+from sunsim.metrics.worst import Worst, worst_window
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -81,7 +82,7 @@ def rated(window: Window, arms: Iterable[Requests]) -> Window:
 
 
 def meets_slo(requests: Requests, slo: Mapping[str, float]) -> Bools:
-    """Which requests finished within every stated limit, on the clock; a one-token output meets any TPOT."""
+    """Which requests finished within every limit that is stated, on the clock; a one-token output meets any TPOT."""
     arrival_ps, first_ps, last_ps = (
         np.rint(time_s * PS_PER_S) for time_s in (requests.arrival_s, requests.first_token_s, requests.last_token_s)
     )
@@ -89,8 +90,9 @@ def meets_slo(requests: Requests, slo: Mapping[str, float]) -> Bools:
     took_ps = {"ttft_ms": first_ps - arrival_ps, "tpot_ms": np.where(gaps > 0, last_ps - first_ps, 0.0)}
     times = {"ttft_ms": np.ones_like(gaps), "tpot_ms": gaps}
     met = requests.finished.copy()
-    for key, limit_ms in slo.items():
-        met &= took_ps[key] <= limit_ms * PS_PER_MS * times[key]
+    for key, took in took_ps.items():
+        if slo.get(key) is not None:
+            met &= took <= slo[key] * PS_PER_MS * times[key]
     return met
 
 
@@ -126,8 +128,14 @@ def counts(requests: Requests, duration_s: float) -> Numbers:
     }
 
 
-def serving(requests: Requests, window: Window, slo: Mapping[str, float], duration_s: float) -> Numbers:
-    """Every figure that an arm and a model have in common."""
+def serving(
+    requests: Requests,
+    window: Window,
+    slo: Mapping[str, float],
+    duration_s: float,
+    worst_window_s: float | None = None,
+) -> Numbers:
+    """Every figure that an arm and a model have in common; the worst window is sought where its length is given."""
     within = window.holds(requests.arrival_s)
     inside = requests.where(within)
     done = inside.where(inside.finished)
@@ -139,6 +147,10 @@ def serving(requests: Requests, window: Window, slo: Mapping[str, float], durati
     entry["output_throughput_window"] = output_rate(requests, window)
     entry["request_goodput"] = per(int(good.sum()), window.length_s) if slo else None
     entry["slo_attainment"] = per(int(met[within].sum()), len(inside)) if slo else None
+    worst = Worst(None, None)
+    if worst_window_s is not None:
+        worst = worst_window(inside.arrival_s, met[within], window, worst_window_s)
+    entry |= worst.entry()
     for key, values_s in (("ttft", done.ttft_s), ("tpot", done.tpot_s), ("e2el", done.e2el_s)):
         entry |= {f"{name}_{key}_ms": value for name, value in statistics(values_s * 1000).items()}
     pace = done.tpot_s[done.tpot_s > 0]

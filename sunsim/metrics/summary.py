@@ -36,7 +36,8 @@ def summarize(
     The window begins `warmup_s` after `begin_s`, from which on requests come, and ends with the last arrival or at
     `stop_s`. Under ``window``, ``too_short`` says that it tells no rates.
 
-    SLO limits are in milliseconds under `ttft_ms`, `tpot_ms`. Keys of an arm are declared in
+    SLO limits are in milliseconds under `ttft_ms`, `tpot_ms`; `worst_window_s` beside them asks for the worst window.
+    Keys of an arm are declared in
     `sunsim.metrics.registry`. What is not defined is None, so that JSON never holds NaN. Models of `model_names` that
     got no request have an entry too; the hot and the coldest one are of those that got some.
     """
@@ -44,6 +45,8 @@ def summarize(
     window = Window.between(begin_s, last_s, warmup_s, stop_s)
     window = rated(window, (Requests.from_rows(arm.rows) for arm in arms))
     limits = {key: limit for key, limit in (slo or {}).items() if limit is not None}
+    asked_s = limits.pop("worst_window_s", None)
+    worst_window_s = asked_s if limits else None
     models = arms[0].rows["model"].value_counts()
     by_popularity = sorted(arms[0].rows["model"].unique(), key=lambda name: -int(models[name]))
     summary = {
@@ -51,9 +54,12 @@ def summarize(
         **meta,
         "window": asdict(window),
         "slo": limits or None,
+        "worst_window_s": worst_window_s,
         "hot_model": by_popularity[0],
         "coldest_model": by_popularity[-1],
-        "arms": {str(arm.rows["arm"].iloc[0]): _arm(arm, window, limits, stop_s, model_names) for arm in arms},
+        "arms": {
+            str(arm.rows["arm"].iloc[0]): _arm(arm, window, limits, worst_window_s, stop_s, model_names) for arm in arms
+        },
     }
     plain: dict[str, Any] = _plain(summary)
     return plain
@@ -65,7 +71,12 @@ def to_json(summary: Mapping[str, Any]) -> str:
 
 
 def _arm(
-    arm: ArmResult, window: Window, slo: Mapping[str, float], stop_s: float | None, model_names: Sequence[str]
+    arm: ArmResult,
+    window: Window,
+    slo: Mapping[str, float],
+    worst_window_s: float | None,
+    stop_s: float | None,
+    model_names: Sequence[str],
 ) -> dict[str, Any]:
     requests = Requests.from_rows(arm.rows)
     duration_s = _duration_s(requests, stop_s)
@@ -74,7 +85,7 @@ def _arm(
     for name in sorted({*model_names, *of_model}, key=_natural):
         own = requests.where(of_model[name])
         models[name] = {
-            **serving(own, window, slo, duration_s),
+            **serving(own, window, slo, duration_s, worst_window_s),
             "overloaded": overloaded(own, window),
             "decode_wait_in_tpot": decode_wait_in_tpot(own),
         }
@@ -88,7 +99,7 @@ def _arm(
         waits_ms[worker.name] = mean_times_ms(own.where(window.holds(own.arrival_s)))
     decode_gpus = sum(worker.gpus for worker in arm.workers if worker.stage == "decode")
     gpus = sum(worker.gpus for worker in arm.workers)
-    entry: dict[str, Any] = serving(requests, window, slo, duration_s)
+    entry: dict[str, Any] = serving(requests, window, slo, duration_s, worst_window_s)
     rate = entry["output_throughput_window"]
     shares = [w["mean_batch_share"] for w in workers.values() if w.get("mean_batch_share") is not None]
     return entry | {
@@ -108,8 +119,8 @@ def _arm(
 
 
 def _sends_back(workers: Sequence[WorkerRow]) -> bool:
-    """Whether prefill had second passes: shared decode cannot prefill, so what it preempts goes back there."""
-    return any(worker.stage == "decode" and worker.model == "*" and worker.preemptions for worker in workers)
+    """Whether prefill had second passes: what decode preempts goes back there where decode cannot prefill it."""
+    return any(worker.stage == "decode" and worker.preemptions and not worker.recompute for worker in workers)
 
 
 def _duration_s(requests: Requests, stop_s: float | None) -> float:

@@ -13,6 +13,7 @@ from sunsim.measured import window_of
 from sunsim.plan.conditions import AS_PLANNED, Conditions, requests_under, under
 from sunsim.plan.probe import Probe
 from sunsim.plan.search import Coordinate
+from sunsim.plan.windows import Stretches
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -32,6 +33,7 @@ class Verdict:
         model: the one whose requests were simulated; None for all.
         rows: of the seeds, in order. Fewer than seeds where the first was enough to fail.
         allowed: of each model, how many requests of all seeds together may miss their SLO.
+        stretches: what is asked of windows.
     """
 
     arm: str
@@ -40,9 +42,10 @@ class Verdict:
     model: str | None
     rows: Sequence[Row]
     allowed: dict[str, int]
+    stretches: Stretches
 
     def total(self, kind: str) -> dict[str, int]:
-        """Of each model, over the seeds that were simulated: `requests`, `missed`, `ttft` or `tpot`."""
+        """Of each model, over the seeds that were simulated: `requests`, `missed`, `ttft`, `tpot` or `beyond`."""
         return {name: sum(row[kind][name] for row in self.rows) for name in self.rows[0][kind]}
 
     @property
@@ -52,13 +55,17 @@ class Verdict:
 
     @property
     def passes(self) -> bool:
-        """No model misses more than it may, and no queue still grows when arrivals end."""
-        missed = self.total("missed")
-        return all(missed[name] <= self.allowed[name] for name in missed) and not self.overloaded
+        """No model misses more than it may, and no queue still grows when measuring ends."""
+        return not any(self._misses_too_much(name) for name in self.rows[0]["missed"]) and not self.overloaded
+
+    def _misses_too_much(self, model: str) -> bool:
+        if self.stretches.required:
+            return self.total("beyond")[model] > 0
+        return self.total("missed")[model] > self.allowed[model]
 
     @property
     def overloaded(self) -> list[str]:
-        """Models whose queue still grows when arrivals end, with at least one seed; `all` if it is none's alone."""
+        """Models whose queue still grows when measuring ends, with at least one seed; `all` if it is none's alone."""
         return sorted({name for row in self.rows for name in row["overloaded"]})
 
     @property
@@ -69,9 +76,11 @@ class Verdict:
             return stopped[0]
         requests, missed = self.total("requests"), self.total("missed")
         over = {name: (missed[name] - self.allowed[name]) / max(requests[name], 1) for name in requests}
+        if self.stretches.required:
+            over = {name: 1 - (self.worst_window(name) or {"share": 1.0})["share"] for name in requests}
         worst = max(over, key=lambda name: over[name])
         queues = [name for name in self.overloaded if name in over]
-        if over[worst] <= 0 and self.overloaded:
+        if not self._misses_too_much(worst) and self.overloaded:
             return max(queues or over, key=lambda name: requests[name])
         return worst
 
@@ -80,7 +89,7 @@ class Verdict:
         """Which limit its worst model misses more often, or ``queue`` if it only is overloaded."""
         worst = self.worst_model
         ttft, tpot = self.total("ttft")[worst], self.total("tpot")[worst]
-        if self.total("missed")[worst] <= self.allowed[worst]:
+        if not self._misses_too_much(worst):
             return "queue"
         return "TTFT" if ttft >= tpot else "TPOT"
 
@@ -98,6 +107,15 @@ class Verdict:
     def attained_by_seed(self, model: str) -> list[float]:
         """The share of one model with each seed that has requests of it."""
         return [1 - row["missed"][model] / row["requests"][model] for row in self.rows if row["requests"][model]]
+
+    def worst_window(self, model: str | None = None) -> dict[str, Any] | None:
+        """The worst window of a model, or of all requests, with any seed: `share`, `start_s` and `seed`.
+
+        None where no run with such requests came to its end.
+        """
+        found = [row["worst_of_all"] if model is None else row["worst"][model] for row in self.rows]
+        known = [{**worst, "seed": n} for n, worst in enumerate(found) if worst and worst["share"] is not None]
+        return min(known, key=lambda worst: float(worst["share"]), default=None)
 
     def figure(self, tag: str) -> list[float]:
         """A figure with each seed that ran to its end and has it."""
@@ -120,6 +138,7 @@ class Bench:
         base = under(scenario, conditions).model_copy(update={"plan": None, "sweep": None})
         self._seeds = [base.model_copy(update={"seed": scenario.seed + i}) for i in range(self.plan.seeds)]
         self.models = scenario.model_names
+        self._stretches = Stretches.of(scenario)
         requests = np.sum([counted(seed, conditions) for seed in self._seeds], axis=0)
         share = 1 - self.plan.attainment
         self._allowed = tuple(floor(n * share + 1e-9) for n in requests.tolist())
@@ -168,7 +187,10 @@ class Bench:
         """A simulation for each seed; ended as soon as it is certain that all seeds together fail."""
         arms = (self.sized(sizes),)
         allowed = None if to_the_end else self._allowed
-        return [Probe(seed.model_copy(update={"arms": arms}), self.conditions, model, allowed) for seed in self._seeds]
+        return [
+            Probe(seed.model_copy(update={"arms": arms}), self.conditions, model, allowed, self._stretches)
+            for seed in self._seeds
+        ]
 
     def portrait(self, sizes: Sizes) -> Probe:
         """A closer look at the first seed."""
@@ -201,7 +223,7 @@ class Bench:
 
     def _verdict(self, sizes: Sizes, model: str | None, rows: Sequence[Row]) -> Verdict:
         allowed = dict(zip(self.models, self._allowed, strict=True))
-        return Verdict(self.arm.name, dict(sizes), self.conditions, model, rows, allowed)
+        return Verdict(self.arm.name, dict(sizes), self.conditions, model, rows, allowed, self._stretches)
 
 
 def groups(pool: Pool) -> dict[str, int]:

@@ -11,7 +11,7 @@ from sunsim.plan.load import starts
 from sunsim.plan.search import Found, Reason, climb, highest_rate, shrink, smallest, together
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from sunsim.plan.search import Coordinate, Search, Sizes
     from sunsim.scenario_models import Arm, Scenario
@@ -83,6 +83,8 @@ def plan_arm(scenario: Scenario, arm: Arm, variants: Mapping[str, Conditions]) -
         return ArmPlan(arm, None, found.reason, None, {}, [], log)
     sizes = found.sizes
     verdict = yield from bench.judge(sizes)
+    if verdict is None:
+        return ArmPlan(arm, None, Reason.BUDGET, None, {}, [], log)
     less = yield from _one_less(bench, sizes)
     of_others = [_resized(Bench(scenario, arm, log, conditions), sizes) for conditions in variants.values()]
     further: list[Search[Any]] = [
@@ -124,6 +126,8 @@ def size_pools(scenario: Scenario, bench: Bench) -> Search[Found]:
         return whole
     reasons = {part.reason for part in parts}
     reason = next(r for r in (Reason.BUDGET, Reason.FOUND, Reason.NO_FAILURE) if r in reasons)
+    if reason is Reason.NO_FAILURE and whole.sizes != sizes:
+        reason = Reason.FOUND
     return Found(whole.sizes, reason)
 
 
@@ -133,11 +137,17 @@ def _problem(bench: Bench, first: Sizes, model: str | None, coordinates: Sequenc
 
     def least(coordinate: Coordinate) -> Search[tuple[int | None, Reason]]:
         owner = model if coordinate.group == "*" else coordinate.group
+        most = bench.most(coordinate)
 
-        def judge(size: int) -> Search[Verdict | None]:
-            return bench.judge(ample | {coordinate: size}, owner)
+        def beside(others: Sizes) -> Callable[[int], Search[Verdict | None]]:
+            return lambda size: bench.judge({**others, coordinate: size}, owner)
 
-        return smallest(judge, first[coordinate], bench.most(coordinate))
+        size, reason = yield from smallest(beside(ample), first[coordinate], most)
+        largest = {c: bench.most(c) for c in coordinates}
+        if reason is Reason.NO_PASS and largest != ample | {coordinate: most}:
+            # What was taken for plenty may have been too few of the others.
+            size, reason = yield from smallest(beside(largest), most, most)
+        return size, reason
 
     least_of_all = yield from together([least(coordinate) for coordinate in coordinates])
     low = {c: size for c, (size, _) in zip(coordinates, least_of_all, strict=True) if size is not None}

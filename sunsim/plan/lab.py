@@ -48,22 +48,26 @@ class Lab:
             SimulationError: a simulation failed.
         """
         found: dict[str, Any] = {}
-        wanted: dict[str, list[Probe]] = {}
+        wanted: dict[str, list[Probe] | None] = dict.fromkeys(searches)  # None: it has not begun
 
-        def go_on(name: str) -> None:
-            """Answers a search as long as all that it asks for is known."""
-            try:
-                while name not in wanted or self._answered(wanted[name]):
-                    answers = [self._rows[probe.key] for probe in wanted[name]] if name in wanted else None
-                    wanted[name] = next(searches[name]) if answers is None else searches[name].send(answers)
-                    for probe in wanted[name]:
+        def go_on() -> None:
+            """Answers the searches as long as all that one of them asks for is known."""
+            while ready := self._ready(wanted):
+                for name in ready:
+                    probes = wanted.pop(name)
+                    try:
+                        if probes is None:
+                            asked = next(searches[name])
+                        else:
+                            asked = searches[name].send([self._rows[probe.key] for probe in probes])
+                    except StopIteration as stop:
+                        found[name] = stop.value
+                        continue
+                    wanted[name] = asked
+                    for probe in asked:
                         self._ask(probe)
-            except StopIteration as stop:
-                wanted.pop(name, None)
-                found[name] = stop.value
 
-        for name in searches:
-            go_on(name)
+        go_on()
         if not self._waiting:
             return found
         with (
@@ -77,13 +81,19 @@ class Lab:
                 self._rows[probe.key] = outcome.rows[0]
                 self._pending.discard(probe.key)
                 self.simulated += 1
-                for name in list(wanted):
-                    go_on(name)
+                go_on()
                 advance(0, self.simulated + len(self._pending))
         return found
 
-    def _answered(self, probes: list[Probe]) -> bool:
-        return all(probe.key in self._rows for probe in probes)
+    def _ready(self, wanted: Mapping[str, list[Probe] | None]) -> list[str]:
+        """The searches that can go on.
+
+        Where a number of points is all that there is, all go on together once nothing is pending, each by one question:
+        who gets the last points must hang neither on which simulation is quicker nor on what was kept from before.
+        """
+        if self._budget.points is not None and self._pending:
+            return []
+        return [name for name in wanted if all(probe.key in self._rows for probe in wanted[name] or ())]
 
     def _ask(self, probe: Probe) -> None:
         """Sees to it that a probe is answered: from the folder, by simulation, or with None when the budget is spent."""

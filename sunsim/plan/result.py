@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 from sunsim import __version__
 from sunsim.measured import arriving_s, window_of
 from sunsim.plan.conditions import AS_PLANNED, requests_under
+from sunsim.plan.fastest import hopeless
 from sunsim.plan.search import Reason
 from sunsim.plan.variants import TYPICAL
+from sunsim.plan.windows import Stretches
 from sunsim.sweep.estimates import estimate
 from sunsim.workload_models import Trace
 
@@ -42,6 +44,7 @@ def document(
     """
     assert scenario.plan
     plan, drawn = scenario.plan, requests_under(scenario, AS_PLANNED)
+    stretches = Stretches.of(scenario)
     window = window_of(scenario, drawn)
     return {
         "schema_version": SCHEMA_VERSION,
@@ -49,7 +52,9 @@ def document(
         "scenario": scenario.name,
         "seeds": [scenario.seed + i for i in range(plan.seeds)],
         "attainment": plan.attainment,
-        "slo": scenario.slo.model_dump(exclude_none=True),
+        "require": plan.require,
+        "worst_window": {"length_s": stretches.length_s, "fewest_requests": stretches.fewest},
+        "slo": scenario.slo.model_dump(include={"ttft_ms", "tpot_ms"}, exclude_none=True),
         "size": plan.size,
         "price_per_gpu_hour": plan.price_per_gpu_hour,
         "models": list(scenario.model_names),
@@ -87,13 +92,15 @@ def _arm(scenario: Scenario, one: ArmPlan) -> Entry:
         "points": [_point(verdict) for verdict in one.log],
     }
     if one.sizes is None or one.verdict is None:
-        return entry | {"passes": False}
+        no_pass = one.reason is Reason.NO_PASS
+        return entry | {"passes": False, "hopeless": hopeless(scenario, one.arm) if no_pass else []}
     gpus = gpus_of(one, one.sizes)
     return entry | {
         "passes": one.verdict.passes,
+        "hopeless": [] if one.verdict.passes else hopeless(scenario, one.arm),
         "gpus": gpus,
         "workers": _workers(one),
-        "attained": _attained(one.verdict),
+        "attained": _attained(scenario, one.verdict),
         "overloaded": one.verdict.overloaded,
         "figures": _figures(one.verdict),
         "cost": _cost(scenario, gpus["all"], one.verdict),
@@ -133,8 +140,11 @@ def _workers(one: ArmPlan) -> Entry:
     return found
 
 
-def _attained(verdict: Verdict) -> Entry:
-    """The share of requests that meet every SLO: of all and of each model, with 95 % intervals over the seeds."""
+def _attained(scenario: Scenario, verdict: Verdict) -> Entry:
+    """The share of requests that meet every SLO: of all and of each model, with 95 % intervals over the seeds.
+
+    Beside each share that of the worst window, when it begins and with which seed.
+    """
     missed, requests = verdict.total("missed"), verdict.total("requests")
     models = {}
     for name in requests:
@@ -143,6 +153,7 @@ def _attained(verdict: Verdict) -> Entry:
             "requests": requests[name],
             "share": verdict.attained_by(name),
             "half_width_95": made.half_width if made else None,
+            "worst_window": _worst_window(scenario, verdict, name),
             "allowed_misses": verdict.allowed[name],
             "missed": missed[name],
             "missed_ttft": verdict.total("ttft")[name],
@@ -154,11 +165,17 @@ def _attained(verdict: Verdict) -> Entry:
     return {
         "share": verdict.attained,
         "half_width_95": made.half_width if made else None,
+        "worst_window": _worst_window(scenario, verdict, None),
         "ttft": 1 - sum(verdict.total("ttft").values()) / total if total else None,
         "tpot": 1 - sum(verdict.total("tpot").values()) / total if total else None,
         "worst_model": min(requests, key=lambda name: 1.0 if (share := verdict.attained_by(name)) is None else share),
         "models": models,
     }
+
+
+def _worst_window(scenario: Scenario, verdict: Verdict, model: str | None) -> Entry | None:
+    found = verdict.worst_window(model)
+    return found and {**found, "seed": scenario.seed + found["seed"]}
 
 
 def _figures(verdict: Verdict) -> Entry:
@@ -196,6 +213,7 @@ def _broken(verdict: Verdict, to_the_end: Verdict | None = None) -> Entry:
         "model": worst,
         "slo": verdict.broken_slo,
         "share": last.attained_by(worst),
+        "worst_window_share": (last.worst_window(worst) or {"share": None})["share"],
         "whole": last.whole,
     }
 
@@ -217,6 +235,7 @@ def _point(verdict: Verdict) -> Entry:
         "share": verdict.attained,
         "worst_model": worst,
         "worst_share": verdict.attained_by(worst),
+        "worst_window_share": (verdict.worst_window(worst) or {"share": None})["share"],
         "whole": verdict.whole,
         "stopped_s": max((row["stopped_s"] for row in verdict.rows if row["stopped_s"] is not None), default=None),
         "passes": verdict.passes,

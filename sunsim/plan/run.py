@@ -17,7 +17,7 @@ from sunsim.plan.lab import Lab
 from sunsim.plan.result import document
 from sunsim.plan.terminal import show, to_markdown
 from sunsim.plan.variants import variants
-from sunsim.report.basis import basis
+from sunsim.report.basis import base_models, basis
 from sunsim.report.files import SCENARIO
 from sunsim.report.format import count
 from sunsim.report.origin import measured_range
@@ -154,6 +154,7 @@ def _meta(scenario: Scenario, file: Path, overrides: Sequence[str], seed: int | 
         "simulations": lab.asked,
         "profiles": {name: profile.sha256 for name, profile in profiles.items()},
         "measured_ranges": {name: measured_range(profile) for name, profile in profiles.items()},
+        "base_models": base_models(scenario, profiles),
         "basis": basis(scenario, profiles),
     }
 

@@ -8,17 +8,16 @@ from sunsim.plan.search import Reason
 from sunsim.plan.tables import breaking, pools
 from sunsim.plan.variants import TYPICAL
 from sunsim.report.format import count, listed, milliseconds, number, percent
-from sunsim.report.sentences import basis, outside_measured
+from sunsim.report.sentences import basis, other_models, outside_measured
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     Entry = Mapping[str, Any]
 
-PASSING = (
-    "A pool passes if each model's share is met over all seeds together and no queue still grows when arrivals end. That "
-    "more GPUs, fewer requests or looser limits never fail where fewer pass is taken for granted; what was seen to break "
-    "it is told here."
+ASSUMED = (
+    "That more GPUs, fewer requests or looser limits never fail where fewer pass is taken for granted; what was seen to "
+    "break it is told here."
 )
 
 SHORT = "All requests arrive in less time than one takes, so rates (per second and sustained) say little, and none is given per GPU."
@@ -38,6 +37,7 @@ def heading(plan: Entry) -> str:
         f"{plan['scenario']}: {load}, {len(plan['models'])} "
         f"model{'s' if len(plan['models']) > 1 else ''}, {seeds} seed{'s' if seeds > 1 else ''}; at least "
         f"{percent(plan['attainment'])} of each model's requests must meet SLO {slo}"
+        f"{f', in every {_window(plan)} too' if plan['require'] == 'worst-window' else ''}"
     )
 
 
@@ -45,35 +45,59 @@ def verdict(plan: Entry) -> list[str]:
     """How many GPUs, what breaks first, how sure."""
     arms = {name: arm for name, arm in plan["arms"].items() if arm["gpus"]}
     passing = {name: arm for name, arm in arms.items() if arm["passes"]}
-    said = [_cheapest(plan, passing)] if plan["size"] != "none" else []
-    said += [_none(name, arm) for name, arm in plan["arms"].items() if not arm["gpus"] or not arm["passes"]]
+    said = _cheapest(plan, passing) if plan["size"] != "none" else []
+    said += [_none(plan, name, arm) for name, arm in plan["arms"].items() if not arm["gpus"] or not arm["passes"]]
     if not passing:
         return said
-    best = min(passing, key=lambda name: passing[name]["gpus"]["all"])
-    said += [_breaks(best, passing[best])]
+    best = min(passing, key=lambda name: (-len(passing[name]["stages"]), passing[name]["gpus"]["all"]))
+    said += _hidden(plan, passing)
+    said += [_breaks(plan, best, passing[best])]
     said.append(" ".join(filter(None, (_margin(plan, best, passing[best]), _error(plan, best, passing)))))
     return said
 
 
-def _cheapest(plan: Entry, passing: Mapping[str, Entry]) -> str:
+def _cheapest(plan: Entry, passing: Mapping[str, Entry]) -> list[str]:
+    """The arms with the fewest GPUs, and what the others need; arms of one stage are no rivals of those of both."""
     if not passing:
-        return "No arm meets the SLO within the largest pools that were to be tried."
-    fewest = min(arm["gpus"]["all"] for arm in passing.values())
-    best = [name for name, arm in passing.items() if arm["gpus"]["all"] == fewest]
-    first = next(iter(plan["arms"]))
-    said = f"{listed(best)} meet{'s' if len(best) == 1 else ''} the SLO with {_gpus(passing[best[0]])}"
-    if first in passing and first not in best:
-        base = passing[first]
+        return [_nothing(plan)]
+    alike: dict[tuple[str, ...], dict[str, Entry]] = {}
+    for name, arm in sorted(passing.items(), key=lambda item: -len(item[1]["stages"])):
+        alike.setdefault(tuple(arm["stages"]), {})[name] = arm
+    return [_cheapest_of(plan, arms) for arms in alike.values()]
+
+
+def _cheapest_of(plan: Entry, arms: Mapping[str, Entry]) -> str:
+    fewest = min(arm["gpus"]["all"] for arm in arms.values())
+    best = {name: arm for name, arm in arms.items() if arm["gpus"]["all"] == fewest}
+    first, cheapest = next(iter(plan["arms"])), next(iter(best.values()))
+    if len({_gpus(arm) for arm in best.values()}) == 1:
+        said = f"{listed(list(best))} meet{'s' if len(best) == 1 else ''} the SLO with {_gpus(cheapest)}"
+    else:
+        said = f"{listed([f'{name} meets the SLO with {_gpus(arm)}' for name, arm in best.items()])}"
+    if first in arms and first not in best:
+        base = arms[first]
         fewer = 1 - fewest / base["gpus"]["all"]
         said += f"; {first} needs {_gpus(base)}, so that is {percent(fewer)} fewer"
-        decode, was = (arm["gpus"].get("decode") for arm in (passing[best[0]], base))
-        if decode and was and "prefill" in base["gpus"]:
-            said += f" ({percent(1 - decode / was)} fewer for decode)"
-        cost, of_base = passing[best[0]]["cost"], base["cost"]
+        decode, was = (arm["gpus"].get("decode") for arm in (cheapest, base))
+        if decode and was and len(base["stages"]) > 1:
+            said += f" ({percent(1 - decode / was)} fewer for decode)" if decode < was else " (none of them for decode)"
+        cost, of_base = cheapest["cost"], base["cost"]
         if cost and of_base:
             said += f", {number(cost['per_hour'])} instead of {number(of_base['per_hour'])} an hour at {number(plan['price_per_gpu_hour'])} a GPU"
-    others = [f"{name} needs {_gpus(arm)}" for name, arm in passing.items() if name not in best and name != first]
+    others = [f"{name} needs {_gpus(arm)}" for name, arm in arms.items() if name not in best and name != first]
     return f"{said}.{f' Of the others, {listed(others)}.' if others else ''}"
+
+
+def _nothing(plan: Entry) -> str:
+    """Why no arm has a pool that passes."""
+    ended = [name for name, arm in plan["arms"].items() if arm["reason"] == Reason.BUDGET.value]
+    failed = [name for name in plan["arms"] if name not in ended]
+    if ended:
+        rest = f"; {listed(failed)} fail{'s' if len(failed) == 1 else ''} within the largest pools" if failed else ""
+        return f"The budget ended the search before a pool was found that meets the SLO ({listed(ended)}){rest}."
+    if all(arm["hopeless"] for arm in plan["arms"].values()):
+        return "No arm can meet the SLO, however many GPUs it has."
+    return "No arm meets the SLO within the largest pools that were to be tried."
 
 
 def _gpus(arm: Entry) -> str:
@@ -85,24 +109,67 @@ def _gpus(arm: Entry) -> str:
     return f"{count(gpus['all'])} GPU{plural} ({' + '.join(parts)})"
 
 
-def _none(name: str, arm: Entry) -> str:
+def _none(plan: Entry, name: str, arm: Entry) -> str:
+    too_slow = [_too_slow(plan, found) for found in arm["hopeless"]]
     if arm["gpus"] is None:
         why = {
-            Reason.NO_PASS.value: "even the largest pools that may be tried fail",
+            Reason.NO_PASS.value: listed(too_slow) if too_slow else "even the largest pools that may be tried fail",
             Reason.BUDGET.value: "the budget was spent before a pool was found that passes",
         }
         return f"{name}: no plan ({why[arm['reason']]})."
     met = arm["attained"]
-    worst = met["worst_model"]
-    return f"{name} fails with {_gpus(arm)}: {percent(met['models'][worst]['share'], 1)} of {worst}'s requests meet the SLO."
+    least = met["worst_model"]
+    share = met["models"][least]["share"]
+    window = met["models"][least]["worst_window"]
+    if plan["require"] == "worst-window" and window and window["share"] < plan["attainment"] <= share:
+        what = f"{percent(window['share'], 1)} of {least}'s requests in its worst {_window(plan)} meet the SLO"
+    elif share is not None and share >= plan["attainment"] and arm["overloaded"]:
+        what = f"the queue of {listed(arm['overloaded'])} still grows when measuring ends"
+    else:
+        what = f"{percent(share, 1)} of {least}'s requests meet the SLO"
+    return f"{name} fails with {_gpus(arm)}: {what}{f' ({listed(too_slow)})' if too_slow else ''}."
 
 
-def _breaks(name: str, arm: Entry) -> str:
+def _too_slow(plan: Entry, found: Entry) -> str:
+    """A limit that no pool can meet, and why."""
+    limit = found["limit"]
+    steps = f"the fastest {' and '.join(found['steps'])} step{'s' if len(found['steps']) > 1 else ''} alone"
+    name, most = limit.removesuffix("_ms").upper(), number(plan["slo"][limit])
+    takes = "take" if len(found["steps"]) > 1 else "takes"
+    return f"no number of GPUs can meet the {name} limit of {most} ms: {steps} {takes} {number(found['ms'])} ms"
+
+
+def _window(plan: Entry) -> str:
+    return f"{plan['worst_window']['length_s']:g} s"
+
+
+def _hidden(plan: Entry, passing: Mapping[str, Entry]) -> list[str]:
+    """Where the mean hides a window in which fewer requests meet the SLO than are asked for in the mean."""
+    found = []
+    for name, arm in passing.items():
+        known = {m: met for m, met in arm["attained"]["models"].items() if met["worst_window"]}
+        model = min(known, key=lambda m: known[m]["worst_window"]["share"], default=None)
+        if model is not None and known[model]["worst_window"]["share"] < plan["attainment"]:
+            met, window = known[model], known[model]["worst_window"]
+            found.append(
+                f"{percent(window['share'], 1)} of {model}'s in {name} (from {number(window['start_s'])} s on with seed "
+                f"{window['seed']}; {percent(met['share'], 1)} in the mean)"
+            )
+    if not found:
+        return []
+    text = f"In the worst {_window(plan)} fewer than {percent(plan['attainment'])} meet the SLO: {listed(found)}"
+    return [f"{text}. plan.require: worst-window asks for the share in every window."]
+
+
+def _breaks(plan: Entry, name: str, arm: Entry) -> str:
     found = breaking(arm)
     if not found:
         return f"{name}: nothing breaks in the range that was tried."
     what = f"the {found['slo']} limit of {found['model']}" if found["slo"] != "queue" else f"{found['model']}'s queue"
-    share = f"{'' if found['whole'] else 'at most '}{percent(found['share'], 1)} of its requests meet the SLO"
+    window = found["worst_window_share"] if plan["require"] == "worst-window" else None
+    most = "" if found["whole"] else "at most "
+    share = f"{most}{percent(found['share'] if window is None else window, 1)} of its requests"
+    share += f"{'' if window is None else f' in its worst {_window(plan)}'} meet the SLO"
     if "pool" in found:
         return f"What breaks first in {name}: with one less of its {found['pool']}, {what} ({share})."
     return f"What breaks first in {name}: at {arm['rates']['fails']:.2f} times the rate, {what} ({share})."
@@ -113,8 +180,14 @@ def _margin(plan: Entry, name: str, arm: Entry) -> str:
     if not rates or rates["passes"] is None or plan["window"]["too_short"]:
         return ""
     rate = plan["rate_rps"] * rates["passes"]
-    beyond = "" if rates["fails"] else " at least, the highest that was tried"
-    return f"How sure: {name} sustains {rates['passes']:.2f} times this rate ({number(rate)} requests/s){beyond}."
+    beyond = {
+        Reason.NO_FAILURE.value: " at least, the highest that was tried",
+        Reason.BUDGET.value: " at least; the budget ended the search",
+    }
+    return (
+        f"How sure: {name} sustains {rates['passes']:.2f} times this rate ({number(rate)} requests/s)"
+        f"{beyond.get(rates['reason'], '')}."
+    )
 
 
 def _error(plan: Entry, best: str, passing: Mapping[str, Entry]) -> str:
@@ -141,30 +214,47 @@ def caveats(plan: Entry) -> list[str]:
     arms = {name: arm for name, arm in plan["arms"].items() if arm["gpus"]}
     portraits = {name: arm["portrait"]["entry"] for name, arm in arms.items() if arm["portrait"]}
     return [
+        *other_models(plan["base_models"]),
         *_stops(plan),
         *([SHORT] if plan["window"]["too_short"] else []),
         *_not_monotone(arms),
         *_intervals(plan, arms),
         *_errors(plan),
         *(f"Measured of {name}: {text}." for name, text in plan["measured_ranges"].items() if text),
-        *([outside_measured(portraits)] if portraits else []),
+        *([f"At the planned rate with the first seed: {_small(outside_measured(portraits))}"] if portraits else []),
         *basis(plan["basis"]),
-        PASSING,
+        _passing(plan),
     ]
+
+
+def _small(sentence: str) -> str:
+    return sentence[0].lower() + sentence[1:]
+
+
+def _passing(plan: Entry) -> str:
+    """When a pool passes."""
+    when = "over all seeds together"
+    if plan["require"] == "worst-window":
+        when = (
+            f"with each seed in every window of {_window(plan)}, which goes on until it holds "
+            f"{plan['worst_window']['fewest_requests']} of the model's requests"
+        )
+    return f"A pool passes if each model's share is met {when}, and no queue still grows when measuring ends. {ASSUMED}"
 
 
 def _stops(plan: Entry) -> Iterator[str]:
     by_reason: dict[str, list[str]] = {}
     for name, arm in plan["arms"].items():
-        by_reason.setdefault(arm["reason"], []).append(name)
+        by_reason.setdefault(arm["reason"] + ("" if arm["gpus"] else "/none"), []).append(name)
     said = {
         Reason.FOUND.value: "one GPU less of any pool that has more than one fails",
         Reason.NO_FAILURE.value: "one GPU in every pool is enough",
-        Reason.NO_PASS.value: "the largest pools fail too",
+        f"{Reason.NO_PASS.value}/none": "the largest pools fail too",
         Reason.BUDGET.value: "what is given may not be the smallest",
+        f"{Reason.BUDGET.value}/none": "before a pool was found that passes",
     }
     if plan["size"] != "none":
-        texts = [f"{reason} in {listed(names)} ({said[reason]})" for reason, names in by_reason.items()]
+        texts = [f"{reason.split('/')[0]} in {listed(names)} ({said[reason]})" for reason, names in by_reason.items()]
         yield f"Why the search stopped: {'; '.join(texts)}."
 
 
@@ -177,9 +267,9 @@ def _not_monotone(arms: Mapping[str, Entry]) -> Iterator[str]:
             )
         for less in arm["one_less"]:
             if less["passes"]:
-                yield f"{name} passes with one less of its {less['pool']} too: the search ended before it could follow that."
+                yield f"{name} passes with one less of its {less['pool']} too, so its number may be one too high."
         if arm["overloaded"]:
-            yield f"{name} is overloaded: the queue of {listed(arm['overloaded'])} still grows when arrivals end."
+            yield f"{name} is overloaded: the queue of {listed(arm['overloaded'])} still grows when measuring ends."
 
 
 def _intervals(plan: Entry, arms: Mapping[str, Entry]) -> Iterator[str]:
@@ -190,7 +280,6 @@ def _intervals(plan: Entry, arms: Mapping[str, Entry]) -> Iterator[str]:
         )
     if len(plan["seeds"]) == 1:
         yield "One seed: how far other requests of the same kind would change the result is not known."
-        return
     unsure = []
     for name, arm in arms.items():
         for model, met in arm["attained"]["models"].items():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from sunsim.plan.search import Reason
 from sunsim.plan.variants import TYPICAL, WORST
 from sunsim.report.format import ABSENT, count, number, percent
 from sunsim.report.text_table import MISSED, TextTable
@@ -22,24 +23,44 @@ def overview(plan: Entry) -> TextTable:
     priced = plan["price_per_gpu_hour"] is not None
     costs = ("per hour", "per million\noutput tokens") if priced else ()
     rate = "rate\nsustained"
-    headers = ("arm", "prefill\nGPUs", "decode\nGPUs", "all\nGPUs", *costs, "SLO\nmet", rate, "breaks first")
+    headers = (
+        "arm",
+        "all\nGPUs",
+        "prefill\nGPUs",
+        "decode\nGPUs",
+        *costs,
+        "SLO\nmet",
+        worst(plan),
+        rate,
+        "breaks first",
+    )
     return TextTable("", headers, [_overview_row(name, arm, priced) for name, arm in plan["arms"].items()])
 
 
 def _overview_row(name: str, arm: Entry, priced: bool) -> tuple[str, ...]:
     gpus = arm["gpus"]
     if gpus is None:
-        return (name, *([ABSENT] * (5 + 2 * priced)), arm["reason"])
+        return (name, *([ABSENT] * (6 + 2 * priced)), arm["reason"])
     cost = arm["cost"] or {}
     costs = (number(cost.get("per_hour")), number(cost.get("per_million_output_tokens"))) if priced else ()
     return (
         name,
-        *(ABSENT if gpus.get(key) is None else count(gpus[key]) for key in ("prefill", "decode", "all")),
+        *(ABSENT if gpus.get(key) is None else count(gpus[key]) for key in ("all", "prefill", "decode")),
         *costs,
         percent(arm["attained"]["share"], 1) + ("" if arm["passes"] else "!"),
+        _worst_share(arm["attained"]),
         sustained(arm),
         first_break(arm),
     )
+
+
+def worst(plan: Entry) -> str:
+    """The header of the worst window's share."""
+    return f"worst\n{plan['worst_window']['length_s']:g} s"
+
+
+def _worst_share(met: Entry) -> str:
+    return percent(met["worst_window"] and met["worst_window"]["share"], 1)
 
 
 def sustained(arm: Entry) -> str:
@@ -49,7 +70,7 @@ def sustained(arm: Entry) -> str:
         return ABSENT
     if rates["passes"] is None:
         return f"below {rates['fails']:.2f}x" if rates["fails"] else ABSENT
-    return f"{rates['passes']:.2f}x" if rates["fails"] else f"{rates['passes']:.2f}x or more"
+    return f"{rates['passes']:.2f}x" if rates["reason"] == Reason.FOUND.value else f"{rates['passes']:.2f}x or more"
 
 
 def first_break(arm: Entry) -> str:
@@ -73,13 +94,14 @@ def slos(plan: Entry) -> TextTable:
     """An arm a row, and one for each of its pools with a GPU less: the share of requests within each limit."""
     limits = [f"{key.removesuffix('_ms').upper()} up to\n{number(limit)} ms" for key, limit in plan["slo"].items()]
     keys = [key.removesuffix("_ms") for key in plan["slo"]]
-    headers = ("arm", "GPUs", *limits, "all SLOs\nmet", "±", "worst model", f"target {percent(plan['attainment'])}")
+    target = f"target {percent(plan['attainment'])}"
+    headers = ("arm", "GPUs", *limits, "all SLOs\nmet", "±", worst(plan), "worst model", target)
     rows = []
     for name, arm in plan["arms"].items():
         if arm["gpus"] is None:
             continue
         met = arm["attained"]
-        worst = met["worst_model"]
+        least = met["worst_model"]
         rows.append(
             (
                 name,
@@ -87,7 +109,8 @@ def slos(plan: Entry) -> TextTable:
                 *(percent(met[key], 1) for key in keys),
                 percent(met["share"], 1),
                 ABSENT if met["half_width_95"] is None else f"{100 * met['half_width_95']:.1f}",
-                f"{percent(met['models'][worst]['share'], 1)} {worst}",
+                _worst_share(met),
+                f"{percent(met['models'][least]['share'], 1)} {least}",
                 "pass" if arm["passes"] else FAILS,
             )
         )
@@ -100,6 +123,7 @@ def slos(plan: Entry) -> TextTable:
                     *(less["slo"] + " breaks" if less["slo"].lower() == key else ABSENT for key in keys),
                     ABSENT,
                     ABSENT,
+                    percent(less["worst_window_share"], 1),
                     f"{bound}{percent(less['share'], 1)} {less['model']}",
                     "passes!" if less["passes"] else FAILS,
                 )
@@ -140,6 +164,7 @@ def models(plan: Entry) -> TextTable:
         "requests",
         "SLO\nmet",
         "±",
+        worst(plan),
         "TTFT mean\nms",
         "TTFT p99\nms",
         "TPOT mean\nms",
@@ -158,6 +183,7 @@ def models(plan: Entry) -> TextTable:
                     count(met["requests"]),
                     percent(met["share"], 1),
                     ABSENT if met["half_width_95"] is None else f"{100 * met['half_width_95']:.1f}",
+                    _worst_share(met),
                     *(number(own[f"{stat}_{key}_ms"]) for key in ("ttft", "tpot") for stat in ("mean", "p99")),
                 )
             )
@@ -224,7 +250,18 @@ def _needed(arm: Entry, variant: str) -> str:
 
 def points(plan: Entry) -> TextTable:
     """Every verdict, in the order in which it was asked for."""
-    headers = ("arm", "conditions", "requests of", "GPUs by pool", "seeds", "requests", "SLO met", "worst model", "")
+    headers = (
+        "arm",
+        "conditions",
+        "requests of",
+        "GPUs by pool",
+        "seeds",
+        "requests",
+        "SLO met",
+        "worst model",
+        worst(plan),
+        "",
+    )
     rows = [
         (
             name,
@@ -235,6 +272,7 @@ def points(plan: Entry) -> TextTable:
             count(point["requests"]),
             _bound(point, point["share"]),
             f"{_bound(point, point['worst_share'])} {point['worst_model']}",
+            _bound(point, point["worst_window_share"]),
             "pass" if point["passes"] else f"{MISSED}: {point['broken']}" + _stopped(point),
         )
         for name, arm in plan["arms"].items()
@@ -244,7 +282,7 @@ def points(plan: Entry) -> TextTable:
 
 
 def _bound(point: Entry, share: float | None) -> str:
-    return percent(share, 1) if point["whole"] else f"≤ {percent(share, 1)}"
+    return percent(share, 1) if point["whole"] or share is None else f"≤ {percent(share, 1)}"
 
 
 def _stopped(point: Entry) -> str:

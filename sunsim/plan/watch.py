@@ -9,12 +9,14 @@ import numpy as np
 from sunsim.clock import PS_PER_MS, PS_PER_S, to_s
 from sunsim.cluster.events import DECODE, Alarm
 from sunsim.cluster.sequence import UNSET
+from sunsim.plan.windows import Allowance
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sunsim.cluster.world import World
     from sunsim.metrics.rows import Window
+    from sunsim.plan.windows import Stretches
     from sunsim.scenario_models import Slo
     from sunsim.workload.requests import Requests
 
@@ -24,7 +26,7 @@ DOUBT_PS = 10_000
 
 
 class SureMissError(Exception):
-    """More requests of a model have missed their SLO than are allowed to.
+    """More requests of a model have missed their SLO than are allowed to, in all or in a window.
 
     Attributes:
         at_s: simulated time of the finding.
@@ -51,8 +53,15 @@ class Watch:
     doubt.
     """
 
-    def __init__(self, requests: Requests, window: Window, slo: Slo, allowed: Sequence[int]) -> None:
-        """`allowed`: of each model, how many requests of the window may miss."""
+    def __init__(
+        self,
+        requests: Requests,
+        window: Window,
+        slo: Slo,
+        allowed: Sequence[int],
+        stretches: Stretches | None = None,
+    ) -> None:
+        """`allowed`: of each model, how many requests may miss; `stretches`: what may in every window as well."""
         self._requests = requests
         self._inside = window.holds(to_s(requests.arrival_ps))
         self._ttft_ps, self._tpot_ps = (
@@ -65,6 +74,13 @@ class Watch:
         self._seen = 0
         models = len(requests.models)
         self._ttft, self._tpot, self._missed = ([0] * models for _ in range(3))
+        self._allowances: list[Allowance] = []
+        self._place = np.zeros(len(requests), np.int64)
+        if stretches:
+            for model in range(models):
+                own = np.flatnonzero(self._inside & (requests.model == model))
+                self._place[own] = np.arange(len(own))
+                self._allowances.append(Allowance(to_s(requests.arrival_ps[own]), window, stretches))
 
     def __call__(self, world: World) -> None:
         """Begins to watch this world."""
@@ -90,7 +106,7 @@ class Watch:
         self._seen = arrived
         self._open = [i for i in self._open if not self._settled(i, env.now_ps)]
         for model, missed in enumerate(self._missed):
-            if missed > self._allowed[model]:
+            if missed > self._allowed[model] or (self._allowances and self._allowances[model].spent):
                 raise SureMissError(to_s(env.now_ps), model, self._ttft, self._tpot, self._missed)
         if self._open and env.entries:
             self._look_after(env.now_ps)
@@ -137,3 +153,5 @@ class Watch:
         self._ttft[model] += ttft
         self._tpot[model] += tpot
         self._missed[model] += ttft or tpot
+        if self._allowances and (ttft or tpot):
+            self._allowances[model].miss(int(self._place[i]))

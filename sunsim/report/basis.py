@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sunsim.cluster.engine_config import prefills_again
 from sunsim.latency.profile import find_profile
 from sunsim.latency.transfer import load_transfers
 from sunsim.report.format import listed
@@ -71,13 +72,33 @@ def _assumed(scenario: Scenario, profiles: Mapping[str, Profile]) -> list[str]:
             facts.append("transfers at a time share the link equally")
         facts.append(f"first token from {scenario.first_token}")
         facts.append("a request holds its place and blocks on the decode worker while its KV moves")
-        if any(arm.decode and arm.prefill and arm.decode.policy == "shared" for arm in scenario.arms):
-            facts.append("prefill stays with its model when decode is shared, and what decode preempts goes back there")
     if any(arm.decode and not arm.prefill for arm in scenario.arms):
         facts.append("without prefill, a prompt's KV is there at its arrival")
+    facts += _preempted(scenario, profiles)
     if any(profile.adapters for profile in profiles.values()):
         facts.append("adapters share their base's weights, and a step may mix them")
     return facts + _reports(scenario) + _changed(scenario, profiles)
+
+
+def _preempted(scenario: Scenario, profiles: Mapping[str, Profile]) -> list[str]:
+    """Where requests go that lost their place on a decode worker that cannot prefill them."""
+    found: dict[str, list[str]] = {}
+    for arm in scenario.arms:
+        decode, prefill = arm.decode, arm.prefill
+        if not decode or prefills_again("decode", decode.policy, adapters=profiles[decode.profile].adapters):
+            continue
+        if prefill is None:
+            way = "has its prompt's KV back at no cost"
+        else:
+            owner = "its model's" if prefill.policy == "isolated" else "the shared"
+            way = f"goes back to {owner} prefill workers"
+        found.setdefault(way, []).append(arm.name)
+    return [f"what shared decode preempts {way} ({listed(names)})" for way, names in found.items()]
+
+
+def base_models(scenario: Scenario, profiles: Mapping[str, Profile]) -> dict[str, str]:
+    """Of each arm the base model that its profiles are of; all pools of an arm have the same."""
+    return {arm.name: next(profiles[pool.profile].data.model for pool in arm.pools().values()) for arm in scenario.arms}
 
 
 def _reports(scenario: Scenario) -> list[str]:
@@ -94,7 +115,7 @@ def _of_synthetic(scenario: Scenario, workload: Synthetic) -> list[str]:
     facts = [f"{workload.arrivals.kind.capitalize()} arrivals at {workload.arrivals.rate_rps:g} req/s"]
     if workload.lengths.kind in {"fixed", "lognormal"}:
         facts.append(f"{workload.lengths.kind} lengths")
-    return [*facts, _popularity(scenario)]
+    return [*facts, *_popularity(scenario)]
 
 
 def _of_trace(scenario: Scenario, workload: Trace) -> list[str]:
@@ -103,18 +124,20 @@ def _of_trace(scenario: Scenario, workload: Trace) -> list[str]:
         facts.append(f"{workload.rate_scale:g} times the trace's rate")
     if isinstance(workload.models, dict):
         facts.append(f"models: {listed([f'{name} is {model}' for name, model in workload.models.items()])}")
-    elif trace_of(scenario, workload).rows.model is None and len(scenario.model_names) > 1:
-        facts.append(_popularity(scenario))
+    elif trace_of(scenario, workload).rows.model is None:
+        facts += _popularity(scenario)
     if workload.format == "mooncake":
         facts.append("what prompts have in common is computed for each of them")
     return facts
 
 
-def _popularity(scenario: Scenario) -> str:
+def _popularity(scenario: Scenario) -> list[str]:
+    if len(scenario.model_names) == 1:
+        return []
     if not isinstance(scenario.models, ModelCount):
-        return "popularity as given"
+        return ["popularity as given"]
     popularity = scenario.models.popularity
-    return f"Zipf popularity, alpha {popularity.alpha:g}" if isinstance(popularity, Zipf) else "equal popularity"
+    return [f"Zipf popularity, alpha {popularity.alpha:g}" if isinstance(popularity, Zipf) else "equal popularity"]
 
 
 def _changed(scenario: Scenario, profiles: Mapping[str, Profile]) -> list[str]:

@@ -17,11 +17,39 @@ PACE = ("_tpot_ms", "_interactivity")
 def against(tag: str, entry: Mapping[str, Any], base: Mapping[str, Any]) -> float | None:
     """The ratio of a metric to the first arm's.
 
-    None where either arm is overloaded and the metric depends on its queue: that ratio would grow with the run.
+    None where either arm is overloaded and the metric depends on its queue: that ratio would grow with the run. None for
+    the output of arms that do not do the same part of the work.
     """
     if any(arm["overloaded"] and tag.endswith(queueing(arm)) for arm in (entry, base)):
         return None
+    if tag.startswith("output_throughput") and not _same_work(tag, entry, base):
+        return None
     return ratio(entry[tag], base[tag])
+
+
+def stages(entry: Mapping[str, Any]) -> set[str]:
+    """What an arm's workers do: ``prefill``, ``decode`` or both."""
+    pools = worker_pools(entry)
+    return {"prefill", "decode"} if "colocated" in pools else pools
+
+
+def worker_pools(entry: Mapping[str, Any]) -> set[str]:
+    """The kinds of workers that an arm has: ``prefill``, ``decode``, ``colocated``."""
+    return {name.split("/")[0] for name in entry["workers"]}
+
+
+def _same_work(tag: str, entry: Mapping[str, Any], base: Mapping[str, Any]) -> bool:
+    """Whether the output of both is made by the same work.
+
+    Without decode a request ends with its first token. GPUs are compared where all of a request's work is counted in
+    both, or the same part of it; decode GPUs where none of them prefills too, as colocated ones do, or all.
+    """
+    one, other = stages(entry), stages(base)
+    if tag == "output_throughput_per_gpu":
+        return one == other
+    if tag == "output_throughput_per_decode_gpu":
+        return ("colocated" in worker_pools(entry)) == ("colocated" in worker_pools(base))
+    return ("decode" in one) == ("decode" in other)
 
 
 def queueing(entry: Mapping[str, Any]) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sunsim.report.compare import against
+from sunsim.report.compare import against, stages, worker_pools
 from sunsim.report.format import change, count, listed, milliseconds, number, percent, times
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ def sentences(summary: Mapping[str, Any]) -> list[str]:
     arms: Arms = summary["arms"]
     return [
         *verdicts(arms),
+        *other_models(summary.get("base_models", {})),
         *overload(arms),
         *unfinished(arms),
         *preemptions(arms),
@@ -41,16 +42,25 @@ def sentences(summary: Mapping[str, Any]) -> list[str]:
 def verdicts(arms: Arms) -> list[str]:
     """One sentence for each arm against the first, at most for the three that get most out of a GPU."""
     (base_name, base), *others = arms.items()
-
-    def yield_per_gpu(item: tuple[str, Entry]) -> float:
-        rate: float | None = item[1]["output_throughput_per_decode_gpu"] or item[1]["output_throughput_per_gpu"]
-        return rate or 0.0
-
-    best = sorted(others, key=yield_per_gpu, reverse=True)[:VERDICTS]
+    best = sorted(others, key=lambda item: item[1]["output_throughput_per_gpu"] or 0.0, reverse=True)[:VERDICTS]
     return [_verdict(name, entry, base_name, base) for name, entry in others if (name, entry) in best]
 
 
+def other_models(of_arms: Mapping[str, str]) -> list[str]:
+    """Whether the arms, by name, are of more than one base model."""
+    found: dict[str, list[str]] = {}
+    for name, model in of_arms.items():
+        found.setdefault(model, []).append(name)
+    if len(found) < 2:
+        return []
+    parts = [f"{model} in {listed(names)}" for model, names in found.items()]
+    text = "what differs between such arms comes from the models as well as from the way of serving"
+    return [f"The arms do not serve the same base model: {listed(parts)}; {text}."]
+
+
 def _verdict(name: str, entry: Entry, base_name: str, base: Entry) -> str:
+    if ("decode" in stages(entry)) != ("decode" in stages(base)):
+        return f"{name} is not compared with {base_name}: without decode a request ends with its first token."
     carried = against("output_throughput_window", entry, base)
     if carried is None:
         return f"{name}: nothing to compare with {base_name}."
@@ -66,21 +76,32 @@ def _beyond(entry: Entry, base: Entry) -> str:
 
 
 def _gpus(entry: Entry, base: Entry) -> str:
-    # A colocated worker prefills too, so beside an arm with prefill workers its decode GPUs say nothing.
-    alike = _colocated(entry) == _colocated(base) and entry["decode_gpus"] and base["decode_gpus"]
-    key, kind = ("decode_gpus", "decode GPU") if alike else ("gpus", "GPU")
-    has, had = entry[key], base[key]
-    per = against(
-        "output_throughput_per_decode_gpu" if key == "decode_gpus" else "output_throughput_per_gpu", entry, base
-    )
-    plural = "s" if has != 1 else ""
+    """How many GPUs each has: all of them first, then those of decode where there are others too."""
+    has, had = entry["gpus"], base["gpus"]
+    if stages(entry) != stages(base):
+        return f"with {_doing(entry)}, against {_doing(base)}"
+    per = against("output_throughput_per_gpu", entry, base)
+    apart = all(worker_pools(arm) == {"prefill", "decode"} for arm in (entry, base))
     if has == had:
-        return f"with as many {kind}s ({count(has)})"
-    return f"with {count(has)} {kind}{plural} instead of {count(had)} ({times(per)} per {kind})"
+        return f"with as many GPUs ({count(has)}{_of_decode(entry, base) if apart else ''})"
+    part = _of_decode(entry, base) if apart else ""
+    return f"with {_plural(has)} instead of {count(had)} ({times(per)} per GPU{part})"
 
 
-def _colocated(entry: Entry) -> bool:
-    return any(worker.startswith("colocated/") for worker in entry["workers"])
+def _of_decode(entry: Entry, base: Entry) -> str:
+    has, had = entry["decode_gpus"], base["decode_gpus"]
+    if has == had:
+        return f"; decode has {count(has)} in both" if entry["gpus"] != base["gpus"] else ""
+    per = against("output_throughput_per_decode_gpu", entry, base)
+    return f"; decode has {count(has)} instead of {count(had)}, {times(per)} per decode GPU"
+
+
+def _doing(entry: Entry) -> str:
+    return f"{_plural(entry['gpus'])} {'that also prefill' if 'prefill' in stages(entry) else 'for decode alone'}"
+
+
+def _plural(gpus: float) -> str:
+    return f"{count(gpus)} GPU{'s' if gpus != 1 else ''}"
 
 
 def _tpot(entry: Entry, base: Entry) -> str:
@@ -104,22 +125,33 @@ def overload(arms: Arms) -> list[str]:
     if not found:
         return []
     in_tpot = any(entry["overloaded"] and entry["decode_wait_in_tpot"] for entry in arms.values())
-    what = "TTFT, goodput and TPOT (prefill emits the first token)" if in_tpot else "TTFT and goodput"
-    text = f"* Overloaded: {listed(found)}. The queue still grows when arrivals end, so {what} depend on "
-    return [text + "the run's length and are not compared."]
+    what = ["TTFT"] + (["goodput"] if any(entry["request_goodput"] is not None for entry in arms.values()) else [])
+    what += ["TPOT (prefill emits the first token)"] if in_tpot else []
+    text = f"* Overloaded: {listed(found)}. The queue still grows when measuring ends, so the run's length decides how large"
+    return [f"{text} {listed(what)} come{'s' if len(what) == 1 else ''} out: no ratios are given."]
 
 
 def unfinished(arms: Arms) -> list[str]:
     """How many requests the stop cut off."""
-    cut = [f"{name} {count(entry['unfinished'])}" for name, entry in arms.items() if entry["unfinished"]]
-    text = "their latencies are in no figure, and what they had emitted is estimated, at the finished ones' median TPOT"
-    return [f"Unfinished at the stop: {listed(cut)}; {text}."] if cut else []
+    cut = {name: entry for name, entry in arms.items() if entry["unfinished"]}
+    if not cut:
+        return []
+    numbers = [f"{name} {count(entry['unfinished'])}" for name, entry in cut.items()]
+    said = [f"Unfinished at the stop: {listed(numbers)}", "they are in no figure of TTFT, TPOT or E2EL"]
+    emitting = {name: entry for name, entry in cut.items() if "decode" in stages(entry)}
+    unknown = [name for name, entry in emitting.items() if entry["output_throughput_window"] is None]
+    if len(unknown) < len(emitting):
+        said.append("what they had emitted is estimated, at the finished ones' median TPOT")
+    if unknown:
+        said.append(f"what they had emitted in {listed(unknown)} is not known, as no finished one tells a TPOT")
+    return [f"{'; '.join(said)}."]
 
 
 def preemptions(arms: Arms) -> list[str]:
     """How often requests lost their place for want of KV blocks."""
     lost = [f"{name} {count(entry['preemptions'])}" for name, entry in arms.items() if entry["preemptions"]]
-    return [f"Preemptions for want of KV blocks: {listed(lost)}; KV occupancy is not given there."] if lost else []
+    text = "KV occupancy is not given of workers that preempted or prefilled again"
+    return [f"Preemptions for want of KV blocks: {listed(lost)}; {text}."] if lost else []
 
 
 def limits(arms: Arms) -> str:
@@ -128,8 +160,9 @@ def limits(arms: Arms) -> str:
     for name, entry in arms.items():
         limit = entry["limiting"]
         where = f" ({limit['worker']}, mean wait {milliseconds(limit['mean_wait_ms'])})" if limit["worker"] else ""
-        found.setdefault(f"{limit['stage']}{where}", []).append(name)
-    if list(found) == ["none"]:
+        stage = "nothing" if limit["stage"] == "none" else limit["stage"]
+        found.setdefault(f"{stage}{where}", []).append(name)
+    if list(found) == ["nothing"]:
         return f"No stage limits: the longest mean wait at any worker is {milliseconds(_longest(arms))}."
     return f"Limited by: {'; '.join(f'{stage} in {listed(names)}' for stage, names in found.items())}."
 

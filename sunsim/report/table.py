@@ -25,8 +25,8 @@ OVERLOADED = "*"
 
 THROUGHPUT = (
     ("output\ntok/s", "output_throughput_window", count),
-    ("per decode\nGPU tok/s", "output_throughput_per_decode_gpu", count),
     ("per GPU\ntok/s", "output_throughput_per_gpu", count),
+    ("per decode\nGPU tok/s", "output_throughput_per_decode_gpu", count),
 )
 GOODPUT = (("goodput\nreq/s", "request_goodput", number),)
 LATENCY = (
@@ -44,24 +44,27 @@ def tables(summary: Mapping[str, Any]) -> list[Table]:
     """Throughput, latency, and the hot and coldest model; their first columns are as wide as one another."""
     arms: dict[str, Mapping[str, Any]] = summary["arms"]
     base = next(iter(arms.values()))
-    blocks = [_throughput(arms, base), _latency(arms, base), _models(summary, arms)]
+    blocks = [_throughput(arms, base, summary.get("worst_window_s")), _latency(arms, base), _models(summary, arms)]
     labels = [str(cell) for block in blocks for cell in block.columns[0].cells]
     for block in blocks:
         block.columns[0].min_width = min(max(map(len, labels)), LONGEST_LABEL)
     return blocks
 
 
-def _throughput(arms: Mapping[str, Mapping[str, Any]], base: Mapping[str, Any]) -> Table:
+def _throughput(arms: Mapping[str, Mapping[str, Any]], base: Mapping[str, Any], worst_window_s: float | None) -> Table:
     figures = (*THROUGHPUT, *GOODPUT)
     headers = (header for header, _, _ in figures)
-    table = _table("arm", "decode\nGPUs", "all\nGPUs", *headers, "SLO\nmet", "busiest\ndecode", "busiest\nprefill")
+    met = {"SLO\nmet": "slo_attainment"}
+    if worst_window_s:
+        met[f"worst\n{worst_window_s:g} s"] = "worst_window_slo_attainment"
+    table = _table("arm", "all\nGPUs", "decode\nGPUs", *headers, *met, "busiest\ndecode", "busiest\nprefill")
     for name, entry in arms.items():
         table.add_row(
             _name(name, entry),
-            count(entry["decode_gpus"]),
             count(entry["gpus"]),
+            count(entry["decode_gpus"]),
             *_cells(figures, entry, base),
-            percent(entry["slo_attainment"], 1),
+            *(percent(entry[tag], 1) for tag in met.values()),
             _busiest_decode(entry),
             percent((entry["prefill_headroom"] or {}).get("utilisation")),
         )

@@ -13,6 +13,7 @@ DECIDING = (
     "allocation.py",
     "clock.py",
     "errors.py",
+    "measured.py",
     "scenario*.py",
     "workload_models.py",
     "cluster/*.py",

@@ -25,8 +25,8 @@ MOST_LINES = 120
 """Lines of a table that somebody may still read; the rest is in the files."""
 
 COLUMNS = {
-    "output_throughput_per_decode_gpu": "per decode\nGPU tok/s",
     "output_throughput_per_gpu": "per GPU\ntok/s",
+    "output_throughput_per_decode_gpu": "per decode\nGPU tok/s",
     "mean_tpot_ms": "TPOT mean\nms",
     "p99_tpot_ms": "TPOT p99\nms",
     "p99_ttft_ms": "TTFT p99\nms",
@@ -118,7 +118,7 @@ def sentences(plan: Plan, estimates: Estimates) -> list[str]:
     if overloaded:
         found.append(
             f"{OVERLOADED} Overloaded with at least one seed ({listed(sorted(overloaded))}): the queue still grows when "
-            "arrivals end, so what depends on it also depends on the run's length and is not compared."
+            "measuring ends, so what depends on it also depends on the run's length and is not compared."
         )
     short = sum(any(of_arm.window_too_short for of_arm in arms) for arms in estimates.values())
     if short:

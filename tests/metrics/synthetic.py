@@ -29,6 +29,7 @@ class ToyWorker:
     busy_s: float = 0.0
     outside_measured: dict[str, int] = field(default_factory=dict)
     preemptions: int = 0
+    recompute: bool = True
 
 
 @dataclass(frozen=True)

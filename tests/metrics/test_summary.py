@@ -26,7 +26,7 @@ def toy() -> dict[str, Any]:
         toy_arm("sun", shared=True, decode_workers=4),
         toy_arm("tiny", shared=True, decode_workers=1, places=16),
     )
-    return summary_of(*arms, slo={"ttft_ms": 500.0, "tpot_ms": None})
+    return summary_of(*arms, slo={"ttft_ms": 500.0, "tpot_ms": None, "worst_window_s": 10.0})
 
 
 def test_it_says_where_it_came_from(toy: dict[str, Any]) -> None:
@@ -34,6 +34,7 @@ def test_it_says_where_it_came_from(toy: dict[str, Any]) -> None:
     assert toy["schema_version"] == 1
     assert toy["window"]["start_s"] == 5.0
     assert toy["slo"] == {"ttft_ms": 500.0}
+    assert toy["worst_window_s"] == 10.0
 
 
 def test_every_key_is_declared(toy: dict[str, Any]) -> None:
@@ -76,15 +77,18 @@ def test_models_without_requests_are_listed() -> None:
     assert (summary["hot_model"], summary["coldest_model"]) == ("m1", "m4")
 
 
-@pytest.mark.parametrize(("decode_model", "utilisation"), [("*", 0.75), ("m1", 0.25)])
-def test_only_shared_decode_sends_what_it_preempts_back_to_prefill(decode_model: str, utilisation: float) -> None:
+@pytest.mark.parametrize(("recompute", "utilisation"), [(False, 0.75), (True, 0.25)])
+def test_prefill_had_second_passes_where_decode_cannot_prefill_what_it_preempts(
+    recompute: bool, utilisation: float
+) -> None:
     stamps = {"arrival_s": 5.0, "prefill_start_s": 5.0, "prefill_end_s": 6.0, "first_token_s": 6.5, "last_token_s": 7.0}
     last = {"arrival_s": 9.0, "first_token_s": 9.0, "last_token_s": 9.0}
     workers_of = {"prefill_worker": "p", "decode_worker": "d"}
     rows = table({**workers_of, **stamps, "output_tokens": 2}, {**workers_of, **last})
-    workers = [ToyWorker("p", "prefill", busy_s=3.0), ToyWorker("d", "decode", decode_model, preemptions=1)]
+    workers = [ToyWorker("p", "prefill", busy_s=3.0), ToyWorker("d", "decode", preemptions=1, recompute=recompute)]
     workers_entry = summary_of(ToyArm(rows, workers))["arms"]["a"]["workers"]
     assert workers_entry["p"]["utilisation"] == utilisation
+    assert (workers_entry["p"]["mean_kv_occupancy"] is not None) is recompute
 
 
 def test_workers_add_up_to_the_arm(toy: dict[str, Any]) -> None:
@@ -127,7 +131,7 @@ def test_json_has_no_nan_even_where_nothing_finished() -> None:
 
 
 def test_equal_rows_give_equal_text(toy: dict[str, Any]) -> None:
-    again = summary_of(toy_arm("sun", shared=True, decode_workers=4), slo={"ttft_ms": 500.0})
+    again = summary_of(toy_arm("sun", shared=True, decode_workers=4), slo={"ttft_ms": 500.0, "worst_window_s": 10.0})
     assert to_json({"arms": again["arms"]["sun"]}) == to_json({"arms": toy["arms"]["sun"]})
 
 

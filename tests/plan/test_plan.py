@@ -16,7 +16,8 @@ import pytest
 from docs.refresh import ROOT
 from sunsim.plan.bench import Bench
 from sunsim.plan.run import load
-from sunsim.plan.sentences import verdict
+from sunsim.plan.sentences import caveats, verdict
+from sunsim.plan.tables import overview
 from sunsim.plan.variants import TYPICAL
 from sunsim.scenario import load_scenario
 from sunsim.sweep.point import Outcome
@@ -178,10 +179,84 @@ def test_a_spent_budget_is_said(tmp_path: Path) -> None:
 
 def test_no_pool_in_range_is_said(tmp_path: Path) -> None:
     file = write_plan(tmp_path, "plan: {seeds: 1, max_decode_gpus: 2, max_prefill_gpus: 2, sensitivity: false}\n")
-    code, stdout, _ = invoke("plan", file, "--out", tmp_path / "out", "--set", "slo.tpot_ms=6")
+    code, stdout, _ = invoke("plan", file, "--out", tmp_path / "out", "--set", "slo.tpot_ms=7.2")
     assert code == 3
     assert "no plan (even the largest pools that may be tried fail)" in stdout
     assert "No arm meets the SLO" in stdout
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("slo.tpot_ms=6", "the TPOT limit of 6.00 ms: the fastest decode step alone takes 7.0"),
+        ("slo.ttft_ms=9", "the TTFT limit of 9.00 ms: the fastest prefill and decode steps alone take "),
+    ],
+)
+def test_a_limit_below_the_fastest_step_is_not_laid_on_the_pools(tmp_path: Path, override: str, said: str) -> None:
+    file = write_plan(tmp_path, "plan: {seeds: 1, max_decode_gpus: 2, max_prefill_gpus: 2, sensitivity: false}\n")
+    _, stdout, _ = invoke("plan", file, "--out", tmp_path / "out", "--set", override)
+    text = " ".join(stdout.split())
+    assert "No arm can meet the SLO, however many GPUs it has." in text
+    assert f"isolated: no plan (no number of GPUs can meet {said}" in text
+    assert "even the largest pools" not in text
+
+
+@pytest.mark.parametrize(("size", "points"), [("both", 1), ("both", 7), ("none", 1)])
+def test_a_budget_that_ends_a_search_is_the_first_thing_said(tmp_path: Path, size: str, points: int) -> None:
+    file = write_plan(tmp_path, f"plan: {{seeds: 2, size: {size}, sensitivity: false, budget: {{points: {points}}}}}\n")
+    code, stdout, _ = invoke("plan", file, "--out", tmp_path / "out", "--set", "slo={ttft_ms: 5000, tpot_ms: 100}")
+    assert code == 3
+    assert "No arm" not in stdout
+    assert "the largest pools" not in stdout
+    assert ": no plan (the budget was spent before a pool was found that passes)." in stdout
+    if size == "both" and points == 1:
+        said = "The budget ended the search before a pool was found that meets the SLO (isolated and sun)."
+        assert stdout.split("\n\n")[1].startswith(said)
+        assert (
+            "Why the search stopped: budget spent in isolated and sun (before a pool was found that passes)." in stdout
+        )
+
+
+def of_stages(done: Done, **gpus: tuple[int, int]) -> dict[str, Any]:
+    """The plan with arms of so many prefill and decode GPUs; without any of a stage they lack it."""
+    content = deepcopy(done[1])
+    arm = content["arms"]["sun"]
+    content["arms"] = {}
+    for name, (prefill, decode) in gpus.items():
+        has = {stage: size for stage, size in (("prefill", prefill), ("decode", decode)) if size}
+        content["arms"][name] = arm | {"stages": list(has), "gpus": has | {"all": prefill + decode}, "cost": None}
+    return content
+
+
+def test_arms_with_as_many_gpus_are_each_given_their_own(done: Done) -> None:
+    said = verdict(of_stages(done, a=(3, 1), b=(2, 2), c=(2, 3)))[0]
+    assert said.startswith("a meets the SLO with 4 GPUs (3 prefill + 1 decode) and b meets the SLO with 4 GPUs (2 ")
+    assert "c needs 5 GPUs (2 prefill + 3 decode)" in said
+    assert verdict(of_stages(done, a=(2, 3), b=(1, 3)))[0].endswith("20 % fewer (none of them for decode).")
+
+
+def test_arms_of_one_stage_are_no_rivals_of_whole_ones(done: Done) -> None:
+    said = verdict(of_stages(done, whole=(3, 3), back=(0, 2)))
+    assert said[0] == "whole meets the SLO with 6 GPUs (3 prefill + 3 decode)."
+    assert said[1] == "back meets the SLO with 2 decode GPUs."
+    assert any("breaks first in whole" in sentence for sentence in said)
+
+
+def test_other_base_models_are_said_first_of_the_caveats(done: Done) -> None:
+    content = deepcopy(done[1])
+    assert content["base_models"] == {"isolated": "llama-3.1-8b", "sun": "llama-3.1-8b"}
+    content["base_models"]["sun"] = "qwen3-8b"
+    assert caveats(content)[0].startswith(
+        "The arms do not serve the same base model: llama-3.1-8b in isolated and qwen3-8b"
+    )
+
+
+def test_a_rate_that_a_budget_left_open_is_a_lower_bound(done: Done) -> None:
+    content = deepcopy(done[1])
+    for arm in content["arms"].values():
+        arm["rates"] |= {"passes": 1.25, "fails": 1.5, "reason": "budget spent"}
+    assert any("1.25 times this rate" in text and "at least; the budget" in text for text in verdict(content))
+    assert [row[-2] for row in overview(content).rows] == ["1.25x or more"] * 2
 
 
 def test_a_failed_simulation_is_one_line_and_exit_1(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sunsim.plan.find import _problem
 from sunsim.plan.search import Coordinate, Found, Reason, climb, highest_rate, shrink, smallest, together
 
 if TYPE_CHECKING:
@@ -131,3 +132,25 @@ def test_together_of_nothing_is_nothing() -> None:
     with pytest.raises(StopIteration) as stop:
         next(together([]))
     assert stop.value.value == []
+
+
+@dataclass(frozen=True)
+class FakeBench:
+    """Judges by a formula; `_problem` asks it for no more."""
+
+    edge: dict[Coordinate, int]
+    largest: int = 32
+
+    def most(self, _: Coordinate) -> int:
+        return self.largest
+
+    def judge(self, sizes: Sizes, _: str | None = None) -> Search[Answer | None]:
+        return judge(all(sizes[c] >= least for c, least in self.edge.items()))
+
+
+@pytest.mark.parametrize("needed", [3, 20, 32, 33])
+def test_plenty_of_the_others_that_was_too_little_does_not_make_the_largest_pools_fail(needed: int) -> None:
+    # Both are guessed to need one, so eight of the other are taken for plenty.
+    bench: Any = FakeBench({P1: needed, D: needed})
+    found, _ = answered(_problem(bench, {P1: 1, D: 1}, "m1", [P1, D]), Answer)
+    assert found == (Found({P1: needed, D: needed}, Reason.FOUND) if needed <= 32 else Found(None, Reason.NO_PASS))

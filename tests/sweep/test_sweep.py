@@ -382,8 +382,13 @@ def test_a_trace_may_be_called_json(tmp_path: Path) -> None:
 def test_ctrl_c_while_a_point_is_named_is_not_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (point, *_) = load_plan(write_sweep(tmp_path)).points()
     handler = signal.getsignal(signal.SIGINT)
+
+    def interrupted(*_: object, **__: object) -> dict[str, object]:
+        os.kill(os.getpid(), signal.SIGINT)
+        return {}
+
     with monkeypatch.context() as patch:
-        patch.setattr(type(point.scenario), "model_dump", lambda *_, **__: os.kill(os.getpid(), signal.SIGINT) or {})
+        patch.setattr(type(point.scenario), "model_dump", interrupted)
         with pytest.raises(KeyboardInterrupt):
             identity(point.scenario)
     assert signal.getsignal(signal.SIGINT) is handler

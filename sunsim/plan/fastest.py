@@ -1,0 +1,46 @@
+"""Limits that no number of GPUs can meet: those below what the fastest steps take."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sunsim.cluster.pool import read_profile
+from sunsim.latency.profile import find_profile
+from sunsim.plan.conditions import AS_PLANNED, requests_under
+from sunsim.workload.mix import length_mix
+
+if TYPE_CHECKING:
+    from sunsim.scenario_models import Arm, Pool, Scenario
+
+
+def hopeless(scenario: Scenario, arm: Arm) -> list[dict[str, Any]]:
+    """For each limit that is below what the fastest steps alone take: which `limit`, these `steps`, and their `ms`.
+
+    The fastest prefill step is that of the shortest prompt alone; of the decode steps, of all batches with the shortest
+    prompts, the fastest counts. A first token takes both where decode emits it.
+    """
+    drawn = requests_under(scenario, AS_PLANNED)
+    shortest = int(drawn.prompt_tokens.min())
+    steps_ms = {stage: _fastest_ms(scenario, stage, pool, shortest) for stage, pool in arm.pools().items()}
+    to_first = dict(steps_ms)
+    if scenario.first_token == "prefill" and len(steps_ms) > 1:
+        del to_first["decode"]
+    assert scenario.plan
+    # A one-token output meets any TPOT, so the others must be more than may miss.
+    many = float((drawn.output_tokens > 1).mean()) > 1 - scenario.plan.attainment
+    between = {stage: ms for stage, ms in steps_ms.items() if stage == "decode" and many}
+    slo = scenario.slo.model_dump(include={"ttft_ms", "tpot_ms"}, exclude_none=True)
+    found = []
+    for limit, taken in (("ttft_ms", to_first), ("tpot_ms", between)):
+        if limit in slo and sum(taken.values()) > slo[limit]:
+            found.append({"limit": limit, "steps": list(taken), "ms": sum(taken.values())})
+    return found
+
+
+def _fastest_ms(scenario: Scenario, stage: str, pool: Pool, shortest: int) -> float:
+    profile, times = read_profile(find_profile(pool.profile, Path()), length_mix(scenario))
+    if stage == "prefill":
+        return times.prefill_step_ms(shortest)
+    seats = pool.max_num_seqs or profile.max_num_seqs
+    return min(times.decode_step_ms(batch, batch * shortest) for batch in range(1, seats + 1))

@@ -1,0 +1,108 @@
+"""Who gets the last points of a budget hangs on nothing but the searches."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from sunsim.plan.lab import Lab
+from sunsim.scenario_models import Budget
+from sunsim.sweep.point import Outcome
+from tests.plan.small import PLAN, invoke, write_plan
+
+if TYPE_CHECKING:
+    from collections import deque
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from sunsim.plan.search import Search
+
+    Order = Callable[[int], int]
+
+
+@dataclass(frozen=True)
+class Question:
+    """A probe as the lab sees it; its row holds its name."""
+
+    key: str
+
+
+class Kept:
+    """A store with some points from before."""
+
+    def __init__(self, names: list[str]) -> None:
+        self.names = names
+
+    def rows(self, question: Question) -> list[dict[str, Any]]:
+        return [{"name": question.key}] if question.key in self.names else []
+
+    def keep(self, question: Question, rows: object) -> None:
+        pass
+
+
+def asking(name: str, rounds: int, at_once: int) -> Search[list[str]]:
+    """Asks round after round until it gets no answer; the answers that it got."""
+    got: list[str] = []
+    for i in range(rounds):
+        answers = yield [Question(f"{name}{i}.{j}") for j in range(at_once)]
+        got += [answer["name"] for answer in answers if answer]
+        if None in answers:
+            break
+    return got
+
+
+ORDERS: dict[str, Order] = {
+    "first come": lambda _: 0,
+    "last come": lambda n: n - 1,
+    "middle": lambda n: n // 2,
+}
+
+
+def conducted(
+    monkeypatch: pytest.MonkeyPatch, order: Order, points: int | None, kept: list[str]
+) -> tuple[dict[str, Any], int]:
+    """What three searches find, and how many points they asked for."""
+
+    def local(waiting: deque[Any], *_: object) -> Iterator[tuple[Any, Outcome]]:
+        running: list[Any] = []
+        while waiting or running:
+            while waiting:
+                running.append(waiting.popleft())
+            question = running.pop(order(len(running)))
+            yield question, Outcome([{"name": question.key}], None)
+
+    monkeypatch.setattr("sunsim.plan.lab.run_local", local)
+    lab = Lab(Kept(kept), 2, Budget(points=points))  # type: ignore[arg-type]
+    searches = {"a": asking("a", 9, 1), "b": asking("b", 2, 3), "c": asking("c", 5, 2)}
+    found = lab.conduct(searches, show_progress=False)
+    return found, lab.asked
+
+
+@pytest.mark.parametrize("points", [1, 4, 7, 13, 20, 24])
+@pytest.mark.parametrize(
+    "kept", [[], ["a0.0", "a1.0", "a2.0", "c0.0"], [f"c{i}.{j}" for i in range(5) for j in (0, 1)]]
+)
+def test_a_budget_of_points_is_spent_alike_whatever_comes_first(
+    monkeypatch: pytest.MonkeyPatch, points: int, kept: list[str]
+) -> None:
+    expected = conducted(monkeypatch, ORDERS["first come"], points, [])
+    assert expected[1] == points
+    for order in ORDERS.values():
+        assert conducted(monkeypatch, order, points, kept) == expected
+
+
+@pytest.mark.parametrize("order", ORDERS.values(), ids=list(ORDERS))
+def test_every_search_ends_where_there_is_no_budget(monkeypatch: pytest.MonkeyPatch, order: Order) -> None:
+    found, asked = conducted(monkeypatch, order, None, ["b0.1"])
+    assert {name: len(got) for name, got in found.items()} == {"a": 9, "b": 6, "c": 10}
+    assert asked == 25
+
+
+def test_the_plan_is_the_same_with_one_process_and_with_two(tmp_path: Path) -> None:
+    file = write_plan(tmp_path, PLAN.replace("seeds: 2", "seeds: 2, budget: {points: 31}"))
+    for jobs in (1, 2):
+        invoke("plan", file, "--out", tmp_path / f"out{jobs}", "--jobs", jobs, "--quiet")
+    one, two = ((tmp_path / f"out{jobs}" / "plan.json").read_bytes() for jobs in (1, 2))
+    assert one == two
