@@ -61,26 +61,29 @@ class World:
         self._decode_kv = KV.COMPUTE if arm.colocated else KV.PULL if arm.prefill else KV.GIVEN
         self._link_times = _link_times(scenario.transfer)
         self._link = KVLink(self.env, self._link_times)
-        self.prefill = arm.prefill and Pool(
-            self.env,
-            "prefill",
-            arm.prefill,
-            scenario,
-            feeds_decode=arm.decode is not None,
-            make_engine=make_engine,
-            on_outcome=self._on_prefill,
-        )
-        last = arm.colocated or arm.decode
-        self.decode = last and Pool(
-            self.env,
-            "colocated" if arm.colocated else "decode",
-            last,
-            scenario,
-            feeds_decode=False,
-            make_engine=make_engine,
-            on_outcome=self._on_decode,
-            pull_posts_ps=self._posts_ps,
-        )
+        self.prefill: Pool | None = None
+        if arm.prefill:
+            self.prefill = Pool(
+                self.env,
+                "prefill",
+                arm.prefill,
+                scenario,
+                feeds_decode=arm.decode is not None,
+                make_engine=make_engine,
+                on_outcome=self._on_prefill,
+            )
+        self.decode: Pool | None = None
+        if last := arm.colocated or arm.decode:
+            self.decode = Pool(
+                self.env,
+                "colocated" if arm.colocated else "decode",
+                last,
+                scenario,
+                feeds_decode=False,
+                make_engine=make_engine,
+                on_outcome=self._on_decode,
+                pull_posts_ps=self._posts_ps,
+            )
 
     @property
     def course(self) -> Course:
