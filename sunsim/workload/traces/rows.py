@@ -57,5 +57,5 @@ class TraceRows:
 def from_first(rows: TraceRows) -> TraceRows:
     """`rows`, in whatever order, by arrival; the first arrives at 0, those that arrive together stay in their order."""
     late = rows.arrival_s < np.maximum.accumulate(rows.arrival_s)
-    ordered = rows.take(np.argsort(rows.arrival_s, kind="stable"))
+    ordered = rows.take(np.argsort(rows.arrival_s, kind="stable")) if late.any() else rows
     return replace(ordered, arrival_s=ordered.arrival_s - ordered.arrival_s[0], out_of_order=int(late.sum()))

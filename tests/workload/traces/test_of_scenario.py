@@ -33,7 +33,7 @@ def requests_of(folder: Path, name: str, *overrides: str) -> Requests:
     return build_requests(load_scenario(scenario_of(folder, name), overrides))
 
 
-@pytest.mark.parametrize("name", ["azure", "mooncake", "vidur"])
+@pytest.mark.parametrize("name", ["azure", "bailian", "mooncake", "vidur"])
 def test_models_are_drawn_where_a_trace_names_none(tmp_path: Path, name: str) -> None:
     requests = requests_of(tmp_path, name)
     assert to_s(requests.arrival_ps).tolist() == [0.0, 0.25, 0.25, 90.5]
@@ -118,7 +118,7 @@ def test_a_wrong_key_or_value_is_refused_at_its_line(tmp_path: Path, name: str, 
 
 
 def test_an_unknown_format_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="must be one of csv, azure, burstgpt, mooncake, vidur"):
+    with pytest.raises(InputError, match="must be one of csv, azure, bailian, burstgpt, mooncake, vidur"):
         requests_of(tmp_path, "azure", "workload.format=sharegpt")
 
 
