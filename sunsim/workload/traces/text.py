@@ -94,14 +94,14 @@ def _unpacked(path: Path) -> bytes:
             while part := source.read(CHUNK):
                 line += _first_end(part)
                 if line > MAX_LINE:
-                    number = unpacked.getvalue().count(b"\n") + 1
+                    ends = max(unpacked.getvalue().count(end) for end in (b"\n", b"\r"))
                     message = f"the line is longer than {MAX_LINE:,} bytes, must be one request of a trace"
-                    raise InputError(message, path, number)
+                    raise InputError(message, path, ends + 1)
                 last = max(part.rfind(b"\n"), part.rfind(b"\r"))
                 line = len(part) - last - 1 if last >= 0 else line
                 unpacked.write(part)
                 if unpacked.tell() > MAX_TEXT:
-                    message = f"holds more than {MAX_TEXT // 2**30} GiB of text, must be less: a trace may be cut"
+                    message = f"holds more than {MAX_TEXT // 2**30} GiB of text, must be less"
                     raise InputError(message, path)
         except (EOFError, zlib.error, gzip.BadGzipFile) as error:
             message = f"is damaged ({error}), must be a whole gzip file"
