@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, Self, TypeAlias
 from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 
 from sunsim.scenario_block import Block, Duration, Name, Positive, Tokens
+from sunsim.workload.traces.names import FormatName
 
 MAX_REQUESTS = 10**8
 Requests: TypeAlias = Annotated[int, Field(ge=1, le=MAX_REQUESTS)]
@@ -123,7 +124,7 @@ class Trace(Block):
     """
 
     kind: Literal["trace"] = "trace"
-    format: Literal["csv", "azure", "burstgpt", "mooncake", "vidur"]
+    format: FormatName
     path: Path = Field(strict=False)
     models: (
         Annotated[

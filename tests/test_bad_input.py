@@ -168,19 +168,22 @@ SCENARIOS = [
 ]
 
 TRACES = [
-    ("", "trace.csv: the trace is empty, must have a line of column names and a line for each request"),
+    ("", "trace.csv: the trace is empty, must have a line for each request"),
     (HEADER, "trace.csv: the trace has no request, must have at least one line after the column names"),
     (
         "arrival_s,prompt_tokens\n0,5\n",
         "trace.csv:1: column output_tokens is missing, must be there once; the columns are arrival_s, prompt_tokens",
     ),
-    (HEADER + "0,5,5\nsoon,5,5\n", "trace.csv:3: arrival_s is 'soon', must be a number of seconds"),
-    (HEADER + "0,5,5\nnan,5,5\n", "trace.csv:3: arrival_s is nan, must be from 0 to 8.64e+06 seconds"),
-    (HEADER + "-1,5,5\n", "trace.csv:2: arrival_s is -1, must be from 0 to 8.64e+06 seconds"),
+    (HEADER + "0,5,5\nsoon,5,5\n", "trace.csv:3: arrival_s is 'soon', must be a number of seconds from 0 to 8.64e+06"),
+    (HEADER + "0,5,5\nnan,5,5\n", "trace.csv:3: arrival_s is 'nan', must be a number of seconds from 0 to 8.64e+06"),
+    (HEADER + "-1,5,5\n", "trace.csv:2: arrival_s is '-1', must be a number of seconds from 0 to 8.64e+06"),
     (HEADER + "1,5,5\n0.5,5,5\n", "trace.csv:3: arrival_s is 0.5 after 1 in the line before, must not fall"),
-    (HEADER + "1,5,0\n", "trace.csv:2: output_tokens is '0', must be a whole number of at least 1"),
-    (HEADER + "1,5.5,1\n", "trace.csv:2: prompt_tokens is '5.5', must be a whole number of at least 1"),
-    (HEADER + "1,,1\n", "trace.csv:2: prompt_tokens is '', must be a whole number of at least 1"),
+    (HEADER + "1,5,0\n", "trace.csv:2: output_tokens is '0', must be a whole number of at least 1, below 1073741824"),
+    (
+        HEADER + "1,5.5,1\n",
+        "trace.csv:2: prompt_tokens is '5.5', must be a whole number of at least 1, below 1073741824",
+    ),
+    (HEADER + "1,,1\n", "trace.csv:2: prompt_tokens is '', must be a whole number of at least 1, below 1073741824"),
     (HEADER + "1,5,1,9\n", "trace.csv:2: the line has 4 values, must have 3"),
     (HEADER + "1,5,1\n\n2,5,1\n", "trace.csv:3: the line has 0 values, must have 3"),
     (

@@ -11,6 +11,8 @@ ARRIVAL_S = [0.0, 0.25, 0.25, 61.0, 90.5]
 PROMPT_TOKENS = [374, 396, 879, 91, 6758]
 OUTPUT_TOKENS = [44, 109, 55, 0, 500]
 
+JSON_LINES = ("bailian", "mooncake")
+
 TEXTS = {
     "csv": """\
 arrival_s,prompt_tokens,output_tokens,model
@@ -27,6 +29,13 @@ TIMESTAMP,ContextTokens,GeneratedTokens
 2023-11-16 23:59:46.9305900,879,55
 2023-11-17 00:00:47.6805900,91,0
 2023-11-17 00:01:17.1805900,6758,500
+""",
+    "bailian": """\
+{"chat_id": 7, "parent_chat_id": -1, "timestamp": 27, "input_length": 374, "output_length": 44, "turn": 1}
+{"chat_id": 8, "parent_chat_id": -1, "timestamp": 27.25, "input_length": 396, "output_length": 109, "turn": 1}
+{"chat_id": 9, "parent_chat_id": 7, "timestamp": 27.25, "input_length": 879, "output_length": 55, "turn": 2}
+{"chat_id": 10, "parent_chat_id": -1, "timestamp": 88, "input_length": 91, "output_length": 0, "turn": 1}
+{"chat_id": 11, "parent_chat_id": 9, "timestamp": 117.5, "input_length": 6758, "output_length": 500, "turn": 3}
 """,
     "burstgpt": """\
 Timestamp,Session ID,Elapsed time,Model,Request tokens,Response tokens,Total tokens,Log Type
@@ -56,6 +65,6 @@ arrived_at,num_prefill_tokens,num_decode_tokens
 
 def write(folder: Path, name: str, text: str | None = None) -> Path:
     """A file in the format `name`, the requests above if no text is given."""
-    path = folder / f"{name}.{'jsonl' if name == 'mooncake' else 'csv'}"
+    path = folder / f"{name}.{'jsonl' if name in JSON_LINES else 'csv'}"
     path.write_text(TEXTS[name] if text is None else text, encoding="utf-8")
     return path

@@ -126,9 +126,19 @@ def _of_trace(scenario: Scenario, workload: Trace) -> list[str]:
         facts.append(f"models: {listed([f'{name} is {model}' for name, model in workload.models.items()])}")
     elif trace_of(scenario, workload).rows.model is None:
         facts += _popularity(scenario)
-    if workload.format == "mooncake":
+    facts += filter(None, [unused_popularity(scenario)])
+    if workload.format in {"bailian", "mooncake"}:
         facts.append("what prompts have in common is computed for each of them")
     return facts
+
+
+def unused_popularity(scenario: Scenario) -> str:
+    """That requests' models do not follow the popularity which a loaded scenario states; empty if they do."""
+    workload = scenario.workload
+    stated = len(set(scenario.model_shares)) > 1
+    if isinstance(workload, Synthetic) or not stated or trace_of(scenario, workload).rows.model is None:
+        return ""
+    return f"models of requests as {workload.path.name} names them, not by {listed(_popularity(scenario))}"
 
 
 def _popularity(scenario: Scenario) -> list[str]:

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from sunsim.errors import InputError
+from sunsim.workload.traces.names import FormatName
 
 if TYPE_CHECKING:
     from sunsim.workload.traces.select import Window
@@ -20,7 +21,7 @@ trace_app = typer.Typer(no_args_is_help=True, help="Describe traces of real traf
 
 File = Annotated[Path, typer.Argument(help="Trace.", show_default=False)]
 Format = Annotated[
-    Literal["csv", "azure", "burstgpt", "mooncake", "vidur"] | None,
+    FormatName | None,
     typer.Option("--format", help="Format of the trace; by its first line if not given.", show_default=False),
 ]
 Start = Annotated[float, typer.Option("--start-s", metavar="S", help="Begin so far into the trace.")]

@@ -10,7 +10,7 @@ from sunsim.files import replacing
 from sunsim.report.trace import provenance
 from sunsim.trace.statistics import statistics
 from sunsim.trace.terminal import show
-from sunsim.workload.traces.formats import guess_format, read_trace
+from sunsim.workload.traces.formats import read_any
 from sunsim.workload.traces.select import Selection, Window, select
 
 if TYPE_CHECKING:
@@ -50,5 +50,5 @@ def selected(file: Path, name: str | None, window: Window) -> tuple[str, Selecti
     Raises:
         InputError: the trace is wrong, or no request of it is left.
     """
-    name = name or guess_format(file)
-    return name, select(read_trace(file, name), window, file)
+    name, rows = read_any(file, name)
+    return name, select(rows, window, file)

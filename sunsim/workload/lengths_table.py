@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from sunsim.errors import InputError
 from sunsim.workload.lengths import RANKS
 from sunsim.workload.traces.formats import read_trace
 
@@ -34,23 +35,27 @@ def quantile_table(csv_path: Path) -> dict[str, Any]:
     without a prompt or an output token are left out and counted.
 
     Raises:
-        InputError: the file cannot be read or is no such trace.
+        InputError: the file cannot be read, is no such trace, or has no request with tokens.
     """
     trace = read_trace(csv_path, "azure")
     kept = (trace.prompt_tokens >= 1) & (trace.output_tokens >= 1)
+    if not kept.any():
+        message = f"no request of {len(trace)} has a prompt and an output token, must be at least one"
+        raise InputError(message, csv_path)
     lengths = {"prompt_tokens": trace.prompt_tokens, "output_tokens": trace.output_tokens}
     columns = {name: column[kept].astype(np.float64) for name, column in lengths.items()}
     prompt_rank, output_rank = (_rank(column) for column in columns.values())
     grid, _, _ = np.histogram2d(prompt_rank, output_rank, bins=RANK_BINS, range=[[0, 1], [0, 1]])
     ranks = pd.DataFrame(columns).rank()
-    spearman = float(np.corrcoef(ranks["prompt_tokens"], ranks["output_tokens"])[0, 1])
+    varied = all(np.ptp(column) for column in columns.values())
+    spearman = np.corrcoef(ranks["prompt_tokens"], ranks["output_tokens"])[0, 1] if varied else None
     return {
         "source": f"{_SOURCE}, {csv_path.name}",
         "citation": _CITATION,
         "licence": "CC-BY 4.0",
         "requests": int(kept.sum()),
         "requests_left_out": int((~kept).sum()),
-        "spearman": round(spearman, 4),
+        "spearman": None if spearman is None else round(float(spearman), 4),
         "longest_request_tokens": int((columns["prompt_tokens"] + columns["output_tokens"]).max()),
         **{name: _summary(column) for name, column in columns.items()},
         "rank_grid": grid.astype(int).tolist(),
@@ -73,8 +78,18 @@ def _summary(column: NDArray[np.float64]) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Writes the table of the CSV named on the command line to standard output, one JSON key a line."""
-    table = quantile_table(Path(sys.argv[1]))
+    """Writes the table of the CSV named on the command line to standard output, one JSON key a line.
+
+    Bad input is one line on stderr and exit code 2, as for `sunsim`.
+    """
+    try:
+        if len(sys.argv) != 2:
+            message = "must be called with one trace: python -m sunsim.workload.lengths_table CSV"
+            raise InputError(message)
+        table = quantile_table(Path(sys.argv[1]))
+    except InputError as error:
+        sys.stderr.write(f"{error}\n")
+        sys.exit(2)
     lines = [f"  {json.dumps(key)}: {json.dumps(value)}" for key, value in table.items()]
     sys.stdout.write("{\n" + ",\n".join(lines) + "\n}\n")
 

@@ -15,7 +15,7 @@ from sunsim.trace.convert import convert
 from sunsim.workload.traces.formats import FORMATS, read_trace
 from sunsim.workload.traces.select import Window
 from tests.test_cli import invoke
-from tests.trace_files import ARRIVAL_S, OUTPUT_TOKENS, PROMPT_TOKENS, TEXTS, write
+from tests.trace_files import ARRIVAL_S, JSON_LINES, OUTPUT_TOKENS, PROMPT_TOKENS, TEXTS, write
 
 USED = [i for i, tokens in enumerate(OUTPUT_TOKENS) if tokens]
 
@@ -25,7 +25,7 @@ def test_every_format_converts_to_the_same_requests(tmp_path: Path, name: str) -
     out = tmp_path / "made" / "requests.csv"
     code, stdout, stderr = invoke("trace", "convert", write(tmp_path, name), "--out", out)
     assert (code, stderr) == (0, "")
-    file = f"{name}.{'jsonl' if name == 'mooncake' else 'csv'}"
+    file = f"{name}.{'jsonl' if name in JSON_LINES else 'csv'}"
     assert stdout == f"{out}: 4 requests of {file}, without 1 of its 5 requests: 1 without an output token\n"
     rows = read_trace(out, "csv")
     assert rows.arrival_s.tolist() == [ARRIVAL_S[i] for i in USED]
@@ -94,8 +94,8 @@ def test_any_csv_converts_to_itself(gaps_s: list[float], tokens: list[int], name
         (
             ("csv.csv", "--out", "x.csv", "--format", "vidur"),
             (
-                "csv.csv:1: column arrived_at is missing, must be there once; the columns are arrival_s, "
-                "prompt_tokens, output_tokens, model"
+                "csv.csv:1: the first line has arrival_s, prompt_tokens, output_tokens as in format csv, whose times "
+                "are seconds, must be read as csv, not as vidur"
             ),
         ),
     ],

@@ -5,11 +5,16 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final, Protocol
 
-from sunsim.errors import InputError
+from sunsim.errors import InputError, clipped_list
 from sunsim.workload.traces.azure import AZURE
+from sunsim.workload.traces.bailian import BAILIAN
 from sunsim.workload.traces.burstgpt import BURSTGPT
 from sunsim.workload.traces.csv_format import CSV
+from sunsim.workload.traces.json_lines import keys_of
+from sunsim.workload.traces.lookalikes import renamed
 from sunsim.workload.traces.mooncake import MOONCAKE
+from sunsim.workload.traces.table import UNCLOSED, values_of
+from sunsim.workload.traces.text import read_text
 from sunsim.workload.traces.vidur import VIDUR
 
 if TYPE_CHECKING:
@@ -17,6 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from sunsim.workload.traces.rows import TraceRows
+    from sunsim.workload.traces.text import Text
 
 
 class Format(Protocol):
@@ -26,16 +32,33 @@ class Format(Protocol):
     def model(self) -> str | None:
         """The column of models' names; None if there is none."""
 
+    @property
+    def needed(self) -> tuple[str, str, str]:
+        """What it calls a request's arrival, prompt and output."""
+
+    @property
+    def shown_by(self) -> tuple[str, ...]:
+        """Columns or keys that show the format."""
+
+    @property
+    def unit(self) -> str:
+        """Of arrivals."""
+
     def recognises(self, first_line: str) -> bool:
         """Whether a file that starts so is likely in this format."""
 
-    def read(self, path: Path) -> TraceRows:
-        """Reads a whole file."""
+    def read(self, text: Text) -> TraceRows:
+        """Reads a whole file.
+
+        Raises:
+            InputError: the file has no request, lacks a column, or has a line that is wrong.
+        """
 
 
 FORMATS: Final[Mapping[str, Format]] = {
     "csv": CSV,
     "azure": AZURE,
+    "bailian": BAILIAN,
     "burstgpt": BURSTGPT,
     "mooncake": MOONCAKE,
     "vidur": VIDUR,
@@ -46,42 +69,79 @@ def read_trace(path: Path, name: str) -> TraceRows:
     """Reads a trace in the format of that name, once for each state of the file.
 
     Raises:
-        InputError: the file cannot be read, has no request, lacks a column, or has a line that is wrong.
+        InputError: the file cannot be read, is in another format, has no request, lacks a column, or has a line that is
+            wrong.
+    """
+    return read_any(path, name)[1]
+
+
+def read_any(path: Path, name: str | None) -> tuple[str, TraceRows]:
+    """`read_trace`, in the format that the first line shows if none is given, with the format's name.
+
+    Raises:
+        InputError: as for `read_trace`, or the first line shows no format, or more than one.
     """
     try:
         stat = path.stat()
         return _read_once(path, name, stat.st_mtime_ns, stat.st_size)
-    except (OSError, UnicodeDecodeError) as error:
-        raise _unreadable(path, error) from error
-
-
-def guess_format(path: Path) -> str:
-    """The format that a file's first line shows.
-
-    Raises:
-        InputError: the file cannot be read, or it shows none or more than one.
-    """
-    try:
-        with path.open(encoding="utf-8-sig") as file:
-            first_line = file.readline()
-    except (OSError, UnicodeDecodeError) as error:
-        raise _unreadable(path, error) from error
-    found = [name for name, kind in FORMATS.items() if kind.recognises(first_line)]
-    if len(found) != 1:
-        problem = f"could be {' or '.join(found)}" if found else "shows none of the known formats"
-        message = f"the first line {problem}, must be told with --format: one of {', '.join(FORMATS)}"
-        raise InputError(message, path, 1)
-    return found[0]
+    except OSError as error:
+        message = f"cannot be read ({error.strerror}), must be a trace file"
+        raise InputError(message, path) from error
 
 
 @lru_cache(maxsize=2)
-def _read_once(path: Path, name: str, mtime_ns: int, size: int) -> TraceRows:  # noqa: ARG001 - the file's state
-    rows = FORMATS[name].read(path)
+def _read_once(
+    path: Path,
+    name: str | None,
+    mtime_ns: int,  # noqa: ARG001 - with the size, the file's state
+    size: int,  # noqa: ARG001
+) -> tuple[str, TraceRows]:
+    text = read_text(path)
+    if not text.data:
+        message = "the trace is empty, must have a line for each request"
+        raise InputError(message, path)
+    name = _format(text, name)
+    rows = FORMATS[name].read(text)
     for column in (rows.arrival_s, rows.prompt_tokens, rows.output_tokens, rows.line):
         column.setflags(write=False)
-    return rows
+    return name, rows
 
 
-def _unreadable(path: Path, error: OSError | UnicodeDecodeError) -> InputError:
-    problem = f"cannot be read ({error.strerror})" if isinstance(error, OSError) else "is not UTF-8 text"
-    return InputError(f"{problem}, must be a trace file", path)
+def _format(text: Text, name: str | None) -> str:
+    """`name`, or the format that the first line shows.
+
+    Raises:
+        InputError: the first line shows another format, or if none is given none or more than one.
+    """
+    first_line = text.line(1)
+    shown = [each for each, kind in FORMATS.items() if kind.recognises(first_line)]
+    if name and (name in shown or not shown):
+        return name
+    formats = f"one of {', '.join(FORMATS)}"
+    if name:
+        other = FORMATS[shown[0]]
+        seen = f"the first line has {', '.join(other.shown_by)} as in format {shown[0]}, whose times are {other.unit}"
+        message = f"{seen}, must be read as {' or '.join(shown)}, not as {name}"
+    elif len(shown) > 1:
+        message = f"the first line could be {' or '.join(shown)}, must be told with --format: {formats}"
+    elif shown:
+        return shown[0]
+    else:
+        nothing = f"the first line shows none of the known formats, must be told with --format: {formats}"
+        message = f"{nothing}; {_instead(text, first_line)}"
+    raise InputError(message, text.path, 1)
+
+
+def _instead(text: Text, first_line: str) -> str:
+    """What a first line that shows no format has.
+
+    Raises:
+        InputError: it has a quote that is not closed.
+    """
+    keys = keys_of(first_line)
+    if keys is not None:
+        return f"the keys are {clipped_list(keys)}{renamed(BAILIAN, keys)}"
+    columns = values_of(first_line)
+    if columns is None:
+        raise InputError(UNCLOSED, text.path, 1)
+    return f"the columns are {clipped_list(columns)}{renamed(CSV, columns)}"

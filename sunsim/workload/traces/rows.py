@@ -59,6 +59,6 @@ class TraceRows:
 def from_first(rows: TraceRows) -> TraceRows:
     """`rows`, in whatever order, by arrival; the first arrives at 0, those that arrive together stay in their order."""
     late = rows.arrival_s < np.maximum.accumulate(rows.arrival_s)
-    ordered = rows.take(np.argsort(rows.arrival_s, kind="stable"))
+    ordered = rows.take(np.argsort(rows.arrival_s, kind="stable")) if late.any() else rows
     arrival_s = since_s(ordered.arrival_s, float(ordered.arrival_s[0]))
     return replace(ordered, arrival_s=arrival_s, out_of_order=int(late.sum()))

@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import csv
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NoReturn, Protocol
+from itertools import islice
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.csv as pa_csv
 
-from sunsim.errors import InputError
+from sunsim.errors import InputError, clipped, clipped_list
+from sunsim.workload.traces.lookalikes import renamed
 from sunsim.workload.traces.rows import MAX_TOKENS, TraceRows, from_first
+from sunsim.workload.traces.text import MAX_LINE
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from numpy.typing import NDArray
+
+    from sunsim.workload.traces.text import Text
+
+# A value may be as long as its line, which Python's reader does not allow by itself.
+csv.field_size_limit(MAX_LINE)
 
 
 class Clock(Protocol):
@@ -30,11 +37,16 @@ class Clock(Protocol):
     def type(self) -> pa.DataType:
         """What it is read as."""
 
-    def seconds(self, values: pa.ChunkedArray) -> NDArray[np.float64]:
-        """Arrivals in seconds, float64[n]; NaN where a value is wrong."""
+    @property
+    def unit(self) -> str:
+        """Of its values."""
 
-    def fault(self, text: str) -> str | None:
-        """What is wrong with a value, if anything is."""
+    @property
+    def expected(self) -> str:
+        """What a value must be."""
+
+    def seconds(self, values: pa.ChunkedArray) -> NDArray[np.float64]:
+        """Arrivals in seconds, float64[n], of values that are text or of this type; NaN where one is wrong."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,24 +55,22 @@ class Seconds:
 
     column: str
     most: float
+    unit = "seconds"
 
     @property
     def type(self) -> pa.DataType:
         """Numbers."""
         return pa.float64()
 
+    @property
+    def expected(self) -> str:
+        """Seconds, and how many."""
+        return f"a number of seconds from 0 to {self.most:g}"
+
     def seconds(self, values: pa.ChunkedArray) -> NDArray[np.float64]:
         """The numbers themselves, NaN where out of range."""
-        found: NDArray[np.float64] = values.fill_null(np.nan).to_numpy()
+        found = _numbers(values)
         return np.where((found >= 0) & (found <= self.most), found, np.nan)
-
-    def fault(self, text: str) -> str | None:
-        """Says so if `text` is no number, or out of range."""
-        try:
-            arrival_s = float(text)
-        except ValueError:
-            return f"is '{text}', must be a number of seconds"
-        return None if 0 <= arrival_s <= self.most else f"is {arrival_s:g}, must be from 0 to {self.most:g} seconds"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,110 +91,160 @@ class Table:
     sorted: bool = False
 
     @property
-    def needed(self) -> tuple[str, ...]:
+    def needed(self) -> tuple[str, str, str]:
         """Columns that every file has."""
         return self.clock.column, self.prompt_tokens, self.output_tokens
 
+    @property
+    def shown_by(self) -> tuple[str, ...]:
+        """Columns that show the format."""
+        return self.needed
+
+    @property
+    def unit(self) -> str:
+        """Of arrivals."""
+        return self.clock.unit
+
     def recognises(self, first_line: str) -> bool:
         """Whether a file that starts so has the columns."""
-        return set(self.needed) <= set(next(csv.reader([first_line]), []))
+        return set(self.needed) <= set(values_of(first_line) or ())
 
-    def read(self, path: Path) -> TraceRows:
+    def read(self, text: Text) -> TraceRows:
         """Reads a whole file.
 
         Raises:
             InputError: the file has no request, lacks a column, or has a line that is wrong.
-            OSError, UnicodeDecodeError: it cannot be read.
         """
-        header = self._header(path)
+        header = self._header(text)
         try:
-            rows = self._rows(path, header)
-        except pa.ArrowInvalid as error:
-            self._raise_first_fault(path, header, str(error))
-        if not self._is_valid(rows):
-            self._raise_first_fault(path, header, "a value is out of range")
+            columns = self._columns(text, header)
+        except pa.ArrowInvalid:
+            columns = None
+        # A quote that is not closed takes lines with it, up to the next one.
+        if columns is None or columns.num_rows != text.lines - 1:
+            columns = self._columns_by_line(text, header)
+        rows = self._rows(columns)
+        wrong = self._wrong(rows)
+        if wrong.any():
+            line = int(rows.line[wrong.argmax()])
+            raise InputError(self._fault(text, header, line), text.path, line)
         return rows if self.sorted else from_first(rows)
 
-    def _header(self, path: Path) -> list[str]:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            header = next(csv.reader(file), [])
-            if not header:
-                message = "the trace is empty, must have a line of column names and a line for each request"
-                raise InputError(message, path)
-            for name in filter(None, (*self.needed, self.model)):
-                count = header.count(name)
-                if count > 1 or (count == 0 and name != self.model):
-                    problem = "is missing" if count == 0 else "is there twice"
-                    message = f"column {name} {problem}, must be there once; the columns are {', '.join(header)}"
-                    raise InputError(message, path, 1)
-            if not file.read(1):
-                message = "the trace has no request, must have at least one line after the column names"
-                raise InputError(message, path)
+    def _header(self, text: Text) -> list[str]:
+        header = values_of(text.line(1))
+        if header is None:
+            raise InputError(UNCLOSED, text.path, 1)
+        for name in filter(None, (*self.needed, self.model)):
+            count = header.count(name)
+            if count > 1 or (count == 0 and name != self.model):
+                problem = "is missing" if count == 0 else "is there twice"
+                message = f"column {name} {problem}, must be there once; the columns are {clipped_list(header)}"
+                raise InputError(message + renamed(self, header), text.path, 1)
+        if text.lines == 1:
+            message = "the trace has no request, must have at least one line after the column names"
+            raise InputError(message, text.path)
         return header
 
-    def _rows(self, path: Path, header: list[str]) -> TraceRows:
-        types = dict(zip(self.needed, (self.clock.type, pa.int64(), pa.int64()), strict=True))
+    def _columns(self, text: Text, header: list[str]) -> pa.Table:
+        types = dict.fromkeys(self.needed, pa.float64())
+        types[self.clock.column] = self.clock.type
         if self.model in header:
             types[self.model] = pa.dictionary(pa.int32(), pa.string())
-        table = pa_csv.read_csv(
-            path,
+        return pa_csv.read_csv(
+            pa.BufferReader(text.data),
+            # A line must fit into a block.
+            read_options=pa_csv.ReadOptions(column_names=header, skip_rows=1, block_size=2 * MAX_LINE),
             parse_options=pa_csv.ParseOptions(ignore_empty_lines=False),
             convert_options=pa_csv.ConvertOptions(include_columns=list(types), column_types=types),
         )
-        # A missing number becomes one that is out of range.
+
+    def _columns_by_line(self, text: Text, header: list[str]) -> pa.Table:
+        """The same as text, a row a line whatever stands in it, more slowly.
+
+        Raises:
+            InputError: a line is not one request.
+        """
+        names = [name for name in (*self.needed, self.model) if name in header]
+        found: dict[str, list[str]] = {name: [] for name in names}
+        for number, line in islice(enumerate(text, 1), 1, None):
+            values = _values(text, number, line, header)
+            for name in names:
+                found[name].append(values[name])
+        columns = {name: pa.chunked_array([values], pa.string()) for name, values in found.items()}
+        if self.model in columns:
+            columns[self.model] = columns[self.model].dictionary_encode()
+        return pa.table(columns)
+
+    def _rows(self, columns: pa.Table) -> TraceRows:
+        """The requests in the order of the file; NaN seconds and -1 tokens where a value is wrong."""
         prompt_tokens, output_tokens = (
-            table[name].fill_null(-1).to_numpy() for name in (self.prompt_tokens, self.output_tokens)
+            _whole(_numbers(columns[name]), self.least_tokens) for name in (self.prompt_tokens, self.output_tokens)
         )
         model, names = None, ()
-        if self.model in header:
-            coded = table[self.model].unify_dictionaries().combine_chunks()
+        if self.model in columns.column_names:
+            coded = columns[self.model].unify_dictionaries().combine_chunks()
             model = coded.indices.to_numpy().astype(np.int64)
             names = tuple(coded.dictionary.to_pylist())
-        line = np.arange(len(prompt_tokens), dtype=np.int64) + 2
-        return TraceRows(self.clock.seconds(table[self.clock.column]), prompt_tokens, output_tokens, line, model, names)
+        line = np.arange(columns.num_rows, dtype=np.int64) + 2
+        arrival_s = self.clock.seconds(columns[self.clock.column])
+        return TraceRows(arrival_s, prompt_tokens, output_tokens, line, model, names)
 
-    def _is_valid(self, rows: TraceRows) -> bool:
-        tokens = (rows.prompt_tokens, rows.output_tokens)
-        return bool(
-            np.isfinite(rows.arrival_s).all()
-            and (not self.sorted or (np.diff(rows.arrival_s) >= 0).all())
-            and all(((column >= self.least_tokens) & (column < MAX_TOKENS)).all() for column in tokens)
-        )
+    def _wrong(self, rows: TraceRows) -> NDArray[np.bool_]:
+        wrong = np.isnan(rows.arrival_s) | (rows.prompt_tokens < 0) | (rows.output_tokens < 0)
+        if self.sorted:
+            wrong[1:] |= rows.arrival_s[1:] < rows.arrival_s[:-1]
+        return wrong
 
-    def _raise_first_fault(self, path: Path, header: list[str], otherwise: str) -> NoReturn:
-        """Goes through the file line by line, which the fast way cannot, and raises at the first fault."""
+    def _fault(self, text: Text, header: list[str], line: int) -> str:
+        """What is wrong with a line of which something is."""
+        found = _values(text, line, text.line(line), header)
         arrival, *tokens = self.needed
-        place = {name: header.index(name) for name in self.needed}
-        previous = "0"
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.reader(file)
-            next(reader)
-            for row in reader:
-                line = reader.line_num
-                if len(row) != len(header):
-                    message = f"the line has {len(row)} values, must have {len(header)}"
-                    raise InputError(message, path, line)
-                text = row[place[arrival]]
-                fault = self.clock.fault(text)
-                if fault:
-                    message = f"{arrival} {fault}"
-                    raise InputError(message, path, line)
-                if self.sorted and float(text) < float(previous):
-                    message = (
-                        f"{arrival} is {float(text):g} after {float(previous):g} in the line before, must not fall"
-                    )
-                    raise InputError(message, path, line)
-                previous = text
-                for name in tokens:
-                    self._check_tokens(name, row[place[name]], path, line)
-        message = f"not a CSV trace: {' '.join(otherwise.split())}"
-        raise InputError(message, path)
+        values = pa.chunked_array([[found[name]] for name in self.needed], pa.string())
+        if np.isnan(self.clock.seconds(values[:1])[0]):
+            return f"{arrival} is '{clipped(found[arrival])}', must be {self.clock.expected}"
+        for name, number in zip(tokens, _whole(_numbers(values[1:]), self.least_tokens), strict=True):
+            if number < 0:
+                least = f"must be a whole number of at least {self.least_tokens}, below {MAX_TOKENS}"
+                return f"{name} is '{clipped(found[name])}', {least}"
+        before = _values(text, line - 1, text.line(line - 1), header)[arrival]
+        return f"{arrival} is {found[arrival]} after {before} in the line before, must not fall"
 
-    def _check_tokens(self, name: str, text: str, path: Path, line: int) -> None:
-        try:
-            tokens = int(text)
-        except ValueError:
-            tokens = -1
-        if not self.least_tokens <= tokens < MAX_TOKENS:
-            message = f"{name} is '{text}', must be a whole number of at least {self.least_tokens}"
-            raise InputError(message, path, line)
+
+UNCLOSED = "a quote opens in the line and is not closed in it, must be closed: no value goes on in the next line"
+
+
+def values_of(line: str) -> list[str] | None:
+    """The values of a line of CSV; None if a quote in it is not closed."""
+    reader = csv.reader([line, ""])
+    values = next(reader)
+    return values if reader.line_num == 1 else None
+
+
+def _values(text: Text, number: int, line: str, header: list[str]) -> dict[str, str]:
+    """A line's values by column.
+
+    Raises:
+        InputError: a quote in it is not closed, or it has not as many values as there are columns.
+    """
+    values = values_of(line)
+    if values is None:
+        raise InputError(UNCLOSED, text.path, number)
+    if len(values) != len(header):
+        message = f"the line has {len(values)} values, must have {len(header)}"
+        raise InputError(message, text.path, number)
+    return dict(zip(header, values, strict=True))
+
+
+def _numbers(values: pa.ChunkedArray) -> NDArray[np.float64]:
+    """Values that are numbers or text as numbers; NaN where one is none."""
+    if pa.types.is_string(values.type):
+        found = pd.to_numeric(values.to_numpy(), errors="coerce")
+        return np.asarray(found, np.float64)
+    numbers: NDArray[np.float64] = values.fill_null(np.nan).to_numpy()
+    return numbers
+
+
+def _whole(numbers: NDArray[np.float64], least: int) -> NDArray[np.int64]:
+    """Tokens; -1 where a number is not whole, or is out of range."""
+    right = (numbers >= least) & (numbers < MAX_TOKENS) & (np.floor(numbers) == numbers)
+    return np.where(right, numbers, -1).astype(np.int64)

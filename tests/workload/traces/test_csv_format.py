@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from sunsim.scenario import load_scenario
-from sunsim.workload.lengths_table import quantile_table
+from sunsim.workload.lengths_table import main, quantile_table
 from sunsim.workload.requests import build_requests
 from sunsim.workload.streams import stream
 from sunsim.workload.traces.formats import read_trace
 from tests.scenario_files import write_trace
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def test_columns_are_found_by_name(tmp_path: Path) -> None:
@@ -68,3 +65,31 @@ def test_a_length_table_is_made_of_quantiles_and_ranks(tmp_path: Path) -> None:
     assert (table["prompt_tokens"]["quantiles"][0], table["prompt_tokens"]["quantiles"][-1]) == (1, 2000)
     assert np.array_equal(table["rank_grid"], np.fliplr(100 * np.eye(20)))
     json.dumps(table)
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        (
+            "2023-11-16 18:15:46,5,0\n",
+            "azure.csv: no request of 1 has a prompt and an output token, must be at least one",
+        ),
+        ("soon,5,1\n", "azure.csv:2: TIMESTAMP is 'soon', must be a date and time like 2023-11-16 18:15:46.6805900"),
+    ],
+)
+def test_a_length_table_of_bad_input_is_one_line_and_exit_2(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, rows: str, message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = Path("azure.csv")
+    path.write_text("TIMESTAMP,ContextTokens,GeneratedTokens\n" + rows)
+    monkeypatch.setattr("sys.argv", ["lengths_table", str(path)])
+    with pytest.raises(SystemExit) as caught:
+        main()
+    assert (caught.value.code, capsys.readouterr()) == (2, ("", f"{message}\n"))
+
+
+def test_a_length_table_of_equal_lengths_has_no_correlation(tmp_path: Path) -> None:
+    path = tmp_path / "azure.csv"
+    path.write_text("TIMESTAMP,ContextTokens,GeneratedTokens\n" + "2023-11-16 18:15:46,5,3\n" * 2)
+    assert quantile_table(path)["spearman"] is None

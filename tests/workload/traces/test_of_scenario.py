@@ -9,7 +9,8 @@ import pytest
 
 from sunsim.clock import to_s
 from sunsim.errors import InputError
-from sunsim.run import check
+from sunsim.report.basis import basis
+from sunsim.run import check, profiles_of
 from sunsim.scenario import load_scenario, resolved
 from sunsim.workload.mix import length_mix
 from sunsim.workload.requests import Requests, build_requests
@@ -33,7 +34,7 @@ def requests_of(folder: Path, name: str, *overrides: str) -> Requests:
     return build_requests(load_scenario(scenario_of(folder, name), overrides))
 
 
-@pytest.mark.parametrize("name", ["azure", "mooncake", "vidur"])
+@pytest.mark.parametrize("name", ["azure", "bailian", "mooncake", "vidur"])
 def test_models_are_drawn_where_a_trace_names_none(tmp_path: Path, name: str) -> None:
     requests = requests_of(tmp_path, name)
     assert to_s(requests.arrival_ps).tolist() == [0.0, 0.25, 0.25, 90.5]
@@ -118,7 +119,7 @@ def test_a_wrong_key_or_value_is_refused_at_its_line(tmp_path: Path, name: str, 
 
 
 def test_an_unknown_format_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="must be one of csv, azure, burstgpt, mooncake, vidur"):
+    with pytest.raises(InputError, match="must be one of csv, azure, bailian, burstgpt, mooncake, vidur"):
         requests_of(tmp_path, "azure", "workload.format=sharegpt")
 
 
@@ -160,3 +161,31 @@ def test_a_resolved_trace_scenario_loads_again(tmp_path: Path) -> None:
     again = tmp_path / "again.yaml"
     again.write_text(resolved(scenario))
     assert load_scenario(again) == scenario
+
+
+NAMED = "models of requests as csv.csv names them, not by "
+
+
+@pytest.mark.parametrize(
+    ("models", "said"),
+    [
+        ("[{name: a, weight: 3}, {name: b, weight: 1}]", f"{NAMED}popularity as given"),
+        ("[{name: a, weight: 2}, {name: b, weight: 2}]", ""),
+    ],
+)
+def test_popularity_that_a_trace_s_names_override_is_said(tmp_path: Path, models: str, said: str) -> None:
+    path = scenario_of(tmp_path, "csv")
+    path.write_text(path.read_text().replace("[{name: a, weight: 3}, {name: b, weight: 1}]", models))
+    assert check(path, (), None).endswith(f"; {said}" if said else "sun (1 decode)")
+    scenario = load_scenario(path)
+    assert [fact for fact in basis(scenario, profiles_of(scenario))["assumed"] if NAMED in fact] == [said] * bool(said)
+    # Where they are drawn, popularity is what they are drawn by.
+    drawn = load_scenario(path, ["workload.models=popularity"])
+    assert not [fact for fact in basis(drawn, profiles_of(drawn))["assumed"] if NAMED in fact]
+
+
+def test_a_zipf_popularity_that_is_not_used_is_named(tmp_path: Path) -> None:
+    path = scenario_of(tmp_path, "csv")
+    zipf = "models={count: 2, popularity: {kind: zipf, alpha: 1.5}}"
+    said = check(path, [zipf, "workload.models={a: m1, b: m2}"], None)
+    assert said.endswith(f"; {NAMED}Zipf popularity, alpha 1.5")

@@ -1,0 +1,56 @@
+"""Columns and keys that other tools give the same thing: hints for files that this project cannot read as they are."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final, Protocol
+
+from sunsim.errors import clipped
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+_NAMES: Final = (
+    """
+    arrival arrivals arrivedat arrivaltime created createdat createdtime requesttime start startedat starttime starttimes
+    time timestamp ts
+    """,
+    """
+    contexttokens inputlen inputlens inputlength inputtokens inputtoks isl numprefilltokens numprompttokens prefilltokens
+    promptlen promptlength prompttokens reportedtokeninput requesttokens
+    """,
+    """
+    completionlength completiontokens decodetokens generatedtokens numdecodetokens numgeneratedtokens osl outputlen
+    outputlens outputlength outputtokens outputtoks reportedtokenoutput responselength responsetokens
+    """,
+)
+"""What arrivals, prompts and outputs are called elsewhere: small letters only, and no unit."""
+
+
+class Named(Protocol):
+    """A format."""
+
+    @property
+    def needed(self) -> tuple[str, str, str]:
+        """What it calls a request's arrival, prompt and output."""
+
+    @property
+    def unit(self) -> str:
+        """Of arrivals."""
+
+
+def renamed(wanted: Named, names: Collection[str]) -> str:
+    """Which of `names` may mean what `wanted` needs, as the end of a message; empty if none does."""
+    hints = []
+    found = {_letters(name): name for name in reversed([*names])}
+    for needed, others, unit in zip(wanted.needed, _NAMES, (wanted.unit, "", ""), strict=True):
+        like = next((found[other] for other in others.split() if other in found), None)
+        if needed not in names and like is not None:
+            hints.append(f"{clipped(like)} may be {needed}{unit and f' ({unit})'}")
+    return f"; {', '.join(hints)}: to be renamed" if hints else ""
+
+
+def _letters(name: str) -> str:
+    """``Start time (ms)`` as ``starttime``."""
+    words = re.findall("[a-z]+", name.lower())
+    return "".join(words[:-1] if words[-1:] in (["s"], ["ms"], ["ns"]) else words)
