@@ -55,7 +55,7 @@ def document(
         "attainment": plan.attainment,
         "require": plan.require,
         "worst_window": {"length_s": stretches.length_s, "fewest_requests": stretches.fewest},
-        "slo": scenario.slo.model_dump(include={"ttft_ms", "tpot_ms"}, exclude_none=True),
+        "slo": scenario.slo.limits,
         "size": plan.size,
         "price_per_gpu_hour": plan.price_per_gpu_hour,
         "models": list(scenario.model_names),
