@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.special import stdtrit
 
-from sunsim.report.compare import queueing
+from sunsim.report.compare import OUTPUT, queueing, same_work
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -64,7 +64,8 @@ class ArmEstimates:
         overloaded: with at least one of the seeds.
         figures: by metric; what no seed has is None.
         differences: to the first arm, each seed's to the same seed's, whose requests are the same; none for the first
-            arm itself, and None where either is overloaded and the metric depends on how long the run was.
+            arm itself, and None where either is overloaded and the metric depends on how long the run was, or where
+            they do not do the same work.
     """
 
     arm: str
@@ -99,14 +100,22 @@ def estimates(plan: Plan, rows: Rows) -> dict[int, list[ArmEstimates]]:
         by_seed = [rows[index, seed] for seed in plan.seeds if (index, seed) in rows]
         if by_seed:
             arms = [[of_seed[n] for of_seed in by_seed] for n in range(len(by_seed[0]))]
-            found[index] = [_arm(arm, arms[0]) for arm in arms]
+            scenario = plan.combinations[index].scenario
+            pools = {arm.name: set(arm.pools()) for arm in scenario.arms} if scenario else {}
+            found[index] = [_arm(arm, arms[0], pools) for arm in arms]
     return found
 
 
-def _arm(arm: Sequence[Row], first: Sequence[Row]) -> ArmEstimates:
+def _arm(arm: Sequence[Row], first: Sequence[Row], pools: Mapping[str, set[str]]) -> ArmEstimates:
+    """`pools`: of each arm, its kinds of workers."""
+    own, base = (pools.get(rows[0]["arm"], set()) for rows in (arm, first))
     requests = {"slo_attainment": sum(row["window_requests"] for row in arm)}
     differences = {
-        tag: estimate(_differences(tag, arm, first), tag, requests.get(tag)) for tag in HEADLINES if arm is not first
+        tag: estimate(_differences(tag, arm, first), tag, requests.get(tag))
+        if not tag.startswith(OUTPUT) or same_work(tag, own, base)
+        else None
+        for tag in HEADLINES
+        if arm is not first
     }
     return ArmEstimates(
         arm=arm[0]["arm"],

@@ -190,3 +190,17 @@ def test_what_a_sweep_says_of_one_arm_and_of_other_base_models(tmp_path: Path) -
     )
     said = " ".join(sentences(alone, estimates(alone, {key: of[1:] for key, of in rows.items()})))
     assert "a difference has" not in said
+
+
+def test_the_gpus_of_arms_that_do_not_do_the_same_work_are_not_compared(tmp_path: Path) -> None:
+    plan_of(tmp_path, "sweep: {seeds: 2}")
+    pool = "{profile: profile.json, policy: isolated, workers: 2}"
+    plan = load_plan(
+        tmp_path / "small.yaml",
+        [f"arms=[{{name: sun, decode: {pool}}}, {{name: both, prefill: {pool}, decode: {pool}}}]"],
+    )
+    rows = {(0, seed): [row("sun", 9.0 + seed), row("both", 8.0)] for seed in plan.seeds}
+    differences = estimates(plan, rows)[0][1].differences
+    assert differences["output_throughput_per_gpu"] is None
+    assert differences["output_throughput_per_decode_gpu"]
+    assert differences["mean_tpot_ms"]
