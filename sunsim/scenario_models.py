@@ -67,6 +67,11 @@ class Slo(Block):
     tpot_ms: Positive | None = None
     worst_window_s: Duration | None = None
 
+    @property
+    def limits(self) -> dict[str, float]:
+        """The limits that are stated, milliseconds, by their keys."""
+        return {key: limit for key in ("ttft_ms", "tpot_ms") if (limit := getattr(self, key)) is not None}
+
 
 class Measure(Block):
     """The window that headline figures come from: `warmup_s` after requests begin to come (a trace: its first) until the last."""

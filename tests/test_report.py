@@ -205,6 +205,7 @@ def test_one_arm_has_no_verdict() -> None:
     del content["arms"]["sun-half"]
     assert verdicts(content["arms"]) == []
     assert printed(content).count("isolated") > 0
+    assert "ratios" not in printed(content)
 
 
 def test_a_colocated_arm_is_compared_by_all_gpus() -> None:

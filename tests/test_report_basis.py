@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sunsim.latency.profile import load_profile
+from sunsim.latency.profile import find_profile, load_profile
 from sunsim.report.basis import base_models, basis
 from sunsim.scenario import load_scenario
 from tests.scenario_files import PROFILE, SCENARIO, TRACE, write_scenario
@@ -28,7 +28,7 @@ def test_measured_derived_and_assumed_are_kept_apart(tmp_path: Path) -> None:
     found = facts(tmp_path)
     assert list(found) == ["measured", "derived", "assumed"]
     assert found["measured"] == [
-        f"step times, KV blocks and idle front-end delays of {tmp_path}/tiny.json (Test GPU)",
+        f"step times and KV blocks of {tmp_path}/tiny.json (Test GPU)",
         "lengths of azure-conv",
     ]
     assert found["assumed"] == [
@@ -117,3 +117,10 @@ def test_the_base_model_of_each_arm_is_that_of_its_profiles(tmp_path: Path) -> N
 def test_the_popularity_of_a_single_model_is_no_assumption(tmp_path: Path) -> None:
     found = facts(tmp_path, None, "models={count: 1}", "arms.isolated.prefill.workers=2")
     assert not any("popularity" in fact for fact in found["assumed"])
+
+
+def test_delays_of_the_front_end_are_measured_where_the_profile_has_them(tmp_path: Path) -> None:
+    path = write_scenario(tmp_path, SCENARIO.replace("tiny.json", "h100-80gb/llama-3.1-8b-bf16"))
+    name = "h100-80gb/llama-3.1-8b-bf16"
+    found = basis(load_scenario(path), {name: load_profile(find_profile(name, tmp_path))})
+    assert found["measured"][0].startswith("step times, KV blocks, idle front-end delays, ")

@@ -111,8 +111,11 @@ def choices(scenario: Scenario, swept: Mapping[str, list[Any]]) -> list[str]:
         facts.append(f"runs end after {scenario.stop.limit_s:g} s")
     facts.append(f"GPUs: {', '.join(_gpus(arm) for arm in scenario.arms)}")
     if any(len(arm.pools()) == 2 for arm in scenario.arms):
-        bandwidth = value("transfer.bandwidth_gbit_s", scenario.transfer.bandwidth_gbit_s)
-        facts.append(f"KV link {bandwidth} Gbit/s a worker and {scenario.transfer.latency_ms:g} ms")
+        link = scenario.transfer
+        bandwidth = value("transfer.bandwidth_gbit_s", link.bandwidth_gbit_s)
+        latency = value("transfer.latency_ms", link.latency_ms)
+        measured = f"KV link {link.measured}, of which transfers at a time get equal shares"
+        facts.append(measured if link.measured else f"KV link {bandwidth} Gbit/s a worker and {latency} ms")
         facts.append(f"first token from {value('first_token', scenario.first_token)}")
     routers = {pool.router for arm in scenario.arms for pool in arm.pools().values()}
     facts.append(f"routers {listed(sorted(routers))}")

@@ -39,8 +39,8 @@ def seen(made: pd.DataFrame) -> str:
     """What the arms carry at one interactivity."""
     said = []
     for metric, name in (
+        ("output_throughput_per_gpu", "GPU, prefill's included,"),
         ("output_throughput_per_decode_gpu", "decode GPU"),
-        ("output_throughput_per_gpu", "GPU with prefill's"),
     ):
         most = most_at(made, 80.0, metric)
         told = ", ".join(f"{arm} {value:,.0f}" for arm, value in most.items())

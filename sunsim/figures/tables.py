@@ -26,7 +26,7 @@ def means(frame: pd.DataFrame, by: Sequence[str], metrics: Sequence[str]) -> pd.
         row = dict(zip(by, key, strict=True))
         row |= {"seeds": len(group), "overloaded": bool(group["overloaded"].any())}
         for metric in metrics:
-            made = estimate(group[metric].dropna().tolist())
+            made = estimate(group[metric].dropna().tolist(), metric)
             row[metric] = made.mean if made else None
             row[metric + HALF_WIDTH] = made.half_width if made else None
         rows.append(row)

@@ -30,7 +30,7 @@ def hopeless(scenario: Scenario, arm: Arm) -> list[dict[str, Any]]:
     # A one-token output meets any TPOT, so the others must be more than may miss.
     many = float((drawn.output_tokens > 1).mean()) > 1 - scenario.plan.attainment
     between = {stage: ms for stage, ms in steps_ms.items() if stage == "decode" and many}
-    slo = scenario.slo.model_dump(include={"ttft_ms", "tpot_ms"}, exclude_none=True)
+    slo = scenario.slo.limits
     found = []
     for limit, taken in (("ttft_ms", to_first), ("tpot_ms", between)):
         if limit in slo and sum(taken.values()) > slo[limit]:

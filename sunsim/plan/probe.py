@@ -119,7 +119,7 @@ def row_of(probe: Probe) -> Row:
 
 def _complete(probe: Probe, result: ArmResult, window: Window, names: tuple[str, ...]) -> Row:
     requests = Requests.from_rows(result.rows)
-    slo = probe.scenario.slo.model_dump(include={"ttft_ms", "tpot_ms"}, exclude_none=True)
+    slo = probe.scenario.slo.limits
     inside = window.holds(requests.arrival_s)
     met, in_time, in_pace = (meets_slo(requests, limits) for limits in (slo, _part(slo, "ttft"), _part(slo, "tpot")))
     of_model = {name: inside & (result.rows["model"] == name).to_numpy(np.bool_) for name in names}

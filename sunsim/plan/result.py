@@ -54,7 +54,7 @@ def document(
         "attainment": plan.attainment,
         "require": plan.require,
         "worst_window": {"length_s": stretches.length_s, "fewest_requests": stretches.fewest},
-        "slo": scenario.slo.model_dump(include={"ttft_ms", "tpot_ms"}, exclude_none=True),
+        "slo": scenario.slo.limits,
         "size": plan.size,
         "price_per_gpu_hour": plan.price_per_gpu_hour,
         "models": list(scenario.model_names),
@@ -148,7 +148,7 @@ def _attained(scenario: Scenario, verdict: Verdict) -> Entry:
     missed, requests = verdict.total("missed"), verdict.total("requests")
     models = {}
     for name in requests:
-        made = estimate(verdict.attained_by_seed(name))
+        made = estimate(verdict.attained_by_seed(name), "slo_attainment", requests[name])
         models[name] = {
             "requests": requests[name],
             "share": verdict.attained_by(name),
@@ -160,8 +160,8 @@ def _attained(scenario: Scenario, verdict: Verdict) -> Entry:
             "missed_tpot": verdict.total("tpot")[name],
         }
     by_seed = [1 - sum(row["missed"].values()) / max(sum(row["requests"].values()), 1) for row in verdict.rows]
-    made = estimate(by_seed)
     total = sum(requests.values())
+    made = estimate(by_seed, "slo_attainment", total)
     return {
         "share": verdict.attained,
         "half_width_95": made.half_width if made else None,
@@ -181,7 +181,7 @@ def _worst_window(scenario: Scenario, verdict: Verdict, model: str | None) -> En
 def _figures(verdict: Verdict) -> Entry:
     """Means over the seeds with their intervals."""
     tags = verdict.rows[0]["figures"] or {}
-    made = {tag: estimate(verdict.figure(tag)) for tag in tags}
+    made = {tag: estimate(verdict.figure(tag), tag) for tag in tags}
     return {tag: one and {"mean": one.mean, "half_width_95": one.half_width} for tag, one in made.items()}
 
 

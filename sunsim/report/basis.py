@@ -53,7 +53,8 @@ def _measured(scenario: Scenario, profiles: Mapping[str, Profile]) -> list[str]:
 def _of_profile(profile: Profile) -> list[str]:
     data = profile.data
     served = any(point.lengths == "traffic" for point in data.decode_points)
-    facts = ["step times", "KV blocks", "idle front-end delays"]
+    facts = ["step times", "KV blocks"]
+    facts += ["idle front-end delays"] if any(point.where == "idle" for point in data.first_token_points) else []
     facts += ["what mixed lengths add to decode steps"] if served else []
     facts += ["launches"] if data.idle_starts else []
     return facts + (["host stalls"] if data.host_stalls else [])

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 from sunsim.report.format import ratio
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
+OUTPUT = "output_throughput"
 QUEUEING = ("_ttft_ms", "_e2el_ms", "request_goodput", "slo_attainment")
 PACE = ("_tpot_ms", "_interactivity")
 """These hold the wait for decode where prefill emits the first token."""
@@ -22,15 +23,9 @@ def against(tag: str, entry: Mapping[str, Any], base: Mapping[str, Any]) -> floa
     """
     if any(arm["overloaded"] and tag.endswith(queueing(arm)) for arm in (entry, base)):
         return None
-    if tag.startswith("output_throughput") and not _same_work(tag, entry, base):
+    if tag.startswith(OUTPUT) and not same_work(tag, worker_pools(entry), worker_pools(base)):
         return None
     return ratio(entry[tag], base[tag])
-
-
-def stages(entry: Mapping[str, Any]) -> set[str]:
-    """What an arm's workers do: ``prefill``, ``decode`` or both."""
-    pools = worker_pools(entry)
-    return {"prefill", "decode"} if "colocated" in pools else pools
 
 
 def worker_pools(entry: Mapping[str, Any]) -> set[str]:
@@ -38,17 +33,22 @@ def worker_pools(entry: Mapping[str, Any]) -> set[str]:
     return {name.split("/")[0] for name in entry["workers"]}
 
 
-def _same_work(tag: str, entry: Mapping[str, Any], base: Mapping[str, Any]) -> bool:
-    """Whether the output of both is made by the same work.
+def stages(pools: Collection[str]) -> set[str]:
+    """What these kinds of workers do: ``prefill``, ``decode`` or both."""
+    return {"prefill", "decode"} if "colocated" in pools else set(pools)
+
+
+def same_work(tag: str, pools: Collection[str], base: Collection[str]) -> bool:
+    """Whether a figure of output is of the same work in two arms with these kinds of workers.
 
     Without decode a request ends with its first token. GPUs are compared where all of a request's work is counted in
     both, or the same part of it; decode GPUs where none of them prefills too, as colocated ones do, or all.
     """
-    one, other = stages(entry), stages(base)
+    one, other = stages(pools), stages(base)
     if tag == "output_throughput_per_gpu":
         return one == other
     if tag == "output_throughput_per_decode_gpu":
-        return ("colocated" in worker_pools(entry)) == ("colocated" in worker_pools(base))
+        return ("colocated" in pools) == ("colocated" in base)
     return ("decode" in one) == ("decode" in other)
 
 

@@ -59,7 +59,7 @@ def other_models(of_arms: Mapping[str, str]) -> list[str]:
 
 
 def _verdict(name: str, entry: Entry, base_name: str, base: Entry) -> str:
-    if ("decode" in stages(entry)) != ("decode" in stages(base)):
+    if ("decode" in stages(worker_pools(entry))) != ("decode" in stages(worker_pools(base))):
         return f"{name} is not compared with {base_name}: without decode a request ends with its first token."
     carried = against("output_throughput_window", entry, base)
     if carried is None:
@@ -78,7 +78,7 @@ def _beyond(entry: Entry, base: Entry) -> str:
 def _gpus(entry: Entry, base: Entry) -> str:
     """How many GPUs each has: all of them first, then those of decode where there are others too."""
     has, had = entry["gpus"], base["gpus"]
-    if stages(entry) != stages(base):
+    if stages(worker_pools(entry)) != stages(worker_pools(base)):
         return f"with {_doing(entry)}, against {_doing(base)}"
     per = against("output_throughput_per_gpu", entry, base)
     apart = all(worker_pools(arm) == {"prefill", "decode"} for arm in (entry, base))
@@ -97,7 +97,7 @@ def _of_decode(entry: Entry, base: Entry) -> str:
 
 
 def _doing(entry: Entry) -> str:
-    return f"{_plural(entry['gpus'])} {'that also prefill' if 'prefill' in stages(entry) else 'for decode alone'}"
+    return f"{_plural(entry['gpus'])} {'that also prefill' if 'prefill' in stages(worker_pools(entry)) else 'for decode alone'}"
 
 
 def _plural(gpus: float) -> str:
@@ -138,7 +138,7 @@ def unfinished(arms: Arms) -> list[str]:
         return []
     numbers = [f"{name} {count(entry['unfinished'])}" for name, entry in cut.items()]
     said = [f"Unfinished at the stop: {listed(numbers)}", "they are in no figure of TTFT, TPOT or E2EL"]
-    emitting = {name: entry for name, entry in cut.items() if "decode" in stages(entry)}
+    emitting = {name: entry for name, entry in cut.items() if "decode" in stages(worker_pools(entry))}
     unknown = [name for name, entry in emitting.items() if entry["output_throughput_window"] is None]
     if len(unknown) < len(emitting):
         said.append("what they had emitted is estimated, at the finished ones' median TPOT")

@@ -38,7 +38,8 @@ def show(summary: Mapping[str, Any], place: str | None = None, file: TextIO | No
     target.print(
         Text(
             f"{summary['scenario']}: {count(requests)} requests, measured from {number(window['start_s'])} s to "
-            f"{number(window['end_s'])} s; {f'SLO {slo}' if slo else 'no SLO'}; ratios are to the first arm",
+            f"{number(window['end_s'])} s; {f'SLO {slo}' if slo else 'no SLO'}"
+            f"{'; ratios are to the first arm' if len(summary['arms']) > 1 else ''}",
         ),
         soft_wrap=True,
     )

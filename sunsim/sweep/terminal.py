@@ -9,9 +9,13 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
+from sunsim.report.basis import base_models
 from sunsim.report.format import ABSENT, count, listed, number, percent
+from sunsim.report.sentences import other_models
 from sunsim.report.table import OVERLOADED
 from sunsim.report.terminal import console
+from sunsim.run import profiles_of
+from sunsim.sweep.estimates import UNSEEN
 from sunsim.sweep.plan import Plan, short_names, written
 
 if TYPE_CHECKING:
@@ -106,12 +110,17 @@ def _cell(tag: str, made: Estimate | None, *, signed: bool = False) -> str:
 
 def sentences(plan: Plan, estimates: Estimates) -> list[str]:
     """What the arms differ in, what the intervals are, and which arms are overloaded."""
-    found = [*_verdicts(estimates)]
+    found = [*_verdicts(estimates), *_other_models(plan)]
     if len(plan.seeds) > 1:
-        found.append(
-            f"±: 95 % interval of the mean over {_plural(len(plan.seeds), 'seed')} (Student's t). With each seed all "
-            "arms serve the same requests, so a difference has an interval of its own, mostly a narrower one."
+        text = (
+            f"±: 95 % interval of the mean over {_plural(len(plan.seeds), 'seed')} (Student's t; for TTFT and SLO met, which "
+            f"are not normal, that of 99 %, and for SLO met {UNSEEN:g} requests more)."
         )
+        paired = (
+            " With each seed all arms serve the same requests, so a difference has an interval of its own, mostly a "
+            "narrower one."
+        )
+        found.append(text + (paired if len(plan.scenario.arms) > 1 else ""))
     else:
         found.append("One seed: how far these are from the mean of many is not known; sweep.seeds asks for more.")
     overloaded = {of_arm.arm for arms in estimates.values() for of_arm in arms if of_arm.overloaded}
@@ -127,6 +136,14 @@ def sentences(plan: Plan, estimates: Estimates) -> list[str]:
             "at least one seed, so no rates are given there."
         )
     return found
+
+
+def _other_models(plan: Plan) -> Iterator[str]:
+    """Whether the arms are of more than one base model, in any combination."""
+    whole = [combination.scenario for combination in plan.combinations if combination.scenario]
+    yield from dict.fromkeys(
+        said for scenario in whole for said in other_models(base_models(scenario, profiles_of(scenario)))
+    )
 
 
 def _verdicts(estimates: Estimates) -> Iterator[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from sunsim.figures.captions import choices, of_plans, swept
 from sunsim.figures.roofline import table
 from sunsim.figures.sweeps import SweepFile, plans
+from sunsim.scenario_models import Transfer
 from tests.figures.small import SHORT
 
 
@@ -35,3 +36,10 @@ def test_parts_of_a_step_add_up_to_the_measured_time() -> None:
     total = made["weights_ms"] + made["kv_ms"] + made["rest_ms"]
     assert (total - made["step_ms"]).abs().max() < 1e-9
     assert (made["step_ms_p10"] <= made["step_ms_p90"]).all()
+
+
+def test_a_measured_link_is_not_called_by_the_defaults_that_it_replaces() -> None:
+    scenario = plans([SHORT])["transfer"].scenario
+    measured = scenario.model_copy(update={"transfer": Transfer(measured="h100-80gb/links/nixl-nvlink")})
+    assert "KV link h100-80gb/links/nixl-nvlink, of which transfers at a time get equal shares" in choices(measured, {})
+    assert not any("Gbit/s" in fact for fact in choices(measured, {}))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from sunsim.sweep.plan import Combination, Plan, load_plan
 from sunsim.sweep.results import _column
 from sunsim.sweep.terminal import sentences
 from tests.sweep.small import write_sweep
+from tests.synthetic import synthetic_profile
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,7 +27,7 @@ SLOW, FAST = (10.0, 12.0, 17.0), (9.0, 11.5, 15.5)
 
 def row(arm: str, tpot_ms: float | None, *, overloaded: bool = False) -> dict[str, Any]:
     """An arm's figures, all the same number."""
-    flags = {"overloaded": overloaded, "window_too_short": False, "decode_wait_in_tpot": False}
+    flags = {"overloaded": overloaded, "window_too_short": False, "decode_wait_in_tpot": False, "window_requests": 100}
     return {"arm": arm} | flags | dict.fromkeys(HEADLINES, tpot_ms)
 
 
@@ -49,6 +51,51 @@ def test_about_95_of_100_intervals_hold_the_mean() -> None:
     assert held == pytest.approx(0.95, abs=0.015)
 
 
+SKEWED: dict[str, Any] = {
+    "lognormal 0.4": lambda rng, shape: rng.lognormal(0, 0.4, shape) / np.exp(0.08),
+    "lognormal 0.7": lambda rng, shape: rng.lognormal(0, 0.7, shape) / np.exp(0.245),
+    "exponential": lambda rng, shape: rng.exponential(1, shape),
+}
+"""Draws with a mean of 1."""
+
+
+@pytest.mark.parametrize("seeds", [3, 4, 5])
+@pytest.mark.parametrize("law", SKEWED)
+def test_about_95_of_100_intervals_hold_the_mean_of_what_has_a_long_tail(law: str, seeds: int) -> None:
+    draws = SKEWED[law](np.random.default_rng(seeds), (2000, seeds))
+    held = [
+        abs(made.mean - 1) <= (made.half_width or 0)
+        for each in draws
+        if (made := estimate(each.tolist(), "p99_ttft_ms"))
+    ]
+    assert np.mean(held) >= 0.935
+
+
+@pytest.mark.parametrize("seeds", [3, 4, 5])
+@pytest.mark.parametrize("misses", [0.1, 0.3, 1.0, 3.0, 10.0, 50.0])
+@pytest.mark.parametrize("bursts", [False, True])
+def test_about_95_of_100_intervals_hold_a_share_and_a_difference_of_shares(
+    seeds: int, misses: float, bursts: bool
+) -> None:
+    """So many of 500 requests miss in the mean with each seed; with bursts some seeds have most of them."""
+    rng = np.random.default_rng(seeds)
+    times = rng.exponential(1, (2000, seeds)) if bursts else 1.0
+    share, other = (1 - rng.poisson(mean, (2000, seeds)) / 500 for mean in (misses * times, 0.3 * misses))
+    for values, truth in ((share, 1 - misses / 500), (other - share, 0.7 * misses / 500)):
+        made = [estimate(each.tolist(), "slo_attainment", 500 * seeds) for each in values]
+        held = np.mean([abs(one.mean - truth) <= (one.half_width or 0) for one in made if one])
+        # A burst that none of the seeds has is beyond what they can tell.
+        assert held >= (0.92 if bursts else 0.94)
+
+
+def test_equal_shares_are_not_certain_to_be_those_of_other_seeds() -> None:
+    for share in (0.0, 1.0):
+        made = estimate([share] * 3, "slo_attainment", 3000)
+        assert made
+        assert (made.mean, made.sign) == (share, int(share))
+        assert 3000 * (made.half_width or 0) == pytest.approx(-np.log(0.025), 0.01)
+
+
 def test_differences_are_those_of_the_same_seed(tmp_path: Path) -> None:
     plan = plan_of(tmp_path, "sweep: {seeds: 3}")
     rows = {
@@ -58,7 +105,10 @@ def test_differences_are_those_of_the_same_seed(tmp_path: Path) -> None:
     isolated, sun = estimates(plan, rows)[0]
     assert isolated.differences == {}
     assert sun.differences["mean_tpot_ms"] == estimate([-1.0, -0.5, -1.5])
-    assert "- sun against isolated: mean TPOT lower" not in sentences(plan, {0: [isolated, sun]})
+    assert sun.differences["slo_attainment"] == estimate([-1.0, -0.5, -1.5], "slo_attainment", 300)
+    said = sentences(plan, {0: [isolated, sun]})
+    assert "- sun against isolated: mean TPOT lower" not in said
+    assert "SLO met, which are not normal, that of 99 %, and for SLO met 3.7 requests more)." in said[1]
     rows.pop((0, plan.seeds[1]))
     fewer = estimates(plan, rows)[0][1].differences["mean_tpot_ms"]
     assert fewer
@@ -122,3 +172,34 @@ def test_whatever_is_swept_is_drawn_into_equal_bytes(tmp_path: Path, sweep: str)
     first, second = (picture.read_bytes() for picture in pictures)
     assert first == second
     assert first.startswith(b"\x89PNG")
+
+
+def test_what_a_sweep_says_of_one_arm_and_of_other_base_models(tmp_path: Path) -> None:
+    plan = plan_of(tmp_path, "sweep: {seeds: 2}")
+    rows = {(0, seed): [row("isolated", 9.0 + seed), row("sun", 8.0)] for seed in plan.seeds}
+    both = " ".join(sentences(plan, estimates(plan, rows)))
+    assert "a difference has an interval of its own" in both
+    assert "base model" not in both
+    (tmp_path / "qwen.json").write_text(json.dumps(synthetic_profile(model="qwen3-8b")))
+    other = load_plan(tmp_path / "small.yaml", ["arms.sun.decode.profile=qwen.json"])
+    said = sentences(other, estimates(other, rows))[1]
+    assert said.startswith("The arms do not serve the same base model: llama-3.1-8b in isolated and qwen3-8b in sun; ")
+    alone = load_plan(
+        tmp_path / "small.yaml", ["arms=[{name: sun, decode: {profile: profile.json, policy: shared, workers: 1}}]"]
+    )
+    said = " ".join(sentences(alone, estimates(alone, {key: of[1:] for key, of in rows.items()})))
+    assert "a difference has" not in said
+
+
+def test_the_gpus_of_arms_that_do_not_do_the_same_work_are_not_compared(tmp_path: Path) -> None:
+    plan_of(tmp_path, "sweep: {seeds: 2}")
+    pool = "{profile: profile.json, policy: isolated, workers: 2}"
+    plan = load_plan(
+        tmp_path / "small.yaml",
+        [f"arms=[{{name: sun, decode: {pool}}}, {{name: both, prefill: {pool}, decode: {pool}}}]"],
+    )
+    rows = {(0, seed): [row("sun", 9.0 + seed), row("both", 8.0)] for seed in plan.seeds}
+    differences = estimates(plan, rows)[0][1].differences
+    assert differences["output_throughput_per_gpu"] is None
+    assert differences["output_throughput_per_decode_gpu"]
+    assert differences["mean_tpot_ms"]

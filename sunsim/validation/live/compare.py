@@ -111,7 +111,7 @@ def _point(folder: LiveFolder, name: str, runs: Sequence[LiveRun]) -> LivePoint:
     scenario = runs[0].scenario
     last_s = max(float(run.rows["arrival_s"].max()) for run in runs)
     window = Window(scenario.measure.warmup_s, last_s)
-    slo = {key: limit for key, limit in scenario.slo.model_dump().items() if limit is not None}
+    slo = scenario.slo.limits
     first = [run for run in runs if not run.again]
     arms = [_arm(run, simulated_rows(run, folder.profile, folder.link), window, slo) for run in first]
     return LivePoint(name, window, slo, arms, [_gain(arm, arms[0]) for arm in arms[1:]])
