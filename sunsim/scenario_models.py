@@ -4,7 +4,7 @@ Load files with `sunsim.scenario.load_scenario`, which also checks what one bloc
 """
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, Self, TypeAlias
+from typing import Annotated, Any, Literal, Self, TypeAlias, final
 
 from pydantic import (
     BaseModel,
@@ -108,6 +108,7 @@ class LoadReport(Block):
     delay_ms: float = Field(default=0.0, ge=0)
 
 
+@final
 class Pool(Block):
     """The workers of one stage of an arm.
 

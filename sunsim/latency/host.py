@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sunsim.clock import PS_PER_MS, PS_PER_S
+from sunsim.clock import PS_PER_MS, to_ps
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -72,11 +72,11 @@ def endless_stalls(records: list[HostStalls], offset: float) -> Iterator[tuple[i
     """
     ends_s = [0.0, *accumulate(record.observed_s for record in records)]
     events = [
-        (round((begin_s + at_s) * PS_PER_S), round(extra_ms * PS_PER_MS))
+        (to_ps(begin_s + at_s), round(extra_ms * PS_PER_MS))
         for begin_s, record in zip(ends_s, records, strict=False)
         for at_s, extra_ms in record.stalls
     ]
-    length_ps = round(ends_s[-1] * PS_PER_S)
+    length_ps = to_ps(ends_s[-1])
     round_begin_ps = -round(offset * length_ps)
     while events:
         for at_ps, extra_ps in events:
