@@ -15,6 +15,7 @@ from sunsim.metrics.worst import worst_window
 from sunsim.plan.bench import Bench
 from sunsim.plan.probe import window_of
 from sunsim.plan.run import load
+from sunsim.plan.sentences import verdict
 from sunsim.plan.watch import SureMissError, Watch
 from sunsim.plan.windows import Allowance, Stretches
 from sunsim.workload.requests import build_requests
@@ -76,6 +77,9 @@ def test_a_burst_passes_in_the_mean_and_not_in_its_window(tmp_path: Path, requir
         (less,) = arm["one_less"]
         assert not less["passes"]
         assert less["worst_window_share"] < 0.95
+        content = json.loads((tmp_path / "out" / "plan.json").read_text())
+        at_rate = " ".join(verdict(content | {"arms": {"all": arm | {"one_less": []}}}))
+        assert "times the rate, the TPOT limit of m1 (fewer than 95 % of its requests in its worst 60 s meet" in at_rate
         assert f"{100 * less['worst_window_share']:.1f} % of its requests in its worst 60 s meet the SLO" in said
 
 
