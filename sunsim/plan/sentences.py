@@ -166,10 +166,12 @@ def _breaks(plan: Entry, name: str, arm: Entry) -> str:
     if not found:
         return f"{name}: nothing breaks in the range that was tried."
     what = f"the {found['slo']} limit of {found['model']}" if found["slo"] != "queue" else f"{found['model']}'s queue"
-    window = found["worst_window_share"] if plan["require"] == "worst-window" else None
-    most = "" if found["whole"] else "at most "
-    share = f"{most}{percent(found['share'] if window is None else window, 1)} of its requests"
-    share += f"{'' if window is None else f' in its worst {_window(plan)}'} meet the SLO"
+    share = f"{'' if found['whole'] else 'at most '}{percent(found['share'], 1)} of its requests meet the SLO"
+    if plan["require"] == "worst-window" and found["slo"] != "queue":
+        window = found["worst_window_share"]
+        # A run that was ended early says only that a window is sure to fail.
+        of_it = f"fewer than {percent(plan['attainment'])}" if window is None else percent(window, 1)
+        share = f"{of_it} of its requests in its worst {_window(plan)} meet the SLO"
     if "pool" in found:
         return f"What breaks first in {name}: with one less of its {found['pool']}, {what} ({share})."
     return f"What breaks first in {name}: at {arm['rates']['fails']:.2f} times the rate, {what} ({share})."
