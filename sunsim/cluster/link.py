@@ -77,9 +77,8 @@ class _Pair:
 
     def add(self, number: int, alone_ps: float, done: Callable[[], None]) -> None:
         """One more begins at the moment that `pace` was last told."""
-        transfer = (self._passed_ps + alone_ps, number, alone_ps, len(self._moved_ps), done)
-        heappush(self._moving, transfer)
-        if self._moving[0] is transfer:
+        heappush(self._moving, (self._passed_ps + alone_ps, number, alone_ps, len(self._moved_ps), done))
+        if self._moving[0][1] == number:
             self._left_ps = alone_ps
             self._set_alarm()
 

@@ -75,13 +75,18 @@ class AttentionKernel:
         heads, processors = self.heads // parts, self.processors // parts
         lengths = [-(-context // BLOCK_TOKENS) for context in contexts]
         share = math.ceil(sum(lengths) * heads * SHARE_MARGIN / processors)
-        finished = [0] * processors
+        tiles: list[int] = []
         for length in lengths:
-            splits = min(-(-length // share), MOST_SPLITS)
-            part = -(-length // splits)
-            for tile in (*[part] * (splits - 1), length - part * (splits - 1)):
-                for _ in range(heads):
-                    heapreplace(finished, finished[0] + max(tile, 0) + TILE_BLOCKS)
+            rest = length
+            if length > share:
+                splits = min(-(-length // share), MOST_SPLITS)
+                part = -(-length // splits)
+                rest = max(length - part * (splits - 1), 0)
+                tiles += [part] * ((splits - 1) * heads)
+            tiles += [rest] * heads
+        finished = [0] * processors
+        for tile in tiles:
+            heapreplace(finished, finished[0] + tile + TILE_BLOCKS)
         total, before = 0.0, 0
         for done, end in enumerate(sorted(finished)):
             total += (end - before) / min(ALONE, processors / (processors - done))
@@ -152,12 +157,13 @@ class BlocksCurve:
 @lru_cache(maxsize=4096)
 def mixed_blocks(kernel: AttentionKernel, mix: LengthMix, batch: int) -> BlocksCurve:
     """Expected blocks of a batch of requests from `mix`, by its total context."""
-    if batch > EXACT_BATCHES and batch % BATCH_STRIDE:
-        low = batch // BATCH_STRIDE * BATCH_STRIDE
-        below, above = (mixed_blocks(kernel, mix, size) for size in (low, low + BATCH_STRIDE))
+    stride = _stride(batch)
+    if batch > EXACT_BATCHES and batch % stride:
+        low = batch // stride * stride
+        below, above = (mixed_blocks(kernel, mix, size) for size in (low, low + stride))
         if below.blocks.size != above.blocks.size:  # only one of them has batches that differ enough
             return BlocksCurve(below.context_tokens * (batch / low), below.blocks * (batch / low))
-        share = (batch - low) / BATCH_STRIDE
+        share = (batch - low) / stride
         return BlocksCurve(
             (1 - share) * below.context_tokens + share * above.context_tokens,
             (1 - share) * below.blocks + share * above.blocks,
@@ -169,6 +175,12 @@ def mixed_blocks(kernel: AttentionKernel, mix: LengthMix, batch: int) -> BlocksC
     blocks = np.array([kernel.blocks(row) for row in contexts.tolist()])
     bins = np.array_split(np.argsort(totals, kind="stable"), SAMPLES // BIN_SAMPLES)
     return BlocksCurve(np.array([totals[b].mean() for b in bins]), np.array([blocks[b].mean() for b in bins]))
+
+
+def _stride(batch: int) -> int:
+    """How far apart the batch sizes lie that are looked at: above 512 a 32nd to a 64th, so that all of them up to any
+    size take time in proportion to that size, not to its square."""
+    return max(BATCH_STRIDE, 1 << max((batch - 1).bit_length() - 6, 0))
 
 
 def _alike_blocks(kernel: AttentionKernel, contexts: NDArray[np.int64]) -> BlocksCurve:

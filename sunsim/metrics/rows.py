@@ -1,6 +1,6 @@
 """What a simulated arm hands to the metrics: one row a request, one entry a worker.
 
-Times are seconds since the start of the stream; a missing time is NaN, a missing worker None.
+Times are seconds since the start of the stream; a missing time or worker is NaN. Texts may be categorical.
 """
 
 from __future__ import annotations
