@@ -135,8 +135,8 @@ class PrefillCurve:
             decode_ms: time of a decode step of so many requests with hardly any context.
             largest_batch: the most that it holds for.
         """
-        known = {float(tokens): decode_ms(tokens) for tokens in (*self.tokens.astype(int).tolist(), largest_batch)}
-        known = {tokens: ms for tokens, ms in known.items() if tokens <= largest_batch}
+        batches = [*(tokens for tokens in self.tokens.astype(int).tolist() if tokens <= largest_batch), largest_batch]
+        known = {float(batch): decode_ms(batch) for batch in batches}
         for tokens, step_ms in zip(self.tokens.tolist(), self.token_ms.tolist(), strict=True):
             if tokens > largest_batch and step_ms > launch_ms(int(tokens)) + HIDDEN_MS:
                 known[tokens] = step_ms

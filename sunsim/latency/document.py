@@ -55,8 +55,8 @@ def read_document(path: Path, kind: type[D], what: str) -> tuple[D, str]:
     try:
         return kind.model_validate_json(raw), hashlib.sha256(raw).hexdigest()
     except ValidationError as error:
-        # Without the context, which may hold an exception that cannot be rendered.
-        raise InputError(f"not {what}: {_explained(error.errors(include_url=False)[0])}", path) from error
+        message = f"not {what}: {_explained(error.errors(include_url=False)[0])}"
+        raise InputError(message, path) from error
 
 
 def _explained(error: ErrorDetails) -> str:

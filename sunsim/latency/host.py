@@ -88,8 +88,8 @@ class Delay:
 
 
 def slope_from(start_ms: float, points: list[tuple[int, float]]) -> float:
-    """Slope, not negative, of the line from `start_ms` at 0 that has the least squares; zero without points."""
-    if not points:
+    """Slope, not negative, of the line from `start_ms` at 0 that has the least squares; zero without points there."""
+    if not any(amount for amount, _ in points):
         return 0.0
     amount, delay_ms = np.array(points, dtype=np.float64).T
     return max(0.0, float(amount @ (delay_ms - start_ms) / (amount @ amount)))

@@ -51,8 +51,8 @@ class PrefillPoint(StepStats):
     ``chunk * before + chunk * (chunk + 1) / 2``; `idle_start`: the worker had nothing to run when they were scheduled.
     """
 
-    prompts: int = Field(ge=1, le=10**6)
-    new_tokens: Tokens
+    prompts: int = Field(ge=1, le=2**20)
+    new_tokens: int = Field(ge=1, le=2**20)
     attended_pairs: float = Field(gt=0, le=1e16)
     idle_start: bool = False
 

@@ -41,7 +41,7 @@ class TransferData(Document):
     schema_version: Literal[1]
     card: Text
     date: Text
-    host: dict[Text, Any] = {}
+    host: dict[Text, Any] = Field(default={}, max_length=100)
     transfer_points: list[TransferPoint] = Field(max_length=100_000)
 
 

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 CONTEXTS = (256, 512, 1024, 2048, 4096, 8192, 16_384)
 """Tokens per request that the model is drawn for, as far as the profile was measured."""
+MOST_BATCHES = 256
+"""That a line is drawn through."""
 
 
 def named_profile(name: str) -> Profile:
@@ -53,20 +55,28 @@ def profile_table(profiles: Iterable[Profile]) -> Table:
 
 
 def draw_profile(profile: Profile, path: Path) -> None:
-    """Draw the measured points and the model's lines through them."""
-    model = LatencyModel(profile)
+    """Draw the measured points and the model's lines through them.
+
+    Raises:
+        InputError: the profile has measured no decode step, or no prefill step.
+    """
     data = profile.data
+    for kind, points in (("decode_points", data.decode_points), ("prefill_points", data.prefill_points)):
+        if not points:
+            message = f"has no {kind}, must have some to be drawn"
+            raise InputError(message, profile.path)
+    model = LatencyModel(profile)
     decode = pd.DataFrame(
         [(p.batch, p.context_tokens / p.batch, p.step_ms_median) for p in data.decode_points],
         columns=["batch", "context_per_request", "step_ms"],
     )
     most_tokens = max(p.context_tokens for p in data.decode_points)
-    longest = decode["context_per_request"].max()
+    longest, largest = decode["context_per_request"].max(), int(decode["batch"].max())
     lines = [
         (batch, context, model.decode_step_ms(batch, batch * context))
         for context in CONTEXTS
         if context <= longest
-        for batch in range(1, int(decode["batch"].max()) + 1)
+        for batch in range(1, largest + 1, max(1, largest // MOST_BATCHES))
         if batch * context <= most_tokens
     ]
     prefill = pd.DataFrame(
