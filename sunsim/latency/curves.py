@@ -137,9 +137,11 @@ class PrefillCurve:
         """
         batches = [*(tokens for tokens in self.tokens.astype(int).tolist() if tokens <= largest_batch), largest_batch]
         known = {float(batch): decode_ms(batch) for batch in batches}
-        for tokens, step_ms in zip(self.tokens.tolist(), self.token_ms.tolist(), strict=True):
-            if tokens > largest_batch and step_ms > launch_ms(int(tokens)) + HIDDEN_MS:
-                known[tokens] = step_ms
+        known |= {
+            tokens: step_ms
+            for tokens, step_ms in zip(self.tokens.tolist(), self.token_ms.tolist(), strict=True)
+            if tokens > largest_batch and step_ms > launch_ms(int(tokens)) + HIDDEN_MS
+        }
         at = sorted(known)
         bound = np.interp(self.tokens, at, [known[tokens] for tokens in at], right=np.inf)
         return replace(self, token_ms=rising(np.minimum(self.token_ms, bound)))

@@ -66,7 +66,10 @@ def lead_ms(points: list[IdleStart], busy_ms: Callable[[IdleStart], float]) -> f
 
 @dataclass(frozen=True, slots=True)
 class Delay:
-    """``start_ms + per_ms * amount`` up to the most measured, from there on proportional to the amount."""
+    """``start_ms + per_ms * amount``, on beyond the amounts measured too: the slope is through all of them.
+
+    Where they show no slope, the delay is flat up to the most measured and then proportional to the amount.
+    """
 
     start_ms: float
     per_ms: float
@@ -79,12 +82,15 @@ class Delay:
             return cls(points[0][1] if points else 0.0, 0.0, points[0][0] if points else 1)
         amount, delay_ms = np.array(points, dtype=np.float64).T
         slope, intercept = np.polyfit(amount, delay_ms, 1)
-        return cls(max(0.0, float(intercept)), max(0.0, float(slope)), int(amount.max()))
+        most = int(amount.max())
+        is_rounding = slope * most * PS_PER_MS < 1  # less than a picosecond in all
+        return cls(max(0.0, float(intercept)), 0.0 if is_rounding else float(slope), most)
 
     def ms(self, amount: int) -> float:
         """For at least 1."""
-        known = min(amount, self.most)
-        return (self.start_ms + self.per_ms * known) * (amount / known)
+        if self.per_ms or amount <= self.most:
+            return self.start_ms + self.per_ms * amount
+        return self.start_ms * amount / self.most
 
 
 def slope_from(start_ms: float, points: list[tuple[int, float]]) -> float:

@@ -16,6 +16,7 @@ from sunsim.latency.profile import load_profile, profiles_root
 from sunsim.latency.steps import Chunk
 from sunsim.latency.transfer import load_transfers, measured_link
 from tests.latency.committed import NAMES, measured_curves, model, profile
+from tests.latency.test_front_end import point
 from tests.synthetic import synthetic_profile
 
 if TYPE_CHECKING:
@@ -129,14 +130,15 @@ def test_steps_with_a_chunk_are_no_quicker_than_their_tokens_alone_or_their_deco
 
 
 @each_profile
-def test_the_front_end_is_no_quicker_a_token_of_longer_prompts(name: str) -> None:
+def test_a_further_token_of_a_prompt_takes_the_front_end_what_it_did_of_those_measured(name: str) -> None:
     largest = max(point.prompt_tokens for point in profile(name).data.first_token_points)
     prompts = [round(largest * more) for more in MORE]
     delays = [model(name).frontend_in_ps(prompt) / PS_PER_MS for prompt in prompts]
     assert never_fall(delays)
-    assert all(
-        delay / prompt >= delays[0] / largest * (1 - 1e-6) for prompt, delay in zip(prompts, delays, strict=True)
-    )
+    slope = (delays[0] - model(name).frontend_in_ps(1) / PS_PER_MS) / (largest - 1)
+    assert slope > 0
+    for prompt, delay in zip(prompts, delays, strict=True):
+        assert delay - delays[0] == pytest.approx(slope * (prompt - largest), rel=1e-3)
 
 
 @each_profile
@@ -159,6 +161,19 @@ def test_a_larger_transfer_is_no_quicker_a_byte_than_the_best_measured() -> None
 def written(folder: Path, **changes: Any) -> LatencyModel:
     (folder / "profile.json").write_text(json.dumps(synthetic_profile(**changes)))
     return LatencyModel(load_profile(folder / "profile.json"))
+
+
+@pytest.mark.parametrize("delays_ms", [[2.0], [2.0, 2.0], [2.0, 1.0]])
+def test_a_front_end_line_without_a_slope_does_not_make_longer_prompts_free(
+    delays_ms: list[float], tmp_path: Path
+) -> None:
+    points = [point("idle", 0, 1.0) | {"prompt_tokens": 500 * i} for i in range(1, len(delays_ms) + 1)]
+    for idle, delay_ms in zip(points, delays_ms, strict=True):
+        idle["submit_to_queued_ms"] = {"median": delay_ms}
+    times = written(tmp_path, first_token_points=points)
+    most = 500 * len(delays_ms)
+    assert never_fall([times.frontend_in_ps(prompt) / PS_PER_MS for prompt in (1, most, 2 * most)])
+    assert times.frontend_in_ps(10 * most) == pytest.approx(10 * times.frontend_in_ps(most))
 
 
 def test_a_last_piece_that_noise_made_flat_does_not_make_more_work_free(tmp_path: Path) -> None:

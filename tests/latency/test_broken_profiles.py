@@ -103,7 +103,7 @@ def places(node: Any, path: tuple[str | int, ...] = ()) -> list[tuple[str | int,
     return ([path] if path else []) + [place for key, child in inner for place in places(child, (*path, key))]
 
 
-WRONG = [
+WRONG: list[Any] = [
     None,
     True,
     "text",
@@ -131,7 +131,7 @@ def mutant(sound: dict[str, Any], draws: random.Random) -> tuple[str, dict[str, 
     said = []
     for _ in range(draws.choice([1, 1, 2])):
         path = draws.choice(places(changed))
-        node = changed
+        node: Any = changed
         for key in path[:-1]:
             node = node[key]
         value, old = draws.choice([*WRONG, GONE]), node[path[-1]]
