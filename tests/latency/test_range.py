@@ -177,3 +177,42 @@ def test_a_summary_counts_each_step_once(tmp_path: Path) -> None:
     for worker in simulate(scenario, scenario.arms[0], build_requests(scenario)).workers:
         assert sum(worker.outside_measured.values()) == worker.steps
         assert worker.outside_measured["context"]
+
+
+def prefill_scenario(folder: Path, prompt_tokens: int, requests: int, *options: str) -> Path:
+    """One arm for each pool option, with one prefill worker each."""
+    arms = "\n".join(
+        f"  - name: arm-{i}\n"
+        f"    prefill: {{profile: h100-80gb/llama-3.1-8b-bf16, policy: isolated, workers: 1, {option}}}"
+        for i, option in enumerate(options)
+    )
+    path = folder / "prefill.yaml"
+    path.write_text(f"""\
+name: prefill
+models: {{count: 1}}
+workload:
+  kind: synthetic
+  requests: {requests}
+  arrivals: {{kind: constant, rate_rps: 200}}
+  lengths: {{kind: fixed, prompt_tokens: {prompt_tokens}, output_tokens: 2}}
+slo: {{ttft_ms: 2000}}
+arms:
+{arms}
+""")
+    return path
+
+
+def test_a_larger_token_budget_does_not_make_a_card_quicker(tmp_path: Path) -> None:
+    budgets = ("max_num_batched_tokens: 8192", "max_num_batched_tokens: 16384", "max_num_batched_tokens: 65536")
+    scenario = load_scenario(prefill_scenario(tmp_path, 1024, 640, *budgets), [])
+    requests = build_requests(scenario)
+    for arm in scenario.arms:
+        done_s = simulate(scenario, arm, requests).rows["last_token_s"].max()
+        assert 43_000 < 1024 * len(requests) / done_s < 45_000
+
+
+def test_prompts_longer_than_measured_take_their_steps_out(tmp_path: Path) -> None:
+    scenario = load_scenario(prefill_scenario(tmp_path, 120_000, 2, "max_model_len: 131072"), [])
+    (worker,) = simulate(scenario, scenario.arms[0], build_requests(scenario)).workers
+    # Of 8,192 tokens each; only the first of a prompt attends to no more than any step that was measured.
+    assert worker.outside_measured["pairs"] >= worker.steps - 2
