@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from sunsim.allocation import allocate
 from sunsim.cluster.router import STATE_BLIND
-from sunsim.latency.profile import Profile, find_profile, list_profiles, load_profile
+from sunsim.latency.profile import Profile, cached_profile, find_profile, list_profiles
 from sunsim.latency.transfer import load_transfers
 from sunsim.scenario_block import key_hint
 from sunsim.workload.lengths import longest
@@ -78,21 +77,6 @@ def token_limits(scenario: Scenario) -> list[TokenLimit]:
     return limits
 
 
-def cached_profile(path: Path) -> Profile:
-    """`load_profile`, once for each state of a file: the points of a sweep use the same few.
-
-    Raises:
-        InputError: the file is no profile.
-    """
-    stat = path.stat()
-    return _load_once(path, stat.st_mtime_ns, stat.st_size)
-
-
-@lru_cache(maxsize=64)
-def _load_once(path: Path, mtime_ns: int, size: int) -> Profile:  # noqa: ARG001 - the file's state
-    return load_profile(path)
-
-
 def _unique(names: list[str], loc: Loc, source: Source) -> None:
     for index, name in enumerate(names):
         if name in names[:index]:
@@ -126,6 +110,7 @@ def _complete_arm(arm: Arm, index: int, scenario: Scenario, source: Source) -> A
             message = f"is a profile of {profile.data.model}, must be one of {served.pop()}, as prefill is"
             raise source.error((*loc, "profile"), f"{source.path(loc)}.profile {message}")
         served.add(profile.data.model)
+        _can_compute(stage, profile, profile_name, loc, source)
         if pool.load_report and pool.router in STATE_BLIND:
             place = (*loc, "load_report")
             message = f"{source.path(place)} is given, must be left out: router {pool.router} does not look at loads"
@@ -139,6 +124,7 @@ def _complete_arm(arm: Arm, index: int, scenario: Scenario, source: Source) -> A
                 raise source.error((*loc, "policy"), f"{source.path(loc)}.policy {message}")
             if stage == "prefill":
                 room = _shared_prefill_blocks(profile, len(scenario.model_names), loc, source)
+        _blocks_fit(pool, profile, 1 if room == profile.num_gpu_blocks else len(scenario.model_names), loc, source)
         seqs = pool.max_num_seqs or profile.max_num_seqs
         batched = pool.max_num_batched_tokens or profile.max_num_batched_tokens
         if batched < seqs:
@@ -214,6 +200,27 @@ def _workers(pool: Pool, scenario: Scenario, loc: Loc, source: Source) -> int | 
     if missing:
         raise source.error(loc, f"{where} lacks {', '.join(missing)}, must name every model of the scenario")
     return {name: given[name] for name in names}
+
+
+def _can_compute(stage: str, profile: Profile, name: str, loc: Loc, source: Source) -> None:
+    """Whether the profile has measured any of the steps that a stage consists of."""
+    points = {"decode_points": profile.data.decode_points, "prefill_points": profile.data.prefill_points}
+    needed = {"prefill": ["prefill_points"], "decode": ["decode_points"], "colocated": list(points)}[stage]
+    for kind in needed:
+        if not points[kind]:
+            message = f"{source.path((*loc, 'profile'))} is '{name}', must be one with {kind}: it has none"
+            raise source.error((*loc, "profile"), message)
+
+
+def _blocks_fit(pool: Pool, profile: Profile, weights: int, loc: Loc, source: Source) -> None:
+    """Whether the card's memory holds the KV blocks that the file asks for, beside the weights of so many models."""
+    most = max(profile.most_blocks(weights), profile.num_gpu_blocks if weights == 1 else 0)
+    if pool.num_gpu_blocks is not None and pool.num_gpu_blocks > most:
+        place = (*loc, "num_gpu_blocks")
+        message = f"{source.path(place)} is {pool.num_gpu_blocks}, must be at most {most}: more do not fit beside"
+        raise source.error(
+            place, f"{message} the weights in the memory of {profile.data.card} ({profile.memory_bytes / 1e9:.1f} GB)"
+        )
 
 
 def _shared_prefill_blocks(profile: Profile, models: int, loc: Loc, source: Source) -> int:

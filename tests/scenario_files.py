@@ -1,4 +1,4 @@
-"""Scenario files for tests: a small profile that measures nothing, and a scenario that uses it."""
+"""Scenario files for tests: a profile of one decode and one prefill step, and a scenario that uses it."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pathlib import Path
 
+STATS = {"step_ms_median": 10.0, "step_ms_mean": 10.0, "step_ms_p10": 10.0, "step_ms_p90": 10.0, "steps": 9}
 PROFILE = {
     "schema_version": 1,
     "gpu": "test-gpu",
@@ -27,8 +28,8 @@ PROFILE = {
     "streamed_weight_bytes": 15_000_000_000,
     "kv_bytes_per_token": 131_072,
     "memory_bandwidth_gb_s": 3350.0,
-    "decode_points": [],
-    "prefill_points": [],
+    "decode_points": [{"batch": 1, "context_tokens": 1024, **STATS}],
+    "prefill_points": [{"prompts": 1, "new_tokens": 1024, "attended_pairs": 524_800, **STATS}],
 }
 
 SCENARIO = """\

@@ -215,7 +215,7 @@ def shipped_profile(root: Path) -> None:
     """A profile of four points under `root`."""
     steps = {"step_ms_median": 9.0, "step_ms_mean": 9.0, "step_ms_p10": 9.0, "step_ms_p90": 9.0, "steps": 10}
     decode = [{"batch": b, "context_tokens": b * c, **steps} for b in (1, 8) for c in (300, 600)]
-    prefill = [{"prompts": 1, "new_tokens": n, "attended_pairs": 1.0, **steps} for n in (128, 1024)]
+    prefill = [{"prompts": 1, "new_tokens": n, "attended_pairs": n * (n + 1) / 2, **steps} for n in (128, 1024)]
     content = PROFILE | {"decode_points": decode, "prefill_points": prefill, "date": "2026-11-24T10:00:00+00:00"}
     content["versions"] = {"vllm": "0.24.0"}
     (root / "test-gpu").mkdir(parents=True)

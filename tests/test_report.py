@@ -315,7 +315,7 @@ def test_limits_outside_steps_and_unfinished_are_said_once_for_all_arms_alike() 
     assert limits(arms) == "Limited by: decode (decode/shared/0, mean wait 12.3 s) in isolated and sun-half."
     assert (
         outside_measured(arms)
-        == "Outside the measured range: 0.2 % of decode steps (context) in isolated and sun-half."
+        == "Outside the measured range: 0.2 % of decode steps (context of the batch not measured) in isolated and sun-half."
     )
     assert unfinished(arms) == [
         (

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from sunsim.cluster.engine_config import EngineConfig
-    from sunsim.latency.steps import StepTimes
+    from sunsim.latency.steps import Outside, StepTimes
 
 
 COMPUTE, PULL = KV.COMPUTE, KV.PULL  # an enum's members take long to look up
@@ -92,8 +92,8 @@ class Engine:
         return self._pipeline.busy_ps
 
     @property
-    def outside(self) -> dict[str, int]:
-        """Steps outside the range of the measurements, by kind."""
+    def outside(self) -> dict[Outside, int]:
+        """Steps outside the range of the measurements, by what took them out."""
         return self._pipeline.outside
 
     @property

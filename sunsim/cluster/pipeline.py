@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from sunsim.cluster.stalls import Stalls
 from sunsim.cluster.steady import SteadyDecodes, span_of, steps_until
+from sunsim.latency.steps import OUTSIDE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -30,7 +31,7 @@ class Pipeline:
             `due_ps`. It may lie after the step's end on the GPU, but the GPU cannot start another step in between.
         in_flight: whether step ``k`` computes something.
         rests: how many of the steps were empty.
-        outside: steps outside the range of the measurements, by kind.
+        outside: steps outside the range of the measurements, by what took them out.
     """
 
     __slots__ = ("_idle_ps", "_stalls", "_times", "due_ps", "in_flight", "out_ps", "outside", "rests")
@@ -43,7 +44,7 @@ class Pipeline:
         self.in_flight = False
         self.rests = 0
         self._idle_ps = 0  # of the time until `out_ps`, that in which the GPU did not compute
-        self.outside = {"decode": 0, "chunk": 0}
+        self.outside = dict.fromkeys(OUTSIDE, 0)
 
     @property
     def busy_ps(self) -> int:
@@ -58,10 +59,10 @@ class Pipeline:
             context: their tokens in all.
             chunks: its prefill chunks.
         """
-        duration_ps, measured = self._times.chunked_step(batch, context, chunks)
+        duration_ps, outside = self._times.chunked_step(batch, context, chunks)
         start_ps = self._launch_shown(sum(chunk.tokens for chunk in chunks), duration_ps)
-        if not measured:
-            self.outside["chunk"] += 1
+        if outside:
+            self.outside[outside] += 1
         return start_ps
 
     def launch_decodes(self, steady: SteadyDecodes, step: int) -> int:
@@ -71,8 +72,8 @@ class Pipeline:
             return self.out_ps
         if step >= steady.line_end:
             steady.look_up(step)
-        if not steady.measured:
-            self.outside["decode"] += 1
+        if steady.outside:
+            self.outside[steady.outside] += 1
         start_ps = self.out_ps
         duration_ps = steady.base_ps + steady.growth_ps * step
         if not self.in_flight:
@@ -119,8 +120,8 @@ class Pipeline:
             end_ps = self._stalls.take(before_ps, due_ps + first_ps + growth_ps * (n - 1))
         self.due_ps = due_ps
         self.out_ps = end_ps
-        if not steady.measured:
-            self.outside["decode"] += n
+        if steady.outside:
+            self.outside[steady.outside] += n
         return n
 
     def out_after_ps(self, steady: SteadyDecodes, step: int, n: int) -> int:

@@ -13,7 +13,7 @@ from sunsim.cluster.load_report import Reporter
 from sunsim.cluster.routes import Routes
 from sunsim.cluster.worker import Worker
 from sunsim.latency.model import LatencyModel
-from sunsim.latency.profile import Profile, find_profile, load_profile
+from sunsim.latency.profile import Profile, cached_profile, find_profile
 from sunsim.workload.mix import length_mix
 from sunsim.workload.streams import stream
 
@@ -31,21 +31,23 @@ if TYPE_CHECKING:
     MakeEngine = Callable[[EngineConfig, StepTimes, Iterator[tuple[int, int]]], Engine]
 
 
-def read_profile(path: Path, mix: LengthMix) -> tuple[Profile, LatencyModel]:
-    stat = path.stat()
-    return _read_once(path, stat.st_mtime_ns, stat.st_size, mix)
+def read_profile(path: Path, mix: LengthMix, adapters: int = 0) -> tuple[Profile, LatencyModel]:
+    """A profile and its step times for requests of a mix, and for a worker of so many adapters if it is one of these."""
+    profile, stat = cached_profile(path), path.stat()
+    adapters = adapters if profile.adapters else 0
+    return profile, _times_once(path, stat.st_mtime_ns, stat.st_size, mix, adapters)
 
 
 @lru_cache(maxsize=64)
-def _read_once(
+def _times_once(
     path: Path,
     mtime_ns: int,  # noqa: ARG001 - the file's state
     size: int,  # noqa: ARG001
     mix: LengthMix,
-) -> tuple[Profile, LatencyModel]:
-    """Every arm of a scenario reads the same few profiles, and the model's tables are filled as they are used."""
-    profile = load_profile(path)
-    return profile, LatencyModel(profile, mix)
+    adapters: int,
+) -> LatencyModel:
+    """Every arm of a scenario uses the same few profiles, and the model's tables are filled as they are used."""
+    return LatencyModel(cached_profile(path), mix, adapters)
 
 
 def _unseen(worker: Worker) -> None:
@@ -73,7 +75,8 @@ class Pool:
         on_outcome: Callable[[Worker, Outcome], None],
         pull_posts_ps: Callable[[int], int] | None = None,
     ) -> None:
-        profile, self.times = read_profile(find_profile(block.profile, Path()), length_mix(scenario))
+        served = len(scenario.model_names) if block.policy == "shared" else 1
+        profile, self.times = read_profile(find_profile(block.profile, Path()), length_mix(scenario), served)
         config = EngineConfig(
             max_num_seqs=block.max_num_seqs or profile.max_num_seqs,
             max_num_batched_tokens=block.max_num_batched_tokens or profile.max_num_batched_tokens,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from sunsim.cluster.sequence import UNSET, Sequence
 
 if TYPE_CHECKING:
-    from sunsim.latency.steps import StepTimes
+    from sunsim.latency.steps import Outside, StepTimes
 
 
 class SteadyDecodes:
@@ -27,7 +27,7 @@ class SteadyDecodes:
         base_ps, growth_ps: step ``s`` of this batch takes ``base_ps + s * growth_ps``, from the step that was looked up
             until before `line_end`.
         line_end: 0 if nothing has been looked up for this batch.
-        measured: whether these steps are in the range of the measurements.
+        outside: what takes these steps out of the range of the measurements, if anything does.
     """
 
     __slots__ = (
@@ -40,9 +40,9 @@ class SteadyDecodes:
         "grow",
         "growth_ps",
         "line_end",
-        "measured",
         "next_end",
         "offset",
+        "outside",
     )
 
     def __init__(self, times: StepTimes, block_size: int) -> None:
@@ -55,7 +55,7 @@ class SteadyDecodes:
         self.base_ps = 0
         self.growth_ps = 0
         self.line_end = 0
-        self.measured = True
+        self.outside: Outside | None = None
         self._ends: list[tuple[int, int, Sequence]] = []  # heap by last_step
         self._order = 0
 
@@ -118,7 +118,7 @@ class SteadyDecodes:
     def look_up(self, step: int) -> None:
         """Learns the times of the steps from `step` on."""
         batch, offset = self.batch, self.offset
-        base_ps, slope_ps, limit_tokens, self.measured = self._times.decode_line(batch, offset + batch * step)
+        base_ps, slope_ps, limit_tokens, self.outside = self._times.decode_line(batch, offset + batch * step)
         self.base_ps = base_ps + slope_ps * offset
         self.growth_ps = slope_ps * batch
         self.line_end = -((offset - limit_tokens) // batch)

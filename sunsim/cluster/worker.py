@@ -24,7 +24,7 @@ class WorkerRow:
         stage: ``prefill`` or ``decode``.
         model: the one model that it served, or ``*``.
         steps, busy_s: steps that computed something, and the time they took.
-        outside_measured: steps outside the measured range of the profile, by kind (``decode``, ``chunk``).
+        outside_measured: steps outside the measured range of the profile, by what took them out (``steps.Outside``).
         recompute: whether it prefilled again what it preempted; else that went back to where its prompt's KV came from.
     """
 

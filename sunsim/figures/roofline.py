@@ -74,10 +74,9 @@ def _rows(profile: Profile, length: int) -> list[dict[str, object]]:
 
 def bandwidth_gb_s(profile: Profile) -> float:
     """The measured copy bandwidth; the card's own where a profile has none."""
-    measured = (profile.data.model_extra or {}).get("copy_bandwidth_gb_s")
-    value = measured or profile.data.memory_bandwidth_gb_s
+    value = profile.data.copy_bandwidth_gb_s or profile.data.memory_bandwidth_gb_s
     assert value
-    return float(value)
+    return value
 
 
 def seen(made: pd.DataFrame) -> str:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from sunsim.latency.profile import ProfileData
+    from sunsim.latency.measured import ProfileData
 
 PROCESSORS = {"H100 80GB HBM3": 132, "H200": 132}
 """Streaming multiprocessors by card."""
@@ -96,13 +96,11 @@ class AttentionKernel:
 
 def kernel_of(data: ProfileData) -> AttentionKernel | None:
     """The kernel that a profile's engine ran; None if it is another one than this module knows, or on another card."""
-    found = data.model_extra or {}
-    shape = found.get("model_config") or {}
-    heads = shape.get("num_key_value_heads")
-    queries = shape.get("num_attention_heads") or 1
-    dimensions = shape.get("head_dim") or (shape.get("hidden_size") or 0) // queries
+    heads = data.shape.num_key_value_heads
+    queries = data.shape.num_attention_heads or 1
+    dimensions = data.shape.head_dim or (data.shape.hidden_size or 0) // queries
     processors = next((count for card, count in PROCESSORS.items() if card in data.card), None)
-    is_known = (found.get("kernels") or {}).get("attention") == "FLASH_ATTN FA3" and dimensions == HEAD_DIMENSIONS
+    is_known = data.kernels.attention == "FLASH_ATTN FA3" and dimensions == HEAD_DIMENSIONS
     return AttentionKernel(heads, processors) if is_known and heads and processors else None
 
 

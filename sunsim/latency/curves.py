@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from sunsim.latency.profile import DecodePoint, PrefillPoint
+    from sunsim.latency.measured import DecodePoint, PrefillPoint
+    from sunsim.latency.steps import Chunk, Outside
 
 HIDDEN_MS = 2.0
 """A step that outlasts its own launch by more than this was waiting for the GPU, not for the host."""
@@ -36,6 +37,10 @@ class DecodeCurve:
             return np.full(context_tokens.shape, y[0])
         i = np.clip(np.searchsorted(x, context_tokens) - 1, 0, x.size - 2)
         return y[i] + (context_tokens - x[i]) * (y[i + 1] - y[i]) / (x[i + 1] - x[i])
+
+    def of_more(self, factor: float) -> DecodeCurve:
+        """The curve of `factor` times the batch: as many times the context takes as many times as long."""
+        return DecodeCurve(self.context_tokens * factor, self.step_ms * factor)
 
 
 def decode_curves(points: list[DecodePoint]) -> dict[int, DecodeCurve]:
@@ -66,11 +71,26 @@ def rising(values: NDArray[np.float64]) -> NDArray[np.float64]:
 
 @dataclass(frozen=True, slots=True)
 class PrefillCurve:
-    """``step_ms = curve(new tokens) + pair_ms * attended pairs``; knots in tokens, ascending, values in milliseconds."""
+    """``step_ms = curve(new tokens) + pair_ms * attended pairs``; knots in tokens, ascending, values in milliseconds.
+
+    Below the least step measured the curve is flat. Beyond the largest, ``curve(tokens) = tokens * beyond_ms``: twice
+    the tokens take twice as long. This assumes that the largest step keeps the card as busy as any larger one would, so
+    that matrix products go on at the rate reached there: their operations grow with the tokens, and reading the weights
+    no longer shows (the roofline model, Williams, Waterman and Patterson 2009, https://doi.org/10.1145/1498765.1498785:
+    at 8,192 tokens a step is far on its flat side). The pairs go on at what was fitted to the measured steps.
+
+    Attributes:
+        beyond_ms: milliseconds a token of larger steps: what the largest measured step took of a token without its
+            pairs, and never less than the best measured step took with them.
+        most_pairs, longest: the most pairs of a measured step, and of tokens of a prompt in it with those before them.
+    """
 
     tokens: NDArray[np.float64]
     token_ms: NDArray[np.float64]
     pair_ms: float
+    beyond_ms: float
+    most_pairs: float
+    longest: float
 
     @classmethod
     def fit(cls, points: list[PrefillPoint]) -> PrefillCurve | NoPrefill:
@@ -92,7 +112,15 @@ class PrefillCurve:
             row[-1] = point.attended_pairs * 1e-6
         step_ms = np.array([point.step_ms_median for point in used])
         solution = np.linalg.lstsq(rows / step_ms[:, None], np.ones(len(used)), rcond=None)[0]
-        return cls(tokens, rising(solution[:-1]), max(0.0, float(solution[-1])) * 1e-6)
+        token_ms = rising(np.maximum(solution[:-1], 0.0))
+        return cls(
+            tokens,
+            token_ms,
+            max(0.0, float(solution[-1])) * 1e-6,
+            beyond_ms=max(float(token_ms[-1] / tokens[-1]), min(p.step_ms_median / p.new_tokens for p in points)),
+            most_pairs=max(point.attended_pairs for point in points),
+            longest=max(_longest(point) for point in points),
+        )
 
     def on_gpu(
         self, launch_ms: Callable[[int], float], decode_ms: Callable[[int], float], largest_batch: int
@@ -107,27 +135,34 @@ class PrefillCurve:
             decode_ms: time of a decode step of so many requests with hardly any context.
             largest_batch: the most that it holds for.
         """
-        known = {float(tokens): decode_ms(tokens) for tokens in (*self.tokens.astype(int).tolist(), largest_batch)}
-        known = {tokens: ms for tokens, ms in known.items() if tokens <= largest_batch}
-        for tokens, step_ms in zip(self.tokens.tolist(), self.token_ms.tolist(), strict=True):
-            if tokens > largest_batch and step_ms > launch_ms(int(tokens)) + HIDDEN_MS:
-                known[tokens] = step_ms
+        batches = [*(tokens for tokens in self.tokens.astype(int).tolist() if tokens <= largest_batch), largest_batch]
+        known = {float(batch): decode_ms(batch) for batch in batches}
+        known |= {
+            tokens: step_ms
+            for tokens, step_ms in zip(self.tokens.tolist(), self.token_ms.tolist(), strict=True)
+            if tokens > largest_batch and step_ms > launch_ms(int(tokens)) + HIDDEN_MS
+        }
         at = sorted(known)
         bound = np.interp(self.tokens, at, [known[tokens] for tokens in at], right=np.inf)
-        return PrefillCurve(self.tokens, rising(np.minimum(self.token_ms, bound)), self.pair_ms)
+        return replace(self, token_ms=rising(np.minimum(self.token_ms, bound)))
 
     def step_ms(self, tokens: int, pairs: int) -> float:
-        """Step time in milliseconds; beyond the largest measured step the last piece goes on."""
-        x, y = self.tokens, self.token_ms
-        if tokens <= x[-1] or x.size == 1:
-            base = float(np.interp(tokens, x, y))
-        else:
-            base = float(y[-1] + (tokens - x[-1]) * (y[-1] - y[-2]) / (x[-1] - x[-2]))
+        """Step time in milliseconds."""
+        is_beyond = tokens > self.tokens[-1]
+        base = tokens * self.beyond_ms if is_beyond else float(np.interp(tokens, self.tokens, self.token_ms))
         return base + self.pair_ms * pairs
 
-    def covers(self, tokens: int) -> bool:
-        """Whether the steps measured were as small and as large."""
-        return bool(self.tokens[0] <= tokens <= self.tokens[-1])
+    def outside(self, tokens: int, pairs: int, chunks: list[Chunk]) -> Outside | None:
+        """What takes a step of so many tokens and attended pairs out of what was measured."""
+        if not self.tokens[0] <= tokens <= self.tokens[-1]:
+            return "tokens"
+        too_long = pairs > self.most_pairs or max(chunk.before + chunk.tokens for chunk in chunks) > self.longest
+        return "pairs" if too_long else None
+
+
+def _longest(point: PrefillPoint) -> float:
+    """Tokens of one of a step's prompts, those computed before included."""
+    return point.attended_pairs / point.new_tokens + (point.new_tokens / point.prompts - 1) / 2
 
 
 class NoPrefill:
@@ -142,6 +177,6 @@ class NoPrefill:
         message = f"the profile has no prefill_points, so no step of {tokens} tokens ({pairs} pairs) can be timed"
         raise ValueError(message)
 
-    def covers(self, tokens: int) -> bool:  # noqa: ARG002
-        """Nothing is covered."""
-        return False
+    def outside(self, *_: object) -> Outside:
+        """Everything is."""
+        return "tokens"

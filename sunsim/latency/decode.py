@@ -10,14 +10,15 @@ import numpy as np
 from sunsim.clock import PS_PER_MS
 from sunsim.latency.attention import BLOCK_TOKENS, AttentionKernel, LengthMix, even_contexts, mixed_blocks
 from sunsim.latency.curves import DecodeCurve, decode_curves, rising
+from sunsim.latency.limits import Limits
 from sunsim.latency.steps import DecodeLine
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from sunsim.latency.profile import DecodePoint
+    from sunsim.latency.measured import DecodePoint
+    from sunsim.latency.steps import Outside
 
-FOREVER = 2**62
 NEIGHBOURS = 1 / 10
 """Share of a batch size within which contexts seen with another one count as seen with it."""
 
@@ -28,6 +29,10 @@ class DecodeTimes:
     Where the attention kernel is known, its part is: so much a block, and so many blocks as
     `sunsim.latency.attention` says for the lengths at hand. What remains of the measured times hardly depends on
     anything, and is interpolated. Otherwise the times are interpolated as they are, and lengths taken as even.
+
+    A larger batch than any measured takes as many times as long as it is larger than the largest, at the same context a
+    request; its attention is that of its own lengths where the kernel is known. What bounds all steps that were not
+    measured is `sunsim.latency.limits.Limits`.
 
     Attributes:
         batches: measured at several contexts, ascending.
@@ -41,9 +46,21 @@ class DecodeTimes:
         graph_sizes: list[int],
         kernel: AttentionKernel | None,
         mix: LengthMix | None,
+        read_ms: float = 0.0,
+        otherwise: Outside | None = None,
     ) -> None:
-        """`graph_sizes`: batch sizes with a captured graph of their own; `mix`: None for batches of even lengths."""
-        self._graph_sizes = graph_sizes
+        """What the steps are made from.
+
+        Args:
+            points: measured.
+            graph_sizes: batch sizes with a captured graph of their own.
+            kernel: of attention, if it is known.
+            mix: None for batches of even lengths.
+            read_ms: what the card's memory takes at least to read a token's KV.
+            otherwise: what steps lack whose batch and context were measured.
+        """
+        self._graph_sizes = sorted(graph_sizes)
+        self._otherwise = otherwise
         self._kernel = kernel
         self._mix = mix
         measured = decode_curves(points)
@@ -54,6 +71,7 @@ class DecodeTimes:
         self._measured_to = {batch: curve.context_tokens[-1] for batch, curve in measured.items()}
         self._served_to = _served_to(points)
         self._least_context = min((c.context_tokens[0] / b for b, c in measured.items()), default=0.0)
+        self._limits = Limits.of(measured, self.context_ms, read_ms)
         self._lines: dict[int, tuple[list[int], list[DecodeLine]]] = {}
 
     def line(self, batch: int, context_tokens: int) -> DecodeLine:
@@ -63,12 +81,12 @@ class DecodeTimes:
 
     def rest_ms(self, batch: int) -> float:
         """Milliseconds of a step of a mix that are not attention."""
-        return float(sum(share * self._curves[b].step_ms[0] for b, share in self._parts(batch)))
+        return float(sum(share * curve.step_ms[0] for curve, share in self._rest(batch)))
 
     def even_ms(self, batch: int, context_tokens: float) -> float:
         """Milliseconds of a step of even lengths; beyond the measured contexts the curves' ends go on."""
         at = np.array([float(context_tokens)])
-        rest = sum(share * self._curves[b].at(at)[0] for b, share in self._parts(batch))
+        rest = sum(share * curve.at(at)[0] for curve, share in self._rest(batch))
         return float(rest) + self._even_attention_ms(batch, context_tokens)
 
     def _even_attention_ms(self, batch: int, context_tokens: float) -> float:
@@ -97,7 +115,7 @@ class DecodeTimes:
         if self._mix:
             curve = mixed_blocks(self._kernel, self._mix, batch)
             return curve.context_tokens, curve.blocks * self.block_ms
-        measured = [self._curves[b].context_tokens for b, _ in self._parts(batch)]
+        measured = [curve.context_tokens for curve, _ in self._rest(batch)]
         # Blocks go up in steps, which two contexts close to one another would take for a slope.
         contexts = measured[0] if batch in self._curves else _apart(np.concatenate(measured), BLOCK_TOKENS * batch)
         return contexts, np.array([self._even_attention_ms(batch, context) for context in contexts])
@@ -105,38 +123,56 @@ class DecodeTimes:
     def _make_lines(self, batch: int) -> tuple[list[int], list[DecodeLine]]:
         """Step times of `batch` as integer lines, one a piece, and the contexts at which all but the last end.
 
-        The end pieces go on beyond the measured contexts. Below them that counts as measured down to the least context
-        a request that any batch size was measured with, since step time was seen to be linear there; above it does not.
+        Below the measured contexts the first piece goes on, within the limits of what was not measured. That counts as
+        measured down to the least context a request that any batch size was measured with, since step time was seen to
+        be linear there. Above them the last piece would go on with a slope between two points, so the limits say how.
         """
-        curves = [(self._curves[b], share) for b, share in self._parts(batch)]
+        curves = self._rest(batch)
         contexts, attention_ms = self._attention(batch)
         knots = np.unique(np.concatenate([*(curve.context_tokens for curve, _ in curves), contexts]).round())
         step_ms = sum((share * curve.at(knots) for curve, share in curves), np.zeros(knots.shape))
         if contexts.size:
             step_ms = rising(step_ms + DecodeCurve(contexts, attention_ms).at(knots))
-        if knots.size == 1:
-            made = [DecodeLine(round(step_ms[0] * PS_PER_MS), 0, FOREVER, measured=False)]
-        else:
-            made = self._pieces(batch, knots, step_ms)
+        if knots.size == 1:  # nothing tells what context costs up to the one that was measured
+            knots, step_ms = np.append(knots, knots * 2), np.append(step_ms, step_ms)
+        made = self._pieces(batch, knots, step_ms)
         self._lines[batch] = [line.limit_tokens for line in made[:-1]], made
         return self._lines[batch]
 
     def _pieces(self, batch: int, knots: NDArray[np.float64], step_ms: NDArray[np.float64]) -> list[DecodeLine]:
         low, high = self._measured(batch)
-        limits = sorted({max(low, 1), high + 1, *(round(knot) + 1 for knot in knots[1:-1])})
-        made = []
-        for start, limit in zip([0, *limits], [*limits, FOREVER], strict=True):
+        is_batch_measured = self.batches[0] <= batch <= self.batches[-1]
+        limits = [limit for limit in (round(knot) + 1 for knot in knots[1:-1]) if limit <= high]
+        limits = sorted({low, high + 1, *limits})
+        made: list[DecodeLine] = []
+        for start, limit in zip([0, *limits[:-1]], limits, strict=True):
             piece = int(np.clip(np.searchsorted(knots, start) - 1, 0, knots.size - 2))
-            made.append(DecodeLine(*_line(knots, step_ms, piece), limit, measured=low <= start <= high))
+            line = DecodeLine(*_line(knots, step_ms, piece), limit, self._otherwise)
+            if is_batch_measured and low <= start <= high:
+                made.append(line)
+                continue
+            line = line._replace(outside="context" if is_batch_measured else "batch")
+            made.append(line if start < low else self._limits.above(line, batch, start, made[-1]))
+        first = limits.index(low)
+        made.append(self._limits.beyond(made[-1], batch, made[min(first + 1, len(made) - 1)], low))
+        for i in range(first, -1, -1):
+            made[i] = self._limits.below(made[i], batch, made[i - 1].limit_tokens if i else 0, made[i + 1])
         return made
 
     def _measured(self, batch: int) -> tuple[int, int]:
-        """Least and most total context that counts as measured; none does beyond the batch sizes measured."""
-        if not self.batches[0] <= batch <= self.batches[-1]:
-            return 0, -1
-        steady = min(self._measured_to[b] for b, _ in self._parts(batch))
+        """Least and most total context that was measured with the batch sizes that `batch` is interpolated from."""
+        steady = min(self._measured_to[b] for b, _ in self._parts(batch)) * self._times_largest(batch)
         served = (most for b, most in self._served_to.items() if abs(b - batch) <= batch * NEIGHBOURS)
-        return int(self._least_context * batch), round(max(steady, max(served, default=0.0)))
+        return max(1, int(self._least_context * batch)), round(max(steady, max(served, default=0.0)))
+
+    def _times_largest(self, batch: int) -> float:
+        """How many times as large as the largest batch measured; 1 for one that is not larger."""
+        return max(1.0, batch / self.batches[-1])
+
+    def _rest(self, batch: int) -> list[tuple[DecodeCurve, float]]:
+        """Curves without attention that a batch size is interpolated from, with their shares."""
+        factor = self._times_largest(batch)
+        return [(self._curves[b].of_more(factor), share) for b, share in self._parts(batch)]
 
     def _parts(self, batch: int) -> list[tuple[int, float]]:
         """Measured batch sizes that `batch` is interpolated from, with their shares."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,7 @@ from sunsim.clock import PS_PER_MS, to_ps
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from sunsim.latency.profile import HostStalls, IdleStart
+    from sunsim.latency.measured import HostStalls, IdleStart
 
 HIDDEN_MS = 2.0
 """A step that outlasts its own launch by more than this was waiting for the GPU, not for the host."""
@@ -61,6 +62,43 @@ def lead_ms(points: list[IdleStart], busy_ms: Callable[[IdleStart], float]) -> f
     waited = [point for point in points if point.step_ms_median > point.launch_ms_mean + HIDDEN_MS]
     leads = [point.step_ms_median - busy_ms(point) for point in waited]
     return max(0.0, float(np.median(leads))) if leads else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Delay:
+    """``start_ms + per_ms * amount``, on beyond the amounts measured too: the slope is through all of them.
+
+    Where they show no slope, the delay is flat up to the most measured and then proportional to the amount.
+    """
+
+    start_ms: float
+    per_ms: float
+    most: int
+
+    @classmethod
+    def through(cls, points: list[tuple[int, float]]) -> Delay:
+        """The line of least squares through amounts and milliseconds, neither part negative; no delay without points."""
+        if len({amount for amount, _ in points}) < 2:
+            return cls(points[0][1] if points else 0.0, 0.0, points[0][0] if points else 1)
+        amount, delay_ms = np.array(points, dtype=np.float64).T
+        slope, intercept = np.polyfit(amount, delay_ms, 1)
+        most = int(amount.max())
+        is_rounding = slope * most * PS_PER_MS < 1  # less than a picosecond in all
+        return cls(max(0.0, float(intercept)), 0.0 if is_rounding else float(slope), most)
+
+    def ms(self, amount: int) -> float:
+        """For at least 1."""
+        if self.per_ms or amount <= self.most:
+            return self.start_ms + self.per_ms * amount
+        return self.start_ms * amount / self.most
+
+
+def slope_from(start_ms: float, points: list[tuple[int, float]]) -> float:
+    """Slope, not negative, of the line from `start_ms` at 0 that has the least squares; zero without points there."""
+    if not any(amount for amount, _ in points):
+        return 0.0
+    amount, delay_ms = np.array(points, dtype=np.float64).T
+    return max(0.0, float(amount @ (delay_ms - start_ms) / (amount @ amount)))
 
 
 def endless_stalls(records: list[HostStalls], offset: float) -> Iterator[tuple[int, int]]:

@@ -9,6 +9,9 @@ attention visits, fitted together to the measured points. A step that mixes deco
 step of all its tokens that also reads the decodes' KV, at the pace of decode steps, and never as shorter than the
 decodes alone; ``pytest -rA tests/latency/test_model_lines.py -k mixed`` prints how far that is off.
 
+Beyond what was measured nothing gets cheaper: `sunsim.latency.curves.PrefillCurve` and `sunsim.latency.decode` say what
+is assumed there. Every step says what of it was not measured, if anything.
+
 What the host adds is kept apart (`sunsim.latency.host`): the simulated worker decides when it shows.
 """
 
@@ -22,7 +25,7 @@ from sunsim.clock import PS_PER_MS
 from sunsim.latency.attention import kernel_of
 from sunsim.latency.curves import PrefillCurve
 from sunsim.latency.decode import DecodeTimes
-from sunsim.latency.host import Launch, endless_stalls, lead_ms, split_by_lengths
+from sunsim.latency.host import Delay, Launch, endless_stalls, lead_ms, slope_from, split_by_lengths
 from sunsim.latency.steps import Chunk, DecodeLine
 
 if TYPE_CHECKING:
@@ -32,6 +35,7 @@ if TYPE_CHECKING:
 
     from sunsim.latency.attention import LengthMix
     from sunsim.latency.profile import Profile
+    from sunsim.latency.steps import Outside
 
 
 class LatencyModel:
@@ -39,14 +43,21 @@ class LatencyModel:
 
     Attributes:
         frontend_out_ps: from the engine's token to the client, on an idle worker.
-        out_ps_per_request: what each request in the batch adds to that: the front end hands out a step's tokens in turn.
     """
 
-    def __init__(self, profile: Profile, mix: LengthMix | None = None) -> None:
-        """`mix`: the requests whose lengths meet in decode batches; None for batches of even lengths."""
+    def __init__(self, profile: Profile, mix: LengthMix | None = None, adapters: int = 0) -> None:
+        """The model of a profile for one use of it.
+
+        Args:
+            profile: measured.
+            mix: the requests whose lengths meet in decode batches; None for batches of even lengths.
+            adapters: that a worker serves.
+        """
         data = profile.data
         sizes = data.cudagraph_capture_sizes
-        self._decode = DecodeTimes(data.decode_points, sizes, kernel_of(data), mix)
+        self._otherwise: Outside | None = "adapters" if adapters > data.engine_args.max_loras else None
+        read_ms = data.kv_bytes_per_token / (data.memory_bandwidth_gb_s * 1e6) if data.memory_bandwidth_gb_s else 0.0
+        self._decode = DecodeTimes(data.decode_points, sizes, kernel_of(data), mix, read_ms, self._otherwise)
         even_starts, served_starts = split_by_lengths(data.idle_starts)
         largest_graph = max(sizes, default=0)
         self._prefill = PrefillCurve.fit(data.prefill_points)
@@ -57,31 +68,34 @@ class LatencyModel:
                 self._decode.batches[-1],
             )
         self._launch = Launch(served_starts, largest_graph)
-        decodes = [point for point in even_starts if not point.chunk_tokens]
-        chunks = [point for point in even_starts if point.chunk_tokens > largest_graph]
+        decodes = [point for point in even_starts if not point.chunk_tokens and self._decode.batches]
+        chunks = [point for point in even_starts if point.chunk_tokens > largest_graph and data.prefill_points]
         self._decode_lead_ms = lead_ms(decodes, lambda p: self._decode.even_ms(p.batch, p.context_tokens))
-        self._chunk_lead_ms = lead_ms(chunks, lambda p: self._prefill_ms([Chunk(p.chunk_tokens, 0)]))
+        self._chunk_lead_ms = lead_ms(chunks, lambda p: self._prefill_ms(p.chunk_tokens))
         self._host_stalls = data.host_stalls
         idle = [p for p in data.first_token_points if p.where == "idle"]
-        self._in_ms, self._in_ms_per_token = _frontend_line(
+        self._in = Delay.through(
             [(p.prompt_tokens, p.submit_to_queued_ms.median + p.queued_to_scheduled_ms.median) for p in idle]
         )
         out_ms = float(np.median([p.first_token_to_client_ms.median for p in idle])) if idle else 0.0
         busy = [(p.batch, p.first_token_to_client_ms.median) for p in data.first_token_points if p.where == "traffic"]
         self.frontend_out_ps = round(out_ms * PS_PER_MS)
-        self.out_ps_per_request = round(_slope_from(out_ms, busy) * PS_PER_MS)
+        self._out_ps_per_request = round(slope_from(out_ms, busy) * PS_PER_MS)
 
     def decode_line(self, batch: int, context_tokens: int) -> DecodeLine:
         """The line that holds for `batch` decodes (at least one) whose contexts add up to `context_tokens`."""
         return self._decode.line(batch, context_tokens)
 
-    def chunked_step(self, batch: int, context_tokens: int, chunks: list[Chunk]) -> tuple[int, bool]:
-        """Time of a step of `batch` decodes and at least one prefill chunk, and whether it lies in the measured range."""
-        tokens = batch + sum(chunk.tokens for chunk in chunks)
-        step_ms = self._prefill_ms(chunks, batch) + self._decode.context_ms * context_tokens
+    def chunked_step(self, batch: int, context_tokens: int, chunks: list[Chunk]) -> tuple[int, Outside | None]:
+        """Time of a step of `batch` decodes and at least one prefill chunk, and what of it was not measured."""
+        tokens, pairs = batch + sum(chunk.tokens for chunk in chunks), _pairs(chunks)
+        step_ms = self._prefill.step_ms(tokens, pairs) + self._decode.context_ms * context_tokens
+        outside = self._prefill.outside(tokens, pairs, chunks) or self._otherwise
         if batch:
-            step_ms = max(step_ms, self.decode_step_ms(batch, context_tokens))
-        return max(1, round(step_ms * PS_PER_MS)), self._prefill.covers(tokens)
+            line = self.decode_line(batch, context_tokens)
+            step_ms = max(step_ms, (line.base_ps + line.slope_ps * context_tokens) / PS_PER_MS)
+            outside = line.outside or outside
+        return max(1, round(step_ms * PS_PER_MS)), outside
 
     def launch_ps(self, chunk_tokens: int) -> int:
         """The host's time to launch a step whose chunks have so many tokens in all; 0 for decodes alone."""
@@ -97,11 +111,16 @@ class LatencyModel:
 
     def frontend_in_ps(self, prompt_tokens: int) -> int:
         """From a request's submission until an idle worker's scheduler has it: a line through the measured medians."""
-        return round((self._in_ms + self._in_ms_per_token * prompt_tokens) * PS_PER_MS)
+        return round(self._in.ms(prompt_tokens) * PS_PER_MS)
 
     def out_ps(self, batch: NDArray[np.int64]) -> NDArray[np.int64]:
-        """From a token of a decoding worker to the client, where so many requests decode."""
-        return self.frontend_out_ps + self.out_ps_per_request * batch
+        """From a token of a decoding worker to the client, where so many requests decode.
+
+        The front end hands out a step's tokens in turn: so much a request, the slope through all batches measured, on
+        top of what an idle worker's token takes. That goes on beyond them: the way out itself is gone once, whatever
+        the batch.
+        """
+        return self.frontend_out_ps + self._out_ps_per_request * batch
 
     def decode_step_ms(self, batch: int, context_tokens: int) -> float:
         """Time of a decode step in milliseconds."""
@@ -116,24 +135,11 @@ class LatencyModel:
         """Time in milliseconds of a step that prefills `prompts` prompts of `prompt_tokens` each."""
         return self.chunked_step(0, 0, [Chunk(prompt_tokens, 0)] * prompts)[0] / PS_PER_MS
 
-    def _prefill_ms(self, chunks: list[Chunk], decodes: int = 0) -> float:
-        """Milliseconds of a step begun on a busy worker, its decodes counted as tokens without context."""
-        pairs = sum(chunk.tokens * chunk.before + chunk.tokens * (chunk.tokens + 1) // 2 for chunk in chunks)
-        return self._prefill.step_ms(decodes + sum(chunk.tokens for chunk in chunks), pairs)
+    def _prefill_ms(self, tokens: int) -> float:
+        """Milliseconds of a step with one prompt, begun on a busy worker."""
+        return self._prefill.step_ms(tokens, _pairs([Chunk(tokens, 0)]))
 
 
-def _slope_from(start_ms: float, points: list[tuple[int, float]]) -> float:
-    """Slope, not negative, of the line from `start_ms` at 0 that has the least squares; zero without points."""
-    if not points:
-        return 0.0
-    batch, delay_ms = np.array(points, dtype=np.float64).T
-    return max(0.0, float(batch @ (delay_ms - start_ms) / (batch @ batch)))
-
-
-def _frontend_line(points: list[tuple[int, float]]) -> tuple[float, float]:
-    """Intercept and slope, neither negative, of delays in milliseconds over prompt tokens; zero without points."""
-    if len({tokens for tokens, _ in points}) < 2:
-        return (points[0][1], 0.0) if points else (0.0, 0.0)
-    tokens, delay_ms = np.array(points, dtype=np.float64).T
-    slope, intercept = np.polyfit(tokens, delay_ms, 1)
-    return max(0.0, float(intercept)), max(0.0, float(slope))
+def _pairs(chunks: list[Chunk]) -> int:
+    """(query, key) pairs that attention visits."""
+    return sum(chunk.tokens * chunk.before + chunk.tokens * (chunk.tokens + 1) // 2 for chunk in chunks)

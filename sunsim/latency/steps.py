@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol, get_args
+
+Outside = Literal["batch", "context", "tokens", "pairs", "adapters"]
+"""What takes a step out of the range of the measurements, the first that does: the number of its decodes or their
+context, the number of tokens of a step with a prompt or what these attend to, the adapters on the worker."""
+OUTSIDE: tuple[Outside, ...] = get_args(Outside)
 
 
 class DecodeLine(NamedTuple):
@@ -15,7 +20,7 @@ class DecodeLine(NamedTuple):
     base_ps: int
     slope_ps: int
     limit_tokens: int
-    measured: bool
+    outside: Outside | None
 
 
 class Chunk(NamedTuple):
@@ -31,8 +36,8 @@ class StepTimes(Protocol):
     def decode_line(self, batch: int, context_tokens: int) -> DecodeLine:
         """The line that holds for `batch` decodes (at least one) whose contexts add up to `context_tokens`."""
 
-    def chunked_step(self, batch: int, context_tokens: int, chunks: list[Chunk]) -> tuple[int, bool]:
-        """Time of a step of `batch` decodes and at least one prefill chunk, and whether it lies in the measured range."""
+    def chunked_step(self, batch: int, context_tokens: int, chunks: list[Chunk]) -> tuple[int, Outside | None]:
+        """Time of a step of `batch` decodes and at least one prefill chunk, and what of it was not measured."""
 
     def launch_ps(self, chunk_tokens: int) -> int:
         """The host's time to launch a step.

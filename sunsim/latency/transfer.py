@@ -4,21 +4,23 @@
 by another, one at a time and several at a time.
 """
 
-import hashlib
+from bisect import bisect_left
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from numpy.typing import NDArray
+from pydantic import Field
 
 from sunsim.clock import PS_PER_MS, to_ps
 from sunsim.errors import InputError
+from sunsim.latency.document import Bytes, Document, Milliseconds, Text, read_document
 
 PS_PER_BIT_AT_GBIT_S = 1000  # 1 Gbit/s
 
 
-class TransferPoint(BaseModel):
+class TransferPoint(Document):
     """Transfers of prompts of one length.
 
     Attributes:
@@ -27,24 +29,20 @@ class TransferPoint(BaseModel):
         post_ms_median: the part of it in which the receiving worker's host was busy handing them to the link, ms.
     """
 
-    model_config = ConfigDict(frozen=True, extra="allow", allow_inf_nan=False)
-
-    bytes: int = Field(gt=0)
-    concurrent: int = Field(ge=1)
-    transfer_ms_median: float = Field(gt=0)
-    post_ms_median: float = Field(ge=0)
+    bytes: Bytes
+    concurrent: int = Field(ge=1, le=10**6)
+    transfer_ms_median: float = Field(ge=1e-6, le=1e6)
+    post_ms_median: Milliseconds
 
 
-class TransferData(BaseModel):
+class TransferData(Document):
     """The JSON document of a measured link. Keys beyond these are kept, not interpreted."""
 
-    model_config = ConfigDict(frozen=True, extra="allow")
-
     schema_version: Literal[1]
-    card: str
-    date: str
-    host: dict[str, Any] = {}
-    transfer_points: list[TransferPoint]
+    card: Text
+    date: Text
+    host: dict[Text, Any] = Field(default={}, max_length=100)
+    transfer_points: list[TransferPoint] = Field(max_length=100_000)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +51,7 @@ class LinkTimes:
 
     Attributes:
         latency_ps: of moving, before the first byte; transfers do not share it.
-        bytes_: rising sizes, for which the next two have the times; straight lines between and beyond.
+        bytes_: rising sizes, for which the next two have the times; straight lines between and on beyond the ends.
         posting_ps: the host is busy; one transfer after the other, and no step is launched meanwhile.
         moving_ps: after that and the latency, for a transfer that has the link alone.
     """
@@ -73,7 +71,7 @@ class LinkTimes:
 
     def _at(self, times_ps: tuple[float, ...], num_bytes: int) -> float:
         last = len(self.bytes_) - 1
-        right = min(max(int(np.searchsorted(self.bytes_, num_bytes)), 1), last)
+        right = min(max(bisect_left(self.bytes_, num_bytes), 1), last)
         (low, high), (short, long) = self.bytes_[right - 1 : right + 1], times_ps[right - 1 : right + 1]
         return max(0.0, short + (long - short) * (num_bytes - low) / (high - low))
 
@@ -85,7 +83,11 @@ def steady_link(bandwidth_gbit_s: float, latency_ms: float) -> LinkTimes:
 
 
 def measured_link(data: TransferData) -> LinkTimes:
-    """From the transfers that had the link alone; the latency is what the smallest takes to move."""
+    """From the transfers that had the link alone; the latency is what the smallest takes to move.
+
+    Beyond the largest, a transfer takes at least as many times as long as it is larger: the link and the host are taken
+    to be no quicker a byte than they were there, latency included, nor than the last piece of the line says.
+    """
     # Of several points of one size the last one counts.
     by_size = {p.bytes: (p.post_ms_median, p.transfer_ms_median) for p in data.transfer_points if p.concurrent == 1}
     alone = [(size, *times_ms) for size, times_ms in sorted(by_size.items())]
@@ -93,12 +95,19 @@ def measured_link(data: TransferData) -> LinkTimes:
     # A larger transfer that came out quicker is noise, and would run backwards.
     posting_ms = np.maximum.accumulate(posting_ms)
     moving_ms = np.maximum.accumulate(np.maximum(whole_ms - posting_ms, 0.0))
+    posting_ms, moving_ms = _of_twice(sizes, posting_ms), _of_twice(sizes, moving_ms)
     return LinkTimes(
         latency_ps=to_ps(float(moving_ms[0]) / 1000),
-        bytes_=tuple(sizes.tolist()),
+        bytes_=(*sizes.tolist(), 2.0 * sizes[-1]),
         posting_ps=tuple((posting_ms * PS_PER_MS).tolist()),
         moving_ps=tuple(((moving_ms - moving_ms[0]) * PS_PER_MS).tolist()),
     )
+
+
+def _of_twice(sizes: NDArray[np.float64], times_ms: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Times with one more, of twice the largest size: the piece that leads there is the one that goes on beyond."""
+    slope = (times_ms[-1] - times_ms[-2]) / (sizes[-1] - sizes[-2])
+    return np.append(times_ms, times_ms[-1] + max(slope * sizes[-1], times_ms[-1]))
 
 
 def load_transfers(path: Path) -> tuple[TransferData, str]:
@@ -107,15 +116,8 @@ def load_transfers(path: Path) -> tuple[TransferData, str]:
     Raises:
         InputError: the file is none, or has fewer than two sizes that had the link alone.
     """
-    raw = path.read_bytes()
-    try:
-        data = TransferData.model_validate_json(raw)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        message = f"no transfers of schema version 1: {where}: {first['msg']}"
-        raise InputError(message, path) from error
+    data, sha256 = read_document(path, TransferData, "measured transfers of schema version 1")
     if len({point.bytes for point in data.transfer_points if point.concurrent == 1}) < 2:
         message = "has less than two sizes of transfers alone on the link (concurrent 1), must have at least two"
         raise InputError(message, path)
-    return data, hashlib.sha256(raw).hexdigest()
+    return data, sha256

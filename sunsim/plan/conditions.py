@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from sunsim.cluster.engine_config import EngineConfig
     from sunsim.cluster.pool import MakeEngine
-    from sunsim.latency.steps import StepTimes
+    from sunsim.latency.steps import Outside, StepTimes
     from sunsim.scenario_models import Scenario
 
 
@@ -119,11 +119,11 @@ class _ScaledTimes:
     def decode_line(self, batch: int, context_tokens: int) -> DecodeLine:
         line = self._times.decode_line(batch, context_tokens)
         base, slope = round(line.base_ps * self._decode), round(line.slope_ps * self._decode)
-        return DecodeLine(base, slope, line.limit_tokens, line.measured)
+        return DecodeLine(base, slope, line.limit_tokens, line.outside)
 
-    def chunked_step(self, batch: int, context_tokens: int, chunks: list[Chunk]) -> tuple[int, bool]:
-        step_ps, measured = self._times.chunked_step(batch, context_tokens, chunks)
-        return round(step_ps * self._prefill), measured
+    def chunked_step(self, batch: int, context_tokens: int, chunks: list[Chunk]) -> tuple[int, Outside | None]:
+        step_ps, outside = self._times.chunked_step(batch, context_tokens, chunks)
+        return round(step_ps * self._prefill), outside
 
 
 def _slower_engine(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sunsim.report.format import count
 
@@ -12,20 +12,18 @@ if TYPE_CHECKING:
 
 def vllm_version(profile: Profile) -> str | None:
     """The vLLM that was measured."""
-    versions = _stated(profile, "versions")
-    return versions.get("vllm") if isinstance(versions, dict) else None
+    return profile.data.versions.get("vllm")
 
 
 def day(profile: Profile) -> str | None:
     """The day of the measurement, YYYY-MM-DD."""
-    date = _stated(profile, "date")
-    return str(date)[:10] if date else None
+    return profile.data.date[:10] or None
 
 
 def origin(profile: Profile) -> str:
     """Card, vLLM version and day in one phrase; says when it was but a quick measurement."""
     version = vllm_version(profile)
-    quick = "quick measurement, few points" if _stated(profile, "quick") else None
+    quick = "quick measurement, few points" if profile.data.quick else None
     return ", ".join(filter(None, (profile.data.card, f"vLLM {version}" if version else None, day(profile), quick)))
 
 
@@ -42,7 +40,3 @@ def measured_range(profile: Profile) -> str:
         tokens = [point.new_tokens for point in prefill]
         parts.append(f"prefill steps of {count(min(tokens))} to {count(max(tokens))} tokens")
     return "; ".join(parts)
-
-
-def _stated(profile: Profile, key: str) -> Any:
-    return (profile.data.model_extra or {}).get(key)

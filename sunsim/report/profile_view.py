@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 ENDINGS = (".png", ".pdf")
 CONTEXTS = (256, 512, 1024, 2048, 4096, 8192, 16_384)
 """Tokens per request that the model is drawn for, as far as the profile was measured."""
+MOST_BATCHES = 256
+"""That a line is drawn through."""
 
 
 def named_profile(name: str) -> Profile:
@@ -58,24 +60,29 @@ def draw_profile(profile: Profile, out: Path) -> None:
     """Draw the measured points and the model's lines through them.
 
     Raises:
-        InputError: `out` is no name of a figure, or cannot be written.
+        InputError: the profile has measured no decode step, or no prefill step; or `out` is no name of a figure, or
+            cannot be written.
     """
     if out.suffix not in ENDINGS:
         message = f"is no name of a figure, must end in {' or '.join(ENDINGS)}"
         raise InputError(message, out)
-    model = LatencyModel(profile)
     data = profile.data
+    for kind, points in (("decode_points", data.decode_points), ("prefill_points", data.prefill_points)):
+        if not points:
+            message = f"has no {kind}, must have some to be drawn"
+            raise InputError(message, profile.path)
+    model = LatencyModel(profile)
     decode = pd.DataFrame(
         [(p.batch, p.context_tokens / p.batch, p.step_ms_median) for p in data.decode_points],
         columns=["batch", "context_per_request", "step_ms"],
     )
     most_tokens = max(p.context_tokens for p in data.decode_points)
-    longest = decode["context_per_request"].max()
+    longest, largest = decode["context_per_request"].max(), int(decode["batch"].max())
     lines = [
         (batch, context, model.decode_step_ms(batch, batch * context))
         for context in CONTEXTS
         if context <= longest
-        for batch in range(1, int(decode["batch"].max()) + 1)
+        for batch in range(1, largest + 1, max(1, largest // MOST_BATCHES))
         if batch * context <= most_tokens
     ]
     prefill = pd.DataFrame(

@@ -18,8 +18,14 @@ SAME = 0.02
 
 VERDICTS = 3
 
-REASONS = {"decode": "batch or context not measured", "chunk": "number of prompt tokens not measured"}
-"""What a kind of step outside the measured range lacks."""
+REASONS = {
+    "batch": "batch size not measured",
+    "context": "context of the batch not measured",
+    "tokens": "number of prompt tokens not measured",
+    "pairs": "longer prompts or more tokens attended to than measured",
+    "adapters": "more adapters than measured",
+}
+"""What takes a step out of the measured range."""
 
 
 def sentences(summary: Mapping[str, Any]) -> list[str]:

@@ -78,7 +78,7 @@ def relation_to_profile(meta: RunMeta, profile: Profile) -> Relation:
     extra = profile.data.model_extra or {}
     if meta.profile and meta.profile.sha256 == profile.sha256:
         return "same engine start"
-    return relation((meta.engine_start, meta.host), (extra.get("engine_start"), extra.get("host")))
+    return relation((meta.engine_start, meta.host), (extra.get("engine_start"), profile.data.host))
 
 
 def relation(one: tuple[Any, Any], other: tuple[Any, Any]) -> Relation:

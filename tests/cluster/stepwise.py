@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from sunsim.cluster.engine import Outcome
 from sunsim.cluster.sequence import KV, UNSET, Sequence
-from sunsim.latency.steps import Chunk, StepTimes
+from sunsim.latency.steps import OUTSIDE, Chunk, Outside, StepTimes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -56,7 +56,7 @@ class StepwiseEngine:
         self.steps = 0
         self.busy_ps = 0
         self.preemptions = 0
-        self.outside = {"decode": 0, "chunk": 0}
+        self.outside: dict[Outside, int] = dict.fromkeys(OUTSIDE, 0)
 
     @property
     def num_tokens(self) -> int:
@@ -214,13 +214,15 @@ class StepwiseEngine:
         chunks = [Chunk(tokens, job.computed) for job, tokens in taken if job.known - job.computed > 1]
         context = sum(job.known for job in singles)
         idle = all(step.empty for step in self.in_flight)
-        duration, measured = 0, True
+        duration = 0
+        outside: Outside | None = None
         if chunks:
-            duration, measured = self.times.chunked_step(len(singles), context, chunks)
+            duration, outside = self.times.chunked_step(len(singles), context, chunks)
         elif singles:
             line = self.times.decode_line(len(singles), context)
-            duration, measured = line.base_ps + line.slope_ps * context, line.measured
-        self.outside["chunk" if chunks else "decode"] += not measured
+            duration, outside = line.base_ps + line.slope_ps * context, line.outside
+        if outside:
+            self.outside[outside] += 1
         launched = ready = now
         if chunks or (singles and idle):
             tokens = sum(chunk.tokens for chunk in chunks)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from sunsim.cluster.engine import Engine, Outcome
 from sunsim.cluster.engine_config import EngineConfig
 from sunsim.cluster.sequence import KV, Sequence
-from sunsim.latency.steps import Chunk, DecodeLine
+from sunsim.latency.steps import Chunk, DecodeLine, Outside
 from tests.cluster.stepwise import StepwiseEngine
 
 if TYPE_CHECKING:
@@ -33,10 +33,12 @@ class Staircase:
 
     def decode_line(self, batch: int, context_tokens: int) -> DecodeLine:
         piece = context_tokens // self.kink
-        return DecodeLine(self.base + 7 * (batch // 3), self.slope * (1 + piece % 3), (piece + 1) * self.kink, True)
+        outside: Outside | None = "batch" if batch > 3 else "context" if piece % 2 else None
+        return DecodeLine(self.base + 7 * (batch // 3), self.slope * (1 + piece % 3), (piece + 1) * self.kink, outside)
 
-    def chunked_step(self, batch: int, context_tokens: int, chunks: list[Chunk]) -> tuple[int, bool]:
-        return self.base + batch + sum(5 * c.tokens + c.before for c in chunks) + self.slope * context_tokens, True
+    def chunked_step(self, batch: int, context_tokens: int, chunks: list[Chunk]) -> tuple[int, Outside | None]:
+        tokens = sum(5 * c.tokens + c.before for c in chunks)
+        return self.base + batch + tokens + self.slope * context_tokens, "tokens" if tokens > 99 else None
 
     def launch_ps(self, chunk_tokens: int) -> int:
         return self.launch * (1 + 3 * (chunk_tokens > 0)) + (self.launch and chunk_tokens)
@@ -46,7 +48,7 @@ class Staircase:
 
 
 Stamps = tuple[int, int, int, int, int]
-Totals = tuple[int, int, int, int]
+Totals = tuple[int, int, int, int, dict[Outside, int]]
 
 
 class AnyEngine(Protocol):
@@ -57,6 +59,8 @@ class AnyEngine(Protocol):
     def steps(self) -> int: ...
     @property
     def busy_ps(self) -> int: ...
+    @property
+    def outside(self) -> dict[Outside, int]: ...
     @property
     def num_tokens(self) -> int: ...
     def submit(self, now_ps: int, sequence: Sequence, *, first: bool = False) -> None: ...
@@ -121,7 +125,7 @@ def play(engine: AnyEngine, case: Case) -> tuple[list[Stamps], Totals, list[int]
     else:
         pytest.fail("does not come to an end")
     stamps = [(s.scheduled_ps, s.started_ps, s.first_ps, s.last_ps, s.preemptions) for s in sequences]
-    return stamps, (engine.steps, engine.busy_ps, engine.preemptions, engine.free_blocks), loads
+    return stamps, (engine.steps, engine.busy_ps, engine.preemptions, engine.free_blocks, engine.outside), loads
 
 
 PHASES = [Phase.explicit, Phase.reuse, Phase.generate]  # shrinking a timeline takes minutes
@@ -175,6 +179,6 @@ def test_leaping_equals_stepping(case: Case) -> None:
     leaping = play(Engine(case.config, case.times, case.stalls_ps()), case)
     stepping = play(StepwiseEngine(case.config, case.times, case.stalls_ps()), case)
     assert leaping == stepping
-    stamps, (_, _, _, free_blocks), _ = leaping
+    stamps, (_, _, _, free_blocks, _), _ = leaping
     assert all(last >= first >= started >= scheduled >= 0 for scheduled, started, first, last, _ in stamps)
     assert free_blocks == case.config.num_gpu_blocks - 1

@@ -21,7 +21,7 @@ from tests.cluster.stepwise import StepwiseEngine
 from tests.cluster.worlds import Steps, play
 
 if TYPE_CHECKING:
-    from sunsim.latency.steps import Chunk, DecodeLine, StepTimes
+    from sunsim.latency.steps import Chunk, DecodeLine, Outside, StepTimes
 
 RECORDED = Path(__file__).with_name("vllm_decisions.jsonl")
 CASES: list[dict[str, Any]] = [json.loads(line) for line in RECORDED.read_text().splitlines()]
@@ -37,7 +37,7 @@ class Noted:
     def decode_line(self, batch: int, context_tokens: int) -> DecodeLine:
         return self.times.decode_line(batch, context_tokens)
 
-    def chunked_step(self, batch: int, context_tokens: int, chunks: list[Chunk]) -> tuple[int, bool]:
+    def chunked_step(self, batch: int, context_tokens: int, chunks: list[Chunk]) -> tuple[int, Outside | None]:
         self.asked.append((batch, context_tokens, list(chunks)))
         return self.times.chunked_step(batch, context_tokens, chunks)
 

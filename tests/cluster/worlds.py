@@ -14,7 +14,7 @@ from sunsim.cluster.engine import Engine
 from sunsim.cluster.engine_config import EngineConfig
 from sunsim.cluster.sequence import KV, Sequence
 from sunsim.cluster.simulation import ArmResult, simulate
-from sunsim.latency.steps import Chunk, DecodeLine, StepTimes
+from sunsim.latency.steps import Chunk, DecodeLine, Outside, StepTimes
 from sunsim.scenario import Scenario
 from sunsim.workload.requests import Requests
 from tests.cluster.stepwise import StepwiseEngine
@@ -49,11 +49,11 @@ class Steps:
     lead: int = 0
 
     def decode_line(self, batch: int, context_tokens: int) -> DecodeLine:  # noqa: ARG002
-        return DecodeLine(self.base + self.decode * batch, self.context, 2**62, measured=True)
+        return DecodeLine(self.base + self.decode * batch, self.context, 2**62, outside=None)
 
-    def chunked_step(self, batch: int, context_tokens: int, chunks: list[Chunk]) -> tuple[int, bool]:
+    def chunked_step(self, batch: int, context_tokens: int, chunks: list[Chunk]) -> tuple[int, Outside | None]:
         tokens = sum(chunk.tokens for chunk in chunks)
-        return self.base + self.decode * batch + self.context * context_tokens + self.token * tokens, True
+        return self.base + self.decode * batch + self.context * context_tokens + self.token * tokens, None
 
     def launch_ps(self, chunk_tokens: int) -> int:
         return self.launch if chunk_tokens else self.graph_launch
@@ -69,12 +69,12 @@ class Doubled:
     times: StepTimes
 
     def decode_line(self, batch: int, context_tokens: int) -> DecodeLine:
-        base, slope, limit, measured = self.times.decode_line(batch, context_tokens)
-        return DecodeLine(2 * base, 2 * slope, limit, measured)
+        base, slope, limit, outside = self.times.decode_line(batch, context_tokens)
+        return DecodeLine(2 * base, 2 * slope, limit, outside)
 
-    def chunked_step(self, batch: int, context_tokens: int, chunks: list[Chunk]) -> tuple[int, bool]:
-        duration, measured = self.times.chunked_step(batch, context_tokens, chunks)
-        return 2 * duration, measured
+    def chunked_step(self, batch: int, context_tokens: int, chunks: list[Chunk]) -> tuple[int, Outside | None]:
+        duration, outside = self.times.chunked_step(batch, context_tokens, chunks)
+        return 2 * duration, outside
 
     def launch_ps(self, chunk_tokens: int) -> int:
         return 2 * self.times.launch_ps(chunk_tokens)
@@ -111,7 +111,7 @@ class Hosted:
     def decode_line(self, batch: int, context_tokens: int) -> DecodeLine:
         return self.times.decode_line(batch, context_tokens)
 
-    def chunked_step(self, batch: int, context_tokens: int, chunks: list[Chunk]) -> tuple[int, bool]:
+    def chunked_step(self, batch: int, context_tokens: int, chunks: list[Chunk]) -> tuple[int, Outside | None]:
         return self.times.chunked_step(batch, context_tokens, chunks)
 
     def launch_ps(self, chunk_tokens: int) -> int:

@@ -91,10 +91,10 @@ def test_what_lies_beyond_the_measurements_is_flagged(name: str) -> None:
         if contexts.size == 1:
             continue
         inside = (contexts[0] + contexts[-1]) / 2
-        assert even_model(name).decode_line(batch, round(inside)).measured
-        assert even_model(name).decode_line(batch, round(contexts[0])).measured
-        assert not even_model(name).decode_line(batch, round(contexts[-1]) + 2).measured
-    assert not even_model(name).decode_line(max(measured_curves(name)) + 1, 100_000).measured
+        assert even_model(name).decode_line(batch, round(inside)).outside is None
+        assert even_model(name).decode_line(batch, round(contexts[0])).outside is None
+        assert even_model(name).decode_line(batch, round(contexts[-1]) + 2).outside
+    assert even_model(name).decode_line(max(measured_curves(name)) + 1, 100_000).outside
 
 
 @each_profile
@@ -105,8 +105,8 @@ def test_prefill_steps_are_near_the_measured_ones(name: str) -> None:
             continue  # launched slower than computed, so what the host does decides
         before = int((point.model_extra or {})["context_before"])
         chunks = [Chunk(point.new_tokens // point.prompts, before)] * point.prompts
-        step_ps, measured = model(name).chunked_step(0, 0, chunks)
-        assert measured
+        step_ps, outside = model(name).chunked_step(0, 0, chunks)
+        assert outside is None
         errors.append(step_ps / 1e9 / point.step_ms_median - 1)
     assert np.median(np.abs(errors)) < 0.03
     assert np.max(np.abs(errors)) < 0.2
@@ -170,9 +170,9 @@ def test_a_linear_profile_gives_its_own_prefill_times(tokens: int, prompts: int,
 
 
 def test_a_later_chunk_attends_to_what_came_before(plain: LatencyModel) -> None:
-    step_ps, measured = plain.chunked_step(0, 0, [Chunk(1024, 4096)])
+    step_ps, outside = plain.chunked_step(0, 0, [Chunk(1024, 4096)])
     assert step_ps / 1e9 == pytest.approx(8 + 0.02 * 1024 + 8e-7 * (1024 * 4096 + 1024 * 1025 / 2), rel=1e-6)
-    assert measured
+    assert outside is None
 
 
 def test_a_mixed_step_reads_the_decodes_kv_and_computes_their_tokens(plain: LatencyModel) -> None:

@@ -12,8 +12,9 @@ import pyarrow.parquet as pq
 from typer.testing import CliRunner
 
 from sunsim.cli import app
+from sunsim.latency.measured import ProfileData
 from sunsim.latency.model import LatencyModel
-from sunsim.latency.profile import Profile, ProfileData, load_profile
+from sunsim.latency.profile import Profile, load_profile
 from sunsim.validation.actual import ActualRun, RunMeta
 from sunsim.validation.replay import replay
 from sunsim.validation.served import Served
@@ -93,7 +94,7 @@ def outcome(requests: Stream, document: dict[str, Any], facts: dict[str, Any], f
         **dict.fromkeys(("queued_s", "scheduled_s", "first_s", "last_s", "client_first_s", "client_last_s"), empty),
         preemptions=empty.astype(np.int64),
     )
-    model = LatencyModel(Profile("made-up", folder, "", ProfileData.model_validate(document)))
+    model = LatencyModel(Profile("made-up", folder, "", ProfileData.model_validate_json(json.dumps(document))))
     run = ActualRun("made-up", folder, RunMeta.model_validate(facts), [], served, None)
     return replay(run, model).served
 
