@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from matplotlib.ticker import MaxNLocator
 
-from plots.style import MUTED, colours, vector
+from plots.style import MUTED, colours, in_legend, vector
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -141,7 +141,7 @@ def _of_arms(
             "marker": MARKERS[i % len(MARKERS)],
             "linestyle": DASHES[i % len(DASHES)],
             "markersize": 5,
-            "label": name,
+            "label": in_legend(name),
         }
         for i, name in enumerate(everyone)
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from plots.style import colours, figure
+from plots.style import colours, figure, in_legend, log_axis
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -79,7 +79,7 @@ def _panel(axes: Axes, arms: Mapping[str, Sequence[Mark]], names: Sequence[str],
             markersize=5,
             color=colour[name],
             linestyle=DASHES[i % len(DASHES)],
-            label=name,
+            label=in_legend(name),
         )
         hollow = [mark for mark in marks if mark.faint]
         axes.plot(
@@ -93,7 +93,6 @@ def _panel(axes: Axes, arms: Mapping[str, Sequence[Mark]], names: Sequence[str],
         )
     means = [mark.mean for marks in arms.values() for mark in marks]
     if means and min(means) > 0 and max(means) > LOG_FROM * min(means):
-        axes.set_yscale("log")
-        axes.yaxis.set_major_formatter("{x:,g}")
+        log_axis(axes, "y")
     elif means:
         axes.set_ylim(bottom=0)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from plots.style import MUTED, PALETTE, figure
+from plots.style import MUTED, PALETTE, figure, log_axis
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -74,8 +74,7 @@ def _lengths(axes: Axes, tokens: NDArray[np.int64], kind: str, colour: str) -> N
     median, high = np.percentile(tokens, (50, 99))
     for level, style in ((median, "-"), (high, "--")):
         axes.axvline(level, color="black", linestyle=style, linewidth=1)
-    axes.set_xscale("log")
-    axes.xaxis.set_major_formatter("{x:,.0f}")
+    log_axis(axes, "x")
     axes.set_title(f"{kind.capitalize()}s")
     axes.set_xlabel(f"{kind} tokens, log scale\np50 {median:,.0f} (line), p99 {high:,.0f} (dashed)")
     axes.set_ylabel("requests (%)")

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from plots.style import MUTED, colours, figure
+from plots.style import MUTED, colours, figure, in_legend
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -61,11 +61,11 @@ def _arm(batch: Axes, queue: Axes, rows: pd.DataFrame, time_s: npt.NDArray[np.fl
     there_s = rows["prefill_end_s"].fillna(rows["arrival_s"])
     for name in names:
         own = (rows["decode_worker"] == name).to_numpy()
-        line = {
+        line: dict[str, Any] = {
             "color": colour[name],
             "linewidth": 1.0,
             "drawstyle": "steps-post",
-            "label": name.removeprefix("decode/"),
+            "label": in_legend(name.removeprefix("decode/")),
         }
         scheduled_s = rows["decode_scheduled_s"][own].to_numpy()
         batch.plot(time_s, _at_once(scheduled_s, rows["last_token_s"][own].to_numpy(), time_s), **line)
