@@ -10,6 +10,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogFormatter
 
+from sunsim.visible import visible
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from io import StringIO
@@ -78,8 +80,8 @@ def _styled(width_in: float, height_in: float) -> Iterator[Figure]:
 
 
 def in_legend(name: str) -> str:
-    """A label that a legend shows as `name`: it leaves out those that begin with an underscore, so a space of no width goes before it."""
-    return f"\u200b{name}" if name.startswith("_") else name
+    """The label that a legend shows as `name`; it leaves out what begins with an underscore, but not this space."""
+    return f"\u200b{visible(name)}" if name.startswith("_") else visible(name)
 
 
 def colours(names: Sequence[str]) -> dict[str, str]:

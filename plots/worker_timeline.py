@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from plots.style import MUTED, colours, figure, in_legend
+from sunsim.visible import visible
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -39,8 +40,8 @@ def plot_worker_timeline(
         grid = fig.subplots(len(drawn), 2, sharex=True, sharey="col", squeeze=False)
         for (name, rows), (batch, queue) in zip(drawn.items(), grid, strict=True):
             _arm(batch, queue, rows, time_s)
-            batch.set_title(f"{name}: decoding (of {places[name]} places)")
-            queue.set_title(f"{name}: waiting for decode")
+            batch.set_title(f"{visible(name)}: decoding (of {places[name]} places)")
+            queue.set_title(f"{visible(name)}: waiting for decode")
             batch.set_ylabel("requests")
             for axes in (batch, queue):
                 axes.axvspan(*window_s, color="#F4F4F4", zorder=0)
