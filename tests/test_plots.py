@@ -112,7 +112,7 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     def look(fig: Figure, *_: object, **__: object) -> None:
         fig.draw_without_rendering()
-        found = [text for text in fig.findobj(Text) if isinstance(text, Text) and text.get_visible()]
+        found = [text for text in fig.findobj(Text) if text.get_visible()]
         assert not any(text.get_parse_math() for text in found)
         texts.extend(text.get_text().lstrip("\u200b") for text in found)
 

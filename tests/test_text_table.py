@@ -5,7 +5,6 @@ from __future__ import annotations
 import html
 import io
 import re
-from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given, settings
@@ -18,9 +17,6 @@ from sunsim.report.page import render
 from sunsim.report.text_table import TextTable
 from sunsim.visible import visible
 from tests.printed import printed_tables
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 HOSTILE = "\x1b[2J\r\n\x07\u202e\u2066\u2028\x85<b>&|*_[x](y)`$"
 LETTERS = st.sampled_from("aZ0.,%-é日本語" + HOSTILE)
@@ -106,30 +102,26 @@ def test_sentences_are_broken_between_words_only() -> None:
     ]
 
 
-class Terminal(io.StringIO):
-    """A terminal of 80 columns."""
-
-    def isatty(self) -> bool:
-        return True
-
-
 @pytest.fixture
-def terminal(monkeypatch: pytest.MonkeyPatch) -> Iterator[Terminal]:
+def terminal(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
+    """A terminal of 80 columns."""
     monkeypatch.setenv("TERM", "xterm-256color")
     for name in ("COLUMNS", "NO_COLOR", "FORCE_COLOR"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr("os.get_terminal_size", lambda *_: (80, 25))
-    return Terminal()
+    file = io.StringIO()
+    monkeypatch.setattr(file, "isatty", lambda: True, raising=False)
+    return file
 
 
-def test_on_a_terminal_what_is_missed_is_red_and_tables_fit(terminal: Terminal) -> None:
+def test_on_a_terminal_what_is_missed_is_red_and_tables_fit(terminal: io.StringIO) -> None:
     say([TextTable("", ("", *(f"figure {i}" for i in range(12)), ""), [("TPOT", *["1.00"] * 12, "missed")])], terminal)
     text = terminal.getvalue()
     assert "\x1b[31mmissed\x1b[0m" in text
     assert max(len(re.sub(r"\x1b\[\d+m", "", line)) for line in text.splitlines()) <= 80
 
 
-def test_names_are_not_obeyed_by_a_terminal(terminal: Terminal) -> None:
+def test_names_are_not_obeyed_by_a_terminal(terminal: io.StringIO) -> None:
     say([HOSTILE, TextTable(HOSTILE, (HOSTILE, "x"), [(HOSTILE, HOSTILE), (HOSTILE,)])], terminal)
     text = re.sub(r"\x1b\[\d+m", "", terminal.getvalue())
     assert text.replace("\n", "").isprintable()
