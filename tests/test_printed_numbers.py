@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,6 +16,7 @@ from sunsim.figures.claims_files import to_json as claims_json
 from sunsim.figures.claims_table import claims_table
 from sunsim.latency.profile import list_profiles, load_profile
 from sunsim.plan import terminal as plan_terminal
+from sunsim.plan.page import page as plan_page
 from sunsim.report import terminal as run_terminal
 from sunsim.report.blocks import say
 from sunsim.report.compare import against
@@ -179,6 +181,19 @@ def test_plan(plan: dict[str, Any], width: int | None) -> None:
             assert cells["", name, "SLO met"].removesuffix("!") == percent(arm["attained"]["share"], 1)
             assert cells["", name, "per hour"] == number(arm["cost"]["per_hour"])
             assert cells["", name, "per million output tokens"] == number(arm["cost"]["per_million_output_tokens"])
+
+
+def test_plan_files_show_names_as_text(plan_text: str) -> None:
+    hostile = "\x1b[31m<script>|$_$\n[x](y)\u202e"
+    content = json.loads(plan_text.replace(names(LONG)[0], json.dumps(hostile)[1:-1]))
+    for made in (plan_terminal.to_markdown(content, f"name: {hostile}\n"), plan_page(content, f"name: {hostile}\n")):
+        assert made.replace("\n", "").isprintable()
+    text = plan_terminal.to_markdown(content, "name: small\n")
+    assert "<script>" not in text
+    assert r"\<script\>" in text
+    for table in re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE):
+        assert len({len(re.findall(r"(?<!\\)\|", row)) for row in table.splitlines()}) == 1
+    assert "<script>" not in plan_page(content, "name: small\n")
 
 
 @pytest.mark.parametrize(("length", "columns"), [(1, 60), (60, 100)], indirect=["length"])

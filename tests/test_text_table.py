@@ -121,6 +121,14 @@ def test_on_a_terminal_what_is_missed_is_red_and_tables_fit(terminal: io.StringI
     assert max(len(re.sub(r"\x1b\[\d+m", "", line)) for line in text.splitlines()) <= 80
 
 
+def test_where_only_ascii_can_be_shown_there_are_rules_still() -> None:
+    written = io.BytesIO()
+    file = io.TextIOWrapper(written, encoding="ascii", errors="backslashreplace")
+    say([TextTable("", ("arm", "ms"), [("sun", "1")])], file)
+    file.flush()
+    assert written.getvalue() == b"arm  ms\n---  --\nsun   1\n"
+
+
 def test_names_are_not_obeyed_by_a_terminal(terminal: io.StringIO) -> None:
     say([HOSTILE, TextTable(HOSTILE, (HOSTILE, "x"), [(HOSTILE, HOSTILE), (HOSTILE,)])], terminal)
     text = re.sub(r"\x1b\[\d+m", "", terminal.getvalue())

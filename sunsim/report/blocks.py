@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TextIO
 from rich.console import Console
 from rich.text import Text
 
-from sunsim.report.text_table import TextTable, table_lines
+from sunsim.report.text_table import RULE, TextTable, table_lines
 from sunsim.visible import visible
 
 if TYPE_CHECKING:
@@ -28,6 +28,8 @@ def say(blocks: Sequence[Block], file: TextIO | None = None) -> None:
     file = file or sys.stdout
     target = Console(file=file, highlight=False)
     for line in _lines(blocks, _columns(target)):
+        if target.options.ascii_only:
+            line.plain = line.plain.replace(RULE, "-")
         target.print(line, soft_wrap=True)
 
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 MISSED = "missed"
 
 GAP = "  "
+RULE = "─"
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +87,7 @@ class _Shown:
         height = max(len(self.headers[i]) for i in columns)
         raised = {i: [""] * (height - len(self.headers[i])) + self.headers[i] for i in columns}
         lines = [self._line({i: raised[i][level] for i in columns}, "bold") for level in range(height)]
-        lines.append(self._line({i: "─" * self.widths[i] for i in columns}))
+        lines.append(self._line({i: RULE * self.widths[i] for i in columns}))
         for row in self.rows:
             cells = {i: row[i] if i < len(row) else "" for i in columns}
             if self._heads(row) or cell_len(row[0]) > self.widths[0]:
