@@ -1,4 +1,4 @@
-"""The tables of `sunsim.validation.fidelity` as text, as narrow as a page of code."""
+"""The tables of `sunsim.validation.fidelity` as text, as wide as documents show them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     Named = tuple[Validated, str]
 
 
-WIDTH = 110
+WIDTH = 120
 """Columns."""
 
 HIT, MISS = "hit", "miss"
