@@ -7,6 +7,7 @@ checkout, compares the committed actual runs with their simulation, and replaces
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -34,6 +35,8 @@ FIDELITY = ROOT / "docs" / "fidelity.md"
 PICTURE = ROOT / "docs" / "zipf3.png"
 FIGURES = ("claims", "zipf")
 """Those of `sunsim figures` that the README shows."""
+WIDTH = 120
+"""Columns of what commands print."""
 SUNSIM = "from sunsim.cli import app; app()"
 
 PLACES = {
@@ -72,7 +75,8 @@ def _pattern(name: str) -> str:
 
 
 def _output(*command: str) -> str:
-    return subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True).stdout
+    env = {**os.environ, "COLUMNS": str(WIDTH)}
+    return subprocess.run(command, cwd=ROOT, env=env, stdout=subprocess.PIPE, text=True, check=True).stdout
 
 
 def run() -> dict[str, str]:

@@ -9,6 +9,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LogNorm
 
 from plots.style import PALETTE, figure
+from sunsim.visible import visible
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,7 +36,7 @@ def plot_latency_surface(
         left, right = fig.subplots(1, 2, width_ratios=(3, 2))
         _decode(fig, left, decode_points, decode_lines)
         _prefill(right, prefill_points, prefill_line)
-        fig.suptitle(title, x=0.01, ha="left", fontsize=10)
+        fig.suptitle(visible(title), x=0.01, ha="left", fontsize=10)
 
 
 def _decode(fig: Figure, axes: Axes, points: pd.DataFrame, lines: pd.DataFrame) -> None:

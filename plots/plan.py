@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from matplotlib.ticker import MaxNLocator
 
-from plots.style import MUTED, colours, vector
+from plots.style import MUTED, colours, in_legend, vector
+from sunsim.visible import visible
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -33,11 +34,12 @@ def gpu_bars(arms: Arms) -> str:
         left = [0] * len(arms)
         for stage, colour in (("decode", "#0072B2"), ("prefill", "#E69F00")):
             sizes = [arm["gpus"].get(stage, 0) for arm in arms.values()]
-            bars = axes.barh(list(arms), sizes, left=left, color=colour, label=stage, height=0.62)
+            bars = axes.barh(range(len(arms)), sizes, left=left, color=colour, label=stage, height=0.62)
             axes.bar_label(bars, [str(size) if size else "" for size in sizes], label_type="center", color="white")
             left = [one + size for one, size in zip(left, sizes, strict=True)]
         for place, total in enumerate(left):
             axes.annotate(f"{total}", (total, place), (5, 0), textcoords="offset points", va="center", weight="bold")
+        axes.set_yticks(range(len(arms)), list(map(visible, arms)))
         axes.invert_yaxis()
         axes.grid(visible=False, axis="y")
         axes.margins(x=0.1)
@@ -102,7 +104,7 @@ def of_models(arms: Arms, models: Sequence[str], tag: str, label: str, limit: fl
             axes.annotate("SLO", (0, limit), (2, 2), textcoords="offset points", color="#666666")
         axes.set_ylim(bottom=0)
         every = max(1, len(models) // 8)
-        axes.set_xticks(list(places)[::every], list(models)[::every])
+        axes.set_xticks(list(places)[::every], list(map(visible, models))[::every])
         axes.set_xlabel("model")
         axes.set_ylabel(label)
 
@@ -141,7 +143,7 @@ def _of_arms(
             "marker": MARKERS[i % len(MARKERS)],
             "linestyle": DASHES[i % len(DASHES)],
             "markersize": 5,
-            "label": name,
+            "label": in_legend(name),
         }
         for i, name in enumerate(everyone)
     }

@@ -8,11 +8,16 @@ from typing import TYPE_CHECKING, Any
 import matplotlib as mpl
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogFormatter
+
+from sunsim.visible import visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from io import StringIO
     from pathlib import Path
+
+    from matplotlib.axes import Axes
 
 # Okabe and Ito, "Color Universal Design" (2008), without the yellow, which is faint on white.
 PALETTE = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#000000")
@@ -22,6 +27,8 @@ WIDTH_IN = 9.0
 _STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans",
     "font.size": 10,
+    # Names are drawn as they are written, whatever $ they have.
+    "text.parse_math": False,
     "axes.titlesize": 11,
     "axes.titleweight": "bold",
     "axes.titlelocation": "left",
@@ -72,6 +79,26 @@ def _styled(width_in: float, height_in: float) -> Iterator[Figure]:
         yield fig
 
 
+def in_legend(name: str) -> str:
+    """The label that a legend shows as `name`; it leaves out what begins with an underscore, but not this space."""
+    return f"\u200b{visible(name)}" if name.startswith("_") else visible(name)
+
+
 def colours(names: Sequence[str]) -> dict[str, str]:
     """A colour for each name, in order; they repeat after seven."""
     return {name: PALETTE[i % len(PALETTE)] for i, name in enumerate(names)}
+
+
+def log_axis(axes: Axes, which: str) -> None:
+    """A logarithmic x or y axis with plain numbers; few decades have numbers between the powers of ten, too."""
+    getattr(axes, f"set_{which}scale")("log")
+    axis = axes.xaxis if which == "x" else axes.yaxis
+    axis.set_major_formatter("{x:,g}")
+    axis.set_minor_formatter(_Between())
+
+
+class _Between(LogFormatter):
+    """Which minor ticks have a number is matplotlib's choice, how it is written is ours."""
+
+    def __call__(self, x: float, pos: int | None = None) -> str:
+        return f"{x:,g}" if super().__call__(x, pos) else ""

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from plots.style import colours, figure
+from plots.style import colours, figure, in_legend, log_axis
+from sunsim.visible import visible, visible_lines
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -53,8 +54,8 @@ def plot_sweep(rows: Sequence[Row], x_label: str, path: Path, ticks: Sequence[st
                 _panel(axes, arms, names, colour)
                 axes.set_ylabel(label)
                 if ticks:
-                    axes.set_xticks(range(len(ticks)), ticks)
-            line[0].set_title(row.title)
+                    axes.set_xticks(range(len(ticks)), list(map(visible, ticks)))
+            line[0].set_title(visible(row.title))
         for axes in grid[-1]:
             axes.set_xlabel(x_label)
         handles = {
@@ -62,7 +63,7 @@ def plot_sweep(rows: Sequence[Row], x_label: str, path: Path, ticks: Sequence[st
         }
         if handles:
             fig.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=min(len(handles), 6))
-        fig.suptitle(note, x=0.01, ha="left", fontsize=10)
+        fig.suptitle(visible_lines(note), x=0.01, ha="left", fontsize=10)
 
 
 def _panel(axes: Axes, arms: Mapping[str, Sequence[Mark]], names: Sequence[str], colour: Mapping[str, str]) -> None:
@@ -79,7 +80,7 @@ def _panel(axes: Axes, arms: Mapping[str, Sequence[Mark]], names: Sequence[str],
             markersize=5,
             color=colour[name],
             linestyle=DASHES[i % len(DASHES)],
-            label=name,
+            label=in_legend(name),
         )
         hollow = [mark for mark in marks if mark.faint]
         axes.plot(
@@ -93,7 +94,6 @@ def _panel(axes: Axes, arms: Mapping[str, Sequence[Mark]], names: Sequence[str],
         )
     means = [mark.mean for marks in arms.values() for mark in marks]
     if means and min(means) > 0 and max(means) > LOG_FROM * min(means):
-        axes.set_yscale("log")
-        axes.yaxis.set_major_formatter("{x:,g}")
+        log_axis(axes, "y")
     elif means:
         axes.set_ylim(bottom=0)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from plots.style import MUTED, PALETTE, figure
 from sunsim.report.compare import against
+from sunsim.visible import visible
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,7 +25,7 @@ def plot_throughput(arms: Arms, path: Path) -> None:
         left, right = fig.subplots(1, 2, sharey=True)
         _per_gpu(left, arms)
         _tpot(right, arms)
-        left.set_yticks(range(len(arms)), [f"{name}\n{_workers(entry)}" for name, entry in arms.items()])
+        left.set_yticks(range(len(arms)), [f"{visible(name)}\n{_workers(entry)}" for name, entry in arms.items()])
         left.set_ylim(len(arms) - 0.4, -0.6)
         known = {
             label: handle
@@ -32,7 +33,7 @@ def plot_throughput(arms: Arms, path: Path) -> None:
             for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
         }
         fig.legend(known.values(), known.keys(), loc="outside lower center", ncols=4)
-        fig.suptitle(seen(arms), x=0.01, ha="left", fontsize=10)
+        fig.suptitle(visible(seen(arms)), x=0.01, ha="left", fontsize=10)
 
 
 def seen(arms: Arms) -> str:

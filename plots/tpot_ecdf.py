@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from plots.style import MUTED, colours, figure
+from plots.style import MUTED, colours, figure, in_legend, log_axis
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,7 +31,7 @@ def plot_tpot_ecdf(tpot_ms: Mapping[str, npt.NDArray[np.float64]], path: Path, s
     with figure(path, 4.0) as fig:
         left, right = fig.subplots(1, 2)
         for i, (name, values) in enumerate(arms.items()):
-            line = {"color": colour[name], "linestyle": DASHES[i % len(DASHES)], "label": name}
+            line = {"color": colour[name], "linestyle": DASHES[i % len(DASHES)], "label": in_legend(name)}
             # A hundred thousand steps draw no better than two thousand quantiles, only slower.
             share = np.linspace(0, 1, SAMPLES)
             left.plot(np.quantile(values, share), share * 100, **line)
@@ -45,8 +45,7 @@ def plot_tpot_ecdf(tpot_ms: Mapping[str, npt.NDArray[np.float64]], path: Path, s
         left.set_ylabel("requests (%)")
         right.set_title("Share of requests above a TPOT")
         right.set_ylabel("requests above (%), log scale")
-        right.set_yscale("log")
-        right.yaxis.set_major_formatter("{x:g}")
+        log_axis(right, "y")
         for axes in (left, right):
             axes.set_xlabel("TPOT (ms)")
             low, high = axes.get_xlim()

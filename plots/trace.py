@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from plots.style import MUTED, PALETTE, figure
+from plots.style import MUTED, PALETTE, figure, log_axis
+from sunsim.visible import visible
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,7 +35,7 @@ def plot_trace(rows: TraceRows, models: Mapping[str, int] | None, title: str, pa
         title: of the figure.
     """
     with figure(path, 5.8) as fig:
-        fig.suptitle(title, x=0.01, ha="left", fontsize=11, fontweight="bold")
+        fig.suptitle(visible(title), x=0.01, ha="left", fontsize=11, fontweight="bold")
         grid = fig.add_gridspec(2, 1)
         panels = grid[1].subgridspec(1, 3 if models else 2)
         _rate(fig.add_subplot(grid[0]), rows)
@@ -74,8 +75,7 @@ def _lengths(axes: Axes, tokens: NDArray[np.int64], kind: str, colour: str) -> N
     median, high = np.percentile(tokens, (50, 99))
     for level, style in ((median, "-"), (high, "--")):
         axes.axvline(level, color="black", linestyle=style, linewidth=1)
-    axes.set_xscale("log")
-    axes.xaxis.set_major_formatter("{x:,.0f}")
+    log_axis(axes, "x")
     axes.set_title(f"{kind.capitalize()}s")
     axes.set_xlabel(f"{kind} tokens, log scale\np50 {median:,.0f} (line), p99 {high:,.0f} (dashed)")
     axes.set_ylabel("requests (%)")
@@ -88,7 +88,7 @@ def _popularity(axes: Axes, models: Mapping[str, int]) -> None:
     if others:
         shown[f"{others} others"] = total - sum(shown.values())
     axes.barh(range(len(shown)), [requests / total * 100 for requests in shown.values()], color=PALETTE[2])
-    axes.set_yticks(range(len(shown)), [_short(name) for name in shown])
+    axes.set_yticks(range(len(shown)), [_short(visible(name)) for name in shown])
     axes.tick_params("y", labelsize=8)
     axes.invert_yaxis()
     axes.set_title("Models")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from plots.style import MUTED, colours, figure
+from plots.style import MUTED, colours, figure, in_legend
+from sunsim.visible import visible
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -41,8 +42,8 @@ def plot_worker_timeline(
         grid = fig.subplots(len(drawn), 2, sharex=True, sharey="col", squeeze=False)
         for (name, rows), (batch, queue) in zip(drawn.items(), grid, strict=True):
             _arm(batch, queue, rows, time_s)
-            batch.set_title(f"{name}: decoding (of {places[name]} places)")
-            queue.set_title(f"{name}: waiting for decode")
+            batch.set_title(f"{visible(name)}: decoding (of {places[name]} places)")
+            queue.set_title(f"{visible(name)}: waiting for decode")
             batch.set_ylabel("requests")
             for axes in (batch, queue):
                 axes.axvspan(*window_s, color="#F4F4F4", zorder=0)
@@ -63,11 +64,11 @@ def _arm(batch: Axes, queue: Axes, rows: pd.DataFrame, time_s: npt.NDArray[np.fl
     there_s = rows["prefill_end_s"].fillna(rows["arrival_s"])
     for name in names:
         own = (rows["decode_worker"] == name).to_numpy()
-        line = {
+        line: dict[str, Any] = {
             "color": colour[name],
             "linewidth": 1.0,
             "drawstyle": "steps-post",
-            "label": name.removeprefix("decode/"),
+            "label": in_legend(name.removeprefix("decode/")),
         }
         scheduled_s = rows["decode_scheduled_s"][own].to_numpy()
         batch.plot(time_s, _at_once(scheduled_s, rows["last_token_s"][own].to_numpy(), time_s), **line)

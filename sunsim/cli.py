@@ -14,6 +14,7 @@ import typer
 from sunsim import __version__
 from sunsim.errors import InputError, SimulationError
 from sunsim.trace.cli import trace_app
+from sunsim.visible import visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -49,10 +50,10 @@ def exit_codes() -> Iterator[None]:
         typer.echo(str(error), err=True)
         raise typer.Exit(BAD_INPUT) from error
     except SimulationError as error:
-        typer.echo(f"a simulation failed: {error}", err=True)
+        typer.echo(visible(f"a simulation failed: {error}"), err=True)
         raise typer.Exit(FAILED) from error
     except KeyboardInterrupt as error:
-        typer.echo(str(error) or "interrupted, nothing was written", err=True)
+        typer.echo(visible(str(error)) or "interrupted, nothing was written", err=True)
         raise typer.Exit(INTERRUPTED) from error
 
 
@@ -103,7 +104,7 @@ def _tell_of_blocks(file: Path) -> None:
     for verb, does in (("sweep", "goes through"), ("plan", "goes by")):
         if verb in read_source(file).root:
             text = f"This was the scenario as it stands; `sunsim {verb} {file}` {does} its {verb} block."
-            typer.echo(text, err=True)
+            typer.echo(visible(text), err=True)
 
 
 @app.command()
@@ -124,7 +125,7 @@ def check(file: File, overrides: Set = [], seed: Seed = None) -> None:  # noqa: 
             from sunsim.plan.run import check as check_plan
 
             said = f"{said}; {check_plan(file, overrides, seed)}"
-        typer.echo(said)
+        typer.echo(visible(said))
 
 
 @app.command()
@@ -220,7 +221,7 @@ def split(
     with exit_codes():
         from sunsim.split import split as split_scenario
 
-        typer.echo(split_scenario(file, out, overrides, seed, stage))
+        typer.echo(visible(split_scenario(file, out, overrides, seed, stage)))
 
 
 @app.command()
@@ -262,14 +263,14 @@ def profiles(context: typer.Context) -> None:
         return
     with exit_codes():
         from sunsim.latency.profile import list_profiles, profiles_root
+        from sunsim.report.blocks import say
         from sunsim.report.profile_view import named_profile, profile_table
-        from sunsim.report.terminal import console
 
         names = list_profiles()
         if not names:
-            typer.echo(f"no profile under {profiles_root()}", err=True)
+            typer.echo(visible(f"no profile under {profiles_root()}"), err=True)
             return
-        console().print(profile_table(named_profile(name) for name in names))
+        say([profile_table(named_profile(name) for name in names)])
 
 
 @profiles_app.command("show")
@@ -282,11 +283,10 @@ def show_profile(
 ) -> None:
     """Draw a profile's step times: measured points, and the model's lines through them."""
     with exit_codes():
+        from sunsim.report.blocks import say
         from sunsim.report.profile_view import draw_profile, named_profile, profile_table
-        from sunsim.report.terminal import console
 
         profile = named_profile(name)
         path = out or Path(f"{Path(profile.name).name.removesuffix('.json')}.png")
         draw_profile(profile, path)
-        console().print(profile_table([profile]))
-        typer.echo(f"\nFigure: {path}")
+        say([profile_table([profile]), f"Figure: {path}"])

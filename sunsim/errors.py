@@ -5,6 +5,8 @@ from __future__ import annotations
 from itertools import islice
 from typing import TYPE_CHECKING
 
+from sunsim.visible import visible
+
 if TYPE_CHECKING:
     from collections.abc import Collection
     from pathlib import Path
@@ -26,11 +28,11 @@ class InputError(Exception):
         self.line = line
 
     def __str__(self) -> str:
-        """``file:line: message``, leaving out what is not known."""
+        """``file:line: message`` in one line, leaving out what is not known."""
         if self.file is None:
-            return self.message
+            return visible(self.message)
         place = str(self.file) if self.line is None else f"{self.file}:{self.line}"
-        return f"{place}: {self.message}"
+        return visible(f"{place}: {self.message}")
 
 
 class SimulationError(Exception):

@@ -22,6 +22,7 @@ from sunsim.report.terminal import show
 from sunsim.report.trace import left_out, provenance
 from sunsim.results import Results
 from sunsim.scenario import Trace, checked, read_source, resolved
+from sunsim.visible import visible
 from sunsim.workload.requests import Requests, build_requests
 from sunsim.workload.traces.of_scenario import trace_of
 
@@ -108,7 +109,7 @@ def prepare(file: Path, overrides: Sequence[str], seed: int | None) -> tuple[Sce
 def simulate_arms(scenario: Scenario, requests: Requests, *, show_progress: bool) -> list[ArmResult]:
     """Simulate the arms one after the other; progress goes to stderr, and only to a terminal."""
     console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
     with Progress(
         *columns, console=console, transient=True, disable=not (show_progress and console.is_terminal)
     ) as bars:
@@ -141,7 +142,7 @@ def summary_of(scenario: Scenario, arms: Sequence[ArmResult]) -> dict[str, Any]:
 
 
 def _advance(bars: Progress, name: str) -> Callable[[float], None]:
-    task = bars.add_task(name, total=1.0)
+    task = bars.add_task(visible(name), total=1.0)
     return lambda share: bars.update(task, completed=share)
 
 

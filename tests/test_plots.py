@@ -7,19 +7,26 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.text import Text
 
 from plots.latency_surface import plot_latency_surface
 from plots.style import PALETTE, colours
+from plots.sweep import Mark, Row, plot_sweep
 from plots.throughput import plot_throughput
 from plots.tpot_ecdf import plot_tpot_ecdf
+from plots.trace import plot_trace
 from plots.worker_timeline import plot_worker_timeline
 from sunsim.metrics import summarize
 from sunsim.report.figures import draw
+from sunsim.visible import visible
+from sunsim.workload.traces.rows import TraceRows
 from tests.metrics.synthetic import ToyArm, ToyWorker, table, toy_arm
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from matplotlib.figure import Figure
 
 PNG = b"\x89PNG"
 
@@ -93,3 +100,43 @@ def test_nothing_finished_draws_nothing_that_lies(tmp_path: Path) -> None:
 
 def test_colours_repeat() -> None:
     assert colours([str(i) for i in range(8)])["7"] == PALETTE[0]
+
+
+NAMES = ("$_$", "H100 ($2-$3/h)", "_sun", "a\x1b[31m\nb\u202e")
+
+
+@pytest.fixture
+def drawn(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The texts of every figure that is written, as they are drawn; none may be read as a formula."""
+    texts: list[str] = []
+
+    def look(fig: Figure, *_: object, **__: object) -> None:
+        fig.draw_without_rendering()
+        found = [text for text in fig.findobj(Text) if text.get_visible()]
+        assert not any(text.get_parse_math() for text in found)
+        texts.extend(text.get_text().lstrip("\u200b") for text in found)
+
+    monkeypatch.setattr("matplotlib.figure.Figure.savefig", look)
+    return texts
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_names_are_drawn_as_they_are_written(name: str, drawn: list[str], arms: list[ToyArm], tmp_path: Path) -> None:
+    toys = [ToyArm(arm.rows.assign(arm=label), arm.workers) for arm, label in zip(arms, ("first", name), strict=True)]
+    for toy in toys:
+        toy.rows["decode_worker"] = toy.rows["decode_worker"].str.replace("/.*/", f"/{name}/", regex=False)
+    content = summarize(toys, slo={"tpot_ms": 9.0}, warmup_s=2.0, meta={"scenario": "toy"})
+    draw(tmp_path, toys, content)
+    written = visible(name)
+    assert any(text.startswith(f"{written}\n") for text in drawn)  # the tick of throughput.png
+    assert written in drawn  # the legend of tpot.png
+    assert f"{written}: waiting for decode" in drawn
+    drawn.clear()
+    plot_sweep([Row(name, {"y": {name: [Mark(0, 1.0, 0.1)]}})], "x", tmp_path / "s.png", ticks=[name])
+    assert drawn.count(written) == 3
+    drawn.clear()
+    tokens = np.array([20, 30, 40, 90])
+    rows = TraceRows(arrival_s=np.arange(4.0), prompt_tokens=tokens, output_tokens=tokens, line=np.arange(4))
+    plot_trace(rows, {name: 3, "m2": 1}, name, tmp_path / "t.png")
+    assert drawn.count(written) == 2
+    assert not any("mathdefault" in text for text in drawn)

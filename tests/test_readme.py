@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from docs.refresh import PICTURE, README, ROOT, block, replaced, trace
+from docs.refresh import PICTURE, README, ROOT, WIDTH, block, replaced, trace
 from sunsim.report.terminal import show
 from sunsim.run import check, prepare, simulate_arms, summary_of
 from sunsim.scenario_block import Block
@@ -26,7 +26,8 @@ def scenario_keys(block_type: type[Block] = Block) -> Iterator[str]:
         yield from scenario_keys(child)
 
 
-def test_result_is_current() -> None:
+def test_result_is_current(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", str(WIDTH))
     scenario, requests = prepare(ROOT / "scenarios" / "zipf3.yaml", [], None)
     printed = StringIO()
     show(summary_of(scenario, simulate_arms(scenario, requests, show_progress=False)), file=printed)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from plots.paper.page import LOOKS, Page, from_zero, line, log_ticks, sheet
+from plots.paper.page import LOOKS, Page, from_zero, line, sheet
+from plots.style import log_axis
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,7 +36,7 @@ def plot(table: pd.DataFrame, page: Page) -> None:
         for axes, (metric, label) in zip(grid[:, 0], PANELS.items(), strict=True):
             axes.set_ylabel(label)
             if metric.endswith("tpot_ms"):
-                log_ticks(axes, "y")
+                log_axis(axes, "y")
                 axes.set_yticks([5, 10, 20, 50, 100])
             else:
                 from_zero([axes])

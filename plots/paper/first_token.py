@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from plots.paper.page import LOOKS, Page, line, log_ticks, sheet
+from plots.paper.page import LOOKS, Page, line, sheet
+from plots.style import log_axis
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,6 +29,6 @@ def plot(table: pd.DataFrame, page: Page) -> None:
             axes.set_ylabel(label)
             axes.set_xlabel("load (req/s)")
             if metric.endswith("ttft_ms"):
-                log_ticks(axes, "y")
+                log_axis(axes, "y")
             else:
                 axes.set_ylim(bottom=0)

@@ -112,11 +112,3 @@ def from_zero(panels: Iterable[Axes]) -> None:
     """Their y axes begin at 0."""
     for axes in panels:
         axes.set_ylim(bottom=0)
-
-
-def log_ticks(axes: Axes, which: str) -> None:
-    """A logarithmic axis with plain numbers."""
-    getattr(axes, f"set_{which}scale")("log")
-    axis = axes.xaxis if which == "x" else axes.yaxis
-    axis.set_major_formatter("{x:,g}")
-    axis.set_minor_formatter("")

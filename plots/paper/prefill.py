@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from plots.paper.page import LOOKS, Page, line, log_ticks, sheet
-from plots.style import PALETTE
+from plots.paper.page import LOOKS, Page, line, sheet
+from plots.style import PALETTE, log_axis
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,6 +30,6 @@ def plot(table: pd.DataFrame, page: Page) -> None:
             axes.set_ylabel(label)
             axes.set_xlabel("Zipf alpha")
             if metric.endswith("ttft_ms"):
-                log_ticks(axes, "y")
+                log_axis(axes, "y")
             else:
                 axes.set_ylim(bottom=0)

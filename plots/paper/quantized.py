@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from plots.paper.page import Page, line, log_ticks, sheet
-from plots.style import MUTED, PALETTE
+from plots.paper.page import Page, line, sheet
+from plots.style import MUTED, PALETTE, log_axis
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,7 +30,7 @@ def plot(table: pd.DataFrame, page: Page) -> None:
             axes.axhline(1.0, color=MUTED, linewidth=1.0)
             axes.set_title(f"{gpus} shared decode GPUs")
             axes.set_xlabel("load (req/s)")
-            log_ticks(axes, "x")
+            log_axis(axes, "x")
             axes.set_xticks(sorted(rows["rate_rps"].unique()))
             axes.set_ylim(0, 1.15)
         panels[0].set_ylabel("mean TPOT, QSUN / SUN")

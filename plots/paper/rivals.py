@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from plots.paper.page import Page, arms, log_ticks, sheet
+from plots.paper.page import Page, arms, sheet
 from plots.paper.pareto import curves
+from plots.style import log_axis
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,5 +22,5 @@ def plot(table: pd.DataFrame, page: Page) -> None:
             arms(axes, table, "rate_rps", metric)
             axes.set_ylabel(label)
             axes.set_xlabel("load (req/s)")
-        log_ticks(ttft, "y")
+        log_axis(ttft, "y")
         tpot.set_ylim(bottom=0)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from plots.paper.page import Page, arms, log_ticks, sheet
+from plots.paper.page import Page, arms, sheet
+from plots.style import log_axis
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,9 +25,9 @@ def plot(table: pd.DataFrame, page: Page) -> None:
             arms(axes, table, "bandwidth_gbit_s", metric, TIMES.get(metric, 1.0))
             axes.set_ylabel(label)
             axes.set_xlabel("KV link (Gbit/s a worker)")
-            log_ticks(axes, "x")
+            log_axis(axes, "x")
             axes.set_xticks(sorted(table["bandwidth_gbit_s"].unique()))
             if metric.endswith("ttft_ms"):
-                log_ticks(axes, "y")
+                log_axis(axes, "y")
             else:
                 axes.set_ylim(bottom=0)

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from sunsim.figures.claims import METRICS
 from sunsim.figures.regions import NAMES, box_text
+from sunsim.report import markdown
+from sunsim.report.text_table import TextTable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -69,7 +71,7 @@ def _rounded(value: Any) -> float | int:
 
 def to_markdown(found: Sequence[Finding], settings: Sequence[str], other: pd.DataFrame) -> str:
     """The content of `claims.md`."""
-    parts = [INTRO, f"The grid: {'; '.join(settings)}.\n"]
+    parts = [INTRO, f"The grid: {markdown.text('; '.join(settings))}.\n"]
     parts.append(_table(["claim", "asked of a setting", "first token", "holds in", "best", "verdict"], _rows(found)))
     parts += [_detail(finding) for finding in found]
     parts.append("## The same gains in other sweeps\n")
@@ -97,7 +99,7 @@ def _rows(found: Sequence[Finding]) -> list[list[str]]:
 
 def _detail(finding: Finding) -> str:
     region = finding.region
-    heading = f"## {finding.label}, first token from {finding.first_token}\n"
+    heading = f"## {markdown.text(finding.label)}, first token from {finding.first_token}\n"
     shares = [
         [NAMES[name], ", ".join(f"{value:g}: {100 * share:.0f} %" for value, share in of.items())]
         for name, of in region.shares.items()
@@ -106,10 +108,10 @@ def _detail(finding: Finding) -> str:
     return "\n".join(
         [
             heading,
-            f"Claim: {finding.claim}. Asked of a setting: {finding.reading}.\n",
-            f"Verdict: {region.verdict}. Holds in {_share(region)}. Largest box: {box}.\n",
-            f"Best: {best_text(finding.best)}.\n",
-            f"Where not: {finding.fails}.\n",
+            markdown.text(f"Claim: {finding.claim}. Asked of a setting: {finding.reading}.") + "\n",
+            markdown.text(f"Verdict: {region.verdict}. Holds in {_share(region)}. Largest box: {box}.") + "\n",
+            markdown.text(f"Best: {best_text(finding.best)}.") + "\n",
+            markdown.text(f"Where not: {finding.fails}.") + "\n",
             _table(["factor", "share of the settings in which it holds"], shares),
         ]
     )
@@ -142,5 +144,4 @@ def _elsewhere(other: pd.DataFrame) -> list[list[str]]:
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [header, ["---"] * len(header), *rows]
-    return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
+    return markdown.table(TextTable("", tuple(header), [tuple(row) for row in rows], left=len(header)))

@@ -16,6 +16,7 @@ from sunsim.sweep.local import run_local
 from sunsim.sweep.plan import load_plan
 from sunsim.sweep.point import outcome_of
 from sunsim.sweep.progress import progress
+from sunsim.visible import visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -84,7 +85,7 @@ def simulate(planned: Mapping[str, Plan], store: Store, jobs: int) -> bool:
                     faults.append(f"{point.scenario.name}, seed {point.seed}: {outcome.fault}")
                 advance(len(faults))
     if faults:
-        sys.stderr.write("\n".join([f"{len(faults)} points failed:", *dict.fromkeys(faults)]) + "\n")
+        sys.stderr.write("\n".join([f"{len(faults)} points failed:", *map(visible, dict.fromkeys(faults))]) + "\n")
     return not faults
 
 

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from textwrap import fill
 from typing import TYPE_CHECKING, Any, TextIO
-
-from rich.text import Text
 
 from sunsim.plan.sentences import caveats, heading, verdict
 from sunsim.plan.tables import curve, models, overview, points, sensitivity, slos, workers
-from sunsim.report.terminal import console
-from sunsim.report.text_table import markdown, show_table
+from sunsim.report import markdown
+from sunsim.report.blocks import bullets, say
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,25 +15,15 @@ if TYPE_CHECKING:
 
 def show(plan: Mapping[str, Any], place: str | None = None, file: TextIO | None = None) -> None:
     """Print verdict, tables, what to know before believing them, and where files went."""
-    target = console(file)
-    target.print(Text(heading(plan)), soft_wrap=True)
-    target.print()
-    for sentence in verdict(plan):
-        target.print(Text(fill(sentence, target.width)))
-    for table in (overview(plan), sensitivity(plan)):
-        if table:
-            target.print()
-            show_table(table, target, narrow=True)
-    target.print()
-    for sentence in caveats(plan):
-        target.print(Text(fill(sentence, target.width, initial_indent="- ", subsequent_indent="  ")))
-    if place:
-        target.print(Text(f"Files: {place}"), soft_wrap=True)
+    tables = [table for table in (overview(plan), sensitivity(plan)) if table]
+    files = [f"Files: {place}"] if place else []
+    say([heading(plan), verdict(plan), *tables, bullets(caveats(plan)) + files], file)
 
 
 def to_markdown(plan: Mapping[str, Any], scenario: str) -> str:
     """The text of `plan.md`; `scenario` is the resolved one."""
-    parts = [f"# {plan['scenario']}: capacity plan", heading(plan) + ".", *verdict(plan), markdown(overview(plan))]
+    parts = [f"# {markdown.text(plan['scenario'])}: capacity plan", f"{markdown.text(heading(plan))}."]
+    parts += [*map(markdown.text, verdict(plan)), markdown.table(overview(plan))]
     sections = {
         "SLO": slos(plan),
         "Rate": curve(plan),
@@ -46,8 +33,8 @@ def to_markdown(plan: Mapping[str, Any], scenario: str) -> str:
     }
     for title, table in sections.items():
         if table and table.rows:
-            parts += [f"## {title}", markdown(table)]
-    parts += ["## Before you believe it", "\n".join(f"- {sentence}" for sentence in caveats(plan))]
-    parts += ["## Every point", markdown(points(plan))]
-    parts += ["## Again", f"```sh\n{plan['command']}\n```", f"```yaml\n{scenario}```"]
+            parts += [f"## {title}", markdown.table(table)]
+    parts += ["## Before you believe it", "\n".join(f"- {markdown.text(sentence)}" for sentence in caveats(plan))]
+    parts += ["## Every point", markdown.table(points(plan))]
+    parts += ["## Again", markdown.code(plan["command"], "sh"), markdown.code(scenario, "yaml")]
     return "\n\n".join(part.rstrip("\n") for part in parts) + "\n"

@@ -9,6 +9,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from sunsim.report.text_table import TextTable, is_missed
+from sunsim.visible import visible_lines
 
 
 def render(template: str, **values: Any) -> str:
@@ -24,16 +25,22 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
+        finalize=_visible,
     )
     made.filters["inline"] = inline
     made.filters["cell_class"] = _cell_class
     return made
 
 
+def _visible(value: Any) -> Any:
+    """Text without characters that a reader would not see; what is markup already is ours."""
+    return visible_lines(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
 def inline(svg: str, prefix: str) -> Markup:
     """An SVG file's element, its ids made the page's own: two figures may have the same."""
     element = svg[svg.index("<svg") :]
-    return Markup(re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{prefix}", element))
+    return Markup(visible_lines(re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{prefix}", element)))
 
 
 def _cell_class(i: int, table: TextTable, cell: str = "") -> str:

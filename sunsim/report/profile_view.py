@@ -6,8 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pandas as pd
-from rich.box import SIMPLE_HEAD
-from rich.table import Table
 
 from plots.latency_surface import plot_latency_surface
 from sunsim.errors import InputError
@@ -16,6 +14,7 @@ from sunsim.latency.model import LatencyModel
 from sunsim.latency.profile import Profile, find_profile, list_profiles, load_profile
 from sunsim.report.format import ABSENT, count
 from sunsim.report.origin import day, origin, vllm_version
+from sunsim.report.text_table import TextTable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -41,19 +40,17 @@ def named_profile(name: str) -> Profile:
         raise InputError(message) from error
 
 
-def profile_table(profiles: Iterable[Profile]) -> Table:
+def profile_table(profiles: Iterable[Profile]) -> TextTable:
     """A profile a row: what it was measured on, and how much of it."""
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1), show_edge=False, header_style="bold")
-    for header in ("profile", "card", "vLLM", "date"):
-        table.add_column(header, no_wrap=True)
-    for header in ("decode\npoints", "prefill\npoints", "mixed\npoints", "KV\nblocks"):
-        table.add_column(header, justify="right", no_wrap=True)
-    for profile in profiles:
-        data = profile.data
-        points = (len(data.decode_points), len(data.prefill_points), len(data.mixed_points))
-        dated = (vllm_version(profile) or ABSENT, day(profile) or ABSENT)
-        table.add_row(profile.name, data.card, *dated, *map(count, (*points, data.num_gpu_blocks)))
-    return table
+    numbers = ("decode\npoints", "prefill\npoints", "mixed\npoints", "KV\nblocks")
+    return TextTable("", ("profile", "card", "vLLM", "date", *numbers), [_profile_row(p) for p in profiles], left=4)
+
+
+def _profile_row(profile: Profile) -> tuple[str, ...]:
+    data = profile.data
+    points = (len(data.decode_points), len(data.prefill_points), len(data.mixed_points))
+    dated = (vllm_version(profile) or ABSENT, day(profile) or ABSENT)
+    return (profile.name, data.card, *dated, *map(count, (*points, data.num_gpu_blocks)))
 
 
 def draw_profile(profile: Profile, out: Path) -> None:

@@ -1,33 +1,37 @@
-"""Tables of text, made once and shown on a console, as Markdown or on a page."""
+"""Tables of text, made once and shown on a console, as Markdown or on a page; no cell is ever cut."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from io import StringIO
-from textwrap import fill
 from typing import TYPE_CHECKING
 
-from rich.box import SIMPLE_HEAD
-from rich.console import Console
-from rich.table import Table
+from rich.cells import cell_len
 from rich.text import Text
+
+from sunsim.visible import visible
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from rich.padding import PaddingDimensions
-
 MISSED = "missed"
+
+GAP = "  "
+RULE = "─"
 
 
 @dataclass(frozen=True, slots=True)
 class TextTable:
-    """Title, headers (newlines break them) and rows; the first `left` columns are text, the others numbers."""
+    """Title, headers (newlines break them) and rows; the first `left` columns are text, the others numbers.
+
+    A row of one cell is a heading of the rows below it. Where a table is wider than its place its columns are stacked,
+    the first `keys` repeated.
+    """
 
     title: str
     headers: tuple[str, ...]
     rows: Sequence[tuple[str, ...]]
     left: int = 1
+    keys: int = 1
 
 
 def is_missed(cell: str) -> bool:
@@ -35,49 +39,76 @@ def is_missed(cell: str) -> bool:
     return cell == MISSED or cell.endswith("!")
 
 
-def show_table(block: TextTable, target: Console, *, narrow: bool = False) -> None:
-    """Print title and table; a narrow one has less between its columns."""
-    if block.title:
-        target.print(Text(filled(block.title, target.width)))
-    target.print(_table(block, (0, 1, 0, 0) if narrow else (0, 1)))
+def table_lines(table: TextTable, width: int | None) -> list[Text]:
+    """Headers, a rule and rows, whole.
+
+    Args:
+        table: its title is left to others.
+        width: columns of the place. A table that is wider has labels of more than a third of them on lines of their own,
+            then its columns stacked, each part after an empty line; what is wider still goes on. None: as wide as it is.
+    """
+    shown = _Shown(table)
+    lines: list[Text] = []
+    for columns in shown.fitted(width):
+        lines += [Text(), *shown.part(columns)] if lines else shown.part(columns)
+    return lines
 
 
-def plain(blocks: Sequence[TextTable | str], width: int) -> str:
-    """Tables and paragraphs, one below the other, as text of so many columns; lines end without blanks."""
-    printed = StringIO()
-    target = Console(file=printed, width=width, highlight=False)
-    for i, block in enumerate(blocks):
-        if i:
-            target.print()
-        if isinstance(block, str):
-            target.print(Text(filled(block, width)))
-        else:
-            show_table(block, target, narrow=True)
-    return "".join(f"{line.rstrip()}\n" for line in printed.getvalue().splitlines())
+class _Shown:
+    """A table's visible text, and how wide its columns are."""
 
+    def __init__(self, table: TextTable) -> None:
+        self.table = table
+        self.headers = [[visible(line) for line in header.split("\n")] for header in table.headers]
+        self.rows = [[visible(cell) for cell in row] for row in table.rows]
+        self.whole = [row for row in self.rows if not self._heads(row)]
+        self.widths = [
+            max(map(cell_len, (*header, *(row[i] for row in self.whole if i < len(row)))))
+            for i, header in enumerate(self.headers)
+        ]
 
-def filled(line: str, width: int) -> str:
-    """Broken into lines of at most `width` characters."""
-    return fill(line, width, subsequent_indent="  ")
+    def fitted(self, width: int | None) -> list[list[int]]:
+        """The numbers of the columns of each part; the first column becomes narrower if that is needed."""
+        every = list(range(len(self.widths)))
+        if width is None or self._across(every) <= width:
+            return [every]
+        most = max(width // 3, width - self._across(every[1:]) - len(GAP))
+        labels = (size for row in self.whole if (size := cell_len(row[0])) <= most)
+        self.widths[0] = max((*map(cell_len, self.headers[0]), *labels))
+        keys, parts = every[: self.table.keys], [every[: self.table.keys]]
+        for column in every[self.table.keys :]:
+            if parts[-1] != keys and self._across([*parts[-1], column]) > width:
+                parts.append(keys)
+            parts[-1] = [*parts[-1], column]
+        return parts
 
+    def part(self, columns: Sequence[int]) -> list[Text]:
+        """A table of some of the columns."""
+        height = max(len(self.headers[i]) for i in columns)
+        raised = {i: [""] * (height - len(self.headers[i])) + self.headers[i] for i in columns}
+        lines = [self._line({i: raised[i][level] for i in columns}, "bold") for level in range(height)]
+        lines.append(self._line({i: RULE * self.widths[i] for i in columns}))
+        for row in self.rows:
+            cells = {i: row[i] if i < len(row) else "" for i in columns}
+            if self._heads(row) or cell_len(row[0]) > self.widths[0]:
+                lines.append(Text(row[0], "bold" if self._heads(row) else ""))
+                cells[0] = ""
+            if not self._heads(row):
+                lines.append(self._line(cells))
+        return lines
 
-def markdown(block: TextTable) -> str:
-    """The table as GitHub's Markdown has it, its title a line above."""
-    headers = [" ".join(header.split()) for header in block.headers]
-    rule = ["---" if i < block.left else "---:" for i in range(len(headers))]
-    lines = [f"| {' | '.join(_escaped(cell) for cell in row)} |" for row in (headers, rule, *block.rows)]
-    title = f"{block.title}\n\n" if block.title else ""
-    return f"{title}{chr(10).join(lines)}\n"
+    def _heads(self, row: Sequence[str]) -> bool:
+        return len(row) == 1 < len(self.headers)
 
+    def _across(self, columns: Sequence[int]) -> int:
+        return sum(self.widths[i] for i in columns) + len(GAP) * (len(columns) - 1)
 
-def _escaped(cell: str) -> str:
-    return cell.replace("|", "\\|")
+    def _line(self, cells: dict[int, str], style: str = "") -> Text:
+        line = Text(GAP).join(self._placed(i, cell, style) for i, cell in cells.items())
+        line.rstrip()
+        return line
 
-
-def _table(block: TextTable, padding: PaddingDimensions) -> Table:
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=padding, show_edge=False, header_style="bold")
-    for i, header in enumerate(block.headers):
-        table.add_column(header, justify="left" if i < block.left else "right", no_wrap=i > 0, overflow="fold")
-    for row in block.rows:
-        table.add_row(*(Text(cell, style="red" if is_missed(cell) else "") for cell in row))
-    return table
+    def _placed(self, i: int, cell: str, style: str) -> Text:
+        blanks = " " * (self.widths[i] - cell_len(cell))
+        text = (cell, style or ("red" if is_missed(cell) else ""))
+        return Text.assemble(text, blanks) if i < self.table.left else Text.assemble(blanks, text)

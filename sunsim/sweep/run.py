@@ -19,6 +19,7 @@ from sunsim.sweep.progress import progress
 from sunsim.sweep.results import PICTURE, SUMMARY, TABLE, summary, write_table
 from sunsim.sweep.store import POINTS, Store
 from sunsim.sweep.terminal import show
+from sunsim.visible import visible
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
@@ -175,4 +176,4 @@ def _report_faults(failed: Sequence[dict[str, Any]], points: int) -> None:
         lines.append(f"- {values}{', ' if values else ''}seed {listed}: {reason}")
     if len(seeds) > MOST_FAULTS:
         lines.append(f"- and {count(len(seeds) - MOST_FAULTS)} more, in {SUMMARY}")
-    sys.stderr.write("\n".join(lines) + "\n")
+    sys.stderr.write("\n".join(map(visible, lines)) + "\n")

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from textwrap import fill
 from typing import TYPE_CHECKING
 
-from rich.box import SIMPLE_HEAD
-from rich.table import Table
-from rich.text import Text
-
 from sunsim.report.basis import base_models
+from sunsim.report.blocks import bullets, say
 from sunsim.report.format import ABSENT, count, listed, number, percent
 from sunsim.report.sentences import other_models
 from sunsim.report.table import OVERLOADED
-from sunsim.report.terminal import console
+from sunsim.report.text_table import TextTable
 from sunsim.run import profiles_of
 from sunsim.sweep.estimates import UNSEEN
 from sunsim.sweep.plan import Plan, short_names, written
@@ -45,50 +41,37 @@ JUDGED = (("mean TPOT", "mean_tpot_ms", "ms"), ("output per GPU", "output_throug
 
 def show(plan: Plan, estimates: Estimates, done: int, place: str) -> None:
     """Prints what `done` points of the plan say, and in which `place` the files are."""
-    target = console()
     combinations, seeds = len(plan.combinations), len(plan.seeds)
     what = (
         f"{count(combinations)} combinations of {listed(list(plan.paths))}" if plan.paths else "the scenario as it is"
     )
-    target.print(
-        Text(
-            f"{plan.scenario.name}: {what}, {_plural(seeds, 'seed')} each; {count(done)} of {count(plan.size)} points"
-        ),
-        soft_wrap=True,
-    )
+    heading = f"{plan.scenario.name}: {what}, {_plural(seeds, 'seed')} each; {count(done)} of {count(plan.size)} points"
     if not estimates:
+        say([heading])
         return
-    target.print()
-    target.print(_table(plan, estimates))
-    target.print()
-    for sentence in sentences(plan, estimates):
-        target.print(Text(fill(sentence, target.width, initial_indent="- ", subsequent_indent="  ")))
-    target.print(Text(f"Files: {place}"), soft_wrap=True)
+    say([heading, _table(plan, estimates), [*bullets(sentences(plan, estimates)), f"Files: {place}"]])
 
 
-def _table(plan: Plan, estimates: Estimates) -> Table:
+def _table(plan: Plan, estimates: Estimates) -> TextTable:
     everything = [of_arm for arms in estimates.values() for of_arm in arms]
     shown = {tag: header for tag, header in COLUMNS.items() if any(of_arm.figures[tag] for of_arm in everything)}
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1), show_edge=False, header_style="bold")
-    table.add_column("arm", overflow="fold")
-    for header in shown.values():
-        table.add_column(header, justify="right", no_wrap=True)
+    rows: list[tuple[str, ...]] = []
     left_out = 0
     for index, arms in estimates.items():
-        if table.row_count > MOST_LINES:
+        if len(rows) > MOST_LINES:
             left_out += 1
             continue
         if plan.paths:
-            table.add_row(_heading(plan, index), style="bold")
+            rows.append((_heading(plan, index),))
         for of_arm in arms:
             name = f"  {of_arm.arm}{OVERLOADED if of_arm.overloaded else ''}"
-            table.add_row(name, *(_cell(tag, of_arm.figures[tag]) for tag in shown))
+            rows.append((name, *(_cell(tag, of_arm.figures[tag]) for tag in shown)))
             if of_arm.differences:
                 cells = (_cell(tag, of_arm.differences[tag], signed=True) for tag in shown)
-                table.add_row(f"    - {arms[0].arm}", *cells, style="dim")
+                rows.append((f"    - {arms[0].arm}", *cells))
     if left_out:
-        table.add_row(f"and {count(left_out)} more combinations, in the files", style="dim")
-    return table
+        rows.append((f"and {count(left_out)} more combinations, in the files",))
+    return TextTable("", ("arm", *shown.values()), rows)
 
 
 def _heading(plan: Plan, index: int) -> str:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sunsim.errors import InputError
+from sunsim.visible import visible
 from sunsim.workload.traces.names import FormatName
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ def convert(
     with exit_codes():
         from sunsim.trace.convert import convert as convert_trace
 
-        typer.echo(convert_trace(file, name, _window(start_s, duration_s, requests, rate_scale), out))
+        typer.echo(visible(convert_trace(file, name, _window(start_s, duration_s, requests, rate_scale), out)))
 
 
 def _window(start_s: float, duration_s: float | None, requests: int | None, rate_scale: float) -> Window:

@@ -47,7 +47,7 @@ def _arms(comparison: Comparison) -> TextTable:
     )
     if any(arm.overloaded for arm in comparison.arms):
         title += f" ({OVERLOADED} overloaded)"
-    return TextTable(title, headers, rows, left=2)
+    return TextTable(title, headers, rows, left=2, keys=2)
 
 
 def _gains(comparison: Comparison) -> TextTable:
@@ -63,7 +63,7 @@ def _gains(comparison: Comparison) -> TextTable:
                 )
             )
     headers = ("arms", "", "tok/s per\ndecode GPU", *(header for _, _, header in KEYS))
-    return TextTable("What sharing gains, for real and simulated", headers, rows, left=2)
+    return TextTable("What sharing gains, for real and simulated", headers, rows, left=2, keys=2)
 
 
 def _change(figures: Numbers, key: str, tag: str) -> str:

@@ -1,11 +1,12 @@
-"""The tables of `sunsim.validation.fidelity` as text, as narrow as a page of code."""
+"""The tables of `sunsim.validation.fidelity` as text, as wide as documents show them."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from sunsim.report.blocks import plain
 from sunsim.report.format import count, number
-from sunsim.report.text_table import TextTable, plain
+from sunsim.report.text_table import TextTable
 from sunsim.validation.arm_tables import arm_tables
 from sunsim.validation.fidelity import engine, foreign, repeats
 from sunsim.validation.tables import bare_percent, error_cell
@@ -14,13 +15,14 @@ from sunsim.validation.targets import DECODING, TARGETS
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from sunsim.report.blocks import Block
     from sunsim.validation.fidelity import Checked, Foreign, Repeat
     from sunsim.validation.result import Validated
 
     Named = tuple[Validated, str]
 
 
-WIDTH = 110
+WIDTH = 120
 """Columns."""
 
 HIT, MISS = "hit", "miss"
@@ -40,7 +42,7 @@ def fidelity_text(checked: Sequence[Checked]) -> str:
     streams = [result for each in checked for result in each.streams]
     if not streams:
         return "No run is there yet.\n"
-    blocks: list[TextTable | str] = [_targets()]
+    blocks: list[Block] = [_targets()]
     for each in checked:
         blocks += _stream_tables([(result, _what(each, result)) for result in each.streams], _subject(each))
     blocks += [_score(streams), *_preemptions(streams), _floor(repeats(checked))]
@@ -53,7 +55,7 @@ def fidelity_text(checked: Sequence[Checked]) -> str:
 
 def sharing_text(checked: Sequence[Checked]) -> str:
     """The arms of the campaigns, actual and simulated, and what sharing gains in each."""
-    blocks: list[TextTable | str] = []
+    blocks: list[Block] = []
     for each in checked:
         if each.comparison:
             blocks += [_subject(each), *arm_tables(each.comparison)]

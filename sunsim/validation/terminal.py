@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TextIO
 
-from rich.text import Text
-
-from sunsim.report.terminal import console
-from sunsim.report.text_table import filled, show_table
+from sunsim.report.blocks import say
 from sunsim.validation.arm_tables import arm_tables
 from sunsim.validation.result import verdict
 from sunsim.validation.tables import (
@@ -36,23 +33,13 @@ def show(
     file: TextIO | None = None,
 ) -> None:
     """Print tables, verdict and where files went; the figures of one run, or a row for each of several."""
-    target = console(file)
     single = len(results) == 1
-    lines = [heading(results[0])] if single else []
-    lines += dict.fromkeys(map(subject, results))
-    target.print(Text("\n".join(filled(line, target.width) for line in lines)))
-    blocks = [
+    headings = [heading(results[0])] if single else []
+    tables = [
         figures_table(results[0]) if single else overview_table(results),
         steps_table(results),
         floor_table(floor),
         *(table for comparison in comparisons for table in arm_tables(comparison)),
     ]
-    for block in blocks:
-        if block:
-            target.print()
-            show_table(block, target)
-    target.print()
-    target.print(Text(filled(outside(results), target.width)))
-    target.print(Text(verdict(results)), soft_wrap=True)
-    if place:
-        target.print(Text(f"Files: {place}"), soft_wrap=True)
+    notes = [outside(results), verdict(results), *([f"Files: {place}"] if place else [])]
+    say([headings + list(dict.fromkeys(map(subject, results))), *filter(None, tables), notes], file)

@@ -91,8 +91,6 @@ def test_terminal_page_and_json_show_them(tmp_path: Path) -> None:
     assert re.search(r"^isolated +actual +2 ", stdout, re.MULTILINE)
     assert re.search(r"^ +error, % ", stdout, re.MULTILINE)
     assert re.search(r"^shared-1 / isolated +actual +(1.9|2.0)\dx ", stdout, re.MULTILINE)
-    # The verdict is one line, however long.
-    assert max(map(len, stdout.splitlines()[:-1])) <= 120
     campaign = read_campaign(folder)
     results = check_campaign(campaign)
     written = page(results, [], {result.run.name: [] for result in results}, [compared(folder)])

@@ -28,7 +28,7 @@ runs:
   steady: a worker below saturation
   again: the same stream once more
   front: a prefill worker
-  queue: a worker with a queue, whose description needs more than one line of the table
+  queue: a worker with a queue, whose description leaves no place for figures
 """
 
 
@@ -53,9 +53,11 @@ def two_hosts(tmp_path_factory: pytest.TempPathFactory) -> list[Checked]:
 
 
 def row(text: str, start: str) -> str:
-    """The line that starts so."""
-    (line,) = [line for line in text.splitlines() if line.startswith(start)]
-    return line
+    """The line that starts so, and the next, which has the figures of a long label."""
+    lines = text.splitlines()
+    (at,) = [i for i, line in enumerate(lines) if line.startswith(start)]
+    following = lines[at + 1] if at + 1 < len(lines) else ""
+    return lines[at] + (following if following.startswith(" ") else "")
 
 
 def test_a_stream_is_a_row_and_a_repeat_is_the_floor(two_hosts: list[Checked]) -> None:

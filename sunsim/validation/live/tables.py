@@ -75,13 +75,13 @@ def transfers_text(run: str, transfers: pd.DataFrame, link: LinkTimes) -> str:
 def _arms(points: Sequence[LivePoint]) -> TextTable:
     rows: list[tuple[str, ...]] = []
     for point in points:
-        rows.append((point.name, *[""] * (2 * len(COLUMNS) + 3)))
+        rows.append((point.name,))
         rows += [_arm(arm) for arm in point.arms]
     headers = [f"{header}\n{side}" for header in COLUMNS.values() for side in SIDES]
     title = "Whole clusters, live and simulated; latencies in ms"
     if any(arm.overloaded for point in points for arm in point.arms):
         title += f" ({OVERLOADED} overloaded)"
-    return TextTable(title, ("", "decode\nGPUs", "SLO met\nactual", "\nsimul.", *headers), rows)
+    return TextTable(title, ("", "decode\nGPUs", "SLO met\nactual", "SLO met\nsimul.", *headers), rows)
 
 
 def _arm(arm: LiveArm) -> tuple[str, ...]:
@@ -97,7 +97,7 @@ def _gains(points: Sequence[LivePoint]) -> TextTable:
     rows: list[tuple[str, ...]] = []
     for point in points:
         if point.gains:
-            rows.append((point.name, *[""] * (2 * len(GAINS))))
+            rows.append((point.name,))
         for gain in point.gains:
             cells = [_gain(tag, side[tag]) for tag in GAINS for side in (gain.actual, gain.simulated)]
             rows.append((f"  {gain.arm}", *cells))

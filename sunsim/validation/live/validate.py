@@ -7,19 +7,16 @@ import sys
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from rich.text import Text
-
 from sunsim import __version__
 from sunsim.latency.transfer import load_transfers, measured_link
-from sunsim.report.terminal import console
-from sunsim.report.text_table import filled, plain, show_table
+from sunsim.report.blocks import plain, say
 from sunsim.validation.live.compare import PER_GPU, compare_folder, repeats
 from sunsim.validation.live.tables import link_table, live_tables, live_verdict, transfers_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sunsim.report.text_table import TextTable
+    from sunsim.report.blocks import Block
     from sunsim.validation.fidelity import Errors
     from sunsim.validation.live.compare import LivePoint, LiveRepeat
     from sunsim.validation.live.folder import LiveFolder
@@ -41,13 +38,7 @@ def validate_live(folders: Sequence[LiveFolder], *, as_json: bool) -> None:
     if as_json:
         sys.stdout.write(json.dumps(_document(compared), indent=2, allow_nan=False) + "\n")
         return
-    target = console()
-    for block in _blocks(compared):
-        if isinstance(block, str):
-            target.print(Text(filled(block, target.width)))
-        else:
-            show_table(block, target, narrow=True)
-        target.print()
+    say(_blocks(compared))
 
 
 def live_text(compared: Sequence[ComparedFolder]) -> str:
@@ -55,8 +46,8 @@ def live_text(compared: Sequence[ComparedFolder]) -> str:
     return plain(_blocks(compared), WIDTH)
 
 
-def _blocks(compared: Sequence[ComparedFolder]) -> list[TextTable | str]:
-    blocks: list[TextTable | str] = []
+def _blocks(compared: Sequence[ComparedFolder]) -> list[Block]:
+    blocks: list[Block] = []
     for each in compared:
         blocks += each.blocks()
     return blocks
@@ -70,12 +61,12 @@ class ComparedFolder:
     points: list[LivePoint]
     repeated: list[LiveRepeat]
 
-    def blocks(self) -> list[TextTable | str]:
+    def blocks(self) -> list[Block]:
         """Heading, the link if it was measured, arms, gains and floor, and the sentence that they come down to."""
         tables = live_tables(self.points, self.repeated)
         return [heading(self.folder), *self._link(), *tables, live_verdict(self.points)]
 
-    def _link(self) -> list[TextTable | str]:
+    def _link(self) -> list[Block]:
         if self.folder.link is None:
             return []
         data, _ = load_transfers(self.folder.link)
