@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sunsim.errors import InputError
+from sunsim.errors import InputError, clipped, clipped_list
 from sunsim.scenario_checks import token_limits
 from sunsim.workload.traces.formats import FORMATS, read_trace
 from sunsim.workload.traces.select import Selection, Window, refuse_too_late, select
@@ -48,15 +48,16 @@ def _with_models(rows: TraceRows, scenario: Scenario, workload: Trace) -> TraceR
     index = {name: i for i, name in enumerate(scenario.model_names)}
     if isinstance(workload.models, dict):
         known = {name: index[model] for name, model in workload.models.items()}
-        expected = f"one of the names in workload.models: {', '.join(known)}"
+        expected = f"one of the names in workload.models: {clipped_list(known)}"
     else:
         known = index
-        expected = f"a model of the scenario ({', '.join(index)}) or mapped to one by workload.models"
+        expected = f"a model of the scenario ({clipped_list(index)}) or mapped to one by workload.models"
     of_name = np.array([known.get(name, -1) for name in rows.names], np.int64)
     model = of_name[rows.model]
     if (model < 0).any():
         row = np.flatnonzero(model < 0)[rows.line[model < 0].argmin()]
-        message = f"{FORMATS[workload.format].model} is '{rows.names[rows.model[row]]}', must be {expected}"
+        name = clipped(rows.names[rows.model[row]])
+        message = f"{FORMATS[workload.format].model} is '{name}', must be {expected}"
         raise InputError(message, workload.path, int(rows.line[row]))
     return replace(rows, model=model, names=scenario.model_names)
 

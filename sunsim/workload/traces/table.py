@@ -150,8 +150,12 @@ class Table:
         types[self.clock.column] = self.clock.type
         if self.model in header:
             types[self.model] = pa.dictionary(pa.int32(), pa.string())
+        # Arrow's own copy: its threads may outlast this call by a moment, and could not let go of Python's bytes while
+        # the interpreter ends.
+        copy = pa.BufferOutputStream()
+        copy.write(text.data)
         return pa_csv.read_csv(
-            pa.BufferReader(text.data),
+            pa.BufferReader(copy.getvalue()),
             # A line must fit into a block.
             read_options=pa_csv.ReadOptions(column_names=header, skip_rows=1, block_size=2 * MAX_LINE),
             parse_options=pa_csv.ParseOptions(ignore_empty_lines=False),
@@ -207,7 +211,7 @@ class Table:
                 least = f"must be a whole number of at least {self.least_tokens}, below {MAX_TOKENS}"
                 return f"{name} is '{clipped(found[name])}', {least}"
         before = _values(text, line - 1, text.line(line - 1), header)[arrival]
-        return f"{arrival} is {found[arrival]} after {before} in the line before, must not fall"
+        return f"{arrival} is {clipped(found[arrival])} after {clipped(before)} in the line before, must not fall"
 
 
 UNCLOSED = "a quote opens in the line and is not closed in it, must be closed: no value goes on in the next line"

@@ -100,6 +100,8 @@ def _unpacked(path: Path) -> bytes:
                 last = max(part.rfind(b"\n"), part.rfind(b"\r"))
                 line = len(part) - last - 1 if last >= 0 else line
                 unpacked.write(part)
+                if b"\0" in part:
+                    break  # It is no text, whatever follows.
                 if unpacked.tell() > MAX_TEXT:
                     message = f"holds more than {MAX_TEXT // 2**30} GiB of text, must be less"
                     raise InputError(message, path)

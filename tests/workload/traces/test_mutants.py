@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from sunsim.errors import InputError
@@ -80,6 +80,7 @@ def mutant(name: str, changes: list[Change]) -> bytes:
     packed=st.booleans(),
     told=st.none() | st.sampled_from([*FORMATS]),
 )
+@example(name="csv", changes=[(0.6587, 1, b"\t")], packed=True, told="csv")
 def test_a_mutant_is_read_whole_or_refused(name: str, changes: list[Change], packed: bool, told: str | None) -> None:
     data = mutant(name, changes)
     with tempfile.TemporaryDirectory() as folder:
