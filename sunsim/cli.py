@@ -5,25 +5,18 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 
 from sunsim import __version__
-from sunsim.errors import InputError, SimulationError
+from sunsim.program import FAILED, MISSED, Program
 from sunsim.trace.cli import trace_app
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-FAILED = 1
-BAD_INPUT = 2
-MISSED = 3
-INTERRUPTED = 130
-
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+app = typer.Typer(
+    name="sunsim", cls=Program, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
+)
 profiles_app = typer.Typer(invoke_without_command=True)
 app.add_typer(profiles_app, name="profiles")
 app.add_typer(trace_app, name="trace")
@@ -40,22 +33,6 @@ Jobs = Annotated[
 ]
 
 
-@contextmanager
-def exit_codes() -> Iterator[None]:
-    """Turn what a user can cause into one line on stderr and an exit code."""
-    try:
-        yield
-    except InputError as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(BAD_INPUT) from error
-    except SimulationError as error:
-        typer.echo(f"a simulation failed: {error}", err=True)
-        raise typer.Exit(FAILED) from error
-    except KeyboardInterrupt as error:
-        typer.echo(str(error) or "interrupted, nothing was written", err=True)
-        raise typer.Exit(INTERRUPTED) from error
-
-
 def _version(wanted: bool) -> None:
     if wanted:
         typer.echo(f"sunsim {__version__}")
@@ -70,8 +47,8 @@ def main(
 ) -> None:
     """Simulate disaggregated serving of several models made from one base model.
 
-    Exit codes: 0 done, 1 internal error or a failed point of a sweep, 2 bad input, 3 a stated tolerance or
-    SLO is missed.
+    Exit codes: 0 done, 1 internal error, a failed point of a sweep, or nowhere to write, 2 bad input, 3 a stated
+    tolerance or SLO is missed, 130 interrupted, 141 nobody reads what is printed.
     """
 
 
@@ -90,11 +67,10 @@ def run(
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress, no tables.")] = False,
 ) -> None:
     """Simulate every arm of a scenario and compare them."""
-    with exit_codes():
-        from sunsim.run import run as run_scenario
+    from sunsim.run import run as run_scenario
 
-        run_scenario(file, out, overrides, seed, as_json=as_json, quiet=quiet)
-        _tell_of_blocks(file)
+    run_scenario(file, out, overrides, seed, as_json=as_json, quiet=quiet)
+    _tell_of_blocks(file)
 
 
 def _tell_of_blocks(file: Path) -> None:
@@ -109,22 +85,21 @@ def _tell_of_blocks(file: Path) -> None:
 @app.command()
 def check(file: File, overrides: Set = [], seed: Seed = None) -> None:  # noqa: B006 - typer copies it
     """Check a scenario without simulating it."""
-    with exit_codes():
-        from sunsim.run import check as check_scenario
+    from sunsim.run import check as check_scenario
 
-        said = check_scenario(file, overrides, seed)
-        from sunsim.scenario import read_source
+    said = check_scenario(file, overrides, seed)
+    from sunsim.scenario import read_source
 
-        blocks = read_source(file, overrides).root
-        if "sweep" in blocks:
-            from sunsim.sweep.run import check as check_sweep
+    blocks = read_source(file, overrides).root
+    if "sweep" in blocks:
+        from sunsim.sweep.run import check as check_sweep
 
-            said = f"{said}; {check_sweep(file, overrides, seed)}"
-        if "plan" in blocks:
-            from sunsim.plan.run import check as check_plan
+        said = f"{said}; {check_sweep(file, overrides, seed)}"
+    if "plan" in blocks:
+        from sunsim.plan.run import check as check_plan
 
-            said = f"{said}; {check_plan(file, overrides, seed)}"
-        typer.echo(said)
+        said = f"{said}; {check_plan(file, overrides, seed)}"
+    typer.echo(said)
 
 
 @app.command()
@@ -147,22 +122,21 @@ def sweep(
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress, no table.")] = False,
 ) -> None:
     """Simulate a scenario for every value and seed of its sweep block; goes on where it was interrupted."""
-    with exit_codes():
-        from sunsim.sweep.run import sweep as sweep_scenario
+    from sunsim.sweep.run import sweep as sweep_scenario
 
-        whole = sweep_scenario(
-            file,
-            out,
-            overrides,
-            seed,
-            jobs=jobs,
-            executor=executor,
-            address=address,
-            as_json=as_json,
-            quiet=quiet,
-        )
-        if not whole:
-            raise typer.Exit(FAILED)
+    whole = sweep_scenario(
+        file,
+        out,
+        overrides,
+        seed,
+        jobs=jobs,
+        executor=executor,
+        address=address,
+        as_json=as_json,
+        quiet=quiet,
+    )
+    if not whole:
+        raise typer.Exit(FAILED)
 
 
 @app.command()
@@ -181,11 +155,10 @@ def plan(
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress, no tables.")] = False,
 ) -> None:
     """Find the fewest GPUs that meet the SLO, for every arm; goes on where it was interrupted."""
-    with exit_codes():
-        from sunsim.plan.run import plan as plan_scenario
+    from sunsim.plan.run import plan as plan_scenario
 
-        if not plan_scenario(file, out, overrides, seed, jobs=jobs, as_json=as_json, quiet=quiet):
-            raise typer.Exit(MISSED)
+    if not plan_scenario(file, out, overrides, seed, jobs=jobs, as_json=as_json, quiet=quiet):
+        raise typer.Exit(MISSED)
 
 
 @app.command()
@@ -198,11 +171,10 @@ def figures(
     ] = None,
 ) -> None:
     """Regenerate the evaluation of SUN from the measured profiles: figures, data, captions, and claims.md."""
-    with exit_codes():
-        from sunsim.figures.run import figures as make_figures
+    from sunsim.figures.run import figures as make_figures
 
-        if not make_figures(only, out, jobs):
-            raise typer.Exit(FAILED)
+    if not make_figures(only, out, jobs):
+        raise typer.Exit(FAILED)
 
 
 @app.command()
@@ -217,10 +189,9 @@ def split(
     ] = None,
 ) -> None:
     """Write the requests that each worker of each arm gets, one stream a worker, to be replayed for real."""
-    with exit_codes():
-        from sunsim.split import split as split_scenario
+    from sunsim.split import split as split_scenario
 
-        typer.echo(split_scenario(file, out, overrides, seed, stage))
+    typer.echo(split_scenario(file, out, overrides, seed, stage))
 
 
 @app.command()
@@ -248,11 +219,10 @@ def validate(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
 ) -> None:
     """Simulate what was run on a real engine, and compare request by request."""
-    with exit_codes():
-        from sunsim.validation.validate import validate as validate_runs
+    from sunsim.validation.validate import validate as validate_runs
 
-        if not validate_runs(runs, profile, out, tolerances, as_json=as_json):
-            raise typer.Exit(MISSED)
+    if not validate_runs(runs, profile, out, tolerances, as_json=as_json):
+        raise typer.Exit(MISSED)
 
 
 @profiles_app.callback()
@@ -260,16 +230,15 @@ def profiles(context: typer.Context) -> None:
     """List the measured profiles; `profiles show` draws one."""
     if context.invoked_subcommand is not None:
         return
-    with exit_codes():
-        from sunsim.latency.profile import list_profiles, profiles_root
-        from sunsim.report.profile_view import named_profile, profile_table
-        from sunsim.report.terminal import console
+    from sunsim.latency.profile import list_profiles, profiles_root
+    from sunsim.report.profile_view import named_profile, profile_table
+    from sunsim.report.terminal import console
 
-        names = list_profiles()
-        if not names:
-            typer.echo(f"no profile under {profiles_root()}", err=True)
-            return
-        console().print(profile_table(named_profile(name) for name in names))
+    names = list_profiles()
+    if not names:
+        typer.echo(f"no profile under {profiles_root()}", err=True)
+        return
+    console().print(profile_table(named_profile(name) for name in names))
 
 
 @profiles_app.command("show")
@@ -281,12 +250,11 @@ def show_profile(
     ] = None,
 ) -> None:
     """Draw a profile's step times: measured points, and the model's lines through them."""
-    with exit_codes():
-        from sunsim.report.profile_view import draw_profile, named_profile, profile_table
-        from sunsim.report.terminal import console
+    from sunsim.report.profile_view import draw_profile, named_profile, profile_table
+    from sunsim.report.terminal import console
 
-        profile = named_profile(name)
-        path = out or Path(f"{Path(profile.name).name.removesuffix('.json')}.png")
-        draw_profile(profile, path)
-        console().print(profile_table([profile]))
-        typer.echo(f"\nFigure: {path}")
+    profile = named_profile(name)
+    path = out or Path(f"{Path(profile.name).name.removesuffix('.json')}.png")
+    draw_profile(profile, path)
+    console().print(profile_table([profile]))
+    typer.echo(f"\nFigure: {path}")
