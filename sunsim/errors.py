@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from pathlib import Path
 
 
@@ -39,3 +41,9 @@ def clipped(text: str, limit: int = 80) -> str:
     """`text` as a message shows it: cut to `limit` characters, and what a terminal would not show is escaped."""
     shown = "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text[:limit])
     return shown if len(text) <= limit else f"{shown}..."
+
+
+def clipped_list(names: Collection[object], most: int = 20) -> str:
+    """``a, b, c``, each clipped; of more than `most` only the first, and how many more there are."""
+    shown = ", ".join(clipped(str(name), 40) for name in islice(names, most))
+    return shown if len(names) <= most else f"{shown} and {len(names) - most:,} more"
