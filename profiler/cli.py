@@ -1,6 +1,8 @@
 """`python -m profiler`: runs where the GPU and vLLM are."""
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
@@ -10,18 +12,38 @@ import typer
 
 from profiler import shapes
 from profiler.adapters import DEFAULT_ADAPTERS, AdapterError, lora_settings
-from profiler.cluster.cluster import ClusterOrder, EngineStartError, cluster
+from profiler.cluster.cluster import ClusterOrder, cluster
 from profiler.cluster.handle import WorkerError
 from profiler.cluster.plan import all_runs, subject_of
-from profiler.engine import EngineSettings
+from profiler.engine import EngineSettings, EngineStartError
 from profiler.measure import Order, measure
 from profiler.profile_file import OtherSetupError
 from profiler.progress import Progress
 from profiler.replay import ReplayOrder, checked_roles, limit_tokens, replay
 from profiler.streams import read_streams
 from sunsim.errors import InputError
+from sunsim.program import Program
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
+app = typer.Typer(
+    name="python -m profiler",
+    cls=Program,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help=__doc__,
+)
+
+
+@contextmanager
+def in_one_line() -> Iterator[None]:
+    """Turns what is wrong with an order, or with an engine, into one line and an exit code; `Program` does the rest."""
+    try:
+        yield
+    except (OtherSetupError, ValueError) as error:
+        raise InputError(str(error)) from error
+    except (AdapterError, EngineStartError, WorkerError) as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(1) from error
 
 
 class Variant(StrEnum):
@@ -68,7 +90,7 @@ def measure_command(
 ) -> None:
     """Measure one model variant on this machine's GPU in one engine start."""
     progress = Progress()
-    try:
+    with in_one_line():
         order = Order(
             model=model,
             variant=variant.value,
@@ -81,12 +103,6 @@ def measure_command(
             settings=EngineSettings(lora=lora_settings(lora_rank, adapters)),
         )
         profile = asyncio.run(measure(order, progress))
-    except (OtherSetupError, ValueError) as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(2) from error
-    except AdapterError as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(1) from error
     progress.say(f"{out}: {len(profile['decode_points'])} decode points")
     failed = [name for name, outcome in profile["phases"].items() if str(outcome).startswith("failed")]
     if failed:
@@ -120,7 +136,7 @@ def replay_command(
     if ordinary and profile is not None:
         typer.echo("--measure: a profile needs prompts whose KV has arrived, must be without --ordinary", err=True)
         raise typer.Exit(2)
-    try:
+    with in_one_line():
         settings = EngineSettings(
             num_gpu_blocks_override=num_gpu_blocks_override, lora=lora_settings(lora_rank, adapters)
         )
@@ -139,16 +155,11 @@ def replay_command(
             log_dir=log_dir,
             settings=settings,
         )
-        outcome = asyncio.run(replay(order, progress))
-    except (OtherSetupError, ValueError) as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(2) from error
-    except AdapterError as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(1) from error
-    except asyncio.CancelledError as error:
-        typer.echo(f"ended from outside; what is in {out} is whole", err=True)
-        raise typer.Exit(1) from error
+        try:
+            outcome = asyncio.run(replay(order, progress))
+        except asyncio.CancelledError as error:
+            typer.echo(f"ended from outside; what is in {out} is whole", err=True)
+            raise typer.Exit(1) from error
     if outcome.failed:
         typer.echo(f"failed: {', '.join(outcome.failed)}", err=True)
         raise typer.Exit(1)
@@ -178,7 +189,7 @@ def cluster_command(
     Arms without prefill: prompts' KV is there at no cost. With prefill: NixlConnector moves it from GPU to GPU.
     """
     progress = Progress()
-    try:
+    with in_one_line():
         runs = all_runs(scenarios, overrides or [], arm or [], again or [], gpus)
         order = ClusterOrder(
             subject=subject_of(runs, gpu_name=gpu_name, quick=quick, log_dir=log_dir),
@@ -190,12 +201,6 @@ def cluster_command(
             transfers=transfers,
         )
         outcome = asyncio.run(cluster(order, progress))
-    except (OtherSetupError, InputError, ValueError) as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(2) from error
-    except (EngineStartError, WorkerError) as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(1) from error
     if outcome.failed:
         typer.echo(f"failed: {', '.join(outcome.failed)}", err=True)
         raise typer.Exit(1)

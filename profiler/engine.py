@@ -15,10 +15,12 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from profiler.adapters import LoraSettings, load_adapters
+from profiler.engine_log import cause
 from profiler.recording import STEP_LOG_VARIABLE, RequestStamps, Step, StepLog
 from profiler.request_ids import UNMARKED, BlockOrder, Kind, Mark, request_id
 
@@ -134,6 +136,17 @@ def count_preemptions() -> Counter[str]:
 
     IterationStats.update_from_events = update_from_events
     return counts
+
+
+class EngineStartError(Exception):
+    """An engine does not start; says why in one line, and where its log is."""
+
+
+def require_vllm() -> None:
+    """Raises EngineStartError where vLLM is not installed."""
+    if find_spec("vllm") is None:
+        msg = "vLLM is not installed, must be where the GPU is: pip install 'sunsim[profiler]'"
+        raise EngineStartError(msg)
 
 
 class Engine:
@@ -303,6 +316,15 @@ def write_model(directory: Path, config: dict[str, Any]) -> Path:
     return directory
 
 
+def start(settings: EngineSettings, model: Path, *, dummy_weights: bool) -> Any:
+    """vLLM's AsyncLLM."""
+    from vllm.engine.arg_utils import AsyncEngineArgs  # noqa: PLC0415
+    from vllm.v1.engine.async_llm import AsyncLLM  # noqa: PLC0415
+
+    arguments = engine_arguments(settings, model, dummy_weights=dummy_weights)
+    return AsyncLLM.from_engine_args(AsyncEngineArgs(**arguments, kv_transfer_config=kv_transfer(settings)))
+
+
 @contextlib.asynccontextmanager
 async def running_engine(
     settings: EngineSettings, model: Path, *, dummy_weights: bool, log_directory: Path, adapter: Path | None = None
@@ -310,15 +332,17 @@ async def running_engine(
     """Starts an engine; its log goes to engine.log, its steps to steps.jsonl under `log_directory`.
 
     adapter: directory of the weights that all LoRA adapters get; needed if the settings have any.
-    """
-    step_log = log_directory / "steps.jsonl"
-    set_environment(step_log)
-    with output_to(log_directory / "engine.log"):
-        from vllm.engine.arg_utils import AsyncEngineArgs  # noqa: PLC0415
-        from vllm.v1.engine.async_llm import AsyncLLM  # noqa: PLC0415
 
-        arguments = engine_arguments(settings, model, dummy_weights=dummy_weights)
-        llm = AsyncLLM.from_engine_args(AsyncEngineArgs(**arguments, kv_transfer_config=kv_transfer(settings)))
+    Raises EngineStartError if it does not start.
+    """
+    step_log, log = log_directory / "steps.jsonl", log_directory / "engine.log"
+    set_environment(step_log)
+    try:
+        with output_to(log):
+            llm = start(settings, model, dummy_weights=dummy_weights)
+    except Exception as error:
+        msg = f"the engine did not start: {cause(log.read_text(errors='replace'), error)}; its log is {log}"
+        raise EngineStartError(msg) from error
     try:
         engine = Engine(llm, settings, StepLog(step_log))
         if settings.lora and adapter:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import shutil
 import tempfile
 import time
 from collections.abc import AsyncIterator
@@ -13,11 +14,11 @@ from typing import Any
 
 from profiler import facts, grid, profile_file, shapes
 from profiler.adapters import adapter_bytes, write_adapter
-from profiler.engine import Engine, EngineSettings, running_engine, write_model
+from profiler.engine import Engine, EngineSettings, require_vllm, running_engine, write_model
+from profiler.engine_log import cause
 from profiler.phases.base import PHASE_TIMEOUT_S, Phase
 from profiler.progress import Progress
 
-LOG_TAIL_LINES = 25
 WARM_UP_TIMEOUT_S = 150.0
 
 
@@ -149,13 +150,16 @@ async def run_phases(
 
 @contextlib.asynccontextmanager
 async def started(subject: Subject, fresh: dict[str, Any], progress: Progress) -> AsyncIterator[Engine]:
-    """The subject's engine, up until the end of the block; if anything goes wrong, its last words are shown.
+    """The subject's engine, up until the end of the block. If anything goes wrong there, its own last error is said.
 
     fresh: the subject's set-up.
+
+    Raises EngineStartError if it does not start.
     """
+    require_vllm()
     with tempfile.TemporaryDirectory(prefix="sunsim-profiler-") as directory:
         scratch = Path(directory)
-        logs = subject.log_dir or scratch
+        logs = subject.log_dir or Path(tempfile.mkdtemp(prefix="sunsim-engine-"))
         logs.mkdir(parents=True, exist_ok=True)
         for stale in ("steps.jsonl", "engine.log", "phases.jsonl"):
             (logs / stale).unlink(missing_ok=True)
@@ -163,22 +167,23 @@ async def started(subject: Subject, fresh: dict[str, Any], progress: Progress) -
         lora = subject.settings.lora
         adapter = write_adapter(scratch / "adapter", fresh["model_config"], lora.max_lora_rank) if lora else None
         progress.say(f"starting the engine, log in {logs}")
-        try:
-            async with running_engine(
-                subject.settings,
-                model,
-                dummy_weights=subject.weights is None,
-                log_directory=logs,
-                adapter=adapter,
-            ) as engine:
-                progress.say(f"engine up: {engine.num_gpu_blocks} blocks of {engine.block_size} tokens")
+        async with running_engine(
+            subject.settings,
+            model,
+            dummy_weights=subject.weights is None,
+            log_directory=logs,
+            adapter=adapter,
+        ) as engine:
+            progress.say(f"engine up: {engine.num_gpu_blocks} blocks of {engine.block_size} tokens")
+            try:
                 yield engine
-        except BaseException:
-            log = logs / "engine.log"
-            if log.exists():
-                tail = log.read_text(errors="replace").splitlines()[-LOG_TAIL_LINES:]
-                progress.say("the engine's last words:\n" + "\n".join(tail))
-            raise
+            except Exception:
+                log = logs / "engine.log"
+                progress.say(f"the engine's last error: {cause(log.read_text(errors='replace'))}; its log is {log}")
+                raise
+    # It is kept where something went wrong.
+    if subject.log_dir is None:
+        shutil.rmtree(logs, ignore_errors=True)
 
 
 def missing_phases(profile: dict[str, Any], *, quick: bool) -> list[Phase]:

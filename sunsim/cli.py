@@ -5,26 +5,19 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 
 from sunsim import __version__
-from sunsim.errors import InputError, SimulationError
+from sunsim.program import FAILED, MISSED, Program
 from sunsim.trace.cli import trace_app
 from sunsim.visible import visible
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-FAILED = 1
-BAD_INPUT = 2
-MISSED = 3
-INTERRUPTED = 130
-
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+app = typer.Typer(
+    name="sunsim", cls=Program, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
+)
 profiles_app = typer.Typer(invoke_without_command=True)
 app.add_typer(profiles_app, name="profiles")
 app.add_typer(trace_app, name="trace")
@@ -41,22 +34,6 @@ Jobs = Annotated[
 ]
 
 
-@contextmanager
-def exit_codes() -> Iterator[None]:
-    """Turn what a user can cause into one line on stderr and an exit code."""
-    try:
-        yield
-    except InputError as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(BAD_INPUT) from error
-    except SimulationError as error:
-        typer.echo(visible(f"a simulation failed: {error}"), err=True)
-        raise typer.Exit(FAILED) from error
-    except KeyboardInterrupt as error:
-        typer.echo(visible(str(error)) or "interrupted, nothing was written", err=True)
-        raise typer.Exit(INTERRUPTED) from error
-
-
 def _version(wanted: bool) -> None:
     if wanted:
         typer.echo(f"sunsim {__version__}")
@@ -71,8 +48,8 @@ def main(
 ) -> None:
     """Simulate disaggregated serving of several models made from one base model.
 
-    Exit codes: 0 done, 1 internal error or a failed point of a sweep, 2 bad input, 3 a stated tolerance or
-    SLO is missed.
+    Exit codes: 0 done, 1 internal error, a failed point of a sweep, or nowhere to write, 2 bad input, 3 a stated
+    tolerance or SLO is missed, 130 interrupted, 141 nobody reads what is printed.
     """
 
 
@@ -91,11 +68,10 @@ def run(
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress, no tables.")] = False,
 ) -> None:
     """Simulate every arm of a scenario and compare them."""
-    with exit_codes():
-        from sunsim.run import run as run_scenario
+    from sunsim.run import run as run_scenario
 
-        run_scenario(file, out, overrides, seed, as_json=as_json, quiet=quiet)
-        _tell_of_blocks(file)
+    run_scenario(file, out, overrides, seed, as_json=as_json, quiet=quiet)
+    _tell_of_blocks(file)
 
 
 def _tell_of_blocks(file: Path) -> None:
@@ -110,22 +86,21 @@ def _tell_of_blocks(file: Path) -> None:
 @app.command()
 def check(file: File, overrides: Set = [], seed: Seed = None) -> None:  # noqa: B006 - typer copies it
     """Check a scenario without simulating it."""
-    with exit_codes():
-        from sunsim.run import check as check_scenario
+    from sunsim.run import check as check_scenario
 
-        said = check_scenario(file, overrides, seed)
-        from sunsim.scenario import read_source
+    said = check_scenario(file, overrides, seed)
+    from sunsim.scenario import read_source
 
-        blocks = read_source(file, overrides).root
-        if "sweep" in blocks:
-            from sunsim.sweep.run import check as check_sweep
+    blocks = read_source(file, overrides).root
+    if "sweep" in blocks:
+        from sunsim.sweep.run import check as check_sweep
 
-            said = f"{said}; {check_sweep(file, overrides, seed)}"
-        if "plan" in blocks:
-            from sunsim.plan.run import check as check_plan
+        said = f"{said}; {check_sweep(file, overrides, seed)}"
+    if "plan" in blocks:
+        from sunsim.plan.run import check as check_plan
 
-            said = f"{said}; {check_plan(file, overrides, seed)}"
-        typer.echo(visible(said))
+        said = f"{said}; {check_plan(file, overrides, seed)}"
+    typer.echo(visible(said))
 
 
 @app.command()
@@ -148,22 +123,21 @@ def sweep(
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress, no table.")] = False,
 ) -> None:
     """Simulate a scenario for every value and seed of its sweep block; goes on where it was interrupted."""
-    with exit_codes():
-        from sunsim.sweep.run import sweep as sweep_scenario
+    from sunsim.sweep.run import sweep as sweep_scenario
 
-        whole = sweep_scenario(
-            file,
-            out,
-            overrides,
-            seed,
-            jobs=jobs,
-            executor=executor,
-            address=address,
-            as_json=as_json,
-            quiet=quiet,
-        )
-        if not whole:
-            raise typer.Exit(FAILED)
+    whole = sweep_scenario(
+        file,
+        out,
+        overrides,
+        seed,
+        jobs=jobs,
+        executor=executor,
+        address=address,
+        as_json=as_json,
+        quiet=quiet,
+    )
+    if not whole:
+        raise typer.Exit(FAILED)
 
 
 @app.command()
@@ -182,11 +156,10 @@ def plan(
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress, no tables.")] = False,
 ) -> None:
     """Find the fewest GPUs that meet the SLO, for every arm; goes on where it was interrupted."""
-    with exit_codes():
-        from sunsim.plan.run import plan as plan_scenario
+    from sunsim.plan.run import plan as plan_scenario
 
-        if not plan_scenario(file, out, overrides, seed, jobs=jobs, as_json=as_json, quiet=quiet):
-            raise typer.Exit(MISSED)
+    if not plan_scenario(file, out, overrides, seed, jobs=jobs, as_json=as_json, quiet=quiet):
+        raise typer.Exit(MISSED)
 
 
 @app.command()
@@ -199,11 +172,10 @@ def figures(
     ] = None,
 ) -> None:
     """Regenerate the evaluation of SUN from the measured profiles: figures, data, captions, and claims.md."""
-    with exit_codes():
-        from sunsim.figures.run import figures as make_figures
+    from sunsim.figures.run import figures as make_figures
 
-        if not make_figures(only, out, jobs):
-            raise typer.Exit(FAILED)
+    if not make_figures(only, out, jobs):
+        raise typer.Exit(FAILED)
 
 
 @app.command()
@@ -218,10 +190,9 @@ def split(
     ] = None,
 ) -> None:
     """Write the requests that each worker of each arm gets, one stream a worker, to be replayed for real."""
-    with exit_codes():
-        from sunsim.split import split as split_scenario
+    from sunsim.split import split as split_scenario
 
-        typer.echo(visible(split_scenario(file, out, overrides, seed, stage)))
+    typer.echo(visible(split_scenario(file, out, overrides, seed, stage)))
 
 
 @app.command()
@@ -249,11 +220,10 @@ def validate(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
 ) -> None:
     """Simulate what was run on a real engine, and compare request by request."""
-    with exit_codes():
-        from sunsim.validation.validate import validate as validate_runs
+    from sunsim.validation.validate import validate as validate_runs
 
-        if not validate_runs(runs, profile, out, tolerances, as_json=as_json):
-            raise typer.Exit(MISSED)
+    if not validate_runs(runs, profile, out, tolerances, as_json=as_json):
+        raise typer.Exit(MISSED)
 
 
 @profiles_app.callback()
@@ -261,16 +231,15 @@ def profiles(context: typer.Context) -> None:
     """List the measured profiles; `profiles show` draws one."""
     if context.invoked_subcommand is not None:
         return
-    with exit_codes():
-        from sunsim.latency.profile import list_profiles, profiles_root
-        from sunsim.report.blocks import say
-        from sunsim.report.profile_view import named_profile, profile_table
+    from sunsim.latency.profile import list_profiles, profiles_root
+    from sunsim.report.blocks import say
+    from sunsim.report.profile_view import named_profile, profile_table
 
-        names = list_profiles()
-        if not names:
-            typer.echo(visible(f"no profile under {profiles_root()}"), err=True)
-            return
-        say([profile_table(named_profile(name) for name in names)])
+    names = list_profiles()
+    if not names:
+        typer.echo(visible(f"no profile under {profiles_root()}"), err=True)
+        return
+    say([profile_table(named_profile(name) for name in names)])
 
 
 @profiles_app.command("show")
@@ -282,11 +251,10 @@ def show_profile(
     ] = None,
 ) -> None:
     """Draw a profile's step times: measured points, and the model's lines through them."""
-    with exit_codes():
-        from sunsim.report.blocks import say
-        from sunsim.report.profile_view import draw_profile, named_profile, profile_table
+    from sunsim.report.blocks import say
+    from sunsim.report.profile_view import draw_profile, named_profile, profile_table
 
-        profile = named_profile(name)
-        path = out or Path(f"{Path(profile.name).name.removesuffix('.json')}.png")
-        draw_profile(profile, path)
-        say([profile_table([profile]), f"Figure: {path}"])
+    profile = named_profile(name)
+    path = out or Path(f"{Path(profile.name).name.removesuffix('.json')}.png")
+    draw_profile(profile, path)
+    say([profile_table([profile]), f"Figure: {path}"])

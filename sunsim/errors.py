@@ -41,7 +41,7 @@ class SimulationError(Exception):
 
 def clipped(text: str, limit: int = 80) -> str:
     """`text` as a message shows it: cut to `limit` characters, and what a terminal would not show is escaped."""
-    shown = "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text[:limit])
+    shown = visible(text[:limit])
     return shown if len(text) <= limit else f"{shown}..."
 
 

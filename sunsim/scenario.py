@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from ruamel.yaml import YAML
 
 from sunsim.allocation import allocate
-from sunsim.errors import InputError
+from sunsim.errors import InputError, clipped
 from sunsim.scenario_checks import complete
 from sunsim.scenario_models import (
     Arm,
@@ -29,6 +29,7 @@ from sunsim.scenario_models import (
 )
 from sunsim.scenario_yaml import Source, parse_value
 from sunsim.workload_models import Synthetic, Trace
+from sunsim.yaml_text import read_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -81,19 +82,11 @@ def read_source(path: Path, overrides: Sequence[str] = (), seed: int | None = No
     Raises:
         InputError: the file cannot be read, or an override leads nowhere.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        message = f"cannot be read ({error.strerror}), must be a scenario file"
-        raise InputError(message, path) from error
-    except UnicodeDecodeError as error:
-        message = "is not UTF-8 text, must be a scenario file"
-        raise InputError(message, path) from error
-    source = Source(path, text)
+    source = Source(path, read_text(path, "must be a scenario file"))
     for override in overrides:
         dotted, equals, value = override.partition("=")
         if not (dotted and equals):
-            message = f"'{override}' has no path or no value, must be path=value"
+            message = f"'{clipped(override)}' has no path or no value, must be path=value"
             raise InputError(message, "--set")
         source.override(dotted, parse_value(value, "--set"), ("--set", None))
     if seed is not None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from os.path import isfile
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from sunsim.allocation import allocate
+from sunsim.clock import MAX_S
 from sunsim.cluster.router import STATE_BLIND
+from sunsim.errors import clipped, clipped_list
 from sunsim.latency.profile import Profile, cached_profile, find_profile, list_profiles
 from sunsim.latency.transfer import load_transfers
-from sunsim.scenario_block import key_hint
+from sunsim.scenario_block import MAX_WORKERS, key_hint
 from sunsim.workload.lengths import longest
 from sunsim.workload.traces.formats import FORMATS
 from sunsim.workload_models import MAX_REQUESTS, Synthetic, Trace
@@ -17,6 +20,9 @@ from sunsim.workload_models import MAX_REQUESTS, Synthetic, Trace
 if TYPE_CHECKING:
     from sunsim.scenario_models import Arm, Pool, Scenario, Transfer
     from sunsim.scenario_yaml import Loc, Source
+
+
+FEW_REQUESTS = 10_000
 
 
 class TokenLimit(NamedTuple):
@@ -38,10 +44,11 @@ def complete(scenario: Scenario, source: Source) -> Scenario:
     workload = scenario.workload
     if isinstance(workload, Trace):
         path = (source.file.parent / workload.path).resolve()
-        if not path.is_file():
+        if not isfile(path):  # noqa: PTH113 - is no error where the name is too long
             loc: Loc = ("workload", "path")
             raise source.error(
-                loc, f"workload.path is '{workload.path}', must be a trace file: there is none at {path}"
+                loc,
+                f"workload.path is '{clipped(str(workload.path))}', must be a trace file: there is none at {clipped(str(path), 300)}",
             )
         _models_mapped(workload, scenario, source)
         workload = workload.model_copy(update={"path": path})
@@ -78,10 +85,12 @@ def token_limits(scenario: Scenario) -> list[TokenLimit]:
 
 
 def _unique(names: list[str], loc: Loc, source: Source) -> None:
+    seen: set[str] = set()
     for index, name in enumerate(names):
-        if name in names[:index]:
+        if name in seen:
             message = f"{loc[0]}: the name {name} is given twice, each must have its own"
             raise source.error((*loc, index, "name"), message)
+        seen.add(name)
 
 
 def _models_mapped(workload: Trace, scenario: Scenario, source: Source) -> None:
@@ -151,10 +160,8 @@ def _complete_transfer(transfer: Transfer, source: Source) -> Transfer:
     loc: Loc = ("transfer", "measured")
     try:
         path = find_profile(transfer.measured, source.file.parent)
-    except FileNotFoundError as error:
-        message = (
-            f"transfer.measured is '{transfer.measured}', must be a .json file of measured transfers, or a shipped one"
-        )
+    except OSError as error:
+        message = f"transfer.measured is '{clipped(transfer.measured)}', must be a .json file of measured transfers, or a shipped one"
         raise source.error(loc, message) from error
     load_transfers(path)
     name = str(path.resolve()) if transfer.measured.endswith(".json") else transfer.measured
@@ -164,10 +171,12 @@ def _complete_transfer(transfer: Transfer, source: Source) -> Transfer:
 def _profile(pool: Pool, loc: Loc, source: Source) -> tuple[str, Profile]:
     try:
         path = find_profile(pool.profile, source.file.parent)
-    except FileNotFoundError as error:
+    except OSError as error:
         shipped = ", ".join(list_profiles()) or "none is shipped"
         where = source.path((*loc, "profile"))
-        message = f"{where} is '{pool.profile}', must be a .json file or one of the shipped profiles: {shipped}"
+        message = (
+            f"{where} is '{clipped(pool.profile)}', must be a .json file or one of the shipped profiles: {shipped}"
+        )
         raise source.error((*loc, "profile"), message) from error
     name = str(path.resolve()) if pool.profile.endswith(".json") else pool.profile
     return name, cached_profile(path)
@@ -196,9 +205,11 @@ def _workers(pool: Pool, scenario: Scenario, loc: Loc, source: Source) -> int | 
     for name in given:
         if name not in names:
             raise source.error((*loc, name), f"{where}.{name} is no model of the scenario, {key_hint(name, names)}")
+    if sum(given.values()) > MAX_WORKERS:
+        raise source.error(loc, f"{where} adds up to {sum(given.values())}, must be at most {MAX_WORKERS} in all")
     missing = [name for name in names if name not in given]
     if missing:
-        raise source.error(loc, f"{where} lacks {', '.join(missing)}, must name every model of the scenario")
+        raise source.error(loc, f"{where} lacks {clipped_list(missing)}, must name every model of the scenario")
     return {name: given[name] for name in names}
 
 
@@ -237,11 +248,19 @@ def _shared_prefill_blocks(profile: Profile, models: int, loc: Loc, source: Sour
 
 
 def _requests_fit(workload: Synthetic, source: Source) -> None:
+    """Refuses at once what would only be seen to be too much when it has been drawn."""
     rate_rps = workload.arrivals.rate_rps
-    expected = rate_rps * workload.duration_s if workload.duration_s is not None and workload.requests is None else 0
-    if expected > MAX_REQUESTS:
-        message = f"workload.arrivals.rate_rps is {rate_rps:g}, must bring at most {MAX_REQUESTS:g} requests"
-        raise source.error(("workload", "arrivals", "rate_rps"), f"{message}, not {expected:.3g}")
+    what = f"workload.arrivals.rate_rps is {rate_rps:g}, must bring"
+    loc: Loc = ("workload", "arrivals", "rate_rps")
+    if workload.requests is None and workload.duration_s is not None:
+        expected = rate_rps * workload.duration_s
+        if expected > MAX_REQUESTS:
+            raise source.error(loc, f"{what} at most {MAX_REQUESTS:g} requests, not {expected:.3g}")
+    elif workload.duration_s is None and workload.requests is not None:
+        expected_s = workload.requests / rate_rps
+        # Gaps are drawn: a few may add up to far less than their mean, and are drawn in no time.
+        if expected_s > 2 * MAX_S and workload.requests > FEW_REQUESTS:
+            raise source.error(loc, f"{what} {workload.requests} requests within {MAX_S:g} s, not {expected_s:.3g} s")
 
 
 def _lengths_fit(scenario: Scenario, workload: Synthetic, source: Source) -> None:

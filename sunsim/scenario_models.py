@@ -4,7 +4,7 @@ Load files with `sunsim.scenario.load_scenario`, which also checks what one bloc
 """
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, Self, TypeAlias, final
+from typing import Annotated, Any, Literal, Self, final
 
 from pydantic import (
     BaseModel,
@@ -16,8 +16,21 @@ from pydantic import (
     model_validator,
 )
 
-from sunsim.clock import MAX_S
-from sunsim.scenario_block import Block, Count, Duration, FolderName, Name, Positive
+from sunsim.scenario_block import (
+    Block,
+    Count,
+    Delay,
+    Duration,
+    FileName,
+    FolderName,
+    Gigabits,
+    Milliseconds,
+    Moment,
+    Name,
+    Positive,
+    Seed,
+    Workers,
+)
 from sunsim.workload_models import Synthetic, Trace
 
 
@@ -32,7 +45,7 @@ class Zipf(Block):
     """Share of the k-th most popular of n models: ``k**-alpha / sum(j**-alpha for j in 1..n)``."""
 
     kind: Literal["zipf"] = "zipf"
-    alpha: float = Field(ge=0)
+    alpha: float = Field(ge=0, le=20)
 
 
 class Uniform(Block):
@@ -63,8 +76,8 @@ class Slo(Block):
             `sunsim.metrics.worst`. None: none is, but `sunsim plan` takes 60 s.
     """
 
-    ttft_ms: Positive | None = None
-    tpot_ms: Positive | None = None
+    ttft_ms: Milliseconds | None = None
+    tpot_ms: Milliseconds | None = None
     worst_window_s: Duration | None = None
 
     @property
@@ -76,7 +89,7 @@ class Slo(Block):
 class Measure(Block):
     """The window that headline figures come from: `warmup_s` after requests begin to come (a trace: its first) until the last."""
 
-    warmup_s: float = Field(default=0.0, ge=0, le=MAX_S)
+    warmup_s: Moment = 0.0
     until: Literal["last-arrival"] = "last-arrival"
 
 
@@ -93,9 +106,6 @@ class StopAtTime(Block):
     limit_s: Duration
 
 
-Workers: TypeAlias = Annotated[int, Field(ge=1, le=10_000)]
-
-
 class LoadReport(Block):
     """How old what a router knows of its workers is, in milliseconds: it adds what it has sent since the last report.
 
@@ -104,8 +114,8 @@ class LoadReport(Block):
         delay_ms: from a report to the router.
     """
 
-    every_ms: Positive
-    delay_ms: float = Field(default=0.0, ge=0)
+    every_ms: float = Field(ge=0.01, le=3_600_000)
+    delay_ms: Delay = 0.0
 
 
 @final
@@ -123,7 +133,7 @@ class Pool(Block):
             which adapters have in common.
     """
 
-    profile: Name
+    profile: FileName
     policy: Literal["isolated", "shared"]
     router: Literal["round-robin", "random", "least-requests", "least-tokens", "power-of-two-choices"] = (
         "least-requests"
@@ -178,9 +188,9 @@ class Transfer(Block):
             name, or an absolute path.
     """
 
-    bandwidth_gbit_s: Positive = 400.0
-    latency_ms: float = Field(default=0.1, ge=0)
-    measured: Name | None = None
+    bandwidth_gbit_s: Gigabits = 400.0
+    latency_ms: Delay = 0.1
+    measured: FileName | None = None
 
     @model_validator(mode="after")
     def _one_way(self) -> Self:
@@ -207,11 +217,13 @@ class Sweep(Block):
 
     seeds: Annotated[
         Annotated[int, Field(ge=1, le=10_000), Tag("<scalar>")]
-        | Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(strict=False, min_length=1), Tag("<list>")],
+        | Annotated[tuple[Seed, ...], Field(strict=False, min_length=1, max_length=10_000), Tag("<list>")],
         Discriminator(_shape),
     ] = 1
     combine: Literal["product", "zip"] = "product"
-    over: dict[str, Annotated[tuple[Any, ...], Field(strict=False, min_length=1)]] = Field(default_factory=dict)
+    over: dict[str, Annotated[tuple[Any, ...], Field(strict=False, min_length=1, max_length=10_000)]] = Field(
+        default_factory=dict, max_length=100
+    )
 
 
 class Budget(Block):
@@ -252,17 +264,17 @@ class Scenario(Block):
     """A whole scenario file."""
 
     name: FolderName
-    seed: int = Field(default=0, ge=0)
+    seed: Seed = 0
     models: Annotated[
         Annotated[ModelCount, Tag("<mapping>")]
-        | Annotated[tuple[ModelWeight, ...], Field(strict=False, min_length=1), Tag("<list>")],
+        | Annotated[tuple[ModelWeight, ...], Field(strict=False, min_length=1, max_length=10_000), Tag("<list>")],
         Discriminator(_shape),
     ]
     workload: Synthetic | Trace = Field(discriminator="kind")
     slo: Slo = Slo()
     measure: Measure = Measure()
     stop: StopWhenFinished | StopAtTime = Field(default=StopWhenFinished(), discriminator="when")
-    arms: tuple[Arm, ...] = Field(strict=False, min_length=1)
+    arms: tuple[Arm, ...] = Field(strict=False, min_length=1, max_length=1000)
     transfer: Transfer = Transfer()
     first_token: Literal["decode", "prefill"] = "decode"
     sweep: Sweep | None = None

@@ -6,14 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from typing import TYPE_CHECKING, Any
 
-from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedBase, CommentedMap
-from ruamel.yaml.constructor import DuplicateKeyError
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
-from ruamel.yaml.scalarbool import ScalarBoolean
 
-from sunsim.errors import InputError
+from sunsim.errors import InputError, clipped, clipped_list
 from sunsim.scenario_block import MISSING_CHOICE, UNKNOWN_KEY
+from sunsim.yaml_text import parse, plain
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,6 +20,7 @@ if TYPE_CHECKING:
 Loc = tuple[str | int, ...]
 Place = tuple["Path | str", int | None]
 """Where a value was given: a file and its line, or an option such as ``--set`` and None."""
+DIGITS = 40
 
 
 class Source:
@@ -42,22 +40,13 @@ class Source:
         self.file = file
         self._places: dict[Loc, Place] = {}
         try:
-            root = YAML().load(text)
-        except DuplicateKeyError as error:
-            raise self._syntax_error(error, _duplicate(error)) from error
-        except MarkedYAMLError as error:
-            raise self._syntax_error(error, f"not YAML: {error.problem or error.context}") from error
-        except (YAMLError, ValueError) as error:
-            message = f"not YAML: {' '.join(str(error).split())}"
-            raise InputError(message, file) from error
+            root = parse(text)
+        except InputError as error:
+            raise InputError(error.message, file, error.line) from error
         if not isinstance(root, CommentedMap):
             message = f"the file is {show(root)}, must be a mapping with the keys of a scenario"
             raise InputError(message, file, 1)
         self.root = root
-
-    def _syntax_error(self, error: MarkedYAMLError, message: str) -> InputError:
-        mark = error.problem_mark or error.context_mark
-        return InputError(message, self.file, None if mark is None else mark.line + 1)
 
     def variant(self) -> Source:
         """The same file, to be overridden without changing this one."""
@@ -97,8 +86,15 @@ class Source:
         self._places[loc] = place
 
     def values(self) -> Any:
-        """The document as plain dicts, lists and scalars."""
-        return _plain(self.root)
+        """The document as plain dicts, lists and scalars.
+
+        Raises:
+            InputError: it has too many.
+        """
+        try:
+            return plain(self.root)
+        except InputError as error:
+            raise InputError(error.message, self.file, error.line) from error
 
     def error(self, loc: Loc, message: str) -> InputError:
         """`message` as an error that stands where `loc` is; parts of `loc` that are not in the file are skipped."""
@@ -124,8 +120,8 @@ class Source:
             if _has(node, part):
                 node = node[part]
                 named = isinstance(part, int) and isinstance(node, dict) and isinstance(node.get("name"), str)
-                words.append(str(node["name"] if named else part))
-        return ".".join([*words, str(loc[-1])] if absent else words)
+                words.append(clipped(str(node["name"] if named else part)))
+        return ".".join([*words, clipped(str(loc[-1]))] if absent else words)
 
     def explain(self, error: ErrorDetails) -> InputError:
         """pydantic's `error` in plain words, at its line."""
@@ -162,12 +158,17 @@ def _shapes(tags: str) -> str:
     return " or ".join(name for tag, name in names.items() if tag in tags)
 
 
+def _limit(number: float) -> str:
+    return str(number) if isinstance(number, int) else f"{number:g}"
+
+
 _EXPECTED: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "int_type": lambda _: "a whole number",
     "float_type": lambda _: "a number",
     "finite_number": lambda _: "a finite number",
     "string_type": lambda _: "text",
     "string_too_short": lambda _: "at least one character",
+    "string_too_long": lambda context: f"at most {context['max_length']} characters",
     "string_pattern_mismatch": lambda _: "a name of 1 to 100 characters, without slashes and not starting with a dot",
     "path_type": lambda _: "a path",
     "model_type": lambda _: "a mapping",
@@ -175,10 +176,11 @@ _EXPECTED: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "dict_type": lambda _: "a mapping",
     "tuple_type": lambda _: "a list",
     "too_short": lambda _: "a list with at least one entry",
-    "greater_than": lambda context: f"greater than {context['gt']:g}",
-    "greater_than_equal": lambda context: f"at least {context['ge']:g}",
-    "less_than": lambda context: f"less than {context['lt']:g}",
-    "less_than_equal": lambda context: f"at most {context['le']:g}",
+    "too_long": lambda context: f"at most {context['max_length']} entries",
+    "greater_than": lambda context: f"greater than {_limit(context['gt'])}",
+    "greater_than_equal": lambda context: f"at least {_limit(context['ge'])}",
+    "less_than": lambda context: f"less than {_limit(context['lt'])}",
+    "less_than_equal": lambda context: f"at most {_limit(context['le'])}",
     "literal_error": lambda context: _listed(context["expected"]),
     "union_tag_invalid": lambda context: _listed(context["expected_tags"]),
 }
@@ -194,7 +196,10 @@ def show(value: Any) -> str:
         return "a mapping"
     if isinstance(value, Sequence) and not isinstance(value, str):
         return "a list" if value else "an empty list"
-    return repr(str(value)) if isinstance(value, str) else str(value)
+    if isinstance(value, str):
+        return f"'{clipped(value)}'"
+    # Python refuses to write out whole numbers of more than 4,300 digits.
+    return f"above 1e{DIGITS}" if isinstance(value, int) and abs(value) > 10**DIGITS else clipped(str(value))
 
 
 def parse_value(text: str, option: str) -> Any:
@@ -204,17 +209,10 @@ def parse_value(text: str, option: str) -> Any:
         InputError: `text` is not YAML.
     """
     try:
-        return YAML().load(text)
-    except (YAMLError, ValueError) as error:
-        message = f"'{text}' is no YAML value, must be path=value with a value as it stands in a scenario file"
-        raise InputError(message, option) from error
-
-
-def _duplicate(error: DuplicateKeyError) -> str:
-    # ruamel only offers the key inside its sentence: found duplicate key "seed" with value ...
-    key = str(error.problem).split('"')[1]
-    first = error.context_mark.line + 1 if error.context_mark else "?"
-    return f"key {key} is given twice in the mapping that starts in line {first}, must be given once"
+        return parse(text)
+    except InputError as error:
+        wrong = f"'{clipped(text)}' is no YAML value, must be path=value with a value as it stands in a scenario file"
+        raise InputError(wrong, option) from error
 
 
 def _entry(node: list[Any], part: str, path: str, place: Place) -> int:
@@ -223,9 +221,9 @@ def _entry(node: list[Any], part: str, path: str, place: Place) -> int:
         return names.index(part)
     if part.isdecimal() and int(part) < len(node):
         return int(part)
-    listed = ", ".join(str(name) for name in names if name is not None)
+    listed = clipped_list([name for name in names if name is not None])
     by_name = f" or one of {listed}" if listed else ""
-    message = f"{path}.{part}: no such entry, must be a number below {len(node)}{by_name}"
+    message = f"{path}.{clipped(part)}: no such entry, must be a number below {len(node)}{by_name}"
     raise InputError(message, *place)
 
 
@@ -238,16 +236,3 @@ def _has(node: Any, part: str | int) -> bool:
 def _line(node: CommentedBase, part: str | int, default: int) -> int:
     position = (node.lc.data or {}).get(part)
     return default if position is None else int(position[0]) + 1
-
-
-def _plain(node: Any) -> Any:
-    if isinstance(node, dict):
-        return {_plain(key): _plain(value) for key, value in node.items()}
-    if isinstance(node, list):
-        return [_plain(value) for value in node]
-    if isinstance(node, bool | ScalarBoolean):
-        return bool(node)
-    for base in (int, float, str):
-        if isinstance(node, base):
-            return base(node)
-    return node

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeAlias
 
-from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
+from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, model_validator
 
-from sunsim.scenario_block import Block, Duration, Name, Positive, Tokens
+from sunsim.scenario_block import Block, Duration, Moment, Name, Positive, Rate, Tokens, path_without_controls
 from sunsim.workload.traces.names import FormatName
 
 MAX_REQUESTS = 10**8
@@ -17,22 +17,22 @@ class Poisson(Block):
     """Exponential gaps between arrivals; `rate_rps` in requests per second."""
 
     kind: Literal["poisson"] = "poisson"
-    rate_rps: Positive
+    rate_rps: Rate
 
 
 class Gamma(Block):
     """Gamma gaps of shape `burstiness`, as in vLLM's benchmark: coefficient of variation ``1/sqrt(burstiness)``."""
 
     kind: Literal["gamma"] = "gamma"
-    rate_rps: Positive
-    burstiness: float = Field(ge=0.001)
+    rate_rps: Rate
+    burstiness: float = Field(ge=0.001, le=1e6)
 
 
 class Constant(Block):
     """Equal gaps; the first request arrives at time 0."""
 
     kind: Literal["constant"] = "constant"
-    rate_rps: Positive
+    rate_rps: Rate
 
 
 class FixedLengths(Block):
@@ -47,7 +47,7 @@ class Lognormal(Block):
     """``median_tokens * exp(sigma * z)`` with z standard normal, rounded, then held within 1..`max_tokens`."""
 
     median_tokens: Tokens
-    sigma: float = Field(gt=0, le=10)
+    sigma: float = Field(ge=1e-6, le=10)
     max_tokens: Tokens
 
     @model_validator(mode="after")
@@ -125,7 +125,7 @@ class Trace(Block):
 
     kind: Literal["trace"] = "trace"
     format: FormatName
-    path: Path = Field(strict=False)
+    path: Annotated[Path, Field(strict=False), AfterValidator(path_without_controls)]
     models: (
         Annotated[
             Annotated[dict[str, Name], Tag("<mapping>")]
@@ -134,8 +134,8 @@ class Trace(Block):
         ]
         | None
     ) = None
-    start_s: float = Field(default=0.0, ge=0)
-    duration_s: Positive | None = None
+    start_s: Moment = 0.0
+    duration_s: Duration | None = None
     requests: Requests | None = None
     rate_scale: Positive = 1.0
     too_long: Literal["refuse", "drop"] = "refuse"

@@ -19,12 +19,12 @@ MODEL_HEADER = "arrival_s,model,prompt_tokens,output_tokens\n"
 
 # (what the scenario says, what the user wrote instead, the line, the message)
 SCENARIOS = [
-    ("rate_rps: 60", "rate_rps: -5", 9, "workload.arrivals.rate_rps is -5, must be greater than 0"),
+    ("rate_rps: 60", "rate_rps: -5", 9, "workload.arrivals.rate_rps is -5, must be at least 1e-09"),
     (
         "rate_rps: 60",
-        "rate_rps: 6e9",
+        "rate_rps: 6e8",
         9,
-        "workload.arrivals.rate_rps is 6e+09, must bring at most 1e+08 requests, not 7.2e+11",
+        "workload.arrivals.rate_rps is 6e+08, must bring at most 1e+08 requests, not 7.2e+10",
     ),
     ("rate_rps: 60", "rate: 60", 9, "unknown key workload.arrivals.rate, did you mean rate_rps?"),
     (
@@ -230,7 +230,7 @@ def test_a_wrong_trace_is_refused_in_one_line(tmp_path: Path, trace: str, messag
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("workload.arrivals.rate_rps=-5", "--set: workload.arrivals.rate_rps is -5, must be greater than 0"),
+        ("workload.arrivals.rate_rps=-5", "--set: workload.arrivals.rate_rps is -5, must be at least 1e-09"),
         (
             "workload.arrivals.rate_rps",
             "--set: 'workload.arrivals.rate_rps' has no path or no value, must be path=value",

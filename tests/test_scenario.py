@@ -85,7 +85,7 @@ def test_adapters_share_their_base_s_weights(tmp_path: Path) -> None:
     "overrides",
     [
         (),
-        ("stop={when: time, limit_s: 600}", "first_token=prefill", "slo={}", "seed=12345678901234567890"),
+        ("stop={when: time, limit_s: 600}", "first_token=prefill", "slo={}", "seed=1234567890123456789"),
         ("workload.arrivals={kind: gamma, rate_rps: 1e-3, burstiness: 0.1}", "workload.duration_s=5000"),
         ("workload.lengths={kind: lognormal, prompt: &l {median_tokens: 5, sigma: 1, max_tokens: 99}, output: *l}",),
         ("models=[{name: 'on', weight: 2}, {name: '4', weight: 1}]", "arms.isolated.prefill.workers={'4': 1, 'on': 2}"),
@@ -108,7 +108,7 @@ def test_a_resolved_scenario_loads_again_from_anywhere(tmp_path: Path, overrides
         min_size=1,
         max_size=100,
     ).filter(lambda name: not name.startswith(".")),
-    rate=st.floats(1e-300, 1e5),
+    rate=st.floats(1e-9, 1e5),
 )
 def test_any_name_and_number_survive_the_round_trip(tmp_path: Path, name: str, rate: float) -> None:
     scenario = load_scenario(write_scenario(tmp_path))

@@ -15,6 +15,7 @@ from profiler.cluster.plan import run_sha256
 from profiler.cluster.play import Play, Run
 from profiler.cluster.run_files import save
 from profiler.cluster.worker import visible_gpus
+from profiler.engine import EngineStartError
 from profiler.measure import Subject, set_up
 from profiler.progress import Progress
 from profiler.replay import SETTLE_S
@@ -44,10 +45,6 @@ class ClusterOrder:
     profile: Path | None = None
     transfers: Path | None = None
     main: Main = worker.main
-
-
-class EngineStartError(Exception):
-    """An engine does not start."""
 
 
 @dataclass(slots=True)

@@ -26,7 +26,7 @@ from profiler.cluster.messages import (
     Stop,
     Up,
 )
-from profiler.engine import Engine, count_preemptions, undisturbed
+from profiler.engine import Engine, EngineStartError, count_preemptions, undisturbed
 from profiler.measure import Order, Subject, missing_phases, run_phases, set_up, started, state_engine, warm
 from profiler.phases import prefill
 from profiler.progress import Progress
@@ -223,5 +223,7 @@ def main(connection: Connection, subject: Subject, gpu: int) -> None:
     os.environ["VLLM_NIXL_SIDE_CHANNEL_PORT"] = str(port)
     try:
         asyncio.run(_work(connection, subject, Progress(f"worker {gpu}: ")))
+    except EngineStartError as error:
+        connection.send(Failed(str(error)))
     except Exception as error:  # noqa: BLE001  # the router's process is the one to say it
         connection.send(Failed(f"{type(error).__name__} {error}".strip()))

@@ -1,6 +1,6 @@
 """The command line of `sunsim trace`."""
 
-# Verbs import what they need when they run, as in sunsim.cli, whose exit codes these share.
+# Verbs import what they need when they run, as in sunsim.cli.
 # ruff: noqa: PLC0415
 
 from __future__ import annotations
@@ -51,12 +51,9 @@ def describe(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
 ) -> None:
     """Say what a trace looks like: rates, burstiness, lengths, popularity, and what cannot be used."""
-    from sunsim.cli import exit_codes
+    from sunsim.trace.describe import describe as describe_trace
 
-    with exit_codes():
-        from sunsim.trace.describe import describe as describe_trace
-
-        describe_trace(file, name, _window(start_s, duration_s, requests, rate_scale), out, as_json=as_json)
+    describe_trace(file, name, _window(start_s, duration_s, requests, rate_scale), out, as_json=as_json)
 
 
 @trace_app.command()
@@ -70,12 +67,9 @@ def convert(
     rate_scale: RateScale = 1.0,
 ) -> None:
     """Write a trace's requests as CSV with arrival_s, prompt_tokens, output_tokens and, if it has any, model."""
-    from sunsim.cli import exit_codes
+    from sunsim.trace.convert import convert as convert_trace
 
-    with exit_codes():
-        from sunsim.trace.convert import convert as convert_trace
-
-        typer.echo(visible(convert_trace(file, name, _window(start_s, duration_s, requests, rate_scale), out)))
+    typer.echo(visible(convert_trace(file, name, _window(start_s, duration_s, requests, rate_scale), out)))
 
 
 def _window(start_s: float, duration_s: float | None, requests: int | None, rate_scale: float) -> Window:

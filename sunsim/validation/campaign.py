@@ -12,6 +12,7 @@ from sunsim.latency.profile import profiles_root
 from sunsim.scenario_block import FolderName, Name
 from sunsim.scenario_yaml import Loc, Source
 from sunsim.validation.actual import STEPS_SUFFIX
+from sunsim.yaml_text import read_text
 
 PLAN = "campaign.yaml"
 RUN_SUFFIX = ".parquet"
@@ -77,14 +78,7 @@ def read_campaign(folder: Path) -> Campaign:
         InputError: it cannot be read, something in it is wrong, or it and the folder's files do not go together.
     """
     path = folder / PLAN
-    try:
-        source = Source(path, path.read_text(encoding="utf-8"))
-    except OSError as error:
-        message = f"cannot be read ({error.strerror}), must say what the folder's runs are"
-        raise InputError(message, path) from error
-    except UnicodeDecodeError as error:
-        message = "is not UTF-8 text, must say what the folder's runs are"
-        raise InputError(message, path) from error
+    source = Source(path, read_text(path, "must say what the folder's runs are"))
     try:
         plan = Plan.model_validate(source.values())
     except ValidationError as error:
