@@ -176,9 +176,9 @@ def mixed_blocks(kernel: AttentionKernel, mix: LengthMix, batch: int) -> BlocksC
 
 
 def _stride(batch: int) -> int:
-    """How far apart the batch sizes lie that are looked at: above 512 a 32nd to a 64th, so that all of them up to any
+    """How far apart the batch sizes lie that are looked at: above 1,024 a 64th to a 128th, so that all of them up to any
     size take time in proportion to that size, not to its square."""
-    return max(BATCH_STRIDE, 1 << max((batch - 1).bit_length() - 6, 0))
+    return max(BATCH_STRIDE, 1 << max((batch - 1).bit_length() - 7, 0))
 
 
 def _alike_blocks(kernel: AttentionKernel, contexts: NDArray[np.int64]) -> BlocksCurve:
