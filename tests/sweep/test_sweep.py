@@ -212,7 +212,9 @@ def test_ctrl_c_while_the_processes_start_is_one_line_too(tmp_path: Path, after_
     os.killpg(process.pid, signal.SIGINT)
     stdout, stderr = process.communicate(timeout=20)
     assert (process.returncode, stdout) == (130, "")
-    assert stderr == f"interrupted: {kept(out)} of 200 points are kept, the same command goes on from there\n"
+    going_on = f"interrupted: {kept(out)} of 200 points are kept, the same command goes on from there\n"
+    # The folder is there a moment before the points are known.
+    assert stderr in (going_on, "interrupted, nothing was written\n")
 
 
 def test_a_stopped_process_costs_no_point(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
