@@ -10,16 +10,17 @@ _SECOND_HAND = re.compile(r"root cause|background process|Engine core proc|Engin
 MOST = 400
 
 
-def cause(log: str, error: BaseException | None = None) -> str:
-    """The last error of its own in an engine's log; without one, `error`, or what the log ends with."""
-    lines = [_PREFIX.sub("", line).rstrip() for line in log.splitlines()]
+def cause(log: str, error: BaseException) -> str:
+    """Why an engine did not start: `error`; where that only says that another process gave up, what that one said."""
+    own = _in_one_line(f"{type(error).__name__}: {error}")
+    return own if not _SECOND_HAND.search(own) else last_error(log) or own
+
+
+def last_error(log: str) -> str | None:
+    """The last error of its own in an engine's log; None if it has none."""
+    lines = (_PREFIX.sub("", line).rstrip() for line in log.splitlines())
     raised = [line for line in lines if _RAISED.match(line) and not _SECOND_HAND.search(line)]
-    own = _in_one_line(f"{type(error).__name__}: {error}") if error else ""
-    if error and not _SECOND_HAND.search(own):
-        return own
-    if raised:
-        return _in_one_line(raised[-1])
-    return own or _in_one_line(next((line for line in reversed(lines) if line.strip()), "it has said nothing"))
+    return _in_one_line(raised[-1]) if raised else None
 
 
 def _in_one_line(text: str) -> str:

@@ -15,7 +15,7 @@ from typing import Any
 from profiler import facts, grid, profile_file, shapes
 from profiler.adapters import adapter_bytes, write_adapter
 from profiler.engine import Engine, EngineSettings, require_vllm, running_engine, write_model
-from profiler.engine_log import cause
+from profiler.engine_log import last_error
 from profiler.phases.base import PHASE_TIMEOUT_S, Phase
 from profiler.progress import Progress
 
@@ -179,7 +179,8 @@ async def started(subject: Subject, fresh: dict[str, Any], progress: Progress) -
                 yield engine
             except Exception:
                 log = logs / "engine.log"
-                progress.say(f"the engine's last error: {cause(log.read_text(errors='replace'))}; its log is {log}")
+                said = last_error(log.read_text(errors="replace"))
+                progress.say(f"the engine's log is {log}" + (f", its last error: {said}" if said else ""))
                 raise
     # It is kept where something went wrong.
     if subject.log_dir is None:

@@ -77,7 +77,7 @@ toy: 8 requests, measured from 1.00 s to 7.00 s; SLO TTFT 2,000 ms, TPOT 12.0 ms
            all  decode    output   per GPU  per decode     goodput      SLO  busiest  busiest
 arm       GPUs    GPUs     tok/s     tok/s   GPU tok/s       req/s      met   decode  prefill
 ────────  ────  ──────  ────────  ────────  ──────────  ──────────  ───────  ───────  ───────
-isolated     3       2  65        22        32          1.00        100.0 %   0.28/4     12 %
+isolated     3       2  65        22          32        1.00        100.0 %   0.28/4     12 %
 sun-half     2       1  65 1.00x  32 1.50x    65 2.00x  0.00 0.00x    0.0 %   1.06/4     12 %
 
           TTFT mean  TTFT median   TTFT p99   TPOT mean  TPOT median    TPOT p99  interactivity

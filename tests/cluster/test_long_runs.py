@@ -46,7 +46,7 @@ def test_the_step_by_step_twin_agrees_at_the_end_of_the_longest_run(tmp_path: Pa
 
 def test_what_has_not_finished_where_the_clock_ends_is_refused(tmp_path: Path) -> None:
     profile = write_profile(tmp_path)
-    # A link so slow that the prompt's KV is on its way for weeks.
-    world = scenario(["a"], {"prefill": pool(profile), "decode": pool(profile)}, transfer={"bandwidth_gbit_s": 1e-6})
+    # A link so slow that the prompts' KV is on its way for weeks.
+    world = scenario(["a"], {"prefill": pool(profile), "decode": pool(profile)}, transfer={"bandwidth_gbit_s": 0.001})
     with pytest.raises(InputError, match=r"^scenario test: arm has not finished after 9\.1584e\+06 s, where the clock"):
-        serve(world, [(LAST_PS, 0, 8000, 2)])
+        serve(world, [(LAST_PS, 0, 8000, 2)] * 100)

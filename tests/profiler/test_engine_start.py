@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from profiler.cli import app
 from profiler.cluster import worker
 from profiler.cluster.messages import Failed
-from profiler.engine_log import cause
+from profiler.engine_log import cause, last_error
 from profiler.measure import Subject
 
 # As vLLM 0.24 writes it: its engine is a process, which says why it gave up; its client only says that it has.
@@ -42,7 +42,7 @@ OWN = "ValueError: Free memory on device (9.1/79.2 GiB) is too small."
 @pytest.mark.parametrize("log", [LOG, WORKER_LOG])
 def test_what_a_process_of_the_engine_said_is_the_cause(log: str) -> None:
     assert cause(log, SECOND_HAND) == OWN
-    assert cause(log) == OWN
+    assert last_error(log) == OWN
 
 
 def test_an_error_of_the_client_s_own_is_the_cause() -> None:
@@ -50,9 +50,11 @@ def test_an_error_of_the_client_s_own_is_the_cause() -> None:
     assert cause(LOG, error) == "ValueError: 1 validation error for ModelConfig Value error, max_model_len is too large"
 
 
-def test_a_log_that_names_no_error_gives_its_last_line() -> None:
-    assert cause("INFO 11-29 04:00:00 [a.py:1] loading\n\n", None) == "loading"
-    assert cause("", None) == "it has said nothing"
+def test_a_log_that_names_no_error_is_not_taken_for_one() -> None:
+    assert (
+        last_error("INFO 11-29 04:00:00 [vllm.py:1] Final priority: IrOpPriorityConfig(rms_norm=['native'])\n") is None
+    )
+    assert last_error("") is None
     assert cause("killed\n", SECOND_HAND) == f"RuntimeError: {SECOND_HAND}"
 
 

@@ -145,5 +145,5 @@ def test_what_would_arrive_just_at_the_end_is_left_out(rate_rps: float, duration
 
 
 def test_a_rate_so_low_that_times_leave_the_clock_leaves_what_is_before_the_end() -> None:
-    arrivals = draw_arrivals(Constant(rate_rps=1e-12), np.random.default_rng(1), 10.0, None)
+    arrivals = draw_arrivals(Constant(rate_rps=1e-9), np.random.default_rng(1), 10.0, None)
     assert arrivals.tolist() == [0.0]
