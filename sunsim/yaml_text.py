@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 MAX_BYTES = 2 * 10**6
 MAX_DEPTH = 40
 MAX_VALUES = 500_000
+_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def read_text(path: Path, right: str) -> str:
@@ -86,7 +88,8 @@ def plain(root: Any) -> Any:
     """A document of `parse` as plain dicts, lists and scalars, what its aliases stand for written out.
 
     Raises:
-        InputError: that would be more than `MAX_VALUES`, or without end. Has a line, but no file.
+        InputError: that would be more than `MAX_VALUES`, or without end; or a text is none that a file could hold. Has a
+            line, but no file.
     """
     left = MAX_VALUES
 
@@ -109,6 +112,9 @@ def plain(root: Any) -> Any:
             return [written_out(value, depth + 1, line) for value in node]
         if isinstance(node, bool | ScalarBoolean):
             return bool(node)
+        if isinstance(node, str) and _LONE_SURROGATE.search(node):
+            message = f"{clipped(node)} has half a character (a lone surrogate), must be whole text"
+            raise InputError(message, line=line)
         for base in (int, float, str):
             if isinstance(node, base):
                 return base(node)
