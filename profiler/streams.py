@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from sunsim.errors import clipped, clipped_list
+
 Role = Literal["decode", "prefill", "colocated"]
 ROLES: tuple[Role, ...] = get_args(Role)
 
@@ -98,11 +100,12 @@ def read_stream(path: Path, role: Role, *, limit_tokens: int) -> Stream:
     except UnicodeDecodeError as error:
         msg = f"{path}: is not UTF-8 text, must be a csv file"
         raise StreamError(msg) from error
-    reader = csv.reader(text.splitlines())
-    columns = _columns(path, next(reader, []))
+    lines = text.rstrip("\r\n").splitlines()
+    columns = _columns(path, _values(path, 1, lines[0]) if lines else [])
     rows: list[list[str]] = []
     previous_s = 0.0
-    for row in reader:
+    for number, line in enumerate(lines[1:], 2):
+        row = _values(path, number, line)
         fault = _fault(dict(zip(columns, row, strict=False)), len(row) - len(columns), previous_s)
         if fault is None:
             length = int(row[columns.index("prompt_tokens")])
@@ -110,7 +113,7 @@ def read_stream(path: Path, role: Role, *, limit_tokens: int) -> Stream:
             if length > limit_tokens:
                 fault = f"prompt and output are {length} tokens, must be at most {limit_tokens}"
         if fault is not None:
-            msg = f"{path}:{reader.line_num}: {fault}"
+            msg = f"{path}:{number}: {fault}"
             raise StreamError(msg)
         previous_s = float(row[columns.index("arrival_s")])
         rows.append(row)
@@ -122,11 +125,22 @@ def read_stream(path: Path, role: Role, *, limit_tokens: int) -> Stream:
     )
 
 
+def _values(path: Path, number: int, line: str) -> list[str]:
+    """A line's values; each line by itself, so that a quote which is not closed takes no others with it."""
+    try:
+        return next(csv.reader([line], strict=True), [])
+    except csv.Error as error:
+        msg = f"{path}:{number}: the line is no csv ({error}), must have a value a column, each quote closed"
+        raise StreamError(msg) from error
+
+
 def _columns(path: Path, header: list[str]) -> list[str]:
     columns = [name.strip() for name in header]
     for name in INPUT_COLUMNS:
         if name not in columns:
-            msg = f"{path}:1: column {name} is missing, must be there; the columns are {', '.join(columns) or 'none'}"
+            msg = (
+                f"{path}:1: column {name} is missing, must be there; the columns are {clipped_list(columns) or 'none'}"
+            )
             raise StreamError(msg)
     for name in columns:
         if name in REPLAY_COLUMNS or columns.count(name) > 1 or not name:
@@ -145,7 +159,7 @@ def _fault(row: dict[str, str], surplus: int, previous_s: float) -> str | None:
     except ValueError:
         arrival_s = math.nan
     if not 0 <= arrival_s < math.inf:
-        return f"arrival_s is {row['arrival_s']!r}, must be a number of seconds from 0"
+        return f"arrival_s is '{clipped(row['arrival_s'])}', must be a number of seconds from 0"
     if arrival_s < previous_s:
         return f"arrival_s is {arrival_s:g} after {previous_s:g} in the line before, must not fall"
     for name in ("prompt_tokens", "output_tokens"):
@@ -154,7 +168,7 @@ def _fault(row: dict[str, str], surplus: int, previous_s: float) -> str | None:
         except ValueError:
             tokens = 0
         if tokens < 1:
-            return f"{name} is {row[name]!r}, must be a whole number of at least 1"
+            return f"{name} is '{clipped(row[name])}', must be a whole number of at least 1"
     return None
 
 

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sunsim.errors import InputError
-from sunsim.scenario import checked, read_source
+from sunsim.scenario import Trace, checked, read_source
 from sunsim.sweep.point import identity
+from sunsim.workload.traces.of_scenario import trace_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -202,7 +203,10 @@ def _combined(sweep: Sweep, choice: Choice, source: Source) -> Combination:
             # As read, not as plain values: faults inside a mapping are told by their lines.
             as_read = source.root["sweep"]["over"][path][index]
             variant.override(path, as_read, (place.file or source.file, place.line))
-        return Combination(values, checked(variant))
+        scenario = checked(variant)
+        if isinstance(scenario.workload, Trace):
+            trace_of(scenario, scenario.workload)
+        return Combination(values, scenario)
     except InputError as fault:
         return Combination(values, None, fault)
 
@@ -216,8 +220,7 @@ def _refuse_hopeless(choices: Sequence[Choice], combinations: Sequence[Combinati
     pairs = list(zip(choices, combinations, strict=True))
     good = {chosen for choice, combination in pairs if combination.scenario for chosen in enumerate(choice)}
     for choice, combination in pairs:
-        # Without swept paths there is nothing to choose, and the scenario itself has been checked.
-        if any(chosen not in good for chosen in enumerate(choice)):
+        if combination.fault and (not choice or any(chosen not in good for chosen in enumerate(choice))):
             raise _with_values(combination)
 
 

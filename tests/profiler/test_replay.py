@@ -38,6 +38,10 @@ def test_other_columns_are_carried_with_their_types(tmp_path: Path) -> None:
     assert stream.carried == {"request_id": ["r1", "r2"], "model": ["m1", "m2"], "weight": [0.5, 2.0], "turn": [1, 2]}
 
 
+def test_blank_lines_at_the_end_are_no_requests(tmp_path: Path) -> None:
+    assert len(stream_of(tmp_path, "0,1,1", "", "")) == 1
+
+
 def test_requests_without_ids_are_numbered(tmp_path: Path) -> None:
     assert stream_of(tmp_path, "0,1,1", "1,1,1").carried == {"request_id": [0, 1]}
 
@@ -62,6 +66,8 @@ def test_a_role_may_stand_behind_the_path() -> None:
         ([HEADER, "0,5,1.5"], "s.csv:2: output_tokens is '1.5', must be"),
         ([HEADER, "0,5"], "s.csv:2: the line has 1 values too few"),
         ([HEADER, "0,16000,385"], "s.csv:2: prompt and output are 16385 tokens, must be at most 16384"),
+        ([HEADER, "0,5,1", '1,"5,1', "2,5,1"], "s.csv:3: the line is no csv (unexpected end of data)"),
+        ([HEADER, f"0,5,{'9' * 200_000}"], f"s.csv:2: output_tokens is '{'9' * 80}...', must be"),
         ([HEADER], "s.csv: has no request"),
         (["arrival_s,prompt_tokens", "0,5"], "s.csv:1: column output_tokens is missing"),
         ([f"{HEADER},submit_s", "0,5,1,0"], "s.csv:1: column 'submit_s' is one that replay writes"),

@@ -133,3 +133,12 @@ def test_options_and_sweep_may_not_contradict(tmp_path: Path) -> None:
 def test_short_names_tell_paths_apart() -> None:
     paths = ["arms.a.decode.workers", "arms.b.decode.workers", "workload.arrivals.rate_rps"]
     assert list(short_names(paths).values()) == ["a.decode.workers", "b.decode.workers", "rate_rps"]
+
+
+@pytest.mark.parametrize("sweep", ["sweep: {seeds: 2}\n", "sweep: {over: {slo.tpot_ms: [20, 30]}}\n"])
+def test_a_trace_that_cannot_be_read_is_refused_before_any_point(tmp_path: Path, sweep: str) -> None:
+    path = write_sweep(tmp_path, sweep)
+    (tmp_path / "trace.csv").write_text("arrival_s,prompt_tokens,output_tokens\n0,5,1\n0,5,none\n")
+    workload = "workload={kind: trace, format: csv, path: trace.csv, models: popularity}"
+    with pytest.raises(InputError, match=r"trace\.csv:3: output_tokens is 'none'"):
+        load_plan(path, [workload])
