@@ -27,7 +27,7 @@ def test_steps_of_up_to_twice_the_tokens_take_what_the_curve_says() -> None:
     assert not isinstance(curve, NoPrefill)
     beyond = [point for point in POINTS if point.new_tokens > BUDGET_TOKENS]
     off = np.array(
-        [curve.step_ms(point.new_tokens, point.attended_pairs) / point.step_ms_median - 1 for point in beyond]
+        [curve.step_ms(point.new_tokens, int(point.attended_pairs)) / point.step_ms_median - 1 for point in beyond]
     )
     for point, error in zip(beyond, off, strict=True):
         print(f"{point.prompts} prompts, {point.new_tokens} tokens: {point.step_ms_median:.1f} ms, {error:+.1%}")  # noqa: T201
