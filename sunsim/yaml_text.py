@@ -18,7 +18,7 @@ from sunsim.errors import InputError, clipped
 if TYPE_CHECKING:
     from pathlib import Path
 
-MAX_BYTES = 2 * 10**6
+MAX_BYTES = 10**6
 MAX_DEPTH = 40
 MAX_VALUES = 500_000
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
@@ -88,8 +88,8 @@ def plain(root: Any) -> Any:
     """A document of `parse` as plain dicts, lists and scalars, what its aliases stand for written out.
 
     Raises:
-        InputError: that would be more than `MAX_VALUES`, or without end; or a text is none that a file could hold. Has a
-            line, but no file.
+        InputError: that would be more than `MAX_VALUES`, or without end; a key is no scalar, or a text is none that a file
+            could hold. Has a line, but no file.
     """
     left = MAX_VALUES
 
@@ -105,6 +105,9 @@ def plain(root: Any) -> Any:
         if depth > MAX_DEPTH:
             raise InputError(_TOO_DEEP, line=line)
         if isinstance(node, dict):
+            if any(isinstance(key, list | tuple | dict) for key in node):
+                message = "a list or a mapping stands where a key should, must be text"
+                raise InputError(message, line=line)
             return {
                 written_out(key, depth + 1, line): written_out(value, depth + 1, line) for key, value in node.items()
             }

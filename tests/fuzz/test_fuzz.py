@@ -7,15 +7,48 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from tests.fuzz.mutants import PLAIN, PROFILE, SYNTHETIC
 from tests.fuzz.trial import make, outcome
+from tests.trace_files import TEXTS
 
 if TYPE_CHECKING:
-    import pytest
+    from pathlib import Path
 
 FEW = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+
+
+# (file, what it says, what it says instead): each was a traceback, a hang or a message without a place.
+WERE_FAULTS = [
+    ("scenario.yaml", "models: {count: 2}", "models: {count: 2}\n[a]: 1"),
+    ("scenario.yaml", "models: {count: 2}", "models: {count: 2}\n? {a: b}\n: 1"),
+    ("scenario.yaml", "models: {count: 2}", "models: {count: 2}\n1: 2"),
+    ("scenario.yaml", "models: {count: 2}", "models: {count: 2}\nnull: 2"),
+    ("scenario.yaml", "models: {count: 2}", "models: {count: 2}\n2001-01-01: 2"),
+    ("scenario.yaml", "models: {count: 2}", "models: {count: 0x" + "f" * 5000 + "}"),
+    ("scenario.yaml", "models: {count: 2}", "models: {count: " + "9" * 5000 + "}"),
+    ("scenario.yaml", "models: {count: 2}", "models: [{name: a, weight: 1.0e+308}, {name: b, weight: 1.0e+308}]"),
+    ("scenario.yaml", "models: {count: 2}", "models: {count: 100, popularity: {kind: zipf, alpha: 1000}}"),
+    ("scenario.yaml", "models: {count: 2}", 'models: [{name: "a\\ud800", weight: 1}]'),
+    ("scenario.yaml", "models: {count: 2}", 'models: {count: 2, "\\ud800": 1}'),
+    ("scenario.yaml", "name: plain", 'name: "esc\\e[31m"'),
+    ("scenario.yaml", "rate_rps: 10", "rate_rps: 1.0e-300"),
+    ("scenario.yaml", "rate_rps: 10", "rate_rps: 1.0e+308"),
+    ("scenario.yaml", "duration_s: 1", "duration_s: 1.0e-300"),
+    ("scenario.yaml", "duration_s: 1", "requests: 100000000"),
+    ("scenario.yaml", "ttft_ms: 500", "ttft_ms: 1.0e-300"),
+    ("scenario.yaml", "arms:\n", "transfer: {bandwidth_gbit_s: 1.0e-300}\narms:\n"),
+    ("scenario.yaml", "arms:\n", "transfer: {latency_ms: 1.0e+308}\narms:\n"),
+    ("scenario.yaml", "profile: profile.json", f"profile: {'p' * 3000}.json"),
+    ("scenario.yaml", SYNTHETIC, f"{{kind: trace, format: csv, path: {'p' * 3000}}}"),
+    ("scenario.yaml", SYNTHETIC, '{kind: trace, format: csv, path: "nul\\0"}'),
+    ("scenario.yaml", PLAIN, "1.5,100,200\n" * 10_000),
+    ("scenario.yaml", PLAIN, "[" * 5000),
+    ("scenario.yaml", PLAIN, "a: &a {b: *a}\n"),
+]
 
 
 @FEW
@@ -26,3 +59,18 @@ def test_a_mutant_is_refused_at_its_place_or_runs(tmp_path_factory: pytest.TempP
     make(seed, folder)
     _, fault = outcome(folder)
     assert fault is None
+
+
+@pytest.mark.parametrize(("file", "right", "wrong"), WERE_FAULTS, ids=[wrong[-40:] for _, _, wrong in WERE_FAULTS])
+def test_what_once_went_wrong_is_refused(tmp_path: Path, file: str, right: str, wrong: str) -> None:
+    texts = {"scenario.yaml": PLAIN, "profile.json": PROFILE, "trace.csv": TEXTS["csv"]}
+    assert right in texts[file]
+    for name, text in texts.items():
+        (tmp_path / name).write_text(text.replace(right, wrong, 1) if name == file else text)
+    assert outcome(tmp_path) == ("refused", None)
+
+
+def test_what_is_not_mutated_runs(tmp_path: Path) -> None:
+    for name, text in {"scenario.yaml": PLAIN, "profile.json": PROFILE}.items():
+        (tmp_path / name).write_text(text)
+    assert outcome(tmp_path) == ("ran", None)
