@@ -76,8 +76,8 @@ def typical_s(requests: Requests) -> float | None:
 
 
 def rated(window: Window, arms: Iterable[Requests]) -> Window:
-    """The window, marked where it is too short: empty, or shorter than the typical request of some arm."""
-    took_s = max((typical_s(requests) or 0.0 for requests in arms), default=0.0)
+    """The window, marked where it is too short: empty, or shorter than the typical request of every arm."""
+    took_s = min((took for requests in arms if (took := typical_s(requests)) is not None), default=0.0)
     return replace(window, too_short=not window.length_s > took_s)
 
 
