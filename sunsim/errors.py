@@ -1,4 +1,4 @@
-"""The error that a user can cause, and the one that stands for any other in a simulation."""
+"""The error that a user can cause, and those that a simulation can end with."""
 
 from __future__ import annotations
 
@@ -37,6 +37,10 @@ class InputError(Exception):
 
 class SimulationError(Exception):
     """A simulation that others wait for has failed; says why in one line."""
+
+
+class ClusterLostError(Exception):
+    """The machines that simulate are gone; says in one line how to go on."""
 
 
 def clipped(text: str, limit: int = 80) -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 import typer
 from typer.core import TyperGroup
 
-from sunsim.errors import InputError, SimulationError, clipped
+from sunsim.errors import ClusterLostError, InputError, SimulationError, clipped
 from sunsim.visible import visible
 
 if TYPE_CHECKING:
@@ -55,6 +55,8 @@ def ended() -> Iterator[None]:
         _leave(BAD_INPUT, " ".join(error.format_message().split()))
     except SimulationError as error:
         _leave(FAILED, f"a simulation failed: {error}")
+    except ClusterLostError as error:
+        _leave(FAILED, str(error))
     except KeyboardInterrupt as error:
         _leave(INTERRUPTED, str(error) or "interrupted, nothing was written")
     except SystemExit as error:

@@ -152,7 +152,8 @@ class Results:
         new = {path.relative_to(partial).as_posix(): _as_it_is(path) for path in paths}
         before = self._before()
         old = before.files if before else {}
-        self._refuse_taken(new, old if before or not self._is_marked() else new)
+        ours = old if before else new if self._is_marked() else ()
+        self._refuse_taken([*new, MANIFEST], [*ours, MANIFEST] if ours else [])
         if before:
             self._tell(before, new)
         for path in paths:

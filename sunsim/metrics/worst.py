@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from sunsim.clock import to_ps
+
 if TYPE_CHECKING:
     import numpy.typing as npt
 
@@ -36,14 +38,12 @@ class Windows:
         number = len(arrival_s)
         if number < fewest:
             return cls(np.empty(0, np.int64), np.empty(0, np.int64))
-        # Whole nanoseconds, so that requests on a window's edge do not hang on how a sum of seconds is rounded.
-        at_ns, length_ns, end_ns = (
-            np.rint(np.asarray(s) * 1e9).astype(np.int64) for s in (arrival_s, length_s, window.end_s)
-        )
-        start = np.searchsorted(at_ns, at_ns)
-        stop = np.maximum(np.searchsorted(at_ns, at_ns + length_ns), start + fewest)
-        whole = (at_ns + length_ns <= end_ns) & (stop <= number)
-        last = min(int(np.searchsorted(at_ns, end_ns - length_ns)), number - fewest)
+        # On the clock, so that requests on a window's edge do not hang on how a sum of seconds is rounded.
+        at_ps, length_ps, end_ps = to_ps(np.asarray(arrival_s)), to_ps(length_s), to_ps(window.end_s)
+        start = np.searchsorted(at_ps, at_ps)
+        stop = np.maximum(np.searchsorted(at_ps, at_ps + length_ps), start + fewest)
+        whole = (at_ps + length_ps <= end_ps) & (stop <= number)
+        last = min(int(np.searchsorted(at_ps, end_ps - length_ps)), number - fewest)
         return cls(np.append(start[whole], last), np.append(stop[whole], number))
 
     @property

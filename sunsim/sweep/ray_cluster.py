@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
+import shutil
 import socket
 import tempfile
 from collections import deque
@@ -11,8 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sunsim.errors import InputError
-from sunsim.files import replacing
+from sunsim.errors import ClusterLostError, InputError
 from sunsim.inputs import files, sha256
 from sunsim.scenario import Trace
 from sunsim.sweep.code import code_sha256
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 
 RETRIES = 5
 """How often a point is tried again because its node or its process died."""
+
+LOOK_S = 5.0
+"""How long no point may end before it is looked whether the cluster is still there."""
 
 AT_ONCE = 1000
 """Points that the cluster is given at once where `--jobs` doesn't say; twice its CPUs if that is more."""
@@ -48,6 +52,7 @@ def run_ray(points: Sequence[Point], jobs: int | None, address: str) -> Generato
 
     Raises:
         InputError: there is no such cluster.
+        ClusterLostError: its head node is gone.
     """
     import ray  # noqa: PLC0415 - it is optional, and takes a second
 
@@ -59,6 +64,7 @@ def run_ray(points: Sequence[Point], jobs: int | None, address: str) -> Generato
         message = f"no Ray cluster at {address} ({reason}), must be the address of one: start it with ray start --head"
         raise InputError(message, "--address") from error
     try:
+        head = ray.get_runtime_context().gcs_address
         at_once = jobs or max(AT_ONCE, 2 * int(ray.cluster_resources().get("CPU", 0)))
         # Spread, so that a small sweep uses every node too.
         task = ray.remote(num_cpus=1, max_retries=RETRIES, scheduling_strategy="SPREAD")(outcome_elsewhere)
@@ -75,8 +81,10 @@ def run_ray(points: Sequence[Point], jobs: int | None, address: str) -> Generato
                         sent[names[name]] = ray.put(path.read_bytes())
                 contents = [sent[name] for name in names.values()]
                 running[task.remote(point.scenario, code_sha256(), names, *contents)] = point
-            first, others = ray.wait(list(running), num_returns=1)
-            more, _ = ray.wait(others, num_returns=len(others), timeout=0) if others else ([], [])
+            first, others = ray.wait(list(running), num_returns=1, timeout=LOOK_S)
+            if not first:
+                _refuse_lost(head)
+            more, _ = ray.wait(others, num_returns=len(others), timeout=0) if first and others else ([], [])
             for done in (*first, *more):
                 yield running.pop(done), _fetched(done)
     finally:
@@ -94,6 +102,22 @@ def _knock(address: str) -> None:
         socket.create_connection((host, int(port)), timeout=10).close()
 
 
+def _refuse_lost(head: str) -> None:
+    """Ray itself ends the whole program a minute after its head node is gone.
+
+    Raises:
+        ClusterLostError: nobody answers there.
+    """
+    try:
+        _knock(head)
+    except OSError as error:
+        message = (
+            f"the Ray cluster's head at {head} is gone ({error.strerror or error}): what is simulated is kept, the same "
+            "command goes on from there"
+        )
+        raise ClusterLostError(message) from error
+
+
 def _fetched(reference: object) -> Outcome:
     import ray  # noqa: PLC0415 - as above
 
@@ -109,42 +133,48 @@ def outcome_elsewhere(scenario: Scenario, code: str, names: Mapping[str, str], *
 
     Args:
         code: hash of the sunsim that asks.
-        names: what the scenario calls each profile or trace, and a file name that only this content has.
+        names: what the scenario calls each of its files, and a file name that only this content has.
         contents: the files, in the order of `names`.
     """
     if code != code_sha256():
         return Outcome([], "its node has another sunsim installed, must have the same as where the sweep was started")
+    home = _home()
     try:
-        placed = map(_placed, names.values(), contents)
-        local = dict(zip(names, placed, strict=True))
+        home.mkdir(mode=0o700)
+        placed = [_placed(home / name, content) for name, content in zip(names.values(), contents, strict=True)]
+        return outcome(_with_files(scenario, dict(zip(names, placed, strict=True))))
     except OSError as error:
         return Outcome([], f"its node cannot store a profile or trace: {error}")
-    return outcome(_with_files(scenario, local))
+    finally:
+        shutil.rmtree(home, ignore_errors=True)
 
 
 def _with_files(scenario: Scenario, local: Mapping[str, Path]) -> Scenario:
-    """`scenario`, with the profiles and the trace taken from these paths."""
+    """`scenario`, with its profiles, its measured link and its trace taken from these paths."""
     arms = []
     for arm in scenario.arms:
         pools = {
             stage: pool.model_copy(update={"profile": str(local[pool.profile])}) for stage, pool in arm.pools().items()
         }
         arms.append(arm.model_copy(update=pools))
-    workload = scenario.workload
+    workload, transfer = scenario.workload, scenario.transfer
     if isinstance(workload, Trace):
         workload = workload.model_copy(update={"path": local[str(workload.path)]})
-    return scenario.model_copy(update={"arms": tuple(arms), "workload": workload})
+    if transfer.measured:
+        transfer = transfer.model_copy(update={"measured": str(local[transfer.measured])})
+    return scenario.model_copy(update={"arms": tuple(arms), "workload": workload, "transfer": transfer})
 
 
-def _placed(name: str, content: bytes) -> Path:
-    """The file in this process's own folder, written once, so that what was built from it is found again."""
-    path = Path(_folder().name) / name
-    if not path.exists():
-        with replacing(path) as partial:
-            partial.write_bytes(content)
+def _placed(path: Path, content: bytes) -> Path:
+    """The file at `path`, always of the same age, so that what was built from its like before is found again."""
+    path.write_bytes(content)
+    os.utime(path, (0, 0))
     return path
 
 
 @cache
-def _folder() -> tempfile.TemporaryDirectory[str]:
-    return tempfile.TemporaryDirectory(prefix="sunsim-")
+def _home() -> Path:
+    """Where this process puts the files of the point that it simulates; there is nothing between two points."""
+    home = Path(tempfile.mkdtemp(prefix="sunsim-"))
+    home.rmdir()
+    return home

@@ -248,3 +248,13 @@ def test_ctrl_c_amid_the_files_says_what_that_means(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(os, "replace", pressed)
     with pytest.raises(KeyboardInterrupt, match="out was written, the same command writes it anew"):
         write(tmp_path / "out", NEW)
+
+
+def test_a_manifest_of_somebody_else_is_not_replaced(tmp_path: Path) -> None:
+    (tmp_path / MANIFEST).write_text('{"mine": 1}')
+    with (
+        pytest.raises(InputError, match=r"manifest\.json: is not what sunsim validate wrote, must be moved away"),
+        Results(tmp_path, "validate", anywhere=True).writing() as folder,
+    ):
+        (folder / "a.txt").write_text("new")
+    assert tree(tmp_path) == {MANIFEST: b'{"mine": 1}'}

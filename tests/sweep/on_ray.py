@@ -1,4 +1,5 @@
 """A sweep on a Ray cluster of two node processes, one of which is killed; `python -m tests.sweep.on_ray FILE DIR`.
+With `--lose-head` there is one node, and it is killed.
 
 Prints how often each point arrived, and how many nodes there were before and after. A script of its own, because
 Ray's processes, threads and warnings do not mix with a test run.
@@ -16,6 +17,7 @@ import ray
 from ray.cluster_utils import Cluster
 
 import sunsim.sweep.ray_cluster as on_cluster
+from sunsim.program import ended
 from sunsim.sweep.run import sweep
 
 if TYPE_CHECKING:
@@ -33,9 +35,28 @@ def alive() -> int:
     return sum(node["Alive"] for node in ray.nodes())
 
 
+def lose_head(file: Path, out: Path) -> None:
+    """Runs the sweep and kills the cluster's head once two points have arrived; ends as the command line would."""
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    run_ray = on_cluster.run_ray
+
+    def watched(points: Any, jobs: int | None, address: str) -> Iterator[Any]:
+        for arrived, made in enumerate(run_ray(points, jobs, address), 1):
+            yield made
+            if arrived == 2:
+                cluster.head_node.kill_all_processes(check_alive=False, allow_graceful=False)
+
+    on_cluster.run_ray = watched  # type: ignore[assignment]
+    with ended():
+        sweep(file, out, [], None, jobs=1, executor="ray", address=cluster.address, as_json=False, quiet=True)
+
+
 def main() -> None:
     """Starts the cluster, runs the sweep, kills a node on the way, says what arrived."""
-    file, out = map(Path, sys.argv[1:])
+    file, out = map(Path, sys.argv[1:3])
+    if "--lose-head" in sys.argv:
+        lose_head(file, out)
+        return
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
     second = cluster.add_node(num_cpus=1)
     run_ray = on_cluster.run_ray

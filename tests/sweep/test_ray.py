@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from sunsim.errors import ClusterLostError
+from sunsim.sweep.ray_cluster import _refuse_lost
 from sunsim.sweep.results import PICTURE, SUMMARY, TABLE
 from sunsim.sweep.store import POINTS
 from tests.sweep.small import SCENARIO, write_sweep
@@ -44,3 +47,22 @@ def test_no_cluster_is_one_line(tmp_path: Path) -> None:
         "--address: no Ray cluster at 127.0.0.1:9 (Connection refused), must be the address of one: start it with ray "
         "start --head\n"
     )
+
+
+def test_a_lost_head_says_how_to_go_on() -> None:
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen()
+        head = f"127.0.0.1:{listening.getsockname()[1]}"
+        _refuse_lost(head)
+    with pytest.raises(ClusterLostError, match=f"head at {head} is gone .*, the same command goes on from there"):
+        _refuse_lost(head)
+
+
+def test_a_lost_head_ends_the_command_with_what_is_kept(tmp_path: Path) -> None:
+    file = write_sweep(tmp_path, SWEEP, SCENARIO.replace("requests: 12", "requests: 400"))
+    command = [sys.executable, "-m", "tests.sweep.on_ray", str(file), str(tmp_path / "out"), "--lose-head"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 1
+    assert "is gone (Connection refused): what is simulated is kept, the same command goes on" in done.stderr
+    assert len(list((tmp_path / "out" / POINTS).iterdir())) >= 2

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from typer.testing import CliRunner
 
 from sunsim.cli import app
 from sunsim.inputs import Inputs, files, sha256
+from sunsim.latency.profile import profiles_root
 from sunsim.results import MANIFEST
 from sunsim.run import prepare, simulate_arms, summary_of
 from sunsim.scenario import load_scenario
@@ -26,7 +28,7 @@ from sunsim.sweep.code import code_sha256
 from sunsim.sweep.local import KILLED, SILENT, run_local
 from sunsim.sweep.plan import Point, load_plan
 from sunsim.sweep.point import Outcome, identity, outcome, outcome_of
-from sunsim.sweep.ray_cluster import outcome_elsewhere
+from sunsim.sweep.ray_cluster import _home, outcome_elsewhere
 from sunsim.sweep.results import PICTURE, SUMMARY, TABLE
 from sunsim.sweep.store import POINTS, Store
 from tests.scenario_files import write_scenario
@@ -352,11 +354,13 @@ def test_without_ray_one_line_says_how_to_get_it(tmp_path: Path, monkeypatch: py
     assert not (tmp_path / "out").exists()
 
 
-def test_profiles_and_traces_travel_to_where_a_point_runs(tmp_path: Path) -> None:
+def test_profiles_links_and_traces_travel_to_where_a_point_runs(tmp_path: Path) -> None:
     file = write_sweep(tmp_path, "sweep: {seeds: 1}\n")
     text = file.read_text()
     begin, end = text.index("  kind: synthetic"), text.index("slo:")
-    file.write_text(f"{text[:begin]}  kind: trace\n  format: csv\n  path: trace.csv\n{text[end:]}")
+    trace_block = "  kind: trace\n  format: csv\n  path: trace.csv\n"
+    file.write_text(f"{text[:begin]}{trace_block}transfer: {{measured: link.json}}\n{text[end:]}")
+    shutil.copy(profiles_root() / "h100-80gb" / "links" / "nixl-nvlink.json", tmp_path / "link.json")
     trace = tmp_path / "trace.csv"
     trace.write_text("arrival_s,prompt_tokens,output_tokens\n0,100,10\n0.1,200,5\n")
     (point,) = load_plan(file).points()
@@ -364,11 +368,12 @@ def test_profiles_and_traces_travel_to_where_a_point_runs(tmp_path: Path) -> Non
     found = files(point.scenario)
     names = {name: f"{sha256(path)}{path.suffix}" for name, path in found.items()}
     contents = [path.read_bytes() for path in found.values()]
-    assert [path.name for path in found.values()] == ["profile.json", "trace.csv"]
-    trace.unlink()
-    (tmp_path / "profile.json").unlink()
+    assert [path.name for path in found.values()] == ["link.json", "profile.json", "trace.csv"]
+    for path in found.values():
+        path.unlink()
     assert expected.rows
     assert outcome_elsewhere(point.scenario, code_sha256(), names, *contents) == expected
+    assert not _home().exists()
     other = outcome_elsewhere(point.scenario, "another", names, *contents)
     assert other.fault == "its node has another sunsim installed, must have the same as where the sweep was started"
 

@@ -1,4 +1,4 @@
-"""A trace's file as text, whatever it holds: unpacked, its lines ended alike, and never more than memory can take."""
+"""A trace's file as text, whatever it holds: unpacked, its lines ended alike, and within limits of size."""
 
 from __future__ import annotations
 
