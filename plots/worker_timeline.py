@@ -42,8 +42,9 @@ def plot_worker_timeline(
         grid = fig.subplots(len(drawn), 2, sharex=True, sharey="col", squeeze=False)
         for (name, rows), (batch, queue) in zip(drawn.items(), grid, strict=True):
             _arm(batch, queue, rows, time_s)
-            batch.set_title(f"{visible(name)}: decoding (of {places[name]} places)")
-            queue.set_title(f"{visible(name)}: waiting for decode")
+            # A long name goes on above the picture beside it, whose title has no name.
+            batch.set_title(f"{visible(name)}\ndecoding (of {places[name]} places)")
+            queue.set_title("waiting for decode")
             batch.set_ylabel("requests")
             for axes in (batch, queue):
                 axes.axvspan(*window_s, color="#F4F4F4", zorder=0)
