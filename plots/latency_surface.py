@@ -62,5 +62,6 @@ def _prefill(axes: Axes, points: pd.DataFrame, line: pd.DataFrame) -> None:
     axes.plot(line["new_tokens"], line["step_ms"], color=PALETTE[0], label="model, one prompt")
     axes.set_title("Prefill step")
     axes.set_xlabel("prompt tokens in the step")
+    axes.set_ylabel("step time (ms)")
     axes.set_ylim(bottom=0)
     axes.legend(loc="upper left")

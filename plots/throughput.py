@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import TYPE_CHECKING, Any
 
 from plots.style import MUTED, PALETTE, figure
 from sunsim.report.compare import against
+from sunsim.report.format import number
 from sunsim.visible import visible
 
 if TYPE_CHECKING:
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     Arms = Mapping[str, Mapping[str, Any]]
 
 BAR = 0.36
+NAME_LETTERS = 30
 
 
 def plot_throughput(arms: Arms, path: Path) -> None:
@@ -25,7 +28,7 @@ def plot_throughput(arms: Arms, path: Path) -> None:
         left, right = fig.subplots(1, 2, sharey=True)
         _per_gpu(left, arms)
         _tpot(right, arms)
-        left.set_yticks(range(len(arms)), [f"{visible(name)}\n{_workers(entry)}" for name, entry in arms.items()])
+        left.set_yticks(range(len(arms)), [f"{_wrapped(name)}\n{_workers(entry)}" for name, entry in arms.items()])
         left.set_ylim(len(arms) - 0.4, -0.6)
         known = {
             label: handle
@@ -53,6 +56,12 @@ def seen(arms: Arms) -> str:
     return f"{text}, with p99 TPOT {arms[name][tail]:.1f} ms against {base[tail]:.1f} ms"
 
 
+def _wrapped(name: str) -> str:
+    """A name in lines of so many letters, so that it leaves room for the bars beside it."""
+    shown = visible(name)
+    return shown if len(shown) <= NAME_LETTERS else "\n".join(textwrap.wrap(shown, NAME_LETTERS))
+
+
 def _workers(entry: Mapping[str, Any]) -> str:
     """How many prefill and decode GPUs, in the xPyD notation."""
     prefill, decode = entry["gpus"] - entry["decode_gpus"], entry["decode_gpus"]
@@ -78,7 +87,7 @@ def _per_gpu(axes: Axes, arms: Arms) -> None:
                 ratio = None if entry is base else against(tag, entry, base)
                 times = "" if ratio is None else f"  {ratio:.2f}x"
                 axes.annotate(
-                    f"{value:,.0f}{times}", (value, row), (4, 0), textcoords="offset points", va="center", fontsize=9
+                    f"{number(value)}{times}", (value, row), (4, 0), textcoords="offset points", va="center", fontsize=9
                 )
     axes.margins(x=0.28)
     axes.set_title("Output carried per GPU")

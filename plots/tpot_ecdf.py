@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 DASHES = ("-", "--", "-.", ":")
+LEGEND_LETTERS = 120
+"""That a row of the legend holds, six of them a name's line."""
 SAMPLES = 2001
 LEAST_SPAN = 0.02
 """Of the largest value, on the TPOT axes."""
@@ -54,4 +56,9 @@ def plot_tpot_ecdf(tpot_ms: Mapping[str, npt.NDArray[np.float64]], path: Path, s
             axes.set_xlim(low - spare, high + spare)
         if arms:
             handles, labels = left.get_legend_handles_labels()
-            fig.legend(handles, labels, loc="outside lower center", ncols=min(len(labels), 6))
+            fig.legend(
+                handles,
+                labels,
+                loc="outside lower center",
+                ncols=max(1, min(len(labels), 6, LEGEND_LETTERS // (max(map(len, labels)) + 6))),
+            )

@@ -17,7 +17,7 @@ from sunsim.measured import arriving_s, begin_s, refuse_empty, stop_s
 from sunsim.metrics import summarize, to_json
 from sunsim.report.basis import base_models, basis, unused_popularity
 from sunsim.report.files import REQUESTS, SCENARIO, SUMMARY, write_requests
-from sunsim.report.format import count, listed, number
+from sunsim.report.format import counted, listed, number
 from sunsim.report.terminal import show
 from sunsim.report.trace import left_out, provenance
 from sunsim.results import Results
@@ -87,7 +87,7 @@ def check(file: Path, overrides: Sequence[str], seed: int | None) -> str:
     missing = left_out(trace_of(scenario, workload)) if isinstance(workload, Trace) else ""
     unused = unused_popularity(scenario)
     return (
-        f"ok: {scenario.name}: {count(len(requests))} requests in {number(arriving_s(scenario, requests))} s for "
+        f"ok: {scenario.name}: {counted(len(requests), 'request')} in {number(arriving_s(scenario, requests))} s for "
         f"{models} model{'s' if models > 1 else ''}; GPUs by arm: {listed(arms)}"
         f"{f'; the trace {missing}' if missing else ''}{f'; {unused}' if unused else ''}"
     )

@@ -78,6 +78,13 @@ def test_latency_surface(tmp_path: Path) -> None:
     same_bytes_twice(lambda path: plot_latency_surface(decode, decode, prefill, prefill, "test", path), tmp_path)
 
 
+def test_both_step_times_are_labelled(drawn: list[str], tmp_path: Path) -> None:
+    decode = pd.DataFrame({"batch": [1, 64], "context_per_request": [256, 4096], "step_ms": [7, 18]})
+    prefill = pd.DataFrame({"new_tokens": [128, 8192], "step_ms": [14.0, 180.0]})
+    plot_latency_surface(decode, decode, prefill, prefill, "test", tmp_path / "profile.png")
+    assert drawn.count("step time (ms)") == 2
+
+
 def test_a_run_draws_three(arms: list[ToyArm], summary: dict[str, Any], tmp_path: Path) -> None:
     draw(tmp_path, arms, summary)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["throughput.png", "tpot.png", "workers.png"]
@@ -89,6 +96,25 @@ def test_what_an_arm_lacks_is_left_out(tmp_path: Path) -> None:
     prefill_only = [ToyArm(rows, [ToyWorker("p", "prefill")])]
     draw(tmp_path, prefill_only, summarize(prefill_only, slo=None, warmup_s=0.0, meta={"scenario": "toy"}))
     assert [path.name for path in tmp_path.iterdir()] == ["throughput.png"]
+
+
+@pytest.mark.parametrize("name", ["n" * 100, "long name " * 10, "long-name-" * 10])
+def test_long_names_leave_room(
+    name: str, summary: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def look(fig: Figure, *_: object, **__: object) -> None:
+        fig.draw_without_rendering()
+        assert all(axes.get_position().width > 0.25 for axes in fig.axes)
+        for legend in fig.legends:
+            box = legend.get_window_extent()
+            assert box.x0 >= 0
+            assert box.x1 <= fig.bbox.x1
+
+    monkeypatch.setattr("matplotlib.figure.Figure.savefig", look)
+    first, second = summary["arms"].values()
+    plot_throughput({name: first, f"{name[:-1]}2": second}, tmp_path / "throughput.png")
+    tpot_ms = {f"{name[:-1]}{i}": np.arange(8.0, 20.0) for i in range(3)}
+    plot_tpot_ecdf(tpot_ms, tmp_path / "tpot.png", slo_ms=12.0)
 
 
 def test_nothing_finished_draws_nothing_that_lies(tmp_path: Path) -> None:

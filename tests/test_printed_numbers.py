@@ -90,9 +90,9 @@ def length(request: pytest.FixtureRequest) -> int:
 
 
 RUN = {
-    "output tok/s": ("output_throughput_window", count),
-    "per decode GPU tok/s": ("output_throughput_per_decode_gpu", count),
-    "per GPU tok/s": ("output_throughput_per_gpu", count),
+    "output tok/s": ("output_throughput_window", number),
+    "per decode GPU tok/s": ("output_throughput_per_decode_gpu", number),
+    "per GPU tok/s": ("output_throughput_per_gpu", number),
     "goodput req/s": ("request_goodput", number),
     "interactivity tok/s/user": ("median_interactivity", number),
 }

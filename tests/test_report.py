@@ -22,6 +22,7 @@ from sunsim.report.sentences import (
     unfinished,
     verdicts,
 )
+from sunsim.report.table import tables
 from sunsim.report.terminal import show
 from tests.metrics.synthetic import ToyArm, ToyWorker, table
 
@@ -74,11 +75,11 @@ def printed(content: dict[str, Any]) -> str:
 GOLDEN = """\
 toy: 8 requests, measured from 1.00 s to 7.00 s; SLO TTFT 2,000 ms, TPOT 12.0 ms; ratios are to the first arm
 
-           all  decode    output   per GPU  per decode     goodput      SLO  busiest  busiest
-arm       GPUs    GPUs     tok/s     tok/s   GPU tok/s       req/s      met   decode  prefill
-────────  ────  ──────  ────────  ────────  ──────────  ──────────  ───────  ───────  ───────
-isolated     3       2  65        22          32        1.00        100.0 %   0.28/4     12 %
-sun-half     2       1  65 1.00x  32 1.50x    65 2.00x  0.00 0.00x    0.0 %   1.06/4     12 %
+           all  decode      output     per GPU  per decode     goodput      SLO  busiest  busiest
+arm       GPUs    GPUs       tok/s       tok/s   GPU tok/s       req/s      met   decode  prefill
+────────  ────  ──────  ──────────  ──────────  ──────────  ──────────  ───────  ───────  ───────
+isolated     3       2  65.0        21.7        32.5        1.00        100.0 %   0.28/4     12 %
+sun-half     2       1  65.0 1.00x  32.5 1.50x  65.0 2.00x  0.00 0.00x    0.0 %   1.06/4     12 %
 
           TTFT mean  TTFT median   TTFT p99   TPOT mean  TPOT median    TPOT p99  interactivity
 arm              ms           ms         ms          ms           ms          ms     tok/s/user
@@ -376,3 +377,11 @@ def test_small_words() -> None:
     assert (change(109, 100), change(91, 100), change(99.9, 100)) == ("+9 %", "-9 %", "+0 %")
     assert (milliseconds(None), milliseconds(153.0), milliseconds(29_500.0)) == ("-", "153 ms", "29.5 s")
     assert (listed(["a"]), listed(["a", "b", "c"])) == ("a", "a, b and c")
+
+
+def test_small_rates_keep_their_digits() -> None:
+    content = summary()
+    for entry in content["arms"].values():
+        entry["output_throughput_window"], entry["output_throughput_per_gpu"] = 3.4, 1.7
+    throughput = tables(content)[0]
+    assert all("3.40" in " ".join(row) and "1.70" in " ".join(row) for row in throughput.rows)

@@ -247,11 +247,13 @@ def _passing(plan: Entry) -> str:
 def _stops(plan: Entry) -> Iterator[str]:
     by_reason: dict[str, list[str]] = {}
     for name, arm in plan["arms"].items():
-        by_reason.setdefault(arm["reason"] + ("" if arm["gpus"] else "/none"), []).append(name)
+        what = "" if arm["gpus"] else "/hopeless" if arm["hopeless"] else "/none"
+        by_reason.setdefault(arm["reason"] + what, []).append(name)
     said = {
         Reason.FOUND.value: "one GPU less of any pool that has more than one fails",
         Reason.NO_FAILURE.value: "one GPU in every pool is enough",
         f"{Reason.NO_PASS.value}/none": "the largest pools fail too",
+        f"{Reason.NO_PASS.value}/hopeless": "no number of GPUs can meet a limit",
         Reason.BUDGET.value: "what is given may not be the smallest",
         f"{Reason.BUDGET.value}/none": "before a pool was found that passes",
     }

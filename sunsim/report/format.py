@@ -18,6 +18,11 @@ def count(value: float | None) -> str:
     return ABSENT if value is None else f"{value:,.0f}"
 
 
+def counted(value: int, what: str) -> str:
+    """How many of something there are: 1 request, 2,000 requests."""
+    return f"{count(value)} {what}{'' if value == 1 else 's'}"
+
+
 def percent(share: float | None, decimals: int = 0) -> str:
     """A share in percent; what is not quite all or not quite nothing is never written as 100 % or 0 %."""
     if share is None:

@@ -15,9 +15,9 @@ OVERLOADED = "*"
 """Mark of an overloaded arm; the sentences below the tables say what it means."""
 
 THROUGHPUT = (
-    ("output\ntok/s", "output_throughput_window", count),
-    ("per GPU\ntok/s", "output_throughput_per_gpu", count),
-    ("per decode\nGPU tok/s", "output_throughput_per_decode_gpu", count),
+    ("output\ntok/s", "output_throughput_window", number),
+    ("per GPU\ntok/s", "output_throughput_per_gpu", number),
+    ("per decode\nGPU tok/s", "output_throughput_per_decode_gpu", number),
 )
 GOODPUT = (("goodput\nreq/s", "request_goodput", number),)
 LATENCY = (

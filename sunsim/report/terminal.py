@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TextIO
 
 from sunsim.report.blocks import bullets, say
-from sunsim.report.format import count, number
+from sunsim.report.format import counted, number
 from sunsim.report.sentences import sentences
 from sunsim.report.table import tables
 
@@ -21,7 +21,7 @@ def show(summary: Mapping[str, Any], place: str | None = None, file: TextIO | No
         f"{key.removesuffix('_ms').upper()} {number(limit)} ms" for key, limit in (summary["slo"] or {}).items()
     )
     heading = (
-        f"{summary['scenario']}: {count(requests)} requests, measured from {number(window['start_s'])} s to "
+        f"{summary['scenario']}: {counted(requests, 'request')}, measured from {number(window['start_s'])} s to "
         f"{number(window['end_s'])} s; {f'SLO {slo}' if slo else 'no SLO'}"
         f"{'; ratios are to the first arm' if len(summary['arms']) > 1 else ''}"
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from sunsim.report.blocks import say
-from sunsim.report.format import count, number, percent
+from sunsim.report.format import count, counted, number, percent
 from sunsim.report.text_table import TextTable
 from sunsim.report.trace import left_out
 
@@ -22,7 +22,7 @@ LENGTHS = {"prompt": "prompt_tokens", "output": "output_tokens", "prompt + outpu
 def show(facts: Mapping[str, Any], selection: Selection, figure: Path | None) -> None:
     """Print what `sunsim.trace.statistics` found, to stdout."""
     heading = (
-        f"{facts['file']} ({facts['format']}): {count(facts['requests'])} requests in {_span(facts['duration_s'])}"
+        f"{facts['file']} ({facts['format']}): {counted(facts['requests'], 'request')} in {_span(facts['duration_s'])}"
     )
     if facts["arrival_times"] < facts["requests"]:
         heading += f" at {count(facts['arrival_times'])} different times"
@@ -38,7 +38,7 @@ def _span(duration_s: float) -> str:
 
 def _order(selection: Selection) -> str:
     late = selection.rows.out_of_order
-    return f"{count(late)} lines of the file out of order, sorted" if late else ""
+    return f"{counted(late, 'line')} of the file out of order, sorted" if late else ""
 
 
 def _arrivals(facts: Mapping[str, Any]) -> TextTable:

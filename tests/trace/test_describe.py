@@ -48,7 +48,13 @@ def test_json_has_the_figures(tmp_path: Path) -> None:
 def test_lines_out_of_order_are_said(tmp_path: Path) -> None:
     text = "arrived_at,num_prefill_tokens,num_decode_tokens\n1,1,1\n0,1,1\n"
     stdout = invoke("trace", "describe", write(tmp_path, "vidur", text))[1]
-    assert stdout.splitlines()[0] == "vidur.csv (vidur): 2 requests in 1.00 s, 1 lines of the file out of order, sorted"
+    assert stdout.splitlines()[0] == "vidur.csv (vidur): 2 requests in 1.00 s, 1 line of the file out of order, sorted"
+
+
+def test_one_request_is_one(tmp_path: Path) -> None:
+    text = "arrived_at,num_prefill_tokens,num_decode_tokens\n1,1,1\n"
+    stdout = invoke("trace", "describe", write(tmp_path, "vidur", text))[1]
+    assert stdout.splitlines()[0] == "vidur.csv (vidur): 1 request in 0.00 s"
 
 
 def test_many_models_are_cut_short(tmp_path: Path) -> None:
