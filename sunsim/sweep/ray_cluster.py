@@ -64,7 +64,8 @@ def run_ray(points: Sequence[Point], jobs: int | None, address: str) -> Generato
         message = f"no Ray cluster at {address} ({reason}), must be the address of one: start it with ray start --head"
         raise InputError(message, "--address") from error
     try:
-        head = ray.get_runtime_context().gcs_address
+        # The address that was given can be reached from here; the cluster's own name for it perhaps not.
+        head = ray.get_runtime_context().gcs_address if address == "auto" else address
         at_once = jobs or max(AT_ONCE, 2 * int(ray.cluster_resources().get("CPU", 0)))
         # Spread, so that a small sweep uses every node too.
         task = ray.remote(num_cpus=1, max_retries=RETRIES, scheduling_strategy="SPREAD")(outcome_elsewhere)

@@ -48,7 +48,10 @@ def lose_head(file: Path, out: Path) -> None:
 
     on_cluster.run_ray = watched  # type: ignore[assignment]
     with ended():
-        sweep(file, out, [], None, jobs=1, executor="ray", address=cluster.address, as_json=False, quiet=True)
+        try:
+            sweep(file, out, [], None, jobs=1, executor="ray", address=cluster.address, as_json=False, quiet=True)
+        finally:
+            cluster.shutdown()
 
 
 def main() -> None:
