@@ -75,11 +75,11 @@ def test_every_reason_is_put_into_words() -> None:
     assert set(REASONS) == set(OUTSIDE)
 
 
-def lora_scenario(folder: Path, models: int, policy: str) -> Path:
-    workers = models if policy == "isolated" else 1
-    path = folder / "adapters.yaml"
+def scenario_of(folder: Path, models: int, pool: str) -> Path:
+    """Few requests for an arm with one pool."""
+    path = folder / "scenario.yaml"
     path.write_text(f"""\
-name: adapters
+name: range
 models: {{count: {models}}}
 workload:
   kind: synthetic
@@ -89,9 +89,15 @@ workload:
 slo: {{ttft_ms: 2000, tpot_ms: 25}}
 arms:
   - name: arm
-    decode: {{profile: h100-80gb/llama-3.1-8b-lora-r16, policy: {policy}, workers: {workers}}}
+    {pool}
 """)
     return path
+
+
+def lora_scenario(folder: Path, models: int, policy: str) -> Path:
+    workers = models if policy == "isolated" else 1
+    profile = "h100-80gb/llama-3.1-8b-lora-r16"
+    return scenario_of(folder, models, f"decode: {{profile: {profile}, policy: {policy}, workers: {workers}}}")
 
 
 @pytest.mark.parametrize(
@@ -109,21 +115,7 @@ def test_more_adapters_on_a_worker_than_measured_take_every_step_out(
 
 def scenario_with(folder: Path, pool: str, **changes: Any) -> Path:
     (folder / "profile.json").write_text(json.dumps(synthetic_profile(**changes)))
-    path = folder / "blocks.yaml"
-    path.write_text(f"""\
-name: blocks
-models: {{count: 3}}
-workload:
-  kind: synthetic
-  requests: 20
-  arrivals: {{kind: poisson, rate_rps: 10}}
-  lengths: {{kind: fixed, prompt_tokens: 1000, output_tokens: 20}}
-slo: {{ttft_ms: 2000, tpot_ms: 25}}
-arms:
-  - name: arm
-    {pool}
-""")
-    return path
+    return scenario_of(folder, 3, pool)
 
 
 KNOWN = {"host": {"gpu_memory_mib": 81_559}}
