@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 
 from sunsim.clock import to_s
 from sunsim.metrics.rows import Window
-from sunsim.scenario_models import StopAtTime
+from sunsim.scenario.blocks import StopAtTime
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from sunsim.document.source import Loc
     from sunsim.errors import InputError
-    from sunsim.scenario_models import Scenario
-    from sunsim.scenario_yaml import Loc
+    from sunsim.scenario.blocks import Scenario
     from sunsim.workload.requests import Requests
 
 

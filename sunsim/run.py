@@ -11,6 +11,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 from sunsim import __version__
 from sunsim.cluster.simulation import ArmResult, simulate
+from sunsim.folder import Results
 from sunsim.inputs import Inputs
 from sunsim.latency.profile import find_profile, load_profile
 from sunsim.measured import arriving_s, begin_s, refuse_empty, stop_s
@@ -20,7 +21,6 @@ from sunsim.report.files import REQUESTS, SCENARIO, SUMMARY, write_requests
 from sunsim.report.format import counted, listed, number
 from sunsim.report.terminal import show
 from sunsim.report.trace import left_out, provenance
-from sunsim.results import Results
 from sunsim.scenario import Trace, checked, read_source, resolved
 from sunsim.visible import visible
 from sunsim.workload.requests import Requests, build_requests

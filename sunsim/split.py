@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from sunsim import __version__
 from sunsim.cluster.router import STATE_BLIND
 from sunsim.errors import InputError
+from sunsim.folder import MANIFEST, Results
 from sunsim.inputs import Inputs
-from sunsim.results import MANIFEST, Results
 from sunsim.run import prepare, simulate_arms
 
 if TYPE_CHECKING:

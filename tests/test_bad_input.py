@@ -202,7 +202,7 @@ TRACES = [
 
 @pytest.fixture
 def shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sunsim.scenario_checks.list_profiles", lambda: ["h100-80gb/shipped"])
+    monkeypatch.setattr("sunsim.scenario.checks.list_profiles", lambda: ["h100-80gb/shipped"])
 
 
 @pytest.mark.parametrize(("right", "wrong", "line", "message"), SCENARIOS, ids=[case[3][:60] for case in SCENARIOS])

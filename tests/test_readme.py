@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from docs.refresh import PICTURE, README, ROOT, WIDTH, block, replaced, trace
+from sunsim.document.block import Block
 from sunsim.report.terminal import show
 from sunsim.run import check, prepare, simulate_arms, summary_of
-from sunsim.scenario_block import Block
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -10,8 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sunsim.scenario import allocate, load_scenario, resolved
-from sunsim.scenario_models import ModelCount, Pool, StopAtTime, StopWhenFinished, Zipf
-from sunsim.workload_models import Poisson, Synthetic, Trace
+from sunsim.scenario.blocks import ModelCount, Pool, StopAtTime, StopWhenFinished, Zipf
+from sunsim.workload.blocks import Poisson, Synthetic, Trace
 from tests.scenario_files import PROFILE, SCENARIO, write_scenario, write_trace
 
 if TYPE_CHECKING:

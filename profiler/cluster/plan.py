@@ -11,7 +11,7 @@ from profiler.measure import Subject
 from profiler.streams import StreamError
 from sunsim.latency.profile import find_profile, load_profile
 from sunsim.scenario import checked, load_scenario, read_source, resolved
-from sunsim.scenario_models import Arm, Scenario
+from sunsim.scenario.blocks import Arm, Scenario
 from sunsim.sweep.plan import load_plan, short_names
 from sunsim.validation.live.folder import AGAIN
 from sunsim.workload.requests import build_requests

@@ -12,7 +12,7 @@ from profiler.cluster.messages import Done, LoadReport, Serve
 from profiler.cluster.stage import Stage
 from profiler.replay import LEAD_S
 from sunsim.clock import to_s
-from sunsim.scenario_models import Arm, Scenario
+from sunsim.scenario.blocks import Arm, Scenario
 from sunsim.workload.requests import Requests
 
 # What a prefill worker with NixlConnector is told: keep the KV until somebody has fetched it.

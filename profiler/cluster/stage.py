@@ -8,7 +8,7 @@ from profiler.cluster.messages import Begin, Done, End, Ended, LoadReport, Ready
 from profiler.recording import RequestStamps
 from sunsim.cluster.load_report import SeenLoad
 from sunsim.cluster.routes import Routes
-from sunsim.scenario_models import Pool, Scenario
+from sunsim.scenario.blocks import Pool, Scenario
 
 
 @dataclass(slots=True)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from sunsim.cluster.router import Load, Router
-    from sunsim.scenario_models import Pool, Scenario
+    from sunsim.scenario.blocks import Pool, Scenario
 
 SHARED = "*"
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from sunsim.cluster.pool import MakeEngine
     from sunsim.cluster.worker import Worker
     from sunsim.scenario import Arm, Scenario
-    from sunsim.scenario_models import Transfer
+    from sunsim.scenario.blocks import Transfer
     from sunsim.workload.requests import Requests
 
 PROGRESS_EVERY = 500

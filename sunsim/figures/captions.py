@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 from sunsim.latency.profile import find_profile, load_profile
 from sunsim.report.format import count, listed
 from sunsim.report.origin import origin
-from sunsim.scenario_models import ModelCount, StopAtTime, Zipf
-from sunsim.workload_models import Synthetic
+from sunsim.scenario.blocks import ModelCount, StopAtTime, Zipf
+from sunsim.workload.blocks import Synthetic
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from sunsim.latency.profile import Profile
-    from sunsim.scenario_models import Arm, Scenario
+    from sunsim.scenario.blocks import Arm, Scenario
     from sunsim.sweep.plan import Plan
 
 MARKS = "bands and bars: 95 % interval of the mean, hollow: overloaded with at least one seed"

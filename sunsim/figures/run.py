@@ -12,11 +12,11 @@ from sunsim.figures.claims_files import to_json, to_markdown
 from sunsim.figures.claims_table import claims_table
 from sunsim.figures.registry import CLAIM_SWEEPS, CLAIMS, FIGURES
 from sunsim.figures.sweeps import frame, missing_profiles, plans, simulate
+from sunsim.folder import Results, read_manifest
+from sunsim.points.local import cores
+from sunsim.points.store import POINTS, Store
 from sunsim.report import markdown
 from sunsim.report.blocks import say
-from sunsim.results import Results, read_manifest
-from sunsim.sweep.local import cores
-from sunsim.sweep.store import POINTS, Store
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

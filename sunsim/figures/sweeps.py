@@ -11,19 +11,19 @@ import pandas as pd
 
 from sunsim.errors import InputError
 from sunsim.latency.profile import list_profiles, profiles_root
+from sunsim.points.local import run_local
+from sunsim.points.point import outcome_of
+from sunsim.points.progress import progress
 from sunsim.scenario import read_source
-from sunsim.sweep.local import run_local
 from sunsim.sweep.plan import load_plan
-from sunsim.sweep.point import outcome_of
-from sunsim.sweep.progress import progress
 from sunsim.visible import visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
+    from sunsim.points.store import Store
     from sunsim.sweep.plan import Plan, Point
-    from sunsim.sweep.store import Store
 
     Frames = Mapping[str, pd.DataFrame]
     """By the name of a sweep: a row a point and arm, see `frame`."""

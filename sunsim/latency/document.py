@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from sunsim.document.source import show
 from sunsim.errors import InputError
-from sunsim.scenario_yaml import show
 
 if TYPE_CHECKING:
     from pathlib import Path

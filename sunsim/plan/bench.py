@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from sunsim.plan.search import Search, Sizes
-    from sunsim.scenario_models import Arm, Pool, Scenario
-    from sunsim.sweep.point import Row
+    from sunsim.points.point import Row
+    from sunsim.scenario.blocks import Arm, Pool, Scenario
 
 SHARED = "*"
 

@@ -10,11 +10,11 @@ import numpy as np
 
 from sunsim.cluster.engine import Engine
 from sunsim.latency.steps import Chunk, DecodeLine
-from sunsim.scenario_checks import token_limits
-from sunsim.scenario_models import ModelCount, Zipf
+from sunsim.scenario.blocks import ModelCount, Zipf
+from sunsim.scenario.checks import token_limits
+from sunsim.workload.blocks import Synthetic, Trace
 from sunsim.workload.requests import Requests, build_requests
 from sunsim.workload.traces.of_scenario import trace_of
-from sunsim.workload_models import Synthetic, Trace
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from sunsim.cluster.engine_config import EngineConfig
     from sunsim.cluster.pool import MakeEngine
     from sunsim.latency.steps import Outside, StepTimes
-    from sunsim.scenario_models import Scenario
+    from sunsim.scenario.blocks import Scenario
 
 
 @dataclass(frozen=True, slots=True)

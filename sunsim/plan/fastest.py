@@ -11,7 +11,7 @@ from sunsim.plan.conditions import AS_PLANNED, requests_under
 from sunsim.workload.mix import length_mix
 
 if TYPE_CHECKING:
-    from sunsim.scenario_models import Arm, Pool, Scenario
+    from sunsim.scenario.blocks import Arm, Pool, Scenario
 
 
 def hopeless(scenario: Scenario, arm: Arm) -> list[dict[str, Any]]:

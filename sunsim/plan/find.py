@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from sunsim.plan.search import Coordinate, Search, Sizes
-    from sunsim.scenario_models import Arm, Scenario
-    from sunsim.sweep.point import Row
+    from sunsim.points.point import Row
+    from sunsim.scenario.blocks import Arm, Scenario
 
 CURVE = (0.25, 0.5, 0.75, 1.0, 1.25, 1.5)
 """Multiples of the planned rate at which every arm's pool is simulated to the end."""

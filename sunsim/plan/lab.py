@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 from sunsim.errors import SimulationError
 from sunsim.plan.probe import Probe, outcome_of
-from sunsim.sweep.local import run_local
-from sunsim.sweep.progress import progress
+from sunsim.points.local import run_local
+from sunsim.points.progress import progress
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from sunsim.plan.search import Search
-    from sunsim.scenario_models import Budget
-    from sunsim.sweep.point import Row
-    from sunsim.sweep.store import Store
+    from sunsim.points.point import Row
+    from sunsim.points.store import Store
+    from sunsim.scenario.blocks import Budget
 
 
 class Lab:

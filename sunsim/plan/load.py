@@ -17,7 +17,7 @@ from sunsim.workload.mix import length_mix
 if TYPE_CHECKING:
     from sunsim.metrics.rows import Bools
     from sunsim.plan.search import Coordinate
-    from sunsim.scenario_models import Arm, Pool, Scenario
+    from sunsim.scenario.blocks import Arm, Pool, Scenario
     from sunsim.workload.requests import Requests
 
 SAMPLE = 500

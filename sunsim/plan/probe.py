@@ -17,14 +17,14 @@ from sunsim.metrics.worst import worst_window
 from sunsim.plan.conditions import AS_PLANNED, Conditions, only, requests_under
 from sunsim.plan.portrait import portrait
 from sunsim.plan.watch import SureMissError, Watch
-from sunsim.sweep.point import Outcome, attempt, identity, key
+from sunsim.points.point import Outcome, attempt, identity, key
 
 if TYPE_CHECKING:
     from sunsim.cluster.simulation import ArmResult
     from sunsim.metrics.rows import Bools, Window
     from sunsim.plan.windows import Stretches
-    from sunsim.scenario_models import Scenario
-    from sunsim.sweep.point import Row
+    from sunsim.points.point import Row
+    from sunsim.scenario.blocks import Scenario
 
 FIGURES = (
     "request_goodput",

@@ -12,7 +12,7 @@ from sunsim.plan.search import Reason
 from sunsim.plan.variants import TYPICAL
 from sunsim.plan.windows import Stretches
 from sunsim.sweep.estimates import estimate
-from sunsim.workload_models import Trace
+from sunsim.workload.blocks import Trace
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from sunsim.plan.doubt import Doubt
     from sunsim.plan.find import ArmPlan, Rates
     from sunsim.plan.search import Sizes
-    from sunsim.scenario_models import Scenario
+    from sunsim.scenario.blocks import Scenario
 
     Entry = dict[str, Any]
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sunsim.errors import InputError
+from sunsim.folder import Results
 from sunsim.measured import refuse_empty, window_of
 from sunsim.metrics import to_json
 from sunsim.plan.conditions import AS_PLANNED, requests_under
@@ -17,22 +18,21 @@ from sunsim.plan.lab import Lab
 from sunsim.plan.result import document
 from sunsim.plan.terminal import show, to_markdown
 from sunsim.plan.variants import variants
+from sunsim.points.local import cores
+from sunsim.points.store import POINTS, Store
 from sunsim.report.basis import base_models, basis
 from sunsim.report.files import SCENARIO
 from sunsim.report.format import count
 from sunsim.report.origin import measured_range
-from sunsim.results import Results
 from sunsim.run import profiles_of
 from sunsim.scenario import checked, read_source, resolved
-from sunsim.sweep.local import cores
-from sunsim.sweep.store import POINTS, Store
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from sunsim.document.source import Source
     from sunsim.plan.find import ArmPlan
     from sunsim.scenario import Arm, Scenario
-    from sunsim.scenario_yaml import Source
 
 DOCUMENT = "plan.json"
 MARKDOWN = "plan.md"

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from sunsim.plan.doubt import Doubt
-    from sunsim.scenario_models import Arm, Scenario
+    from sunsim.scenario.blocks import Arm, Scenario
 
     Doubts = Mapping[str, Mapping[str, Doubt]]
     """By stage and profile."""

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from sunsim.cluster.world import World
     from sunsim.metrics.rows import Window
     from sunsim.plan.windows import Stretches
-    from sunsim.scenario_models import Slo
+    from sunsim.scenario.blocks import Slo
     from sunsim.workload.requests import Requests
 
 EVERY_PS = PS_PER_S // 2

@@ -11,15 +11,15 @@ from sunsim.latency.transfer import load_transfers
 from sunsim.report.format import listed
 from sunsim.report.origin import origin
 from sunsim.report.trace import left_out
-from sunsim.scenario_models import ModelCount, Zipf
+from sunsim.scenario.blocks import ModelCount, Zipf
+from sunsim.workload.blocks import Synthetic, Trace
 from sunsim.workload.traces.of_scenario import trace_of
-from sunsim.workload_models import Synthetic, Trace
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from sunsim.latency.profile import Profile
-    from sunsim.scenario_models import Scenario
+    from sunsim.scenario.blocks import Scenario
 
 
 def basis(scenario: Scenario, profiles: Mapping[str, Profile]) -> dict[str, list[str]]:

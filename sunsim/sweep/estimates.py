@@ -14,8 +14,8 @@ from sunsim.report.compare import OUTPUT, queueing, same_work
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from sunsim.points.point import Row
     from sunsim.sweep.plan import Plan
-    from sunsim.sweep.point import Row
 
     Rows = Mapping[tuple[int, int], Sequence[Row]]
     """By index of the combination and seed."""

@@ -9,16 +9,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sunsim.errors import InputError
+from sunsim.points.point import identity
 from sunsim.scenario import Trace, checked, read_source
-from sunsim.sweep.point import identity
 from sunsim.workload.traces.of_scenario import trace_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from sunsim.document.source import Loc, Source
     from sunsim.scenario import Scenario, Sweep
-    from sunsim.scenario_yaml import Loc, Source
 
     Choice = tuple[int, ...]
 

@@ -8,25 +8,25 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from sunsim.folder import Results
 from sunsim.metrics import to_json
+from sunsim.points.local import cores, run_local
+from sunsim.points.point import outcome_of
+from sunsim.points.progress import progress
+from sunsim.points.store import POINTS, Store
 from sunsim.report.format import count
-from sunsim.results import Results
 from sunsim.sweep.estimates import estimates
-from sunsim.sweep.local import cores, run_local
 from sunsim.sweep.plan import load_plan, written
-from sunsim.sweep.point import outcome_of
-from sunsim.sweep.progress import progress
 from sunsim.sweep.results import PICTURE, SUMMARY, TABLE, summary, write_table
-from sunsim.sweep.store import POINTS, Store
 from sunsim.sweep.terminal import show
 from sunsim.visible import visible
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
 
+    from sunsim.points.point import Outcome
     from sunsim.sweep.estimates import Rows
     from sunsim.sweep.plan import Plan, Point
-    from sunsim.sweep.point import Outcome
 
     Run = Callable[[Sequence[Point]], Generator[tuple[Point, Outcome], None, None]]
 
@@ -130,7 +130,7 @@ def check(file: Path, overrides: Sequence[str], seed: int | None) -> str:
 def _executor(name: Literal["local", "ray"], jobs: int | None, address: str) -> Run:
     if name == "local":
         return partial(run_local, jobs=jobs or cores(), work=outcome_of)
-    from sunsim.sweep.ray_cluster import require_ray, run_ray  # noqa: PLC0415 - it is optional
+    from sunsim.points.ray_cluster import require_ray, run_ray  # noqa: PLC0415 - it is optional
 
     require_ray()
     return partial(run_ray, jobs=jobs, address=address)

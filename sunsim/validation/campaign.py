@@ -7,12 +7,12 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from sunsim.document.block import FolderName, Name
+from sunsim.document.source import Loc, Source
+from sunsim.document.text import read_text
 from sunsim.errors import InputError
 from sunsim.latency.profile import profiles_root
-from sunsim.scenario_block import FolderName, Name
-from sunsim.scenario_yaml import Loc, Source
 from sunsim.validation.actual import STEPS_SUFFIX
-from sunsim.yaml_text import read_text
 
 PLAN = "campaign.yaml"
 RUN_SUFFIX = ".parquet"

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from sunsim.results import Results
+    from sunsim.folder import Results
     from sunsim.validation.arms import Comparison
     from sunsim.validation.floor import Pair
     from sunsim.validation.result import Validated

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sunsim.errors import InputError
+from sunsim.folder import Results
 from sunsim.latency.attention import LengthMix
 from sunsim.latency.model import LatencyModel
 from sunsim.latency.profile import find_profile, list_profiles, load_profile
-from sunsim.results import Results
 from sunsim.validation.actual import STEPS_SUFFIX, read_run
 from sunsim.validation.arms import compare_arms
 from sunsim.validation.campaign import read_campaign

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sunsim.clock import since_s
-from sunsim.workload_models import Arrivals, Constant, Gamma, Poisson
+from sunsim.workload.blocks import Arrivals, Constant, Gamma, Poisson
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from scipy.special import ndtr, ndtri
 
-from sunsim.workload_models import (
+from sunsim.workload.blocks import (
     AzureCodeLengths,
     AzureConvLengths,
     FixedLengths,

@@ -12,8 +12,8 @@ from sunsim.workload.lengths import draw_lengths
 from sunsim.workload.traces.of_scenario import trace_of
 
 if TYPE_CHECKING:
-    from sunsim.scenario_models import Scenario
-    from sunsim.workload_models import Lengths
+    from sunsim.scenario.blocks import Scenario
+    from sunsim.workload.blocks import Lengths
 
 DRAWS = 2000
 SEED = 20_261_125

@@ -18,8 +18,8 @@ from sunsim.workload.traces.of_scenario import trace_of
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from sunsim.scenario_models import Scenario
-    from sunsim.workload_models import Synthetic, Trace
+    from sunsim.scenario.blocks import Scenario
+    from sunsim.workload.blocks import Synthetic, Trace
 
 
 @dataclass(frozen=True, slots=True, eq=False)

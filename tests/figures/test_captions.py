@@ -5,7 +5,7 @@ from __future__ import annotations
 from sunsim.figures.captions import choices, of_plans, swept
 from sunsim.figures.roofline import table
 from sunsim.figures.sweeps import SweepFile, plans
-from sunsim.scenario_models import Transfer
+from sunsim.scenario.blocks import Transfer
 from tests.figures.small import SHORT
 
 

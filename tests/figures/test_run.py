@@ -12,9 +12,9 @@ from sunsim.cli import app
 from sunsim.figures import run
 from sunsim.figures.registry import CLAIM_SWEEPS, FIGURES
 from sunsim.figures.sweeps import missing_profiles, plans
+from sunsim.points.point import simulate_point
 from sunsim.program import BAD_INPUT
 from sunsim.scenario import load_scenario
-from sunsim.sweep.point import simulate_point
 from tests.figures.small import BANDWIDTHS, SHORT, short_figures
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     import pytest
 
-    from sunsim.sweep.point import Outcome
+    from sunsim.points.point import Outcome
 
 
 def in_this_process(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sunsim.errors import InputError
-from sunsim.results import MANIFEST, Results, read_manifest
+from sunsim.folder import MANIFEST, Results, read_manifest
 from tests.files.dying import die_at, left_over, tree
 
 if TYPE_CHECKING:

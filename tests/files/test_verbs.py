@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from sunsim.cli import app
 from sunsim.figures import run as figures_run
 from sunsim.figures.registry import FIGURES
-from sunsim.results import read_manifest
+from sunsim.folder import read_manifest
 from tests.files.dying import die_at, left_over, tree
 from tests.files.quick import be_quick, in_this_process
 from tests.plan.small import write_plan
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from sunsim.sweep.point import Outcome
+    from sunsim.points.point import Outcome
 
     Verb = Callable[[Path, Path], tuple[str, ...]]
 

@@ -10,7 +10,7 @@ import pytest
 from sunsim.cluster.simulation import simulate
 from sunsim.plan.conditions import AS_PLANNED, Conditions, has_skew, only, requests_under, under
 from sunsim.plan.run import load
-from sunsim.scenario_models import ModelWeight
+from sunsim.scenario.blocks import ModelWeight
 from tests.plan.small import PLAN, loaded, write_plan
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from sunsim.plan.lab import Lab
-from sunsim.scenario_models import Budget
-from sunsim.sweep.point import Outcome
+from sunsim.points.point import Outcome
+from sunsim.scenario.blocks import Budget
 from tests.plan.small import PLAN, invoke, write_plan
 
 if TYPE_CHECKING:

@@ -19,8 +19,8 @@ from sunsim.plan.run import load
 from sunsim.plan.sentences import caveats, verdict
 from sunsim.plan.tables import overview
 from sunsim.plan.variants import TYPICAL
+from sunsim.points.point import Outcome
 from sunsim.scenario import load_scenario
-from sunsim.sweep.point import Outcome
 from tests.plan.brute import fewest, holds
 from tests.plan.small import PLAN, SCENARIO, invoke, write_plan
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import ray
 from ray.cluster_utils import Cluster
 
-import sunsim.sweep.ray_cluster as on_cluster
+import sunsim.points.ray_cluster as on_cluster
 from sunsim.program import ended
 from sunsim.sweep.run import sweep
 

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
-from sunsim.sweep.code import ROOT, deciding_files
+from sunsim.points.code import ROOT, deciding_files
 from tests.plan.small import write_plan
 from tests.sweep.small import write_sweep
 
@@ -31,7 +31,7 @@ from sunsim.plan.bench import Bench
 from sunsim.plan.probe import outcome_of as probed
 from sunsim.plan.run import load
 from sunsim.sweep.plan import load_plan
-from sunsim.sweep.point import outcome_of
+from sunsim.points.point import outcome_of
 sweep, plan, out = sys.argv[1:]
 scenario = load(Path(plan), (), None)
 bench = Bench(scenario, scenario.arms[1], [])
@@ -61,8 +61,8 @@ def test_all_that_a_simulation_loads_decides(tmp_path: Path) -> None:
 
 def test_what_writes_draws_and_searches_does_not() -> None:
     names = {path.relative_to(ROOT).as_posix() for path in deciding_files()}
-    for name in ("report/table.py", "plan/search.py", "sweep/store.py", "files.py", "cli.py", "figures/run.py"):
+    for name in ("report/table.py", "plan/search.py", "points/store.py", "files.py", "cli.py", "figures/run.py"):
         assert (ROOT / name).is_file()
         assert name not in names
-    assert {"workload/traces/azure.py", "cluster/engine.py", "plan/probe.py", "sweep/point.py"} <= names
+    assert {"workload/traces/azure.py", "cluster/engine.py", "plan/probe.py", "points/point.py"} <= names
     assert any(name.startswith("workload/tables/") for name in names)

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from sunsim.results import read_manifest
+from sunsim.folder import read_manifest
+from sunsim.points.store import POINTS, Store
 from sunsim.sweep.plan import load_plan
 from sunsim.sweep.results import PICTURE, SUMMARY, TABLE
-from sunsim.sweep.store import POINTS, Store
 from tests.files.dying import tree
 from tests.files.quick import be_quick, in_this_process
 from tests.plan.small import invoke
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
+    from sunsim.points.point import Outcome
     from sunsim.sweep.plan import Point
-    from sunsim.sweep.point import Outcome
 
 SWEEP = f"sweep: {{seeds: {len(KINDS) + 2}}}\n"
 

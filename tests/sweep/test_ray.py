@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from sunsim.errors import ClusterLostError
-from sunsim.sweep.ray_cluster import _refuse_lost
+from sunsim.points.ray_cluster import _refuse_lost
+from sunsim.points.store import POINTS
 from sunsim.sweep.results import PICTURE, SUMMARY, TABLE
-from sunsim.sweep.store import POINTS
 from tests.sweep.small import SCENARIO, write_sweep
 
 pytest.importorskip("ray", reason="Ray is an optional extra")

@@ -19,18 +19,18 @@ import pytest
 from typer.testing import CliRunner
 
 from sunsim.cli import app
+from sunsim.folder import MANIFEST
 from sunsim.inputs import Inputs, files, sha256
 from sunsim.latency.profile import profiles_root
-from sunsim.results import MANIFEST
+from sunsim.points.code import code_sha256
+from sunsim.points.local import KILLED, SILENT, run_local
+from sunsim.points.point import Outcome, identity, outcome, outcome_of
+from sunsim.points.ray_cluster import _home, outcome_elsewhere
+from sunsim.points.store import POINTS, Store
 from sunsim.run import prepare, simulate_arms, summary_of
 from sunsim.scenario import load_scenario
-from sunsim.sweep.code import code_sha256
-from sunsim.sweep.local import KILLED, SILENT, run_local
 from sunsim.sweep.plan import Point, load_plan
-from sunsim.sweep.point import Outcome, identity, outcome, outcome_of
-from sunsim.sweep.ray_cluster import _home, outcome_elsewhere
 from sunsim.sweep.results import PICTURE, SUMMARY, TABLE
-from sunsim.sweep.store import POINTS, Store
 from tests.scenario_files import write_scenario
 from tests.sweep.small import write_sweep
 from tests.trace_files import write as write_requests
@@ -223,7 +223,7 @@ def test_a_stopped_process_costs_no_point(tmp_path: Path, monkeypatch: pytest.Mo
     sweep = "sweep: {seeds: 5, over: {workload.arrivals.rate_rps: [10, 20]}}\n"
     file, whole, out = write_sweep(tmp_path, sweep), tmp_path / "whole", tmp_path / "out"
     assert invoke("sweep", file, "--out", whole, "--quiet", "--jobs", 1)[0] == 0
-    monkeypatch.setattr("sunsim.sweep.local.SILENT_LOOKS", 2)
+    monkeypatch.setattr("sunsim.points.local.SILENT_LOOKS", 2)
     keep = Store.keep
     stopped: set[int] = set()
 
@@ -247,7 +247,7 @@ def stop_oneself(point: Point) -> Outcome:
 
 
 def test_one_that_is_stopped_twice_has_itself_to_blame(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sunsim.sweep.local.SILENT_LOOKS", 1)
+    monkeypatch.setattr("sunsim.points.local.SILENT_LOOKS", 1)
     points = list(load_plan(write_sweep(tmp_path)).points())[:1]
     assert [outcome.fault for _, outcome in run_local(points, 1, stop_oneself)] == [SILENT]
 
@@ -258,8 +258,8 @@ def take_long(point: Point) -> Outcome:
 
 
 def test_one_that_takes_long_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sunsim.sweep.local.LOOK_S", 0.5)
-    monkeypatch.setattr("sunsim.sweep.local.SILENT_LOOKS", 3)
+    monkeypatch.setattr("sunsim.points.local.LOOK_S", 0.5)
+    monkeypatch.setattr("sunsim.points.local.SILENT_LOOKS", 3)
     points = list(load_plan(write_sweep(tmp_path)).points())[:1]
     assert [outcome.fault for _, outcome in run_local(points, 1, take_long)] == [None]
 
@@ -347,7 +347,7 @@ def test_bad_input_is_one_line_and_exit_2(
 
 
 def test_without_ray_one_line_says_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sunsim.sweep.ray_cluster.find_spec", lambda _: None)
+    monkeypatch.setattr("sunsim.points.ray_cluster.find_spec", lambda _: None)
     code, stdout, stderr = invoke("sweep", write_sweep(tmp_path), "--out", tmp_path / "out", "--executor", "ray")
     assert (code, stdout) == (2, "")
     assert stderr == '--executor: ray needs the package of this name, must be installed: pip install "sunsim[ray]"\n'

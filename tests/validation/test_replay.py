@@ -12,11 +12,11 @@ from sunsim.cluster.simulation import simulate
 from sunsim.errors import InputError
 from sunsim.latency.model import LatencyModel
 from sunsim.scenario import Arm, Pool, Scenario
-from sunsim.scenario_models import ModelWeight
+from sunsim.scenario.blocks import ModelWeight
 from sunsim.validation.actual import read_run
 from sunsim.validation.replay import replay
+from sunsim.workload.blocks import Constant, FixedLengths, Synthetic
 from sunsim.workload.requests import Requests
-from sunsim.workload_models import Constant, FixedLengths, Synthetic
 from tests.validation.runs import profile_document, stream, write_profile, write_run
 
 if TYPE_CHECKING:

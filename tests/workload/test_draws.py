@@ -10,9 +10,7 @@ import numpy as np
 import pytest
 
 from sunsim.workload.arrivals import draw_arrivals
-from sunsim.workload.lengths import draw_lengths, longest, mean_lengths
-from sunsim.workload.popularity import draw_models
-from sunsim.workload_models import (
+from sunsim.workload.blocks import (
     Arrivals,
     AzureCodeLengths,
     AzureConvLengths,
@@ -24,6 +22,8 @@ from sunsim.workload_models import (
     LognormalLengths,
     Poisson,
 )
+from sunsim.workload.lengths import draw_lengths, longest, mean_lengths
+from sunsim.workload.popularity import draw_models
 
 DRAWS = 200_000
 LOGNORMAL = LognormalLengths(

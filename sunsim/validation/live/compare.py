@@ -16,7 +16,7 @@ from sunsim.metrics.overload import overloaded
 from sunsim.metrics.rows import Requests, Window
 from sunsim.metrics.serving import Numbers, meets_slo, output_rate, per, statistics
 from sunsim.report.format import ratio
-from sunsim.scenario_models import Transfer
+from sunsim.scenario.blocks import Transfer
 from sunsim.validation.bootstrap import error_percent
 from sunsim.workload.requests import Requests as Stream
 

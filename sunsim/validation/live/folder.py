@@ -15,11 +15,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from sunsim.document.block import Name
+from sunsim.document.source import Source
 from sunsim.errors import InputError
 from sunsim.latency.profile import profiles_root
 from sunsim.scenario import Arm, Scenario, checked
-from sunsim.scenario_block import Name
-from sunsim.scenario_yaml import Source
 
 PLAN = "cluster.yaml"
 AGAIN = "-again"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sunsim.errors import InputError, clipped, clipped_list
-from sunsim.scenario_checks import token_limits
+from sunsim.scenario.checks import token_limits
 from sunsim.workload.traces.formats import FORMATS, read_trace
 from sunsim.workload.traces.select import Selection, Window, refuse_too_late, select
 
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from sunsim.scenario_models import Scenario
+    from sunsim.scenario.blocks import Scenario
+    from sunsim.workload.blocks import Trace
     from sunsim.workload.traces.rows import TraceRows
-    from sunsim.workload_models import Trace
 
 
 def trace_of(scenario: Scenario, workload: Trace) -> Selection:

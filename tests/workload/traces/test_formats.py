@@ -8,8 +8,8 @@ import pytest
 
 from sunsim.errors import InputError
 from sunsim.trace.cli import Format
+from sunsim.workload.blocks import Trace
 from sunsim.workload.traces.formats import FORMATS, read_any, read_trace
-from sunsim.workload_models import Trace
 from tests.trace_files import ARRIVAL_S, JSON_LINES, OUTPUT_TOKENS, PROMPT_TOKENS, TEXTS, write
 
 if TYPE_CHECKING:

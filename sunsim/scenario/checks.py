@@ -6,20 +6,20 @@ from os.path import isfile
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from sunsim.allocation import allocate
 from sunsim.clock import MAX_S
 from sunsim.cluster.router import STATE_BLIND
+from sunsim.document.block import MAX_WORKERS, key_hint
 from sunsim.errors import clipped, clipped_list
 from sunsim.latency.profile import Profile, cached_profile, find_profile, list_profiles
 from sunsim.latency.transfer import load_transfers
-from sunsim.scenario_block import MAX_WORKERS, key_hint
+from sunsim.scenario.allocation import allocate
+from sunsim.workload.blocks import MAX_REQUESTS, Synthetic, Trace
 from sunsim.workload.lengths import longest
 from sunsim.workload.traces.formats import FORMATS
-from sunsim.workload_models import MAX_REQUESTS, Synthetic, Trace
 
 if TYPE_CHECKING:
-    from sunsim.scenario_models import Arm, Pool, Scenario, Transfer
-    from sunsim.scenario_yaml import Loc, Source
+    from sunsim.document.source import Loc, Source
+    from sunsim.scenario.blocks import Arm, Pool, Scenario, Transfer
 
 
 FEW_REQUESTS = 10_000

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, Self, TypeAlias
 
 from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, model_validator
 
-from sunsim.scenario_block import Block, Duration, Moment, Name, Positive, Rate, Tokens, path_without_controls
+from sunsim.document.block import Block, Duration, Moment, Name, Positive, Rate, Tokens, path_without_controls
 from sunsim.workload.traces.names import FormatName
 
 MAX_REQUESTS = 10**8

@@ -10,17 +10,15 @@ import sunsim
 
 ROOT = Path(sunsim.__file__).parent
 DECIDING = (
-    "allocation.py",
     "clock.py",
     "errors.py",
     "measured.py",
-    "scenario*.py",
     "visible.py",
-    "workload_models.py",
-    "yaml_text.py",
     "cluster/*.py",
+    "document/*.py",
     "latency/*.py",
     "metrics/*.py",
+    "scenario/*.py",
     "workload/**/*.py",
     "workload/tables/*",
     "plan/conditions.py",
@@ -28,7 +26,7 @@ DECIDING = (
     "plan/probe.py",
     "plan/watch.py",
     "plan/windows.py",
-    "sweep/point.py",
+    "points/point.py",
 )
 """All that runs where a point is simulated. What plans, writes and draws is not among it: it takes points as they are."""
 

@@ -10,8 +10,8 @@ from multiprocessing import get_context, resource_tracker
 from threading import Lock, local
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from sunsim.sweep.point import Outcome
-from sunsim.sweep.worker import serve
+from sunsim.points.point import Outcome
+from sunsim.points.worker import serve
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from ruamel.yaml.comments import CommentedBase, CommentedMap
 
+from sunsim.document.block import MISSING_CHOICE, UNKNOWN_KEY
+from sunsim.document.text import parse, plain
 from sunsim.errors import InputError, clipped, clipped_list
-from sunsim.scenario_block import MISSING_CHOICE, UNKNOWN_KEY
-from sunsim.yaml_text import parse, plain
 
 if TYPE_CHECKING:
     from pathlib import Path

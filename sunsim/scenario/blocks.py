@@ -16,7 +16,7 @@ from pydantic import (
     model_validator,
 )
 
-from sunsim.scenario_block import (
+from sunsim.document.block import (
     Block,
     Count,
     Delay,
@@ -31,7 +31,7 @@ from sunsim.scenario_block import (
     Seed,
     Workers,
 )
-from sunsim.workload_models import Synthetic, Trace
+from sunsim.workload.blocks import Synthetic, Trace
 
 
 def _shape(value: Any) -> str:

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 
 from sunsim.errors import ClusterLostError, InputError
 from sunsim.inputs import files, sha256
+from sunsim.points.code import code_sha256
+from sunsim.points.point import Outcome, outcome
 from sunsim.scenario import Trace
-from sunsim.sweep.code import code_sha256
-from sunsim.sweep.point import Outcome, outcome
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping, Sequence

@@ -1,7 +1,7 @@
 """Scenarios: what to simulate, read from YAML.
 
 `load_scenario` reads, checks and completes a file; `resolved` writes it back with every default explicit. The blocks
-of a scenario are in `sunsim.scenario_models` and `sunsim.workload_models`; the common ones can be imported from here.
+of a scenario are in `sunsim.scenario.blocks` and `sunsim.workload.blocks`; the common ones can be imported from here.
 """
 
 from __future__ import annotations
@@ -12,48 +12,17 @@ from typing import TYPE_CHECKING
 from pydantic import ValidationError
 from ruamel.yaml import YAML
 
-from sunsim.allocation import allocate
+from sunsim.document.source import Source, parse_value
+from sunsim.document.text import read_text
 from sunsim.errors import InputError, clipped
-from sunsim.scenario_checks import complete
-from sunsim.scenario_models import (
-    Arm,
-    Measure,
-    Planning,
-    Pool,
+from sunsim.scenario.blocks import (
     Scenario,
-    Slo,
-    StopAtTime,
-    StopWhenFinished,
-    Sweep,
-    Transfer,
 )
-from sunsim.scenario_yaml import Source, parse_value
-from sunsim.workload_models import Synthetic, Trace
-from sunsim.yaml_text import read_text
+from sunsim.scenario.checks import complete
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
-
-__all__ = [
-    "Arm",
-    "Measure",
-    "Planning",
-    "Pool",
-    "Scenario",
-    "Slo",
-    "StopAtTime",
-    "StopWhenFinished",
-    "Sweep",
-    "Synthetic",
-    "Trace",
-    "Transfer",
-    "allocate",
-    "checked",
-    "load_scenario",
-    "read_source",
-    "resolved",
-]
 
 
 def load_scenario(path: Path, overrides: Sequence[str] = (), seed: int | None = None) -> Scenario:
@@ -66,7 +35,7 @@ def load_scenario(path: Path, overrides: Sequence[str] = (), seed: int | None = 
         seed: replaces the file's seed.
 
     Returns:
-        The scenario with every default filled in, as `sunsim.scenario_models.Pool` describes.
+        The scenario with every default filled in, as `sunsim.scenario.blocks.Pool` describes.
 
         A `sweep` and a `plan` block are checked, but left out: they are not part of what is simulated.
 

@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from sunsim import __version__
 from sunsim.files import clean_up, refusing, staging
+from sunsim.folder import PLACE
 from sunsim.inputs import Inputs
-from sunsim.results import PLACE
-from sunsim.sweep.code import code_sha256
-from sunsim.sweep.point import key
+from sunsim.points.code import code_sha256
+from sunsim.points.point import key
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from sunsim.points.point import Row
     from sunsim.scenario import Scenario
-    from sunsim.sweep.point import Row
 
 KEPT_VERSION = 2
 POINTS = "points"

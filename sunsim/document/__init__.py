@@ -1,0 +1,1 @@
+"""YAML files of users: frozen blocks, and errors that say in which line."""
