@@ -1,0 +1,65 @@
+"""What a worker does, and for whom."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Stage(StrEnum):
+    """Which part of a request's way a worker serves."""
+
+    PREFILL = "prefill"
+    DECODE = "decode"
+    COLOCATED = "colocated"
+
+
+class Module(StrEnum):
+    """Whose weights a worker computes with."""
+
+    OWN = "own"  # each model's own, as a whole
+    ADAPTER = "adapter"  # one base for all models, each with an adapter (LoRA) on top
+    SHARED = "shared"  # one frozen module for all models
+
+
+@dataclass(frozen=True, slots=True)
+class Role:
+    """What a worker does.
+
+    Attributes:
+        stage: which part of a request's way.
+        model: the one model that it serves; None for all of the scenario.
+        module: whose weights it computes with.
+    """
+
+    stage: Stage
+    model: str | None
+    module: Module = Module.OWN
+
+    @property
+    def prefills(self) -> bool:
+        """Whether prompts are computed here."""
+        return self.stage is not Stage.DECODE
+
+    @property
+    def decodes(self) -> bool:
+        """Whether output tokens after the first are computed here."""
+        return self.stage is not Stage.PREFILL
+
+    @property
+    def recomputes(self) -> bool:
+        """Whether it prefills again what it has preempted.
+
+        A decode module that models share cannot prefill for a task: the KV of a preempted prompt comes from elsewhere.
+        """
+        return self.prefills or self.module is not Module.SHARED
+
+    @property
+    def serves(self) -> str:
+        """The model as files have it, ``*`` for all."""
+        return self.model or "*"
+
+    @property
+    def folder(self) -> str:
+        """How the names of such workers begin: ``decode/m1``, ``decode/shared``."""
+        return f"{self.stage}/{self.model or 'shared'}"
