@@ -6,8 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from profiler.cluster.play import Run
-from profiler.engine import EngineSettings
 from profiler.measure import Subject
+from profiler.settings import EngineSettings
 from profiler.streams import StreamError
 from sunsim.latency.profile import find_profile, load_profile
 from sunsim.scenario import checked, load_scenario, read_source, resolved
