@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from sunsim.cluster.simulation import ArmResult
     from sunsim.figures.sweeps import Frames
+    from sunsim.records import ArmResult
     from sunsim.sweep.plan import Plan
 
 SCENARIO = "balance"
@@ -40,7 +40,7 @@ def _series(result: ArmResult) -> pd.DataFrame:
     time_s = np.arange(0.0, rows["arrival_s"].max(), EVERY_S)
     parts = []
     for worker in result.workers:
-        if worker.stage != "decode":
+        if not worker.role.decodes:
             continue
         own = rows[rows["decode_worker"] == worker.name]
         scheduled_s = own["decode_scheduled_s"].to_numpy()

@@ -12,12 +12,9 @@ from pathlib import Path
 from threading import current_thread, main_thread
 from typing import TYPE_CHECKING, Any
 
-from sunsim.clock import to_s
 from sunsim.cluster.simulation import simulate
 from sunsim.errors import InputError
-from sunsim.measured import begin_s, refuse_empty, stop_s
-from sunsim.metrics import summarize
-from sunsim.workload.requests import build_requests
+from sunsim.measured import requests_of, summary_of, window_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -110,18 +107,9 @@ def simulate_point(scenario: Scenario) -> list[Row]:
     Raises:
         InputError: there are no requests, one cannot be served, or the measured window is empty.
     """
-    requests = build_requests(scenario)
-    refuse_empty(scenario, requests, lambda _, message: InputError(message))
+    requests = requests_of(scenario)
     arms = [simulate(scenario, arm, requests) for arm in scenario.arms]
-    summary = summarize(
-        arms,
-        slo=scenario.slo.model_dump(),
-        warmup_s=scenario.measure.warmup_s,
-        meta={},
-        stop_s=stop_s(scenario),
-        begin_s=begin_s(scenario, to_s(int(requests.arrival_ps[0]))),
-        model_names=scenario.model_names,
-    )
+    summary = summary_of(scenario, arms, window_of(scenario, requests))
     return [_row(name, entry, summary) for name, entry in summary["arms"].items()]
 
 

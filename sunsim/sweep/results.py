@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from sunsim import __version__
 from sunsim.sweep.estimates import plain
+from sunsim.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from sunsim.inputs import profiles_of
 from sunsim.report.basis import base_models
 from sunsim.report.blocks import bullets, say
 from sunsim.report.format import ABSENT, count, listed, number, percent
 from sunsim.report.sentences import other_models
 from sunsim.report.table import OVERLOADED
 from sunsim.report.text_table import TextTable
-from sunsim.run import profiles_of
 from sunsim.sweep.estimates import UNSEEN
 from sunsim.sweep.plan import Plan, short_names, written
 

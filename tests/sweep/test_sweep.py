@@ -27,8 +27,9 @@ from sunsim.points.local import KILLED, SILENT, run_local
 from sunsim.points.point import Outcome, identity, outcome, outcome_of
 from sunsim.points.ray_cluster import _home, outcome_elsewhere
 from sunsim.points.store import POINTS, Store
-from sunsim.run import prepare, simulate_arms, summary_of
+from sunsim.run import prepare
 from sunsim.scenario import load_scenario
+from sunsim.simulate import result_of
 from sunsim.sweep.plan import Point, load_plan
 from sunsim.sweep.results import PICTURE, SUMMARY, TABLE
 from tests.scenario_files import write_scenario
@@ -104,7 +105,7 @@ def test_a_point_has_the_figures_of_a_run(done: tuple[Path, tuple[int, str, str]
     out, _ = done
     overrides = ["workload.arrivals.rate_rps=20.5", "workload.lengths.output_tokens=30"]
     scenario, requests = prepare(out.parent / "small.yaml", overrides, 5)
-    entry = summary_of(scenario, simulate_arms(scenario, requests, show_progress=False))["arms"]["sun"]
+    entry = result_of(scenario, requests).summary["arms"]["sun"]
     frame = pd.read_parquet(out / TABLE)
     of = (frame["seed"] == 5) & (frame["workload.arrivals.rate_rps"] == 20.5) & (frame["arm"] == "sun")
     (row,) = frame[of & (frame["workload.lengths.output_tokens"] == 30)].to_dict("records")
