@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from sunsim.figures.sweeps import Frames
     from sunsim.records import ArmResult
-    from sunsim.sweep.plan import Plan
+    from sunsim.sweep.grid import Grid
 
 SCENARIO = "balance"
 EVERY_S = 0.25
@@ -78,7 +78,7 @@ def seen(made: pd.DataFrame) -> str:
     return "; ".join(said) + "."
 
 
-def caption(seen: str, plans: Sequence[Plan], missing: Sequence[str]) -> Caption:  # noqa: ARG001 - a single run
+def caption(seen: str, plans: Sequence[Grid], missing: Sequence[str]) -> Caption:  # noqa: ARG001 - a single run
     """That of the one scenario."""
     return of_run(seen, load_scenario(scenario_file(SCENARIO)))
 

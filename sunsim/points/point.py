@@ -1,4 +1,4 @@
-"""One point of a sweep: every arm of a scenario simulated and reduced to its figures, in whatever process."""
+"""A point: every arm of a scenario simulated and reduced to its figures, in whatever process."""
 
 from __future__ import annotations
 
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from sunsim.scenario import Scenario
-    from sunsim.sweep.plan import Point
 
     Row = dict[str, Any]
 
@@ -49,6 +48,24 @@ class Outcome:
 
     rows: list[Row]
     fault: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One simulation of all arms.
+
+    Attributes:
+        combination: of swept values, its number.
+        seed: the scenario's.
+    """
+
+    combination: int
+    seed: int
+    scenario: Scenario
+
+    def identity(self) -> dict[str, Any]:
+        """All that its figures depend on, besides files and code."""
+        return identity(self.scenario)
 
 
 def identity(scenario: Scenario) -> dict[str, Any]:
