@@ -30,6 +30,7 @@ from sunsim.points.store import POINTS, Store
 from sunsim.run import prepare
 from sunsim.scenario import load_scenario
 from sunsim.simulate import result_of
+from sunsim.sweep import run as sweep_run
 from sunsim.sweep.grid import load_grid
 from sunsim.sweep.result import PICTURE, SUMMARY, TABLE
 from tests.scenario_files import write_scenario
@@ -128,7 +129,7 @@ def test_it_prints_means_differences_and_what_they_say(done: tuple[Path, tuple[i
 def test_again_it_is_there_at_once(done: tuple[Path, tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch) -> None:
     out, (_, stdout, _) = done
     before = bytes_of(out)
-    monkeypatch.setattr("sunsim.sweep.run.run_local", refused)
+    monkeypatch.setattr(sweep_run, "run_local", refused)
     assert invoke("sweep", out.parent / "small.yaml", "--out", out) == (0, stdout, "")
     assert bytes_of(out) == before
     assert invoke("sweep", out.parent / "small.yaml", "--out", out, "--json")[1] == (out / SUMMARY).read_text()
