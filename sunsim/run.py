@@ -43,7 +43,7 @@ def run(
     scenario, requests = prepare(file, overrides, seed)
     out = out or Path("results") / scenario.name
     results(out)  # refused before anything is simulated
-    result = result_of(scenario, requests, show_progress=not quiet)
+    result = result_of(scenario, requests, None, show_progress=not quiet)
     names = result.save(out)
     if as_json:
         sys.stdout.write(to_json(result.summary))

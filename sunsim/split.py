@@ -12,11 +12,11 @@ import re
 from itertools import count
 from typing import TYPE_CHECKING, Any, Literal
 
+from sunsim.arms import simulate_arms
 from sunsim.cluster.router import STATE_BLIND
 from sunsim.errors import InputError
 from sunsim.folder import MANIFEST, Results
 from sunsim.run import prepare
-from sunsim.simulate import simulate_arms
 from sunsim.version import __version__
 
 if TYPE_CHECKING:
@@ -71,7 +71,9 @@ def split(
         "arms": {},
     }
     folders = file_names((arm.name for arm in arms), taken=(INDEX, MANIFEST))
-    simulated = simulate_arms(scenario.model_copy(update={"arms": tuple(arms)}), requests, show_progress=not quiet)
+    simulated = simulate_arms(
+        scenario.model_copy(update={"arms": tuple(arms)}), requests, None, show_progress=not quiet
+    )
     with results.writing() as folder:
         for arm, result in zip(arms, simulated, strict=True):
             index["arms"][arm.name] = _write_arm(folder, folders[arm.name], scenario, arm, staged[arm.name], result)

@@ -172,7 +172,7 @@ def test_a_profile_edited_while_it_is_run_is_not_stored_under_its_new_hash(
         profile.write_text(profile.read_text() + "\n")
         return []
 
-    monkeypatch.setattr("sunsim.cluster.simulation.simulate", edited)
+    monkeypatch.setattr("sunsim.arms.simulate_arm", edited)
     for verb in ("run", "split"):
         code, stderr = call(*VERBS[verb](tmp_path, tmp_path / "out"))
         assert (code, stderr.split(": ")[1]) == (2, "was changed while it was simulated with, must stay as it is")
