@@ -48,6 +48,8 @@ def refuse_empty(scenario: Scenario, requests: Requests, error: Callable[[Loc, s
     Raises:
         InputError: the warm-up, or the stop, leaves nothing to be measured. Requests that arrive all at once may be.
     """
+    if requests.concurrency:  # only the simulation knows when they arrive
+        return
     window, first_s = window_of(scenario, requests), to_s(int(requests.arrival_ps[0]))
     warmup_s, limit_s = scenario.measure.warmup_s, stop_s(scenario)
     begun_s = begin_s(scenario, first_s)
