@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from sunsim.document.source import Loc
     from sunsim.errors import InputError
-    from sunsim.scenario.blocks import Scenario
+    from sunsim.scenario import Scenario
     from sunsim.workload.requests import Requests
 
 
