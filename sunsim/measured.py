@@ -8,14 +8,14 @@ from sunsim.clock import to_ps, to_s
 from sunsim.errors import InputError
 from sunsim.metrics import summarize
 from sunsim.metrics.rows import Window
-from sunsim.workload.requests import build_requests
+from sunsim.scenario import build_requests
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from sunsim.document.source import Loc
     from sunsim.records import ArmResult
-    from sunsim.scenario.blocks import Scenario
+    from sunsim.scenario import Scenario
     from sunsim.workload.requests import Requests
 
 
@@ -60,6 +60,8 @@ def refuse_empty(scenario: Scenario, requests: Requests, error: Callable[[Loc, s
     Raises:
         InputError: the warm-up, or the stop, leaves nothing to be measured. Requests that arrive all at once may be.
     """
+    if requests.concurrency:  # only the simulation knows when they arrive
+        return
     begin_s, first_s, _ = _moments(scenario, requests)
     window, warmup_s, stop_s = window_of(scenario, requests), scenario.measure.warmup_s, _stop_s(scenario)
     if stop_s is not None and stop_s <= first_s:

@@ -13,9 +13,8 @@ from sunsim.report.format import counted, listed, number
 from sunsim.report.terminal import show
 from sunsim.report.trace import left_out
 from sunsim.result import results
-from sunsim.scenario import Trace, checked, read_source
+from sunsim.scenario import checked, read_source
 from sunsim.simulate import result_of
-from sunsim.workload.traces.of_scenario import trace_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -51,8 +50,7 @@ def check(file: Path, overrides: Sequence[str], seed: int | None) -> str:
         for arm in scenario.arms
     ]
     models = len(scenario.model_names)
-    workload = scenario.workload
-    missing = left_out(trace_of(scenario, workload)) if isinstance(workload, Trace) else ""
+    missing = left_out(scenario.trace) if scenario.trace else ""
     unused = unused_popularity(scenario)
     return (
         f"ok: {scenario.name}: {counted(len(requests), 'request')} in {number(arriving_s(scenario, requests))} s for "
@@ -68,5 +66,5 @@ def prepare(file: Path, overrides: Sequence[str], seed: int | None) -> tuple[Sce
         InputError: something in it is wrong, or the measured window would be empty.
     """
     source = read_source(file, overrides, seed)
-    scenario = checked(source).model_copy(update={"sweep": None, "plan": None})
+    scenario = checked(source).changed(sweep=None, plan=None)
     return scenario, requests_of(scenario, source.error)

@@ -71,7 +71,7 @@ class Point:
 def identity(scenario: Scenario) -> dict[str, Any]:
     """All of a scenario that its figures depend on, as JSON has it."""
     with _ctrl_c_later():
-        return {"scenario": scenario.model_dump(mode="json", exclude_none=True)}
+        return {"scenario": scenario.document.model_dump(mode="json", exclude_none=True)}
 
 
 @contextmanager
