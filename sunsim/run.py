@@ -49,12 +49,13 @@ def check(file: Path, overrides: Sequence[str], seed: int | None) -> str:
         f"{arm.name} ({', '.join(f'{pool.gpus} {stage}' for stage, pool in arm.pools().items())})"
         for arm in scenario.arms
     ]
-    models = len(scenario.model_names)
+    models = counted(len(scenario.model_names), "model")
     missing = left_out(scenario.trace) if scenario.trace else ""
     unused = unused_popularity(scenario)
+    at_a_time = requests.concurrency
+    arriving = f", {at_a_time} at a time," if at_a_time else f" in {number(arriving_s(scenario, requests))} s"
     return (
-        f"ok: {scenario.name}: {counted(len(requests), 'request')} in {number(arriving_s(scenario, requests))} s for "
-        f"{models} model{'s' if models > 1 else ''}; GPUs by arm: {listed(arms)}"
+        f"ok: {scenario.name}: {counted(len(requests), 'request')}{arriving} for {models}; GPUs by arm: {listed(arms)}"
         f"{f'; the trace {missing}' if missing else ''}{f'; {unused}' if unused else ''}"
     )
 

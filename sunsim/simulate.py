@@ -52,7 +52,7 @@ def result_of(scenario: Scenario, requests: Requests, jobs: int | None = 1, *, s
     from sunsim.scenario import resolved
 
     arms = simulate_arms(scenario, requests, jobs, show_progress=show_progress)
-    summary = summary_of(scenario, arms, window_of(scenario, requests), _origin(scenario))
+    summary = summary_of(scenario, arms, window_of(scenario, requests, arms), _origin(scenario))
     return Result(
         {arm.name: result.rows for arm, result in zip(scenario.arms, arms, strict=True)}, summary, resolved(scenario)
     )

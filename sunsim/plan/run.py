@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from sunsim.document.source import Source
     from sunsim.plan.find import ArmPlan
     from sunsim.scenario import Arm, Scenario
+    from sunsim.scenario.loading import Given
 
 DOCUMENT = "plan.json"
 MARKDOWN = "plan.md"
@@ -150,17 +152,17 @@ def planned(scenario: Scenario, folder: Path, command: str, *, jobs: int | None,
     return PlanResult(document(scenario, arms, of_stage, meta), resolved(scenario))
 
 
-def load(file: Path, overrides: Sequence[str], seed: int | None) -> Scenario:
+def load(given: Given, overrides: Sequence[str], seed: int | None) -> Scenario:
     """A scenario with its `plan` block.
 
     Raises:
         InputError: something in it is wrong, or it says too little to plan for.
     """
-    source = read_source(file, overrides, seed)
+    source = read_source(given, overrides, seed)
     scenario = checked(source).changed(sweep=None)
     if scenario.plan is None:
         message = f"has no plan block, must have one such as {EXAMPLE}"
-        raise InputError(message, file)
+        raise InputError(message, source.file)
     if scenario.slo.ttft_ms is None:
         message = "slo.ttft_ms is missing, must be given to plan: without a limit on waiting any pool would do"
         raise source.error(("slo",), message)
@@ -200,9 +202,9 @@ def check(file: Path, overrides: Sequence[str], seed: int | None) -> str:
     return f"plan: sizes {sized} of {len(scenario.arms)} arms, {scenario.plan.seeds} seeds each"
 
 
-def command(file: Path, overrides: Sequence[str], seed: int | None) -> str:
+def command(given: Given, overrides: Sequence[str], seed: int | None) -> str:
     """What makes the plan anew."""
-    parts = ["sunsim", "plan", str(file)]
+    parts = ["sunsim", "plan", "scenario" if isinstance(given, Mapping) else str(given)]
     parts += [part for override in overrides for part in ("--set", override)]
     return shlex.join([*parts, *([] if seed is None else ["--seed", str(seed)])])
 

@@ -126,7 +126,7 @@ def simulate_point(scenario: Scenario) -> list[Row]:
     """
     requests = requests_of(scenario)
     arms = [simulate(scenario, arm, requests) for arm in scenario.arms]
-    summary = summary_of(scenario, arms, window_of(scenario, requests))
+    summary = summary_of(scenario, arms, window_of(scenario, requests, arms))
     return [_row(name, entry, summary) for name, entry in summary["arms"].items()]
 
 

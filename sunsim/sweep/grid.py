@@ -14,10 +14,10 @@ from sunsim.scenario import checked, read_source
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
-    from pathlib import Path
 
     from sunsim.document.source import Loc, Source
     from sunsim.scenario import Scenario, Sweep
+    from sunsim.scenario.loading import Given
 
     Choice = tuple[int, ...]
 
@@ -89,7 +89,7 @@ def short_names(paths: Sequence[str]) -> dict[str, str]:
     return names
 
 
-def load_grid(file: Path, overrides: Sequence[str] = (), seed: int | None = None) -> Grid:
+def load_grid(given: Given, overrides: Sequence[str] = (), seed: int | None = None) -> Grid:
     """Reads and checks a scenario with a `sweep` block.
 
     Args:
@@ -99,12 +99,12 @@ def load_grid(file: Path, overrides: Sequence[str] = (), seed: int | None = None
     Raises:
         InputError: the scenario or the block is wrong, or a value goes together with nothing it is combined with.
     """
-    source = read_source(file, overrides, seed)
+    source = read_source(given, overrides, seed)
     scenario = checked(source)
     sweep = scenario.sweep
     if sweep is None:
         message = f"has no sweep block, must have one such as {EXAMPLE}"
-        raise InputError(message, file)
+        raise InputError(message, source.file)
     _check_paths(sweep, overrides, source)
     choices = _choices(sweep, source)
     combinations = tuple(_combined(sweep, choice, source) for choice in choices)
