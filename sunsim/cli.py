@@ -232,8 +232,8 @@ def profiles(context: typer.Context) -> None:
     if context.invoked_subcommand is not None:
         return
     from sunsim.latency.profile import list_profiles, profiles_root
-    from sunsim.report.blocks import say
     from sunsim.report.profile_view import named_profile, profile_table
+    from sunsim.report.terminal import say
 
     names = list_profiles()
     if not names:
@@ -251,8 +251,8 @@ def show_profile(
     ] = None,
 ) -> None:
     """Draw a profile's step times: measured points, and the model's lines through them."""
-    from sunsim.report.blocks import say
     from sunsim.report.profile_view import draw_profile, named_profile, profile_table
+    from sunsim.report.terminal import say
 
     profile = named_profile(name)
     path = out or Path(f"{Path(profile.name).name.removesuffix('.json')}.png")

@@ -19,7 +19,8 @@ from sunsim.metrics import summarize, to_json
 from sunsim.report.basis import base_models, basis, unused_popularity
 from sunsim.report.files import REQUESTS, SCENARIO, SUMMARY, write_requests
 from sunsim.report.format import counted, listed, number
-from sunsim.report.terminal import show
+from sunsim.report.summary import summary_report
+from sunsim.report.terminal import say
 from sunsim.report.trace import left_out, provenance
 from sunsim.scenario import Trace, checked, read_source, resolved
 from sunsim.visible import visible
@@ -68,7 +69,7 @@ def run(
     if as_json:
         sys.stdout.write(to_json(summary))
     elif not quiet:
-        show(summary, f"{out}/ ({', '.join(names)})")
+        say(summary_report(summary).blocks, place=f"{out}/ ({', '.join(names)})")
 
 
 def check(file: Path, overrides: Sequence[str], seed: int | None) -> str:

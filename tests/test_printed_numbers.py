@@ -17,11 +17,11 @@ from sunsim.figures.claims_table import claims_table
 from sunsim.latency.profile import list_profiles, load_profile
 from sunsim.plan import terminal as plan_terminal
 from sunsim.plan.page import page as plan_page
-from sunsim.report import terminal as run_terminal
-from sunsim.report.blocks import say
 from sunsim.report.compare import against
 from sunsim.report.format import count, number, percent, times
 from sunsim.report.profile_view import named_profile
+from sunsim.report.summary import summary_report
+from sunsim.report.terminal import say
 from sunsim.validation.result import signed_percent
 from tests.figures.small import grid
 from tests.plan.small import SCENARIO as PLANNED
@@ -122,7 +122,7 @@ def summary(run_folder: Path, run_printed: str, length: int) -> dict[str, Any]:
 
 
 def test_run(summary: dict[str, Any], width: int | None) -> None:
-    cells = printed_cells(told(lambda file: run_terminal.show(summary, None, file)))
+    cells = printed_cells(told(lambda file: say(summary_report(summary).blocks, file)))
     arms = summary["arms"]
     base = next(iter(arms.values()))
     for name, entry in arms.items():
@@ -154,7 +154,7 @@ def told(show: Callable[[io.StringIO], None]) -> str:
 
 @pytest.mark.parametrize("length", [LONG], indirect=True)
 def test_the_command_prints_that(summary: dict[str, Any], run_printed: str) -> None:
-    assert printed_cells(run_printed) == printed_cells(told(lambda file: run_terminal.show(summary, None, file)))
+    assert printed_cells(run_printed) == printed_cells(told(lambda file: say(summary_report(summary).blocks, file)))
 
 
 @pytest.fixture(scope="module")

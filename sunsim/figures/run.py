@@ -16,7 +16,7 @@ from sunsim.folder import Results, read_manifest
 from sunsim.points.local import cores
 from sunsim.points.store import POINTS, Store
 from sunsim.report import markdown
-from sunsim.report.blocks import say
+from sunsim.report.terminal import say
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

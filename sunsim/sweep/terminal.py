@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sunsim.report.basis import base_models
-from sunsim.report.blocks import bullets, say
+from sunsim.report.blocks import Bullets
 from sunsim.report.format import ABSENT, count, listed, number, percent
 from sunsim.report.sentences import other_models
 from sunsim.report.table import OVERLOADED
+from sunsim.report.terminal import say
 from sunsim.report.text_table import TextTable
 from sunsim.run import profiles_of
 from sunsim.sweep.estimates import UNSEEN
@@ -49,7 +50,7 @@ def show(plan: Plan, estimates: Estimates, done: int, place: str) -> None:
     if not estimates:
         say([heading])
         return
-    say([heading, _table(plan, estimates), [*bullets(sentences(plan, estimates)), f"Files: {place}"]])
+    say([heading, _table(plan, estimates), Bullets(sentences(plan, estimates))], place=place)
 
 
 def _table(plan: Plan, estimates: Estimates) -> TextTable:

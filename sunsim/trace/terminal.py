@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sunsim.report.blocks import say
 from sunsim.report.format import count, counted, number, percent
+from sunsim.report.terminal import say
 from sunsim.report.text_table import TextTable
 from sunsim.report.trace import left_out
 
