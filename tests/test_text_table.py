@@ -8,7 +8,7 @@ import re
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from sunsim.errors import InputError
@@ -44,7 +44,21 @@ def tables(draw: st.DrawFn) -> TextTable:
     return TextTable("", names, rows, left=draw(st.integers(0, number)))
 
 
+WIDE_OVER_THE_EDGE = TextTable(
+    "",
+    ("0", "0"),
+    [
+        ("0", "0"),
+        ("0 0\u2028 00\x85 00\u2028 000000000\r\r\x07 00000000\r\x07\u2028日", "0"),
+        ("000\x1b 00\r\u2028 00000000\r 0000000\r\r\r\r\x85 00000\r\r\r\x07日 0",),
+    ],
+    left=0,
+)
+"""A heading whose last wide character ends in the gap between the columns, so that it looks like a row."""
+
+
 @settings(max_examples=300, deadline=None)
+@example(WIDE_OVER_THE_EDGE, None)
 @given(tables(), st.none() | st.integers(20, 200))
 def test_every_cell_can_be_read_back(table: TextTable, width: int | None) -> None:
     text = printed(table, width)
