@@ -100,8 +100,10 @@ def _empty(block: Block) -> bool:
     match block:
         case Section():
             return all(isinstance(inner, Note) for inner in there(block.blocks))
+        case Figure():
+            return not (block.svg or block.file)
         case Gallery():
-            return not block.figures
+            return all(map(_empty, block.figures))
         case Bullets() | Verdict():
             return not block.sentences
         case str() | list():

@@ -56,7 +56,9 @@ def draw(path: Path, plan: Plan, estimates: Estimates) -> None:
         for title in shown
     ]
     label = ", ".join(names.values()) if along is None else _label(along)
-    plot_sweep(rows, label, path, ticks, _note(plan, len(groups), len(shown), estimates))
+    named = (of_arm.arm for arms in estimates.values() for of_arm in arms)
+    arms = dict.fromkeys([*(arm.name for arm in plan.scenario.arms), *named])
+    plot_sweep(rows, list(arms), label, path, ticks, _note(plan, len(groups), len(shown), estimates))
 
 
 def _along(plan: Plan, values: Mapping[int, Mapping[str, Any]]) -> str | None:
