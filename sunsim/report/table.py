@@ -30,7 +30,9 @@ def tables(summary: Entry) -> list[TextTable]:
     """Throughput, latency, and the hot and coldest model."""
     arms: Mapping[str, Entry] = summary["arms"]
     base = next(iter(arms.values()))
-    latency = [(marked(name, entry), *_compared(LATENCY, entry, base)) for name, entry in arms.items()]
+    latency = [
+        (marked(name, overloaded=entry["overloaded"]), *_compared(LATENCY, entry, base)) for name, entry in arms.items()
+    ]
     return [
         _throughput(arms, base, summary.get("worst_window_s")),
         TextTable("", ("arm", *_headers(LATENCY)), latency),
@@ -38,9 +40,9 @@ def tables(summary: Entry) -> list[TextTable]:
     ]
 
 
-def marked(name: str, entry: Entry) -> str:
+def marked(name: str, *, overloaded: bool) -> str:
     """An arm's name, with a mark if it is overloaded."""
-    return f"{name}{OVERLOADED}" if entry["overloaded"] else name
+    return f"{name}{OVERLOADED}" if overloaded else name
 
 
 def _throughput(arms: Mapping[str, Entry], base: Entry, worst_window_s: float | None) -> TextTable:
@@ -48,7 +50,7 @@ def _throughput(arms: Mapping[str, Entry], base: Entry, worst_window_s: float | 
     met += [Column("worst_window_slo_attainment", f"worst\n{worst_window_s:g} s")] if worst_window_s else []
     rows = [
         (
-            marked(name, entry),
+            marked(name, overloaded=entry["overloaded"]),
             *(column.cell(entry) for column in GPUS),
             *_compared(THROUGHPUT, entry, base),
             *(column.cell(entry) for column in met),
@@ -69,7 +71,9 @@ def _models(summary: Entry, arms: Mapping[str, Entry], base: Entry) -> TextTable
         rows.append((f"{model} ({kind}, {percent(share)})",))
         for name, entry in arms.items():
             own = entry["models"][model]
-            rows.append((f"  {marked(name, own)}", *_compared(MODEL, own, base["models"][model])))
+            rows.append(
+                (f"  {marked(name, overloaded=own['overloaded'])}", *_compared(MODEL, own, base["models"][model]))
+            )
     return TextTable("", ("model", *_headers(MODEL)), rows)
 
 
