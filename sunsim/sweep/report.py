@@ -45,8 +45,9 @@ def sweep_report(plan: Plan, estimates: Estimates, done: int) -> Report:
         f"{count(combinations)} combinations of {listed(list(plan.paths))}" if plan.paths else "the scenario as it is"
     )
     heading = f"{plan.scenario.name}: {what}, {counted(seeds, 'seed')} each; {count(done)} of {count(plan.size)} points"
-    found = [_table(plan, estimates), Bullets(sentences(plan, estimates))] if estimates else []
-    return Report(plan.scenario.name, [heading, *found])
+    if not estimates:
+        return Report(plan.scenario.name, [heading])
+    return Report(plan.scenario.name, [heading, _table(plan, estimates), Bullets(sentences(plan, estimates))])
 
 
 def _table(plan: Plan, estimates: Estimates) -> TextTable:
