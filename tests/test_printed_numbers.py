@@ -12,8 +12,8 @@ from typer.testing import CliRunner
 
 from sunsim.cli import app
 from sunsim.figures.claims import GRID, findings
+from sunsim.figures.claims_files import claims_report
 from sunsim.figures.claims_files import to_json as claims_json
-from sunsim.figures.claims_table import claims_table
 from sunsim.latency.profile import list_profiles, load_profile
 from sunsim.plan import terminal as plan_terminal
 from sunsim.plan.page import page as plan_page
@@ -325,7 +325,7 @@ def found() -> list[Finding]:
 
 
 def test_figures(found: list[Finding], width: int | None) -> None:
-    cells = printed_cells(told(lambda file: say([claims_table(found)], file)))
+    cells = printed_cells(told(lambda file: say(claims_report(found, [], grid({}).head(0)).blocks, file)))
     for claim in json.loads(claims_json(found, []))["claims"]:
         header = "holds in" if claim["first_token"] == "decode" else "first token from prefill"
         assert cells["", claim["label"], header] == f"{claim['holds_in']} of {claim['settings']}"
