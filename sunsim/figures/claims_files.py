@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from sunsim.figures.claims import METRICS
 from sunsim.figures.regions import NAMES, box_text
+from sunsim.metrics.registry import REGISTRY
 from sunsim.report.blocks import Note, Report, Section
 from sunsim.report.format import ABSENT, change
 from sunsim.report.text_table import TextTable
@@ -19,13 +20,6 @@ if TYPE_CHECKING:
     from sunsim.figures.claims import Finding
     from sunsim.figures.regions import Region
 
-MEASURES = {
-    "output_throughput_window": "output",
-    "output_throughput_per_decode_gpu": "output per decode GPU",
-    "output_throughput_per_gpu": "output per GPU",
-    "mean_tpot_ms": "mean TPOT",
-    "mean_interactivity": "interactivity",
-}
 INTRO = (
     "Every figure here is computed from the sweeps behind the figures; claims.json has the same for programs. A setting is "
     "one combination of Zipf alpha, output length and rate. A claim is asked of every setting of the grid, not of one that "
@@ -145,7 +139,7 @@ def best_text(best: Mapping[str, Any]) -> str:
     """A setting's measures, and which one it is."""
     if not best:
         return "none"
-    told = [f"{name} {best[key]:.2f}x" for key, name in MEASURES.items() if key in best]
+    told = [f"{REGISTRY[key].header} {best[key]:.2f}x" for key in METRICS if key in best]
     where = [f"{NAMES[key]} {best[key]:g}" for key in NAMES if key in best]
     return f"{', '.join(told)} at {', '.join(where)}"
 
