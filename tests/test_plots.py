@@ -18,7 +18,7 @@ from plots.tpot_ecdf import plot_tpot_ecdf
 from plots.trace import plot_trace
 from plots.worker_timeline import plot_worker_timeline
 from sunsim.metrics import summarize
-from sunsim.report.figures import draw
+from sunsim.pictures import draw
 from sunsim.visible import visible
 from sunsim.workload.traces.rows import TraceRows
 from tests.metrics.synthetic import ToyArm, ToyWorker, table, toy_arm
