@@ -88,7 +88,7 @@ class Result:
         Raises:
             InputError: the folder cannot be written, or holds something else.
         """
-        from sunsim.report.figures import draw  # noqa: PLC0415 - whoever saves nothing does not wait for matplotlib
+        from sunsim.pictures import draw  # noqa: PLC0415 - whoever saves nothing does not wait for matplotlib
 
         with results(Path(folder)).writing() as place:
             write_requests(place / REQUESTS, self.rows, self.summary)

@@ -17,8 +17,8 @@ from plots.throughput import plot_throughput
 from plots.tpot_ecdf import plot_tpot_ecdf
 from plots.trace import plot_trace
 from plots.worker_timeline import plot_worker_timeline
+from sunsim.pictures import draw
 from sunsim.records import ArmResult
-from sunsim.report.figures import draw
 from sunsim.visible import visible
 from sunsim.workload.traces.rows import TraceRows
 from tests.metrics.synthetic import table, toy_arm, toy_summary, toy_worker
