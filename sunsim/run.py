@@ -28,19 +28,7 @@ if TYPE_CHECKING:
 def run(
     file: Path, out: Path | None, overrides: Sequence[str], seed: int | None, *, as_json: bool, quiet: bool
 ) -> None:
-    """Simulate every arm of a scenario, write the results into a folder and print what they say.
-
-    Args:
-        file: the scenario.
-        out: the folder; `results/<name>` if None.
-        overrides: `path=value` each.
-        seed: replaces the scenario's.
-        as_json: print the summary as JSON instead of tables.
-        quiet: no progress and no tables.
-
-    Raises:
-        InputError: the scenario, or the folder, cannot be used.
-    """
+    """`sunsim.simulate`, saved in `out` or else in `results/<name>`, and printed."""
     scenario, requests = prepare(file, overrides, seed)
     out = out or Path("results") / scenario.name
     results(out)  # refused before anything is simulated

@@ -53,25 +53,7 @@ def plan(
     as_json: bool,
     quiet: bool,
 ) -> bool:
-    """Plans for every arm, writes the plan into a folder and prints what it says.
-
-    Args:
-        file: a scenario with a `plan` block.
-        out: the folder; `results/<name>-plan` if None.
-        overrides: `path=value` each.
-        seed: replaces the scenario's.
-        jobs: processes; None for all cores.
-        as_json: print `plan.json` instead of tables.
-        quiet: no progress and no tables.
-
-    Returns:
-        Whether every arm has a pool that passes.
-
-    Raises:
-        InputError: the scenario or the folder cannot be used.
-        SimulationError: a simulation failed.
-        KeyboardInterrupt: stopped by the user; says how to go on.
-    """
+    """`sunsim.plan`, saved in `out` or else in `results/<name>-plan`, and printed; whether every arm passes."""
     scenario = load(file, overrides, seed)
     out = out or Path("results") / f"{scenario.name}-plan"
     result = planned(scenario, out, command(file, overrides, seed), jobs=jobs, show_progress=not quiet)
