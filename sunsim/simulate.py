@@ -36,7 +36,7 @@ def simulate(
     from sunsim.measured import requests_of
 
     if seed is not None:
-        scenario = scenario.model_copy(update={"seed": seed})
+        scenario = scenario.changed(seed=seed)
     return result_of(scenario, requests_of(scenario), jobs, show_progress=show_progress)
 
 
@@ -52,7 +52,7 @@ def result_of(scenario: Scenario, requests: Requests, jobs: int | None = 1, *, s
     from sunsim.scenario import resolved
 
     arms = simulate_arms(scenario, requests, jobs, show_progress=show_progress)
-    summary = summary_of(scenario, arms, window_of(scenario, requests), _origin(scenario))
+    summary = summary_of(scenario, arms, window_of(scenario, requests, arms), _origin(scenario))
     return Result(
         {arm.name: result.rows for arm, result in zip(scenario.arms, arms, strict=True)}, summary, resolved(scenario)
     )
@@ -60,22 +60,18 @@ def result_of(scenario: Scenario, requests: Requests, jobs: int | None = 1, *, s
 
 def _origin(scenario: Scenario) -> dict[str, Any]:
     """Where a summary comes from: versions, hashes, and what was measured, derived and assumed."""
-    from sunsim.inputs import profiles_of
     from sunsim.report.basis import base_models, basis
     from sunsim.report.trace import provenance
     from sunsim.version import __version__
-    from sunsim.workload.traces.of_scenario import trace_of
 
-    profiles = profiles_of(scenario)
     origin = {
         "sunsim_version": __version__,
         "scenario": scenario.name,
         "seed": scenario.seed,
-        "profiles": {name: profile.sha256 for name, profile in profiles.items()},
-        "base_models": base_models(scenario, profiles),
-        "basis": basis(scenario, profiles),
+        "profiles": {name: profile.sha256 for name, profile in scenario.profiles.items()},
+        "base_models": base_models(scenario),
+        "basis": basis(scenario),
     }
-    workload = scenario.workload
-    if workload.kind == "trace":
-        origin["trace"] = provenance(workload.path, workload.format, trace_of(scenario, workload))
+    if scenario.trace and scenario.workload.kind == "trace":
+        origin["trace"] = provenance(scenario.workload.path, scenario.workload.format, scenario.trace)
     return origin

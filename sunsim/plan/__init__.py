@@ -13,10 +13,11 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sunsim.plan.run import PlanResult
+    from sunsim.scenario.loading import Given
 
 
 def plan(
-    scenario: Path | str,
+    scenario: Given,
     folder: Path | str | None = None,
     *,
     overrides: Sequence[str] = (),
@@ -27,7 +28,7 @@ def plan(
     """Finds the fewest GPUs that meet the SLO, for every arm of a scenario with a `plan` block.
 
     Args:
-        scenario: a file with such a block.
+        scenario: a file with such a block, or what one would hold.
         folder: keeps the simulated points, so that the same call goes on where it was stopped; None keeps nothing.
         overrides: ``path=value`` each.
         seed: replaces the scenario's.
@@ -40,7 +41,7 @@ def plan(
     """
     from sunsim.plan.run import command, load, planned
 
-    loaded = load(Path(scenario), overrides, seed)
-    again = command(Path(scenario), overrides, seed)
+    loaded = load(scenario, overrides, seed)
+    again = command(scenario, overrides, seed)
     with TemporaryDirectory(prefix="sunsim-") as nowhere:
         return planned(loaded, Path(folder or nowhere), again, jobs=jobs, show_progress=show_progress)

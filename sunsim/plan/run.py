@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,6 @@ import pandas as pd
 
 from sunsim.errors import InputError
 from sunsim.folder import Results
-from sunsim.inputs import profiles_of
 from sunsim.measured import refuse_empty, window_of
 from sunsim.metrics import to_json
 from sunsim.plan.conditions import AS_PLANNED, requests_under
@@ -28,7 +28,9 @@ from sunsim.report.basis import base_models, basis
 from sunsim.report.format import count
 from sunsim.report.origin import measured_range
 from sunsim.result import SCENARIO
+from sunsim.roles import Stage
 from sunsim.scenario import checked, read_source, resolved
+from sunsim.workload.blocks import Closed, Synthetic
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
     from sunsim.document.source import Source
     from sunsim.plan.find import ArmPlan
     from sunsim.scenario import Arm, Scenario
+    from sunsim.scenario.loading import Given
 
 DOCUMENT = "plan.json"
 MARKDOWN = "plan.md"
@@ -133,8 +136,8 @@ def planned(scenario: Scenario, folder: Path, command: str, *, jobs: int | None,
     store = Store(results(folder).folder)
     lab = Lab(store, jobs or cores(), scenario.plan.budget)
     of_stage = {
-        stage: doubts(stage, [pools[stage].profile for arm in scenario.arms if stage in (pools := arm.pools())])
-        for stage in ("prefill", "decode")
+        str(stage): doubts(stage, [pool.profile_name for arm in scenario.arms if (pool := arm.pools().get(stage))])
+        for stage in (Stage.PREFILL, Stage.DECODE)
     }
     searches = {arm.name: plan_arm(scenario, arm, variants(scenario, arm, of_stage)) for arm in scenario.arms}
     try:
@@ -149,20 +152,23 @@ def planned(scenario: Scenario, folder: Path, command: str, *, jobs: int | None,
     return PlanResult(document(scenario, arms, of_stage, meta), resolved(scenario))
 
 
-def load(file: Path, overrides: Sequence[str], seed: int | None) -> Scenario:
+def load(given: Given, overrides: Sequence[str], seed: int | None) -> Scenario:
     """A scenario with its `plan` block.
 
     Raises:
         InputError: something in it is wrong, or it says too little to plan for.
     """
-    source = read_source(file, overrides, seed)
-    scenario = checked(source).model_copy(update={"sweep": None})
+    source = read_source(given, overrides, seed)
+    scenario = checked(source).changed(sweep=None)
     if scenario.plan is None:
         message = f"has no plan block, must have one such as {EXAMPLE}"
-        raise InputError(message, file)
+        raise InputError(message, source.file)
     if scenario.slo.ttft_ms is None:
         message = "slo.ttft_ms is missing, must be given to plan: without a limit on waiting any pool would do"
         raise source.error(("slo",), message)
+    if isinstance(scenario.workload, Synthetic) and isinstance(scenario.workload.arrivals, Closed):
+        message = "workload.arrivals.kind is closed, must be one with rate_rps: a plan is made for a rate of requests"
+        raise source.error(("workload", "arrivals", "kind"), message)
     for index, arm in enumerate(scenario.arms):
         _check_arm(arm, index, scenario.plan.size, source)
     drawn = requests_under(scenario, AS_PLANNED)
@@ -196,20 +202,20 @@ def check(file: Path, overrides: Sequence[str], seed: int | None) -> str:
     return f"plan: sizes {sized} of {len(scenario.arms)} arms, {scenario.plan.seeds} seeds each"
 
 
-def command(file: Path, overrides: Sequence[str], seed: int | None) -> str:
+def command(given: Given, overrides: Sequence[str], seed: int | None) -> str:
     """What makes the plan anew."""
-    parts = ["sunsim", "plan", str(file)]
+    parts = ["sunsim", "plan", "scenario" if isinstance(given, Mapping) else str(given)]
     parts += [part for override in overrides for part in ("--set", override)]
     return shlex.join([*parts, *([] if seed is None else ["--seed", str(seed)])])
 
 
 def _meta(scenario: Scenario, command: str, simulations: int) -> dict[str, Any]:
-    profiles = profiles_of(scenario)
+    profiles = scenario.profiles
     return {
         "command": command,
         "simulations": simulations,
         "profiles": {name: profile.sha256 for name, profile in profiles.items()},
         "measured_ranges": {name: measured_range(profile) for name, profile in profiles.items()},
-        "base_models": base_models(scenario, profiles),
-        "basis": basis(scenario, profiles),
+        "base_models": base_models(scenario),
+        "basis": basis(scenario),
     }

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from sunsim.scenario.loading import Given
     from sunsim.sweep.result import SweepResult
 
 
 def sweep(
-    scenario: Path | str,
+    scenario: Given,
     folder: Path | str | None = None,
     *,
     overrides: Sequence[str] = (),
@@ -29,7 +30,7 @@ def sweep(
     """Simulates a scenario for every combination of values and every seed of its `sweep` block.
 
     Args:
-        scenario: a file with such a block.
+        scenario: a file with such a block, or what one would hold.
         folder: keeps the simulated points, so that the same call goes on where it was stopped; None keeps nothing.
         overrides: ``path=value`` each.
         seed: replaces the scenario's.
@@ -46,6 +47,6 @@ def sweep(
     from sunsim.sweep.run import executed, simulated
 
     run = executed(executor, jobs, address)
-    grid = load_grid(Path(scenario), overrides, seed)
+    grid = load_grid(scenario, overrides, seed)
     with TemporaryDirectory(prefix="sunsim-") as nowhere:
         return simulated(grid, Path(folder or nowhere), run, show_progress=show_progress)
