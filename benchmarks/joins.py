@@ -14,7 +14,7 @@ import pandas as pd
 
 from sunsim.latency.attention import LengthMix
 from sunsim.latency.model import LatencyModel
-from sunsim.report.blocks import plain
+from sunsim.report.terminal import plain
 from sunsim.report.text_table import TextTable
 from sunsim.validation.actual import read_run
 from sunsim.validation.campaign import committed_campaigns

@@ -79,7 +79,7 @@ class Result:
     def table(self) -> pd.DataFrame:
         """The headline figures of each arm, under the names and units of the registry."""
         figures = {
-            name: {_header(tag): entry[tag] for tag in HEADLINES if entry[tag] is not None}
+            name: {REGISTRY[tag].label: entry[tag] for tag in HEADLINES if entry[tag] is not None}
             for name, entry in self.summary["arms"].items()
         }
         return pd.DataFrame.from_dict(figures, orient="index").rename_axis("arm")
@@ -90,7 +90,7 @@ class Result:
         Raises:
             InputError: the folder cannot be written, or holds something else.
         """
-        from sunsim.report.figures import draw  # noqa: PLC0415 - whoever saves nothing does not wait for matplotlib
+        from sunsim.pictures import draw  # noqa: PLC0415 - whoever saves nothing does not wait for matplotlib
 
         with results(Path(folder)).writing() as place:
             write_requests(place / REQUESTS, self.rows, self.summary)
@@ -150,8 +150,3 @@ def write_requests(path: Path, rows: Mapping[str, pd.DataFrame], summary: Mappin
 def _table(rows: pd.DataFrame) -> pa.Table:
     columns = [pa.array(rows[field.name], from_pandas=True).cast(field.type) for field in SCHEMA]
     return pa.table(columns, schema=SCHEMA)
-
-
-def _header(tag: str) -> str:
-    metric = REGISTRY[tag]
-    return f"{metric.header} ({metric.unit})" if metric.unit else metric.header

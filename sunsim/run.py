@@ -10,7 +10,8 @@ from sunsim.measured import arriving_s, requests_of
 from sunsim.metrics import to_json
 from sunsim.report.basis import unused_popularity
 from sunsim.report.format import counted, listed, number
-from sunsim.report.terminal import show
+from sunsim.report.summary import summary_report
+from sunsim.report.terminal import say
 from sunsim.report.trace import left_out
 from sunsim.result import results
 from sunsim.scenario import checked, read_source
@@ -35,7 +36,7 @@ def run(
     if as_json:
         sys.stdout.write(to_json(result.summary))
     elif not quiet:
-        show(result.summary, f"{out}/ ({', '.join(names)})")
+        say(summary_report(result.summary).blocks, place=f"{out}/ ({', '.join(names)})")
 
 
 def check(file: Path, overrides: Sequence[str], seed: int | None) -> str:

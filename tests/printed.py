@@ -75,9 +75,10 @@ def _cut(line: str, spans: list[tuple[int, int]]) -> list[str]:
     at = 0
     for character in line:
         place = next((i for i, (start, end) in enumerate(spans) if start <= at < end), None)
-        if place is not None:
+        at += cell_len(character)
+        if place is not None and at <= spans[place][1]:
             cells[place] += character
         elif character != " ":
+            # A wide character may begin in a column and end in the gap behind it.
             return []
-        at += cell_len(character)
     return [cell.strip() for cell in cells]

@@ -51,7 +51,7 @@ def test_wheel_holds_every_profile_scenario_and_table(installed: Path) -> None:
         assert packed == files_under(ROOT / kind)
         assert packed
     assert (installed / "sunsim/workload/tables/azure-conv.json").is_file()
-    assert (installed / "sunsim/report/templates/plan.html.j2").is_file()
+    assert (installed / "sunsim/report/templates/report.html.j2").is_file()
     assert (installed / "profiler/models/llama-3.1-8b.json").is_file()
     assert (installed / "sunsim/py.typed").is_file()
     assert list(installed.glob("*.dist-info/licenses/LICENSE"))

@@ -2,29 +2,33 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.colors import to_rgb
 from matplotlib.text import Text
 
 from plots.latency_surface import plot_latency_surface
-from plots.style import PALETTE, colours
+from plots.paper.page import LOOKS
+from plots.plan import gpu_bars, over_time
+from plots.style import PALETTE, looks, pale
 from plots.sweep import Mark, Row, plot_sweep
 from plots.throughput import plot_throughput
 from plots.tpot_ecdf import plot_tpot_ecdf
 from plots.trace import plot_trace
 from plots.worker_timeline import plot_worker_timeline
+from sunsim.pictures import draw
 from sunsim.records import ArmResult
-from sunsim.report.figures import draw
+from sunsim.scenario import load_scenario
 from sunsim.visible import visible
 from sunsim.workload.traces.rows import TraceRows
 from tests.metrics.synthetic import table, toy_arm, toy_summary, toy_worker
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from matplotlib.figure import Figure
 
@@ -130,7 +134,52 @@ def test_nothing_finished_draws_nothing_that_lies(tmp_path: Path) -> None:
 
 
 def test_colours_repeat() -> None:
-    assert colours([str(i) for i in range(8)])["7"] == PALETTE[0]
+    assert looks([str(i) for i in range(8)])["7"].colour == PALETTE[0]
+
+
+def test_an_arm_looks_the_same_in_every_picture_whatever_is_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[tuple[object, object]] = []
+
+    def look(fig: Figure, *_: object, **__: object) -> None:
+        lines = [line for axes in fig.axes for line in axes.get_lines() if np.size(np.asarray(line.get_xdata()))]
+        seen.append((lines[-1].get_color(), {line.get_linestyle() for line in lines} - {"None"}))
+
+    monkeypatch.setattr("matplotlib.figure.Figure.savefig", look)
+    some, none = np.arange(8.0, 20.0), np.array([np.nan])
+    plot_tpot_ecdf({"first": none, "second": none, "third": some}, tmp_path / "tpot.png")
+    rows = [Row("", {"y": {"third": [Mark(0, 1.0, 0.1), Mark(1, 2.0, 0.1)]}})]
+    plot_sweep(rows, ["first", "second", "third"], "x", tmp_path / "sweep.png")
+    failed: dict[str, Any] = {"gpus": None, "portrait": None, "curve": []}
+    portrait = {"over_time": {"time_s": [0.0, 1.0], "kv": [0.1, 0.2]}}
+    found = {"gpus": {"all": 1}, "portrait": portrait, "curve": [{}]}
+    over_time({"first": failed, "second": failed, "third": found}, "kv", "KV", (0.0, 1.0))
+    assert seen == [(looks("abc")["c"].colour, {looks("abc")["c"].dash})] * 3
+
+
+def test_figures_of_the_paper_show_arms_as_a_run_does() -> None:
+    file = Path(__file__).parents[1] / "scenarios" / "zipf3.yaml"
+    arms = [arm.name for arm in load_scenario(file).arms]
+    assert looks(arms).items() <= LOOKS.items()
+
+
+def test_bars_have_the_colours_of_their_arms(
+    summary: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: set[tuple[float, ...]] = set()
+
+    def look(fig: Figure, *_: object, **__: object) -> None:
+        seen.update(to_rgb(bar.get_facecolor()) for axes in fig.axes for bar in axes.patches)
+
+    monkeypatch.setattr("matplotlib.figure.Figure.savefig", look)
+    first, second = (to_rgb(PALETTE[i]) for i in range(2))
+    plot_throughput(summary["arms"], tmp_path / "throughput.png")
+    assert seen == {first, pale(PALETTE[0]), second, pale(PALETTE[1])}
+    seen.clear()
+    failed: dict[str, Any] = {"gpus": None, "portrait": None, "curve": []}
+    gpu_bars({"first": failed, "second": {"gpus": {"decode": 2, "prefill": 1}, "portrait": {"": ""}, "curve": [{}]}})
+    assert seen == {second, pale(PALETTE[1])}
 
 
 NAMES = ("$_$", "H100 ($2-$3/h)", "_sun", "a\x1b[31m\nb\u202e")
@@ -167,7 +216,7 @@ def test_names_are_drawn_as_they_are_written(
     assert written in drawn  # the legend of tpot.png
     assert any(text.startswith(f"{written}\ndecoding (of ") for text in drawn)
     drawn.clear()
-    plot_sweep([Row(name, {"y": {name: [Mark(0, 1.0, 0.1)]}})], "x", tmp_path / "s.png", ticks=[name])
+    plot_sweep([Row(name, {"y": {name: [Mark(0, 1.0, 0.1)]}})], [name], "x", tmp_path / "s.png", ticks=[name])
     assert drawn.count(written) == 3
     drawn.clear()
     tokens = np.array([20, 30, 40, 90])

@@ -12,16 +12,16 @@ from typer.testing import CliRunner
 
 from sunsim.cli import app
 from sunsim.figures.claims import GRID, findings
+from sunsim.figures.claims_files import claims_report
 from sunsim.figures.claims_files import to_json as claims_json
-from sunsim.figures.claims_table import claims_table
 from sunsim.latency.profile import list_profiles, load_profile
 from sunsim.plan import terminal as plan_terminal
 from sunsim.plan.page import page as plan_page
-from sunsim.report import terminal as run_terminal
-from sunsim.report.blocks import say
+from sunsim.profiles import named_profile
 from sunsim.report.compare import against
 from sunsim.report.format import count, number, percent, times
-from sunsim.report.profile_view import named_profile
+from sunsim.report.summary import summary_report
+from sunsim.report.terminal import say
 from sunsim.sweep import picture
 from sunsim.validation.result import signed_percent
 from tests.figures.small import grid
@@ -123,7 +123,7 @@ def summary(run_folder: Path, run_printed: str, length: int) -> dict[str, Any]:
 
 
 def test_run(summary: dict[str, Any], width: int | None) -> None:
-    cells = printed_cells(told(lambda file: run_terminal.show(summary, None, file)))
+    cells = printed_cells(told(lambda file: say(summary_report(summary).blocks, file)))
     arms = summary["arms"]
     base = next(iter(arms.values()))
     for name, entry in arms.items():
@@ -155,7 +155,7 @@ def told(show: Callable[[io.StringIO], None]) -> str:
 
 @pytest.mark.parametrize("length", [LONG], indirect=True)
 def test_the_command_prints_that(summary: dict[str, Any], run_printed: str) -> None:
-    assert printed_cells(run_printed) == printed_cells(told(lambda file: run_terminal.show(summary, None, file)))
+    assert printed_cells(run_printed) == printed_cells(told(lambda file: say(summary_report(summary).blocks, file)))
 
 
 @pytest.fixture(scope="module")
@@ -313,7 +313,7 @@ def test_profiles_show(length: int, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     set_columns(60, monkeypatch)
     file = tmp_path / f"{names(length)[0]}.json"
     write_profile(file)
-    monkeypatch.setattr("sunsim.report.profile_view.draw_profile", lambda *_: None)
+    monkeypatch.setattr("sunsim.profiles.draw_profile", lambda *_: None)
     cells = printed_cells(invoke("profiles", "show", file, "--out", tmp_path / "x.png"))
     profile = load_profile(file)
     assert cells["", profile.name, "decode points"] == count(len(profile.data.decode_points))
@@ -326,7 +326,7 @@ def found() -> list[Finding]:
 
 
 def test_figures(found: list[Finding], width: int | None) -> None:
-    cells = printed_cells(told(lambda file: say([claims_table(found)], file)))
+    cells = printed_cells(told(lambda file: say(claims_report(found, [], grid({}).head(0)).blocks, file)))
     for claim in json.loads(claims_json(found, []))["claims"]:
         header = "holds in" if claim["first_token"] == "decode" else "first token from prefill"
         assert cells["", claim["label"], header] == f"{claim['holds_in']} of {claim['settings']}"

@@ -10,7 +10,8 @@ import pytest
 
 from docs.refresh import PICTURE, README, ROOT, WIDTH, block, replaced, trace
 from sunsim.document.block import Block
-from sunsim.report.terminal import show
+from sunsim.report.summary import summary_report
+from sunsim.report.terminal import say
 from sunsim.run import check, prepare
 from sunsim.simulate import result_of
 
@@ -31,7 +32,7 @@ def test_result_is_current(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", str(WIDTH))
     scenario, requests = prepare(ROOT / "scenarios" / "zipf3.yaml", [], None)
     printed = StringIO()
-    show(result_of(scenario, requests).summary, file=printed)
+    say(summary_report(result_of(scenario, requests).summary).blocks, printed)
     shown = block(TEXT, "run").split("Files: ")[0]
     assert shown.splitlines() == [line.rstrip() for line in printed.getvalue().splitlines()]
     assert PICTURE.is_file()

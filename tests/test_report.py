@@ -22,8 +22,9 @@ from sunsim.report.sentences import (
     unfinished,
     verdicts,
 )
+from sunsim.report.summary import summary_report
 from sunsim.report.table import tables
-from sunsim.report.terminal import show
+from sunsim.report.terminal import say
 from tests.metrics.synthetic import table, toy_summary, toy_worker
 
 
@@ -67,9 +68,9 @@ def summary() -> dict[str, Any]:
 
 
 def printed(content: dict[str, Any]) -> str:
-    """What `show` prints where it is no terminal."""
+    """What the command prints where it is no terminal."""
     text = io.StringIO()
-    show(content, "results/toy/", text)
+    say(summary_report(content).blocks, text, "results/toy/")
     return text.getvalue()
 
 

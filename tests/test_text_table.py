@@ -5,18 +5,23 @@ from __future__ import annotations
 import html
 import io
 import re
+from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from sunsim.errors import InputError
 from sunsim.report import markdown
-from sunsim.report.blocks import bullets, plain, say
-from sunsim.report.page import render
+from sunsim.report.blocks import Bullets, Code, Note, Report, Section, Verdict
+from sunsim.report.html import to_html
+from sunsim.report.terminal import plain, say
 from sunsim.report.text_table import TextTable
 from sunsim.visible import visible
 from tests.printed import printed_tables
+
+if TYPE_CHECKING:
+    from sunsim.report.blocks import Block
 
 HOSTILE = "\x1b[2J\r\n\x07\u202e\u2066\u2028\x85<b>&|*_[x](y)`$"
 LETTERS = st.sampled_from("aZ0.,%-é日本語" + HOSTILE)
@@ -39,7 +44,21 @@ def tables(draw: st.DrawFn) -> TextTable:
     return TextTable("", names, rows, left=draw(st.integers(0, number)))
 
 
+WIDE_OVER_THE_EDGE = TextTable(
+    "",
+    ("0", "0"),
+    [
+        ("0", "0"),
+        ("0 0\u2028 00\x85 00\u2028 000000000\r\r\x07 00000000\r\x07\u2028日", "0"),
+        ("000\x1b 00\r\u2028 00000000\r 0000000\r\r\r\r\x85 00000\r\r\r\x07日 0",),
+    ],
+    left=0,
+)
+"""A heading whose last wide character ends in the gap between the columns, so that it looks like a row."""
+
+
 @settings(max_examples=300, deadline=None)
+@example(WIDE_OVER_THE_EDGE, None)
 @given(tables(), st.none() | st.integers(20, 200))
 def test_every_cell_can_be_read_back(table: TextTable, width: int | None) -> None:
     text = printed(table, width)
@@ -90,7 +109,7 @@ def test_a_long_label_leaves_the_place_to_figures() -> None:
 
 def test_sentences_are_broken_between_words_only() -> None:
     path = "results/" + "long-" * 20
-    text = plain([f"Files: {path}/ (a.png, b.png)", bullets(["It is so, and it is so well-known.", "Yes."])], 20)
+    text = plain([f"Files: {path}/ (a.png, b.png)", Bullets(["It is so, and it is so well-known.", "Yes."])], 20)
     assert text.splitlines() == [
         "Files:",
         f"  {path}/",
@@ -158,17 +177,18 @@ def test_code_cannot_leave_its_fence() -> None:
 
 
 def test_pages_show_names_as_text() -> None:
-    page = render(
-        "validation.html.j2",
-        title=HOSTILE,
-        sentence=HOSTILE,
-        missed=False,
-        overview=[TextTable(HOSTILE, (HOSTILE, "x"), [(HOSTILE, HOSTILE)])],
-        runs=[],
-        notes="",
-        version="1",
-        hashes="",
-    )
+    table = TextTable(HOSTILE, (HOSTILE, "x"), [(HOSTILE, HOSTILE), (HOSTILE,)])
+    every: list[Block | None] = [
+        HOSTILE,
+        [HOSTILE],
+        Bullets([HOSTILE]),
+        Verdict([HOSTILE], missed=True),
+        Note(HOSTILE),
+        Code(HOSTILE),
+        table,
+    ]
+    folded = Section(HOSTILE, every, folded=True)
+    page = to_html(Report(HOSTILE, [*every, Section(HOSTILE, [*every, folded])], footer=[HOSTILE]))
     assert page.replace("\n", "").isprintable()
     assert "<b>" not in page
     assert html.escape("<b>&") in page

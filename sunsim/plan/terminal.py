@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, TextIO
 from sunsim.plan.sentences import caveats, heading, verdict
 from sunsim.plan.tables import curve, models, overview, points, sensitivity, slos, workers
 from sunsim.report import markdown
-from sunsim.report.blocks import bullets, say
+from sunsim.report.blocks import Bullets
+from sunsim.report.terminal import say
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -16,8 +17,7 @@ if TYPE_CHECKING:
 def show(plan: Mapping[str, Any], place: str | None = None, file: TextIO | None = None) -> None:
     """Print verdict, tables, what to know before believing them, and where files went."""
     tables = [table for table in (overview(plan), sensitivity(plan)) if table]
-    files = [f"Files: {place}"] if place else []
-    say([heading(plan), verdict(plan), *tables, bullets(caveats(plan)) + files], file)
+    say([heading(plan), verdict(plan), *tables, Bullets(caveats(plan))], file, place or "")
 
 
 def to_markdown(plan: Mapping[str, Any], scenario: str) -> str:

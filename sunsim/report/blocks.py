@@ -1,71 +1,111 @@
-"""Reports as lists of blocks, printed or as text: every verb shows its tables and sentences here."""
+"""What a report is made of; `terminal`, `markdown` and `html` show it."""
 
 from __future__ import annotations
 
-import os
-import sys
-from textwrap import wrap
-from typing import TYPE_CHECKING, TextIO
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
 
-from rich.console import Console
-from rich.text import Text
-
-from sunsim.report.text_table import RULE, TextTable, table_lines
-from sunsim.visible import visible
+from sunsim.report.text_table import TextTable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-Block = TextTable | str | list[str]
-"""A table, a sentence, or sentences that stand under one another."""
+    from collections.abc import Sequence
 
 
-def say(blocks: Sequence[Block], file: TextIO | None = None) -> None:
-    """Print blocks to stdout, or to a file.
-
-    They fit into as many columns as COLUMNS or else the terminal says; where there is neither, nothing is broken.
-    """
-    file = file or sys.stdout
-    target = Console(file=file, highlight=False)
-    for line in _lines(blocks, _columns(target)):
-        if target.options.ascii_only:
-            line.plain = line.plain.replace(RULE, "-")
-        target.print(line, soft_wrap=True)
-
-
-def plain(blocks: Sequence[Block], width: int) -> str:
-    """Blocks as text of so many columns."""
-    return "".join(f"{line.plain}\n" for line in _lines(blocks, width))
-
-
-def bullets(sentences: Sequence[str]) -> list[str]:
+@dataclass(frozen=True, slots=True)
+class Bullets:
     """Sentences as a list."""
-    return [f"- {sentence}" for sentence in sentences]
+
+    sentences: Sequence[str]
 
 
-def _columns(target: Console) -> int | None:
-    stated = os.environ.get("COLUMNS", "")
-    if stated.isdecimal() and int(stated):
-        return int(stated)
-    return target.width if target.file.isatty() else None
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The sentences that the rest comes down to; `missed` if not all is as it should be."""
+
+    sentences: Sequence[str]
+    missed: bool
 
 
-def _lines(blocks: Sequence[Block], width: int | None) -> Iterator[Text]:
-    for i, block in enumerate(blocks):
-        if i:
-            yield Text()
-        if isinstance(block, TextTable):
-            yield from _filled([block.title] if block.title else [], width)
-            yield from table_lines(block, width)
-        else:
-            yield from _filled([block] if isinstance(block, str) else block, width)
+@dataclass(frozen=True, slots=True)
+class Note:
+    """How to read what follows; not on a terminal."""
+
+    text: str
 
 
-def _filled(sentences: Sequence[str], width: int | None) -> Iterator[Text]:
-    """Broken between words, which stay whole: what is longer than a line goes on."""
-    for sentence in map(visible, sentences):
-        if width is None:
-            yield Text(sentence)
-        else:
-            lines = wrap(sentence, width, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
-            yield from map(Text, lines)
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A picture; not on a terminal.
+
+    Attributes:
+        caption: stands under it.
+        svg: an SVG file's text, which a page holds; a page leaves out a figure without.
+        file: its file beside the report, which Markdown links to; Markdown leaves out a figure without.
+    """
+
+    caption: str = ""
+    svg: str = ""
+    file: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Gallery:
+    """Small pictures side by side."""
+
+    figures: Sequence[Figure]
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """Lines to be shown as they are; not on a terminal. The language is that of Markdown's fences."""
+
+    text: str
+    language: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """Blocks under a title, which a terminal leaves out; a section of nothing but notes is left out itself.
+
+    Attributes:
+        folded: a page shows the title alone until somebody asks for more, and a terminal nothing.
+        in_full: not on a terminal.
+    """
+
+    title: str
+    blocks: Sequence[Block | None]
+    folded: bool = False
+    in_full: bool = False
+
+
+Block = str | list[str] | Bullets | Verdict | Note | TextTable | Figure | Gallery | Code | Section
+"""One sentence, sentences under one another, and so on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """A title, blocks (None for what there is none of), and what stands below them in small print."""
+
+    title: str
+    blocks: Sequence[Block | None]
+    footer: Sequence[str] = ()
+
+
+def there(blocks: Sequence[Block | None], picture: Literal["svg", "file"] | None = None) -> list[Block]:
+    """The blocks that have something to show; figures only if they have the given form of a picture."""
+    return [block for block in blocks if block is not None and not _empty(block, picture)]
+
+
+def _empty(block: Block, picture: Literal["svg", "file"] | None) -> bool:
+    match block:
+        case Section():
+            return all(isinstance(inner, Note) for inner in there(block.blocks, picture))
+        case Gallery():
+            return not there(block.figures, picture)
+        case Figure():
+            return picture is None or not getattr(block, picture)
+        case Bullets() | Verdict():
+            return not block.sentences
+        case str() | list():
+            return not block
+    return False

@@ -1,20 +1,62 @@
-"""Text, tables and code as GitHub's Markdown has them: what others wrote is shown as they wrote it."""
+"""Reports as GitHub's Markdown has them: what others wrote is shown as they wrote it."""
 
 from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING
 
+from sunsim.report.blocks import Bullets, Code, Figure, Gallery, Note, Section, Verdict, there
+from sunsim.report.text_table import TextTable
 from sunsim.visible import visible, visible_lines
 
 if TYPE_CHECKING:
-    from sunsim.report.text_table import TextTable
+    from collections.abc import Iterator, Sequence
+
+    from sunsim.report.blocks import Block, Report
 
 _MARKS = re.compile(r"[\\`*\[\]<>|&~$]|(?<![^\W_])_|_(?![^\W_])")
 """What would be read as markup; an underscore within a word is none."""
 
 _AT_THE_START = re.compile(r"^(\d*)([#+=-]|[.)](?=\s|$))")
 """What would make a heading, a list or a rule of a line that it begins; digits cannot be escaped, what follows can."""
+
+
+def to_markdown(report: Report) -> str:
+    """The whole document."""
+    parts = [f"# {_inline(report.title)}", *_parts(report.blocks, 2), *map(text, report.footer)]
+    return "\n\n".join(parts) + "\n"
+
+
+def section(block: Section) -> str:
+    """A part of a document, under a heading of the second level."""
+    return "\n\n".join(_parts([block], 2)) + "\n"
+
+
+def _parts(blocks: Sequence[Block | None], level: int) -> Iterator[str]:
+    """What stands between empty lines; `level` is that of the next heading."""
+    for block in there(blocks, "file"):
+        match block:
+            case str():
+                yield text(block)
+            case list():
+                yield from map(text, block)
+            case Verdict():
+                yield from map(text, block.sentences)
+            case Bullets():
+                yield "\n".join(f"- {text(sentence)}" for sentence in block.sentences)
+            case Note():
+                yield text(block.text)
+            case TextTable():
+                yield table(block).rstrip("\n")
+            case Figure():
+                yield f"![{_inline(block.caption)}]({block.file})"
+            case Gallery():
+                yield from _parts(block.figures, level)
+            case Code():
+                yield code(block.text, block.language)
+            case Section():
+                yield f"{'#' * level} {_inline(block.title)}"
+                yield from _parts(block.blocks, level + 1)
 
 
 def text(sentence: str) -> str:

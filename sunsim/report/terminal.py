@@ -1,29 +1,89 @@
-"""A summary on a console."""
+"""Reports on a terminal: sentences and tables as wide as there is place; pictures, notes and details are left out."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TextIO
+import os
+import sys
+from textwrap import wrap
+from typing import TYPE_CHECKING, TextIO
 
-from sunsim.report.blocks import bullets, say
-from sunsim.report.format import counted, number
-from sunsim.report.sentences import sentences
-from sunsim.report.table import tables
+from rich.console import Console
+from rich.text import Text
+
+from sunsim.report.blocks import Bullets, Section, Verdict, there
+from sunsim.report.text_table import RULE, TextTable, table_lines
+from sunsim.visible import visible
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Sequence
+
+    from sunsim.report.blocks import Block
 
 
-def show(summary: Mapping[str, Any], place: str | None = None, file: TextIO | None = None) -> None:
-    """Print heading, tables and sentences, to stdout unless told otherwise."""
-    window = summary["window"]
-    requests = next(iter(summary["arms"].values()))["requests"]
-    slo = ", ".join(
-        f"{key.removesuffix('_ms').upper()} {number(limit)} ms" for key, limit in (summary["slo"] or {}).items()
-    )
-    heading = (
-        f"{summary['scenario']}: {counted(requests, 'request')}, measured from {number(window['start_s'])} s to "
-        f"{number(window['end_s'])} s; {f'SLO {slo}' if slo else 'no SLO'}"
-        f"{'; ratios are to the first arm' if len(summary['arms']) > 1 else ''}"
-    )
-    files = [f"Files: {place}"] if place else []
-    say([heading, *tables(summary), bullets(sentences(summary)) + files], file)
+def say(blocks: Sequence[Block | None], file: TextIO | None = None, place: str = "") -> None:
+    """Print blocks, and in which place the files are, to stdout or to a file.
+
+    They fit into as many columns as COLUMNS or else the terminal says; where there is neither, nothing is broken.
+    """
+    file = file or sys.stdout
+    target = Console(file=file, highlight=False)
+    for line in _lines(blocks, _columns(target), place):
+        if target.options.ascii_only:
+            line.plain = line.plain.replace(RULE, "-")
+        target.print(line, soft_wrap=True)
+
+
+def plain(blocks: Sequence[Block | None], width: int) -> str:
+    """Blocks as text of so many columns."""
+    return "".join(f"{line.plain}\n" for line in _lines(blocks, width))
+
+
+def _columns(target: Console) -> int | None:
+    stated = os.environ.get("COLUMNS", "")
+    if stated.isdecimal() and int(stated):
+        return int(stated)
+    return target.width if target.file.isatty() else None
+
+
+def _lines(blocks: Sequence[Block | None], width: int | None, place: str = "") -> Iterator[Text]:
+    """An empty line between blocks, but none above the place of the files."""
+    shown = list(_shown(blocks))
+    if place:
+        last = shown.pop() if shown else []
+        shown += [last, [f"Files: {place}"]] if isinstance(last, TextTable) else [[*last, f"Files: {place}"]]
+    for i, block in enumerate(shown):
+        if i:
+            yield Text()
+        if isinstance(block, TextTable):
+            yield from _filled([block.title] if block.title else [], width)
+            yield from table_lines(block, width)
+        else:
+            yield from _filled(block, width)
+
+
+def _shown(blocks: Sequence[Block | None]) -> Iterator[TextTable | list[str]]:
+    """Tables, and sentences under one another."""
+    for block in there(blocks):
+        match block:
+            case TextTable():
+                yield block
+            case str():
+                yield [block]
+            case list():
+                yield block
+            case Verdict():
+                yield list(block.sentences)
+            case Bullets():
+                yield [f"- {sentence}" for sentence in block.sentences]
+            case Section() if not (block.folded or block.in_full):
+                yield from _shown(block.blocks)
+
+
+def _filled(sentences: Sequence[str], width: int | None) -> Iterator[Text]:
+    """Broken between words, which stay whole: what is longer than a line goes on."""
+    for sentence in map(visible, sentences):
+        if width is None:
+            yield Text(sentence)
+        else:
+            lines = wrap(sentence, width, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
+            yield from map(Text, lines)

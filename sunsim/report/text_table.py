@@ -33,6 +33,10 @@ class TextTable:
     left: int = 1
     keys: int = 1
 
+    def is_heading(self, row: Sequence[str]) -> bool:
+        """Whether a row is but a heading of those below it."""
+        return len(row) == 1 < len(self.headers)
+
 
 def is_missed(cell: str) -> bool:
     """Whether a cell says that something is not as it should be."""
@@ -61,7 +65,7 @@ class _Shown:
         self.table = table
         self.headers = [[visible(line) for line in header.split("\n")] for header in table.headers]
         self.rows = [[visible(cell) for cell in row] for row in table.rows]
-        self.whole = [row for row in self.rows if not self._heads(row)]
+        self.whole = [row for row in self.rows if not table.is_heading(row)]
         self.widths = [
             max(map(cell_len, (*header, *(row[i] for row in self.whole if i < len(row)))))
             for i, header in enumerate(self.headers)
@@ -90,15 +94,12 @@ class _Shown:
         lines.append(self._line({i: RULE * self.widths[i] for i in columns}))
         for row in self.rows:
             cells = {i: row[i] if i < len(row) else "" for i in columns}
-            if self._heads(row) or cell_len(row[0]) > self.widths[0]:
-                lines.append(Text(row[0], "bold" if self._heads(row) else ""))
+            if self.table.is_heading(row) or cell_len(row[0]) > self.widths[0]:
+                lines.append(Text(row[0], "bold" if self.table.is_heading(row) else ""))
                 cells[0] = ""
-            if not self._heads(row):
+            if not self.table.is_heading(row):
                 lines.append(self._line(cells))
         return lines
-
-    def _heads(self, row: Sequence[str]) -> bool:
-        return len(row) == 1 < len(self.headers)
 
     def _across(self, columns: Sequence[int]) -> int:
         return sum(self.widths[i] for i in columns) + len(GAP) * (len(columns) - 1)

@@ -13,9 +13,10 @@ from sunsim.points.local import cores, run_local
 from sunsim.points.point import outcome_of
 from sunsim.points.store import POINTS, Store
 from sunsim.report.format import count
+from sunsim.report.terminal import say
 from sunsim.sweep.grid import load_grid, written
+from sunsim.sweep.report import sweep_report
 from sunsim.sweep.result import SUMMARY, SweepResult, results
-from sunsim.sweep.terminal import show
 from sunsim.visible import visible
 
 if TYPE_CHECKING:
@@ -52,7 +53,8 @@ def sweep(
     if as_json:
         sys.stdout.write(to_json(result.summary))
     elif not quiet:
-        show(grid, result.estimates, len(result.rows), f"{out}/ ({', '.join(sorted(names))})")
+        place = f"{out}/ ({', '.join(sorted(names))})" if result.rows else ""
+        say(sweep_report(grid, result.estimates, len(result.rows)).blocks, place=place)
     return not result.failed
 
 

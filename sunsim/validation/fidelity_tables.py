@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sunsim.report.blocks import plain
 from sunsim.report.format import count, number
+from sunsim.report.terminal import plain
 from sunsim.report.text_table import TextTable
 from sunsim.validation.arm_tables import arm_tables
 from sunsim.validation.fidelity import engine, foreign, repeats

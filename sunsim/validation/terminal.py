@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TextIO
 
-from sunsim.report.blocks import say
+from sunsim.report.terminal import say
 from sunsim.validation.arm_tables import arm_tables
 from sunsim.validation.result import verdict
 from sunsim.validation.tables import (
