@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from sunsim.clock import to_ps
-from sunsim.cluster.engine_config import EngineConfig, prefills_again
+from sunsim.cluster.engine_config import EngineConfig
 from sunsim.cluster.events import DECODE, PREFILL
 from sunsim.cluster.load_report import Reporter
 from sunsim.cluster.routes import Routes
@@ -73,7 +73,6 @@ class Pool:
         feeds_decode: bool,
         make_engine: MakeEngine,
         on_outcome: Callable[[Worker, Outcome], None],
-        pull_posts_ps: Callable[[int], int] | None = None,
     ) -> None:
         served = len(scenario.model_names) if block.policy == "shared" else 1
         profile, self.times = read_profile(find_profile(block.profile, Path()), length_mix(scenario), served)
@@ -82,11 +81,10 @@ class Pool:
             max_num_batched_tokens=block.max_num_batched_tokens or profile.max_num_batched_tokens,
             num_gpu_blocks=block.num_gpu_blocks or profile.num_gpu_blocks,
             block_size=profile.block_size,
-            recompute=prefills_again(stage, block.policy, adapters=profile.adapters),
+            recompute=_module(stage, block.policy, adapters=profile.adapters) is not None,
             one_model_a_step=stage == "prefill" and not profile.adapters,
             pin_finished=stage == "prefill" and feeds_decode,
             defer_block_free=stage == "decode",
-            pull_posts_ps=pull_posts_ps,
         )
         self.kv_bytes_per_token = profile.kv_bytes_per_token
         self.workers: list[Worker] = []

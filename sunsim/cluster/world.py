@@ -82,7 +82,6 @@ class World:
                 feeds_decode=False,
                 make_engine=make_engine,
                 on_outcome=self._on_decode,
-                pull_posts_ps=self._posts_ps,
             )
 
     @property
@@ -130,6 +129,8 @@ class World:
         model, emitted = self._models[i], self.emitted_before_decode
         sequence = Sequence(i, model, self._prompts[i], self._outputs[i] - emitted, self._decode_kv)
         sequence.known_tokens += emitted
+        if self.prefill:
+            sequence.post_ps = self._link_times.posts_ps(sequence.prompt_tokens * self.prefill.kv_bytes_per_token)
         worker = self.decode.route(model, sequence.known_tokens)
         self.journeys.decode[i] = sequence
         self.journeys.decode_worker[i] = worker.slot
@@ -166,16 +167,11 @@ class World:
             self.journeys.note_decode(sequence)
         posted_ps = 0
         for sequence in outcome.loads:
-            posted_ps += self._posts_ps(sequence.prompt_tokens)
+            posted_ps += sequence.post_ps
             self._pull(worker, sequence, posted_ps)
         for sequence in outcome.evicted:
             assert self.prefill
             self._send_to_prefill(sequence.request, self.prefill)
-
-    def _posts_ps(self, prompt_tokens: int) -> int:
-        """The decode worker's host is busy for so long with beginning to pull a prompt's KV."""
-        assert self.prefill
-        return self._link_times.posts_ps(prompt_tokens * self.prefill.kv_bytes_per_token)
 
     def _pull(self, worker: Worker, sequence: Sequence, after_ps: int) -> None:
         i, journeys = sequence.request, self.journeys
