@@ -1,3 +1,5 @@
 """Discrete-event simulation of disaggregated multi-LLM serving."""
 
-__version__ = "0.1.0"
+from sunsim.version import __version__
+
+__all__ = ["__version__"]

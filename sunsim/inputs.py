@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sunsim.errors import InputError
-from sunsim.latency.profile import find_profile
+from sunsim.latency.profile import find_profile, load_profile
 from sunsim.scenario import Trace
 
 if TYPE_CHECKING:
+    from sunsim.latency.profile import Profile
     from sunsim.scenario import Scenario
 
 
@@ -24,6 +25,12 @@ def files(scenario: Scenario) -> dict[str, Path]:
     if isinstance(scenario.workload, Trace):
         found[str(scenario.workload.path)] = scenario.workload.path
     return found
+
+
+def profiles_of(scenario: Scenario) -> dict[str, Profile]:
+    """The profiles of a loaded scenario, by the name that it has for them."""
+    names = sorted({pool.profile for arm in scenario.arms for pool in arm.pools().values()})
+    return {name: load_profile(find_profile(name, Path())) for name in names}
 
 
 def sha256(path: Path) -> str:

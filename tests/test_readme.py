@@ -11,7 +11,8 @@ import pytest
 from docs.refresh import PICTURE, README, ROOT, WIDTH, block, replaced, trace
 from sunsim.document.block import Block
 from sunsim.report.terminal import show
-from sunsim.run import check, prepare, simulate_arms, summary_of
+from sunsim.run import check, prepare
+from sunsim.simulate import result_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,7 +31,7 @@ def test_result_is_current(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", str(WIDTH))
     scenario, requests = prepare(ROOT / "scenarios" / "zipf3.yaml", [], None)
     printed = StringIO()
-    show(summary_of(scenario, simulate_arms(scenario, requests, show_progress=False)), file=printed)
+    show(result_of(scenario, requests).summary, file=printed)
     shown = block(TEXT, "run").split("Files: ")[0]
     assert shown.splitlines() == [line.rstrip() for line in printed.getvalue().splitlines()]
     assert PICTURE.is_file()

@@ -10,10 +10,11 @@ from sunsim.clock import to_ps
 from sunsim.cluster.engine_config import EngineConfig
 from sunsim.cluster.events import DECODE, PREFILL
 from sunsim.cluster.load_report import Reporter
-from sunsim.cluster.routes import Routes
+from sunsim.cluster.routes import SHARED, Routes
 from sunsim.cluster.worker import Worker
 from sunsim.latency.model import LatencyModel
 from sunsim.latency.profile import Profile, cached_profile, find_profile
+from sunsim.roles import Module, Role, Stage
 from sunsim.workload.mix import length_mix
 from sunsim.workload.streams import stream
 
@@ -22,9 +23,9 @@ if TYPE_CHECKING:
 
     from sunsim.cluster.engine import Engine, Outcome
     from sunsim.cluster.events import Clock
-    from sunsim.cluster.worker import WorkerRow
     from sunsim.latency.attention import LengthMix
     from sunsim.latency.steps import StepTimes
+    from sunsim.records import WorkerRecord
     from sunsim.scenario import Pool as PoolBlock
     from sunsim.scenario import Scenario
 
@@ -88,7 +89,8 @@ class Pool:
         )
         self.kv_bytes_per_token = profile.kv_bytes_per_token
         self.workers: list[Worker] = []
-        self._rows: list[Callable[[], WorkerRow]] = []
+        self._records: list[Callable[[], WorkerRecord]] = []
+        module = _module(stage, block.policy, adapters=profile.adapters)
         first_priority = PREFILL if stage == "prefill" else DECODE
         self._reporters: list[Reporter] = []
         self._routes = Routes(stage, block, scenario)
@@ -103,8 +105,8 @@ class Pool:
                 every_ps, delay_ps = to_ps(report.every_ms / 1000), to_ps(report.delay_ms / 1000)
                 self._reporters.append(Reporter(env, worker, every_ps, delay_ps, eased))
             self.workers.append(worker)
-            # A colocated worker is a decode worker that prefills too.
-            self._rows.append(partial(worker.row, "decode" if stage == "colocated" else stage, group))
+            role = Role(Stage(stage), None if group == SHARED else group, module)
+            self._records.append(partial(worker.record, role))
         self._routes.watch([reporter.seen for reporter in self._reporters] or self.workers)
 
     def route(self, model: int, tokens: int) -> Worker:
@@ -119,6 +121,12 @@ class Pool:
         """Their names, by slot."""
         return [worker.name for worker in self.workers]
 
-    def rows(self) -> list[WorkerRow]:
+    def records(self) -> list[WorkerRecord]:
         """What each worker has done so far."""
-        return [row() for row in self._rows]
+        return [record() for record in self._records]
+
+
+def _module(stage: str, policy: str, *, adapters: bool) -> Module:
+    if adapters:
+        return Module.ADAPTER
+    return Module.SHARED if stage == "decode" and policy == "shared" else Module.OWN

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from sunsim.cluster.simulation import ArmResult
     from sunsim.figures.sweeps import Frames
-    from sunsim.sweep.plan import Plan
+    from sunsim.records import ArmResult
+    from sunsim.sweep.grid import Grid
 
 SCENARIO = "balance"
 EVERY_S = 0.25
@@ -40,7 +40,7 @@ def _series(result: ArmResult) -> pd.DataFrame:
     time_s = np.arange(0.0, rows["arrival_s"].max(), EVERY_S)
     parts = []
     for worker in result.workers:
-        if worker.stage != "decode":
+        if not worker.role.decodes:
             continue
         own = rows[rows["decode_worker"] == worker.name]
         scheduled_s = own["decode_scheduled_s"].to_numpy()
@@ -78,7 +78,7 @@ def seen(made: pd.DataFrame) -> str:
     return "; ".join(said) + "."
 
 
-def caption(seen: str, plans: Sequence[Plan], missing: Sequence[str]) -> Caption:  # noqa: ARG001 - a single run
+def caption(seen: str, plans: Sequence[Grid], missing: Sequence[str]) -> Caption:  # noqa: ARG001 - a single run
     """That of the one scenario."""
     return of_run(seen, load_scenario(scenario_file(SCENARIO)))
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from sunsim.errors import InputError
 from sunsim.folder import Results
+from sunsim.inputs import profiles_of
 from sunsim.measured import refuse_empty, window_of
 from sunsim.metrics import to_json
 from sunsim.plan.conditions import AS_PLANNED, requests_under
@@ -21,10 +22,9 @@ from sunsim.plan.variants import variants
 from sunsim.points.local import cores
 from sunsim.points.store import POINTS, Store
 from sunsim.report.basis import base_models, basis
-from sunsim.report.files import SCENARIO
 from sunsim.report.format import count
 from sunsim.report.origin import measured_range
-from sunsim.run import profiles_of
+from sunsim.result import SCENARIO
 from sunsim.scenario import checked, read_source, resolved
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ import numpy as np
 from sunsim.cluster.engine import Engine
 from sunsim.cluster.engine_config import EngineConfig
 from sunsim.cluster.sequence import KV, Sequence
-from sunsim.cluster.simulation import ArmResult, simulate
+from sunsim.cluster.simulation import simulate
 from sunsim.latency.steps import Chunk, DecodeLine, Outside, StepTimes
 from sunsim.scenario import Scenario
 from sunsim.workload.requests import Requests
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from sunsim.cluster.pool import MakeEngine
+    from sunsim.records import ArmResult
 
 stepwise = cast("MakeEngine", StepwiseEngine)
 Row = tuple[int, int, int, int]

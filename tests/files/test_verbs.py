@@ -171,9 +171,8 @@ def test_a_profile_edited_while_it_is_run_is_not_stored_under_its_new_hash(
         profile.write_text(profile.read_text() + "\n")
         return []
 
-    for verb, place in (("run", "sunsim.run"), ("split", "sunsim.split")):
-        monkeypatch.setattr(f"{place}.simulate_arms", edited)
-        monkeypatch.setattr("sunsim.run.summary_of", lambda *_: {})
+    monkeypatch.setattr("sunsim.cluster.simulation.simulate", edited)
+    for verb in ("run", "split"):
         code, stderr = call(*VERBS[verb](tmp_path, tmp_path / "out"))
         assert (code, stderr.split(": ")[1]) == (2, "was changed while it was simulated with, must stay as it is")
         assert not (tmp_path / "out").exists()

@@ -9,8 +9,9 @@ import pytest
 
 from sunsim.clock import to_s
 from sunsim.errors import InputError
+from sunsim.inputs import profiles_of
 from sunsim.report.basis import basis
-from sunsim.run import check, profiles_of
+from sunsim.run import check
 from sunsim.scenario import load_scenario, resolved
 from sunsim.workload.mix import length_mix
 from sunsim.workload.requests import Requests, build_requests

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sunsim.errors import InputError
-from sunsim.points.point import identity
+from sunsim.points.point import Point
 from sunsim.scenario import Trace, checked, read_source
 from sunsim.workload.traces.of_scenario import trace_of
 
@@ -46,20 +46,7 @@ class Combination:
 
 
 @dataclass(frozen=True, slots=True)
-class Point:
-    """One simulation of all arms: a combination and a seed, `scenario` has both."""
-
-    combination: int
-    seed: int
-    scenario: Scenario
-
-    def identity(self) -> dict[str, Any]:
-        """All that its figures depend on, besides files and code."""
-        return identity(self.scenario)
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Grid:
     """A sweep before anything has run.
 
     Attributes:
@@ -103,7 +90,7 @@ def short_names(paths: Sequence[str]) -> dict[str, str]:
     return names
 
 
-def load_plan(file: Path, overrides: Sequence[str] = (), seed: int | None = None) -> Plan:
+def load_grid(file: Path, overrides: Sequence[str] = (), seed: int | None = None) -> Grid:
     """Reads and checks a scenario with a `sweep` block.
 
     Args:
@@ -123,7 +110,7 @@ def load_plan(file: Path, overrides: Sequence[str] = (), seed: int | None = None
     choices = _choices(sweep, source)
     combinations = tuple(_combined(sweep, choice, source) for choice in choices)
     _refuse_hopeless(choices, combinations)
-    return Plan(
+    return Grid(
         scenario=scenario.model_copy(update={"sweep": None, "plan": None}),
         paths=tuple(sweep.over),
         combine=sweep.combine,

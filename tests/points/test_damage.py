@@ -10,20 +10,19 @@ import pytest
 
 from sunsim.folder import read_manifest
 from sunsim.points.store import POINTS, Store
-from sunsim.sweep.plan import load_plan
-from sunsim.sweep.results import PICTURE, SUMMARY, TABLE
+from sunsim.sweep.grid import load_grid
+from sunsim.sweep.result import PICTURE, SUMMARY, TABLE
 from tests.files.dying import tree
 from tests.files.quick import be_quick, in_this_process
 from tests.plan.small import invoke
-from tests.sweep.damage import KINDS
+from tests.points.damage import KINDS
 from tests.sweep.small import write_sweep
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
-    from sunsim.points.point import Outcome
-    from sunsim.sweep.plan import Point
+    from sunsim.points.point import Outcome, Point
 
 SWEEP = f"sweep: {{seeds: {len(KINDS) + 2}}}\n"
 
@@ -56,7 +55,7 @@ def test_a_damaged_point_is_no_point_until_it_is_kept_again(
     done: Path, out: Path, kind: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     store = Store(out)
-    first, second, *_ = load_plan(done).points()
+    first, second, *_ = load_grid(done).points()
     rows = store.rows(first)
     assert rows
     (path,) = (path for path in store.folder.iterdir() if f'"seed": {first.seed},' in path.read_text())
