@@ -60,6 +60,8 @@ def refuse_empty(scenario: Scenario, requests: Requests, error: Callable[[Loc, s
     Raises:
         InputError: the warm-up, or the stop, leaves nothing to be measured. Requests that arrive all at once may be.
     """
+    if requests.concurrency:  # only the simulation knows when they arrive
+        return
     begin_s, first_s, _ = _moments(scenario, requests)
     window, warmup_s, stop_s = window_of(scenario, requests), scenario.measure.warmup_s, _stop_s(scenario)
     if stop_s is not None and stop_s <= first_s:

@@ -45,7 +45,13 @@ SCENARIOS = [
         "kind: poisson",
         "kind: pareto",
         8,
-        "workload.arrivals.kind is 'pareto', must be one of poisson, gamma, constant",
+        "workload.arrivals.kind is 'pareto', must be one of poisson, gamma, constant, closed",
+    ),
+    (
+        "    kind: poisson\n    rate_rps: 60",
+        "    kind: closed\n    concurrency: 8",
+        4,
+        "workload: arrivals are closed, so requests must be given and duration_s left out: it ends with its requests",
     ),
     (
         "lengths: {kind: azure-conv}",

@@ -10,7 +10,7 @@ from sunsim.latency.profile import find_profile, load_profile
 from sunsim.report.format import count, listed
 from sunsim.report.origin import origin
 from sunsim.scenario.blocks import ModelCount, StopAtTime, Zipf
-from sunsim.workload.blocks import Synthetic
+from sunsim.workload.blocks import Closed, Synthetic
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -98,7 +98,7 @@ def choices(scenario: Scenario, swept: Mapping[str, list[Any]]) -> list[str]:
         alpha = value("models.popularity.alpha", models.popularity.alpha)
         facts.append(f"{models.count} models, Zipf alpha {alpha}")
     work = scenario.workload
-    if isinstance(work, Synthetic):
+    if isinstance(work, Synthetic) and not isinstance(work.arrivals, Closed):
         rate = value("workload.arrivals.rate_rps", work.arrivals.rate_rps)
         arrivals = f"{work.arrivals.kind.capitalize()} arrivals at {rate} req/s for {work.duration_s:g} s"
         facts.append(f"{arrivals}, of which the first {scenario.measure.warmup_s:g} s are not counted")

@@ -12,7 +12,7 @@ from sunsim.cluster.engine import Engine
 from sunsim.latency.steps import Chunk, DecodeLine
 from sunsim.scenario.blocks import ModelCount, Zipf
 from sunsim.scenario.checks import token_limits
-from sunsim.workload.blocks import Synthetic, Trace
+from sunsim.workload.blocks import Closed, Synthetic, Trace
 from sunsim.workload.requests import Requests, build_requests
 from sunsim.workload.traces.of_scenario import trace_of
 
@@ -62,10 +62,10 @@ def under(scenario: Scenario, conditions: Conditions) -> Scenario:
     """The scenario with the rate and the skew of the conditions, where they can be said in it."""
     changes: dict[str, Any] = {}
     workload, models = scenario.workload, scenario.models
-    if isinstance(workload, Synthetic):
+    if isinstance(workload, Synthetic) and not isinstance(workload.arrivals, Closed):
         arrivals = workload.arrivals.model_copy(update={"rate_rps": workload.arrivals.rate_rps * conditions.rate})
         changes["workload"] = workload.model_copy(update={"arrivals": arrivals})
-    else:
+    elif isinstance(workload, Trace):
         changes["workload"] = workload.model_copy(update={"rate_scale": workload.rate_scale * conditions.rate})
         # A trace's window is the same requests at every rate.
         measure = scenario.measure

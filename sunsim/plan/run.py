@@ -26,6 +26,7 @@ from sunsim.report.format import count
 from sunsim.report.origin import measured_range
 from sunsim.result import SCENARIO
 from sunsim.scenario import checked, read_source, resolved
+from sunsim.workload.blocks import Closed, Synthetic
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -111,6 +112,9 @@ def load(file: Path, overrides: Sequence[str], seed: int | None) -> Scenario:
     if scenario.slo.ttft_ms is None:
         message = "slo.ttft_ms is missing, must be given to plan: without a limit on waiting any pool would do"
         raise source.error(("slo",), message)
+    if isinstance(scenario.workload, Synthetic) and isinstance(scenario.workload.arrivals, Closed):
+        message = "workload.arrivals.kind is closed, must be one with rate_rps: a plan is made for a rate of requests"
+        raise source.error(("workload", "arrivals", "kind"), message)
     for index, arm in enumerate(scenario.arms):
         _check_arm(arm, index, scenario.plan.size, source)
     drawn = requests_under(scenario, AS_PLANNED)

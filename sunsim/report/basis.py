@@ -12,7 +12,7 @@ from sunsim.report.format import listed
 from sunsim.report.origin import origin
 from sunsim.report.trace import left_out
 from sunsim.scenario.blocks import ModelCount, Zipf
-from sunsim.workload.blocks import Synthetic, Trace
+from sunsim.workload.blocks import Closed, Synthetic, Trace
 from sunsim.workload.traces.of_scenario import trace_of
 
 if TYPE_CHECKING:
@@ -113,7 +113,11 @@ def _reports(scenario: Scenario) -> list[str]:
 
 
 def _of_synthetic(scenario: Scenario, workload: Synthetic) -> list[str]:
-    facts = [f"{workload.arrivals.kind.capitalize()} arrivals at {workload.arrivals.rate_rps:g} req/s"]
+    arrivals = workload.arrivals
+    if isinstance(arrivals, Closed):
+        facts = [f"a closed loop of {arrivals.concurrency} requests at a time"]
+    else:
+        facts = [f"{arrivals.kind.capitalize()} arrivals at {arrivals.rate_rps:g} req/s"]
     if workload.lengths.kind in {"fixed", "lognormal"}:
         facts.append(f"{workload.lengths.kind} lengths")
     return [*facts, *_popularity(scenario)]

@@ -13,7 +13,7 @@ from sunsim.errors import clipped, clipped_list
 from sunsim.latency.profile import Profile, cached_profile, find_profile, list_profiles
 from sunsim.latency.transfer import load_transfers
 from sunsim.scenario.allocation import allocate
-from sunsim.workload.blocks import MAX_REQUESTS, Synthetic, Trace
+from sunsim.workload.blocks import MAX_REQUESTS, Closed, Synthetic, Trace
 from sunsim.workload.lengths import longest
 from sunsim.workload.traces.formats import FORMATS
 
@@ -249,6 +249,8 @@ def _shared_prefill_blocks(profile: Profile, models: int, loc: Loc, source: Sour
 
 def _requests_fit(workload: Synthetic, source: Source) -> None:
     """Refuses at once what would only be seen to be too much when it has been drawn."""
+    if isinstance(workload.arrivals, Closed):
+        return
     rate_rps = workload.arrivals.rate_rps
     what = f"workload.arrivals.rate_rps is {rate_rps:g}, must bring"
     loc: Loc = ("workload", "arrivals", "rate_rps")
