@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from sunsim.workload.requests import Requests
 
 
-def simulate(scenario: Scenario, seed: int | None = None, *, show_progress: bool = False) -> Result:
+def simulate_arm(scenario: Scenario, seed: int | None = None, *, show_progress: bool = False) -> Result:
     """Simulates every arm of a scenario.
 
     Args:
@@ -64,7 +64,7 @@ def simulate_arms(scenario: Scenario, requests: Requests, *, show_progress: bool
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-    from sunsim.cluster.simulation import simulate as simulate_arm
+    from sunsim.cluster.simulation import simulate_arm
     from sunsim.inputs import Inputs
     from sunsim.visible import visible
 

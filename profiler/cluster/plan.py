@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from sunsim.sweep.plan import load_plan, short_names
+
 from profiler.cluster.play import Run
 from profiler.engine import EngineSettings
 from profiler.measure import Subject
@@ -12,7 +14,6 @@ from profiler.streams import StreamError
 from sunsim.latency.profile import find_profile, load_profile
 from sunsim.scenario import checked, load_scenario, read_source, resolved
 from sunsim.scenario.blocks import Arm, Scenario
-from sunsim.sweep.plan import load_plan, short_names
 from sunsim.validation.live.folder import AGAIN
 from sunsim.workload.requests import build_requests
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from profiler.cluster.handle import WorkerHandle
 from profiler.cluster.messages import Begin, Done, End, Ended, LoadReport, Ready, Serve
 from profiler.recording import RequestStamps
+from sunsim import roles
 from sunsim.cluster.load_report import SeenLoad
 from sunsim.cluster.routes import Routes
 from sunsim.scenario.blocks import Pool, Scenario
@@ -39,7 +40,7 @@ class Stage:
         self.workers = workers
         self.visits: dict[int, Visit] = {}
         self.ended: list[Ended] = []
-        self.routes = Routes(name, block, scenario)
+        self.routes = Routes(roles.Stage(name), block, scenario)
         self._every_s = block.load_report.every_ms / 1000 if block.load_report else None
         self._seen = [SeenLoad() for _ in workers]
         self._eased = [self.routes.eased(slot) for slot in range(len(workers))]

@@ -40,11 +40,12 @@ COMPUTE, PULL = KV.COMPUTE, KV.PULL  # an enum's members take long to look up
 
 
 class Outcome:
-    """What a decision brought: requests done, transfers to start, requests sent back for their prompt's KV."""
+    """What a decision brought: requests taken into a step for the first time, done, to be pulled, sent back for their KV."""
 
-    __slots__ = ("evicted", "finished", "loads")
+    __slots__ = ("entered", "evicted", "finished", "loads")
 
     def __init__(self) -> None:
+        self.entered: list[Sequence] = []
         self.finished: list[Sequence] = []
         self.loads: list[Sequence] = []
         self.evicted: list[Sequence] = []
@@ -135,7 +136,9 @@ class Engine:
         if (lasting := self.blocks.lasting(k + 1, n + 1)) <= n:
             if not lasting:
                 return self._pipeline.due_ps
-            n = lasting - 1  # the decision that finds no block for a step falls due when the output of the last but one is out
+            n = (
+                lasting - 1
+            )  # the decision that finds no block for a step falls due when the output of the last but one is out
         return self._pipeline.out_after_ps(steady, k + 1, n)
 
     def advance(self, now_ps: int) -> None:
@@ -219,6 +222,7 @@ class Engine:
             self._decide = bool(cut_short and (self.waiting or self._ready))
         if outcome.loads:
             self._pipeline.hold(sum([sequence.post_ps for sequence in outcome.loads]))
+        outcome.entered = draft.entering
         self._launch(step, draft)
 
     def _launch(self, step: int, draft: Draft) -> None:

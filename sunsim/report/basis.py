@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sunsim.cluster.engine_config import prefills_again
 from sunsim.latency.profile import find_profile
 from sunsim.latency.transfer import load_transfers
 from sunsim.report.format import listed
 from sunsim.report.origin import origin
 from sunsim.report.trace import left_out
+from sunsim.roles import Module, Role, Stage
 from sunsim.scenario.blocks import ModelCount, Zipf
 from sunsim.workload.blocks import Closed, Synthetic, Trace
 from sunsim.workload.traces.of_scenario import trace_of
@@ -81,12 +81,16 @@ def _assumed(scenario: Scenario, profiles: Mapping[str, Profile]) -> list[str]:
     return facts + _reports(scenario) + _changed(scenario, profiles)
 
 
+def _recomputes(policy: str, profile: Profile) -> bool:
+    return Role(Stage.DECODE, None, Module.of(Stage.DECODE, policy, adapters=profile.adapters)).recomputes
+
+
 def _preempted(scenario: Scenario, profiles: Mapping[str, Profile]) -> list[str]:
     """Where requests go that lost their place on a decode worker that cannot prefill them."""
     found: dict[str, list[str]] = {}
     for arm in scenario.arms:
         decode, prefill = arm.decode, arm.prefill
-        if not decode or prefills_again("decode", decode.policy, adapters=profiles[decode.profile].adapters):
+        if not decode or _recomputes(decode.policy, profiles[decode.profile]):
             continue
         if prefill is None:
             way = "has its prompt's KV back at no cost"

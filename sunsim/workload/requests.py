@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from sunsim.workload.blocks import Synthetic, Trace
 
 
+COLUMNS = ("arrival_ps", "model", "prompt_tokens", "output_tokens")
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Requests:
     """Requests by arrival; a request's id is its index.
@@ -46,6 +49,11 @@ class Requests:
 
     def __len__(self) -> int:
         return self.arrival_ps.size
+
+    def first(self, number: int) -> Requests:
+        """The first so many of them."""
+        columns = {name: getattr(self, name)[:number] for name in COLUMNS}
+        return Requests(**columns, models=self.models, concurrency=self.concurrency)
 
 
 def build_requests(scenario: Scenario) -> Requests:

@@ -9,6 +9,8 @@ import pytest
 from sunsim.cluster.engine import Engine
 from sunsim.cluster.sequence import KV, Sequence
 from tests.cluster.worlds import (
+    Host,
+    Hosted,
     Neighbours,
     Steps,
     config,
@@ -105,7 +107,7 @@ def test_a_preempted_request_starts_over_when_blocks_are_free() -> None:
     # b knows 9 tokens then, so it waits for 3 blocks until a is done, and computes them in one step.
     assert stamps(b) == (0, 0, 18, 88 + 19 + 2 * 10)
     assert (a.preemptions, b.preemptions, engine.preemptions) == (0, 1, 1)
-    assert engine.free_blocks == 4
+    assert engine.blocks.unused == 4
 
 
 def test_a_shared_decoder_sends_a_preempted_request_back_and_computes_only_what_it_had_generated() -> None:
@@ -116,7 +118,7 @@ def test_a_shared_decoder_sends_a_preempted_request_back_and_computes_only_what_
     # b was sent back at 47 and here again at 67. From 87 there is room; KV at 94, 5 tokens in one step, 2 more.
     assert stamps(b) == (7, 7, 17, 94 + 15 + 2 * 10)
     assert (a.preemptions, b.preemptions) == (0, 1)
-    assert engine.free_blocks == 4
+    assert engine.blocks.unused == 4
 
 
 def test_the_last_admitted_is_preempted_even_if_another_needs_the_block() -> None:
@@ -159,7 +161,7 @@ def test_a_full_decode_worker_pushes_back_on_prefill(tmp_path: Path) -> None:
         "decode": pool(profile, max_num_seqs=1),
     }
     world = scenario(["m"], pools, transfer={"bandwidth_gbit_s": 8.0, "latency_ms": 0.0})  # a prompt moves in 1 us
-    rows = serve(world, [(0, 0, 8, 3)] * 3, lambda options, *_: Engine(options, Steps(10 * us))).rows
+    rows = serve(world, [(0, 0, 8, 3)] * 3, lambda _: Hosted(Steps(10 * us), Host())).rows
 
     def microseconds(column: str) -> list[int]:
         return [round(value) for value in rows[column] * 1e6]
