@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from sunsim.latency.steps import Outside, StepTimes
 
 
+NOBODY: list[Sequence] = []  # of which most outcomes consist; nothing is ever put in
 COMPUTE, PULL = KV.COMPUTE, KV.PULL  # an enum's members take long to look up
 
 
@@ -45,10 +46,7 @@ class Outcome:
     __slots__ = ("entered", "evicted", "finished", "loads")
 
     def __init__(self) -> None:
-        self.entered: list[Sequence] = []
-        self.finished: list[Sequence] = []
-        self.loads: list[Sequence] = []
-        self.evicted: list[Sequence] = []
+        self.entered = self.finished = self.loads = self.evicted = NOBODY
 
 
 class Engine:
@@ -195,19 +193,20 @@ class Engine:
         steady, step = self._steady, self._k + 1
         if steady.next_end < step:
             self._drop_ended(self._k)
-        self.blocks.settle()
-        enough = self.blocks.grow_all(step)
+        enough = self.blocks.decide(step)
         if not enough or self.waiting or self._ready or self._partial:
             self._draft(now_ps, step, outcome, enough=enough)
         else:
             self._decide = False
             self._pipeline.launch_decodes(steady, step)
-            self._stamp_beginning([])
+            if self._beginning:
+                self._stamp_beginning(NOBODY)
         self._k = step
 
     def _draft(self, now_ps: int, step: int, outcome: Outcome, *, enough: bool) -> None:
         """Composes and launches a step in which the batch may change, or has not `enough` KV blocks."""
         draft = Draft(self.config.max_num_batched_tokens - self._steady.batch)
+        outcome.entered, outcome.loads, outcome.evicted = draft.entering, [], []
         if not enough:
             self._make_room(step, draft, outcome)
         if self._partial:
@@ -222,7 +221,6 @@ class Engine:
             self._decide = bool(cut_short and (self.waiting or self._ready))
         if outcome.loads:
             self._pipeline.hold(sum([sequence.post_ps for sequence in outcome.loads]))
-        outcome.entered = draft.entering
         self._launch(step, draft)
 
     def _launch(self, step: int, draft: Draft) -> None:
@@ -325,11 +323,10 @@ class Engine:
             sequence = waiting[0]
             if self.config.one_model_a_step and draft.model not in (UNSET, sequence.model):
                 return
-            if not self.blocks.fits(sequence):
+            if not self.blocks.admit(sequence):
                 return
             waiting.popleft()
             places -= 1
-            self.blocks.admit(sequence)
             if sequence.kv is PULL:
                 self._loading += 1
                 outcome.loads.append(sequence)

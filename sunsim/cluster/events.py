@@ -41,12 +41,12 @@ class Alarm:
         ticket: tells its entry in the queue from ones that no longer count.
     """
 
-    __slots__ = ("_call", "_priority", "_queue", "_tickets", "due_ps", "ticket")
+    __slots__ = ("_priority", "_queue", "_tickets", "call", "due_ps", "ticket")
 
     def __init__(self, env: Clock, priority: int, call: Callable[[], None]) -> None:
         self._queue, self._tickets = env.entries, env.tickets
         self._priority = priority
-        self._call = call
+        self.call = call
         self.due_ps: int | None = None
         self.ticket = UNSET
 
@@ -60,13 +60,6 @@ class Alarm:
         else:
             self.ticket = ticket = next(self._tickets)
             heappush(self._queue, (due_ps, self._priority, ticket, self))
-
-    def ring(self, ticket: int) -> None:
-        """The time of the entry with this ticket has come."""
-        if ticket == self.ticket:
-            self.ticket = UNSET
-            self.due_ps = None
-            self._call()
 
 
 Entry: TypeAlias = tuple[int, int, int, Alarm | Event]
@@ -109,10 +102,14 @@ class Clock(Environment):
 
     def step(self) -> None:
         """Processes the next event or alarm, as SimPy asks for."""
-        alarm = self.entries[0][3] if self.entries else None
+        entries = self.entries
+        alarm = entries[0][3] if entries else None
         if isinstance(alarm, Alarm):
-            self._now, _, ticket, _ = heappop(self.entries)
-            alarm.ring(ticket)
+            self._now, _, ticket, _ = heappop(entries)
+            if ticket == alarm.ticket:  # else it has been moved meanwhile
+                alarm.ticket = UNSET
+                alarm.due_ps = None
+                alarm.call()
         else:
             super().step()
 
@@ -122,12 +119,7 @@ class Clock(Environment):
             return super().run(until)
         entries, end_ps = self.entries, END_PS if until is None else until
         while entries and entries[0][0] < end_ps:
-            alarm = entries[0][3]
-            if isinstance(alarm, Alarm):  # `step`, spelled out: this is the simulation's loop
-                self._now, _, ticket, _ = heappop(entries)
-                alarm.ring(ticket)
-            else:
-                super().step()
+            self.step()
         if until is not None:
             self._now = until
         return None

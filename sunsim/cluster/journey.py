@@ -69,12 +69,11 @@ class Journeys:
 
     def note_the_rest(self) -> None:
         """Notes what has happened to those that are under way at the end."""
-        for i, sequence in enumerate(self.prefill):
+        for i, sequence in enumerate(self.prefill if any(self.prefill) else ()):
             if sequence and self.prefill_start_ps[i] == UNSET:
                 self.prefill_start_ps[i] = sequence.started_ps
-        for sequence in self.decode:
-            if sequence:
-                self.note_decode(sequence)
+        for sequence in filter(None, self.decode):
+            self.note_decode(sequence)
 
 
 @dataclass(frozen=True, slots=True)

@@ -96,6 +96,7 @@ class StepwiseEngine:
 
     def wake(self, now: int) -> Outcome:
         outcome = Outcome()
+        outcome.finished, outcome.loads, outcome.evicted = [], [], []
         if len(self.in_flight) == 2:
             self._emit(self.in_flight.pop(0), now, outcome)
         self.free_blocks += self.deferred_blocks
