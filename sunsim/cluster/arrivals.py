@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sunsim.cluster.events import ARRIVAL, Alarm
+from sunsim.cluster.sequence import UNSET
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
@@ -24,18 +25,15 @@ class Stream:
     def __init__(self, env: Clock, pairs: Iterator[tuple[int, int]], arrive: Callable[[int], None]) -> None:
         self._pairs = pairs
         self._arrive = arrive
-        self._which = 0
+        self._which = UNSET
         self._alarm = Alarm(env, ARRIVAL, self._next)
-        self._wait()
+        self._next()
 
     def _next(self) -> None:
-        self._arrive(self._which)
-        self._wait()
-
-    def _wait(self) -> None:
-        if (pair := next(self._pairs, None)) is not None:
-            at_ps, self._which = pair
-            self._alarm.set(at_ps)
+        if self._which != UNSET:
+            self._arrive(self._which)
+        at_ps, self._which = next(self._pairs, (None, UNSET))
+        self._alarm.set(at_ps)
 
 
 class ClosedLoop:
