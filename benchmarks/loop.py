@@ -72,8 +72,7 @@ def measure(case: Case) -> Figures:
 
     from sunsim.cluster import engine  # noqa: PLC0415
     from sunsim.cluster.simulation import simulate_arm  # noqa: PLC0415
-    from sunsim.scenario import load_scenario  # noqa: PLC0415
-    from sunsim.workload.requests import build_requests  # noqa: PLC0415
+    from sunsim.scenario import build_requests, load_scenario  # noqa: PLC0415
     from tests.cluster.stepwise import StepwiseEngine  # noqa: PLC0415
     from tests.cluster.worlds import driven_by  # noqa: PLC0415
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from sunsim.clock import to_ps
@@ -13,10 +11,7 @@ from sunsim.cluster.events import DECODE, PREFILL
 from sunsim.cluster.load_report import Reporter
 from sunsim.cluster.routes import Routes
 from sunsim.cluster.worker import Worker
-from sunsim.latency.model import LatencyModel
-from sunsim.latency.profile import Profile, cached_profile, find_profile
 from sunsim.roles import Module, Stage
-from sunsim.workload.mix import length_mix
 from sunsim.workload.streams import stream
 
 if TYPE_CHECKING:
@@ -24,30 +19,10 @@ if TYPE_CHECKING:
 
     from sunsim.cluster.engine import Outcome
     from sunsim.cluster.events import Clock
-    from sunsim.latency.attention import LengthMix
     from sunsim.latency.steps import WorkerTimes
     from sunsim.records import WorkerRecord
-    from sunsim.scenario import Pool as PoolBlock
+    from sunsim.scenario import Pool as Loaded
     from sunsim.scenario import Scenario
-
-
-def read_profile(path: Path, mix: LengthMix, adapters: int = 0) -> tuple[Profile, LatencyModel]:
-    """A profile and its step times for requests of a mix, and for a worker of so many adapters if it is one of these."""
-    profile, stat = cached_profile(path), path.stat()
-    adapters = adapters if profile.adapters else 0
-    return profile, _times_once(path, stat.st_mtime_ns, stat.st_size, mix, adapters)
-
-
-@lru_cache(maxsize=64)
-def _times_once(
-    path: Path,
-    mtime_ns: int,  # noqa: ARG001 - the file's state
-    size: int,  # noqa: ARG001
-    mix: LengthMix,
-    adapters: int,
-) -> LatencyModel:
-    """Every arm of a scenario uses the same few profiles, and the model's tables are filled as they are used."""
-    return LatencyModel(cached_profile(path), mix, adapters)
 
 
 def _unseen(worker: Worker) -> None:
@@ -55,7 +30,7 @@ def _unseen(worker: Worker) -> None:
 
 
 class Pool:
-    """Workers built from a loaded scenario's pool block.
+    """Workers as a loaded scenario has them.
 
     Attributes:
         workers: by slot.
@@ -69,24 +44,22 @@ class Pool:
     def __init__(
         self,
         env: Clock,
-        stage: Stage,
-        block: PoolBlock,
+        block: Loaded,
         scenario: Scenario,
         *,
         feeds_decode: bool,
         times_on: Callable[[WorkerTimes], WorkerTimes],
         on_outcome: Callable[[Worker, Outcome], None],
     ) -> None:
-        served = len(scenario.model_names) if block.policy == "shared" else 1
-        profile, self.times = read_profile(find_profile(block.profile, Path()), length_mix(scenario), served)
-        self._routes = Routes(stage, block, scenario, Module.of(stage, block.policy, adapters=profile.adapters))
+        stage, profile = block.stage, block.profile
+        self.times = block.times
         config = EngineConfig(
-            max_num_seqs=block.max_num_seqs or profile.max_num_seqs,
-            max_num_batched_tokens=block.max_num_batched_tokens or profile.max_num_batched_tokens,
-            num_gpu_blocks=block.num_gpu_blocks or profile.num_gpu_blocks,
+            max_num_seqs=block.max_num_seqs,
+            max_num_batched_tokens=block.max_num_batched_tokens,
+            num_gpu_blocks=block.num_gpu_blocks,
             block_size=profile.block_size,
-            recompute=all(role.recomputes for role in self._routes.roles),
-            one_model_a_step=stage is Stage.PREFILL and not profile.adapters,
+            recompute=all(role.recomputes for role in block.roles),
+            one_model_a_step=stage is Stage.PREFILL and block.module is not Module.ADAPTER,
             pin_finished=stage is Stage.PREFILL and feeds_decode,
             defer_block_free=stage is Stage.DECODE,
         )
@@ -94,6 +67,7 @@ class Pool:
         self.workers: list[Worker] = []
         first_priority = PREFILL if stage is Stage.PREFILL else DECODE
         self._reporters: list[Reporter] = []
+        self._routes = Routes(block, scenario.seed, scenario.model_names)
         report = block.load_report
         times = times_on(self.times)
         for slot, name in enumerate(self._routes.names):

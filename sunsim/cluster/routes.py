@@ -6,14 +6,14 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from sunsim.cluster.router import make_router
-from sunsim.roles import Module, Role, Stage
 from sunsim.workload.streams import stream
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
     from sunsim.cluster.router import Load, Router
-    from sunsim.scenario.blocks import Pool, Scenario
+    from sunsim.roles import Role
+    from sunsim.scenario import Pool
 
 
 class Routes:
@@ -24,21 +24,18 @@ class Routes:
         roles: what each worker does, by slot.
     """
 
-    def __init__(self, stage: Stage, block: Pool, scenario: Scenario, module: Module = Module.OWN) -> None:
-        sizes: Mapping[str | None, int] = (
-            dict(block.workers.items()) if isinstance(block.workers, dict) else {None: block.workers}
-        )
+    def __init__(self, block: Pool, seed: int, models: Sequence[str]) -> None:
         self.names: list[str] = []
         self.roles: list[Role] = []
         self._first: dict[str | None, int] = {}
         self._routers: dict[str | None, Router] = {}
         self._routes: list[tuple[Router, int, Sequence[Load]]] = []
-        self._served_by = [name if name in sizes else None for name in scenario.model_names]
-        for model, size in sizes.items():
-            role = Role(stage, model, module)
-            rng = partial(stream, scenario.seed, f"router/{stage}/{role.serves}")
-            self._routers[model] = make_router(block.router, rng)
-            self._first[model] = len(self.names)
+        own = {role.model for role in block.roles}
+        self._served_by = [name if name in own else None for name in models]
+        for role, size in block.roles.items():
+            rng = partial(stream, seed, f"router/{role.stage}/{role.serves}")
+            self._routers[role.model] = make_router(block.router, rng)
+            self._first[role.model] = len(self.names)
             self.names += [f"{role.folder}/{i}" for i in range(size)]
             self.roles += [role] * size
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,9 +14,6 @@ from sunsim.cluster.journey import Course, Journeys
 from sunsim.cluster.link import KVLink
 from sunsim.cluster.pool import Pool
 from sunsim.cluster.sequence import KV, UNSET, Sequence
-from sunsim.latency.profile import find_profile
-from sunsim.latency.transfer import LinkTimes, load_transfers, measured_link, steady_link
-from sunsim.roles import Stage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -26,17 +22,9 @@ if TYPE_CHECKING:
     from sunsim.cluster.worker import Worker
     from sunsim.latency.steps import WorkerTimes
     from sunsim.scenario import Arm, Scenario
-    from sunsim.scenario.blocks import Transfer
     from sunsim.workload.requests import Requests
 
 PROGRESS_EVERY = 500
-
-
-def _link_times(link: Transfer) -> LinkTimes:
-    if link.measured is None:
-        return steady_link(link.bandwidth_gbit_s, link.latency_ms)
-    data, _ = load_transfers(find_profile(link.measured, Path()))
-    return measured_link(data)
 
 
 class World:
@@ -62,13 +50,12 @@ class World:
         # With first_token: prefill, a request comes to its decode worker with one token out.
         self.emitted_before_decode = int(arm.prefill is not None and scenario.first_token == "prefill")
         self._decode_kv = KV.COMPUTE if arm.colocated else KV.PULL if arm.prefill else KV.GIVEN
-        self._link_times = _link_times(scenario.transfer)
+        self._link_times = scenario.link
         self._link = KVLink(self.env, self._link_times)
         self.prefill: Pool | None = None
         if arm.prefill:
             self.prefill = Pool(
                 self.env,
-                Stage.PREFILL,
                 arm.prefill,
                 scenario,
                 feeds_decode=arm.decode is not None,
@@ -79,7 +66,6 @@ class World:
         if last := arm.colocated or arm.decode:
             self.decode = Pool(
                 self.env,
-                Stage.COLOCATED if arm.colocated else Stage.DECODE,
                 last,
                 scenario,
                 feeds_decode=False,

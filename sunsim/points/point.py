@@ -71,7 +71,7 @@ class Point:
 def identity(scenario: Scenario) -> dict[str, Any]:
     """All of a scenario that its figures depend on, as JSON has it."""
     with _ctrl_c_later():
-        return {"scenario": scenario.model_dump(mode="json", exclude_none=True)}
+        return {"scenario": scenario.document.model_dump(mode="json", exclude_none=True)}
 
 
 @contextmanager
@@ -126,7 +126,7 @@ def simulate_point(scenario: Scenario) -> list[Row]:
     """
     requests = requests_of(scenario)
     arms = [simulate_arm(scenario, arm, requests) for arm in scenario.arms]
-    summary = summary_of(scenario, arms, window_of(scenario, requests))
+    summary = summary_of(scenario, arms, window_of(scenario, requests, arms))
     return [_row(name, entry, summary) for name, entry in summary["arms"].items()]
 
 

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sunsim.cluster.simulation import simulate_arm
-from sunsim.scenario import load_scenario
-from sunsim.workload.requests import Requests, build_requests
+from sunsim.scenario import build_requests, load_scenario
+from sunsim.workload.requests import Requests
 from tests.cluster.drawn import LEAST_BLOCKS, NO_DELAY, PROFILE, ROUTERS, Drawn, clusters, crowd
 from tests.cluster.stepwise import StepwiseEngine
 from tests.cluster.worlds import Host, Row, driven_by, serve, write_profile

@@ -19,6 +19,7 @@ from sunsim.cluster.sequence import KV, Sequence
 from sunsim.cluster.simulation import as_they_are, simulate_arm
 from sunsim.latency.steps import Chunk, DecodeLine, Outside, StepTimes
 from sunsim.scenario import Scenario
+from sunsim.scenario.blocks import Document
 from sunsim.workload.requests import Requests
 from tests.synthetic import synthetic_profile
 
@@ -242,7 +243,7 @@ def scenario(models: list[str], pools: dict[str, dict[str, Any]], **blocks: Any)
         },
         "arms": [{"name": "arm", **pools}],
     }
-    return Scenario.model_validate(document | blocks)
+    return Scenario(Document.model_validate(document | blocks))
 
 
 @contextmanager
