@@ -19,8 +19,9 @@ from sunsim.latency import attention
 from sunsim.latency.attention import LengthMix, even_contexts, kernel_of
 from sunsim.latency.decode import DecodeTimes
 from sunsim.latency.profile import list_profiles, load_profile, profiles_root
-from sunsim.validation.actual import STEPS_SUFFIX, read_run
-from sunsim.validation.campaign import committed_campaigns
+from sunsim.validation.folders import committed_campaigns
+from sunsim.validation.record import STEPS_SUFFIX
+from sunsim.validation.worker_run import read_run
 
 EVERY = 5  # steps: their times go together for some dozens
 STALL = 1.3

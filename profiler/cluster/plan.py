@@ -13,7 +13,7 @@ from sunsim.latency.profile import find_profile, load_profile
 from sunsim.scenario import checked, load_scenario, read_source, resolved
 from sunsim.scenario.blocks import Arm, Scenario
 from sunsim.sweep.plan import load_plan, short_names
-from sunsim.validation.live.folder import AGAIN
+from sunsim.validation.cluster_run import AGAIN
 from sunsim.workload.requests import build_requests
 
 OPTIONS = ("max_num_seqs", "max_num_batched_tokens", "max_model_len", "num_gpu_blocks")

@@ -5,18 +5,14 @@ Romano, "A circular block-resampling procedure for stationary data", 1992). A bl
 and simulated, since they belong to the same request.
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, TypeAlias
+from collections.abc import Callable
+from typing import TypeAlias
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from sunsim.metrics.rows import Floats
 
-    from sunsim.metrics.rows import Floats
-
-    Reduce: TypeAlias = Callable[[Floats], Floats]
+Reduce: TypeAlias = Callable[[Floats], Floats]
 
 RESAMPLES = 1000
 LEVEL = 0.95
@@ -31,6 +27,14 @@ def error_percent(simulated: float | Floats, actual: float | Floats) -> Floats:
     with np.errstate(divide="ignore", invalid="ignore"):
         error = (simulated / actual - 1) * 100
     return np.where(actual == 0, np.where(simulated == 0, 0.0, np.nan), error)
+
+
+def change_percent(value: float | None, base: float | None) -> float | None:
+    """The same of one figure; None where one is missing or there is nothing to compare to."""
+    if value is None or base is None:
+        return None
+    error = float(error_percent(value, base))
+    return None if np.isnan(error) else error
 
 
 def error_interval(

@@ -3,45 +3,24 @@
 The tables that the documents show, and the errors that tests hold the model to, come from here.
 """
 
-from __future__ import annotations
-
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations, product
-from typing import TYPE_CHECKING
 
-from sunsim.validation.arms import THROUGHPUT, Comparison, compare_arms
+from sunsim.validation.arms import DECODE_THROUGHPUT, THROUGHPUT
+from sunsim.validation.check import Checked, CheckedCluster
+from sunsim.validation.figures import Compared
 from sunsim.validation.floor import Pair, pair_of
-from sunsim.validation.targets import TARGETS
-from sunsim.validation.validate import check_campaign, check_run, profile_of
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from sunsim.validation.campaign import Campaign
-    from sunsim.validation.result import Validated
+from sunsim.validation.folders import Campaign
+from sunsim.validation.targets import TARGETS, Tolerances
+from sunsim.validation.worker import Validated, check_run, profile_of
 
 Errors = dict[str, dict[str, float | None]]
 
-ARM_FIGURES = (THROUGHPUT, "mean_tpot_ms", "median_tpot_ms")
+ARM_FIGURES = (DECODE_THROUGHPUT, "mean_tpot_ms", "median_tpot_ms")
 """Figures of an arm whose errors are kept; waits below saturation are too short for a percentage."""
-
-
-@dataclass(frozen=True, slots=True)
-class Checked:
-    """A campaign, each of its runs against its simulation, and its arms if it has any."""
-
-    campaign: Campaign
-    results: list[Validated]
-    comparison: Comparison | None
-
-    @property
-    def streams(self) -> list[Validated]:
-        """The first run of each stream: those that repeat one show the floor."""
-        first: list[Validated] = []
-        for result in self.results:
-            if not any(pair_of(earlier.run, result.run) for earlier in first):
-                first.append(result)
-        return first
+CLUSTER_FIGURES = (THROUGHPUT, "mean_tpot_ms", "mean_ttft_ms")
+"""The same of a live cluster's arm."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,31 +41,13 @@ class Foreign:
     profile_host: str
 
 
-def check(campaigns: Sequence[Campaign]) -> list[Checked]:
-    """Simulates every run of the campaigns.
-
-    Raises:
-        InputError: a run, a profile or an arm cannot be used.
-    """
-    found = []
-    for campaign in campaigns:
-        results = check_campaign(campaign)
-        found.append(Checked(campaign, results, compare_arms(campaign, results)))
-    return found
-
-
-def engine(result: Validated) -> str:
-    """Model and variant that a run was made with."""
-    return f"{result.run.meta.model} {result.run.meta.variant}"
-
-
 def repeats(checked: Sequence[Checked]) -> list[Repeat]:
     """Every two runs of one stream on one host, then the first runs of a stream that two hosts have run."""
     runs = [(each.campaign.plan.host, result) for each in checked for result in each.results]
     pairs = [(one, other) for one, other in combinations(runs, 2) if one[0] == other[0]]
     across = [((one.plan.host, first), (other.plan.host, second)) for one, first, other, second in _across(checked)]
     return [
-        Repeat(engine(first), pair, (host, other_host))
+        Repeat(first.engine, pair, (host, other_host))
         for (host, first), (other_host, second) in [*pairs, *across]
         if (pair := pair_of(first.run, second.run))
     ]
@@ -109,11 +70,25 @@ def errors(checked: Sequence[Checked]) -> Errors:
     found: Errors = {}
     for each in checked:
         for result in each.results:
-            tags = [figure for figure in result.judged if figure.tag in TARGETS]
-            found[f"{each.campaign.name}/{result.run.name}"] = {figure.tag: figure.error_percent for figure in tags}
+            tags = [figure.tag for figure in result.judged if figure.tag in TARGETS]
+            found[f"{each.campaign.name}/{result.name}"] = _errors(result, tags)
         for arm in each.comparison.arms if each.comparison else ():
-            found[f"{each.campaign.name}/arm {arm.name}"] = {tag: arm.error_percent[tag] for tag in ARM_FIGURES}
+            found[f"{each.campaign.name}/arm {arm.name}"] = _errors(arm, ARM_FIGURES)
     return found
+
+
+def cluster_errors(checked: Sequence[CheckedCluster]) -> Errors:
+    """Errors in percent of every arm's output and mean latencies, by ``cluster/run``."""
+    return {
+        f"{each.cluster.name}/{arm.runs[0]}": _errors(arm, CLUSTER_FIGURES)
+        for each in checked
+        for point in each.points
+        for arm in point.arms
+    }
+
+
+def _errors(compared: Compared, tags: Sequence[str]) -> dict[str, float | None]:
+    return {tag: compared.error_percent(tag) for tag in tags}
 
 
 def _across(checked: Sequence[Checked]) -> Iterator[tuple[Campaign, Validated, Campaign, Validated]]:
@@ -127,5 +102,5 @@ def _across(checked: Sequence[Checked]) -> Iterator[tuple[Campaign, Validated, C
 def _foreign(result: Validated, home: Campaign, away: Campaign) -> Foreign:
     profile = profile_of(result.run, str(away.profile))
     # Two hosts of one kind say the same of themselves, so that it is another one must be said here.
-    simulated = check_run(result.run, profile, {}, use_targets=True, relation="other host")
+    simulated = check_run(result.run, profile, Tolerances(), "other host")
     return Foreign(simulated, home.plan.host, away.plan.profiled_on)

@@ -1,24 +1,16 @@
 """What one worker did with each request of a stream, real or simulated: the same arrays for both."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
-from sunsim.metrics.rows import Requests, Window
+from sunsim.metrics.rows import Floats, Requests, Window
 
-if TYPE_CHECKING:
-    import numpy.typing as npt
-
-    from sunsim.metrics.rows import Floats
-
-    Ints = npt.NDArray[np.int64]
+Ints = npt.NDArray[np.int64]
 
 LEAST_SATURATED_S = 2.0
 """Seconds that a queue must last without a break: shorter ones come and go below saturation too."""
-
 
 NEGLIGIBLE_MS = 1.0
 

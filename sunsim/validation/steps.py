@@ -1,19 +1,14 @@
 """Where errors come from: the model's step time against each step that the engine recorded."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from sunsim.clock import to_s
+from sunsim.latency.model import LatencyModel
 from sunsim.latency.steps import Chunk
-
-if TYPE_CHECKING:
-    from sunsim.latency.model import LatencyModel
-    from sunsim.metrics.rows import Bools, Floats
-    from sunsim.validation.actual import StepRows
+from sunsim.metrics.rows import Bools, Floats
+from sunsim.validation.worker_run import StepRows
 
 STALL = 1.5
 """A step this many times as long as predicted is a stall: the host's doing, which no step time explains."""

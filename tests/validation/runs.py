@@ -15,9 +15,9 @@ from sunsim.cli import app
 from sunsim.latency.measured import ProfileData
 from sunsim.latency.model import LatencyModel
 from sunsim.latency.profile import Profile, load_profile
-from sunsim.validation.actual import ActualRun, RunMeta
 from sunsim.validation.replay import replay
 from sunsim.validation.served import Served
+from sunsim.validation.worker_run import ActualRun, RunMeta
 from tests.synthetic import synthetic_profile
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ from sunsim.errors import InputError
 from sunsim.latency.model import LatencyModel
 from sunsim.scenario import Arm, Pool, Scenario
 from sunsim.scenario.blocks import ModelWeight
-from sunsim.validation.actual import read_run
 from sunsim.validation.replay import replay
+from sunsim.validation.worker_run import read_run
 from sunsim.workload.blocks import Constant, FixedLengths, Synthetic
 from sunsim.workload.requests import Requests
 from tests.validation.runs import profile_document, stream, write_profile, write_run

@@ -1,26 +1,20 @@
 """The tables of `sunsim.validation.fidelity` as text, as wide as documents show them."""
 
-from __future__ import annotations
+from collections.abc import Iterator, Sequence
+from typing import TypeAlias
 
-from typing import TYPE_CHECKING
-
+from sunsim.report.blocks import Block
 from sunsim.report.format import count, number
 from sunsim.report.terminal import plain
 from sunsim.report.text_table import TextTable
-from sunsim.validation.arm_tables import arm_tables
-from sunsim.validation.fidelity import engine, foreign, repeats
-from sunsim.validation.tables import bare_percent, error_cell
+from sunsim.validation.arm_tables import worker_arm_tables
+from sunsim.validation.check import Checked
+from sunsim.validation.fidelity import Foreign, Repeat, foreign, repeats
+from sunsim.validation.tables import error_cell, floor_table
 from sunsim.validation.targets import DECODING, TARGETS
+from sunsim.validation.worker import Validated
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from sunsim.report.blocks import Block
-    from sunsim.validation.fidelity import Checked, Foreign, Repeat
-    from sunsim.validation.result import Validated
-
-    Named = tuple[Validated, str]
-
+Named: TypeAlias = tuple[Validated, str]
 
 WIDTH = 120
 """Columns."""
@@ -39,27 +33,34 @@ FLOOR = {
 
 def fidelity_text(checked: Sequence[Checked]) -> str:
     """Every stream of the campaigns, how many are within all targets, the floor, and predictions across hosts."""
-    streams = [result for each in checked for result in each.streams]
-    if not streams:
-        return "No run is there yet.\n"
-    blocks: list[Block] = [_targets()]
-    for each in checked:
-        blocks += _stream_tables([(result, _what(each, result)) for result in each.streams], _subject(each))
-    blocks += [_score(streams), *_preemptions(streams), _floor(repeats(checked))]
-    others = [(other.result, _abroad(other)) for other in foreign(checked)]
-    if others:
-        blocks += _stream_tables(others, "Profile from another host")
-        blocks.append(_score([result for result, _ in others]))
-    return plain(blocks, WIDTH)
+    return plain([*_fidelity(checked)], WIDTH) if checked else "No run is there yet.\n"
 
 
 def sharing_text(checked: Sequence[Checked]) -> str:
     """The arms of the campaigns, actual and simulated, and what sharing gains in each."""
-    blocks: list[Block] = []
+    there = [each for each in checked if each.comparison]
+    return plain([*_sharing(there)], WIDTH) if there else "No whole cluster is there yet.\n"
+
+
+def _fidelity(checked: Sequence[Checked]) -> Iterator[Block]:
+    streams = [result for each in checked for result in each.streams]
+    yield _targets()
+    for each in checked:
+        yield from _stream_tables([(result, _what(each, result)) for result in each.streams], _subject(each))
+    yield _score(streams)
+    yield from _preemptions(streams)
+    yield _floor(repeats(checked))
+    others = [(other.result, _abroad(other)) for other in foreign(checked)]
+    if others:
+        yield from _stream_tables(others, "Profile from another host")
+        yield _score([result for result, _ in others])
+
+
+def _sharing(checked: Sequence[Checked]) -> Iterator[Block]:
     for each in checked:
         if each.comparison:
-            blocks += [_subject(each), *arm_tables(each.comparison)]
-    return plain(blocks, WIDTH) if blocks else "No whole cluster is there yet.\n"
+            yield _subject(each)
+            yield from worker_arm_tables(each.comparison)
 
 
 def _targets() -> str:
@@ -79,18 +80,18 @@ def _limit(tag: str) -> str:
 
 
 def _what(each: Checked, result: Validated) -> str:
-    return f"{result.run.name}: {each.campaign.plan.runs[result.run.name]}"
+    return f"{result.name}: {each.campaign.plan.runs[result.name]}"
 
 
 def _abroad(other: Foreign) -> str:
-    run = f"{engine(other.result)}, {other.result.run.name}"
+    run = f"{other.result.engine}, {other.result.name}"
     return f"{run}: run on host {other.run_host}, profile of host {other.profile_host}"
 
 
 def _subject(each: Checked) -> str:
     result = each.results[0]
     meta = result.run.meta
-    facts = [engine(result), f"host {each.campaign.plan.host}"]
+    facts = [result.engine, f"host {each.campaign.plan.host}"]
     facts += [meta.date[:10]] if meta.date else []
     return ", ".join([*facts, f"profile from the {result.relation}"])
 
@@ -149,20 +150,18 @@ def _preemptions(results: Sequence[Validated]) -> list[str]:
         figure = result.figure("preemptions")
         if figure and (figure.actual or figure.simulated):
             texts.append(
-                f"{engine(result)}, {result.run.name}: {count(figure.actual)} actual, {count(figure.simulated)} simulated"
+                f"{result.engine}, {result.name}: {count(figure.actual)} actual, {count(figure.simulated)} simulated"
             )
     return [f"Preemptions: {'; '.join(texts)}."] if texts else []
 
 
 def _floor(found: Sequence[Repeat]) -> TextTable | str:
-    if not found:
-        return "No stream has been run twice yet, so the floor is not known."
-    tags = [tag for tag in FLOOR if any(repeat.pair.change_percent.get(tag) is not None for repeat in found)]
     rows = []
     for repeat in found:
         pair, (first, second) = repeat.pair, repeat.hosts
         hosts = f"twice on host {first}" if first == second else f"host {second} against host {first}"
-        changes = (bare_percent(pair.change_percent.get(tag)) for tag in tags)
-        rows.append((f"{repeat.engine}, {pair.first}: {hosts}", count(pair.requests), *changes))
+        said = (f"{repeat.engine}, {pair.first}: {hosts}", count(pair.requests))
+        rows.append((said, pair.change_percent))
     title = "The floor: a stream run again on a real engine, against its first run, %"
-    return TextTable(title, ("stream", "requests", *(FLOOR[tag] for tag in tags)), rows)
+    table = floor_table(title, ("stream", "requests"), rows, FLOOR)
+    return table or "No stream has been run twice yet, so the floor is not known."

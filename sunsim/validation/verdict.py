@@ -1,0 +1,101 @@
+"""The sentence that a validation comes down to."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from sunsim.report.format import listed
+from sunsim.roles import Stage
+from sunsim.validation.arms import ComparedArm, Comparison
+from sunsim.validation.figures import Figure, known_errors, signed_percent
+from sunsim.validation.targets import DECODING
+from sunsim.validation.worker import Validated
+from sunsim.validation.worker_figures import HEADERS
+
+NAMED = 3
+"""Missed targets that a verdict names."""
+
+LAG_MS = 10.0
+"""Of the p99: a router that is later than that was held up itself."""
+
+
+def verdict(results: Sequence[Validated]) -> str:
+    """Whether the targets hold, which are missed by most, and how far off TPOT (prefill: TTFT) is."""
+    judged = [(result, figure) for result in results for figure in result.judged]
+    missed = [(result, figure) for result, figure in judged if not figure.holds]
+    runs = "" if len(results) == 1 else f" over {len(results)} runs"
+    if not judged:
+        return f"No target is set{runs}; {_distance(results)}."
+    score = f"{len(judged) - len(missed)} of {len(judged)} targets hold{runs}; {_distance(results)}."
+    if not missed:
+        return f"Holds: {score}"
+    missed.sort(key=lambda item: _excess(item[1]), reverse=True)
+    named = [
+        f"{HEADERS[figure.tag][0]} {signed_percent(figure.error_percent)} ({figure.tolerance_percent:g} %)"
+        + ("" if len(results) == 1 else f" in {result.name}")
+        for result, figure in missed[:NAMED]
+    ]
+    if len(missed) > NAMED:
+        named.append(f"{len(missed) - NAMED} more")
+    return f"Misses: {listed(named)}; {score}"
+
+
+def _excess(figure: Figure) -> float:
+    """How many times its tolerance a figure is off."""
+    if figure.error_percent is None or not figure.tolerance_percent:
+        return float("inf")
+    return abs(figure.error_percent) / figure.tolerance_percent
+
+
+def _distance(results: Sequence[Validated]) -> str:
+    texts = []
+    for tag, roles in (("mean_tpot_ms", DECODING), ("mean_ttft_ms", (Stage.PREFILL,))):
+        errors = known_errors([result for result in results if result.run.meta.role in roles], tag)
+        header = HEADERS[tag][0]
+        if len(errors) == 1:
+            texts.append(f"{header} is off by {signed_percent(errors[0])}")
+        elif errors:
+            off = np.abs(errors)
+            texts.append(
+                f"{header} is off by {off.mean():.2f} % in the mean of {len(off)} runs, {off.max():.2f} % at most"
+            )
+    return listed(texts) if texts else "nothing to compare"
+
+
+def cluster_verdict(points: Sequence[Comparison]) -> str:
+    """How far off a cluster's arms and the predicted gains are, and how late its routers were."""
+    arms = [arm for point in points for arm in point.arms]
+    off = np.abs(known_errors([arm for arm in arms if not arm.overloaded], "mean_tpot_ms"))
+    texts = ["Every arm is overloaded"]
+    if len(off) == 1:
+        texts = [f"Mean TPOT is off by {off[0]:.2f} %"]
+    elif len(off):
+        texts = [f"Mean TPOT of {len(off)} arms is off by {off.mean():.2f} % in the mean, {off.max():.2f} % at most"]
+    key = "mean_tpot_change_percent"
+    gains = [
+        abs(simulated - actual)
+        for point in points
+        for gain in point.gains
+        if (simulated := gain.simulated[key]) is not None and (actual := gain.actual[key]) is not None
+    ]
+    if gains:
+        texts.append(
+            f"its change by sharing by {np.mean(gains):.2f} percentage points in the mean, {max(gains):.2f} at most"
+        )
+    return "; ".join([*texts, *_lateness(arms)]) + "."
+
+
+def _lateness(arms: Sequence[ComparedArm]) -> list[str]:
+    texts = []
+    routed = [(arm.runs[0], arm.routing) for arm in arms if arm.routing]
+    late = [routing.staleness_ms for _, routing in routed if routing.staleness_ms]
+    if late:
+        typical, worst = np.median([each["p50"] for each in late]), max(each["p99"] for each in late)
+        texts.append(
+            f"the router learned of a request's end {typical:.1f} ms late (median; p99 at most {worst:.1f} ms)"
+        )
+    lagging = [(run, lag_ms) for run, routing in routed if (lag_ms := routing.submit_lag_ms_p99) > LAG_MS]
+    if lagging:
+        named = ", ".join(f"{run} ({lag_ms:.0f} ms)" for run, lag_ms in lagging)
+        texts.append(f"requests were submitted late in {named}, and are simulated as they were")
+    return texts
