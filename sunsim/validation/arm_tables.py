@@ -7,26 +7,17 @@ from sunsim.report.format import ABSENT, count, number, percent, times
 from sunsim.report.text_table import TextTable
 from sunsim.validation.arms import ATTAINMENT, DECODE_THROUGHPUT, THROUGHPUT, ComparedArm, Comparison
 from sunsim.validation.figures import bare_percent, signed_percent
+from sunsim.validation.tables import SHORT
 
 OVERLOADED = "*"
 SIDES = ("actual", "simul.")
 
-WORKERS = {
-    "mean_tpot_ms": "TPOT\nmean",
-    "median_tpot_ms": "TPOT\nmedian",
-    "mean_queueing_ms": "queueing\nmean",
-    "p99_queueing_ms": "queueing\np99",
-    "mean_ttft_ms": "TTFT\nmean",
-    "p99_ttft_ms": "TTFT\np99",
-}
+WORKERS = ("mean_tpot_ms", "median_tpot_ms", "mean_queueing_ms", "p99_queueing_ms", "mean_ttft_ms", "p99_ttft_ms")
 """Latencies of arms that were replayed worker by worker."""
 
-CLUSTER = {
-    THROUGHPUT: "tok/s per\nGPU",
-    "mean_tpot_ms": "TPOT\nmean",
-    "p99_tpot_ms": "TPOT\np99",
-    "mean_ttft_ms": "TTFT\nmean",
-}
+CLUSTER = (THROUGHPUT, "mean_tpot_ms", "p99_tpot_ms", "mean_ttft_ms")
+"""Figures of live arms."""
+
 CLUSTER_GAINS = {
     f"{DECODE_THROUGHPUT}_ratio": "tok/s per\ndecode GPU",
     "mean_tpot_change_percent": "TPOT mean\n%",
@@ -50,7 +41,7 @@ def _worker_arms(comparison: Comparison) -> TextTable:
             ("", "simulated", "", *_written(arm.simulated)),
             ("", "error, %", "", *(bare_percent(arm.errors[tag]) for tag in tags)),
         ]
-    headers = ("arm", "", "decode\nGPUs", "tok/s per\ndecode GPU", *WORKERS.values())
+    headers = ("arm", "", "decode\nGPUs", *_headers(DECODE_THROUGHPUT, *WORKERS))
     title = (
         f"Whole clusters, worker by worker: {comparison.name}, {count(comparison.arms[0].requests)} requests; output "
         f"from {number(window.start_s)} s to {number(window.end_s)} s, latencies in ms{_marked(comparison.arms)}"
@@ -68,7 +59,7 @@ def _worker_gains(comparison: Comparison) -> TextTable:
         sides = ((f"{gain.arm} / {gain.base}", "actual", gain.actual), ("", "simulated", gain.simulated))
         for name, side, figures in sides:
             rows.append((name, side, times(figures[f"{DECODE_THROUGHPUT}_ratio"]), *_changes(figures)))
-    headers = ("arms", "", "tok/s per\ndecode GPU", *WORKERS.values())
+    headers = ("arms", "", *_headers(DECODE_THROUGHPUT, *WORKERS))
     return TextTable("What sharing gains, for real and simulated", headers, rows, left=2, keys=2)
 
 
@@ -99,7 +90,7 @@ def _cluster_arms(points: Sequence[Comparison]) -> TextTable:
             rows.append((f"  {_name(arm)}", count(arm.decode_gpus), *met, *cells))
     title = "Whole clusters, live and simulated; latencies in ms"
     title += _marked([arm for point in points for arm in point.arms])
-    return TextTable(title, ("", "decode\nGPUs", *_both(["SLO met"]), *_both(CLUSTER.values())), rows)
+    return TextTable(title, ("", "decode\nGPUs", *_both(["SLO met"]), *_both(_headers(*CLUSTER))), rows)
 
 
 def _cluster_gains(points: Sequence[Comparison]) -> TextTable:
@@ -112,6 +103,10 @@ def _cluster_gains(points: Sequence[Comparison]) -> TextTable:
             rows.append((f"  {gain.arm}", *cells))
     title = "What sharing gains against isolated decode, for real and as simulated"
     return TextTable(title, ("", *_both(CLUSTER_GAINS.values())), rows)
+
+
+def _headers(*tags: str) -> list[str]:
+    return [SHORT[tag] for tag in tags]
 
 
 def _both(headers: Iterable[str]) -> list[str]:

@@ -10,6 +10,7 @@ import pandas as pd
 from sunsim.clock import to_ps
 from sunsim.cluster.simulation import simulate
 from sunsim.latency.profile import load_profile
+from sunsim.measured import window_of
 from sunsim.metrics.rows import Requests, Window
 from sunsim.scenario import Arm
 from sunsim.scenario.blocks import Transfer
@@ -46,7 +47,7 @@ def repeats(cluster: Cluster) -> list[Pair]:
     for run in cluster.runs:
         earlier = first.setdefault(run.same, run)
         if earlier is not run:
-            window = Window(run.scenario.measure.warmup_s, float(run.rows["planned_s"].max()))
+            window = _window(run, "planned_s")
             before, after = (Side.of_cluster(Requests.from_rows(each.rows), window, {}) for each in (earlier, run))
             changes = {each.tag: each.error_percent for each in arm_figures((before, after), window, _gpus(run.arm))}
             found.append(Pair(run.meta.stream, earlier.name, run.name, "same host", len(run.rows), changes))
@@ -68,13 +69,12 @@ def simulated_rows(run: ClusterRun, profile: Path, link: Path | None = None) -> 
     arm = run.arm.model_copy(update=pools)
     transfer = Transfer(measured=str(link.resolve())) if link else run.scenario.transfer
     scenario = run.scenario.model_copy(update={"arms": (arm,), "transfer": transfer})
-    return simulate(scenario, arm, _stream(run)).rows
+    return simulate(scenario, arm, _stream(run, "arrival_s")).rows
 
 
 def _point(cluster: Cluster, name: str, runs: Sequence[ClusterRun]) -> Comparison:
     scenario = runs[0].scenario
-    last_s = max(float(run.rows["arrival_s"].max()) for run in runs)
-    window = Window(scenario.measure.warmup_s, last_s)
+    window = max((_window(run, "arrival_s") for run in runs), key=lambda window: window.end_s)
     arms = [_arm(cluster, run, window) for run in runs if not run.again]
     return Comparison(name, window, arms, scenario.slo.limits)
 
@@ -94,12 +94,17 @@ def _gpus(arm: Arm) -> dict[str, int]:
     return {DECODE_THROUGHPUT: decode, THROUGHPUT: sum(pool.gpus for pool in arm.pools().values())}
 
 
-def _stream(run: ClusterRun) -> Stream:
-    rows = run.rows.sort_values("arrival_s", kind="stable")
+def _window(run: ClusterRun, when: str) -> Window:
+    return window_of(run.scenario, _stream(run, when))
+
+
+def _stream(run: ClusterRun, when: str) -> Stream:
+    """The requests, in the order in which they came or were planned, which the column `when` has."""
+    rows = run.rows.sort_values(when, kind="stable")
     names = run.scenario.model_names
     index = {name: i for i, name in enumerate(names)}
     return Stream(
-        to_ps(rows["arrival_s"].to_numpy(np.float64)),
+        to_ps(rows[when].to_numpy(np.float64)),
         np.array([index[name] for name in rows["model"]], dtype=np.int32),
         rows["prompt_tokens"].to_numpy(np.int32),
         rows["output_tokens"].to_numpy(np.int32),

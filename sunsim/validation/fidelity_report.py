@@ -11,7 +11,7 @@ from sunsim.validation.arm_tables import worker_arm_tables
 from sunsim.validation.check import Checked
 from sunsim.validation.fidelity import Foreign, Repeat, foreign, repeats
 from sunsim.validation.tables import error_cell, floor_table
-from sunsim.validation.targets import DECODING, TARGETS
+from sunsim.validation.targets import TARGETS
 from sunsim.validation.worker import Validated
 
 Named: TypeAlias = tuple[Validated, str]
@@ -24,11 +24,6 @@ HIT, MISS = "hit", "miss"
 TPOT = {"mean_tpot_ms": "mean", "median_tpot_ms": "median", "p99_tpot_ms": "p99"}
 QUEUE = {"saturated_output_throughput": "output", "saturated_mean_queueing_ms": "queueing"}
 TTFT = {"mean_ttft_ms": "mean", "p99_ttft_ms": "p99"}
-FLOOR = {
-    **{tag: f"TPOT\n{name}" for tag, name in TPOT.items()},
-    "mean_queueing_ms": "queueing\nmean",
-    **{tag: f"TTFT\n{name}" for tag, name in TTFT.items()},
-}
 
 
 def fidelity_text(checked: Sequence[Checked]) -> str:
@@ -98,8 +93,8 @@ def _subject(each: Checked) -> str:
 
 def _stream_tables(named: Sequence[Named], title: str) -> list[TextTable]:
     """A stream a row; those of prefill workers have other figures, so they get a table of their own."""
-    decode = [item for item in named if item[0].run.meta.role in DECODING]
-    prefill = [item for item in named if item[0].run.meta.role not in DECODING]
+    decode = [item for item in named if not item[0].run.meta.prefills_only]
+    prefill = [item for item in named if item[0].run.meta.prefills_only]
     tables = []
     if decode:
         tables.append(_stream_table(decode, title, "TPOT", TPOT | QUEUE))
@@ -163,5 +158,5 @@ def _floor(found: Sequence[Repeat]) -> TextTable | str:
         said = (f"{repeat.engine}, {pair.first}: {hosts}", count(pair.requests))
         rows.append((said, pair.change_percent))
     title = "The floor: a stream run again on a real engine, against its first run, %"
-    table = floor_table(title, ("stream", "requests"), rows, FLOOR)
+    table = floor_table(title, ("stream", "requests"), rows)
     return table or "No stream has been run twice yet, so the floor is not known."

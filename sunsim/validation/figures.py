@@ -1,7 +1,7 @@
 """Figures of both sides: what any record, a worker's run or an arm of a cluster, and its simulation come down to."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +23,13 @@ class Figure:
     high_percent: float | None = None
     tolerance_percent: float | None = None
     holds: bool | None = None
+
+    def held_to(self, tolerance_percent: float | None) -> "Figure":
+        """The same with a tolerance; one that cannot be compared does not hold."""
+        if tolerance_percent is None:
+            return self
+        holds = self.error_percent is not None and abs(self.error_percent) <= tolerance_percent
+        return replace(self, tolerance_percent=tolerance_percent, holds=holds)
 
 
 @dataclass(frozen=True, slots=True)

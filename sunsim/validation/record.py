@@ -44,11 +44,13 @@ def read_rows(path: Path, writer: str) -> pa.Table:
     """
     try:
         table = pq.read_table(path)
-    except FileNotFoundError as error:
-        message = "does not exist, must be a run's Parquet file"
-        raise InputError(message, path) from error
     except OSError as error:
-        message = f"cannot be read ({error.strerror or 'damaged'}), must be a run's Parquet file"
+        what = (
+            "does not exist"
+            if isinstance(error, FileNotFoundError)
+            else f"cannot be read ({error.strerror or 'damaged'})"
+        )
+        message = f"{what}, must be a run's Parquet file"
         raise InputError(message, path) from error
     except pa.ArrowInvalid as error:
         message = f"is not a Parquet file, must be a run as `{writer}` writes it"

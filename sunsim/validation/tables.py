@@ -4,22 +4,23 @@ from collections.abc import Mapping, Sequence
 
 from sunsim.report.format import ABSENT, count, listed, number, percent
 from sunsim.report.text_table import MISSED, TextTable
+from sunsim.validation.arms import DECODE_THROUGHPUT, THROUGHPUT
 from sunsim.validation.figures import Figure, bare_percent, signed_percent
 from sunsim.validation.floor import Pair
 from sunsim.validation.steps import ALL, CHUNKED, STALL
-from sunsim.validation.targets import Relation
+from sunsim.validation.targets import TARGETS, Relation
 from sunsim.validation.worker import Validated
 from sunsim.validation.worker_figures import HEADERS
 
-OVERVIEW = {
-    "mean_tpot_ms": "TPOT\nmean",
-    "median_tpot_ms": "TPOT\nmedian",
-    "p99_tpot_ms": "TPOT\np99",
-    "saturated_output_throughput": "output\nsatur.",
-    "saturated_mean_queueing_ms": "queueing\nsatur.",
-    "mean_ttft_ms": "TTFT\nmean",
-    "p99_ttft_ms": "TTFT\np99",
+SHORT = {
+    **{tag: header.replace(*((", ", ",\n") if "," in header else (" ", "\n"))) for tag, (header, _) in HEADERS.items()},
+    DECODE_THROUGHPUT: "tok/s per\ndecode GPU",
+    THROUGHPUT: "tok/s per\nGPU",
 }
+"""Headers in two lines, of arms' figures too."""
+
+FLOOR = ("mean_tpot_ms", "median_tpot_ms", "p99_tpot_ms", "mean_queueing_ms", "mean_ttft_ms", "p99_ttft_ms")
+"""Figures that repeats are compared by."""
 
 
 def figures_table(result: Validated) -> TextTable:
@@ -54,14 +55,14 @@ def _judgement(figure: Figure) -> str:
 
 def overview_table(results: Sequence[Validated]) -> TextTable:
     """A run a row: the errors of the figures that have targets; ! marks a missed one."""
-    tags = [tag for tag in OVERVIEW if any(result.figure(tag) for result in results)]
+    tags = [tag for tag in TARGETS if any(result.figure(tag) for result in results)]
     rows = []
     for result in results:
         judged = result.judged
         score = f"{sum(bool(figure.holds) for figure in judged)}/{len(judged)}" if judged else ABSENT
         errors = (error_cell(result.figure(tag)) for tag in tags)
         rows.append((result.name, result.run.meta.role, _short(result.relation), *errors, score))
-    headers = ("run", "role", "profile\nfrom", *(OVERVIEW[tag] for tag in tags), "targets\nheld")
+    headers = ("run", "role", "profile\nfrom", *map(SHORT.__getitem__, tags), "targets\nheld")
     return TextTable("Simulated against actual, % (! misses its target)", headers, rows, left=3)
 
 
@@ -120,14 +121,14 @@ def runs_floor(pairs: Sequence[Pair]) -> TextTable | None:
         for pair in pairs
     ]
     title = "Noise floor: actual runs of one stream against each other, %"
-    return floor_table(title, ("runs", "of the", "requests"), rows, OVERVIEW | {"mean_queueing_ms": "queueing\nmean"})
+    return floor_table(title, ("runs", "of the", "requests"), rows)
 
 
 def floor_table(
     title: str,
     keys: tuple[str, ...],
     rows: Sequence[tuple[tuple[str, ...], Mapping[str, float | None]]],
-    headers: Mapping[str, str],
+    tags: Sequence[str] = FLOOR,
 ) -> TextTable | None:
     """Repeats against first runs, a pair a row; None without any.
 
@@ -135,12 +136,12 @@ def floor_table(
         title: of the table.
         keys: headers of what is said of each pair.
         rows: what that is, and its changes in percent by figure.
-        headers: of the figures; those that no pair has are left out.
+        tags: figures; those that no pair has are left out.
     """
-    tags = [tag for tag in headers if any(changes.get(tag) is not None for _, changes in rows)]
+    tags = [tag for tag in tags if any(changes.get(tag) is not None for _, changes in rows)]
     cells = [(*said, *(bare_percent(changes.get(tag)) for tag in tags)) for said, changes in rows]
     left = max(1, len(keys) - 1)
-    return TextTable(title, (*keys, *(headers[tag] for tag in tags)), cells, left=left) if rows else None
+    return TextTable(title, (*keys, *map(SHORT.__getitem__, tags)), cells, left=left) if rows else None
 
 
 def heading(result: Validated) -> str:

@@ -6,29 +6,28 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 
 from sunsim.errors import InputError
 from sunsim.latency.profile import Profile
-from sunsim.roles import Stage
+from sunsim.roles import Role
 from sunsim.validation.worker_run import RunMeta
 
 Relation: TypeAlias = Literal["same engine start", "same host", "other host"]
 
 
 class Target(NamedTuple):
-    """The most that a figure may be off, in percent either way; `roles` are those it is set for."""
+    """The most that a figure may be off, in percent either way; set for workers that decode, or for those that don't."""
 
     one_host: float
     other_host: float
-    roles: tuple[Stage, ...]
+    decodes: bool
 
 
-DECODING = (Stage.DECODE, Stage.COLOCATED)
 TARGETS = {
-    "mean_tpot_ms": Target(1, 3, DECODING),
-    "median_tpot_ms": Target(1, 3, DECODING),
-    "p99_tpot_ms": Target(2, 6, DECODING),
-    "saturated_output_throughput": Target(1, 3, DECODING),
-    "saturated_mean_queueing_ms": Target(10, 10, DECODING),
-    "mean_ttft_ms": Target(5, 5, (Stage.PREFILL,)),
-    "p99_ttft_ms": Target(10, 10, (Stage.PREFILL,)),
+    "mean_tpot_ms": Target(1, 3, decodes=True),
+    "median_tpot_ms": Target(1, 3, decodes=True),
+    "p99_tpot_ms": Target(2, 6, decodes=True),
+    "saturated_output_throughput": Target(1, 3, decodes=True),
+    "saturated_mean_queueing_ms": Target(10, 10, decodes=True),
+    "mean_ttft_ms": Target(5, 5, decodes=False),
+    "p99_ttft_ms": Target(10, 10, decodes=False),
 }
 
 
@@ -44,12 +43,12 @@ class Tolerances:
     stated: Mapping[str, float] = field(default_factory=dict)
     use_targets: bool = True
 
-    def of(self, tag: str, role: Stage, relation: Relation) -> float | None:
+    def of(self, tag: str, role: Role, relation: Relation) -> float | None:
         """The percentage that a figure may be off; None where none is set."""
         if tag in self.stated:
             return self.stated[tag]
         target = TARGETS.get(tag)
-        if not self.use_targets or target is None or role not in target.roles:
+        if not self.use_targets or target is None or role.decodes != target.decodes:
             return None
         return target.other_host if relation == "other host" else target.one_host
 

@@ -5,10 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from sunsim.report.format import listed
-from sunsim.roles import Stage
 from sunsim.validation.arms import ComparedArm, Comparison
 from sunsim.validation.figures import Figure, known_errors, signed_percent
-from sunsim.validation.targets import DECODING
 from sunsim.validation.worker import Validated
 from sunsim.validation.worker_figures import HEADERS
 
@@ -49,8 +47,8 @@ def _excess(figure: Figure) -> float:
 
 def _distance(results: Sequence[Validated]) -> str:
     texts = []
-    for tag, roles in (("mean_tpot_ms", DECODING), ("mean_ttft_ms", (Stage.PREFILL,))):
-        errors = known_errors([result for result in results if result.run.meta.role in roles], tag)
+    for tag, decodes in (("mean_tpot_ms", True), ("mean_ttft_ms", False)):
+        errors = known_errors([result for result in results if result.run.meta.does.decodes == decodes], tag)
         header = HEADERS[tag][0]
         if len(errors) == 1:
             texts.append(f"{header} is off by {signed_percent(errors[0])}")

@@ -1,7 +1,6 @@
 """One worker's run beside its simulation, held to its targets."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from sunsim.errors import InputError
@@ -9,7 +8,6 @@ from sunsim.latency.attention import LengthMix
 from sunsim.latency.model import LatencyModel
 from sunsim.latency.profile import Profile, find_profile, list_profiles, load_profile
 from sunsim.metrics.rows import Window
-from sunsim.roles import Stage
 from sunsim.validation.figures import Compared
 from sunsim.validation.record import check_subject
 from sunsim.validation.replay import Replayed, replay
@@ -17,13 +15,6 @@ from sunsim.validation.steps import Band, check_steps
 from sunsim.validation.targets import Relation, Tolerances, relation_to_profile
 from sunsim.validation.worker_figures import worker_figures
 from sunsim.validation.worker_run import ActualRun
-
-POINTS: Mapping[Stage, tuple[str, ...]] = {
-    Stage.DECODE: ("decode",),
-    Stage.PREFILL: ("prefill",),
-    Stage.COLOCATED: ("decode", "prefill"),
-}
-"""The measured points that a worker's simulation needs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,12 +57,8 @@ def check_run(run: ActualRun, profile: Profile, tolerances: Tolerances, relation
     relation = relation or relation_to_profile(run.meta, profile)
     replayed = replay(run, model)
     saturated = run.served.saturated()
-    figures = []
-    for figure in worker_figures(run.served, replayed.served, run.meta.role, saturated):
-        tolerance = tolerances.of(figure.tag, run.meta.role, relation)
-        # A figure that cannot be compared does not hold.
-        holds = figure.error_percent is not None and tolerance is not None and abs(figure.error_percent) <= tolerance
-        figures.append(figure if tolerance is None else replace(figure, tolerance_percent=tolerance, holds=holds))
+    found = worker_figures(run.served, replayed.served, run.meta.does, saturated)
+    figures = [figure.held_to(tolerances.of(figure.tag, run.meta.does, relation)) for figure in found]
     bands = check_steps(run.steps, model) if run.steps else []
     return Validated(run.name, figures, run, profile, relation, replayed, saturated, bands)
 
@@ -95,7 +82,8 @@ def profile_of(run: ActualRun, name: str | None) -> Profile:
 
 
 def _check_points(run: ActualRun, profile: Profile) -> None:
-    for kind in POINTS[run.meta.role]:
-        if not getattr(profile.data, f"{kind}_points"):
-            message = f"profile {profile.name} has no {kind}_points, must have some for a {run.meta.role} run"
+    role = run.meta.does
+    for kind, needed in (("decode_points", role.decodes), ("prefill_points", role.prefills)):
+        if needed and not getattr(profile.data, kind):
+            message = f"profile {profile.name} has no {kind}, must have some for a {role.stage} run"
             raise InputError(message, run.path)

@@ -9,7 +9,7 @@ from sunsim.metrics.registry import QUANTILES
 from sunsim.metrics.rows import Floats, Window
 from sunsim.metrics.serving import tokens_inside
 from sunsim.metrics.workers import running
-from sunsim.roles import Stage
+from sunsim.roles import Role
 from sunsim.validation.bootstrap import change_percent, error_interval
 from sunsim.validation.figures import Figure
 from sunsim.validation.served import Served
@@ -38,7 +38,7 @@ HEADERS = {
 """Header and unit of every figure that a comparison may have."""
 
 
-def worker_figures(actual: Served, simulated: Served, role: Stage, saturated: Window | None) -> list[Figure]:
+def worker_figures(actual: Served, simulated: Served, role: Role, saturated: Window | None) -> list[Figure]:
     """Every figure that the run's role has, in the order of `HEADERS`.
 
     Args:
@@ -46,19 +46,18 @@ def worker_figures(actual: Served, simulated: Served, role: Stage, saturated: Wi
         role: what the worker does.
         saturated: the stretch in which the actual run had a queue; None without one.
     """
-    prefill = role is Stage.PREFILL
-    found = [*_latencies(actual, simulated, prefill=prefill), *_rates(actual, simulated, prefill=prefill)]
+    found = [*_latencies(actual, simulated, role), *_rates(actual, simulated, role)]
     if saturated:
-        found += _saturated(actual, simulated, saturated, prefill=prefill)
+        found += _saturated(actual, simulated, saturated, role)
     places = list(HEADERS)
     return sorted(found, key=lambda figure: places.index(figure.tag))
 
 
-def _latencies(actual: Served, simulated: Served, *, prefill: bool) -> Iterator[Figure]:
+def _latencies(actual: Served, simulated: Served, role: Role) -> Iterator[Figure]:
     block = in_flight(actual)
     for key, (_, stats) in LATENCIES.items():
         # A prefill worker's only token is its first and its last.
-        if prefill and key in {"tpot", "e2el"}:
+        if not role.decodes and key in {"tpot", "e2el"}:
             continue
         if key == "queueing" and not (actual.waits or simulated.waits):
             continue
@@ -86,9 +85,9 @@ def _statistic(values: Floats, stat: str) -> Floats:
     return np.asarray(values.mean(axis=-1) if stat == "mean" else np.quantile(values, QUANTILES[stat], axis=-1))
 
 
-def _rates(actual: Served, simulated: Served, *, prefill: bool) -> Iterator[Figure]:
-    tag = "prompt_throughput" if prefill else "output_throughput"
-    tokens = (actual.prompt_tokens if prefill else actual.output_tokens).sum()
+def _rates(actual: Served, simulated: Served, role: Role) -> Iterator[Figure]:
+    tag = "output_throughput" if role.decodes else "prompt_throughput"
+    tokens = (actual.output_tokens if role.decodes else actual.prompt_tokens).sum()
     yield _figure(tag, tokens / actual.duration_s, tokens / simulated.duration_s)
     window = actual.submissions
     if window.length_s:
@@ -99,12 +98,12 @@ def _rates(actual: Served, simulated: Served, *, prefill: bool) -> Iterator[Figu
     yield _figure("preemptions", actual.preemptions.sum(), simulated.preemptions.sum())
 
 
-def _saturated(actual: Served, simulated: Served, window: Window, *, prefill: bool) -> Iterator[Figure]:
+def _saturated(actual: Served, simulated: Served, window: Window, role: Role) -> Iterator[Figure]:
     there = window.holds(actual.queued_s)
     if there.any():
         real, model = actual.queueing_ms[there], simulated.queueing_ms[there]
         yield from _resampled(["saturated_mean_queueing_ms"], real, model, ("mean",), in_flight(actual))
-    if not prefill:
+    if role.decodes:
         slices = sliced(window)
         sides = actual.requests(), simulated.requests()
         real, model = (np.array([tokens_inside(side, part).sum() / part.length_s for part in slices]) for side in sides)

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from sunsim.errors import InputError
 from sunsim.metrics.rows import Floats
-from sunsim.roles import Stage
+from sunsim.roles import Role, Stage
 from sunsim.validation.record import STEPS_SUFFIX, Facts, check_columns, numbers, read_facts, read_rows
 from sunsim.validation.served import Served
 
@@ -64,9 +64,14 @@ class RunMeta(Facts):
         return self.csv_sha256 or self.stream
 
     @property
+    def does(self) -> Role:
+        """The worker's role, whatever its model's name."""
+        return Role(self.role, None)
+
+    @property
     def prefills_only(self) -> bool:
         """Whether requests end with their first token here."""
-        return self.role is Stage.PREFILL
+        return not self.does.decodes
 
 
 @dataclass(frozen=True, slots=True)
