@@ -19,8 +19,7 @@ from typing import TYPE_CHECKING
 from PIL import Image
 
 from sunsim.validation.check import check, check_cluster
-from sunsim.validation.cluster_report import live_text
-from sunsim.validation.fidelity_report import fidelity_text, sharing_text
+from sunsim.validation.fidelity import fidelity_text, live_text, sharing_text
 from sunsim.validation.folders import committed_campaigns, committed_clusters
 
 if TYPE_CHECKING:

@@ -1,6 +1,6 @@
 """Tables of whole clusters: both sides of every arm, and of what each does against the first."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
 from sunsim.metrics.serving import Numbers
 from sunsim.report.format import ABSENT, count, number, percent, times
@@ -86,7 +86,7 @@ def _cluster_arms(points: Sequence[Comparison]) -> TextTable:
         for arm in point.arms:
             sides = (arm.actual, arm.simulated)
             met = [percent(side.get(ATTAINMENT), 1).removesuffix(" %") for side in sides]
-            cells = [_writer(tag)(side[tag]) for tag in CLUSTER for side in sides]
+            cells = [(count if tag == THROUGHPUT else number)(side[tag]) for tag in CLUSTER for side in sides]
             rows.append((f"  {_name(arm)}", count(arm.decode_gpus), *met, *cells))
     title = "Whole clusters, live and simulated; latencies in ms"
     title += _marked([arm for point in points for arm in point.arms])
@@ -112,10 +112,6 @@ def _headers(*tags: str) -> list[str]:
 def _both(headers: Iterable[str]) -> list[str]:
     """A column of each side."""
     return [f"{header}\n{side}" for header in headers for side in SIDES]
-
-
-def _writer(tag: str) -> Callable[[float | None], str]:
-    return count if tag == THROUGHPUT else number
 
 
 def _gained(tag: str, value: float | None) -> str:

@@ -12,8 +12,7 @@ from sunsim.metrics.overload import overloaded
 from sunsim.metrics.rows import Floats, Requests, Window
 from sunsim.metrics.serving import Numbers, meets_slo, output_rate, per, statistics
 from sunsim.report.format import ratio
-from sunsim.validation.bootstrap import change_percent
-from sunsim.validation.figures import Compared, Figure
+from sunsim.validation.figures import Compared, Figure, change_percent
 from sunsim.validation.served import NEGLIGIBLE_MS, Served
 
 DECODE_THROUGHPUT = "output_throughput_per_decode_gpu"

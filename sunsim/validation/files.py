@@ -7,8 +7,8 @@ import numpy as np
 from plots.validation import plot_ecdfs, plot_over_time, plot_scatter
 from sunsim.folder import Results
 from sunsim.report.html import to_html
-from sunsim.validation.document import DOCUMENT, PAGE, Validation, to_json
 from sunsim.validation.report import page
+from sunsim.validation.result import DOCUMENT, PAGE, Validation, to_json
 from sunsim.validation.worker import Validated
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from sunsim.metrics.serving import Numbers, statistics
-from sunsim.validation.bootstrap import change_percent
+from sunsim.validation.figures import change_percent
 from sunsim.validation.served import Ints
 from sunsim.validation.targets import Relation, relation
 from sunsim.validation.worker_run import ActualRun

@@ -53,6 +53,9 @@ class Tolerances:
         return target.other_host if relation == "other host" else target.one_host
 
 
+TARGETS_ALONE = Tolerances()
+
+
 def parse_tolerances(given: Sequence[str], known: Sequence[str]) -> Tolerances:
     """What ``--tolerance`` says.
 

@@ -8,11 +8,11 @@ from sunsim.errors import InputError
 from sunsim.folder import Results
 from sunsim.report.terminal import say
 from sunsim.validation.check import check_at_home, check_cluster, compare_arms
-from sunsim.validation.document import DOCUMENT, PAGE, Validation, to_json
 from sunsim.validation.floor import noise_floor
 from sunsim.validation.folders import is_cluster, read_campaign, read_cluster
 from sunsim.validation.record import STEPS_SUFFIX
 from sunsim.validation.report import blocks
+from sunsim.validation.result import DOCUMENT, PAGE, Validation, to_json
 from sunsim.validation.targets import Tolerances, parse_tolerances
 from sunsim.validation.worker import Validated, check_run, profile_of
 from sunsim.validation.worker_figures import HEADERS

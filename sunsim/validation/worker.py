@@ -12,7 +12,7 @@ from sunsim.validation.figures import Compared
 from sunsim.validation.record import check_subject
 from sunsim.validation.replay import Replayed, replay
 from sunsim.validation.steps import Band, check_steps
-from sunsim.validation.targets import Relation, Tolerances, relation_to_profile
+from sunsim.validation.targets import TARGETS_ALONE, Relation, Tolerances, relation_to_profile
 from sunsim.validation.worker_figures import worker_figures
 from sunsim.validation.worker_run import ActualRun
 
@@ -40,7 +40,9 @@ class Validated(Compared):
         return f"{self.run.meta.model} {self.run.meta.variant}"
 
 
-def check_run(run: ActualRun, profile: Profile, tolerances: Tolerances, relation: Relation | None = None) -> Validated:
+def check_run(
+    run: ActualRun, profile: Profile, tolerances: Tolerances = TARGETS_ALONE, relation: Relation | None = None
+) -> Validated:
     """Simulate one run and compare.
 
     Args:

@@ -10,8 +10,7 @@ from sunsim.metrics.rows import Floats, Window
 from sunsim.metrics.serving import tokens_inside
 from sunsim.metrics.workers import running
 from sunsim.roles import Role
-from sunsim.validation.bootstrap import change_percent, error_interval
-from sunsim.validation.figures import Figure
+from sunsim.validation.figures import Figure, change_percent, error_interval, known
 from sunsim.validation.served import Served
 
 MOST_SLICES = 200
@@ -131,8 +130,4 @@ def _cube_root(n: int) -> int:
 
 def _figure(tag: str, actual: float, simulated: float, low: float | None = None, high: float | None = None) -> Figure:
     error = change_percent(simulated, actual)
-    return Figure(tag, float(actual), float(simulated), error, _known(low), _known(high))
-
-
-def _known(value: float | None) -> float | None:
-    return None if value is None or np.isnan(value) else value
+    return Figure(tag, float(actual), float(simulated), error, known(low), known(high))

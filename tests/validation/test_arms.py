@@ -12,9 +12,9 @@ import pytest
 from sunsim.report.html import to_html
 from sunsim.validation.arms import Comparison, together
 from sunsim.validation.check import check
-from sunsim.validation.document import Validation
 from sunsim.validation.folders import read_campaign
 from sunsim.validation.report import page
+from sunsim.validation.result import Validation
 from sunsim.validation.worker_run import read_run
 from tests.validation.campaigns import ARMS, write_campaign
 from tests.validation.runs import invoke, meta

@@ -17,9 +17,8 @@ from sunsim.cli import app
 from sunsim.cluster.simulation import simulate
 from sunsim.scenario import load_scenario, resolved
 from sunsim.validation.check import check_cluster
-from sunsim.validation.cluster_report import live_text
 from sunsim.validation.cluster_run import CONTRACT
-from sunsim.validation.fidelity import cluster_errors
+from sunsim.validation.fidelity import cluster_errors, live_text
 from sunsim.validation.folders import committed_clusters, read_cluster
 from sunsim.workload.requests import build_requests
 from tests.golden.fidelity.errors import complaints, kept

@@ -10,8 +10,7 @@ import pytest
 
 from docs.refresh import FIDELITY, PLACES, block, fidelity_blocks
 from sunsim.validation.check import Checked, check
-from sunsim.validation.fidelity import errors, foreign, repeats
-from sunsim.validation.fidelity_report import WIDTH, fidelity_text, sharing_text
+from sunsim.validation.fidelity import WIDTH, errors, fidelity_text, foreign, repeats, sharing_text
 from sunsim.validation.folders import committed_campaigns, committed_clusters, read_campaign
 from tests.golden.fidelity.errors import complaints, kept
 from tests.validation.campaigns import write_campaign
