@@ -1,6 +1,7 @@
 """The figures of a capacity plan, each the text of an SVG, narrow enough to be read on a phone.
 
-`arms` is the mapping of that name in `plan.json`; arms for which nothing was found are left out.
+`arms` is the mapping of that name in `plan.json`. Arms for which nothing was found are left out, and a figure without any
+is an empty text.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from matplotlib.ticker import MaxNLocator
 
-from plots.style import MUTED, colours, in_legend, vector
+from plots.style import MUTED, in_legend, looks, vector
 from sunsim.visible import visible
 
 if TYPE_CHECKING:
@@ -22,12 +23,13 @@ if TYPE_CHECKING:
     Arms = Mapping[str, Mapping[str, Any]]
 
 WIDTH_IN, HEIGHT_IN = 5.0, 3.5
-MARKERS = "osD^vPX"
-DASHES = ("-", "--", "-.", ":")
 
 
 def gpu_bars(arms: Arms) -> str:
     """GPUs of each arm, prefill and decode."""
+    arms = _drawn(arms)
+    if not arms:
+        return ""
     svg = StringIO()
     with vector(svg, WIDTH_IN, 1.1 + 0.42 * len(arms)) as fig:
         axes = fig.subplots()
@@ -52,9 +54,9 @@ def gpu_bars(arms: Arms) -> str:
 def goodput(arms: Arms, rate_rps: float) -> str:
     """Goodput of each arm's pool against the rate, and the knee: the highest rate at which it still passes."""
 
-    def draw(axes: Axes, style: Mapping[str, Mapping[str, Any]]) -> None:
+    def draw(axes: Axes, drawn: Arms, style: Arms) -> None:
         most = 0.0
-        for name, arm in arms.items():
+        for name, arm in drawn.items():
             points = [
                 (rate_rps * p["rate"], p["request_goodput"]) for p in arm["curve"] if p["request_goodput"] is not None
             ]
@@ -76,8 +78,8 @@ def goodput(arms: Arms, rate_rps: float) -> str:
 def pareto(arms: Arms) -> str:
     """Output per GPU against interactivity, along the rates; the large mark is the planned rate."""
 
-    def draw(axes: Axes, style: Mapping[str, Mapping[str, Any]]) -> None:
-        for name, arm in arms.items():
+    def draw(axes: Axes, drawn: Arms, style: Arms) -> None:
+        for name, arm in drawn.items():
             points = [p for p in arm["curve"] if p["median_interactivity"] and p["output_throughput_per_gpu"]]
             x, y = ([p[tag] for p in points] for tag in ("median_interactivity", "output_throughput_per_gpu"))
             axes.plot(x, y, **style[name])
@@ -93,9 +95,9 @@ def pareto(arms: Arms) -> str:
 def of_models(arms: Arms, models: Sequence[str], tag: str, label: str, limit: float | None) -> str:
     """A latency of each model, by falling popularity, in each arm."""
 
-    def draw(axes: Axes, style: Mapping[str, Mapping[str, Any]]) -> None:
+    def draw(axes: Axes, drawn: Arms, style: Arms) -> None:
         places = range(len(models))
-        for name, arm in arms.items():
+        for name, arm in drawn.items():
             of_model = arm["portrait"]["entry"]["models"]
             values = [of_model[model][tag] if model in of_model else None for model in models]
             axes.plot(places, [float("nan") if v is None else v for v in values], **style[name])
@@ -111,13 +113,10 @@ def of_models(arms: Arms, models: Sequence[str], tag: str, label: str, limit: fl
     return _of_arms(arms, draw)
 
 
-def over_time(arms: Arms, series: str, label: str, window_s: tuple[float, float], times: float = 1.0) -> str | None:
-    """A series of the portraits; None where no arm has it."""
-    drawn = {name: arm for name, arm in arms.items() if series in arm["portrait"]["over_time"]}
-    if not drawn:
-        return None
+def over_time(arms: Arms, series: str, label: str, window_s: tuple[float, float], times: float = 1.0) -> str:
+    """A series of the portraits."""
 
-    def draw(axes: Axes, style: Mapping[str, Mapping[str, Any]]) -> None:
+    def draw(axes: Axes, drawn: Arms, style: Arms) -> None:
         for name, arm in drawn.items():
             values = arm["portrait"]["over_time"]
             line = {**style[name], "marker": "", "linewidth": 1.2}
@@ -128,29 +127,37 @@ def over_time(arms: Arms, series: str, label: str, window_s: tuple[float, float]
         axes.set_xlabel("time (s); shaded: measured")
         axes.set_ylabel(label)
 
-    return _of_arms(drawn, draw, list(arms))
+    return _of_arms(arms, draw, series)
 
 
-def _of_arms(
-    arms: Arms, draw: Callable[[Axes, Mapping[str, Mapping[str, Any]]], None], names: Sequence[str] = ()
-) -> str:
-    """A figure in which each arm has a colour, a marker and a dash of its own."""
-    everyone = list(names or arms)
-    colour = colours(everyone)
+def _drawn(arms: Arms, series: str = "") -> Arms:
+    """The arms that have a pool, and the series over time if one is given."""
+    return {
+        name: arm
+        for name, arm in arms.items()
+        if arm["gpus"] and arm["portrait"] and arm["curve"] and (not series or series in arm["portrait"]["over_time"])
+    }
+
+
+def _of_arms(arms: Arms, draw: Callable[[Axes, Arms, Arms], None], series: str = "") -> str:
+    """A figure in which each arm has the look of its place in the plan."""
+    drawn = _drawn(arms, series)
+    if not drawn:
+        return ""
     style = {
         name: {
-            "color": colour[name],
-            "marker": MARKERS[i % len(MARKERS)],
-            "linestyle": DASHES[i % len(DASHES)],
+            "color": look.colour,
+            "marker": look.marker,
+            "linestyle": look.dash,
             "markersize": 5,
             "label": in_legend(name),
         }
-        for i, name in enumerate(everyone)
+        for name, look in looks(arms).items()
     }
     svg = StringIO()
     with vector(svg, WIDTH_IN, HEIGHT_IN) as fig:
         axes = fig.subplots()
-        draw(axes, style)
+        draw(axes, drawn, style)
         _legend(fig, axes)
     return svg.getvalue()
 

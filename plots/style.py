@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import matplotlib as mpl
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -13,7 +13,7 @@ from matplotlib.ticker import LogFormatter
 from sunsim.visible import visible
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator
     from io import StringIO
     from pathlib import Path
 
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 # Okabe and Ito, "Color Universal Design" (2008), without the yellow, which is faint on white.
 PALETTE = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#000000")
 MUTED = "#999999"
+MARKERS = "osD^vPX"
+DASHES = ("-", "--", "-.", ":")
 WIDTH_IN = 9.0
 
 _STYLE: dict[Any, Any] = {
@@ -84,9 +86,23 @@ def in_legend(name: str) -> str:
     return f"\u200b{visible(name)}" if name.startswith("_") else visible(name)
 
 
-def colours(names: Sequence[str]) -> dict[str, str]:
-    """A colour for each name, in order; they repeat after seven."""
-    return {name: PALETTE[i % len(PALETTE)] for i, name in enumerate(names)}
+class Look(NamedTuple):
+    """How a line is drawn."""
+
+    colour: str
+    marker: str
+    dash: str
+
+
+def looks(names: Iterable[str]) -> dict[str, Look]:
+    """A look for each name, by its place; colours and markers repeat after seven.
+
+    Of arms, give all that the scenario has: then one looks the same in every picture, whatever a picture leaves out.
+    """
+    return {
+        name: Look(PALETTE[i % len(PALETTE)], MARKERS[i % len(MARKERS)], DASHES[i % len(DASHES)])
+        for i, name in enumerate(names)
+    }
 
 
 def log_axis(axes: Axes, which: str) -> None:

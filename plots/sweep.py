@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from plots.style import colours, figure, in_legend, log_axis
+from plots.style import figure, in_legend, log_axis, looks
 from sunsim.visible import visible, visible_lines
 
 if TYPE_CHECKING:
@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
     from matplotlib.axes import Axes
 
-MARKERS = "osD^vPX"
-DASHES = ("-", "--", "-.", ":")
+    from plots.style import Look
+
 LOG_FROM = 30.0
 """Largest over smallest value from which an axis is logarithmic."""
 
@@ -38,20 +38,22 @@ class Row:
     panels: Mapping[str, Mapping[str, Sequence[Mark]]]
 
 
-def plot_sweep(rows: Sequence[Row], x_label: str, path: Path, ticks: Sequence[str] = (), note: str = "") -> None:
+def plot_sweep(
+    rows: Sequence[Row], arms: Sequence[str], x_label: str, path: Path, ticks: Sequence[str] = (), note: str = ""
+) -> None:
     """Draw a panel a metric, in a row for each setting of whatever else is swept.
 
     Args:
+        arms: all of the scenario.
         ticks: names of the places 0, 1, ... on the x axis where the swept values are no numbers.
         note: what the figure is to be read with, below its title.
     """
-    names = list(dict.fromkeys(arm for row in rows for panel in row.panels.values() for arm in panel))
-    colour = colours(names)
+    look = looks(arms)
     with figure(path, 0.9 + 2.9 * len(rows)) as fig:
         grid = fig.subplots(len(rows), len(rows[0].panels), squeeze=False, sharex=True)
         for row, line in zip(rows, grid, strict=True):
-            for (label, arms), axes in zip(row.panels.items(), line, strict=True):
-                _panel(axes, arms, names, colour)
+            for (label, marks), axes in zip(row.panels.items(), line, strict=True):
+                _panel(axes, marks, look)
                 axes.set_ylabel(label)
                 if ticks:
                     axes.set_xticks(range(len(ticks)), list(map(visible, ticks)))
@@ -66,11 +68,10 @@ def plot_sweep(rows: Sequence[Row], x_label: str, path: Path, ticks: Sequence[st
         fig.suptitle(visible_lines(note), x=0.01, ha="left", fontsize=10)
 
 
-def _panel(axes: Axes, arms: Mapping[str, Sequence[Mark]], names: Sequence[str], colour: Mapping[str, str]) -> None:
+def _panel(axes: Axes, arms: Mapping[str, Sequence[Mark]], look: Mapping[str, Look]) -> None:
     for name, marks in arms.items():
-        i = names.index(name)
+        colour, marker, dash = look[name]
         places = [mark.x for mark in marks]
-        marker = MARKERS[i % len(MARKERS)]
         axes.errorbar(
             places,
             [mark.mean for mark in marks],
@@ -78,8 +79,8 @@ def _panel(axes: Axes, arms: Mapping[str, Sequence[Mark]], names: Sequence[str],
             marker=marker,
             capsize=3,
             markersize=5,
-            color=colour[name],
-            linestyle=DASHES[i % len(DASHES)],
+            color=colour,
+            linestyle=dash,
             label=in_legend(name),
         )
         hollow = [mark for mark in marks if mark.faint]
@@ -87,7 +88,7 @@ def _panel(axes: Axes, arms: Mapping[str, Sequence[Mark]], names: Sequence[str],
             [mark.x for mark in hollow],
             [mark.mean for mark in hollow],
             marker,
-            color=colour[name],
+            color=colour,
             markerfacecolor="white",
             markersize=5,
             zorder=3,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from plots.style import MUTED, colours, figure, in_legend, log_axis
+from plots.style import MUTED, figure, in_legend, log_axis, looks
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-DASHES = ("-", "--", "-.", ":")
 LEGEND_LETTERS = 120
 """That a row of the legend holds, six of them a name's line."""
 SAMPLES = 2001
@@ -25,15 +24,15 @@ LEAST_SPAN = 0.02
 def plot_tpot_ecdf(tpot_ms: Mapping[str, npt.NDArray[np.float64]], path: Path, slo_ms: float | None = None) -> None:
     """Draw the share of requests up to each TPOT, and the slowest tenth on a scale of its own.
 
-    `tpot_ms` holds an array an arm; arms without any are left out.
+    `tpot_ms` holds an array for each arm of the scenario; arms without any are left out.
     """
     arms = {name: np.sort(values[~np.isnan(values)]) for name, values in tpot_ms.items()}
     arms = {name: values for name, values in arms.items() if len(values)}
-    colour = colours(list(tpot_ms))
+    look = looks(tpot_ms)
     with figure(path, 4.0) as fig:
         left, right = fig.subplots(1, 2)
-        for i, (name, values) in enumerate(arms.items()):
-            line = {"color": colour[name], "linestyle": DASHES[i % len(DASHES)], "label": in_legend(name)}
+        for name, values in arms.items():
+            line = {"color": look[name].colour, "linestyle": look[name].dash, "label": in_legend(name)}
             # A hundred thousand steps draw no better than two thousand quantiles, only slower.
             share = np.linspace(0, 1, SAMPLES)
             left.plot(np.quantile(values, share), share * 100, **line)

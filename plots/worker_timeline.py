@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from plots.style import MUTED, colours, figure, in_legend
+from plots.style import MUTED, figure, in_legend, looks
 from sunsim.visible import visible
 
 if TYPE_CHECKING:
@@ -61,12 +61,12 @@ def plot_worker_timeline(
 
 def _arm(batch: Axes, queue: Axes, rows: pd.DataFrame, time_s: npt.NDArray[np.float64]) -> None:
     names = sorted(rows["decode_worker"].dropna().unique())
-    colour = colours(names)
+    look = looks(names)
     there_s = rows["prefill_end_s"].fillna(rows["arrival_s"])
     for name in names:
         own = (rows["decode_worker"] == name).to_numpy()
         line: dict[str, Any] = {
-            "color": colour[name],
+            "color": look[name].colour,
             "linewidth": 1.0,
             "drawstyle": "steps-post",
             "label": in_legend(name.removeprefix("decode/")),

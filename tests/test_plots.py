@@ -10,14 +10,15 @@ import pytest
 from matplotlib.text import Text
 
 from plots.latency_surface import plot_latency_surface
-from plots.style import PALETTE, colours
+from plots.plan import over_time
+from plots.style import PALETTE, looks
 from plots.sweep import Mark, Row, plot_sweep
 from plots.throughput import plot_throughput
 from plots.tpot_ecdf import plot_tpot_ecdf
 from plots.trace import plot_trace
 from plots.worker_timeline import plot_worker_timeline
 from sunsim.metrics import summarize
-from sunsim.report.figures import draw
+from sunsim.pictures import draw
 from sunsim.visible import visible
 from sunsim.workload.traces.rows import TraceRows
 from tests.metrics.synthetic import ToyArm, ToyWorker, table, toy_arm
@@ -125,7 +126,28 @@ def test_nothing_finished_draws_nothing_that_lies(tmp_path: Path) -> None:
 
 
 def test_colours_repeat() -> None:
-    assert colours([str(i) for i in range(8)])["7"] == PALETTE[0]
+    assert looks([str(i) for i in range(8)])["7"].colour == PALETTE[0]
+
+
+def test_an_arm_looks_the_same_in_every_picture_whatever_is_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[tuple[object, object]] = []
+
+    def look(fig: Figure, *_: object, **__: object) -> None:
+        lines = [line for axes in fig.axes for line in axes.get_lines() if np.size(np.asarray(line.get_xdata()))]
+        seen.append((lines[-1].get_color(), {line.get_linestyle() for line in lines} - {"None"}))
+
+    monkeypatch.setattr("matplotlib.figure.Figure.savefig", look)
+    some, none = np.arange(8.0, 20.0), np.array([np.nan])
+    plot_tpot_ecdf({"first": none, "second": none, "third": some}, tmp_path / "tpot.png")
+    rows = [Row("", {"y": {"third": [Mark(0, 1.0, 0.1), Mark(1, 2.0, 0.1)]}})]
+    plot_sweep(rows, ["first", "second", "third"], "x", tmp_path / "sweep.png")
+    failed: dict[str, Any] = {"gpus": None, "portrait": None, "curve": []}
+    portrait = {"over_time": {"time_s": [0.0, 1.0], "kv": [0.1, 0.2]}}
+    found = {"gpus": {"all": 1}, "portrait": portrait, "curve": [{}]}
+    over_time({"first": failed, "second": failed, "third": found}, "kv", "KV", (0.0, 1.0))
+    assert seen == [(looks("abc")["c"].colour, {looks("abc")["c"].dash})] * 3
 
 
 NAMES = ("$_$", "H100 ($2-$3/h)", "_sun", "a\x1b[31m\nb\u202e")
@@ -158,7 +180,7 @@ def test_names_are_drawn_as_they_are_written(name: str, drawn: list[str], arms: 
     assert written in drawn  # the legend of tpot.png
     assert any(text.startswith(f"{written}\ndecoding (of ") for text in drawn)
     drawn.clear()
-    plot_sweep([Row(name, {"y": {name: [Mark(0, 1.0, 0.1)]}})], "x", tmp_path / "s.png", ticks=[name])
+    plot_sweep([Row(name, {"y": {name: [Mark(0, 1.0, 0.1)]}})], [name], "x", tmp_path / "s.png", ticks=[name])
     assert drawn.count(written) == 3
     drawn.clear()
     tokens = np.array([20, 30, 40, 90])

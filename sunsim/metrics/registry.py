@@ -1,4 +1,4 @@
-"""Every metric that a summary may hold: its tag, header, unit and definition.
+"""Every metric that a summary may hold: its tag, header, unit, definition and the form in which it is written.
 
 Rates and means over the window's time are None where it is too short for them: empty, or shorter than a request takes.
 The tables and the glossary come from here, and tests hold `summary.json` to it. Counts, duration and the throughputs
@@ -10,6 +10,8 @@ the rest are ours. vLLM's ITL is missing: rows hold a request's first and last t
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
+from typing import Literal
 
 STATISTICS = {"mean": "mean", "median": "median", "std": "std", "p90": "p90", "p95": "p95", "p99": "p99"}
 QUANTILES = {"median": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99}
@@ -21,13 +23,22 @@ ARRIVED = "Over the requests that arrived inside the window and finished."
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """One declared metric."""
+    """One declared metric; `short` is its header where that has less place than `header`, broken where it may be."""
 
     tag: str
     header: str
     unit: str
     definition: str
+    form: Literal["number", "count", "share"] = "number"
+    short: str = ""
 
+    @property
+    def label(self) -> str:
+        """Header and unit in one line."""
+        return f"{self.header} ({self.unit})" if self.unit else self.header
+
+
+_count, _share = partial(Metric, form="count"), partial(Metric, form="share")
 
 LATENCIES = {
     "ttft": ("TTFT", "Time to first token: first token - arrival at the router."),
@@ -58,14 +69,14 @@ def _latencies() -> list[Metric]:
 
 
 _SERVING = [
-    Metric("requests", "requests", "", "Requests that arrived, over the whole run."),
-    Metric("window_requests", "in window", "", "Requests that arrived inside the window."),
-    Metric("completed", "completed", "", "Requests that finished, over the whole run."),
-    Metric("unfinished", "unfinished", "", "Requests that the stop cut off, over the whole run."),
-    Metric("preemptions", "preemptions", "", "Times that a request lost its place for want of KV blocks."),
+    _count("requests", "requests", "", "Requests that arrived, over the whole run."),
+    _count("window_requests", "in window", "", "Requests that arrived inside the window."),
+    _count("completed", "completed", "", "Requests that finished, over the whole run."),
+    _count("unfinished", "unfinished", "", "Requests that the stop cut off, over the whole run."),
+    _count("preemptions", "preemptions", "", "Times that a request lost its place for want of KV blocks."),
     Metric("duration", "duration", "s", "First arrival to last token (or to the stop): the drain is included."),
-    Metric("total_input_tokens", "input tokens", "tok", "Prompt tokens of the finished requests."),
-    Metric("total_output_tokens", "output tokens", "tok", "Output tokens of the finished requests."),
+    _count("total_input_tokens", "input tokens", "tok", "Prompt tokens of the finished requests."),
+    _count("total_output_tokens", "output tokens", "tok", "Output tokens of the finished requests."),
     Metric("request_throughput", "requests (with drain)", "req/s", "completed / duration."),
     Metric("output_throughput", "output (with drain)", "tok/s", "total_output_tokens / duration."),
     Metric(
@@ -89,8 +100,14 @@ _SERVING = [
         "as the output counts tokens; a queue that only grows adds nothing. A one-token output meets any TPOT. None "
         "without an SLO.",
     ),
-    Metric("slo_attainment", "SLO met", "", "Share of the requests that arrived inside the window that met every SLO."),
-    Metric(
+    _share(
+        "slo_attainment",
+        "SLO met",
+        "",
+        "Share of the requests that arrived inside the window that met every SLO.",
+        short="SLO\nmet",
+    ),
+    _share(
         "worst_window_slo_attainment",
         "SLO met, worst window",
         "",
@@ -100,7 +117,7 @@ _SERVING = [
     ),
     Metric("worst_window_start_s", "worst window from", "s", "Where that window begins."),
     Metric("mean_interactivity", "interactivity mean", "tok/s/user", f"1 / TPOT. {ARRIVED}"),
-    Metric("median_interactivity", "interactivity median", "tok/s/user", f"1 / TPOT. {ARRIVED}"),
+    Metric("median_interactivity", "interactivity median", "tok/s/user", f"1 / TPOT. {ARRIVED}", short="interactivity"),
     Metric(
         "overloaded",
         "overloaded",
@@ -118,12 +135,18 @@ _SERVING = [
 ]
 
 _ARM = [
-    Metric("decode_gpus", "decode GPUs", "", "GPUs of the decode workers."),
-    Metric("gpus", "GPUs", "", "GPUs of all workers."),
-    Metric("output_throughput_per_decode_gpu", "per decode GPU", "tok/s", "output_throughput_window / decode_gpus."),
-    Metric("output_throughput_per_gpu", "per GPU", "tok/s", "output_throughput_window / gpus."),
-    Metric("mean_decode_batch_share", "decode batch", "", "Mean of mean_batch / max_num_seqs over the decode workers."),
-    Metric("steps", "steps", "", "Steps of all workers, over the whole run."),
+    _count("decode_gpus", "decode GPUs", "", "GPUs of the decode workers.", short="decode\nGPUs"),
+    _count("gpus", "all GPUs", "", "GPUs of all workers.", short="all\nGPUs"),
+    Metric(
+        "output_throughput_per_decode_gpu",
+        "output per decode GPU",
+        "tok/s",
+        "output_throughput_window / decode_gpus.",
+        short="per decode\nGPU",
+    ),
+    Metric("output_throughput_per_gpu", "output per GPU", "tok/s", "output_throughput_window / gpus.", short="per GPU"),
+    _share("mean_decode_batch_share", "decode batch", "", "Mean of mean_batch / max_num_seqs over the decode workers."),
+    _count("steps", "steps", "", "Steps of all workers, over the whole run."),
     Metric("outside_measured", "outside", "", "Steps outside the profile's measured range, by stage and reason."),
     Metric("outside_measured_share", "outside share", "", "Of each stage's steps, the share outside."),
     Metric(
@@ -137,9 +160,9 @@ _ARM = [
 _WORKER = [
     Metric("stage", "stage", "", "prefill or decode."),
     Metric("model", "model", "", "The model it serves, * for all."),
-    Metric("max_num_seqs", "places", "", "Requests that may run at once."),
-    Metric("num_gpu_blocks", "KV blocks", "", "KV blocks that it has."),
-    Metric(
+    _count("max_num_seqs", "places", "", "Requests that may run at once."),
+    _count("num_gpu_blocks", "KV blocks", "", "KV blocks that it has."),
+    _share(
         "utilisation",
         "busy",
         "",
@@ -148,12 +171,12 @@ _WORKER = [
         f"included) that its steps took. {CUT_OFF}",
     ),
     Metric("mean_batch", "batch mean", "", f"Decoding requests, mean over the window's time. {FIRST_PASS} {CUT_OFF}"),
-    Metric("peak_batch", "batch peak", "", f"Most requests decoding at once in the window. {FIRST_PASS} {CUT_OFF}"),
-    Metric("mean_batch_share", "batch / places", "", "mean_batch / max_num_seqs."),
-    Metric(
+    _count("peak_batch", "batch peak", "", f"Most requests decoding at once in the window. {FIRST_PASS} {CUT_OFF}"),
+    _share("mean_batch_share", "batch / places", "", "mean_batch / max_num_seqs."),
+    _count(
         "peak_places", "places peak", "", f"Most places held at once: decoding, or their KV is on its way. {FIRST_PASS}"
     ),
-    Metric(
+    _share(
         "mean_kv_occupancy",
         "KV mean",
         "",
@@ -162,7 +185,7 @@ _WORKER = [
         "the worker preempted, or prefill got back what decode preempted: rows hold a request's first pass only. "
         f"{CUT_OFF}",
     ),
-    Metric("peak_kv_occupancy", "KV peak", "", "The highest such share inside the window."),
+    _share("peak_kv_occupancy", "KV peak", "", "The highest such share inside the window."),
 ]
 
 REGISTRY = {metric.tag: metric for metric in [*_SERVING, *_ARM, *_WORKER, *_latencies()]}

@@ -32,7 +32,7 @@ SERIES = {
 
 def page(plan: Mapping[str, Any], scenario: str) -> str:
     """The whole document; `scenario` is the resolved one."""
-    arms = {name: arm for name, arm in plan["arms"].items() if arm["gpus"] and arm["portrait"] and arm["curve"]}
+    arms = plan["arms"]
     window_s = (plan["window"]["start_s"], plan["window"]["end_s"])
     return render(
         "plan.html.j2",
@@ -41,20 +41,18 @@ def page(plan: Mapping[str, Any], scenario: str) -> str:
         verdict=verdict(plan),
         missed=not all(arm["passes"] for arm in plan["arms"].values()),
         overview=overview(plan),
-        bars=gpu_bars(arms) if arms else None,
+        bars=gpu_bars(arms),
         slos=slos(plan),
-        curves=[] if plan["window"]["too_short"] or not arms else [goodput(arms, plan["rate_rps"]), pareto(arms)],
+        curves=[] if plan["window"]["too_short"] else _there(goodput(arms, plan["rate_rps"]), pareto(arms)),
         curve=curve(plan),
         models=models(plan),
-        by_model=[
-            of_models(arms, plan["models"], tag, label, plan["slo"].get(limit))
-            for tag, (label, limit) in LATENCIES.items()
-        ]
-        if arms
-        else [],
-        over_time=[
-            svg for tag, (label, times) in SERIES.items() if (svg := over_time(arms, tag, label, window_s, times))
-        ],
+        by_model=_there(
+            *(
+                of_models(arms, plan["models"], tag, label, plan["slo"].get(limit))
+                for tag, (label, limit) in LATENCIES.items()
+            )
+        ),
+        over_time=_there(*(over_time(arms, tag, label, window_s, times) for tag, (label, times) in SERIES.items())),
         workers=workers(plan),
         sensitivity=sensitivity(plan),
         caveats=caveats(plan),
@@ -65,3 +63,7 @@ def page(plan: Mapping[str, Any], scenario: str) -> str:
         hashes="; ".join(f"{name} {sha256[:12]}" for name, sha256 in plan["profiles"].items()),
         simulations=plan["simulations"],
     )
+
+
+def _there(*svgs: str) -> list[str]:
+    return [svg for svg in svgs if svg]

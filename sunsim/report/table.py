@@ -4,103 +4,92 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from sunsim.report.columns import Column, columns
 from sunsim.report.compare import against
-from sunsim.report.format import ABSENT, count, number, percent, times
+from sunsim.report.format import ABSENT, number, percent, times
 from sunsim.report.text_table import TextTable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
+
+    Entry = Mapping[str, Any]
 
 OVERLOADED = "*"
 """Mark of an overloaded arm; the sentences below the tables say what it means."""
 
-THROUGHPUT = (
-    ("output\ntok/s", "output_throughput_window", number),
-    ("per GPU\ntok/s", "output_throughput_per_gpu", number),
-    ("per decode\nGPU tok/s", "output_throughput_per_decode_gpu", number),
+GPUS = columns("gpus", "decode_gpus")
+THROUGHPUT = columns(
+    "output_throughput_window", "output_throughput_per_gpu", "output_throughput_per_decode_gpu", "request_goodput"
 )
-GOODPUT = (("goodput\nreq/s", "request_goodput", number),)
-LATENCY = (
-    *((f"TTFT {name}\nms", f"{name}_ttft_ms", number) for name in ("mean", "median", "p99")),
-    *((f"TPOT {name}\nms", f"{name}_tpot_ms", number) for name in ("mean", "median", "p99")),
-    ("interactivity\ntok/s/user", "median_interactivity", number),
-)
-MODEL = (
-    *((f"TPOT {name}\nms", f"{name}_tpot_ms", number) for name in ("mean", "median", "p99")),
-    *((f"TTFT {name}\nms", f"{name}_ttft_ms", number) for name in ("mean", "median", "p99")),
-)
+TTFT, TPOT = (columns(*(f"{stat}_{key}_ms" for stat in ("mean", "median", "p99"))) for key in ("ttft", "tpot"))
+LATENCY = [*TTFT, *TPOT, *columns("median_interactivity")]
+MODEL = [*TPOT, *TTFT]
 
 
-def tables(summary: Mapping[str, Any]) -> list[TextTable]:
+def tables(summary: Entry) -> list[TextTable]:
     """Throughput, latency, and the hot and coldest model."""
-    arms: dict[str, Mapping[str, Any]] = summary["arms"]
+    arms: Mapping[str, Entry] = summary["arms"]
     base = next(iter(arms.values()))
-    return [_throughput(arms, base, summary.get("worst_window_s")), _latency(arms, base), _models(summary, arms)]
+    latency = [
+        (marked(name, overloaded=entry["overloaded"]), *_compared(LATENCY, entry, base)) for name, entry in arms.items()
+    ]
+    return [
+        _throughput(arms, base, summary.get("worst_window_s")),
+        TextTable("", ("arm", *_headers(LATENCY)), latency),
+        _models(summary, arms, base),
+    ]
 
 
-def _throughput(
-    arms: Mapping[str, Mapping[str, Any]], base: Mapping[str, Any], worst_window_s: float | None
-) -> TextTable:
-    figures = (*THROUGHPUT, *GOODPUT)
-    headers = (header for header, _, _ in figures)
-    met = {"SLO\nmet": "slo_attainment"}
-    if worst_window_s:
-        met[f"worst\n{worst_window_s:g} s"] = "worst_window_slo_attainment"
+def marked(name: str, *, overloaded: bool) -> str:
+    """An arm's name, with a mark if it is overloaded."""
+    return f"{name}{OVERLOADED}" if overloaded else name
+
+
+def _throughput(arms: Mapping[str, Entry], base: Entry, worst_window_s: float | None) -> TextTable:
+    met = columns("slo_attainment")
+    met += [Column("worst_window_slo_attainment", f"worst\n{worst_window_s:g} s")] if worst_window_s else []
     rows = [
         (
-            _name(name, entry),
-            count(entry["gpus"]),
-            count(entry["decode_gpus"]),
-            *_cells(figures, entry, base),
-            *(percent(entry[tag], 1) for tag in met.values()),
+            marked(name, overloaded=entry["overloaded"]),
+            *(column.cell(entry) for column in GPUS),
+            *_compared(THROUGHPUT, entry, base),
+            *(column.cell(entry) for column in met),
             _busiest_decode(entry),
             percent((entry["prefill_headroom"] or {}).get("utilisation")),
         )
         for name, entry in arms.items()
     ]
-    return TextTable(
-        "",
-        ("arm", "all\nGPUs", "decode\nGPUs", *headers, *met, "busiest\ndecode", "busiest\nprefill"),
-        rows,
-    )
+    return TextTable("", ("arm", *_headers([*GPUS, *THROUGHPUT, *met]), "busiest\ndecode", "busiest\nprefill"), rows)
 
 
-def _latency(arms: Mapping[str, Mapping[str, Any]], base: Mapping[str, Any]) -> TextTable:
-    rows = [(_name(name, entry), *_cells(LATENCY, entry, base)) for name, entry in arms.items()]
-    return TextTable("", ("arm", *(header for header, _, _ in LATENCY)), rows)
-
-
-def _models(summary: Mapping[str, Any], arms: Mapping[str, Mapping[str, Any]]) -> TextTable:
+def _models(summary: Entry, arms: Mapping[str, Entry], base: Entry) -> TextTable:
     """The hot model suffers most and the coldest gains most; means over all requests hide both."""
-    base = next(iter(arms.values()))
     rows: list[tuple[str, ...]] = []
-    for kind, model in (("hot", summary["hot_model"]), ("coldest", summary["coldest_model"])):
-        if kind == "coldest" and model == summary["hot_model"]:
-            continue
+    kinds = {summary["coldest_model"]: "coldest", summary["hot_model"]: "hot"}
+    for model, kind in reversed(kinds.items()):
         share = base["models"][model]["requests"] / base["requests"]
         rows.append((f"{model} ({kind}, {percent(share)})",))
         for name, entry in arms.items():
             own = entry["models"][model]
-            rows.append((f"  {_name(name, own)}", *_cells(MODEL, own, base["models"][model])))
-    return TextTable("", ("model", *(header for header, _, _ in MODEL)), rows)
+            rows.append(
+                (f"  {marked(name, overloaded=own['overloaded'])}", *_compared(MODEL, own, base["models"][model]))
+            )
+    return TextTable("", ("model", *_headers(MODEL)), rows)
 
 
-def _name(name: str, entry: Mapping[str, Any]) -> str:
-    return f"{name}{OVERLOADED}" if entry["overloaded"] else name
+def _headers(shown: Sequence[Column]) -> list[str]:
+    return [column.header for column in shown]
 
 
-def _cells(
-    columns: Sequence[tuple[str, str, Callable[[float | None], str]]], entry: Mapping[str, Any], base: Mapping[str, Any]
-) -> list[str]:
+def _compared(shown: Sequence[Column], entry: Entry, base: Entry) -> list[str]:
     """Each number with its ratio to the first arm, which shows none."""
-    cells = []
-    for _, tag, written in columns:
-        ratio = "" if entry is base else times(against(tag, entry, base))
-        cells.append(f"{written(entry[tag])} {ratio:>5}")
-    return cells
+    return [
+        f"{column.cell(entry)} {'' if entry is base else times(against(column.tag, entry, base)):>5}"
+        for column in shown
+    ]
 
 
-def _busiest_decode(entry: Mapping[str, Any]) -> str:
+def _busiest_decode(entry: Entry) -> str:
     """Mean batch of the fullest decode worker, of its places."""
     decode = [w for w in entry["workers"].values() if w["stage"] == "decode" and w["mean_batch"] is not None]
     if not decode:

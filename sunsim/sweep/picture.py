@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from plots.sweep import Mark, Row, plot_sweep
+from sunsim.metrics.registry import REGISTRY
 from sunsim.sweep.plan import short_names, written
 
 if TYPE_CHECKING:
@@ -16,11 +17,7 @@ if TYPE_CHECKING:
 
     Estimates = Mapping[int, Sequence[ArmEstimates]]
 
-PANELS = {
-    "mean_tpot_ms": "mean TPOT (ms)",
-    "p99_ttft_ms": "p99 TTFT (ms)",
-    "output_throughput_per_gpu": "output per GPU (tok/s)",
-}
+PANELS = ("mean_tpot_ms", "p99_ttft_ms", "output_throughput_per_gpu")
 MOST_ROWS = 4
 UNITS = {"_rps": "req/s", "_ms": "ms", "_s": "s", "_gbit_s": "Gbit/s", "_tokens": "tokens"}
 
@@ -52,11 +49,13 @@ def draw(path: Path, plan: Plan, estimates: Estimates) -> None:
         return ticks.index(written(value)) if ticks else float(value)
 
     rows = [
-        Row(title, {label: _marks(tag, groups[title], estimates, place) for tag, label in PANELS.items()})
+        Row(title, {REGISTRY[tag].label: _marks(tag, groups[title], estimates, place) for tag in PANELS})
         for title in shown
     ]
     label = ", ".join(names.values()) if along is None else _label(along)
-    plot_sweep(rows, label, path, ticks, _note(plan, len(groups), len(shown), estimates))
+    named = (of_arm.arm for arms in estimates.values() for of_arm in arms)
+    arms = dict.fromkeys([*(arm.name for arm in plan.scenario.arms), *named])
+    plot_sweep(rows, list(arms), label, path, ticks, _note(plan, len(groups), len(shown), estimates))
 
 
 def _along(plan: Plan, values: Mapping[int, Mapping[str, Any]]) -> str | None:

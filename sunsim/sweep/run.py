@@ -15,10 +15,11 @@ from sunsim.points.point import outcome_of
 from sunsim.points.progress import progress
 from sunsim.points.store import POINTS, Store
 from sunsim.report.format import count
+from sunsim.report.terminal import say
 from sunsim.sweep.estimates import estimates
 from sunsim.sweep.plan import load_plan, written
+from sunsim.sweep.report import sweep_report
 from sunsim.sweep.results import PICTURE, SUMMARY, TABLE, summary, write_table
-from sunsim.sweep.terminal import show
 from sunsim.visible import visible
 
 if TYPE_CHECKING:
@@ -98,7 +99,8 @@ def sweep(
     if as_json:
         sys.stdout.write(content)
     elif not quiet:
-        show(plan, made, len(rows), f"{out}/ ({', '.join(sorted(names))})")
+        place = f"{out}/ ({', '.join(sorted(names))})" if rows else ""
+        say(sweep_report(plan, made, len(rows)).blocks, place=place)
     return not failed
 
 

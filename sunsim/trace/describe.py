@@ -7,9 +7,10 @@ import sys
 from typing import TYPE_CHECKING
 
 from sunsim.files import replacing
+from sunsim.report.terminal import say
 from sunsim.report.trace import provenance
+from sunsim.trace.report import trace_report
 from sunsim.trace.statistics import statistics
-from sunsim.trace.terminal import show
 from sunsim.workload.traces.formats import read_any
 from sunsim.workload.traces.select import Selection, Window, select
 
@@ -41,7 +42,7 @@ def describe(file: Path, name: str | None, window: Window, out: Path | None, *, 
     if as_json:
         sys.stdout.write(json.dumps(facts, indent=2, allow_nan=False) + "\n")
     else:
-        show(facts, selection, figure)
+        say(trace_report(facts, selection, figure).blocks)
 
 
 def selected(file: Path, name: str | None, window: Window) -> tuple[str, Selection]:

@@ -13,8 +13,8 @@ from scipy import stats
 from sunsim.sweep.estimates import HEADLINES, Estimate, estimate, estimates
 from sunsim.sweep.picture import draw
 from sunsim.sweep.plan import Combination, Plan, load_plan
+from sunsim.sweep.report import sentences
 from sunsim.sweep.results import _column
-from sunsim.sweep.terminal import sentences
 from tests.sweep.small import write_sweep
 from tests.synthetic import synthetic_profile
 

@@ -1,15 +1,15 @@
-"""A sweep on a console: a table over seeds, what it means, what failed."""
+"""The report of a sweep: a table over seeds, and what it means."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from sunsim.report.basis import base_models
-from sunsim.report.blocks import Bullets
-from sunsim.report.format import ABSENT, count, listed, number, percent
+from sunsim.report.blocks import Bullets, Report
+from sunsim.report.columns import Column, columns
+from sunsim.report.format import ABSENT, count, counted, listed, number, percent, together
 from sunsim.report.sentences import other_models
-from sunsim.report.table import OVERLOADED
-from sunsim.report.terminal import say
+from sunsim.report.table import OVERLOADED, marked
 from sunsim.report.text_table import TextTable
 from sunsim.run import profiles_of
 from sunsim.sweep.estimates import UNSEEN
@@ -25,37 +25,34 @@ if TYPE_CHECKING:
 MOST_LINES = 120
 """Lines of a table that somebody may still read; the rest is in the files."""
 
-COLUMNS = {
-    "output_throughput_per_gpu": "per GPU\ntok/s",
-    "output_throughput_per_decode_gpu": "per decode\nGPU tok/s",
-    "mean_tpot_ms": "TPOT mean\nms",
-    "p99_tpot_ms": "TPOT p99\nms",
-    "p99_ttft_ms": "TTFT p99\nms",
-    "slo_attainment": "SLO met\n%",
-}
+SHARE = "slo_attainment"
+"""Shown in percent, its differences in percentage points."""
 
-SHARES = {"slo_attainment"}
-"""Metrics shown in percent, their differences in percentage points."""
+COLUMNS = [
+    *columns(
+        "output_throughput_per_gpu", "output_throughput_per_decode_gpu", "mean_tpot_ms", "p99_tpot_ms", "p99_ttft_ms"
+    ),
+    Column(SHARE, "SLO met\n%"),
+]
 
 JUDGED = (("mean TPOT", "mean_tpot_ms", "ms"), ("output per GPU", "output_throughput_per_gpu", "tok/s"))
 
 
-def show(plan: Plan, estimates: Estimates, done: int, place: str) -> None:
-    """Prints what `done` points of the plan say, and in which `place` the files are."""
+def sweep_report(plan: Plan, estimates: Estimates, done: int) -> Report:
+    """What `done` points of the plan say."""
     combinations, seeds = len(plan.combinations), len(plan.seeds)
     what = (
         f"{count(combinations)} combinations of {listed(list(plan.paths))}" if plan.paths else "the scenario as it is"
     )
-    heading = f"{plan.scenario.name}: {what}, {_plural(seeds, 'seed')} each; {count(done)} of {count(plan.size)} points"
+    heading = f"{plan.scenario.name}: {what}, {counted(seeds, 'seed')} each; {count(done)} of {count(plan.size)} points"
     if not estimates:
-        say([heading])
-        return
-    say([heading, _table(plan, estimates), Bullets(sentences(plan, estimates))], place=place)
+        return Report(plan.scenario.name, [heading])
+    return Report(plan.scenario.name, [heading, _table(plan, estimates), Bullets(sentences(plan, estimates))])
 
 
 def _table(plan: Plan, estimates: Estimates) -> TextTable:
     everything = [of_arm for arms in estimates.values() for of_arm in arms]
-    shown = {tag: header for tag, header in COLUMNS.items() if any(of_arm.figures[tag] for of_arm in everything)}
+    shown = [column for column in COLUMNS if any(of_arm.figures[column.tag] for of_arm in everything)]
     rows: list[tuple[str, ...]] = []
     left_out = 0
     for index, arms in estimates.items():
@@ -65,14 +62,14 @@ def _table(plan: Plan, estimates: Estimates) -> TextTable:
         if plan.paths:
             rows.append((_heading(plan, index),))
         for of_arm in arms:
-            name = f"  {of_arm.arm}{OVERLOADED if of_arm.overloaded else ''}"
-            rows.append((name, *(_cell(tag, of_arm.figures[tag]) for tag in shown)))
+            name = f"  {marked(of_arm.arm, overloaded=of_arm.overloaded)}"
+            rows.append((name, *(_cell(column.tag, of_arm.figures) for column in shown)))
             if of_arm.differences:
-                cells = (_cell(tag, of_arm.differences[tag], signed=True) for tag in shown)
+                cells = (_cell(column.tag, of_arm.differences, signed=True) for column in shown)
                 rows.append((f"    - {arms[0].arm}", *cells))
     if left_out:
         rows.append((f"and {count(left_out)} more combinations, in the files",))
-    return TextTable("", ("arm", *shown.values()), rows)
+    return TextTable("", ("arm", *(column.header for column in shown)), rows)
 
 
 def _heading(plan: Plan, index: int) -> str:
@@ -80,15 +77,15 @@ def _heading(plan: Plan, index: int) -> str:
     return ", ".join(f"{names[path]} {written(value)}" for path, value in plan.combinations[index].values.items())
 
 
-def _cell(tag: str, made: Estimate | None, *, signed: bool = False) -> str:
+def _cell(tag: str, figures: Mapping[str, Estimate | None], *, signed: bool = False) -> str:
+    made = figures[tag]
     if made is None:
         return ABSENT
-    share = tag in SHARES
-    times = 100 if share else 1
+    times = 100 if tag == SHARE else 1
     if signed:
         text = f"{'+' if made.mean >= 0 else ''}{number(made.mean * times)}"
     else:
-        text = percent(made.mean, 1).removesuffix(" %") if share else number(made.mean)
+        text = percent(made.mean, 1).removesuffix(" %") if tag == SHARE else number(made.mean)
     return text if made.half_width is None else f"{text} ±{number(made.half_width * times)}"
 
 
@@ -97,7 +94,7 @@ def sentences(plan: Plan, estimates: Estimates) -> list[str]:
     found = [*_verdicts(estimates), *_other_models(plan)]
     if len(plan.seeds) > 1:
         text = (
-            f"±: 95 % interval of the mean over {_plural(len(plan.seeds), 'seed')} (Student's t; for TTFT and SLO met, which "
+            f"±: 95 % interval of the mean over {counted(len(plan.seeds), 'seed')} (Student's t; for TTFT and SLO met, which "
             f"are not normal, that of 99 %, and for SLO met {UNSEEN:g} requests more)."
         )
         paired = (
@@ -116,7 +113,7 @@ def sentences(plan: Plan, estimates: Estimates) -> list[str]:
     short = sum(any(of_arm.window_too_short for of_arm in arms) for arms in estimates.values())
     if short:
         found.append(
-            f"In {count(short)} of {_plural(len(estimates), 'combination')} requests arrive in less time than one takes, with "
+            f"In {count(short)} of {counted(len(estimates), 'combination')} requests arrive in less time than one takes, with "
             "at least one seed, so no rates are given there."
         )
     return found
@@ -132,10 +129,7 @@ def _other_models(plan: Plan) -> Iterator[str]:
 
 def _verdicts(estimates: Estimates) -> Iterator[str]:
     """One sentence for each arm but the first."""
-    by_arm: dict[str, list[ArmEstimates]] = {}
-    for arms in estimates.values():
-        for of_arm in arms[1:]:
-            by_arm.setdefault(of_arm.arm, []).append(of_arm)
+    by_arm = together((of_arm.arm, of_arm) for arms in estimates.values() for of_arm in arms[1:])
     first = next(iter(estimates.values()))[0].arm
     for arm, of_arms in by_arm.items():
         clauses = [
@@ -169,7 +163,3 @@ def _judged(differences: Sequence[Estimate | None], unit: str) -> str:
 def _range(values: Sequence[float]) -> str:
     low, high = number(min(values)), number(max(values))
     return low if low == high else f"{low} to {high}"
-
-
-def _plural(number_of: int, what: str) -> str:
-    return f"{count(number_of)} {what}{'s' if number_of != 1 else ''}"

@@ -1,11 +1,11 @@
-"""The figures of a trace on a console."""
+"""The report of a trace: its rates, burstiness, lengths and models."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from sunsim.report.blocks import Report
 from sunsim.report.format import count, counted, number, percent
-from sunsim.report.terminal import say
 from sunsim.report.text_table import TextTable
 from sunsim.report.trace import left_out
 
@@ -19,16 +19,16 @@ MOST_MODELS = 20
 LENGTHS = {"prompt": "prompt_tokens", "output": "output_tokens", "prompt + output": "total_tokens"}
 
 
-def show(facts: Mapping[str, Any], selection: Selection, figure: Path | None) -> None:
-    """Print what `sunsim.trace.statistics` found, to stdout."""
+def trace_report(facts: Mapping[str, Any], selection: Selection, figure: Path | None) -> Report:
+    """What `sunsim.trace.statistics` found, and where the figure is."""
     heading = (
         f"{facts['file']} ({facts['format']}): {counted(facts['requests'], 'request')} in {_span(facts['duration_s'])}"
     )
     if facts["arrival_times"] < facts["requests"]:
         heading += f" at {count(facts['arrival_times'])} different times"
     told = ", ".join(filter(None, (heading, left_out(selection), _order(selection))))
-    tables = [_arrivals(facts), _burstiness(facts), _lengths(facts), *_models(facts)]
-    say([told, *tables, *([f"Figure: {figure}"] if figure else [])])
+    tables = [_arrivals(facts), _burstiness(facts), _lengths(facts), _models(facts)]
+    return Report(facts["file"], [told, *tables, f"Figure: {figure}" if figure else None])
 
 
 def _span(duration_s: float) -> str:
@@ -61,12 +61,12 @@ def _lengths(facts: Mapping[str, Any]) -> TextTable:
     return TextTable("", ("tokens", *facts["prompt_tokens"]), rows)
 
 
-def _models(facts: Mapping[str, Any]) -> list[TextTable]:
+def _models(facts: Mapping[str, Any]) -> TextTable | None:
     if not facts["models"]:
-        return []
+        return None
     shown = list(facts["models"].items())[:MOST_MODELS]
     others = len(facts["models"]) - len(shown)
     if others:
         shown.append((f"{count(others)} others", facts["requests"] - sum(requests for _, requests in shown)))
     rows = [(name, count(requests), percent(requests / facts["requests"], 1)) for name, requests in shown]
-    return [TextTable("", ("model", "requests", "share"), rows)]
+    return TextTable("", ("model", "requests", "share"), rows)

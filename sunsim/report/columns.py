@@ -1,0 +1,49 @@
+"""Columns of tables, declared by the metrics that stand in them: headers, units and forms are the registry's."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sunsim.metrics.registry import REGISTRY
+from sunsim.report.format import count, number, percent
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A metric in a table.
+
+    Attributes:
+        tag: the metric's.
+        header: with its unit, where it has one.
+    """
+
+    tag: str
+    header: str
+
+    def cell(self, entry: Mapping[str, Any]) -> str:
+        """What an entry of a summary has of it."""
+        return written(self.tag, entry[self.tag])
+
+
+def columns(*tags: str) -> list[Column]:
+    """A column for each metric."""
+    return [Column(tag, _header(tag)) for tag in tags]
+
+
+def written(tag: str, value: float | None) -> str:
+    """A metric's value as tables show it."""
+    form = REGISTRY[tag].form
+    return percent(value, 1) if form == "share" else count(value) if form == "count" else number(value)
+
+
+def _header(tag: str) -> str:
+    """In two lines: the unit is the second, or ends it."""
+    metric = REGISTRY[tag]
+    name = metric.short or metric.header
+    between = " " if "\n" in name else "\n"
+    return f"{name}{between}{metric.unit}" if metric.unit else name
