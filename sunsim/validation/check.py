@@ -9,11 +9,9 @@ import pandas as pd
 
 from sunsim.clock import to_ps
 from sunsim.cluster.simulation import simulate
-from sunsim.latency.profile import load_profile
 from sunsim.measured import window_of
 from sunsim.metrics.rows import Requests, Window
-from sunsim.scenario import Arm
-from sunsim.scenario.blocks import Transfer
+from sunsim.scenario import Arm, Transfer
 from sunsim.validation.arms import (
     DECODE_THROUGHPUT,
     THROUGHPUT,
@@ -160,17 +158,18 @@ def _arm(cluster: Cluster, run: ClusterRun, window: Window) -> ComparedArm:
 
 def _gpus(arm: Arm) -> dict[str, int]:
     decode = arm.decode.gpus if arm.decode else 0
-    return {DECODE_THROUGHPUT: decode, THROUGHPUT: sum(pool.gpus for pool in arm.pools().values())}
+    return {DECODE_THROUGHPUT: decode, THROUGHPUT: arm.gpus}
 
 
 def _simulated(cluster: Cluster, run: ClusterRun) -> pd.DataFrame:
     """The rows of the run's arm with the folder's profile and link and the run's KV blocks, its requests as submitted."""
-    check_subject(run.path, run.meta, load_profile(cluster.profile))
     update = {"profile": str(cluster.profile.resolve()), "num_gpu_blocks": run.meta.num_gpu_blocks}
-    pools = {stage: pool.model_copy(update=update) for stage, pool in run.arm.pools().items()}
-    arm = run.arm.model_copy(update=pools)
+    pools = {str(stage): pool.model_copy(update=update) for stage, pool in run.arm.block.pools().items()}
     transfer = Transfer(measured=str(cluster.link.resolve())) if cluster.link else run.scenario.transfer
-    scenario = run.scenario.model_copy(update={"arms": (arm,), "transfer": transfer})
+    scenario = run.scenario.changed(arms=(run.arm.block.model_copy(update=pools),), transfer=transfer)
+    (arm,) = scenario.arms
+    for pool in arm.pools().values():
+        check_subject(run.path, run.meta, pool.profile)
     return simulate(scenario, arm, _stream(run, "arrival_s")).rows
 
 

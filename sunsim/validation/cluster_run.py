@@ -95,9 +95,9 @@ class ClusterRun:
         workers that serve all.
         """
         columns = ["planned_s", "prompt_tokens", "output_tokens"]
-        blind = all(pool.policy == "shared" for pool in self.arm.pools().values())
+        blind = all(pool.shared for pool in self.arm.pools().values())
         told = self.rows[columns if blind else [*columns, "model"]].to_csv(index=False)
-        return f"{self.arm.model_dump_json(exclude={'name'})} {told}"
+        return f"{self.arm.block.model_dump_json(exclude={'name'})} {told}"
 
     @property
     def point(self) -> str:
@@ -110,7 +110,7 @@ class ClusterRun:
     def place(self) -> tuple[str, bool, int, str]:
         """Sorts runs: point by point, isolated first, which is what the others are compared to."""
         assert self.arm.decode
-        return (self.point, self.arm.decode.policy == "shared", -self.arm.decode.gpus, self.name)
+        return (self.point, self.arm.decode.shared, -self.arm.decode.gpus, self.name)
 
 
 def read_cluster_run(path: Path) -> ClusterRun:

@@ -101,7 +101,7 @@ def _heading(cluster: Cluster) -> str:
 
 def _link(cluster: Cluster) -> Iterator[Block]:
     if cluster.link:
-        data, _ = load_transfers(cluster.link)
+        data = load_transfers(cluster.link).data
         yield _link_table(data)
         for run in cluster.runs:
             if run.transfers is not None:

@@ -15,12 +15,11 @@ from typer.testing import CliRunner
 from docs.refresh import PLACES, block
 from sunsim.cli import app
 from sunsim.cluster.simulation import simulate
-from sunsim.scenario import load_scenario, resolved
+from sunsim.scenario import build_requests, load_scenario, resolved
 from sunsim.validation.check import check_cluster
 from sunsim.validation.cluster_run import CONTRACT
 from sunsim.validation.fidelity import cluster_errors, live_text
 from sunsim.validation.folders import committed_clusters, read_cluster
-from sunsim.workload.requests import build_requests
 from tests.golden.fidelity.errors import complaints, kept
 from tests.synthetic import synthetic_profile
 
