@@ -197,6 +197,6 @@ def _against(figures: Numbers, base: Numbers, *, waits: bool) -> Numbers:
         elif "tpot" in tag:
             gain[f"{stem}_change_percent"] = change_percent(now, before)
         elif tag != ATTAINMENT:
-            told = waits and now is not None and before is not None
-            gain[f"{stem}_change_ms"] = now - before if told else None  # type: ignore[operator]
+            known = waits and now is not None and before is not None
+            gain[f"{stem}_change_ms"] = (now or 0.0) - (before or 0.0) if known else None
     return gain

@@ -5,6 +5,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from sunsim.metrics import registry
 from sunsim.metrics.registry import QUANTILES
 from sunsim.metrics.rows import Floats, Window
 from sunsim.metrics.serving import tokens_inside
@@ -17,16 +18,21 @@ MOST_SLICES = 200
 FEWEST_SLICES = 10
 
 LATENCIES = {
-    "tpot": ("TPOT", ("mean", "median", "p90", "p99")),
-    "ttft": ("TTFT", ("mean", "median", "p99")),
-    "engine_ttft": ("engine TTFT", ("mean", "median", "p99")),
-    "queueing": ("queueing", ("mean", "p99")),
-    "e2el": ("E2EL", ("mean", "median", "p99")),
+    "tpot": ("mean", "median", "p90", "p99"),
+    "ttft": ("mean", "median", "p99"),
+    "engine_ttft": ("mean", "median", "p99"),
+    "queueing": ("mean", "p99"),
+    "e2el": ("mean", "median", "p99"),
 }
-"""Header and statistics of each latency."""
+"""Statistics of each latency."""
+
+NAMES = {key: name for key, (name, _) in registry.LATENCIES.items()} | {
+    "engine_ttft": "engine TTFT",
+    "queueing": "queueing",
+}
 
 HEADERS = {
-    **{f"{stat}_{key}_ms": (f"{header} {stat}", "ms") for key, (header, stats) in LATENCIES.items() for stat in stats},
+    **{f"{stat}_{key}_ms": (f"{NAMES[key]} {stat}", "ms") for key, stats in LATENCIES.items() for stat in stats},
     "saturated_mean_queueing_ms": ("queueing mean, saturated", "ms"),
     "output_throughput": ("output, with drain", "tok/s"),
     "prompt_throughput": ("prompts, with drain", "tok/s"),
@@ -54,7 +60,7 @@ def worker_figures(actual: Served, simulated: Served, role: Role, saturated: Win
 
 def _latencies(actual: Served, simulated: Served, role: Role) -> Iterator[Figure]:
     block = in_flight(actual)
-    for key, (_, stats) in LATENCIES.items():
+    for key, stats in LATENCIES.items():
         # A prefill worker's only token is its first and its last.
         if not role.decodes and key in {"tpot", "e2el"}:
             continue

@@ -26,15 +26,13 @@ from tests.synthetic import synthetic_profile
 if TYPE_CHECKING:
     from pathlib import Path
 
+DRAWN = """{kind: synthetic, requests: 200, arrivals: {kind: poisson, rate_rps: 20},
+  lengths: {kind: fixed, prompt_tokens: 300, output_tokens: 40}}"""
 SCENARIO = """\
 name: live
 seed: {seed}
 models: {{count: 2, popularity: {{kind: zipf, alpha: {alpha}}}}}
-workload:
-  kind: synthetic
-  requests: 200
-  arrivals: {{kind: poisson, rate_rps: 20}}
-  lengths: {{kind: fixed, prompt_tokens: 300, output_tokens: 40}}
+workload: {workload}
 slo: {{tpot_ms: 1000}}
 arms:
   - name: {arm}
@@ -50,7 +48,9 @@ def slower(factor: float) -> dict[str, Any]:
     return document
 
 
-def write_run(folder: Path, name: str, factor: float, *, arm: str, alpha: float = 1.0, **facts: Any) -> Path:
+def write_run(
+    folder: Path, name: str, factor: float, *, arm: str, alpha: float = 1.0, workload: str = DRAWN, **facts: Any
+) -> Path:
     """A run as the profiler writes it, of a cluster whose steps take `factor` as long as the folder's profile says."""
     folder.mkdir(exist_ok=True)
     (folder / "p.json").write_text(json.dumps(slower(1.0)))
@@ -58,7 +58,7 @@ def write_run(folder: Path, name: str, factor: float, *, arm: str, alpha: float 
     slow, told = folder.parent / f"slow-{factor}.json", folder.parent / f"{name}.yaml"
     slow.write_text(json.dumps(slower(factor)))
     policy = "isolated" if arm == "isolated" else "shared"
-    told.write_text(SCENARIO.format(seed=3, alpha=alpha, arm=arm, policy=policy, profile=slow))
+    told.write_text(SCENARIO.format(seed=3, alpha=alpha, arm=arm, policy=policy, profile=slow, workload=workload))
     scenario = load_scenario(told)
     requests = build_requests(scenario)
     rows = simulate(scenario, scenario.arms[0], requests).rows
@@ -126,6 +126,15 @@ def test_a_run_again_is_no_arm_but_part_of_the_floor(tmp_path: Path) -> None:
     compared = check_cluster(read_cluster(tmp_path / "f"))
     assert [arm.runs[0] for point in compared.points for arm in point.arms] == ["live-sun"]
     assert [repeat.change_percent["mean_tpot_ms"] for repeat in compared.repeated] == [0.0]
+
+
+def test_what_is_measured_of_a_trace_that_begins_late_begins_with_it(tmp_path: Path) -> None:
+    lines = ["arrival_s,prompt_tokens,output_tokens", *(f"{1000 + i / 10},300,40" for i in range(100))]
+    (tmp_path / "late.csv").write_text("\n".join(lines) + "\n")
+    trace = f"{{kind: trace, format: csv, path: {tmp_path / 'late.csv'}}}\nmeasure: {{warmup_s: 2}}"
+    write_run(tmp_path / "f", "live-sun", 1.0, arm="sun", workload=trace)
+    (point,) = check_cluster(read_cluster(tmp_path / "f")).points
+    assert (point.window.start_s, point.window.end_s) == (1002.0, 1009.9)
 
 
 def test_tables_and_json_say_the_same(tmp_path: Path) -> None:
