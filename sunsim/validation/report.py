@@ -5,7 +5,6 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from sunsim import __version__
 from sunsim.clock import PS_PER_MS
 from sunsim.latency.transfer import LinkTimes, TransferData, load_transfers, measured_link
 from sunsim.report.blocks import Block, Figure, Report, Section, Verdict
@@ -26,6 +25,7 @@ from sunsim.validation.tables import (
     subject,
 )
 from sunsim.validation.worker import Validated
+from sunsim.version import __version__
 
 NOTES = """
 Errors are simulated against actual. TPOT = (last - first token) / (output tokens - 1) by the engine's clock; TTFT is

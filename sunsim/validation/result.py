@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from sunsim import __version__
 from sunsim.report.format import listed
 from sunsim.validation.arms import THROUGHPUT, ComparedArm, Comparison
 from sunsim.validation.check import CheckedCluster
@@ -15,6 +14,7 @@ from sunsim.validation.figures import Figure, known_errors, signed_percent
 from sunsim.validation.floor import Pair
 from sunsim.validation.worker import Validated
 from sunsim.validation.worker_figures import HEADERS
+from sunsim.version import __version__
 
 SCHEMA_VERSION = 1
 DOCUMENT = "validation.json"
