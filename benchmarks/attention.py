@@ -67,8 +67,8 @@ def steps_of_runs() -> None:
         mix = LengthMix.of(served.prompt_tokens, served.output_tokens)
         times = DecodeTimes(data.decode_points, data.cudagraph_capture_sizes, kernel, mix)
         end_s = steps["end_s"].to_numpy()
-        first = np.searchsorted(end_s, served.first_s + 1e-4) - 1
-        last = np.searchsorted(end_s, served.last_s + 1e-4) - 1
+        first = np.searchsorted(end_s, served.first_token_s + 1e-4) - 1
+        last = np.searchsorted(end_s, served.last_token_s + 1e-4) - 1
         rows = []
         for step in range(0, len(end_s), EVERY):
             there = np.flatnonzero((first <= step) & (last >= step))

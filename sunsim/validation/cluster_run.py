@@ -9,7 +9,6 @@ import pandas as pd
 from pydantic import Field
 
 from sunsim.document.source import Source
-from sunsim.errors import InputError
 from sunsim.scenario import Arm, Scenario, checked
 from sunsim.validation.record import TRANSFERS_SUFFIX, Facts, check_columns, numbers, read_facts, read_rows
 
@@ -121,13 +120,9 @@ def read_cluster_run(path: Path) -> ClusterRun:
     """
     table = read_rows(path, WRITER)
     meta = read_facts(path, table, ClusterMeta, "is no live run", WRITER)
-    numbers(path, table, NUMBERS, "a run's requests")
+    numbers(path, table, NUMBERS)
     check_columns(path, table, TEXTS)
     frame = table.to_pandas()
-    for name in TEXTS:
-        if frame[name].isna().any():
-            message = f"column {name} has no value in row {int(frame[name].isna().argmax()) + 1}, must have one in all"
-            raise InputError(message, path)
     return ClusterRun(path.stem, path, meta, checked(Source(path, meta.scenario)), _contract(frame, meta.arm))
 
 

@@ -33,7 +33,7 @@ def _draw(out: Path, result: Validated) -> list[str]:
         if not np.isnan(getattr(actual, key)).all() and not (result.run.meta.prefills_only and key == "e2el_ms")
     }
     main = next(iter(sides_ms))
-    stays = {"requests running": ("scheduled_s", "last_s")}
+    stays = {"requests running": ("scheduled_s", "last_token_s")}
     # Without a queue all that waits is who came in the middle of a step.
     if result.saturated or result.run.meta.prefills_only:
         stays["requests waiting"] = ("queued_s", "scheduled_s")

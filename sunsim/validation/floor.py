@@ -42,7 +42,7 @@ def pair_of(one: ActualRun, other: ActualRun) -> Pair | None:
         return None
     place = {name: i for i, name in enumerate(other.request_ids)}
     both = [(i, place[name]) for i, name in enumerate(one.request_ids) if name in place]
-    return _pair(one, other, np.array(both, dtype=np.int64)) if both else None
+    return _pair(one, other, *np.array(both, dtype=np.int64).T) if both else None
 
 
 def _what(run: ActualRun) -> tuple[Any, ...]:
@@ -53,15 +53,15 @@ def _what(run: ActualRun) -> tuple[Any, ...]:
     return (meta.stream_key, meta.role, meta.model, meta.variant, meta.gpu, *limits)
 
 
-def _pair(one: ActualRun, other: ActualRun, both: Ints) -> Pair:
+def _pair(one: ActualRun, other: ActualRun, in_one: Ints, in_other: Ints) -> Pair:
     changes: Numbers = {}
     keys = ["ttft"] if one.meta.prefills_only else ["tpot", "ttft"]
     if one.served.waits and other.served.waits:
         keys.append("queueing")
     for key in keys:
         before, after = (
-            statistics(getattr(run.served, f"{key}_ms")[both[:, side]], STATISTICS)
-            for side, run in enumerate((one, other))
+            statistics(getattr(run.served, f"{key}_ms")[which], STATISTICS)
+            for run, which in ((one, in_one), (other, in_other))
         )
         changes |= {f"{name}_{key}_ms": change_percent(after[name], before[name]) for name in STATISTICS}
     return Pair(
@@ -69,6 +69,6 @@ def _pair(one: ActualRun, other: ActualRun, both: Ints) -> Pair:
         first=one.name,
         second=other.name,
         relation=relation((one.meta.engine_start, one.meta.host), (other.meta.engine_start, other.meta.host)),
-        requests=len(both),
+        requests=len(in_one),
         change_percent=changes,
     )

@@ -81,22 +81,26 @@ def read_facts(path: Path, table: pa.Table, kind: type[Known], refusal: str, wri
 
 
 def check_columns(path: Path, table: pa.Table, names: Sequence[str]) -> None:
-    """Refuses a table without one of these columns.
+    """Refuses a table without one of these columns, or with a row that has nothing in it.
 
     Raises:
-        InputError: one is missing.
+        InputError: one is missing, or a value of it.
     """
-    missing = [name for name in names if name not in table.column_names]
-    if missing:
-        message = f"column {missing[0]} is missing, must be there; the columns are {', '.join(table.column_names)}"
-        raise InputError(message, path)
+    for name in names:
+        if name not in table.column_names:
+            message = f"column {name} is missing, must be there; the columns are {', '.join(table.column_names)}"
+            raise InputError(message, path)
+        if table[name].null_count:
+            row = table[name].is_null().index(True).as_py() + 1
+            message = f"column {name} has no value in row {row}, must have one in all"
+            raise InputError(message, path)
 
 
-def numbers(path: Path, table: pa.Table, names: Sequence[str], what: str) -> dict[str, Floats]:
+def numbers(path: Path, table: pa.Table, names: Sequence[str]) -> dict[str, Floats]:
     """Columns as float64.
 
     Raises:
-        InputError: one is missing, or one of its values is no finite number; `what` says of what it has values.
+        InputError: one is missing, or one of its values is no finite number.
     """
     check_columns(path, table, names)
     found = {}
@@ -108,7 +112,7 @@ def numbers(path: Path, table: pa.Table, names: Sequence[str], what: str) -> dic
             raise InputError(message, path) from error
         bad = ~np.isfinite(values)
         if bad.any():
-            message = f"column {name} has no value in row {int(bad.argmax()) + 1}, must have one for all of {what}"
+            message = f"column {name} has no value in row {int(bad.argmax()) + 1}, must have one in all"
             raise InputError(message, path)
         found[name] = values
     return found

@@ -86,10 +86,10 @@ def _served(
         actual,
         queued_s=to_s(queued_ps),
         scheduled_s=to_s(scheduled_ps),
-        first_s=to_s(first_ps),
-        last_s=to_s(last_ps),
-        client_first_s=to_s(first_ps + out_first_ps),
-        client_last_s=to_s(np.maximum(first_ps + out_first_ps, last_ps + out_last_ps)),
+        first_token_s=to_s(first_ps),
+        last_token_s=to_s(last_ps),
+        client_first_token_s=to_s(first_ps + out_first_ps),
+        client_last_token_s=to_s(np.maximum(first_ps + out_first_ps, last_ps + out_last_ps)),
         preemptions=np.array([sequence.preemptions for sequence in sequences], dtype=np.int64),
     )
 

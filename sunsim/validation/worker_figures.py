@@ -118,7 +118,7 @@ def _saturated(actual: Served, simulated: Served, window: Window, role: Role) ->
 
 def in_flight(served: Served) -> int:
     """Requests that are in the worker at once, in the mean (Little's law): they share steps, so they share luck."""
-    together = float(np.mean(served.last_s - served.submit_s)) * len(served) / max(served.duration_s, 1e-9)
+    together = float(np.mean(served.last_token_s - served.submit_s)) * len(served) / max(served.duration_s, 1e-9)
     return max(1, round(together))
 
 

@@ -1,11 +1,11 @@
 """One worker's run: a row a request, as ``python -m profiler replay`` writes it.
 
-Columns are `COLUMNS` (seconds since the start of the stream). `NAME.steps.parquet` beside `NAME.parquet`, if there, has
+Columns are those of `Served`, `request_id` and `arrival_s`. `NAME.steps.parquet` beside `NAME.parquet`, if there, has
 the engine's own account of its steps (`STEP_COLUMNS`; and `decode_requests` and `chunk_attended_pairs`, without which
 steps with a prompt's chunk cannot be checked).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,10 +20,8 @@ from sunsim.validation.served import Served
 
 SCHEMA_VERSION = 1
 WRITER = "python -m profiler replay"
-TIMES = ("submit_s", "queued_s", "scheduled_s", "first_token_s", "last_token_s")
-CLIENT_TIMES = ("client_first_token_s", "client_last_token_s")
 COUNTS = ("prompt_tokens", "output_tokens", "preemptions")
-COLUMNS = ("request_id", "arrival_s", *TIMES, *CLIENT_TIMES, *COUNTS)
+TIMES = tuple(each.name for each in fields(Served) if each.name not in COUNTS)
 STEP_COLUMNS = ("step_s", "requests", "context_tokens", "chunk_tokens")
 
 
@@ -113,25 +111,16 @@ def read_run(path: Path) -> ActualRun:
     """
     table = read_rows(path, WRITER)
     meta = read_facts(path, table, RunMeta, f"not a run of schema version {SCHEMA_VERSION}", WRITER)
-    columns = numbers(path, table, (*TIMES, *CLIENT_TIMES, *COUNTS), "a run's requests")
-    check_columns(path, table, COLUMNS)
+    columns = numbers(path, table, (*TIMES, *COUNTS))
+    check_columns(path, table, ("request_id", "arrival_s"))
     order = np.argsort(columns["submit_s"], kind="stable")
-    ordered = {name: values[order] for name, values in columns.items()}
-    counts = {name: ordered[name].astype(np.int64) for name in COUNTS}
+    ordered: dict[str, Any] = {name: values[order] for name, values in columns.items()}
+    ordered |= {name: ordered[name].astype(np.int64) for name in COUNTS}
     if meta.prefills_only:
         # A prefill worker emits one token, whatever the stream asks for.
-        counts["output_tokens"] = np.minimum(counts["output_tokens"], 1)
+        ordered["output_tokens"] = np.minimum(ordered["output_tokens"], 1)
         ordered |= {f"{side}last_token_s": ordered[f"{side}first_token_s"] for side in ("", "client_")}
-    served = Served(
-        **counts,
-        submit_s=ordered["submit_s"],
-        queued_s=ordered["queued_s"],
-        scheduled_s=ordered["scheduled_s"],
-        first_s=ordered["first_token_s"],
-        last_s=ordered["last_token_s"],
-        client_first_s=ordered["client_first_token_s"],
-        client_last_s=ordered["client_last_token_s"],
-    )
+    served = Served(**ordered)
     _check(path, served)
     ids = [str(value) for value in table["request_id"].to_pylist()]
     return ActualRun(path.stem, path, meta, [ids[i] for i in order], served, _steps(path))
@@ -142,9 +131,9 @@ def _check(path: Path, served: Served) -> None:
         "prompt_tokens is below 1": served.prompt_tokens < 1,
         "output_tokens is below 1": served.output_tokens < 1,
         "submit_s is below 0": served.submit_s < 0,
-        "first_token_s is before submit_s": served.first_s < served.submit_s,
-        "first_token_s is before scheduled_s": served.first_s < served.scheduled_s,
-        "last_token_s is before first_token_s": served.last_s < served.first_s,
+        "first_token_s is before submit_s": served.first_token_s < served.submit_s,
+        "first_token_s is before scheduled_s": served.first_token_s < served.scheduled_s,
+        "last_token_s is before first_token_s": served.last_token_s < served.first_token_s,
     }
     for fault, rows in faults.items():
         if rows.any():
@@ -158,7 +147,7 @@ def _steps(path: Path) -> StepRows | None:
         return None
     table = read_rows(beside, WRITER)
     optional = [name for name in ("decode_requests", "chunk_attended_pairs") if name in table.column_names]
-    columns = numbers(beside, table, (*STEP_COLUMNS, *optional), "a run's steps")
+    columns = numbers(beside, table, (*STEP_COLUMNS, *optional))
     return StepRows(
         step_s=columns["step_s"],
         batch=columns.get("decode_requests", columns["requests"]),

@@ -60,7 +60,7 @@ def test_figures_are_those_of_all_requests_of_all_workers(tmp_path: Path) -> Non
     assert arm["p99_queueing_ms"] == pytest.approx(np.quantile(served.queueing_ms, 0.99))
     assert arm["p99_ttft_ms"] == pytest.approx(np.quantile(served.ttft_ms, 0.99))
     emitted = 0
-    for first, last, tokens in zip(served.first_s, served.last_s, served.output_tokens, strict=True):
+    for first, last, tokens in zip(served.first_token_s, served.last_token_s, served.output_tokens, strict=True):
         times = np.linspace(first, last, tokens)
         emitted += int(((times >= found.window.start_s) & (times < found.window.end_s)).sum())
     rate = emitted / found.window.length_s / 2
