@@ -10,20 +10,11 @@ from sunsim.latency.transfer import LinkTimes, TransferData, load_transfers, mea
 from sunsim.report.blocks import Block, Figure, Report, Section, Verdict
 from sunsim.report.format import count, number
 from sunsim.report.text_table import TextTable
+from sunsim.validation import tables
 from sunsim.validation.arm_tables import CLUSTER, cluster_tables, worker_arm_tables
 from sunsim.validation.check import CheckedCluster
 from sunsim.validation.folders import Cluster
 from sunsim.validation.result import Validation, cluster_verdict
-from sunsim.validation.tables import (
-    figures_table,
-    floor_table,
-    heading,
-    outside,
-    overview_table,
-    runs_floor,
-    steps_table,
-    subject,
-)
 from sunsim.validation.worker import Validated
 from sunsim.version import __version__
 
@@ -41,7 +32,7 @@ def blocks(validation: Validation) -> list[Block | None]:
     """The figures of one run, or a row for each of several; or live clusters, each with its own last sentence."""
     if not validation.results:
         return [block for each in validation.clusters for block in cluster_blocks(each)]
-    return [*_overview(validation), [outside(validation.results), validation.sentence]]
+    return [*_overview(validation), [tables.outside(validation.results), validation.sentence]]
 
 
 def page(validation: Validation, pictures: Mapping[str, Sequence[str]]) -> Report:
@@ -55,7 +46,7 @@ def page(validation: Validation, pictures: Mapping[str, Sequence[str]]) -> Repor
     hashes = "; ".join(sorted({f"{each.profile.name} {each.profile.sha256[:12]}" for each in results}))
     return Report(
         title=f"Validation of {name}",
-        blocks=[verdict, *_overview(validation), outside(results), *details],
+        blocks=[verdict, *_overview(validation), tables.outside(results), *details],
         footer=[NOTES, f"sunsim {__version__}; profiles: {hashes}"],
     )
 
@@ -64,17 +55,17 @@ def _overview(validation: Validation) -> list[Block | None]:
     results = validation.results
     single = len(results) == 1
     return [
-        [*([heading(results[0])] if single else []), *dict.fromkeys(map(subject, results))],
-        figures_table(results[0]) if single else overview_table(results),
-        steps_table(results),
-        runs_floor(validation.floor),
+        [*([tables.heading(results[0])] if single else []), *dict.fromkeys(map(tables.subject, results))],
+        tables.figures_table(results[0]) if single else tables.overview_table(results),
+        tables.steps_table(results),
+        tables.runs_floor(validation.floor),
         *(table for comparison in validation.comparisons for table in worker_arm_tables(comparison)),
     ]
 
 
 def _run(result: Validated, drawn: Sequence[Figure]) -> Section:
-    texts = [heading(result), subject(result)]
-    return Section(result.name, [texts, figures_table(result), steps_table([result]), *drawn])
+    texts = [tables.heading(result), tables.subject(result)]
+    return Section(result.name, [texts, tables.figures_table(result), tables.steps_table([result]), *drawn])
 
 
 def cluster_blocks(checked: CheckedCluster) -> list[Block | None]:
@@ -85,7 +76,7 @@ def cluster_blocks(checked: CheckedCluster) -> list[Block | None]:
         _heading(checked.cluster),
         *_link(checked.cluster),
         *cluster_tables(checked.points),
-        floor_table(title, ("",), repeated, CLUSTER),
+        tables.floor_table(title, ("",), repeated, CLUSTER),
         cluster_verdict(checked.points),
     ]
 

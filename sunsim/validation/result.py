@@ -70,12 +70,7 @@ def _run(result: Validated) -> dict[str, Any]:
     run, replayed = result.run, result.replayed
     return {
         "name": run.name,
-        "role": run.meta.role,
-        "stream": run.meta.stream,
-        "card": run.meta.card,
-        "model": run.meta.model,
-        "variant": run.meta.variant,
-        "date": run.meta.date,
+        **{key: getattr(run.meta, key) for key in ("role", "stream", "card", "model", "variant", "date")},
         "requests": len(run.served),
         "profile": {"name": result.profile.name, "sha256": result.profile.sha256, "from": result.relation},
         "simulated_steps": replayed.steps,
