@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Literal
 
-STATISTICS = {"mean": "mean", "median": "median", "std": "std", "p90": "p90", "p95": "p95", "p99": "p99"}
+STATISTICS = ("mean", "median", "std", "p90", "p95", "p99")
 QUANTILES = {"median": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99}
 
 CUT_OFF = "What requests cut off by the stop emitted is estimated, at the median TPOT of those that finished."
