@@ -19,8 +19,9 @@ from sunsim.latency import attention
 from sunsim.latency.attention import LengthMix, even_contexts, kernel_of
 from sunsim.latency.decode import DecodeTimes
 from sunsim.latency.profile import list_profiles, load_profile, profiles_root
-from sunsim.validation.actual import STEPS_SUFFIX, read_run
-from sunsim.validation.campaign import committed_campaigns
+from sunsim.validation.folders import committed_campaigns
+from sunsim.validation.record import STEPS_SUFFIX
+from sunsim.validation.worker_run import read_run
 
 EVERY = 5  # steps: their times go together for some dozens
 STALL = 1.3
@@ -66,8 +67,8 @@ def steps_of_runs() -> None:
         mix = LengthMix.of(served.prompt_tokens, served.output_tokens)
         times = DecodeTimes(data.decode_points, data.cudagraph_capture_sizes, kernel, mix)
         end_s = steps["end_s"].to_numpy()
-        first = np.searchsorted(end_s, served.first_s + 1e-4) - 1
-        last = np.searchsorted(end_s, served.last_s + 1e-4) - 1
+        first = np.searchsorted(end_s, served.first_token_s + 1e-4) - 1
+        last = np.searchsorted(end_s, served.last_token_s + 1e-4) - 1
         rows = []
         for step in range(0, len(end_s), EVERY):
             there = np.flatnonzero((first <= step) & (last >= step))

@@ -16,12 +16,12 @@ from sunsim.latency.attention import LengthMix
 from sunsim.latency.model import LatencyModel
 from sunsim.report.terminal import plain
 from sunsim.report.text_table import TextTable
-from sunsim.validation.actual import read_run
-from sunsim.validation.campaign import committed_campaigns
-from sunsim.validation.validate import profile_of
+from sunsim.validation.folders import committed_campaigns
+from sunsim.validation.worker import profile_of
+from sunsim.validation.worker_run import read_run
 
 if TYPE_CHECKING:
-    from sunsim.validation.campaign import Campaign
+    from sunsim.validation.folders import Campaign
 
 RUNS = ("sun2-w0", "saturated", "long")
 STALL = 1.5

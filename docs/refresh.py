@@ -18,16 +18,14 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
-from sunsim.validation.campaign import committed_campaigns
-from sunsim.validation.fidelity import check
-from sunsim.validation.fidelity_tables import fidelity_text, sharing_text
-from sunsim.validation.live.folder import committed_clusters
-from sunsim.validation.live.validate import compared_folder, live_text
+from sunsim.validation.check import check, check_cluster
+from sunsim.validation.fidelity import fidelity_text, live_text, sharing_text
+from sunsim.validation.folders import committed_campaigns, committed_clusters
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sunsim.validation.fidelity import Checked
+    from sunsim.validation.check import Checked
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
@@ -131,7 +129,7 @@ def speed() -> dict[str, str]:
 
 def fidelity() -> dict[str, str]:
     """The committed actual runs against their simulation."""
-    live = [compared_folder(folder) for folder in committed_clusters()]
+    live = [check_cluster(cluster) for cluster in committed_clusters()]
     return fidelity_blocks(check(committed_campaigns())) | {"live": live_text(live)}
 
 

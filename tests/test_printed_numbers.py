@@ -23,7 +23,7 @@ from sunsim.report.format import count, number, percent, times
 from sunsim.report.summary import summary_report
 from sunsim.report.terminal import say
 from sunsim.sweep import picture
-from sunsim.validation.result import signed_percent
+from sunsim.validation.figures import signed_percent
 from tests.figures.small import grid
 from tests.plan.small import SCENARIO as PLANNED
 from tests.plan.small import write_plan
@@ -32,8 +32,8 @@ from tests.sweep.small import SCENARIO as SWEPT
 from tests.sweep.small import SWEEP, write_sweep
 from tests.validation.campaigns import PLAN as CAMPAIGN
 from tests.validation.campaigns import write_campaign
-from tests.validation.live.test_live import write_run as write_live
 from tests.validation.runs import profile_document, stream, write_profile, write_run
+from tests.validation.test_clusters import write_run as write_live
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from math import sqrt
 from typing import TYPE_CHECKING
 
-from sunsim.validation.campaign import committed_campaigns, errors_file
+from sunsim.validation.folders import committed_campaigns, errors_file
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -1,81 +1,130 @@
-"""Tables of isolated against shared: both sides of every arm, and of what each does against the first."""
+"""Tables of whole clusters: both sides of every arm, and of what each does against the first."""
 
-from __future__ import annotations
+from collections.abc import Iterable, Sequence
 
-from typing import TYPE_CHECKING
-
-from sunsim.report.format import ABSENT, count, number, times
+from sunsim.metrics.serving import Numbers
+from sunsim.report.format import ABSENT, count, number, percent, times
 from sunsim.report.text_table import TextTable
-from sunsim.validation.arms import LATENCIES, THROUGHPUT
-from sunsim.validation.result import signed_percent
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from sunsim.metrics.serving import Numbers
-    from sunsim.validation.arms import Comparison
+from sunsim.validation.arms import ATTAINMENT, DECODE_THROUGHPUT, THROUGHPUT, ComparedArm, Comparison
+from sunsim.validation.figures import bare_percent, signed_percent
+from sunsim.validation.tables import SHORT
 
 OVERLOADED = "*"
-NAMES = {"tpot": "TPOT", "queueing": "queueing", "ttft": "TTFT"}
-KEYS = [(key, f"{stat}_{key}_ms", f"{NAMES[key]}\n{stat}") for key, stats in LATENCIES.items() for stat in stats]
+SIDES = ("actual", "simul.")
+
+WORKERS = ("mean_tpot_ms", "median_tpot_ms", "mean_queueing_ms", "p99_queueing_ms", "mean_ttft_ms", "p99_ttft_ms")
+"""Latencies of arms that were replayed worker by worker."""
+
+CLUSTER = (THROUGHPUT, "mean_tpot_ms", "p99_tpot_ms", "mean_ttft_ms")
+"""Figures of live arms."""
+
+CLUSTER_GAINS = {
+    f"{DECODE_THROUGHPUT}_ratio": "tok/s per\ndecode GPU",
+    "mean_tpot_change_percent": "TPOT mean\n%",
+    "p99_tpot_change_percent": "TPOT p99\n%",
+    "mean_ttft_change_ms": "TTFT mean\nms",
+}
 
 
-def arm_tables(comparison: Comparison) -> list[TextTable]:
-    """The arms; then, where there are two or more, what the others do against the first."""
-    tables = [_arms(comparison)]
-    if comparison.gains:
-        tables.append(_gains(comparison))
-    return tables
+def worker_arm_tables(comparison: Comparison) -> list[TextTable]:
+    """Arms that were replayed worker by worker; then, where there are two or more, what the others do against the first."""
+    tables = [_worker_arms(comparison), _worker_gains(comparison)]
+    return [table for table in tables if table.rows]
 
 
-def _arms(comparison: Comparison) -> TextTable:
-    window = comparison.window
+def _worker_arms(comparison: Comparison) -> TextTable:
+    window, tags = comparison.window, (DECODE_THROUGHPUT, *WORKERS)
     rows: list[tuple[str, ...]] = []
     for arm in comparison.arms:
-        name = f"{arm.name}{OVERLOADED if arm.overloaded else ''}"
-        sides: Sequence[tuple[str, Numbers]] = (("actual", arm.actual), ("simulated", arm.simulated))
-        for side, figures in sides:
-            first = (name, count(arm.decode_gpus)) if side == "actual" else ("", "")
-            latencies = (number(figures[tag]) for _, tag, _ in KEYS)
-            rows.append((first[0], side, first[1], count(figures[THROUGHPUT]), *latencies))
-        errors = (_error(arm.error_percent[tag]) for tag in (THROUGHPUT, *(tag for _, tag, _ in KEYS)))
-        rows.append(("", "error, %", "", *errors))
-    headers = ("arm", "", "decode\nGPUs", "tok/s per\ndecode GPU", *(header for _, _, header in KEYS))
+        rows += [
+            (_name(arm), "actual", count(arm.decode_gpus), *_written(arm.actual)),
+            ("", "simulated", "", *_written(arm.simulated)),
+            ("", "error, %", "", *(bare_percent(arm.errors[tag]) for tag in tags)),
+        ]
+    headers = ("arm", "", "decode\nGPUs", *_headers(DECODE_THROUGHPUT, *WORKERS))
     title = (
-        f"Whole clusters, worker by worker: {comparison.campaign}, {count(comparison.arms[0].requests)} requests; output "
-        f"from {number(window.start_s)} s to {number(window.end_s)} s, latencies in ms"
+        f"Whole clusters, worker by worker: {comparison.name}, {count(comparison.arms[0].requests)} requests; output "
+        f"from {number(window.start_s)} s to {number(window.end_s)} s, latencies in ms{_marked(comparison.arms)}"
     )
-    if any(arm.overloaded for arm in comparison.arms):
-        title += f" ({OVERLOADED} overloaded)"
     return TextTable(title, headers, rows, left=2, keys=2)
 
 
-def _gains(comparison: Comparison) -> TextTable:
+def _written(figures: Numbers) -> list[str]:
+    return [count(figures[DECODE_THROUGHPUT]), *(number(figures[tag]) for tag in WORKERS)]
+
+
+def _worker_gains(comparison: Comparison) -> TextTable:
     rows = []
     for gain in comparison.gains:
-        for side, figures in (("actual", gain.actual), ("simulated", gain.simulated)):
-            rows.append(
-                (
-                    f"{gain.arm} / {gain.base}" if side == "actual" else "",
-                    side,
-                    times(figures[f"{THROUGHPUT}_ratio"]),
-                    *(_change(figures, key, tag) for key, tag, _ in KEYS),
-                )
-            )
-    headers = ("arms", "", "tok/s per\ndecode GPU", *(header for _, _, header in KEYS))
+        sides = ((f"{gain.arm} / {gain.base}", "actual", gain.actual), ("", "simulated", gain.simulated))
+        for name, side, figures in sides:
+            rows.append((name, side, times(figures[f"{DECODE_THROUGHPUT}_ratio"]), *_changes(figures)))
+    headers = ("arms", "", *_headers(DECODE_THROUGHPUT, *WORKERS))
     return TextTable("What sharing gains, for real and simulated", headers, rows, left=2, keys=2)
 
 
-def _change(figures: Numbers, key: str, tag: str) -> str:
+def _changes(figures: Numbers) -> list[str]:
     """TPOT in percent, waits in milliseconds."""
-    stem = tag.removesuffix("_ms")
-    if key == "tpot":
-        return signed_percent(figures[f"{stem}_change_percent"])
-    change_ms = figures[f"{stem}_change_ms"]
-    if change_ms is None:
-        return ABSENT
-    return f"{'+' if change_ms >= 0 else '-'}{number(abs(change_ms))} ms"
+    stems = [tag.removesuffix("_ms") for tag in WORKERS]
+    return [
+        signed_percent(figures[f"{stem}_change_percent"])
+        if "tpot" in stem
+        else _change(figures[f"{stem}_change_ms"], " ms")
+        for stem in stems
+    ]
 
 
-def _error(error: float | None) -> str:
-    return signed_percent(error).removesuffix(" %")
+def cluster_tables(points: Sequence[Comparison]) -> list[TextTable]:
+    """Live arms and gains, point by point; those that nothing is in are left out."""
+    return [table for table in (_cluster_arms(points), _cluster_gains(points)) if table.rows]
+
+
+def _cluster_arms(points: Sequence[Comparison]) -> TextTable:
+    rows: list[tuple[str, ...]] = []
+    for point in points:
+        rows.append((point.name,))
+        for arm in point.arms:
+            sides = (arm.actual, arm.simulated)
+            met = [percent(side.get(ATTAINMENT), 1).removesuffix(" %") for side in sides]
+            cells = [(count if tag == THROUGHPUT else number)(side[tag]) for tag in CLUSTER for side in sides]
+            rows.append((f"  {_name(arm)}", count(arm.decode_gpus), *met, *cells))
+    title = "Whole clusters, live and simulated; latencies in ms"
+    title += _marked([arm for point in points for arm in point.arms])
+    return TextTable(title, ("", "decode\nGPUs", *_both(["SLO met"]), *_both(_headers(*CLUSTER))), rows)
+
+
+def _cluster_gains(points: Sequence[Comparison]) -> TextTable:
+    rows: list[tuple[str, ...]] = []
+    for point in points:
+        if point.gains:
+            rows.append((point.name,))
+        for gain in point.gains:
+            cells = [_gained(tag, side[tag]) for tag in CLUSTER_GAINS for side in (gain.actual, gain.simulated)]
+            rows.append((f"  {gain.arm}", *cells))
+    title = "What sharing gains against isolated decode, for real and as simulated"
+    return TextTable(title, ("", *_both(CLUSTER_GAINS.values())), rows)
+
+
+def _headers(*tags: str) -> list[str]:
+    return [SHORT[tag] for tag in tags]
+
+
+def _both(headers: Iterable[str]) -> list[str]:
+    """A column of each side."""
+    return [f"{header}\n{side}" for header in headers for side in SIDES]
+
+
+def _gained(tag: str, value: float | None) -> str:
+    return times(value) if tag.endswith("_ratio") else _change(value)
+
+
+def _change(value: float | None, unit: str = "") -> str:
+    return ABSENT if value is None else f"{'+' if value >= 0 else '-'}{number(abs(value))}{unit}"
+
+
+def _name(arm: ComparedArm) -> str:
+    return f"{arm.name}{OVERLOADED if arm.overloaded else ''}"
+
+
+def _marked(arms: Sequence[ComparedArm]) -> str:
+    return f" ({OVERLOADED} overloaded)" if any(arm.overloaded for arm in arms) else ""

@@ -1,50 +1,110 @@
-"""Isolated against shared for real: the runs of each arm's workers together, and what the simulator makes of the same."""
+"""Whole clusters beside their simulation: arms that served the same requests, and what each gains over the first.
 
-from __future__ import annotations
+An arm was a live cluster, or was put together from the runs of its workers, each replayed on its own.
+"""
 
-from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
 
 import numpy as np
 
 from sunsim.metrics.overload import overloaded
-from sunsim.metrics.rows import Window
-from sunsim.metrics.serving import Numbers, output_rate, statistics
+from sunsim.metrics.rows import Floats, Requests, Window
+from sunsim.metrics.serving import Numbers, meets_slo, output_rate, per, statistics
 from sunsim.report.format import ratio
-from sunsim.validation.bootstrap import error_percent
+from sunsim.validation.figures import Compared, Figure, change_percent
 from sunsim.validation.served import NEGLIGIBLE_MS, Served
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from sunsim.validation.campaign import Campaign
-    from sunsim.validation.result import Validated
-
-LATENCIES = {"tpot": ("mean", "median"), "queueing": ("mean", "p99"), "ttft": ("mean", "p99")}
-"""Statistics of each latency, over all requests of an arm."""
-
-THROUGHPUT = "output_throughput_per_decode_gpu"
+DECODE_THROUGHPUT = "output_throughput_per_decode_gpu"
+THROUGHPUT = "output_throughput_per_gpu"
+ATTAINMENT = "slo_attainment"
+STATISTICS = {"tpot": ("mean", "median", "p99"), "queueing": ("mean", "p99"), "ttft": ("mean", "p99")}
 
 
 @dataclass(frozen=True, slots=True)
-class ComparedArm:
+class Side:
+    """What an arm's requests got, for real or as simulated.
+
+    Attributes:
+        requests: all of them.
+        latencies_ms: those that figures are of, by the keys of `STATISTICS`.
+        met: the share that met every SLO; None where none is stated.
+    """
+
+    requests: Requests
+    latencies_ms: Mapping[str, Floats]
+    met: float | None = None
+
+    @classmethod
+    def of_workers(cls, parts: Sequence[Served]) -> "Side":
+        """All requests of several workers, by the engines' clocks; TTFT by the client's."""
+        served = together(parts)
+        return cls(served.requests(), {key: getattr(served, f"{key}_ms") for key in STATISTICS})
+
+    @classmethod
+    def of_cluster(cls, requests: Requests, window: Window, slo: Mapping[str, float]) -> "Side":
+        """The requests that came inside the window, by the client's clock."""
+        inside = requests.where(window.holds(requests.arrival_s))
+        met = per(float(meets_slo(inside, slo).sum()), len(inside)) if slo else None
+        return cls(requests, {"tpot": inside.tpot_s * 1000, "ttft": inside.ttft_s * 1000}, met)
+
+    def figures(self, window: Window, gpus: Mapping[str, int]) -> Numbers:
+        """Output inside the window by GPU as `gpus` counts them, statistics of latencies, and the share that met SLOs."""
+        rate = output_rate(self.requests, window)
+        found: Numbers = {tag: ratio(rate, number) for tag, number in gpus.items()}
+        for key, values_ms in self.latencies_ms.items():
+            found |= {f"{name}_{key}_ms": value for name, value in statistics(values_ms, STATISTICS[key]).items()}
+        return found | {ATTAINMENT: self.met}
+
+
+@dataclass(frozen=True, slots=True)
+class Routing:
+    """How a live cluster's requests were routed.
+
+    Attributes:
+        staleness_ms: from a request's end until the router knew of it; quantiles.
+        submit_lag_ms_p99: how much later than planned requests were submitted.
+    """
+
+    router: str
+    staleness_ms: Mapping[str, float]
+    submit_lag_ms_p99: float
+
+
+@dataclass(frozen=True, slots=True)
+class ComparedArm(Compared):
     """One arm.
 
     Attributes:
-        decode_gpus: its workers, one GPU each.
+        figures: output tokens/s inside the window per GPU, latencies in ms, and the share that met every SLO.
+        runs: those that it is made of.
+        gpus: how many there are, by the throughput that counts them.
         overloaded: whether its queue still grew when arrivals ended, really or as simulated.
-        actual, simulated: output tokens/s inside the window per decode GPU, and latencies of all requests, ms.
-        error_percent: simulated against actual; None for waits that are next to nothing on both sides.
+        routing: None where its workers were replayed one by one.
     """
 
-    name: str
-    workers: tuple[str, ...]
-    decode_gpus: int
+    runs: tuple[str, ...]
+    gpus: Mapping[str, int]
     requests: int
     overloaded: bool
-    actual: Numbers
-    simulated: Numbers
-    error_percent: Numbers
+    routing: Routing | None = None
+
+    @property
+    def decode_gpus(self) -> int:
+        return self.gpus[DECODE_THROUGHPUT]
+
+    @property
+    def actual(self) -> Numbers:
+        return {figure.tag: figure.actual for figure in self.figures}
+
+    @property
+    def simulated(self) -> Numbers:
+        return {figure.tag: figure.simulated for figure in self.figures}
+
+    @property
+    def errors(self) -> Numbers:
+        """In percent."""
+        return {figure.tag: figure.error_percent for figure in self.figures}
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,84 +124,58 @@ class Gain:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """A campaign's arms over one window, and what each does against the first."""
+    """Arms over one window; the first, isolated one is what the others are compared to."""
 
-    campaign: str
+    name: str
     window: Window
     arms: list[ComparedArm]
-    gains: list[Gain]
+    slo: Mapping[str, float] = field(default_factory=dict)
 
-
-def compare_arms(campaign: Campaign, results: Sequence[Validated]) -> Comparison | None:
-    """The campaign's arms; None where it has none.
-
-    Args:
-        campaign: says which runs are which arm's workers.
-        results: the campaign's runs.
-
-    Raises:
-        InputError: arms did not serve the same requests, or one has a worker that does not decode.
-    """
-    arms = campaign.plan.arms
-    if not arms:
-        return None
-    by_name = {result.run.name: result for result in results}
-    parts = {arm: [by_name[worker] for worker in workers] for arm, workers in arms.items()}
-    _check(campaign, parts)
-    last_s = max(part.run.served.submissions.end_s for results in parts.values() for part in results)
-    window = Window(campaign.plan.warmup_s, last_s)
-    if not window.length_s:
-        raise campaign.error(("warmup_s",), f"warmup_s is {window.start_s:g}, must be before the last arrival")
-    compared = [_arm(arm, results, window) for arm, results in parts.items()]
-    return Comparison(campaign.name, window, compared, [_gain(arm, compared[0]) for arm in compared[1:]])
+    @property
+    def gains(self) -> list[Gain]:
+        """What each arm but the first gains."""
+        return [_gain(arm, self.arms[0]) for arm in self.arms[1:]]
 
 
 def together(parts: Sequence[Served]) -> Served:
     """The requests of several workers, one worker after the other."""
-    return Served(*(np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(Served)))
+    return Served(*(np.concatenate([getattr(part, each.name) for part in parts]) for each in fields(Served)))
 
 
-def _check(campaign: Campaign, parts: Mapping[str, Sequence[Validated]]) -> None:
-    base: tuple[str, list[str]] | None = None
-    for arm, results in parts.items():
-        for result in results:
-            if result.run.meta.role == "prefill":
-                message = f"arms.{arm}: {result.run.name} is a prefill run, must be a decode worker's"
-                raise campaign.error(("arms", arm), message)
-        served = sorted(request for result in results for request in result.run.request_ids)
-        base = base or (arm, served)
-        if served != base[1]:
-            message = (
-                f"arms.{arm} served {len(served)} requests, which are not the {len(base[1])} of {base[0]}: every arm "
-                "must serve the same ones"
-            )
-            raise campaign.error(("arms", arm), message)
-
-
-def _arm(name: str, results: Sequence[Validated], window: Window) -> ComparedArm:
-    sides = (
-        together([result.run.served for result in results]),
-        together([result.replayed.served for result in results]),
-    )
-    actual, simulated = (_figures(side, window, len(results)) for side in sides)
+def compared_arm(
+    name: str,
+    runs: Sequence[str],
+    sides: tuple[Side, Side],
+    window: Window,
+    gpus: Mapping[str, int],
+    routing: Routing | None = None,
+) -> ComparedArm:
+    """One arm: `sides` are the actual and the simulated one."""
     return ComparedArm(
         name=name,
-        workers=tuple(result.run.name for result in results),
-        decode_gpus=len(results),
-        requests=len(sides[0]),
-        overloaded=any(overloaded(side.requests(), window) for side in sides),
-        actual=actual,
-        simulated=simulated,
-        error_percent={key: _side_error(key, simulated[key], actual[key]) for key in actual},
+        figures=arm_figures(sides, window, gpus),
+        runs=tuple(runs),
+        gpus=gpus,
+        requests=len(sides[0].requests),
+        overloaded=any(overloaded(side.requests, window) for side in sides),
+        routing=routing,
     )
 
 
-def _figures(served: Served, window: Window, gpus: int) -> Numbers:
-    figures: Numbers = {THROUGHPUT: ratio(output_rate(served.requests(), window), gpus)}
-    for key, names in LATENCIES.items():
-        found = statistics(getattr(served, f"{key}_ms"), names)
-        figures |= {f"{name}_{key}_ms": value for name, value in found.items()}
-    return figures
+def arm_figures(sides: tuple[Side, Side], window: Window, gpus: Mapping[str, int]) -> list[Figure]:
+    """The figures of both sides that at least one has."""
+    actual, simulated = (side.figures(window, gpus) for side in sides)
+    return [
+        Figure(tag, value, simulated[tag], _error(tag, simulated[tag], value))
+        for tag, value in actual.items()
+        if tag != ATTAINMENT or value is not None
+    ]
+
+
+def _error(tag: str, simulated: float | None, actual: float | None) -> float | None:
+    """None for shares, and for waits: one of microseconds against one of none would be -100 %."""
+    negligible = "queueing" in tag and max(simulated or 0.0, actual or 0.0) < NEGLIGIBLE_MS
+    return None if tag == ATTAINMENT or negligible else change_percent(simulated, actual)
 
 
 def _gain(arm: ComparedArm, base: ComparedArm) -> Gain:
@@ -155,26 +189,14 @@ def _gain(arm: ComparedArm, base: ComparedArm) -> Gain:
 
 
 def _against(figures: Numbers, base: Numbers, *, waits: bool) -> Numbers:
-    gain: Numbers = {f"{THROUGHPUT}_ratio": ratio(figures[THROUGHPUT], base[THROUGHPUT])}
-    for name in LATENCIES["tpot"]:
-        gain[f"{name}_tpot_change_percent"] = _error(figures[f"{name}_tpot_ms"], base[f"{name}_tpot_ms"])
-    for key in ("queueing", "ttft"):
-        for name in LATENCIES[key]:
-            now, before = figures[f"{name}_{key}_ms"], base[f"{name}_{key}_ms"]
-            change_ms = None if now is None or before is None else now - before
-            gain[f"{name}_{key}_change_ms"] = change_ms if waits else None
+    gain: Numbers = {}
+    for tag, now in figures.items():
+        before, stem = base[tag], tag.removesuffix("_ms")
+        if tag in (DECODE_THROUGHPUT, THROUGHPUT):
+            gain[f"{tag}_ratio"] = ratio(now, before)
+        elif "tpot" in tag:
+            gain[f"{stem}_change_percent"] = change_percent(now, before)
+        elif tag != ATTAINMENT:
+            known = waits and now is not None and before is not None
+            gain[f"{stem}_change_ms"] = (now or 0.0) - (before or 0.0) if known else None
     return gain
-
-
-def _side_error(key: str, simulated: float | None, actual: float | None) -> float | None:
-    """Of a figure; a wait of microseconds against one of none would be -100 %."""
-    if "queueing" in key and max(simulated or 0.0, actual or 0.0) < NEGLIGIBLE_MS:
-        return None
-    return _error(simulated, actual)
-
-
-def _error(value: float | None, base: float | None) -> float | None:
-    if value is None or base is None:
-        return None
-    error = float(error_percent(value, base))
-    return None if np.isnan(error) else error

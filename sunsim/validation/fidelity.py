@@ -1,47 +1,45 @@
-"""How far off the simulator is: every run of the campaigns, the floor, and runs predicted from another host's profile.
+"""How far off the simulator is, as documents show it: every run of the campaigns, the floor, other hosts' profiles, arms.
 
-The tables that the documents show, and the errors that tests hold the model to, come from here.
+The errors that tests hold the model to come from here as well.
 """
 
-from __future__ import annotations
-
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations, product
-from typing import TYPE_CHECKING
+from typing import TypeAlias
 
-from sunsim.validation.arms import THROUGHPUT, Comparison, compare_arms
+from sunsim.report.blocks import Block
+from sunsim.report.format import count, number
+from sunsim.report.terminal import plain
+from sunsim.report.text_table import TextTable
+from sunsim.validation.arm_tables import worker_arm_tables
+from sunsim.validation.arms import DECODE_THROUGHPUT, THROUGHPUT
+from sunsim.validation.check import Checked, CheckedCluster
+from sunsim.validation.figures import Compared
 from sunsim.validation.floor import Pair, pair_of
+from sunsim.validation.folders import Campaign
+from sunsim.validation.report import cluster_blocks
+from sunsim.validation.tables import error_cell, floor_table
 from sunsim.validation.targets import TARGETS
-from sunsim.validation.validate import check_campaign, check_run, profile_of
+from sunsim.validation.worker import Validated, check_run, profile_of
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+Named: TypeAlias = tuple[Validated, str]
+Errors: TypeAlias = dict[str, dict[str, float | None]]
 
-    from sunsim.validation.campaign import Campaign
-    from sunsim.validation.result import Validated
-
-Errors = dict[str, dict[str, float | None]]
-
-ARM_FIGURES = (THROUGHPUT, "mean_tpot_ms", "median_tpot_ms")
+ARM_FIGURES = (DECODE_THROUGHPUT, "mean_tpot_ms", "median_tpot_ms")
 """Figures of an arm whose errors are kept; waits below saturation are too short for a percentage."""
+CLUSTER_FIGURES = (THROUGHPUT, "mean_tpot_ms", "mean_ttft_ms")
+"""The same of a live cluster's arm."""
 
 
-@dataclass(frozen=True, slots=True)
-class Checked:
-    """A campaign, each of its runs against its simulation, and its arms if it has any."""
+WIDTH = 120
+"""Columns."""
 
-    campaign: Campaign
-    results: list[Validated]
-    comparison: Comparison | None
+HIT, MISS = "hit", "miss"
 
-    @property
-    def streams(self) -> list[Validated]:
-        """The first run of each stream: those that repeat one show the floor."""
-        first: list[Validated] = []
-        for result in self.results:
-            if not any(pair_of(earlier.run, result.run) for earlier in first):
-                first.append(result)
-        return first
+TPOT = {"mean_tpot_ms": "mean", "median_tpot_ms": "median", "p99_tpot_ms": "p99"}
+QUEUE = {"saturated_output_throughput": "output", "saturated_mean_queueing_ms": "queueing"}
+TTFT = {"mean_ttft_ms": "mean", "p99_ttft_ms": "p99"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,31 +60,13 @@ class Foreign:
     profile_host: str
 
 
-def check(campaigns: Sequence[Campaign]) -> list[Checked]:
-    """Simulates every run of the campaigns.
-
-    Raises:
-        InputError: a run, a profile or an arm cannot be used.
-    """
-    found = []
-    for campaign in campaigns:
-        results = check_campaign(campaign)
-        found.append(Checked(campaign, results, compare_arms(campaign, results)))
-    return found
-
-
-def engine(result: Validated) -> str:
-    """Model and variant that a run was made with."""
-    return f"{result.run.meta.model} {result.run.meta.variant}"
-
-
 def repeats(checked: Sequence[Checked]) -> list[Repeat]:
     """Every two runs of one stream on one host, then the first runs of a stream that two hosts have run."""
     runs = [(each.campaign.plan.host, result) for each in checked for result in each.results]
     pairs = [(one, other) for one, other in combinations(runs, 2) if one[0] == other[0]]
     across = [((one.plan.host, first), (other.plan.host, second)) for one, first, other, second in _across(checked)]
     return [
-        Repeat(engine(first), pair, (host, other_host))
+        Repeat(first.engine, pair, (host, other_host))
         for (host, first), (other_host, second) in [*pairs, *across]
         if (pair := pair_of(first.run, second.run))
     ]
@@ -101,7 +81,10 @@ def foreign(checked: Sequence[Checked]) -> Iterator[Foreign]:
         if pair_of(first.run, second.run):
             for result, home, away in ((second, other, one), (first, one, other)):
                 if away.plan.profiled_on not in (home.plan.host, home.plan.profiled_on):
-                    yield _foreign(result, home, away)
+                    profile = profile_of(result.run, str(away.profile))
+                    # Two hosts of one kind say the same of themselves, so that it is another one must be said here.
+                    simulated = check_run(result.run, profile, relation="other host")
+                    yield Foreign(simulated, home.plan.host, away.plan.profiled_on)
 
 
 def errors(checked: Sequence[Checked]) -> Errors:
@@ -109,11 +92,25 @@ def errors(checked: Sequence[Checked]) -> Errors:
     found: Errors = {}
     for each in checked:
         for result in each.results:
-            tags = [figure for figure in result.judged if figure.tag in TARGETS]
-            found[f"{each.campaign.name}/{result.run.name}"] = {figure.tag: figure.error_percent for figure in tags}
+            tags = [figure.tag for figure in result.judged if figure.tag in TARGETS]
+            found[f"{each.campaign.name}/{result.name}"] = _errors(result, tags)
         for arm in each.comparison.arms if each.comparison else ():
-            found[f"{each.campaign.name}/arm {arm.name}"] = {tag: arm.error_percent[tag] for tag in ARM_FIGURES}
+            found[f"{each.campaign.name}/arm {arm.name}"] = _errors(arm, ARM_FIGURES)
     return found
+
+
+def cluster_errors(checked: Sequence[CheckedCluster]) -> Errors:
+    """Errors in percent of every arm's output and mean latencies, by ``cluster/run``."""
+    return {
+        f"{each.cluster.name}/{arm.runs[0]}": _errors(arm, CLUSTER_FIGURES)
+        for each in checked
+        for point in each.points
+        for arm in point.arms
+    }
+
+
+def _errors(compared: Compared, tags: Sequence[str]) -> dict[str, float | None]:
+    return {tag: compared.error_percent(tag) for tag in tags}
 
 
 def _across(checked: Sequence[Checked]) -> Iterator[tuple[Campaign, Validated, Campaign, Validated]]:
@@ -124,8 +121,142 @@ def _across(checked: Sequence[Checked]) -> Iterator[tuple[Campaign, Validated, C
                 yield one.campaign, first, other.campaign, second
 
 
-def _foreign(result: Validated, home: Campaign, away: Campaign) -> Foreign:
-    profile = profile_of(result.run, str(away.profile))
-    # Two hosts of one kind say the same of themselves, so that it is another one must be said here.
-    simulated = check_run(result.run, profile, {}, use_targets=True, relation="other host")
-    return Foreign(simulated, home.plan.host, away.plan.profiled_on)
+def fidelity_text(checked: Sequence[Checked]) -> str:
+    """Every stream of the campaigns, how many are within all targets, the floor, and predictions across hosts."""
+    return plain([*_fidelity(checked)], WIDTH) if checked else "No run is there yet.\n"
+
+
+def sharing_text(checked: Sequence[Checked]) -> str:
+    """The arms of the campaigns, actual and simulated, and what sharing gains in each."""
+    there = [each for each in checked if each.comparison]
+    return plain([*_sharing(there)], WIDTH) if there else "No whole cluster is there yet.\n"
+
+
+def live_text(checked: Sequence[CheckedCluster]) -> str:
+    """All that is said of live clusters."""
+    return plain([block for each in checked for block in cluster_blocks(each)], WIDTH)
+
+
+def _fidelity(checked: Sequence[Checked]) -> Iterator[Block]:
+    streams = [result for each in checked for result in each.streams]
+    yield _targets()
+    for each in checked:
+        yield from _stream_tables([(result, _what(each, result)) for result in each.streams], _subject(each))
+    yield _score(streams)
+    yield from _preemptions(streams)
+    yield _floor(repeats(checked))
+    others = [(other.result, _abroad(other)) for other in foreign(checked)]
+    if others:
+        yield from _stream_tables(others, "Profile from another host")
+        yield _score([result for result, _ in others])
+
+
+def _sharing(checked: Sequence[Checked]) -> Iterator[Block]:
+    for each in checked:
+        if each.comparison:
+            yield _subject(each)
+            yield from worker_arm_tables(each.comparison)
+
+
+def _targets() -> str:
+    def limits(tags: dict[str, str]) -> str:
+        return ", ".join(f"{name} {_limit(tag)}" for tag, name in tags.items())
+
+    return (
+        "Errors are simulated against actual, in %. A stream is a hit if all its errors are within their targets; those "
+        f"with a ! are not. Targets, profile and run from one host (from two): TPOT {limits(TPOT)}; where a queue lasts, "
+        f"{limits(QUEUE)}; TTFT of prefill {limits(TTFT)}."
+    )
+
+
+def _limit(tag: str) -> str:
+    target = TARGETS[tag]
+    return f"{target.one_host:g}" + (f" ({target.other_host:g})" if target.other_host != target.one_host else "")
+
+
+def _what(each: Checked, result: Validated) -> str:
+    return f"{result.name}: {each.campaign.plan.runs[result.name]}"
+
+
+def _abroad(other: Foreign) -> str:
+    run = f"{other.result.engine}, {other.result.name}"
+    return f"{run}: run on host {other.run_host}, profile of host {other.profile_host}"
+
+
+def _subject(each: Checked) -> str:
+    result = each.results[0]
+    meta = result.run.meta
+    facts = [result.engine, f"host {each.campaign.plan.host}"]
+    facts += [meta.date[:10]] if meta.date else []
+    return ", ".join([*facts, f"profile from the {result.relation}"])
+
+
+def _stream_tables(named: Sequence[Named], title: str) -> list[TextTable]:
+    """A stream a row; those of prefill workers have other figures, so they get a table of their own."""
+    decode = [item for item in named if not item[0].run.meta.prefills_only]
+    prefill = [item for item in named if item[0].run.meta.prefills_only]
+    tables = []
+    if decode:
+        tables.append(_stream_table(decode, title, "TPOT", TPOT | QUEUE))
+    if prefill:
+        tables.append(_stream_table(prefill, f"{title}; prefill" if decode else title, "TTFT", TTFT))
+    return tables
+
+
+def _stream_table(named: Sequence[Named], title: str, latency: str, errors: dict[str, str]) -> TextTable:
+    headers = (
+        "stream",
+        "requests",
+        "mean\nbatch",
+        f"{latency}\nactual\nms",
+        "simu-\nlated\nms",
+        *(f"{name}\n%" for name in errors.values()),
+        "",
+    )
+    rows = []
+    for result, name in named:
+        batch, mean = result.figure("mean_batch"), result.figure(next(iter(errors)))
+        rows.append(
+            (
+                name,
+                count(len(result.run.served)),
+                number(batch.actual if batch else None),
+                number(mean.actual if mean else None),
+                number(mean.simulated if mean else None),
+                *(error_cell(result.figure(tag)) for tag in errors),
+                HIT if result.holds else MISS,
+            )
+        )
+    return TextTable(title, headers, rows)
+
+
+def _score(results: Sequence[Validated]) -> str:
+    hits = sum(result.holds for result in results)
+    figures = [figure for result in results for figure in result.judged]
+    return (
+        f"{hits} of {len(results)} streams within all targets; {sum(bool(figure.holds) for figure in figures)} of "
+        f"{len(figures)} targets hold."
+    )
+
+
+def _preemptions(results: Sequence[Validated]) -> list[str]:
+    texts = []
+    for result in results:
+        figure = result.figure("preemptions")
+        if figure and (figure.actual or figure.simulated):
+            texts.append(
+                f"{result.engine}, {result.name}: {count(figure.actual)} actual, {count(figure.simulated)} simulated"
+            )
+    return [f"Preemptions: {'; '.join(texts)}."] if texts else []
+
+
+def _floor(found: Sequence[Repeat]) -> TextTable | str:
+    rows = []
+    for repeat in found:
+        pair, (first, second) = repeat.pair, repeat.hosts
+        hosts = f"twice on host {first}" if first == second else f"host {second} against host {first}"
+        said = (f"{repeat.engine}, {pair.first}: {hosts}", count(pair.requests))
+        rows.append((said, pair.change_percent))
+    title = "The floor: a stream run again on a real engine, against its first run, %"
+    table = floor_table(title, ("stream", "requests"), rows)
+    return table or "No stream has been run twice yet, so the floor is not known."

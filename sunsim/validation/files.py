@@ -1,41 +1,27 @@
 """The folder that a validation leaves: JSON, the page, and three figures a run."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
 
 import numpy as np
 
 from plots.validation import plot_ecdfs, plot_over_time, plot_scatter
-from sunsim.validation.page import page
-from sunsim.validation.result import DOCUMENT, PAGE, to_json
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from pathlib import Path
-
-    from sunsim.folder import Results
-    from sunsim.validation.arms import Comparison
-    from sunsim.validation.floor import Pair
-    from sunsim.validation.result import Validated
+from sunsim.folder import Results
+from sunsim.report.html import to_html
+from sunsim.validation.report import page
+from sunsim.validation.result import DOCUMENT, PAGE, Validation, to_json
+from sunsim.validation.worker import Validated
 
 
-def write(
-    to: Results,
-    content: Mapping[str, Any],
-    results: Sequence[Validated],
-    floor: Sequence[Pair],
-    comparisons: Sequence[Comparison] = (),
-) -> None:
+def write(to: Results, validation: Validation) -> None:
     """Write `validation.json`, `validation.html` and the PNGs.
 
     Raises:
         InputError: the folder cannot be written, or somebody else's file has one of these names.
     """
     with to.writing() as folder:
-        (folder / DOCUMENT).write_text(to_json(content), encoding="utf-8")
-        figures = {result.run.name: _draw(folder, result) for result in results}
-        (folder / PAGE).write_text(page(results, floor, figures, comparisons), encoding="utf-8")
+        (folder / DOCUMENT).write_text(to_json(validation), encoding="utf-8")
+        pictures = {result.name: _draw(folder, result) for result in validation.results}
+        (folder / PAGE).write_text(to_html(page(validation, pictures)), encoding="utf-8")
 
 
 def _draw(out: Path, result: Validated) -> list[str]:
@@ -44,12 +30,12 @@ def _draw(out: Path, result: Validated) -> list[str]:
     sides_ms = {
         name: (getattr(actual, key), getattr(simulated, key))
         for key, name in (("tpot_ms", "TPOT"), ("ttft_ms", "TTFT"), ("e2el_ms", "E2EL"))
-        if not np.isnan(getattr(actual, key)).all() and not (result.run.meta.role == "prefill" and key == "e2el_ms")
+        if not np.isnan(getattr(actual, key)).all() and not (result.run.meta.prefills_only and key == "e2el_ms")
     }
     main = next(iter(sides_ms))
-    stays = {"requests running": ("scheduled_s", "last_s")}
+    stays = {"requests running": ("scheduled_s", "last_token_s")}
     # Without a queue all that waits is who came in the middle of a step.
-    if result.saturated or result.run.meta.role == "prefill":
+    if result.saturated or result.run.meta.prefills_only:
         stays["requests waiting"] = ("queued_s", "scheduled_s")
     intervals_s = {
         title: (
@@ -60,7 +46,7 @@ def _draw(out: Path, result: Validated) -> list[str]:
     }
     two = {name: sides_ms[name] for name in list(sides_ms)[:2]}
     return [
-        plot_scatter(two, out / f"{result.run.name}-scatter.png"),
-        plot_over_time(main, actual.submit_s, sides_ms[main], intervals_s, out / f"{result.run.name}-time.png"),
-        plot_ecdfs(sides_ms, out / f"{result.run.name}-ecdf.png"),
+        plot_scatter(two, out / f"{result.name}-scatter.png"),
+        plot_over_time(main, actual.submit_s, sides_ms[main], intervals_s, out / f"{result.name}-time.png"),
+        plot_ecdfs(sides_ms, out / f"{result.name}-ecdf.png"),
     ]

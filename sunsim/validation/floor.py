@@ -1,21 +1,17 @@
-"""The noise floor: how far runs of one stream are from one another. No simulator can be closer than that."""
+"""The noise floor: how far runs of the same are from one another. No simulator can be closer than that."""
 
-from __future__ import annotations
-
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from sunsim.metrics.serving import statistics
-from sunsim.validation.bootstrap import error_percent
+from sunsim.metrics.serving import Numbers, statistics
+from sunsim.validation.figures import change_percent
+from sunsim.validation.served import Ints
 from sunsim.validation.targets import Relation, relation
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from sunsim.validation.actual import ActualRun
+from sunsim.validation.worker_run import ActualRun
 
 STATISTICS = ("mean", "median", "p99")
 
@@ -32,7 +28,7 @@ class Pair:
     second: str
     relation: Relation
     requests: int
-    change_percent: dict[str, float | None]
+    change_percent: Numbers
 
 
 def noise_floor(runs: Sequence[ActualRun]) -> list[Pair]:
@@ -46,7 +42,7 @@ def pair_of(one: ActualRun, other: ActualRun) -> Pair | None:
         return None
     place = {name: i for i, name in enumerate(other.request_ids)}
     both = [(i, place[name]) for i, name in enumerate(one.request_ids) if name in place]
-    return _pair(one, other, np.array(both, dtype=np.int64)) if both else None
+    return _pair(one, other, *np.array(both, dtype=np.int64).T) if both else None
 
 
 def _what(run: ActualRun) -> tuple[Any, ...]:
@@ -57,23 +53,22 @@ def _what(run: ActualRun) -> tuple[Any, ...]:
     return (meta.stream_key, meta.role, meta.model, meta.variant, meta.gpu, *limits)
 
 
-def _pair(one: ActualRun, other: ActualRun, both: np.ndarray[tuple[int, int], np.dtype[np.int64]]) -> Pair:
-    changes: dict[str, float | None] = {}
-    keys = ["ttft"] if one.meta.role == "prefill" else ["tpot", "ttft"]
+def _pair(one: ActualRun, other: ActualRun, in_one: Ints, in_other: Ints) -> Pair:
+    changes: Numbers = {}
+    keys = ["ttft"] if one.meta.prefills_only else ["tpot", "ttft"]
     if one.served.waits and other.served.waits:
         keys.append("queueing")
     for key in keys:
-        before = statistics(getattr(one.served, f"{key}_ms")[both[:, 0]], STATISTICS)
-        after = statistics(getattr(other.served, f"{key}_ms")[both[:, 1]], STATISTICS)
-        for name in STATISTICS:
-            was, now = before[name], after[name]
-            change = float("nan") if was is None or now is None else float(error_percent(now, was))
-            changes[f"{name}_{key}_ms"] = None if np.isnan(change) else change
+        before, after = (
+            statistics(getattr(run.served, f"{key}_ms")[which], STATISTICS)
+            for run, which in ((one, in_one), (other, in_other))
+        )
+        changes |= {f"{name}_{key}_ms": change_percent(after[name], before[name]) for name in STATISTICS}
     return Pair(
         stream=one.meta.stream,
         first=one.name,
         second=other.name,
         relation=relation((one.meta.engine_start, one.meta.host), (other.meta.engine_start, other.meta.host)),
-        requests=len(both),
+        requests=len(in_one),
         change_percent=changes,
     )

@@ -4,10 +4,7 @@
 With one worker nothing but its front end and its engine is left, so the loop is a few lines, the same for each role.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,13 +14,10 @@ from sunsim.cluster.engine import Engine
 from sunsim.cluster.engine_config import EngineConfig
 from sunsim.cluster.sequence import KV, UNSET, Sequence
 from sunsim.errors import InputError
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from sunsim.latency.model import LatencyModel
-    from sunsim.validation.actual import ActualRun
-    from sunsim.validation.served import Served
+from sunsim.latency.model import LatencyModel
+from sunsim.roles import Stage
+from sunsim.validation.served import Ints, Served
+from sunsim.validation.worker_run import ActualRun
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +49,7 @@ def replay(run: ActualRun, times: LatencyModel, offset: float = 0.0) -> Replayed
         defer_block_free=meta.engine_args.kv_connector is not None,  # whatever the run's role
     )
     engine = Engine(config, times, times.stalls(offset))
-    kv = KV.GIVEN if meta.role == "decode" else KV.COMPUTE
+    kv = KV.GIVEN if meta.role is Stage.DECODE else KV.COMPUTE
     prompts = actual.prompt_tokens.tolist()
     sequences = [
         Sequence(i, 0, prompt, output, kv)
@@ -74,12 +68,12 @@ def replay(run: ActualRun, times: LatencyModel, offset: float = 0.0) -> Replayed
     while (due_ps := engine.next_wake()) is not None:
         engine.wake(due_ps)
     _check_all_done(run, sequences)
-    served = _served(actual, queued_ps, sequences, times, prefills=meta.role == "prefill")
+    served = _served(actual, queued_ps, sequences, times, prefills=meta.prefills_only)
     return Replayed(served, engine.steps, sum(engine.outside.values()))
 
 
 def _served(
-    actual: Served, queued_ps: NDArray[np.int64], sequences: list[Sequence], times: LatencyModel, *, prefills: bool
+    actual: Served, queued_ps: Ints, sequences: list[Sequence], times: LatencyModel, *, prefills: bool
 ) -> Served:
     stamps = [(sequence.scheduled_ps, sequence.first_ps, sequence.last_ps) for sequence in sequences]
     scheduled_ps, first_ps, last_ps = np.array(stamps, dtype=np.int64).T
@@ -92,10 +86,10 @@ def _served(
         actual,
         queued_s=to_s(queued_ps),
         scheduled_s=to_s(scheduled_ps),
-        first_s=to_s(first_ps),
-        last_s=to_s(last_ps),
-        client_first_s=to_s(first_ps + out_first_ps),
-        client_last_s=to_s(np.maximum(first_ps + out_first_ps, last_ps + out_last_ps)),
+        first_token_s=to_s(first_ps),
+        last_token_s=to_s(last_ps),
+        client_first_token_s=to_s(first_ps + out_first_ps),
+        client_last_token_s=to_s(np.maximum(first_ps + out_first_ps, last_ps + out_last_ps)),
         preemptions=np.array([sequence.preemptions for sequence in sequences], dtype=np.int64),
     )
 

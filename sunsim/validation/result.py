@@ -1,29 +1,20 @@
-"""A validated run, and the sentence that a number of them comes down to."""
-
-from __future__ import annotations
+"""A validation: what was compared, the sentence that it comes down to, and all of it as JSON."""
 
 import json
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 import numpy as np
 
 from sunsim.report.format import listed
-from sunsim.validation.compare import HEADERS
+from sunsim.validation.arms import THROUGHPUT, ComparedArm, Comparison
+from sunsim.validation.check import CheckedCluster
+from sunsim.validation.figures import Figure, known_errors, signed_percent
+from sunsim.validation.floor import Pair
+from sunsim.validation.worker import Validated
+from sunsim.validation.worker_figures import HEADERS
 from sunsim.version import __version__
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from sunsim.latency.profile import Profile
-    from sunsim.metrics.rows import Window
-    from sunsim.validation.actual import ActualRun
-    from sunsim.validation.arms import Comparison
-    from sunsim.validation.compare import Figure
-    from sunsim.validation.floor import Pair
-    from sunsim.validation.replay import Replayed
-    from sunsim.validation.steps import Band
-    from sunsim.validation.targets import Relation
 
 SCHEMA_VERSION = 1
 DOCUMENT = "validation.json"
@@ -32,50 +23,99 @@ PAGE = "validation.html"
 NAMED = 3
 """Missed targets that a verdict names."""
 
+LAG_MS = 10.0
+"""Of the p99: a router that is later than that was held up itself."""
+
 
 @dataclass(frozen=True, slots=True)
-class Validated:
-    """One run, what the simulator made of it, and how the two compare.
+class Validation:
+    """What was compared: worker runs, repeats among them and the arms that they make up; or live clusters."""
 
-    Attributes:
-        relation: where the profile comes from, as seen from the run.
-        saturated: the stretch in which the actual run had a queue; None without one.
-        bands: the check of single steps; empty without recorded steps.
-    """
-
-    run: ActualRun
-    profile: Profile
-    relation: Relation
-    replayed: Replayed
-    saturated: Window | None
-    figures: list[Figure]
-    bands: list[Band]
-
-    @property
-    def judged(self) -> list[Figure]:
-        """The figures that have a tolerance."""
-        return [figure for figure in self.figures if figure.holds is not None]
+    results: list[Validated] = field(default_factory=list)
+    floor: list[Pair] = field(default_factory=list)
+    comparisons: list[Comparison] = field(default_factory=list)
+    clusters: list[CheckedCluster] = field(default_factory=list)
 
     @property
     def holds(self) -> bool:
-        """Whether no tolerance is broken."""
-        return all(figure.holds for figure in self.judged)
+        """Whether every tolerance holds."""
+        return all(result.holds for result in self.results)
 
-    def figure(self, tag: str) -> Figure | None:
-        """One figure; None if the run has none of that name."""
-        return next((figure for figure in self.figures if figure.tag == tag), None)
+    @property
+    def sentence(self) -> str:
+        """What it comes down to."""
+        clusters = (cluster_verdict(each.points) for each in self.clusters)
+        return verdict(self.results) if self.results else " ".join(clusters)
 
 
-def signed_percent(error: float | None) -> str:
-    """+0.42 %, -12.0 %; never -0.00 %."""
-    if error is None:
-        return "-"
-    text = f"{error:+.2f}" if abs(error) < 9.995 else f"{error:+.1f}"
-    return f"{text.replace('-0.00', '+0.00')} %"
+def to_json(validation: Validation) -> str:
+    """The text of `validation.json`."""
+    return json.dumps(_document(validation), indent=2, allow_nan=False) + "\n"
+
+
+def _document(validation: Validation) -> dict[str, Any]:
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "sunsim_version": __version__,
+        "verdict": validation.sentence,
+        "holds": validation.holds,
+        "runs": [_run(result) for result in validation.results],
+        "noise_floor": [asdict(pair) for pair in validation.floor],
+        "campaigns": [{"campaign": each.name, **_comparison(each)} for each in validation.comparisons],
+        "clusters": [_cluster(each) for each in validation.clusters],
+    }
+
+
+def _run(result: Validated) -> dict[str, Any]:
+    run, replayed = result.run, result.replayed
+    return {
+        "name": run.name,
+        **{key: getattr(run.meta, key) for key in ("role", "stream", "card", "model", "variant", "date")},
+        "requests": len(run.served),
+        "profile": {"name": result.profile.name, "sha256": result.profile.sha256, "from": result.relation},
+        "simulated_steps": replayed.steps,
+        "outside_measured_share": replayed.outside / replayed.steps if replayed.steps else None,
+        "saturated": result.saturated and {"start_s": result.saturated.start_s, "end_s": result.saturated.end_s},
+        "holds": result.holds,
+        "figures": {figure.tag: {k: v for k, v in asdict(figure).items() if k != "tag"} for figure in result.figures},
+        "steps": [asdict(band) for band in result.bands],
+    }
+
+
+def _cluster(checked: CheckedCluster) -> dict[str, Any]:
+    return {
+        "name": checked.cluster.name,
+        "host": checked.cluster.plan.host,
+        "verdict": cluster_verdict(checked.points),
+        "points": [{"name": each.name, "slo": each.slo, **_comparison(each)} for each in checked.points],
+        "noise_floor": [asdict(pair) for pair in checked.repeated],
+    }
+
+
+def _comparison(comparison: Comparison) -> dict[str, Any]:
+    return {
+        "window": asdict(comparison.window),
+        "arms": [_arm(arm) for arm in comparison.arms],
+        "gains": [asdict(gain) for gain in comparison.gains],
+    }
+
+
+def _arm(arm: ComparedArm) -> dict[str, Any]:
+    same = {
+        "decode_gpus": arm.decode_gpus,
+        "requests": arm.requests,
+        "overloaded": arm.overloaded,
+        "actual": arm.actual,
+        "simulated": arm.simulated,
+        "error_percent": arm.errors,
+    }
+    if arm.routing is None:
+        return {"name": arm.name, "workers": arm.runs, **same}
+    return {"run": arm.runs[0], "arm": arm.name, "gpus": arm.gpus[THROUGHPUT], **asdict(arm.routing), **same}
 
 
 def verdict(results: Sequence[Validated]) -> str:
-    """One line: whether the targets hold, which are missed by most, and how far off TPOT (prefill: TTFT) is."""
+    """Whether the targets hold, which are missed by most, and how far off TPOT (prefill: TTFT) is."""
     judged = [(result, figure) for result in results for figure in result.judged]
     missed = [(result, figure) for result, figure in judged if not figure.holds]
     runs = "" if len(results) == 1 else f" over {len(results)} runs"
@@ -87,7 +127,7 @@ def verdict(results: Sequence[Validated]) -> str:
     missed.sort(key=lambda item: _excess(item[1]), reverse=True)
     named = [
         f"{HEADERS[figure.tag][0]} {signed_percent(figure.error_percent)} ({figure.tolerance_percent:g} %)"
-        + ("" if len(results) == 1 else f" in {result.run.name}")
+        + ("" if len(results) == 1 else f" in {result.name}")
         for result, figure in missed[:NAMED]
     ]
     if len(missed) > NAMED:
@@ -104,9 +144,8 @@ def _excess(figure: Figure) -> float:
 
 def _distance(results: Sequence[Validated]) -> str:
     texts = []
-    for tag, roles in (("mean_tpot_ms", {"decode", "colocated"}), ("mean_ttft_ms", {"prefill"})):
-        figures = [result.figure(tag) for result in results if result.run.meta.role in roles]
-        errors = [figure.error_percent for figure in figures if figure and figure.error_percent is not None]
+    for tag, decodes in (("mean_tpot_ms", True), ("mean_ttft_ms", False)):
+        errors = known_errors([result for result in results if result.run.meta.does.decodes == decodes], tag)
         header = HEADERS[tag][0]
         if len(errors) == 1:
             texts.append(f"{header} is off by {signed_percent(errors[0])}")
@@ -118,42 +157,40 @@ def _distance(results: Sequence[Validated]) -> str:
     return listed(texts) if texts else "nothing to compare"
 
 
-def document(
-    results: Sequence[Validated], floor: Sequence[Pair], comparisons: Sequence[Comparison] = ()
-) -> dict[str, Any]:
-    """All of it as JSON has it."""
-    return {
-        "schema_version": SCHEMA_VERSION,
-        "sunsim_version": __version__,
-        "verdict": verdict(results),
-        "holds": all(result.holds for result in results),
-        "runs": [_entry(result) for result in results],
-        "noise_floor": [asdict(pair) for pair in floor],
-        "campaigns": [asdict(comparison) for comparison in comparisons],
-    }
+def cluster_verdict(points: Sequence[Comparison]) -> str:
+    """How far off a cluster's arms and the predicted gains are, and how late its routers were."""
+    arms = [arm for point in points for arm in point.arms]
+    off = np.abs(known_errors([arm for arm in arms if not arm.overloaded], "mean_tpot_ms"))
+    texts = ["Every arm is overloaded"]
+    if len(off) == 1:
+        texts = [f"Mean TPOT is off by {off[0]:.2f} %"]
+    elif len(off):
+        texts = [f"Mean TPOT of {len(off)} arms is off by {off.mean():.2f} % in the mean, {off.max():.2f} % at most"]
+    key = "mean_tpot_change_percent"
+    gains = [
+        abs(simulated - actual)
+        for point in points
+        for gain in point.gains
+        if (simulated := gain.simulated[key]) is not None and (actual := gain.actual[key]) is not None
+    ]
+    if gains:
+        texts.append(
+            f"its change by sharing by {np.mean(gains):.2f} percentage points in the mean, {max(gains):.2f} at most"
+        )
+    return "; ".join([*texts, *_lateness(arms)]) + "."
 
 
-def to_json(content: Mapping[str, Any]) -> str:
-    """The text of `validation.json`."""
-    return json.dumps(content, indent=2, allow_nan=False) + "\n"
-
-
-def _entry(result: Validated) -> dict[str, Any]:
-    run, replayed = result.run, result.replayed
-    return {
-        "name": run.name,
-        "role": run.meta.role,
-        "stream": run.meta.stream,
-        "card": run.meta.card,
-        "model": run.meta.model,
-        "variant": run.meta.variant,
-        "date": run.meta.date,
-        "requests": len(run.served),
-        "profile": {"name": result.profile.name, "sha256": result.profile.sha256, "from": result.relation},
-        "simulated_steps": replayed.steps,
-        "outside_measured_share": replayed.outside / replayed.steps if replayed.steps else None,
-        "saturated": result.saturated and {"start_s": result.saturated.start_s, "end_s": result.saturated.end_s},
-        "holds": result.holds,
-        "figures": {figure.tag: {k: v for k, v in asdict(figure).items() if k != "tag"} for figure in result.figures},
-        "steps": [asdict(band) for band in result.bands],
-    }
+def _lateness(arms: Sequence[ComparedArm]) -> list[str]:
+    texts = []
+    routed = [(arm.runs[0], arm.routing) for arm in arms if arm.routing]
+    late = [routing.staleness_ms for _, routing in routed if routing.staleness_ms]
+    if late:
+        typical, worst = np.median([each["p50"] for each in late]), max(each["p99"] for each in late)
+        texts.append(
+            f"the router learned of a request's end {typical:.1f} ms late (median; p99 at most {worst:.1f} ms)"
+        )
+    lagging = [(run, lag_ms) for run, routing in routed if (lag_ms := routing.submit_lag_ms_p99) > LAG_MS]
+    if lagging:
+        named = ", ".join(f"{run} ({lag_ms:.0f} ms)" for run, lag_ms in lagging)
+        texts.append(f"requests were submitted late in {named}, and are simulated as they were")
+    return texts

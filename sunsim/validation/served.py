@@ -1,24 +1,16 @@
 """What one worker did with each request of a stream, real or simulated: the same arrays for both."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
-from sunsim.metrics.rows import Requests, Window
+from sunsim.metrics.rows import Floats, Requests, Window
 
-if TYPE_CHECKING:
-    import numpy.typing as npt
-
-    from sunsim.metrics.rows import Floats
-
-    Ints = npt.NDArray[np.int64]
+Ints = npt.NDArray[np.int64]
 
 LEAST_SATURATED_S = 2.0
 """Seconds that a queue must last without a break: shorter ones come and go below saturation too."""
-
 
 NEGLIGIBLE_MS = 1.0
 
@@ -29,8 +21,8 @@ class Served:
 
     Attributes:
         submit_s: the client hands the request over.
-        queued_s, scheduled_s, first_s, last_s: the engine gets it, first schedules it, has its first and last token.
-        client_first_s, client_last_s: these tokens reach the client.
+        queued_s, scheduled_s: the engine gets it, and first schedules it.
+        first_token_s, last_token_s: the engine has them, and at `client_...` the client.
         prompt_tokens, output_tokens, preemptions: int64[n].
     """
 
@@ -39,10 +31,10 @@ class Served:
     submit_s: Floats
     queued_s: Floats
     scheduled_s: Floats
-    first_s: Floats
-    last_s: Floats
-    client_first_s: Floats
-    client_last_s: Floats
+    first_token_s: Floats
+    last_token_s: Floats
+    client_first_token_s: Floats
+    client_last_token_s: Floats
     preemptions: Ints
 
     def __len__(self) -> int:
@@ -52,17 +44,17 @@ class Served:
     def tpot_ms(self) -> Floats:
         """Time per output token at the engine: (last - first token) / (output tokens - 1) (vLLM); NaN for one token."""
         gaps = np.where(self.output_tokens > 1, self.output_tokens - 1, np.nan)
-        return (self.last_s - self.first_s) / gaps * 1000
+        return (self.last_token_s - self.first_token_s) / gaps * 1000
 
     @property
     def ttft_ms(self) -> Floats:
         """Time to first token: first token at the client - submission (vLLM)."""
-        return (self.client_first_s - self.submit_s) * 1000
+        return (self.client_first_token_s - self.submit_s) * 1000
 
     @property
     def engine_ttft_ms(self) -> Floats:
         """First token at the engine - submission: TTFT without the way back."""
-        return (self.first_s - self.submit_s) * 1000
+        return (self.first_token_s - self.submit_s) * 1000
 
     @property
     def queueing_ms(self) -> Floats:
@@ -75,12 +67,12 @@ class Served:
     @property
     def e2el_ms(self) -> Floats:
         """End-to-end latency: last token at the client - submission (vLLM)."""
-        return (self.client_last_s - self.submit_s) * 1000
+        return (self.client_last_token_s - self.submit_s) * 1000
 
     @property
     def duration_s(self) -> float:
         """First submission to last token (vLLM's benchmark duration): the drain is included."""
-        return float(self.last_s.max() - self.submit_s.min())
+        return float(self.last_token_s.max() - self.submit_s.min())
 
     @property
     def submissions(self) -> Window:
@@ -99,12 +91,12 @@ class Served:
             transfer_start_s=absent,
             transfer_end_s=absent,
             decode_scheduled_s=self.scheduled_s,
-            decode_first_token_s=self.first_s,
-            first_token_s=self.first_s,
-            last_token_s=self.last_s,
+            decode_first_token_s=self.first_token_s,
+            first_token_s=self.first_token_s,
+            last_token_s=self.last_token_s,
             preemptions=self.preemptions.astype(np.float64),
             finished=np.ones(len(self), dtype=np.bool_),
-            emitting_until_s=self.last_s,
+            emitting_until_s=self.last_token_s,
         )
 
     @property
@@ -118,7 +110,7 @@ class Served:
         Budget and chance make requests sit out a step now and then, so a wait counts only from where it exceeds the
         usual time from scheduling to first token, which is two steps or so.
         """
-        usual_s = float(np.median(self.first_s - self.scheduled_s))
+        usual_s = float(np.median(self.first_token_s - self.scheduled_s))
         begin_s = self.queued_s + usual_s
         held = begin_s < self.scheduled_s
         order = np.argsort(begin_s[held], kind="stable")

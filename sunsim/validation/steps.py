@@ -1,26 +1,29 @@
 """Where errors come from: the model's step time against each step that the engine recorded."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from sunsim.clock import to_s
+from sunsim.latency.model import LatencyModel
 from sunsim.latency.steps import Chunk
-
-if TYPE_CHECKING:
-    from sunsim.latency.model import LatencyModel
-    from sunsim.metrics.rows import Bools, Floats
-    from sunsim.validation.actual import StepRows
+from sunsim.metrics.rows import Bools, Floats
+from sunsim.validation.worker_run import StepRows
 
 STALL = 1.5
 """A step this many times as long as predicted is a stall: the host's doing, which no step time explains."""
 
-BANDS = ((1, 1), (2, 16), (17, 64), (65, 128), (129, 256), (257, 1024))
 ALL = "all decode"
 CHUNKED = "with a chunk"
+BANDS = {
+    "1": (1, 1),
+    "2-16": (2, 16),
+    "17-64": (17, 64),
+    "65-128": (65, 128),
+    "129-256": (129, 256),
+    "257-1024": (257, 1024),
+}
+"""Batch sizes, the first and the last."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,37 +63,23 @@ def check_steps(steps: StepRows, model: LatencyModel) -> list[Band]:
     timed = (steps.step_s > 0) & (steps.batch + steps.chunk_tokens >= 1)
     decodes, chunked = timed & (steps.chunk_tokens == 0), timed & (steps.chunk_tokens > 0)
     held_up = decodes & np.append(chunked[1:], False)
-    bands = _decode(steps, decodes & ~held_up, model)
+    predicted_s = np.zeros_like(steps.step_s)
+    predicted_s[decodes] = _decode_s(steps, decodes, model)
+    bands = []
+    for batches, (first, last) in (BANDS | {ALL: (1, np.inf)}).items():
+        which = decodes & ~held_up & (steps.batch >= first) & (steps.batch <= last)
+        if which.any():
+            bands.append(_band(batches, steps.step_s[which], predicted_s[which]))
     if chunked.any() and steps.attended_pairs is not None:
-        predicted_s = np.zeros_like(steps.step_s)
         predicted_s[chunked] = _chunked_s(steps, steps.attended_pairs, chunked, model)
-        predicted_s[held_up] = _decode_s(steps, held_up, model)
-        both = [
-            np.where(chunked, times, 0) + _before(np.where(held_up, times, 0)) for times in (steps.step_s, predicted_s)
-        ]
+        both = (times + np.append(0.0, np.where(held_up, times, 0)[:-1]) for times in (steps.step_s, predicted_s))
         bands.append(_band(CHUNKED, *(times[chunked] for times in both)))
     return bands
-
-
-def _before(times: Floats) -> Floats:
-    """For each step what the one before has."""
-    return np.append(0.0, times[:-1])
 
 
 def _decode_s(steps: StepRows, which: Bools, model: LatencyModel) -> Floats:
     batches = zip(_whole(steps.batch[which]), _whole(steps.context_tokens[which]), strict=True)
     return np.array([model.decode_step_ms(*step) for step in batches]) / 1000
-
-
-def _decode(steps: StepRows, which: Bools, model: LatencyModel) -> list[Band]:
-    predicted_s = _decode_s(steps, which, model)
-    recorded_s = steps.step_s[which]
-    bands = []
-    for low, high in BANDS:
-        inside = (steps.batch[which] >= low) & (steps.batch[which] <= high)
-        if inside.any():
-            bands.append(_band(str(low) if low == high else f"{low}-{high}", recorded_s[inside], predicted_s[inside]))
-    return [*bands, _band(ALL, recorded_s, predicted_s)] if bands else []
 
 
 def _chunked_s(steps: StepRows, attended_pairs: Floats, which: Bools, model: LatencyModel) -> Floats:

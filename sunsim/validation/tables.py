@@ -1,21 +1,26 @@
-"""The tables of a validation, as text: a console and a page show the same ones."""
+"""Tables and sentences of worker runs: figure by figure, run by run, step by step, and the noise floor."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
 
 from sunsim.report.format import ABSENT, count, listed, number, percent
 from sunsim.report.text_table import MISSED, TextTable
-from sunsim.validation.compare import HEADERS
-from sunsim.validation.result import Validated, signed_percent
+from sunsim.validation.arms import DECODE_THROUGHPUT, THROUGHPUT
+from sunsim.validation.figures import Figure, bare_percent, signed_percent
+from sunsim.validation.floor import Pair
 from sunsim.validation.steps import ALL, CHUNKED, STALL
+from sunsim.validation.targets import TARGETS, Relation
+from sunsim.validation.worker import Validated
+from sunsim.validation.worker_figures import HEADERS
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
+SHORT = {
+    **{tag: header.replace(*((", ", ",\n") if "," in header else (" ", "\n"))) for tag, (header, _) in HEADERS.items()},
+    DECODE_THROUGHPUT: "tok/s per\ndecode GPU",
+    THROUGHPUT: "tok/s per\nGPU",
+}
+"""Headers in two lines, of arms' figures too."""
 
-    from sunsim.validation.compare import Figure
-    from sunsim.validation.floor import Pair
-    from sunsim.validation.targets import Relation
+FLOOR = ("mean_tpot_ms", "median_tpot_ms", "p99_tpot_ms", "mean_queueing_ms", "mean_ttft_ms", "p99_ttft_ms")
+"""Figures that repeats are compared by."""
 
 
 def figures_table(result: Validated) -> TextTable:
@@ -48,27 +53,16 @@ def _judgement(figure: Figure) -> str:
     return ABSENT if figure.holds is None else "holds" if figure.holds else MISSED
 
 
-OVERVIEW = {
-    "mean_tpot_ms": "TPOT\nmean",
-    "median_tpot_ms": "TPOT\nmedian",
-    "p99_tpot_ms": "TPOT\np99",
-    "saturated_output_throughput": "output\nsatur.",
-    "saturated_mean_queueing_ms": "queueing\nsatur.",
-    "mean_ttft_ms": "TTFT\nmean",
-    "p99_ttft_ms": "TTFT\np99",
-}
-
-
 def overview_table(results: Sequence[Validated]) -> TextTable:
     """A run a row: the errors of the figures that have targets; ! marks a missed one."""
-    tags = [tag for tag in OVERVIEW if any(result.figure(tag) for result in results)]
+    tags = [tag for tag in TARGETS if any(result.figure(tag) for result in results)]
     rows = []
     for result in results:
         judged = result.judged
         score = f"{sum(bool(figure.holds) for figure in judged)}/{len(judged)}" if judged else ABSENT
         errors = (error_cell(result.figure(tag)) for tag in tags)
-        rows.append((result.run.name, result.run.meta.role, _short(result.relation), *errors, score))
-    headers = ("run", "role", "profile\nfrom", *(OVERVIEW[tag] for tag in tags), "targets\nheld")
+        rows.append((result.name, result.run.meta.role, _short(result.relation), *errors, score))
+    headers = ("run", "role", "profile\nfrom", *map(SHORT.__getitem__, tags), "targets\nheld")
     return TextTable("Simulated against actual, % (! misses its target)", headers, rows, left=3)
 
 
@@ -77,11 +71,6 @@ def error_cell(figure: Figure | None) -> str:
     if figure is None:
         return ABSENT
     return bare_percent(figure.error_percent) + ("!" if figure.holds is False else "")
-
-
-def bare_percent(error: float | None) -> str:
-    """Signed, without the sign of percent, which the header has."""
-    return signed_percent(error).removesuffix(" %")
 
 
 def _short(relation: Relation) -> str:
@@ -97,7 +86,7 @@ def steps_table(results: Sequence[Validated]) -> TextTable | None:
                 continue
             rows.append(
                 (
-                    band.batches if len(results) == 1 else f"{result.run.name}, {band.batches}",
+                    band.batches if len(results) == 1 else f"{result.name}, {band.batches}",
                     count(band.steps),
                     number(band.recorded_s),
                     signed_percent(band.error_percent),
@@ -125,25 +114,34 @@ def steps_table(results: Sequence[Validated]) -> TextTable | None:
     return TextTable(title, headers, rows) if rows else None
 
 
-def floor_table(pairs: Sequence[Pair]) -> TextTable | None:
+def runs_floor(pairs: Sequence[Pair]) -> TextTable | None:
     """Two runs of one stream a row; None without any."""
-    named = OVERVIEW | {"mean_queueing_ms": "queueing\nmean"}
-    tags = [tag for tag in named if any(pair.change_percent.get(tag) is not None for pair in pairs)]
     rows = [
-        (
-            f"{pair.second} / {pair.first}",
-            _short(pair.relation),
-            count(pair.requests),
-            *(bare_percent(pair.change_percent.get(tag)) for tag in tags),
-        )
+        ((f"{pair.second} / {pair.first}", _short(pair.relation), count(pair.requests)), pair.change_percent)
         for pair in pairs
     ]
-    headers = ("runs", "of the", "requests", *(named[tag] for tag in tags))
-    return (
-        TextTable("Noise floor: actual runs of one stream against each other, %", headers, rows, left=2)
-        if rows
-        else None
-    )
+    title = "Noise floor: actual runs of one stream against each other, %"
+    return floor_table(title, ("runs", "of the", "requests"), rows)
+
+
+def floor_table(
+    title: str,
+    keys: tuple[str, ...],
+    rows: Sequence[tuple[tuple[str, ...], Mapping[str, float | None]]],
+    tags: Sequence[str] = FLOOR,
+) -> TextTable | None:
+    """Repeats against first runs, a pair a row; None without any.
+
+    Args:
+        title: of the table.
+        keys: headers of what is said of each pair.
+        rows: what that is, and its changes in percent by figure.
+        tags: figures; those that no pair has are left out.
+    """
+    tags = [tag for tag in tags if any(changes.get(tag) is not None for _, changes in rows)]
+    cells = [(*said, *(bare_percent(changes.get(tag)) for tag in tags)) for said, changes in rows]
+    left = max(1, len(keys) - 1)
+    return TextTable(title, (*keys, *map(SHORT.__getitem__, tags)), cells, left=left) if rows else None
 
 
 def heading(result: Validated) -> str:
@@ -165,14 +163,13 @@ def subject(result: Validated) -> str:
 
 def outside(results: Sequence[Validated]) -> str:
     """How many simulated steps the profiles were not measured for."""
-    shares = {
-        result.run.name: result.replayed.outside / result.replayed.steps
+    shares = [
+        (percent(result.replayed.outside / result.replayed.steps, 1), result.name)
         for result in results
         if result.replayed.outside
-    }
+    ]
     if not shares:
         return "Every simulated step is inside the measured range."
     if len(results) == 1:
-        return f"Outside the measured range: {percent(next(iter(shares.values())), 1)} of the simulated steps."
-    named = [f"{percent(share, 1)} in {name}" for name, share in shares.items()]
-    return f"Simulated steps outside the measured range: {listed(named)}."
+        return f"Outside the measured range: {shares[0][0]} of the simulated steps."
+    return f"Simulated steps outside the measured range: {listed([f'{share} in {name}' for share, name in shares])}."

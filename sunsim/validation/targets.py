@@ -1,43 +1,63 @@
 """How far off the simulator may be: its targets, which depend on whether profile and run come from one host."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 from sunsim.errors import InputError
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from sunsim.latency.profile import Profile
-    from sunsim.validation.actual import RunMeta
+from sunsim.latency.profile import Profile
+from sunsim.roles import Role
+from sunsim.validation.worker_run import RunMeta
 
 Relation: TypeAlias = Literal["same engine start", "same host", "other host"]
-Tolerances: TypeAlias = "Mapping[str, float] | None"
 
 
 class Target(NamedTuple):
-    """The most that a figure may be off, in percent either way; `roles` are those it is set for."""
+    """The most that a figure may be off, in percent either way; set for workers that decode, or for those that don't."""
 
     one_host: float
     other_host: float
-    roles: tuple[str, ...]
+    decodes: bool
 
 
-DECODING = ("decode", "colocated")
 TARGETS = {
-    "mean_tpot_ms": Target(1, 3, DECODING),
-    "median_tpot_ms": Target(1, 3, DECODING),
-    "p99_tpot_ms": Target(2, 6, DECODING),
-    "saturated_output_throughput": Target(1, 3, DECODING),
-    "saturated_mean_queueing_ms": Target(10, 10, DECODING),
-    "mean_ttft_ms": Target(5, 5, ("prefill",)),
-    "p99_ttft_ms": Target(10, 10, ("prefill",)),
+    "mean_tpot_ms": Target(1, 3, decodes=True),
+    "median_tpot_ms": Target(1, 3, decodes=True),
+    "p99_tpot_ms": Target(2, 6, decodes=True),
+    "saturated_output_throughput": Target(1, 3, decodes=True),
+    "saturated_mean_queueing_ms": Target(10, 10, decodes=True),
+    "mean_ttft_ms": Target(5, 5, decodes=False),
+    "p99_ttft_ms": Target(10, 10, decodes=False),
 }
 
 
-def parse_tolerances(given: Sequence[str], known: Sequence[str]) -> tuple[dict[str, float], bool]:
-    """What ``--tolerance`` says: percent by figure, and whether the targets still hold for the others.
+@dataclass(frozen=True, slots=True)
+class Tolerances:
+    """How far figures may be off.
+
+    Attributes:
+        stated: percent by figure, over the targets.
+        use_targets: whether the targets hold for the others.
+    """
+
+    stated: Mapping[str, float] = field(default_factory=dict)
+    use_targets: bool = True
+
+    def of(self, tag: str, role: Role, relation: Relation) -> float | None:
+        """The percentage that a figure may be off; None where none is set."""
+        if tag in self.stated:
+            return self.stated[tag]
+        target = TARGETS.get(tag)
+        if not self.use_targets or target is None or role.decodes != target.decodes:
+            return None
+        return target.other_host if relation == "other host" else target.one_host
+
+
+TARGETS_ALONE = Tolerances()
+
+
+def parse_tolerances(given: Sequence[str], known: Sequence[str]) -> Tolerances:
+    """What ``--tolerance`` says.
 
     Raises:
         InputError: one is not `METRIC=PERCENT` with a known metric and a percentage of at least 0, nor `none`.
@@ -58,19 +78,7 @@ def parse_tolerances(given: Sequence[str], known: Sequence[str]) -> tuple[dict[s
             message = f"{name} is '{value}', must be a percentage of at least 0"
             raise InputError(message, "--tolerance")
         stated[name] = percent
-    return stated, "none" not in given
-
-
-def tolerance_of(
-    tag: str, role: str, relation: Relation, stated: Mapping[str, float], use_targets: bool
-) -> float | None:
-    """The percentage that a figure may be off; None where none is set."""
-    if tag in stated:
-        return stated[tag]
-    target = TARGETS.get(tag)
-    if not use_targets or target is None or role not in target.roles:
-        return None
-    return target.other_host if relation == "other host" else target.one_host
+    return Tolerances(stated, "none" not in given)
 
 
 def relation_to_profile(meta: RunMeta, profile: Profile) -> Relation:

@@ -10,7 +10,7 @@ from sunsim.plan.conditions import Conditions
 from sunsim.plan.doubt import Doubt, doubts
 from sunsim.plan.variants import TYPICAL, WORST, variants
 from sunsim.scenario import checked, read_source
-from sunsim.validation.campaign import committed_campaigns, errors_file
+from sunsim.validation.folders import committed_campaigns, errors_file
 from tests.golden.figures import SCENARIOS
 
 BF16 = "h100-80gb/llama-3.1-8b-bf16"

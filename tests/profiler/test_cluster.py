@@ -14,7 +14,7 @@ from profiler.cluster.plan import all_runs, subject_of
 from profiler.cluster.worker import visible_gpus
 from profiler.progress import Progress
 from profiler.run_file import read_facts
-from sunsim.validation.live.folder import read_live_run
+from sunsim.validation.cluster_run import read_cluster_run
 from tests.profiler.pretend_worker import FATAL_PROMPT, SILENT_PROMPT, main
 
 PROFILE = "h100-80gb/llama-3.1-8b-bf16"
@@ -100,7 +100,7 @@ def test_a_run_that_is_there_is_kept_and_one_asked_for_again_is_played(tmp_path:
     scenario, out = write(tmp_path, {"sun": {"decode": pool("shared", 1)}}), tmp_path / "out"
     assert play(scenario, 1, out, ["live-sun"]).played == ["live-sun", "live-sun-again"]
     assert play(scenario, 1, out).kept == ["live-sun"]
-    run = read_live_run(out / "live-sun-again.parquet")
+    run = read_cluster_run(out / "live-sun-again.parquet")
     assert run.again
     assert run.point == "live"
     assert len(run.rows) == 12

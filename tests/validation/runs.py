@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,9 +15,9 @@ from sunsim.cli import app
 from sunsim.latency.measured import ProfileData
 from sunsim.latency.model import LatencyModel
 from sunsim.latency.profile import Profile, load_profile
-from sunsim.validation.actual import ActualRun, RunMeta
 from sunsim.validation.replay import replay
 from sunsim.validation.served import Served
+from sunsim.validation.worker_run import ActualRun, RunMeta
 from tests.synthetic import synthetic_profile
 
 if TYPE_CHECKING:
@@ -91,7 +91,10 @@ def outcome(requests: Stream, document: dict[str, Any], facts: dict[str, Any], f
         prompt_tokens=requests.prompt_tokens.astype(np.int64),
         output_tokens=outputs.astype(np.int64),
         submit_s=requests.arrival_s,
-        **dict.fromkeys(("queued_s", "scheduled_s", "first_s", "last_s", "client_first_s", "client_last_s"), empty),
+        **dict.fromkeys(
+            ("queued_s", "scheduled_s", "first_token_s", "last_token_s", "client_first_token_s", "client_last_token_s"),
+            empty,
+        ),
         preemptions=empty.astype(np.int64),
     )
     model = LatencyModel(Profile("made-up", folder, "", ProfileData.model_validate_json(json.dumps(document))))
@@ -102,19 +105,8 @@ def outcome(requests: Stream, document: dict[str, Any], facts: dict[str, Any], f
 def columns_of(served: Served) -> dict[str, Any]:
     """The columns of a run's file."""
     ids = np.arange(len(served))
-    return {
-        "request_id": ids,
-        "arrival_s": served.submit_s,
-        "submit_s": served.submit_s,
-        "prompt_tokens": served.prompt_tokens,
-        "output_tokens": served.output_tokens,
-        "queued_s": served.queued_s,
-        "scheduled_s": served.scheduled_s,
-        "first_token_s": served.first_s,
-        "last_token_s": served.last_s,
-        "client_first_token_s": served.client_first_s,
-        "client_last_token_s": served.client_last_s,
-        "preemptions": served.preemptions,
+    return {"request_id": ids, "arrival_s": served.submit_s} | {
+        each.name: getattr(served, each.name) for each in fields(Served)
     }
 
 
@@ -144,8 +136,10 @@ def write_run(
 
 def slower(served: Served, factor: float | Floats) -> Served:
     """The same with every decode `factor` as long."""
-    last_s = served.first_s + (served.last_s - served.first_s) * factor
-    return replace(served, last_s=last_s, client_last_s=last_s + (served.client_last_s - served.last_s))
+    last_s = served.first_token_s + (served.last_token_s - served.first_token_s) * factor
+    return replace(
+        served, last_token_s=last_s, client_last_token_s=last_s + (served.client_last_token_s - served.last_token_s)
+    )
 
 
 def invoke(*arguments: object) -> tuple[int, str, str]:

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from sunsim.validation.actual import read_run
-from sunsim.validation.arms import Comparison, compare_arms, together
-from sunsim.validation.campaign import read_campaign
-from sunsim.validation.page import page
-from sunsim.validation.validate import check_campaign
+from sunsim.report.html import to_html
+from sunsim.validation.arms import Comparison, together
+from sunsim.validation.check import check
+from sunsim.validation.folders import read_campaign
+from sunsim.validation.report import page
+from sunsim.validation.result import Validation
+from sunsim.validation.worker_run import read_run
 from tests.validation.campaigns import ARMS, write_campaign
 from tests.validation.runs import invoke, meta
 
@@ -23,10 +25,9 @@ if TYPE_CHECKING:
 
 def compared(folder: Path) -> Comparison:
     """A campaign's arms."""
-    campaign = read_campaign(folder)
-    found = compare_arms(campaign, check_campaign(campaign))
-    assert found
-    return found
+    (found,) = check([read_campaign(folder)])
+    assert found.comparison
+    return found.comparison
 
 
 def test_an_engine_as_simulated_has_the_gains_that_are_simulated(tmp_path: Path) -> None:
@@ -36,7 +37,7 @@ def test_an_engine_as_simulated_has_the_gains_that_are_simulated(tmp_path: Path)
     for arm in found.arms:
         assert arm.actual == pytest.approx(arm.simulated)
         assert not arm.overloaded
-        assert all(error == pytest.approx(0, abs=1e-6) for error in arm.error_percent.values() if error is not None)
+        assert all(error == pytest.approx(0, abs=1e-6) for error in arm.errors.values() if error is not None)
     assert [(gain.arm, gain.base) for gain in found.gains] == [("shared-2", "isolated"), ("shared-1", "isolated")]
     half = found.gains[1].actual
     assert half["output_throughput_per_decode_gpu_ratio"] == pytest.approx(2, abs=0.05)
@@ -59,7 +60,7 @@ def test_figures_are_those_of_all_requests_of_all_workers(tmp_path: Path) -> Non
     assert arm["p99_queueing_ms"] == pytest.approx(np.quantile(served.queueing_ms, 0.99))
     assert arm["p99_ttft_ms"] == pytest.approx(np.quantile(served.ttft_ms, 0.99))
     emitted = 0
-    for first, last, tokens in zip(served.first_s, served.last_s, served.output_tokens, strict=True):
+    for first, last, tokens in zip(served.first_token_s, served.last_token_s, served.output_tokens, strict=True):
         times = np.linspace(first, last, tokens)
         emitted += int(((times >= found.window.start_s) & (times < found.window.end_s)).sum())
     rate = emitted / found.window.length_s / 2
@@ -69,7 +70,7 @@ def test_figures_are_those_of_all_requests_of_all_workers(tmp_path: Path) -> Non
 def test_a_slower_engine_is_found_on_its_side(tmp_path: Path) -> None:
     found = compared(write_campaign(tmp_path / "c", factor=1.1))
     for arm in found.arms:
-        error = arm.error_percent["mean_tpot_ms"]
+        error = arm.error_percent("mean_tpot_ms")
         assert error is not None
         assert -20 < error < -8
 
@@ -91,9 +92,10 @@ def test_terminal_page_and_json_show_them(tmp_path: Path) -> None:
     assert re.search(r"^isolated +actual +2 ", stdout, re.MULTILINE)
     assert re.search(r"^ +error, % ", stdout, re.MULTILINE)
     assert re.search(r"^shared-1 / isolated +actual +(1.9|2.0)\dx ", stdout, re.MULTILINE)
-    campaign = read_campaign(folder)
-    results = check_campaign(campaign)
-    written = page(results, [], {result.run.name: [] for result in results}, [compared(folder)])
+    (found,) = check([read_campaign(folder)])
+    assert found.comparison
+    validation = Validation(found.results, comparisons=[found.comparison])
+    written = to_html(page(validation, {result.name: [] for result in found.results}))
     assert "What sharing gains, for real and simulated" in written
     (entry,) = json.loads(invoke(folder, "--json")[1])["campaigns"]
     assert entry["campaign"] == "c"

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sunsim.validation.bootstrap import error_interval, error_percent
+from sunsim.validation.figures import error_interval, error_percent
 
 if TYPE_CHECKING:
     from sunsim.metrics.rows import Floats

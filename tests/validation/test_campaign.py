@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sunsim.errors import InputError
-from sunsim.validation.campaign import committed_campaigns, read_campaign
+from sunsim.validation.folders import committed_campaigns, read_campaign
 from tests.validation.campaigns import ARMS, PLAN, write_campaign
 from tests.validation.runs import invoke, profile_document, stream, write_profile, write_run
 

@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from docs.refresh import FIDELITY, PLACES, block, fidelity_blocks
-from sunsim.validation.campaign import committed_campaigns, read_campaign
-from sunsim.validation.fidelity import Checked, check, errors, foreign, repeats
-from sunsim.validation.fidelity_tables import WIDTH, fidelity_text, sharing_text
-from sunsim.validation.live.folder import committed_clusters
+from sunsim.validation.check import Checked, check
+from sunsim.validation.fidelity import WIDTH, errors, fidelity_text, foreign, repeats, sharing_text
+from sunsim.validation.folders import committed_campaigns, committed_clusters, read_campaign
 from tests.golden.fidelity.errors import complaints, kept
 from tests.validation.campaigns import write_campaign
 from tests.validation.runs import profile_document, stream, write_profile, write_run

@@ -13,8 +13,8 @@ from sunsim.errors import InputError
 from sunsim.latency.model import LatencyModel
 from sunsim.scenario import Scenario
 from sunsim.scenario.blocks import ArmBlock, Document, ModelWeight, PoolBlock
-from sunsim.validation.actual import read_run
 from sunsim.validation.replay import replay
+from sunsim.validation.worker_run import read_run
 from sunsim.workload.blocks import Constant, FixedLengths, Synthetic
 from sunsim.workload.requests import Requests
 from tests.validation.runs import profile_document, stream, write_profile, write_run
@@ -54,12 +54,12 @@ def test_same_as_an_arm_of_one_worker(tmp_path: Path, role: str, blocks: int) ->
     run = read_run(path)
     served = replay(run, LatencyModel(profile)).served
     rows = cluster_rows(profile.path, role, run.served, blocks)
-    assert served.client_first_s.tolist() == rows["first_token_s"].tolist()
-    assert served.client_last_s.tolist() == rows["last_token_s"].tolist()
+    assert served.client_first_token_s.tolist() == rows["first_token_s"].tolist()
+    assert served.client_last_token_s.tolist() == rows["last_token_s"].tolist()
     assert served.preemptions.tolist() == rows["preemptions"].tolist()
     if role == "decode":
         assert served.scheduled_s.tolist() == rows["decode_scheduled_s"].tolist()
-        assert served.first_s.tolist() == rows["decode_first_token_s"].tolist()
+        assert served.first_token_s.tolist() == rows["decode_first_token_s"].tolist()
         assert (served.preemptions.sum() > 0) == (blocks == 700)
 
 
@@ -76,8 +76,8 @@ def test_a_colocated_worker_prefills_and_decodes(tmp_path: Path) -> None:
     assert colocated.ttft_ms.mean() > by_role["decode"].ttft_ms.mean()
     assert colocated.tpot_ms[colocated.output_tokens > 1].mean() > np.nanmean(by_role["decode"].tpot_ms)
     # A prompt that nobody else disturbs takes as long as on a prefill worker.
-    assert (colocated.first_s - colocated.scheduled_s).min() == (
-        by_role["prefill"].first_s - by_role["prefill"].scheduled_s
+    assert (colocated.first_token_s - colocated.scheduled_s).min() == (
+        by_role["prefill"].first_token_s - by_role["prefill"].scheduled_s
     ).min()
 
 
@@ -86,9 +86,9 @@ def test_outcomes_are_not_used(tmp_path: Path) -> None:
     requests = stream(100, 5.0)
     fast = read_run(write_run(tmp_path / "fast.parquet", requests))
     slow = read_run(write_run(tmp_path / "slow.parquet", requests, profile_document(factor=2.0)))
-    assert fast.served.last_s.tolist() != slow.served.last_s.tolist()
+    assert fast.served.last_token_s.tolist() != slow.served.last_token_s.tolist()
     model = LatencyModel(profile)
-    assert replay(fast, model).served.last_s.tolist() == replay(slow, model).served.last_s.tolist()
+    assert replay(fast, model).served.last_token_s.tolist() == replay(slow, model).served.last_token_s.tolist()
 
 
 def test_a_request_that_never_fits_is_refused(tmp_path: Path) -> None:

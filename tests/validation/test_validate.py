@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from sunsim.validation.actual import read_run
+from sunsim.validation.worker_run import read_run
 from tests.validation.runs import (
     columns_of,
     invoke,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from sunsim.validation.campaign import errors_file
+from sunsim.validation.folders import errors_file
 
 if TYPE_CHECKING:
     from sunsim.validation.fidelity import Errors

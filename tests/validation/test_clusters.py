@@ -16,23 +16,23 @@ from docs.refresh import PLACES, block
 from sunsim.cli import app
 from sunsim.cluster.simulation import simulate_arm
 from sunsim.scenario import build_requests, load_scenario, resolved
-from sunsim.validation.live.folder import CONTRACT, committed_clusters, read_folder
-from sunsim.validation.live.validate import compared_folder, live_errors, live_text
+from sunsim.validation.check import check_cluster
+from sunsim.validation.cluster_run import CONTRACT
+from sunsim.validation.fidelity import cluster_errors, live_text
+from sunsim.validation.folders import committed_clusters, read_cluster
 from tests.golden.fidelity.errors import complaints, kept
 from tests.synthetic import synthetic_profile
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+DRAWN = """{kind: synthetic, requests: 200, arrivals: {kind: poisson, rate_rps: 20},
+  lengths: {kind: fixed, prompt_tokens: 300, output_tokens: 40}}"""
 SCENARIO = """\
 name: live
 seed: {seed}
 models: {{count: 2, popularity: {{kind: zipf, alpha: {alpha}}}}}
-workload:
-  kind: synthetic
-  requests: 200
-  arrivals: {{kind: poisson, rate_rps: 20}}
-  lengths: {{kind: fixed, prompt_tokens: 300, output_tokens: 40}}
+workload: {workload}
 slo: {{tpot_ms: 1000}}
 arms:
   - name: {arm}
@@ -48,7 +48,9 @@ def slower(factor: float) -> dict[str, Any]:
     return document
 
 
-def write_run(folder: Path, name: str, factor: float, *, arm: str, alpha: float = 1.0, **facts: Any) -> Path:
+def write_run(
+    folder: Path, name: str, factor: float, *, arm: str, alpha: float = 1.0, workload: str = DRAWN, **facts: Any
+) -> Path:
     """A run as the profiler writes it, of a cluster whose steps take `factor` as long as the folder's profile says."""
     folder.mkdir(exist_ok=True)
     (folder / "p.json").write_text(json.dumps(slower(1.0)))
@@ -56,7 +58,7 @@ def write_run(folder: Path, name: str, factor: float, *, arm: str, alpha: float 
     slow, told = folder.parent / f"slow-{factor}.json", folder.parent / f"{name}.yaml"
     slow.write_text(json.dumps(slower(factor)))
     policy = "isolated" if arm == "isolated" else "shared"
-    told.write_text(SCENARIO.format(seed=3, alpha=alpha, arm=arm, policy=policy, profile=slow))
+    told.write_text(SCENARIO.format(seed=3, alpha=alpha, arm=arm, policy=policy, profile=slow, workload=workload))
     scenario = load_scenario(told)
     requests = build_requests(scenario)
     rows = simulate_arm(scenario, scenario.arms[0], requests).rows
@@ -92,15 +94,15 @@ def validate(*arguments: object) -> tuple[int, str, str]:
 @pytest.mark.parametrize(("factor", "error"), [(1.0, 0.0), (1.25, -20.0)])
 def test_an_arm_is_off_by_what_its_steps_are(factor: float, error: float, tmp_path: Path) -> None:
     write_run(tmp_path / "f", "live-sun", factor, arm="sun")
-    compared = compared_folder(read_folder(tmp_path / "f"))
-    assert live_errors([compared])["f/live-sun"]["mean_tpot_ms"] == pytest.approx(error, abs=0.5)
+    compared = check_cluster(read_cluster(tmp_path / "f"))
+    assert cluster_errors([compared])["f/live-sun"]["mean_tpot_ms"] == pytest.approx(error, abs=0.5)
 
 
 def test_the_gain_is_against_the_isolated_arm_on_both_sides(tmp_path: Path) -> None:
     write_run(tmp_path / "f", "live-isolated", 1.0, arm="isolated", alpha=3.0)
     write_run(tmp_path / "f", "live-sun", 1.0, arm="sun", alpha=3.0)
-    (point,) = compared_folder(read_folder(tmp_path / "f")).points
-    assert [arm.arm for arm in point.arms] == ["isolated", "sun"]
+    (point,) = check_cluster(read_cluster(tmp_path / "f")).points
+    assert [arm.name for arm in point.arms] == ["isolated", "sun"]
     (gain,) = point.gains
     assert gain.base == "isolated"
     assert gain.actual["mean_tpot_change_percent"] == pytest.approx(gain.simulated["mean_tpot_change_percent"], abs=0.1)
@@ -111,7 +113,7 @@ def test_runs_of_blind_workers_that_differ_in_skew_alone_are_the_floor(tmp_path:
     for alpha, factor in ((1.0, 1.0), (2.0, 1.1)):
         for arm in ("isolated", "sun"):
             write_run(tmp_path / "f", f"live-alpha-{alpha:g}-{arm}", factor, arm=arm, alpha=alpha)
-    compared = compared_folder(read_folder(tmp_path / "f"))
+    compared = check_cluster(read_cluster(tmp_path / "f"))
     assert [point.name for point in compared.points] == ["live: alpha 1", "live: alpha 2"]
     (repeat,) = compared.repeated
     assert (repeat.first, repeat.second) == ("live-alpha-1-sun", "live-alpha-2-sun")
@@ -121,9 +123,18 @@ def test_runs_of_blind_workers_that_differ_in_skew_alone_are_the_floor(tmp_path:
 def test_a_run_again_is_no_arm_but_part_of_the_floor(tmp_path: Path) -> None:
     write_run(tmp_path / "f", "live-sun", 1.0, arm="sun")
     write_run(tmp_path / "f", "live-sun-again", 1.0, arm="sun")
-    compared = compared_folder(read_folder(tmp_path / "f"))
-    assert [arm.run for point in compared.points for arm in point.arms] == ["live-sun"]
+    compared = check_cluster(read_cluster(tmp_path / "f"))
+    assert [arm.runs[0] for point in compared.points for arm in point.arms] == ["live-sun"]
     assert [repeat.change_percent["mean_tpot_ms"] for repeat in compared.repeated] == [0.0]
+
+
+def test_what_is_measured_of_a_trace_that_begins_late_begins_with_it(tmp_path: Path) -> None:
+    lines = ["arrival_s,prompt_tokens,output_tokens", *(f"{1000 + i / 10},300,40" for i in range(100))]
+    (tmp_path / "late.csv").write_text("\n".join(lines) + "\n")
+    trace = f"{{kind: trace, format: csv, path: {tmp_path / 'late.csv'}}}\nmeasure: {{warmup_s: 2}}"
+    write_run(tmp_path / "f", "live-sun", 1.0, arm="sun", workload=trace)
+    (point,) = check_cluster(read_cluster(tmp_path / "f")).points
+    assert (point.window.start_s, point.window.end_s) == (1002.0, 1009.9)
 
 
 def test_tables_and_json_say_the_same(tmp_path: Path) -> None:
@@ -177,8 +188,8 @@ def test_live_clusters_stand_alone(tmp_path: Path) -> None:
 
 
 def test_the_committed_clusters_are_as_far_off_as_they_were_and_the_document_says_so() -> None:
-    compared = [compared_folder(folder) for folder in committed_clusters()]
-    found = live_errors(compared)
+    compared = [check_cluster(cluster) for cluster in committed_clusters()]
+    found = cluster_errors(compared)
     before = {name: figures for name, figures in kept().items() if name in found}
     assert len(found) > 20
     assert not complaints(found, before)

@@ -1,1 +1,0 @@
-"""Live clusters against their simulation: whole arms, routed in real time."""
