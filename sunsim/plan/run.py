@@ -15,15 +15,18 @@ from sunsim.plan.conditions import AS_PLANNED, requests_under
 from sunsim.plan.doubt import doubts
 from sunsim.plan.find import plan_arm
 from sunsim.plan.lab import Lab
+from sunsim.plan.report import plan_report
 from sunsim.plan.result import document
-from sunsim.plan.terminal import show, to_markdown
 from sunsim.plan.variants import variants
 from sunsim.points.local import cores
 from sunsim.points.store import POINTS, Store
 from sunsim.report.basis import base_models, basis
 from sunsim.report.files import SCENARIO
 from sunsim.report.format import count
+from sunsim.report.html import to_html
+from sunsim.report.markdown import to_markdown
 from sunsim.report.origin import measured_range
+from sunsim.report.terminal import say
 from sunsim.run import profiles_of
 from sunsim.scenario import checked, read_source, resolved
 
@@ -32,6 +35,7 @@ if TYPE_CHECKING:
 
     from sunsim.document.source import Source
     from sunsim.plan.find import ArmPlan
+    from sunsim.report.blocks import Report
     from sunsim.scenario import Arm, Scenario
 
 DOCUMENT = "plan.json"
@@ -89,11 +93,11 @@ def plan(
     meta = _meta(scenario, file, overrides, seed, lab)
     store.inputs.refuse_changed()
     content = document(scenario, [found[arm.name] for arm in scenario.arms], of_stage, meta)
-    names = _write(results, content, scenario)
+    report, names = _write(results, content, resolved(scenario))
     if as_json:
         sys.stdout.write(to_json(content))
     elif not quiet:
-        show(content, f"{out}/ ({', '.join(names)})")
+        say(report.blocks, place=f"{out}/ ({', '.join(names)})")
     return all(arm["passes"] for arm in content["arms"].values())
 
 
@@ -159,18 +163,18 @@ def _meta(scenario: Scenario, file: Path, overrides: Sequence[str], seed: int | 
     }
 
 
-def _write(results: Results, content: Mapping[str, Any], scenario: Scenario) -> list[str]:
-    """Writes the plan in every form; the names of what is in the folder."""
-    from sunsim.plan.page import page  # noqa: PLC0415 - bad input need not wait for matplotlib
+def _write(results: Results, content: Mapping[str, Any], scenario: str) -> tuple[Report, list[str]]:
+    """Writes the plan in every form; its report, and the names of what is in the folder."""
+    from plots.plan import pictures  # noqa: PLC0415 - bad input need not wait for matplotlib
 
-    scenario_text = resolved(scenario)
+    report = plan_report(content, scenario, pictures(content))
     texts = {
-        PAGE: page(content, scenario_text),
+        PAGE: to_html(report),
         DOCUMENT: to_json(content),
-        MARKDOWN: to_markdown(content, scenario_text),
-        SCENARIO: scenario_text,
+        MARKDOWN: to_markdown(report),
+        SCENARIO: scenario,
     }
     with results.writing() as folder:
         for name, text in texts.items():
             (folder / name).write_text(text, encoding="utf-8")
-    return [*texts, f"{POINTS}/"]
+    return report, [*texts, f"{POINTS}/"]

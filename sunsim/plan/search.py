@@ -13,7 +13,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from enum import Enum
+from enum import StrEnum
 from itertools import count
 from typing import Any, NamedTuple, Protocol, TypeAlias, TypeVar
 
@@ -34,7 +34,7 @@ class Coordinate(NamedTuple):
 Sizes: TypeAlias = Mapping[Coordinate, int]
 
 
-class Reason(Enum):
+class Reason(StrEnum):
     """Why a search stopped."""
 
     FOUND = "found"

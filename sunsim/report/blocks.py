@@ -106,6 +106,8 @@ def _empty(block: Block) -> bool:
             return all(map(_empty, block.figures))
         case Bullets() | Verdict():
             return not block.sentences
+        case TextTable():
+            return not block.rows
         case str() | list():
             return not block
     return False

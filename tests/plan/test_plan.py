@@ -15,10 +15,11 @@ import pytest
 
 from docs.refresh import ROOT
 from sunsim.plan.bench import Bench
+from sunsim.plan.caveats import caveats
 from sunsim.plan.run import load
-from sunsim.plan.sentences import caveats, verdict
 from sunsim.plan.tables import overview
 from sunsim.plan.variants import TYPICAL
+from sunsim.plan.verdict import verdict
 from sunsim.points.point import Outcome
 from sunsim.scenario import load_scenario
 from tests.plan.brute import fewest, holds

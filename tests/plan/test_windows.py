@@ -15,7 +15,7 @@ from sunsim.metrics.serving import meets_slo
 from sunsim.metrics.worst import worst_window
 from sunsim.plan.bench import Bench
 from sunsim.plan.run import load
-from sunsim.plan.sentences import verdict
+from sunsim.plan.verdict import verdict
 from sunsim.plan.watch import SureMissError, Watch
 from sunsim.plan.windows import Allowance, Stretches
 from sunsim.workload.requests import build_requests
