@@ -232,14 +232,14 @@ def profiles(context: typer.Context) -> None:
     if context.invoked_subcommand is not None:
         return
     from sunsim.latency.profile import list_profiles, profiles_root
-    from sunsim.report.profile_view import named_profile, profile_table
+    from sunsim.profiles import named_profile, profiles_report
     from sunsim.report.terminal import say
 
     names = list_profiles()
     if not names:
         typer.echo(visible(f"no profile under {profiles_root()}"), err=True)
         return
-    say([profile_table(named_profile(name) for name in names)])
+    say(profiles_report(map(named_profile, names)).blocks)
 
 
 @profiles_app.command("show")
@@ -251,10 +251,10 @@ def show_profile(
     ] = None,
 ) -> None:
     """Draw a profile's step times: measured points, and the model's lines through them."""
-    from sunsim.report.profile_view import draw_profile, named_profile, profile_table
+    from sunsim.profiles import draw_profile, named_profile, profiles_report
     from sunsim.report.terminal import say
 
     profile = named_profile(name)
     path = out or Path(f"{Path(profile.name).name.removesuffix('.json')}.png")
     draw_profile(profile, path)
-    say([profile_table([profile]), f"Figure: {path}"])
+    say(profiles_report([profile], path).blocks)

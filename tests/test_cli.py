@@ -225,7 +225,7 @@ def shipped_profile(root: Path) -> None:
 def test_profiles_lists_and_draws(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shipped_profile(tmp_path / "shipped")
     monkeypatch.setattr("sunsim.latency.profile.profiles_root", lambda: tmp_path / "shipped")
-    monkeypatch.setattr("sunsim.report.profile_view.LatencyModel", Line)
+    monkeypatch.setattr("sunsim.profiles.LatencyModel", Line)
     code, stdout, stderr = invoke("profiles")
     assert (code, stderr) == (0, "")
     assert stdout.splitlines()[-1].split() == [

@@ -13,15 +13,15 @@ from typer.testing import CliRunner
 from plots.plan import pictures
 from sunsim.cli import app
 from sunsim.figures.claims import GRID, findings
+from sunsim.figures.claims_files import claims_report
 from sunsim.figures.claims_files import to_json as claims_json
-from sunsim.figures.claims_table import claims_table
 from sunsim.latency.profile import list_profiles, load_profile
 from sunsim.plan.report import plan_report
+from sunsim.profiles import named_profile
 from sunsim.report.compare import against
 from sunsim.report.format import count, number, percent, times
 from sunsim.report.html import to_html
 from sunsim.report.markdown import to_markdown
-from sunsim.report.profile_view import named_profile
 from sunsim.report.summary import summary_report
 from sunsim.report.terminal import say
 from sunsim.validation.result import signed_percent
@@ -316,7 +316,7 @@ def test_profiles_show(length: int, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     set_columns(60, monkeypatch)
     file = tmp_path / f"{names(length)[0]}.json"
     write_profile(file)
-    monkeypatch.setattr("sunsim.report.profile_view.draw_profile", lambda *_: None)
+    monkeypatch.setattr("sunsim.profiles.draw_profile", lambda *_: None)
     cells = printed_cells(invoke("profiles", "show", file, "--out", tmp_path / "x.png"))
     profile = load_profile(file)
     assert cells["", profile.name, "decode points"] == count(len(profile.data.decode_points))
@@ -329,7 +329,7 @@ def found() -> list[Finding]:
 
 
 def test_figures(found: list[Finding], width: int | None) -> None:
-    cells = printed_cells(told(lambda file: say([claims_table(found)], file)))
+    cells = printed_cells(told(lambda file: say(claims_report(found, [], grid({}).head(0)).blocks, file)))
     for claim in json.loads(claims_json(found, []))["claims"]:
         header = "holds in" if claim["first_token"] == "decode" else "first token from prefill"
         assert cells["", claim["label"], header] == f"{claim['holds_in']} of {claim['settings']}"

@@ -143,7 +143,7 @@ def test_what_may_happen_anywhere_is_one_line(
         raise raised
 
     monkeypatch.chdir(folder)
-    for place in ("run.check", "trace.describe.describe", "report.profile_view.named_profile"):
+    for place in ("run.check", "trace.describe.describe", "profiles.named_profile"):
         monkeypatch.setattr(f"sunsim.{place}", broken)
     result = CliRunner().invoke(app, verb.split())
     assert (result.exit_code, result.stdout, result.stderr) == (code, "", said)

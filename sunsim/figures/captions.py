@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sunsim.latency.profile import find_profile, load_profile
-from sunsim.report.format import count, listed
+from sunsim.report.format import count, listed, together
 from sunsim.report.origin import origin
 from sunsim.scenario.blocks import ModelCount, StopAtTime, Zipf
 from sunsim.workload.blocks import Synthetic
@@ -135,9 +135,7 @@ def swept(plan: Plan) -> dict[str, list[Any]]:
 
 
 def _measured(scenarios: Sequence[Scenario]) -> list[str]:
-    names: dict[str, list[str]] = {}
-    for profile in _profiles(scenarios):
-        names.setdefault(origin(profile), []).append(profile.name)
+    names = together((origin(profile), profile.name) for profile in _profiles(scenarios))
     facts = [f"steps, KV blocks and host delays of {listed(of)} ({where})" for where, of in names.items()]
     drawn = _unique(
         scenario.workload.lengths.kind for scenario in scenarios if isinstance(scenario.workload, Synthetic)

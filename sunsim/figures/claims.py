@@ -10,7 +10,7 @@ import pandas as pd
 
 from sunsim.figures import roofline
 from sunsim.figures.regions import Region, region
-from sunsim.figures.tables import ratios
+from sunsim.figures.tables import OUTPUT, ratios
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -35,13 +35,7 @@ FLAT = 1.05
 TPOT_CUT = 0.555
 SPEED_UP = 1 / 1.445
 
-METRICS = (
-    "output_throughput_window",
-    "output_throughput_per_decode_gpu",
-    "output_throughput_per_gpu",
-    "mean_tpot_ms",
-    "mean_interactivity",
-)
+METRICS = (*OUTPUT, "mean_tpot_ms", "mean_interactivity")
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""The claims as `claims.json` and `claims.md`."""
+"""The claims as `claims.json`, and as a report."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from sunsim.figures.claims import METRICS
 from sunsim.figures.regions import NAMES, box_text
-from sunsim.report import markdown
+from sunsim.metrics.registry import REGISTRY
+from sunsim.report.blocks import Note, Report, Section
+from sunsim.report.format import ABSENT, change
 from sunsim.report.text_table import TextTable
 
 if TYPE_CHECKING:
@@ -18,22 +20,18 @@ if TYPE_CHECKING:
     from sunsim.figures.claims import Finding
     from sunsim.figures.regions import Region
 
-MEASURES = {
-    "output_throughput_window": "output",
-    "output_throughput_per_decode_gpu": "output per decode GPU",
-    "output_throughput_per_gpu": "output per GPU",
-    "mean_tpot_ms": "mean TPOT",
-    "mean_interactivity": "interactivity",
-}
-INTRO = """\
-# The paper's claims against the simulation
-
-Every figure here is computed from the sweeps behind the figures; `claims.json` has the same for programs.
-A setting is one combination of Zipf alpha, output length and rate. A claim is asked of every setting of the grid, not of
-one that suits it. Ratios are each seed's, of the same requests, averaged over the seeds. "Best" is the setting that comes nearest to
-the claim. A box is a range of every factor in which the claim holds in each setting; "reproduced in this region" means
-that the largest one has a quarter of the grid or more, "depends on" names the factor over which its share varies most.
-"""
+INTRO = (
+    "Every figure here is computed from the sweeps behind the figures; claims.json has the same for programs. A setting is "
+    "one combination of Zipf alpha, output length and rate. A claim is asked of every setting of the grid, not of one that "
+    "suits it. Ratios are each seed's, of the same requests, averaged over the seeds. 'Best' is the setting that comes "
+    "nearest to the claim. A box is a range of every factor in which the claim holds in each setting; 'reproduced in this "
+    "region' means that the largest one has a quarter of the grid or more, 'depends on' names the factor over which its "
+    "share varies most."
+)
+ELSEWHERE = (
+    "SUN against as many isolated decode GPUs at Zipf alpha 3, given equally (isolated) or in proportion to the traffic "
+    "(isolated-prop)."
+)
 
 
 def to_json(found: Sequence[Finding], settings: Sequence[str]) -> str:
@@ -69,51 +67,71 @@ def _rounded(value: Any) -> float | int:
     return int(number) if number.is_integer() else number
 
 
-def to_markdown(found: Sequence[Finding], settings: Sequence[str], other: pd.DataFrame) -> str:
-    """The content of `claims.md`."""
-    parts = [INTRO, f"The grid: {markdown.text('; '.join(settings))}.\n"]
-    parts.append(_table(["claim", "asked of a setting", "first token", "holds in", "best", "verdict"], _rows(found)))
-    parts += [_detail(finding) for finding in found]
-    parts.append("## The same gains in other sweeps\n")
-    parts.append(
-        "SUN against as many isolated decode GPUs at Zipf alpha 3, given equally (`isolated`) or in proportion to the "
-        "traffic (`isolated-prop`).\n"
-    )
-    parts.append(_table(["sweep", "isolated", "req/s", "throughput", "interactivity"], _elsewhere(other)))
-    return "\n".join(parts)
-
-
-def _rows(found: Sequence[Finding]) -> list[list[str]]:
-    return [
+def claims_report(found: Sequence[Finding], settings: Sequence[str], other: pd.DataFrame) -> Report:
+    """The claims in short; in full, what each was asked of, and the same gains in other sweeps."""
+    return Report(
+        "The paper's claims against the simulation",
         [
+            Note(INTRO),
+            Note(f"The grid: {'; '.join(settings)}."),
+            _in_short(found),
+            Section("Every reading", [_readings(found)], in_full=True),
+            *map(_detail, found),
+            Section("The same gains in other sweeps", [ELSEWHERE, _elsewhere(other)], in_full=True),
+        ],
+    )
+
+
+def _in_short(found: Sequence[Finding]) -> TextTable:
+    """A row a reading: in how many settings it holds with either convention, and the verdict.
+
+    Where the conventions differ in their verdict, the one with the first token from prefill is told too.
+    """
+    other = {finding.label: finding.region for finding in found if finding.first_token == "prefill"}
+    rows = []
+    for finding in found:
+        if finding.first_token == "decode":
+            own, prefill = finding.region, other[finding.label]
+            verdict = own.verdict
+            if prefill.verdict != verdict:
+                verdict += f"; first token from prefill: {prefill.verdict}"
+            holds = (f"{region.held} of {region.settings}" for region in (own, prefill))
+            rows.append((finding.label, *holds, verdict))
+    return TextTable("", ("claim, as read", "holds in", "first token\nfrom prefill", "verdict"), rows, left=4)
+
+
+def _readings(found: Sequence[Finding]) -> TextTable:
+    rows = [
+        (
             finding.claim,
             finding.reading,
             finding.first_token,
             _share(finding.region),
             best_text(finding.best),
             finding.region.verdict,
-        ]
+        )
         for finding in found
     ]
+    return _texts(("claim", "asked of a setting", "first token", "holds in", "best", "verdict"), rows)
 
 
-def _detail(finding: Finding) -> str:
+def _detail(finding: Finding) -> Section:
     region = finding.region
-    heading = f"## {markdown.text(finding.label)}, first token from {finding.first_token}\n"
     shares = [
-        [NAMES[name], ", ".join(f"{value:g}: {100 * share:.0f} %" for value, share in of.items())]
+        (NAMES[name], ", ".join(f"{value:g}: {100 * share:.0f} %" for value, share in of.items()))
         for name, of in region.shares.items()
     ]
     box = "none" if region.box is None else f"{box_text(region.box, region.shares)} ({region.box_settings} settings)"
-    return "\n".join(
+    return Section(
+        f"{finding.label}, first token from {finding.first_token}",
         [
-            heading,
-            markdown.text(f"Claim: {finding.claim}. Asked of a setting: {finding.reading}.") + "\n",
-            markdown.text(f"Verdict: {region.verdict}. Holds in {_share(region)}. Largest box: {box}.") + "\n",
-            markdown.text(f"Best: {best_text(finding.best)}.") + "\n",
-            markdown.text(f"Where not: {finding.fails}.") + "\n",
-            _table(["factor", "share of the settings in which it holds"], shares),
-        ]
+            f"Claim: {finding.claim}. Asked of a setting: {finding.reading}.",
+            f"Verdict: {region.verdict}. Holds in {_share(region)}. Largest box: {box}.",
+            f"Best: {best_text(finding.best)}.",
+            f"Where not: {finding.fails}.",
+            _texts(("factor", "share of the settings in which it holds"), shares),
+        ],
+        in_full=True,
     )
 
 
@@ -121,7 +139,7 @@ def best_text(best: Mapping[str, Any]) -> str:
     """A setting's measures, and which one it is."""
     if not best:
         return "none"
-    told = [f"{name} {best[key]:.2f}x" for key, name in MEASURES.items() if key in best]
+    told = [f"{REGISTRY[key].header} {best[key]:.2f}x" for key in METRICS if key in best]
     where = [f"{NAMES[key]} {best[key]:g}" for key in NAMES if key in best]
     return f"{', '.join(told)} at {', '.join(where)}"
 
@@ -130,18 +148,18 @@ def _share(region: Region) -> str:
     return f"{region.held} of {region.settings} settings"
 
 
-def _elsewhere(other: pd.DataFrame) -> list[list[str]]:
-    return [
-        [
+def _elsewhere(other: pd.DataFrame) -> TextTable:
+    rows = [
+        (
             str(row["sweep"]),
             str(row["base"]),
-            f"{row['rate_rps']:g}" if row.get("rate_rps") == row.get("rate_rps") else "-",
-            f"{100 * (row['output_throughput_window'] - 1):+.0f} %",
-            f"{100 * (row['mean_interactivity'] - 1):+.0f} %",
-        ]
+            f"{row['rate_rps']:g}" if row.get("rate_rps") == row.get("rate_rps") else ABSENT,
+            *(change(row[tag], 1.0) for tag in ("output_throughput_window", "mean_interactivity")),
+        )
         for row in other.to_dict("records")
     ]
+    return _texts(("sweep", "isolated", "req/s", "throughput", "interactivity"), rows)
 
 
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    return markdown.table(TextTable("", tuple(header), [tuple(row) for row in rows], left=len(header)))
+def _texts(headers: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> TextTable:
+    return TextTable("", headers, rows, left=len(headers))

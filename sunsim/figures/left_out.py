@@ -10,21 +10,12 @@ from plots.paper import first_token, prefill, rivals, transfer
 from sunsim.figures.figure import Figure
 from sunsim.figures.pareto import most_at
 from sunsim.figures.sweeps import SweepFile
-from sunsim.figures.tables import means
+from sunsim.figures.tables import OUTPUT, means
 
 if TYPE_CHECKING:
     from sunsim.figures.sweeps import Frames
 
-METRICS = (
-    "output_throughput_window",
-    "output_throughput_per_decode_gpu",
-    "output_throughput_per_gpu",
-    "mean_interactivity",
-    "mean_tpot_ms",
-    "p99_tpot_ms",
-    "mean_ttft_ms",
-    "p99_ttft_ms",
-)
+METRICS = (*OUTPUT, "mean_interactivity", "mean_tpot_ms", "p99_tpot_ms", "mean_ttft_ms", "p99_ttft_ms")
 LORA = SweepFile("rivals-lora")
 
 

@@ -7,21 +7,14 @@ from typing import TYPE_CHECKING
 from plots.paper.pareto import plot
 from sunsim.figures.figure import Figure
 from sunsim.figures.sweeps import SweepFile
-from sunsim.figures.tables import means
+from sunsim.figures.tables import OUTPUT, means
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from sunsim.figures.sweeps import Frames
 
-METRICS = (
-    "output_throughput_window",
-    "output_throughput_per_decode_gpu",
-    "output_throughput_per_gpu",
-    "mean_interactivity",
-    "mean_tpot_ms",
-    "p99_ttft_ms",
-)
+METRICS = (*OUTPUT, "mean_interactivity", "mean_tpot_ms", "p99_ttft_ms")
 
 
 def table(frames: Frames) -> pd.DataFrame:

@@ -8,14 +8,15 @@ from plots.paper.page import Page
 from sunsim.errors import InputError
 from sunsim.figures.captions import choices, swept
 from sunsim.figures.claims import elsewhere, findings
-from sunsim.figures.claims_files import to_json, to_markdown
-from sunsim.figures.claims_table import claims_table
+from sunsim.figures.claims_files import claims_report, to_json
 from sunsim.figures.registry import CLAIM_SWEEPS, CLAIMS, FIGURES
 from sunsim.figures.sweeps import frame, missing_profiles, plans, simulate
 from sunsim.folder import Results, read_manifest
 from sunsim.points.local import cores
 from sunsim.points.store import POINTS, Store
-from sunsim.report import markdown
+from sunsim.report.blocks import Figure as Picture
+from sunsim.report.blocks import Section
+from sunsim.report.markdown import section, to_markdown
 from sunsim.report.terminal import say
 
 if TYPE_CHECKING:
@@ -24,9 +25,8 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from sunsim.figures.claims import Finding
     from sunsim.figures.figure import Figure
-    from sunsim.report.blocks import Block
+    from sunsim.report.blocks import Block, Report
     from sunsim.sweep.plan import Plan
 
 CAPTIONS = "figures.md"
@@ -62,12 +62,12 @@ def figures(only: Sequence[str], out: Path, jobs: int | None) -> bool:
     if not whole:
         return False
     frames = {name: frame(plan, store) for name, plan in planned.items()}
-    told: list[Block] = []
+    told: list[Block | None] = []
     with results.writing(adding=bool(only)) as folder:
         for each in chosen:
             _write(each, folder, planned, frames)
             if each.name == CLAIMS:
-                told.append(claims_table(_write_claims(folder, planned, frames)))
+                told += _write_claims(folder, planned, frames).blocks
         _write_captions(folder, results.folder if only else None)
     say([*told, f"{out}/: {', '.join(each.name for each in chosen)}; captions in {CAPTIONS}"])
     return True
@@ -90,20 +90,20 @@ def _write(each: Figure, out: Path, planned: Mapping[str, Plan], frames: Mapping
     stem = out / each.name
     table.to_csv(stem.with_suffix(".csv"), index=False, float_format="%.6g", lineterminator="\n")
     each.plot(table, Page(stem, each.title, caption.paragraphs()))
-    parts = [f"## {each.title}", f"![{each.title}]({each.name}.png)", markdown.text(caption.seen)]
-    parts += [f"{heading}: {markdown.text(text)}" for heading, text in caption.parts().items()]
-    parts.append(f"Data: [{each.name}.csv]({each.name}.csv).")
+    picture = Picture(each.title, file=f"{each.name}.png")
+    text = section(Section(each.title, [picture, *caption.paragraphs()]))
     _page(out, each).parent.mkdir(exist_ok=True)
-    _page(out, each).write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+    _page(out, each).write_text(f"{text}\nData: [{each.name}.csv]({each.name}.csv).\n", encoding="utf-8")
 
 
-def _write_claims(out: Path, planned: Mapping[str, Plan], frames: Mapping[str, pd.DataFrame]) -> list[Finding]:
+def _write_claims(out: Path, planned: Mapping[str, Plan], frames: Mapping[str, pd.DataFrame]) -> Report:
     found = findings(frames)
     grid = planned[CLAIM_SWEEPS[0].name]
     settings = choices(grid.scenario, swept(grid))
     (out / "claims.json").write_text(to_json(found, settings), encoding="utf-8")
-    (out / "claims.md").write_text(to_markdown(found, settings, elsewhere(frames)), encoding="utf-8")
-    return found
+    report = claims_report(found, settings, elsewhere(frames))
+    (out / "claims.md").write_text(to_markdown(report), encoding="utf-8")
+    return report
 
 
 def _page(out: Path, each: Figure) -> Path:

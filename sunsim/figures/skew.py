@@ -10,19 +10,12 @@ import pandas as pd
 from plots.paper.skew import plot
 from sunsim.figures.figure import Figure
 from sunsim.figures.sweeps import SweepFile
-from sunsim.figures.tables import means
+from sunsim.figures.tables import OUTPUT, means
 
 if TYPE_CHECKING:
     from sunsim.figures.sweeps import Frames
 
-METRICS = (
-    "output_throughput_window",
-    "output_throughput_per_decode_gpu",
-    "output_throughput_per_gpu",
-    "mean_interactivity",
-    "mean_tpot_ms",
-    "p99_tpot_ms",
-)
+METRICS = (*OUTPUT, "mean_interactivity", "mean_tpot_ms", "p99_tpot_ms")
 
 
 def by_rate(frames: Frames, sweep: str) -> pd.DataFrame:

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 HALF_WIDTH = "_half_width_95"
+OUTPUT = ("output_throughput_window", "output_throughput_per_decode_gpu", "output_throughput_per_gpu")
+"""In all, and what a GPU carries."""
 
 
 def means(frame: pd.DataFrame, by: Sequence[str], metrics: Sequence[str]) -> pd.DataFrame:

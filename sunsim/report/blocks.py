@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from sunsim.report.text_table import TextTable
 
@@ -91,19 +91,19 @@ class Report:
     footer: Sequence[str] = ()
 
 
-def there(blocks: Sequence[Block | None]) -> list[Block]:
-    """The blocks that have something to show."""
-    return [block for block in blocks if block is not None and not _empty(block)]
+def there(blocks: Sequence[Block | None], picture: Literal["svg", "file"] | None = None) -> list[Block]:
+    """The blocks that have something to show; figures only if they have the given form of a picture."""
+    return [block for block in blocks if block is not None and not _empty(block, picture)]
 
 
-def _empty(block: Block) -> bool:
+def _empty(block: Block, picture: Literal["svg", "file"] | None) -> bool:
     match block:
         case Section():
-            return all(isinstance(inner, Note) for inner in there(block.blocks))
-        case Figure():
-            return not (block.svg or block.file)
+            return all(isinstance(inner, Note) for inner in there(block.blocks, picture))
         case Gallery():
-            return all(map(_empty, block.figures))
+            return not there(block.figures, picture)
+        case Figure():
+            return picture is None or not getattr(block, picture)
         case Bullets() | Verdict():
             return not block.sentences
         case TextTable():

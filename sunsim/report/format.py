@@ -2,6 +2,15 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    K = TypeVar("K")
+    V = TypeVar("V")
+
 ABSENT = "-"
 
 
@@ -18,7 +27,7 @@ def count(value: float | None) -> str:
     return ABSENT if value is None else f"{value:,.0f}"
 
 
-def counted(value: int, what: str) -> str:
+def counted(value: float, what: str) -> str:
     """How many of something there are: 1 request, 2,000 requests."""
     return f"{count(value)} {what}{'' if value == 1 else 's'}"
 
@@ -56,6 +65,19 @@ def milliseconds(value_ms: float | None) -> str:
     if value_ms is None:
         return ABSENT
     return f"{number(value_ms / 1000)} s" if value_ms >= 10_000 else f"{number(value_ms)} ms"
+
+
+def limits(slo: Mapping[str, float]) -> str:
+    """TTFT 2,000 ms, TPOT 25.0 ms."""
+    return ", ".join(f"{key.removesuffix('_ms').upper()} {number(limit)} ms" for key, limit in slo.items())
+
+
+def together(pairs: Iterable[tuple[K, V]]) -> dict[K, list[V]]:
+    """What has the same key, in one list; keys in the order in which they come first."""
+    found: defaultdict[K, list[V]] = defaultdict(list)
+    for key, value in pairs:
+        found[key].append(value)
+    return dict(found)
 
 
 def listed(names: list[str]) -> str:

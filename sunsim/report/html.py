@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
@@ -33,7 +34,7 @@ def _environment() -> Environment:
         finalize=_visible,
     )
     numbers = count()
-    made.filters["there"] = there
+    made.filters["there"] = partial(there, picture="svg")
     made.filters["kind"] = lambda block: type(block).__name__
     made.filters["inline"] = lambda svg: _inline(svg, f"f{next(numbers)}-")
     made.filters["cell_class"] = _cell_class

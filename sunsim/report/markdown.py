@@ -34,7 +34,7 @@ def section(block: Section) -> str:
 
 def _parts(blocks: Sequence[Block | None], level: int) -> Iterator[str]:
     """What stands between empty lines; `level` is that of the next heading."""
-    for block in there(blocks):
+    for block in there(blocks, "file"):
         match block:
             case str():
                 yield text(block)
@@ -49,20 +49,14 @@ def _parts(blocks: Sequence[Block | None], level: int) -> Iterator[str]:
             case TextTable():
                 yield table(block).rstrip("\n")
             case Figure():
-                yield from _figures([block])
+                yield f"![{_inline(block.caption)}]({block.file})"
             case Gallery():
-                yield from _figures(block.figures)
+                yield from _parts(block.figures, level)
             case Code():
                 yield code(block.text, block.language)
             case Section():
                 yield f"{'#' * level} {_inline(block.title)}"
                 yield from _parts(block.blocks, level + 1)
-
-
-def _figures(figures: Sequence[Figure]) -> Iterator[str]:
-    for figure in figures:
-        if figure.file:
-            yield f"![{_inline(figure.caption)}]({figure.file})"
 
 
 def text(sentence: str) -> str:

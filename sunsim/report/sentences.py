@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from sunsim.report.compare import against, stages, worker_pools
-from sunsim.report.format import change, count, listed, milliseconds, number, percent, times
+from sunsim.report.format import change, count, counted, listed, milliseconds, number, percent, times, together
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -54,14 +54,12 @@ def verdicts(arms: Arms) -> list[str]:
 
 def other_models(of_arms: Mapping[str, str]) -> list[str]:
     """Whether the arms, by name, are of more than one base model."""
-    found: dict[str, list[str]] = {}
-    for name, model in of_arms.items():
-        found.setdefault(model, []).append(name)
+    found = together((model, name) for name, model in of_arms.items())
     if len(found) < 2:
         return []
-    parts = [f"{model} in {listed(names)}" for model, names in found.items()]
+    parts = listed([f"{model} in {listed(names)}" for model, names in found.items()])
     text = "what differs between such arms comes from the models as well as from the way of serving"
-    return [f"The arms do not serve the same base model: {listed(parts)}; {text}."]
+    return [f"The arms do not serve the same base model: {parts}; {text}."]
 
 
 def _verdict(name: str, entry: Entry, base_name: str, base: Entry) -> str:
@@ -91,7 +89,7 @@ def _gpus(entry: Entry, base: Entry) -> str:
     if has == had:
         return f"with as many GPUs ({count(has)}{_of_decode(entry, base) if apart else ''})"
     part = _of_decode(entry, base) if apart else ""
-    return f"with {_plural(has)} instead of {count(had)} ({times(per)} per GPU{part})"
+    return f"with {counted(has, 'GPU')} instead of {count(had)} ({times(per)} per GPU{part})"
 
 
 def _of_decode(entry: Entry, base: Entry) -> str:
@@ -103,11 +101,7 @@ def _of_decode(entry: Entry, base: Entry) -> str:
 
 
 def _doing(entry: Entry) -> str:
-    return f"{_plural(entry['gpus'])} {'that also prefill' if 'prefill' in stages(worker_pools(entry)) else 'for decode alone'}"
-
-
-def _plural(gpus: float) -> str:
-    return f"{count(gpus)} GPU{'s' if gpus != 1 else ''}"
+    return f"{counted(entry['gpus'], 'GPU')} {'that also prefill' if 'prefill' in stages(worker_pools(entry)) else 'for decode alone'}"
 
 
 def _tpot(entry: Entry, base: Entry) -> str:
@@ -162,19 +156,20 @@ def preemptions(arms: Arms) -> list[str]:
 
 def limits(arms: Arms) -> str:
     """Which stage holds each arm back; arms of which that is equally true are named together."""
-    found: dict[str, list[str]] = {}
-    for name, entry in arms.items():
-        limit = entry["limiting"]
-        where = f" ({limit['worker']}, mean wait {milliseconds(limit['mean_wait_ms'])})" if limit["worker"] else ""
-        stage = "nothing" if limit["stage"] == "none" else limit["stage"]
-        found.setdefault(f"{stage}{where}", []).append(name)
+    found = together((_limit(entry["limiting"]), name) for name, entry in arms.items())
     if list(found) == ["nothing"]:
-        return f"No stage limits: the longest mean wait at any worker is {milliseconds(_longest(arms))}."
-    return f"Limited by: {'; '.join(f'{stage} in {listed(names)}' for stage, names in found.items())}."
+        longest_ms = max(entry["limiting"]["mean_wait_ms"] for entry in arms.values())
+        return f"No stage limits: the longest mean wait at any worker is {milliseconds(longest_ms)}."
+    return f"Limited by: {_in_arms(found)}."
 
 
-def _longest(arms: Arms) -> float:
-    return max(float(entry["limiting"]["mean_wait_ms"]) for entry in arms.values())
+def _limit(limit: Entry) -> str:
+    where = f" ({limit['worker']}, mean wait {milliseconds(limit['mean_wait_ms'])})" if limit["worker"] else ""
+    return f"{'nothing' if limit['stage'] == 'none' else limit['stage']}{where}"
+
+
+def _in_arms(found: Mapping[str, list[str]]) -> str:
+    return "; ".join(f"{what} in {listed(names)}" for what, names in found.items())
 
 
 def prefill(arms: Arms) -> list[str]:
@@ -194,14 +189,17 @@ def prefill(arms: Arms) -> list[str]:
 
 def outside_measured(arms: Arms) -> str:
     """Steps that the profile was not measured for."""
-    found: dict[str, list[str]] = {}
-    for name, entry in arms.items():
-        for stage, share in entry["outside_measured_share"].items():
-            if share:
-                reasons = listed([REASONS.get(r, r) for r in sorted(entry["outside_measured"][stage])])
-                found.setdefault(f"{percent(share, 1)} of {stage} steps ({reasons})", []).append(name)
-    texts = [f"{share} in {listed(names)}" for share, names in found.items()]
-    return f"Outside the measured range: {'; '.join(texts)}." if texts else "Every step is inside the measured range."
+    found = together(
+        (f"{percent(share, 1)} of {stage} steps ({_reasons(entry['outside_measured'][stage])})", name)
+        for name, entry in arms.items()
+        for stage, share in entry["outside_measured_share"].items()
+        if share
+    )
+    return f"Outside the measured range: {_in_arms(found)}." if found else "Every step is inside the measured range."
+
+
+def _reasons(steps: Mapping[str, int]) -> str:
+    return listed([REASONS.get(reason, reason) for reason in sorted(steps)])
 
 
 def basis(kinds: Mapping[str, list[str]]) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from sunsim.report.blocks import Bullets, Report
-from sunsim.report.format import counted, number
+from sunsim.report.format import counted, limits, number
 from sunsim.report.sentences import sentences
 from sunsim.report.table import tables
 
@@ -17,9 +17,7 @@ def summary_report(summary: Mapping[str, Any]) -> Report:
     """What was simulated, the tables of its arms, and what they mean."""
     window = summary["window"]
     requests = next(iter(summary["arms"].values()))["requests"]
-    slo = ", ".join(
-        f"{key.removesuffix('_ms').upper()} {number(limit)} ms" for key, limit in (summary["slo"] or {}).items()
-    )
+    slo = limits(summary["slo"] or {})
     heading = (
         f"{summary['scenario']}: {counted(requests, 'request')}, measured from {number(window['start_s'])} s to "
         f"{number(window['end_s'])} s; {f'SLO {slo}' if slo else 'no SLO'}"

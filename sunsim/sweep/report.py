@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from sunsim.report.basis import base_models
 from sunsim.report.blocks import Bullets, Report
 from sunsim.report.columns import Column, columns
-from sunsim.report.format import ABSENT, count, counted, listed, number, percent
+from sunsim.report.format import ABSENT, count, counted, listed, number, percent, together
 from sunsim.report.sentences import other_models
 from sunsim.report.table import OVERLOADED, marked
 from sunsim.report.text_table import TextTable
@@ -45,8 +45,9 @@ def sweep_report(plan: Plan, estimates: Estimates, done: int) -> Report:
         f"{count(combinations)} combinations of {listed(list(plan.paths))}" if plan.paths else "the scenario as it is"
     )
     heading = f"{plan.scenario.name}: {what}, {counted(seeds, 'seed')} each; {count(done)} of {count(plan.size)} points"
-    found = [_table(plan, estimates), Bullets(sentences(plan, estimates))] if estimates else []
-    return Report(plan.scenario.name, [heading, *found])
+    if not estimates:
+        return Report(plan.scenario.name, [heading])
+    return Report(plan.scenario.name, [heading, _table(plan, estimates), Bullets(sentences(plan, estimates))])
 
 
 def _table(plan: Plan, estimates: Estimates) -> TextTable:
@@ -128,10 +129,7 @@ def _other_models(plan: Plan) -> Iterator[str]:
 
 def _verdicts(estimates: Estimates) -> Iterator[str]:
     """One sentence for each arm but the first."""
-    by_arm: dict[str, list[ArmEstimates]] = {}
-    for arms in estimates.values():
-        for of_arm in arms[1:]:
-            by_arm.setdefault(of_arm.arm, []).append(of_arm)
+    by_arm = together((of_arm.arm, of_arm) for arms in estimates.values() for of_arm in arms[1:])
     first = next(iter(estimates.values()))[0].arm
     for arm, of_arms in by_arm.items():
         clauses = [

@@ -6,7 +6,8 @@ import json
 from typing import TYPE_CHECKING
 
 from sunsim.figures.claims import GRID, findings
-from sunsim.figures.claims_files import to_json, to_markdown
+from sunsim.figures.claims_files import claims_report, to_json
+from sunsim.report.markdown import to_markdown
 from tests.figures.small import Arms, grid
 
 if TYPE_CHECKING:
@@ -54,9 +55,9 @@ def test_an_overloaded_pool_carries_nothing() -> None:
 
 
 def test_files_state_every_finding() -> None:
-    findings_ = found(grid(AS_CLAIMED))
+    findings_ = findings(dict.fromkeys(GRID.values(), grid(AS_CLAIMED)))
     entries = json.loads(to_json(findings_, ["made up"]))["claims"]
     assert [entry["verdict"] for entry in entries] == [finding.region.verdict for finding in findings_]
-    text = to_markdown(findings_, ["made up"], grid({}).head(0))
+    text = to_markdown(claims_report(findings_, ["made up"], grid({}).head(0)))
     for finding in findings_:
-        assert f"| {finding.claim} | {finding.reading} | decode |" in text
+        assert f"| {finding.claim} | {finding.reading} | {finding.first_token} |" in text

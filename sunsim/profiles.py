@@ -1,4 +1,4 @@
-"""What a profile holds, as a table and as a figure."""
+"""The verb `profiles`: what measured profiles hold, as a table and as a figure."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from sunsim.errors import InputError
 from sunsim.files import replacing
 from sunsim.latency.model import LatencyModel
 from sunsim.latency.profile import Profile, find_profile, list_profiles, load_profile
+from sunsim.report.blocks import Report
 from sunsim.report.format import ABSENT, count
 from sunsim.report.origin import day, origin, vllm_version
 from sunsim.report.text_table import TextTable
@@ -40,10 +41,11 @@ def named_profile(name: str) -> Profile:
         raise InputError(message) from error
 
 
-def profile_table(profiles: Iterable[Profile]) -> TextTable:
-    """A profile a row: what it was measured on, and how much of it."""
-    numbers = ("decode\npoints", "prefill\npoints", "mixed\npoints", "KV\nblocks")
-    return TextTable("", ("profile", "card", "vLLM", "date", *numbers), [_profile_row(p) for p in profiles], left=4)
+def profiles_report(profiles: Iterable[Profile], figure: Path | None = None) -> Report:
+    """A profile a row: what it was measured on, and how much of it; and where the figure is."""
+    headers = ("profile", "card", "vLLM", "date", "decode\npoints", "prefill\npoints", "mixed\npoints", "KV\nblocks")
+    table = TextTable("", headers, [_profile_row(profile) for profile in profiles], left=4)
+    return Report("Profiles", [table, f"Figure: {figure}" if figure else None])
 
 
 def _profile_row(profile: Profile) -> tuple[str, ...]:

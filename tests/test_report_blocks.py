@@ -1,0 +1,121 @@
+"""One report on a terminal, as Markdown and as a page."""
+
+from __future__ import annotations
+
+import io
+import re
+
+import pytest
+
+from sunsim.metrics import REGISTRY
+from sunsim.report.blocks import Bullets, Code, Figure, Gallery, Note, Report, Section, Verdict
+from sunsim.report.columns import columns
+from sunsim.report.html import to_html
+from sunsim.report.markdown import to_markdown
+from sunsim.report.terminal import plain, say
+from sunsim.report.text_table import TextTable
+
+SVG = '<?xml version="1.0"?><svg id="a"><use href="#a"/><path clip-path="url(#a)"/></svg>'
+TABLE = TextTable("", ("arm", "output\ntok/s"), [("two",), ("  sun", "1"), ("  iso", "2!")])
+REPORT = Report(
+    "small",
+    [
+        "What was asked.",
+        Verdict(["sun is enough."], missed=True),
+        TABLE,
+        None,
+        Section(
+            "Rate",
+            [
+                Note("How to read it."),
+                Gallery([Figure("goodput", svg=SVG), Figure(svg=SVG)]),
+                Section("Every rate", [TABLE], folded=True),
+            ],
+            in_full=True,
+        ),
+        Section("Pictures", [Figure("a run", file="run.png")]),
+        Section("Nothing here", [Note("How to read it."), None, Gallery([]), Figure("none")]),
+        Section("Before you believe it", [Bullets(["One seed.", "One host."])]),
+        Section("Again", [Code("sunsim run", "sh")]),
+    ],
+    footer=["sunsim 1"],
+)
+
+
+def test_a_terminal_shows_what_has_to_be_read() -> None:
+    assert plain(REPORT.blocks, 40).splitlines() == [
+        "What was asked.",
+        "",
+        "sun is enough.",
+        "",
+        "       output",
+        "arm     tok/s",
+        "─────  ──────",
+        "two",
+        "  sun       1",
+        "  iso      2!",
+        "",
+        "- One seed.",
+        "- One host.",
+    ]
+
+
+@pytest.mark.parametrize(("last", "between"), [("said", ""), (TABLE, "\n")])
+def test_the_place_of_the_files_stands_below_the_sentences(last: str | TextTable, between: str) -> None:
+    file = io.StringIO()
+    say([last], file, "results/x/")
+    assert re.search(rf"(said|2!)\n{between}Files: results/x/\n$", file.getvalue())
+
+
+def test_markdown_has_all_of_it_but_pictures_without_a_file() -> None:
+    assert to_markdown(REPORT).split("\n\n") == [
+        "# small",
+        "What was asked.",
+        "sun is enough.",
+        table := "| arm | output tok/s |\n| --- | ---: |\n| two |  |\n| sun | 1 |\n| iso | 2! |",
+        "## Rate",
+        "How to read it.",
+        "### Every rate",
+        table,
+        "## Pictures",
+        "![a run](run.png)",
+        "## Before you believe it",
+        "- One seed.\n- One host.",
+        "## Again",
+        "```sh\nsunsim run\n```",
+        "sunsim 1\n",
+    ]
+
+
+def test_a_page_has_all_of_it_but_pictures_without_an_svg() -> None:
+    page = to_html(REPORT)
+    assert re.findall(r"<h\d>.*?</h\d>", page) == [
+        "<h1>small</h1>",
+        "<h2>Rate</h2>",
+        "<h2>Before you believe it</h2>",
+        "<h2>Again</h2>",
+    ]
+    assert '<div class="verdict missed">\n<p>sun is enough.</p>' in page
+    assert re.search(r"<details><summary>Every rate</summary>\s*<div class=\"scroll\"><table>", page)
+    assert '<tr class="heading"><td colspan="2">two</td></tr>' in page
+    assert '<td class="missed">2!</td>' in page
+    assert page.count("<figure>") == 2
+    assert page.count("<figcaption>") == 1
+    for number in range(2):
+        used = f'<use href="#f{number}-a"/><path clip-path="url(#f{number}-a)"/>'
+        assert f'<figure><svg id="f{number}-a">{used}</svg>' in page
+    assert "Nothing here" not in page + to_markdown(REPORT)
+    assert page == to_html(REPORT)
+
+
+def test_columns_are_the_registrys() -> None:
+    shown = columns("decode_gpus", "output_throughput_per_decode_gpu", "p99_ttft_ms", "slo_attainment")
+    assert [column.header for column in shown] == ["decode\nGPUs", "per decode\nGPU tok/s", "TTFT p99\nms", "SLO\nmet"]
+    entry = {
+        "decode_gpus": 1200,
+        "output_throughput_per_decode_gpu": 3.0,
+        "p99_ttft_ms": None,
+        "slo_attainment": 0.9999,
+    }
+    assert [column.cell(entry) for column in shown] == ["1,200", "3.00", "-", ">99.9 %"]
+    assert REGISTRY["output_throughput_per_gpu"].label == "output per GPU (tok/s)"
