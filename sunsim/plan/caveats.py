@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from sunsim.plan.conclusion import window_length
 from sunsim.plan.search import Reason
 from sunsim.plan.tables import pools
-from sunsim.plan.verdict import window_length
 from sunsim.report.format import listed, percent
 from sunsim.report.sentences import basis, other_models, outside_measured
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from sunsim.plan.bench import Bench, Verdict
+from sunsim.plan.bench import Bench
 from sunsim.plan.conditions import Conditions
 from sunsim.plan.load import starts
 from sunsim.plan.search import Found, Reason, climb, highest_rate, shrink, smallest, together
@@ -13,8 +13,10 @@ from sunsim.plan.search import Found, Reason, climb, highest_rate, shrink, small
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from sunsim.plan.search import Coordinate, Search, Sizes
+    from sunsim.plan.search import Search, Sizes
+    from sunsim.plan.verdict import Verdict
     from sunsim.points.point import Row
+    from sunsim.roles import Role
     from sunsim.scenario.blocks import Arm, Scenario
 
 CURVE = (0.25, 0.5, 0.75, 1.0, 1.25, 1.5)
@@ -23,13 +25,12 @@ CURVE = (0.25, 0.5, 0.75, 1.0, 1.25, 1.5)
 
 @dataclass(frozen=True, slots=True)
 class Rates:
-    """The highest multiple of the planned rate that passes and the lowest that fails, as far as found."""
+    """The highest multiple of the planned rate that passes and the lowest that fails, as far as found; why that fails."""
 
     passes: float | None
     fails: float | None
     reason: Reason
-    verdict_passes: Verdict | None
-    verdict_fails: Verdict | None
+    verdict: Verdict | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,24 +46,23 @@ class ArmPlan:
     """All that was found out about an arm.
 
     Attributes:
-        sizes: the smallest that pass; those of the file where nothing is sized; None where none was found.
         reason: why the search stopped.
-        verdict: all models together at these sizes.
-        less: for each pool of more than one GPU what happens with one less.
+        log: every verdict, in the order in which they came.
+        sizes: the smallest that pass; those of the file where nothing is sized; None where none was found.
+        verdict: all models together at these sizes; None without, as the following.
+        less: for each role of more than one GPU what happens with one less.
         breaking: verdicts that say otherwise: larger pools that fail.
-        rates: None without sizes, as the following.
         curve: rows of the first seed by multiple of the rate.
         variants: other conditions, by what people call them, and what would be needed then.
-        log: every verdict, in the order in which they came.
     """
 
     arm: Arm
-    sizes: dict[Coordinate, int] | None
     reason: Reason
-    verdict: Verdict | None
-    less: dict[Coordinate, Less]
-    breaking: list[Verdict]
     log: list[Verdict]
+    sizes: Sizes | None = None
+    verdict: Verdict | None = None
+    less: dict[Role, Less] = field(default_factory=dict)
+    breaking: list[Verdict] = field(default_factory=list)
     rates: Rates | None = None
     curve: dict[float, Row] = field(default_factory=dict)
     portrait: Row | None = None
@@ -80,48 +80,47 @@ def plan_arm(scenario: Scenario, arm: Arm, variants: Mapping[str, Conditions]) -
     bench = Bench(scenario, arm, log)
     found = yield from size_pools(scenario, bench)
     if found.sizes is None:
-        return ArmPlan(arm, None, found.reason, None, {}, [], log)
+        return ArmPlan(arm, found.reason, log)
     sizes = found.sizes
     verdict = yield from bench.judge(sizes)
     if verdict is None:
-        return ArmPlan(arm, None, Reason.BUDGET, None, {}, [], log)
+        return ArmPlan(arm, Reason.BUDGET, log)
     less = yield from _one_less(bench, sizes)
-    of_others = [_resized(Bench(scenario, arm, log, conditions), sizes) for conditions in variants.values()]
+    others = variants if bench.roles else {}
     further: list[Search[Any]] = [
         _rates(scenario, arm, sizes, log),
         _curve(scenario, arm, sizes),
-        _asked([bench.portrait(sizes)]),
-        together(of_others if bench.coordinates() else []),
+        _portrait(bench, sizes),
+        *(_resized(Bench(scenario, arm, log, conditions), sizes) for conditions in others.values()),
     ]
-    rates, curve, portraits, resized = yield from together(further)
-    named = zip(variants.items(), resized, strict=False)
+    rates, curve, portrait, *resized = yield from together(further)
     return ArmPlan(
-        arm=arm,
-        sizes=sizes,
-        reason=found.reason,
-        verdict=verdict,
-        less=less,
+        arm,
+        found.reason,
+        log,
+        sizes,
+        verdict,
+        less,
         breaking=_breaking(bench, sizes),
-        log=log,
         rates=rates,
         curve=curve,
-        portrait=portraits[0],
-        variants={name: (conditions, one) for (name, conditions), one in named},
+        portrait=portrait,
+        variants={name: (others[name], one) for name, one in zip(others, resized, strict=True)},
     )
 
 
 def size_pools(scenario: Scenario, bench: Bench) -> Search[Found]:
     """The smallest pools: apart where they can be, then all together."""
-    if not bench.coordinates():
+    if not bench.roles:
         return Found({}, Reason.FOUND)
-    first = starts(scenario, bench.arm, bench.coordinates())
-    parts = yield from together([_problem(bench, first, model, own) for model, own in bench.problems()])
+    first = starts(scenario, bench.arm, bench.roles)
+    parts = yield from together([_problem(bench, first, model, own) for model, own in bench.problems.items()])
     for reason in (Reason.BUDGET, Reason.NO_PASS):
         if any(part.sizes is None and part.reason is reason for part in parts):
             return Found(None, reason)
-    sizes = {coordinate: size for part in parts for coordinate, size in (part.sizes or {}).items()}
+    sizes = {role: size for part in parts for role, size in (part.sizes or {}).items()}
     # Apart, a worker's host stalls at other moments than in the whole, so the whole has the last word.
-    whole = yield from climb(sizes, bench.judge, _limits(bench, sizes))
+    whole = yield from climb(sizes, bench.judge, bench.most)
     if whole.sizes is None:
         return whole
     reasons = {part.reason for part in parts}
@@ -131,50 +130,46 @@ def size_pools(scenario: Scenario, bench: Bench) -> Search[Found]:
     return Found(whole.sizes, reason)
 
 
-def _problem(bench: Bench, first: Sizes, model: str | None, coordinates: Sequence[Coordinate]) -> Search[Found]:
+def _problem(bench: Bench, first: Sizes, model: str | None, roles: Sequence[Role]) -> Search[Found]:
     """Sizes of pools that depend on one another: each one's least while the others have plenty, then both together."""
-    ample = {c: min(bench.most(c), 4 * first[c] + 4) for c in coordinates}
+    largest = {role: bench.most[role] for role in roles}
+    ample = {role: min(most, 4 * first[role] + 4) for role, most in largest.items()}
 
-    def least(coordinate: Coordinate) -> Search[tuple[int | None, Reason]]:
-        owner = model if coordinate.group == "*" else coordinate.group
-        most = bench.most(coordinate)
+    def least(role: Role) -> Search[tuple[int | None, Reason]]:
+        most = largest[role]
 
         def beside(others: Sizes) -> Callable[[int], Search[Verdict | None]]:
-            return lambda size: bench.judge({**others, coordinate: size}, owner)
+            return lambda size: bench.judge({**others, role: size}, role.model or model)
 
-        size, reason = yield from smallest(beside(ample), first[coordinate], most)
-        largest = {c: bench.most(c) for c in coordinates}
-        if reason is Reason.NO_PASS and largest != ample | {coordinate: most}:
+        size, reason = yield from smallest(beside(ample), first[role], most)
+        if reason is Reason.NO_PASS and largest != ample | {role: most}:
             # What was taken for plenty may have been too few of the others.
             size, reason = yield from smallest(beside(largest), most, most)
         return size, reason
 
-    least_of_all = yield from together([least(coordinate) for coordinate in coordinates])
-    low = {c: size for c, (size, _) in zip(coordinates, least_of_all, strict=True) if size is not None}
-    if len(low) < len(coordinates):
+    least_of_all = yield from together([least(role) for role in roles])
+    low = {role: size for role, (size, _) in zip(roles, least_of_all, strict=True) if size is not None}
+    if len(low) < len(roles):
         return Found(None, next(reason for size, reason in least_of_all if size is None))
-
-    def judge(sizes: Sizes) -> Search[Verdict | None]:
-        return bench.judge(sizes, model)
-
-    found = yield from climb(low, judge, _limits(bench, low))
+    judge = _judge(bench, model)
+    found = yield from climb(low, judge, bench.most)
     return (yield from shrink(found, judge))
 
 
-def _limits(bench: Bench, sizes: Sizes) -> dict[Coordinate, int]:
-    return {coordinate: bench.most(coordinate) for coordinate in sizes}
+def _judge(bench: Bench, model: str | None) -> Callable[[Sizes], Search[Verdict | None]]:
+    return lambda sizes: bench.judge(sizes, model)
 
 
-def _one_less(bench: Bench, sizes: Sizes) -> Search[dict[Coordinate, Less]]:
+def _one_less(bench: Bench, sizes: Sizes) -> Search[dict[Role, Less]]:
     """What happens with one GPU less in each pool that has more than one."""
     found = {}
-    for model, coordinates in bench.problems():
-        for coordinate in coordinates:
-            if sizes[coordinate] > 1:
-                own = {c: sizes[c] for c in coordinates} | {coordinate: sizes[coordinate] - 1}
+    for model, roles in bench.problems.items():
+        for role in roles:
+            if sizes[role] > 1:
+                own = {each: sizes[each] - (each == role) for each in roles}
                 verdict = yield from bench.judge(own, model)
                 if verdict:
-                    found[coordinate] = Less(verdict, (yield from bench.to_the_end(own, model)))
+                    found[role] = Less(verdict, (yield from bench.to_the_end(own, model)))
     return found
 
 
@@ -183,13 +178,13 @@ def _breaking(bench: Bench, sizes: Sizes) -> list[Verdict]:
     return [
         verdict
         for verdict in bench.verdicts.values()
-        if not verdict.passes and all(size >= sizes[c] for c, size in verdict.sizes.items())
+        if not verdict.passes and all(size >= sizes[role] for role, size in verdict.sizes.items())
     ]
 
 
 def _rates(scenario: Scenario, arm: Arm, sizes: Sizes, log: list[Verdict]) -> Search[Rates]:
     """The knee: the highest rate that these pools sustain. The gaps between the same requests are scaled."""
-    verdicts: dict[float, Verdict] = {}
+    verdicts: dict[float | None, Verdict] = {}
 
     def judge(rate: float) -> Search[Verdict | None]:
         verdict = yield from Bench(scenario, arm, log, Conditions(rate=rate)).judge(sizes)
@@ -198,8 +193,7 @@ def _rates(scenario: Scenario, arm: Arm, sizes: Sizes, log: list[Verdict]) -> Se
         return verdict
 
     low, high, reason = yield from highest_rate(judge)
-    at = [None if rate is None else verdicts[rate] for rate in (low, high)]
-    return Rates(low, high, reason, *at)
+    return Rates(low, high, reason, verdicts.get(high))
 
 
 def _curve(scenario: Scenario, arm: Arm, sizes: Sizes) -> Search[dict[float, Row]]:
@@ -209,31 +203,27 @@ def _curve(scenario: Scenario, arm: Arm, sizes: Sizes) -> Search[dict[float, Row
     return {rate: row for rate, row in zip(CURVE, rows, strict=True) if row is not None}
 
 
+def _portrait(bench: Bench, sizes: Sizes) -> Search[Row | None]:
+    rows: list[Row | None] = yield [bench.portrait(sizes)]
+    return rows[0]
+
+
 def _resized(bench: Bench, sizes: Sizes) -> Search[Found]:
     """The smallest pools under other conditions, sought from the plan's on, upwards and then downwards."""
     conditions = bench.conditions
     times = (conditions.rate, conditions.outputs, conditions.decode_time, conditions.prefill_time)
     # What is harder never needs less, so there is nothing to look for below.
     harder = conditions.alpha == 0 and min(times) >= 1
-    found = yield from together(
-        [
-            _moved(bench, model, {c: sizes[c] for c in coordinates}, harder=harder)
-            for model, coordinates in bench.problems()
-        ]
-    )
-    if any(part.sizes is None for part in found):
-        return next(part for part in found if part.sizes is None)
+
+    def moved(model: str | None, own: Sizes) -> Search[Found]:
+        judge = _judge(bench, model)
+        found = yield from climb(own, judge, bench.most)
+        return found if harder else (yield from shrink(found, judge))
+
+    parts = {model: {role: sizes[role] for role in roles} for model, roles in bench.problems.items()}
+    found = yield from together([moved(model, own) for model, own in parts.items()])
+    for part in found:
+        if part.sizes is None:
+            return part
     reason = Reason.BUDGET if any(part.reason is Reason.BUDGET for part in found) else Reason.FOUND
-    return Found({c: size for part in found for c, size in (part.sizes or {}).items()}, reason)
-
-
-def _moved(bench: Bench, model: str | None, sizes: Sizes, *, harder: bool) -> Search[Found]:
-    def judge(sizes: Sizes) -> Search[Verdict | None]:
-        return bench.judge(sizes, model)
-
-    found = yield from climb(sizes, judge, _limits(bench, sizes))
-    return found if harder else (yield from shrink(found, judge))
-
-
-def _asked(probes: list[Any]) -> Search[list[Any]]:
-    return (yield probes)
+    return Found({role: size for part in found for role, size in (part.sizes or {}).items()}, reason)

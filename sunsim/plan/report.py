@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from sunsim import __version__
 from sunsim.plan.caveats import caveats
+from sunsim.plan.conclusion import conclusion, heading
 from sunsim.plan.tables import models, overview, points, rates, sensitivity, slos, workers
-from sunsim.plan.verdict import heading, verdict
 from sunsim.report.blocks import Bullets, Code, Figure, Gallery, Note, Report, Section, Verdict
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def plan_report(plan: Mapping[str, Any], scenario: str, pictures: Pictures) -> R
         f"{plan['scenario']}: capacity plan",
         [
             heading(plan),
-            Verdict(verdict(plan), missed=not all(arm["passes"] for arm in plan["arms"].values())),
+            Verdict(conclusion(plan), missed=not all(arm["passes"] for arm in plan["arms"].values())),
             overview(plan),
             Gallery(pictures.get("gpus", ())),
             Section("SLO", [Note(SLO), slos(plan)], in_full=True),

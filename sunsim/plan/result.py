@@ -17,11 +17,12 @@ from sunsim.workload.blocks import Trace
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from sunsim.plan.bench import Verdict
     from sunsim.plan.doubt import Doubt
     from sunsim.plan.find import ArmPlan, Rates
     from sunsim.plan.search import Sizes
-    from sunsim.scenario.blocks import Scenario
+    from sunsim.plan.verdict import Met, Verdict
+    from sunsim.roles import Role
+    from sunsim.scenario.blocks import Arm, Scenario
 
     Entry = dict[str, Any]
 
@@ -46,6 +47,7 @@ def document(
     plan, drawn = scenario.plan, requests_under(scenario, AS_PLANNED)
     stretches = Stretches.of(scenario)
     window = window_of(scenario, drawn)
+    too_short = any(one.portrait["window_too_short"] for one in plans if one.portrait)
     return {
         "schema_version": SCHEMA_VERSION,
         "sunsim_version": __version__,
@@ -61,7 +63,7 @@ def document(
         "trace": isinstance(scenario.workload, Trace),
         "requests": len(drawn),
         "rate_rps": len(drawn) / arriving_s(scenario, drawn),
-        "window": {"start_s": window.start_s, "end_s": window.end_s, "too_short": _too_short(plans)},
+        "window": {"start_s": window.start_s, "end_s": window.end_s, "too_short": too_short},
         "arms": {one.arm.name: _arm(scenario, one) for one in plans},
         "profile_errors": [
             {
@@ -79,14 +81,9 @@ def document(
     }
 
 
-def _too_short(plans: Sequence[ArmPlan]) -> bool:
-    """Whether a request of some arm takes longer than the window."""
-    return any(one.portrait["window_too_short"] for one in plans if one.portrait)
-
-
 def _arm(scenario: Scenario, one: ArmPlan) -> Entry:
     entry: Entry = {
-        "reason": one.reason.value,
+        "reason": one.reason,
         "stages": list(one.arm.pools()),
         "gpus": None,
         "points": [_point(verdict) for verdict in one.log],
@@ -94,25 +91,30 @@ def _arm(scenario: Scenario, one: ArmPlan) -> Entry:
     if one.sizes is None or one.verdict is None:
         no_pass = one.reason is Reason.NO_PASS
         return entry | {"passes": False, "hopeless": hopeless(scenario, one.arm) if no_pass else []}
-    gpus = gpus_of(one, one.sizes)
+    gpus = _gpus(one.arm, one.sizes)
+    figures = _figures(one.verdict)
     return entry | {
         "passes": one.verdict.passes,
         "hopeless": [] if one.verdict.passes else hopeless(scenario, one.arm),
         "gpus": gpus,
-        "workers": _workers(one),
-        "attained": _attained(scenario, one.verdict),
+        "workers": _workers(one.arm, one.sizes),
+        "attained": _attained(one.verdict),
         "overloaded": one.verdict.overloaded,
-        "figures": _figures(one.verdict),
-        "cost": _cost(scenario, gpus["all"], one.verdict),
-        "one_less": [{"pool": str(pool)} | _broken(less.verdict, less.to_the_end) for pool, less in one.less.items()],
+        "figures": figures,
+        "cost": _cost(scenario, gpus["all"], figures),
+        "one_less": [
+            {"pool": _label(role)} | _broken(less.verdict, less.to_the_end) for role, less in one.less.items()
+        ],
         "not_monotone": [_point(verdict) for verdict in one.breaking],
-        "rates": None if one.rates is None else _rates(one.rates),
-        "curve": [{"rate": rate} | _curve_point(row) for rate, row in one.curve.items()],
+        "rates": one.rates and _rates(one.rates),
+        "curve": [
+            {"rate": rate, "attained": _share(row["together"]), **row["figures"]} for rate, row in one.curve.items()
+        ],
         "variants": {
             name: {
                 "conditions": conditions.plain(),
-                "gpus": None if found.sizes is None else gpus_of(one, found.sizes),
-                "reason": found.reason.value,
+                "gpus": None if found.sizes is None else _gpus(one.arm, found.sizes),
+                "reason": found.reason,
             }
             for name, (conditions, found) in one.variants.items()
         },
@@ -121,61 +123,59 @@ def _arm(scenario: Scenario, one: ArmPlan) -> Entry:
     }
 
 
-def gpus_of(one: ArmPlan, sizes: Sizes) -> dict[str, int]:
+def _gpus(arm: Arm, sizes: Sizes) -> dict[str, int]:
     """GPUs of each stage that the arm has, and of all; a stage that is not sized has those of the file."""
-    found = {}
-    for stage, pool in one.arm.pools().items():
-        own = [size for coordinate, size in sizes.items() if coordinate.stage == stage]
-        given = pool.gpus
-        found[stage] = sum(own) if own else given
+    found = {
+        stage: sum(size for role, size in sizes.items() if role.stage == stage) or pool.gpus
+        for stage, pool in arm.pools().items()
+    }
     return found | {"all": sum(found.values())}
 
 
-def _workers(one: ArmPlan) -> Entry:
+def _workers(arm: Arm, sizes: Sizes) -> Entry:
     """Workers of each stage as a scenario has them."""
     found: Entry = {}
-    for stage, pool in one.arm.pools().items():
-        own = {c.group: size for c, size in (one.sizes or {}).items() if c.stage == stage}
-        found[stage] = own.get("*", own) if own else pool.workers
+    for stage, pool in arm.pools().items():
+        own = {role.model: size for role, size in sizes.items() if role.stage == stage}
+        found[stage] = own.get(None, own) if own else pool.workers
     return found
 
 
-def _attained(scenario: Scenario, verdict: Verdict) -> Entry:
+def _label(role: Role) -> str:
+    return f"{role.stage} GPUs of {role.model}" if role.model else f"{role.stage} GPUs"
+
+
+def _share(counts: Mapping[str, int]) -> float | None:
+    return 1 - counts["missed"] / counts["requests"] if counts["requests"] else None
+
+
+def _attained(verdict: Verdict) -> Entry:
     """The share of requests that meet every SLO: of all and of each model, with 95 % intervals over the seeds.
 
     Beside each share that of the worst window, when it begins and with which seed.
     """
-    missed, requests = verdict.total("missed"), verdict.total("requests")
-    models = {}
-    for name in requests:
-        made = estimate(verdict.attained_by_seed(name), "slo_attainment", requests[name])
-        models[name] = {
-            "requests": requests[name],
-            "share": verdict.attained_by(name),
-            "half_width_95": made.half_width if made else None,
-            "worst_window": _worst_window(scenario, verdict, name),
-            "allowed_misses": verdict.allowed[name],
-            "missed": missed[name],
-            "missed_ttft": verdict.total("ttft")[name],
-            "missed_tpot": verdict.total("tpot")[name],
-        }
-    by_seed = [1 - sum(row["missed"].values()) / max(sum(row["requests"].values()), 1) for row in verdict.rows]
-    total = sum(requests.values())
-    made = estimate(by_seed, "slo_attainment", total)
-    return {
-        "share": verdict.attained,
-        "half_width_95": made.half_width if made else None,
-        "worst_window": _worst_window(scenario, verdict, None),
-        "ttft": 1 - sum(verdict.total("ttft").values()) / total if total else None,
-        "tpot": 1 - sum(verdict.total("tpot").values()) / total if total else None,
-        "worst_model": min(requests, key=lambda name: 1.0 if (share := verdict.attained_by(name)) is None else share),
-        "models": models,
+    met, models = verdict.together, verdict.models
+    return _interval(met) | {
+        "ttft": 1 - met.ttft / met.requests if met.requests else None,
+        "tpot": 1 - met.tpot / met.requests if met.requests else None,
+        "worst_model": min(models, key=lambda name: 1.0 if (share := models[name].share) is None else share),
+        "models": {
+            name: {
+                "requests": own.requests,
+                **_interval(own),
+                "allowed_misses": own.allowed,
+                "missed": own.missed,
+                "missed_ttft": own.ttft,
+                "missed_tpot": own.tpot,
+            }
+            for name, own in models.items()
+        },
     }
 
 
-def _worst_window(scenario: Scenario, verdict: Verdict, model: str | None) -> Entry | None:
-    found = verdict.worst_window(model)
-    return found and {**found, "seed": scenario.seed + found["seed"]}
+def _interval(met: Met) -> Entry:
+    made = estimate(met.by_seed, "slo_attainment", met.requests)
+    return {"share": met.share, "half_width_95": made.half_width if made else None, "worst_window": met.worst}
 
 
 def _figures(verdict: Verdict) -> Entry:
@@ -185,14 +185,13 @@ def _figures(verdict: Verdict) -> Entry:
     return {tag: one and {"mean": one.mean, "half_width_95": one.half_width} for tag, one in made.items()}
 
 
-def _cost(scenario: Scenario, gpus: int, verdict: Verdict) -> Entry | None:
+def _cost(scenario: Scenario, gpus: int, figures: Entry) -> Entry | None:
     assert scenario.plan
-    price = scenario.plan.price_per_gpu_hour
-    output = estimate(verdict.figure("output_throughput_window"))
+    price, output = scenario.plan.price_per_gpu_hour, figures.get("output_throughput_window")
     if price is None:
         return None
     per_hour = price * gpus
-    per_million = per_hour / (output.mean * 3600) * 1e6 if output and output.mean else None
+    per_million = per_hour / (output["mean"] * 3600) * 1e6 if output and output["mean"] else None
     return {"per_hour": per_hour, "per_million_output_tokens": per_million}
 
 
@@ -200,8 +199,8 @@ def _rates(rates: Rates) -> Entry:
     return {
         "passes": rates.passes,
         "fails": rates.fails,
-        "reason": rates.reason.value,
-        "breaks": None if rates.verdict_fails is None else _broken(rates.verdict_fails),
+        "reason": rates.reason,
+        "breaks": rates.verdict and _broken(rates.verdict),
     }
 
 
@@ -212,15 +211,10 @@ def _broken(verdict: Verdict, to_the_end: Verdict | None = None) -> Entry:
         "passes": verdict.passes,
         "model": worst,
         "slo": verdict.broken_slo,
-        "share": last.attained_by(worst),
-        "worst_window_share": (last.worst_window(worst) or {"share": None})["share"],
+        "share": last.models[worst].share,
+        "worst_window_share": last.models[worst].worst_share,
         "whole": last.whole,
     }
-
-
-def _curve_point(row: Mapping[str, Any]) -> Entry:
-    requests, missed = sum(row["requests"].values()), sum(row["missed"].values())
-    return {"attained": 1 - missed / requests if requests else None, **row["figures"]}
 
 
 def _point(verdict: Verdict) -> Entry:
@@ -229,13 +223,13 @@ def _point(verdict: Verdict) -> Entry:
     return {
         "conditions": verdict.conditions.plain(),
         "model": verdict.model,
-        "sizes": {f"{coordinate.stage}/{coordinate.group}": size for coordinate, size in verdict.sizes.items()},
+        "sizes": {f"{role.stage}/{role.serves}": size for role, size in verdict.sizes.items()},
         "seeds": len(verdict.rows),
-        "requests": sum(verdict.total("requests").values()),
-        "share": verdict.attained,
+        "requests": verdict.together.requests,
+        "share": verdict.together.share,
         "worst_model": worst,
-        "worst_share": verdict.attained_by(worst),
-        "worst_window_share": (verdict.worst_window(worst) or {"share": None})["share"],
+        "worst_share": verdict.models[worst].share,
+        "worst_window_share": verdict.models[worst].worst_share,
         "whole": verdict.whole,
         "stopped_s": max((row["stopped_s"] for row in verdict.rows if row["stopped_s"] is not None), default=None),
         "passes": verdict.passes,

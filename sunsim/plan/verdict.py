@@ -1,203 +1,127 @@
-"""What a plan comes down to, in plain sentences: how many GPUs, what breaks first, how sure that is."""
+"""Whether pools of some sizes hold: what the simulations of all seeds say together."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sunsim.plan.search import Reason
-from sunsim.plan.tables import breaking
-from sunsim.plan.variants import TYPICAL
-from sunsim.report.format import count, counted, listed, milliseconds, number, percent
-
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping, Sequence
 
-    Entry = Mapping[str, Any]
-    Arms = Mapping[str, Entry]
-
-
-def heading(plan: Entry) -> str:
-    """What was planned for."""
-    slo = ", ".join(f"{_name(key)} {number(limit)} ms" for key, limit in plan["slo"].items())
-    load, window = f"{number(plan['rate_rps'])} requests/s", plan["window"]
-    if window["too_short"]:
-        load = f"{count(plan['requests'])} requests within {milliseconds((window['end_s'] - window['start_s']) * 1000)}"
-    return (
-        f"{plan['scenario']}: {load}, {counted(len(plan['models']), 'model')}, {counted(len(plan['seeds']), 'seed')}; at "
-        f"least {percent(plan['attainment'])} of each model's requests must meet SLO {slo}"
-        f"{f', in every {window_length(plan)} too' if plan['require'] == 'worst-window' else ''}"
-    )
+    from sunsim.plan.conditions import Conditions
+    from sunsim.plan.search import Sizes
+    from sunsim.points.point import Row
 
 
-def _name(limit: str) -> str:
-    return limit.removesuffix("_ms").upper()
+@dataclass(frozen=True, slots=True)
+class Met:
+    """How the requests of one model, or of all, fare over the seeds that were simulated.
+
+    Attributes:
+        requests: those of the measured window.
+        missed: of these, how many miss their SLO; as far as a run went that was ended early.
+        ttft, tpot: how many miss this limit.
+        allowed: how many of all seeds' requests may miss.
+        beyond: windows in which more miss than may.
+        by_seed: the share that meets the SLO, with each seed that has requests.
+        worst: the worst window with any seed: its `share`, `start_s` and `seed`; None where no run with such requests
+            came to its end.
+    """
+
+    requests: int
+    missed: int
+    ttft: int
+    tpot: int
+    allowed: int
+    beyond: int
+    by_seed: list[float]
+    worst: dict[str, Any] | None
+
+    @classmethod
+    def of(cls, rows: Sequence[Row], allowed: int, first_seed: int) -> Met:
+        """Of one entry of each seed's row, in order."""
+        total = {key: sum(row[key] for row in rows) for key in ("requests", "missed", "ttft", "tpot", "beyond")}
+        by_seed = [1 - row["missed"] / row["requests"] for row in rows if row["requests"]]
+        worst = [row["worst"] | {"seed": first_seed + n} for n, row in enumerate(rows) if row["worst"]]
+        known = [window for window in worst if window["share"] is not None]
+        least = min(known, key=lambda window: float(window["share"]), default=None)
+        return cls(**total, allowed=allowed, by_seed=by_seed, worst=least)
+
+    @property
+    def share(self) -> float | None:
+        """That meets every SLO; an upper bound where a run was ended early."""
+        return 1 - self.missed / self.requests if self.requests else None
+
+    @property
+    def worst_share(self) -> float | None:
+        """The same of the worst window."""
+        return self.worst["share"] if self.worst else None
 
 
-def window_length(plan: Entry) -> str:
-    """That of the windows, as 60 s."""
-    return f"{plan['worst_window']['length_s']:g} s"
+@dataclass(frozen=True, slots=True, eq=False)
+class Verdict:
+    """Whether sizes hold under conditions.
 
+    Attributes:
+        model: the one whose requests were simulated; None for all.
+        rows: of the seeds, in order. Fewer than seeds where the first was enough to fail.
+        models: how the requests of each model fare.
+        together: how all of them do.
+        every_window: whether each model must meet its share in every window of every seed, else over all together.
+    """
 
-def verdict(plan: Entry) -> list[str]:
-    """How many GPUs, what breaks first, how sure."""
-    passing = {name: arm for name, arm in plan["arms"].items() if arm["passes"]}
-    said = list(_cheapest(plan, passing)) if plan["size"] != "none" else []
-    said += [_fails(plan, name, arm) for name, arm in plan["arms"].items() if not arm["passes"]]
-    if not passing:
-        return said
-    best = min(passing, key=lambda name: (-len(passing[name]["stages"]), passing[name]["gpus"]["all"]))
-    said += _hidden(plan, passing)
-    said.append(_breaks(plan, best, passing[best]))
-    said.append(" ".join([*_margin(plan, best, passing[best]), *_error(plan, best, passing)]))
-    return said
+    sizes: Sizes
+    conditions: Conditions
+    model: str | None
+    rows: Sequence[Row]
+    models: Mapping[str, Met]
+    together: Met
+    every_window: bool
 
+    @property
+    def whole(self) -> bool:
+        """Whether all seeds ran to their end, so that the shares are exact and not only bounds."""
+        return all(row["stopped_s"] is None for row in self.rows)
 
-def _cheapest(plan: Entry, passing: Arms) -> Iterator[str]:
-    """The arms with the fewest GPUs, and what the others need; arms of one stage are no rivals of those of both."""
-    if not passing:
-        yield _nothing(plan)
-    alike: dict[tuple[str, ...], dict[str, Entry]] = {}
-    for name, arm in passing.items():
-        alike.setdefault(tuple(arm["stages"]), {})[name] = arm
-    for stages in sorted(alike, key=len, reverse=True):
-        yield _cheapest_of(plan, alike[stages])
+    @property
+    def passes(self) -> bool:
+        """No model misses more than it may, and no queue still grows when measuring ends."""
+        return not any(map(self._too_many, self.models.values())) and not self.overloaded
 
+    def _too_many(self, met: Met) -> bool:
+        return met.beyond > 0 if self.every_window else met.missed > met.allowed
 
-def _nothing(plan: Entry) -> str:
-    """Why no arm has a pool that passes."""
-    ended = [name for name, arm in plan["arms"].items() if arm["reason"] == Reason.BUDGET]
-    failed = [name for name in plan["arms"] if name not in ended]
-    if ended:
-        rest = f"; {listed(failed)} fail{'s' if len(failed) == 1 else ''} within the largest pools" if failed else ""
-        return f"The budget ended the search before a pool was found that meets the SLO ({listed(ended)}){rest}."
-    if all(arm["hopeless"] for arm in plan["arms"].values()):
-        return "No arm can meet the SLO, however many GPUs it has."
-    return "No arm meets the SLO within the largest pools that were to be tried."
+    def _excess(self, met: Met) -> float:
+        """How far beyond what may be missed, as a share of the requests or of those of the worst window."""
+        if self.every_window:
+            return 1 - (1.0 if met.worst_share is None else met.worst_share)
+        return (met.missed - met.allowed) / max(met.requests, 1)
 
+    @property
+    def overloaded(self) -> list[str]:
+        """Models whose queue still grows when measuring ends, with at least one seed; `all` if it is none's alone."""
+        return sorted({name for row in self.rows for name in row["overloaded"]})
 
-def _cheapest_of(plan: Entry, arms: Arms) -> str:
-    fewest = min(arm["gpus"]["all"] for arm in arms.values())
-    best = {name: arm for name, arm in arms.items() if arm["gpus"]["all"] == fewest}
-    first, cheapest = next(iter(plan["arms"])), next(iter(best.values()))
-    if len({_gpus(arm) for arm in best.values()}) == 1:
-        said = f"{listed(list(best))} meet{'s' if len(best) == 1 else ''} the SLO with {_gpus(cheapest)}"
-    else:
-        said = listed([f"{name} meets the SLO with {_gpus(arm)}" for name, arm in best.items()])
-    if first in arms and first not in best:
-        said += f"; {first} needs {_gpus(arms[first])}, so that is {_fewer(plan, cheapest, arms[first])}"
-    others = [f"{name} needs {_gpus(arm)}" for name, arm in arms.items() if name not in best and name != first]
-    return f"{said}.{f' Of the others, {listed(others)}.' if others else ''}"
+    @property
+    def worst_model(self) -> str:
+        """The model that a run was ended for, or the one furthest beyond what it may miss."""
+        for row in self.rows:
+            if row["broke"]:
+                return str(row["broke"])
+        worst = max(self.models, key=lambda name: self._excess(self.models[name]))
+        if self.overloaded and not self._too_many(self.models[worst]):
+            queues = [name for name in self.overloaded if name in self.models]
+            return max(queues or self.models, key=lambda name: self.models[name].requests)
+        return worst
 
+    @property
+    def broken_slo(self) -> str:
+        """Which limit its worst model misses more often, or ``queue`` if it only is overloaded."""
+        worst = self.models[self.worst_model]
+        if not self._too_many(worst):
+            return "queue"
+        return "TTFT" if worst.ttft >= worst.tpot else "TPOT"
 
-def _fewer(plan: Entry, arm: Entry, base: Entry) -> str:
-    """How many GPUs less than the base an arm needs, and what that saves."""
-    said = f"{percent(1 - arm['gpus']['all'] / base['gpus']['all'])} fewer"
-    decode, was = arm["gpus"].get("decode"), base["gpus"].get("decode")
-    if decode and was and len(base["stages"]) > 1:
-        said += f" ({percent(1 - decode / was)} fewer for decode)" if decode < was else " (none of them for decode)"
-    if arm["cost"] and base["cost"]:
-        hourly = f"{number(arm['cost']['per_hour'])} instead of {number(base['cost']['per_hour'])} an hour"
-        said += f", {hourly} at {number(plan['price_per_gpu_hour'])} a GPU"
-    return said
-
-
-def _gpus(arm: Entry) -> str:
-    gpus = arm["gpus"]
-    parts = [f"{count(gpus[stage])} {stage}" for stage in ("prefill", "decode") if stage in gpus]
-    if len(parts) == 1:
-        return f"{parts[0]} GPU{'s' if gpus['all'] != 1 else ''}"
-    return f"{counted(gpus['all'], 'GPU')} ({' + '.join(parts)})"
-
-
-def _fails(plan: Entry, name: str, arm: Entry) -> str:
-    too_slow = listed([_too_slow(plan, found) for found in arm["hopeless"]]) if arm["hopeless"] else ""
-    if arm["gpus"] is None:
-        why = {
-            Reason.NO_PASS: too_slow or "even the largest pools that may be tried fail",
-            Reason.BUDGET: "the budget was spent before a pool was found that passes",
-        }
-        return f"{name}: no plan ({why[arm['reason']]})."
-    model = arm["attained"]["worst_model"]
-    met = arm["attained"]["models"][model]
-    share, window = met["share"], met["worst_window"]
-    if plan["require"] == "worst-window" and window and window["share"] < plan["attainment"] <= share:
-        what = f"{percent(window['share'], 1)} of {model}'s requests in its worst {window_length(plan)} meet the SLO"
-    elif share is not None and share >= plan["attainment"] and arm["overloaded"]:
-        what = f"the queue of {listed(arm['overloaded'])} still grows when measuring ends"
-    else:
-        what = f"{percent(share, 1)} of {model}'s requests meet the SLO"
-    return f"{name} fails with {_gpus(arm)}: {what}{f' ({too_slow})' if too_slow else ''}."
-
-
-def _too_slow(plan: Entry, found: Entry) -> str:
-    """A limit that no pool can meet, and why."""
-    several = len(found["steps"]) > 1
-    steps = (
-        f"the fastest {' and '.join(found['steps'])} step{'s' if several else ''} alone take{'' if several else 's'}"
-    )
-    limit = f"the {_name(found['limit'])} limit of {number(plan['slo'][found['limit']])} ms"
-    return f"no number of GPUs can meet {limit}: {steps} {number(found['ms'])} ms"
-
-
-def _hidden(plan: Entry, passing: Arms) -> Iterator[str]:
-    """Where the mean hides a window in which fewer requests meet the SLO than are asked for in the mean."""
-    found = []
-    for name, arm in passing.items():
-        known = {model: met for model, met in arm["attained"]["models"].items() if met["worst_window"]}
-        model = min(known, key=lambda model: known[model]["worst_window"]["share"], default=None)
-        if model is not None and known[model]["worst_window"]["share"] < plan["attainment"]:
-            met, window = known[model], known[model]["worst_window"]
-            found.append(
-                f"{percent(window['share'], 1)} of {model}'s in {name} (from {number(window['start_s'])} s on with seed "
-                f"{window['seed']}; {percent(met['share'], 1)} in the mean)"
-            )
-    if found:
-        text = (
-            f"In the worst {window_length(plan)} fewer than {percent(plan['attainment'])} meet the SLO: {listed(found)}"
-        )
-        yield f"{text}. plan.require: worst-window asks for the share in every window."
-
-
-def _breaks(plan: Entry, name: str, arm: Entry) -> str:
-    found = breaking(arm)
-    if not found:
-        return f"{name}: nothing breaks in the range that was tried."
-    queue = found["slo"] == "queue"
-    what = f"{found['model']}'s queue" if queue else f"the {found['slo']} limit of {found['model']}"
-    share = f"{'' if found['whole'] else 'at most '}{percent(found['share'], 1)} of its requests meet the SLO"
-    if plan["require"] == "worst-window" and not queue:
-        window = found["worst_window_share"]
-        # A run that was ended early says only that a window is sure to fail.
-        of_it = f"fewer than {percent(plan['attainment'])}" if window is None else percent(window, 1)
-        share = f"{of_it} of its requests in its worst {window_length(plan)} meet the SLO"
-    when = (
-        f"with one less of its {found['pool']}" if "pool" in found else f"at {arm['rates']['fails']:.2f} times the rate"
-    )
-    return f"What breaks first in {name}: {when}, {what} ({share})."
-
-
-def _margin(plan: Entry, name: str, arm: Entry) -> Iterator[str]:
-    rates = arm["rates"]
-    if rates and rates["passes"] is not None and not plan["window"]["too_short"]:
-        beyond = {
-            Reason.NO_FAILURE: " at least, the highest that was tried",
-            Reason.BUDGET: " at least; the budget ended the search",
-        }
-        rate = f"{rates['passes']:.2f} times this rate ({number(plan['rate_rps'] * rates['passes'])} requests/s)"
-        yield f"How sure: {name} sustains {rate}{beyond.get(rates['reason'], '')}."
-
-
-def _error(plan: Entry, best: str, passing: Arms) -> Iterator[str]:
-    """Whether the error that the profiles were seen to have would change a number of GPUs."""
-    if not plan["profile_errors"]:
-        yield "How far off its profiles are is not known: no actual run of their card, model and variant is shipped."
-        return
-    if passing[best]["within_error"] is False:
-        yield "With steps slower by the typical error of its profiles, it still passes."
-    needs = []
-    for name, arm in passing.items():
-        if arm["within_error"]:
-            gpus = arm["variants"][TYPICAL]["gpus"]
-            needs.append(f"{name} would need " + (f"{count(gpus['all'])} GPUs" if gpus else "more than may be tried"))
-    if needs:
-        yield f"Within the simulator's error: with steps slower by that of the profiles, {listed(needs)}."
+    def figure(self, tag: str) -> list[float]:
+        """A figure with each seed that ran to its end and has it."""
+        return [row["figures"][tag] for row in self.rows if row["figures"] and row["figures"][tag] is not None]
