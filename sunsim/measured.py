@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from sunsim.document.source import Loc
     from sunsim.errors import InputError
-    from sunsim.scenario.blocks import Scenario
+    from sunsim.scenario import Scenario
     from sunsim.workload.requests import Requests
 
 
@@ -48,6 +48,8 @@ def refuse_empty(scenario: Scenario, requests: Requests, error: Callable[[Loc, s
     Raises:
         InputError: the warm-up, or the stop, leaves nothing to be measured. Requests that arrive all at once may be.
     """
+    if requests.concurrency:  # only the simulation knows when they arrive
+        return
     window, first_s = window_of(scenario, requests), to_s(int(requests.arrival_ps[0]))
     warmup_s, limit_s = scenario.measure.warmup_s, stop_s(scenario)
     begun_s = begin_s(scenario, first_s)

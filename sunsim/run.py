@@ -13,7 +13,6 @@ from sunsim import __version__
 from sunsim.cluster.simulation import ArmResult, simulate
 from sunsim.folder import Results
 from sunsim.inputs import Inputs
-from sunsim.latency.profile import find_profile, load_profile
 from sunsim.measured import arriving_s, begin_s, refuse_empty, stop_s
 from sunsim.metrics import summarize, to_json
 from sunsim.report.basis import base_models, basis, unused_popularity
@@ -22,16 +21,14 @@ from sunsim.report.format import counted, listed, number
 from sunsim.report.summary import summary_report
 from sunsim.report.terminal import say
 from sunsim.report.trace import left_out, provenance
-from sunsim.scenario import Trace, checked, read_source, resolved
+from sunsim.scenario import Trace, build_requests, checked, read_source, resolved
 from sunsim.visible import visible
-from sunsim.workload.requests import Requests, build_requests
-from sunsim.workload.traces.of_scenario import trace_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from sunsim.latency.profile import Profile
     from sunsim.scenario import Scenario
+    from sunsim.workload.requests import Requests
 
 
 def run(
@@ -84,8 +81,7 @@ def check(file: Path, overrides: Sequence[str], seed: int | None) -> str:
         for arm in scenario.arms
     ]
     models = len(scenario.model_names)
-    workload = scenario.workload
-    missing = left_out(trace_of(scenario, workload)) if isinstance(workload, Trace) else ""
+    missing = left_out(scenario.trace) if scenario.trace else ""
     unused = unused_popularity(scenario)
     return (
         f"ok: {scenario.name}: {counted(len(requests), 'request')} in {number(arriving_s(scenario, requests))} s for "
@@ -101,7 +97,7 @@ def prepare(file: Path, overrides: Sequence[str], seed: int | None) -> tuple[Sce
         InputError: something in it is wrong, or the measured window would be empty.
     """
     source = read_source(file, overrides, seed)
-    scenario = checked(source).model_copy(update={"sweep": None, "plan": None})
+    scenario = checked(source).changed(sweep=None, plan=None)
     requests = build_requests(scenario)
     refuse_empty(scenario, requests, source.error)
     return scenario, requests
@@ -119,18 +115,17 @@ def simulate_arms(scenario: Scenario, requests: Requests, *, show_progress: bool
 
 def summary_of(scenario: Scenario, arms: Sequence[ArmResult]) -> dict[str, Any]:
     """The summary of a scenario's arms, with where it came from."""
-    profiles = profiles_of(scenario)
     meta = {
         "sunsim_version": __version__,
         "scenario": scenario.name,
         "seed": scenario.seed,
-        "profiles": {name: profile.sha256 for name, profile in profiles.items()},
-        "base_models": base_models(scenario, profiles),
-        "basis": basis(scenario, profiles),
+        "profiles": {name: profile.sha256 for name, profile in scenario.profiles.items()},
+        "base_models": base_models(scenario),
+        "basis": basis(scenario),
     }
     workload = scenario.workload
-    if isinstance(workload, Trace):
-        meta["trace"] = provenance(workload.path, workload.format, trace_of(scenario, workload))
+    if scenario.trace and isinstance(workload, Trace):
+        meta["trace"] = provenance(workload.path, workload.format, scenario.trace)
     return summarize(
         arms,
         slo=scenario.slo.model_dump(),
@@ -145,9 +140,3 @@ def summary_of(scenario: Scenario, arms: Sequence[ArmResult]) -> dict[str, Any]:
 def _advance(bars: Progress, name: str) -> Callable[[float], None]:
     task = bars.add_task(visible(name), total=1.0)
     return lambda share: bars.update(task, completed=share)
-
-
-def profiles_of(scenario: Scenario) -> dict[str, Profile]:
-    """The profiles of a loaded scenario, by the name that it has for them."""
-    names = sorted({pool.profile for arm in scenario.arms for pool in arm.pools().values()})
-    return {name: load_profile(find_profile(name, Path())) for name in names}

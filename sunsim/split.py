@@ -13,11 +13,12 @@ from itertools import count
 from typing import TYPE_CHECKING, Any, Literal
 
 from sunsim import __version__
-from sunsim.cluster.router import STATE_BLIND
 from sunsim.errors import InputError
 from sunsim.folder import MANIFEST, Results
 from sunsim.inputs import Inputs
+from sunsim.roles import Stage
 from sunsim.run import prepare, simulate_arms
+from sunsim.scenario.blocks import STATE_BLIND
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -29,14 +30,14 @@ if TYPE_CHECKING:
     from sunsim.cluster.worker import WorkerRow
     from sunsim.scenario import Arm, Pool, Scenario
 
-Stage = Literal["decode", "prefill"]
+StageName = Literal["decode", "prefill"]
 
 SCHEMA_VERSION = 1
 INDEX = "split.json"
 
 
 def split(
-    file: Path, out: Path, overrides: Sequence[str], seed: int | None, stage: Stage | None, *, quiet: bool = False
+    file: Path, out: Path, overrides: Sequence[str], seed: int | None, stage: StageName | None, *, quiet: bool = False
 ) -> str:
     """Simulate every arm and write the stream of each of its workers.
 
@@ -74,7 +75,7 @@ def split(
     folders = file_names((arm.name for arm in arms), taken=(INDEX, MANIFEST))
     inputs = Inputs()
     inputs.sha256(scenario)
-    simulated = simulate_arms(scenario.model_copy(update={"arms": tuple(arms)}), requests, show_progress=not quiet)
+    simulated = simulate_arms(scenario.with_arms(arms), requests, show_progress=not quiet)
     inputs.refuse_changed()
     with results.writing() as folder:
         for arm, result in zip(arms, simulated, strict=True):
@@ -86,13 +87,15 @@ def split(
     return f"{out}/: {written} streams of {len(arms)} arm{'s' if len(arms) > 1 else ''}, listed in {INDEX}"
 
 
-def _last_stage(arm: Arm) -> Stage:
+def _last_stage(arm: Arm) -> StageName:
     return "decode" if arm.decode else "prefill"
 
 
-def _write_arm(out: Path, folder: str, scenario: Scenario, arm: Arm, stage: Stage, result: ArmResult) -> dict[str, Any]:
+def _write_arm(
+    out: Path, folder: str, scenario: Scenario, arm: Arm, stage: StageName, result: ArmResult
+) -> dict[str, Any]:
     """The streams of one arm's stage, and its entry in the index."""
-    pool = arm.pools()[stage]
+    pool = arm.pools()[Stage(stage)]
     rows = stage_rows(scenario, arm, stage, result.rows)
     (out / folder).mkdir(exist_ok=True)
     theirs = [worker for worker in result.workers if worker.stage == stage]
@@ -108,8 +111,8 @@ def _write_arm(out: Path, folder: str, scenario: Scenario, arm: Arm, stage: Stag
     exact, why = _exactness(arm, stage, pool, result.workers)
     return {
         "stage": stage,
-        "profile": pool.profile,
-        "policy": pool.policy,
+        "profile": pool.profile_name,
+        "policy": "shared" if pool.shared else "isolated",
         "router": pool.router,
         "exact": exact,
         "why": why,
@@ -131,7 +134,7 @@ def _worker_entry(worker: WorkerRow, file: str | None, requests: int) -> dict[st
     }
 
 
-def stage_rows(scenario: Scenario, arm: Arm, stage: Stage, rows: pd.DataFrame) -> pd.DataFrame:
+def stage_rows(scenario: Scenario, arm: Arm, stage: StageName, rows: pd.DataFrame) -> pd.DataFrame:
     """The requests that came to a stage, by arrival there: the columns of a stream, and `worker`.
 
     A request arrives at its first stage when it arrives at all: the delay of a front end comes on top, from the real
@@ -149,7 +152,7 @@ def stage_rows(scenario: Scenario, arm: Arm, stage: Stage, rows: pd.DataFrame) -
     return table[reached].sort_values(["arrival_s", "request_id"], kind="stable")
 
 
-def _exactness(arm: Arm, stage: Stage, pool: Pool, workers: Sequence[WorkerRow]) -> tuple[bool, str]:
+def _exactness(arm: Arm, stage: StageName, pool: Pool, workers: Sequence[WorkerRow]) -> tuple[bool, str]:
     """Whether a real cluster would get these very streams, and why or why not."""
     if stage == "decode" and arm.prefill:
         return False, "arrivals are the ends of prefill, as simulated"
@@ -157,8 +160,7 @@ def _exactness(arm: Arm, stage: Stage, pool: Pool, workers: Sequence[WorkerRow])
         return False, "requests that decode sent back for their prompt's KV took turns of the router, as simulated"
     if pool.router in STATE_BLIND:
         return True, f"{pool.router} does not look at the workers' state"
-    sizes = pool.workers.values() if isinstance(pool.workers, dict) else [pool.workers]
-    if all(size == 1 for size in sizes):
+    if all(size == 1 for size in pool.roles.values()):
         return True, "each request has one worker to go to"
     return False, f"{pool.router} looks at the workers' state, which is the simulation's"
 

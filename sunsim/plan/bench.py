@@ -16,11 +16,11 @@ from sunsim.plan.windows import Stretches
 from sunsim.roles import Role, Stage
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from sunsim.plan.search import Search, Sizes
     from sunsim.points.point import Row
-    from sunsim.scenario.blocks import Arm, Pool, Scenario
+    from sunsim.scenario import Arm, Scenario
 
 
 class Bench:
@@ -46,44 +46,36 @@ class Bench:
             role: size
             for stage, pool in pools.items()
             if plan.size in {"both", stage}
-            for role, size in _given(stage, pool).items()
+            for role, size in pool.roles.items()
         }
         self.roles = list(self.given)
         self.most = {
             role: plan.max_prefill_gpus if role.stage is Stage.PREFILL else plan.max_decode_gpus for role in self.roles
         }
         self.problems: dict[str | None, list[Role]] = {None: self.roles}
-        if all(pool.policy == "isolated" for pool in pools.values()):
+        if not any(pool.shared for pool in pools.values()):
             self.problems = {name: [r for r in self.roles if r.model == name] for name in scenario.model_names}
         self.verdicts: dict[tuple[Any, ...], Verdict] = {}
         self._log = log
         self._stretches = Stretches.of(scenario)
-        base = under(scenario, conditions).model_copy(update={"plan": None, "sweep": None})
-        self._seeds = [base.model_copy(update={"seed": scenario.seed + i}) for i in range(plan.seeds)]
+        base = under(scenario, conditions).changed(plan=None, sweep=None)
+        self._seeds = [base.changed(seed=scenario.seed + i) for i in range(plan.seeds)]
         requests = np.sum([_counted(seed, conditions) for seed in self._seeds], axis=0)
         self._allowed = tuple(floor(n * (1 - plan.attainment) + 1e-9) for n in requests.tolist())
 
     def sized(self, sizes: Sizes) -> Arm:
         """The arm with these sizes; a searched pool that is not among them has one worker, which nobody asks for."""
-        changes = {}
-        for stage, pool in self.arm.pools().items():
-            workers = {role.model: sizes.get(role, 1) for role in self.roles if role.stage == stage}
-            if workers:
-                changes[stage] = pool.model_copy(update={"workers": workers.get(None, workers)})
-        return self.arm.model_copy(update=changes)
+        return self.arm.with_workers({role: sizes.get(role, 1) for role in self.roles})
 
     def probes(self, sizes: Sizes, model: str | None, *, to_the_end: bool = False) -> list[Probe]:
         """A simulation for each seed; ended as soon as it is certain that all seeds together fail."""
-        arms = (self.sized(sizes),)
+        arms = [self.sized(sizes)]
         allowed = None if to_the_end else self._allowed
-        return [
-            Probe(seed.model_copy(update={"arms": arms}), self.conditions, model, allowed, self._stretches)
-            for seed in self._seeds
-        ]
+        return [Probe(seed.with_arms(arms), self.conditions, model, allowed, self._stretches) for seed in self._seeds]
 
     def portrait(self, sizes: Sizes) -> Probe:
         """A closer look at the first seed."""
-        scenario = self._seeds[0].model_copy(update={"arms": (self.sized(sizes),)})
+        scenario = self._seeds[0].with_arms([self.sized(sizes)])
         return Probe(scenario, self.conditions, look_closer=True)
 
     def judge(self, sizes: Sizes, model: str | None = None) -> Search[Verdict | None]:
@@ -114,12 +106,6 @@ class Bench:
         }
         together = Met.of([row["together"] for row in rows], sum(self._allowed), first.seed)
         return Verdict(dict(sizes), self.conditions, model, rows, models, together, self._stretches.required)
-
-
-def _given(stage: str, pool: Pool) -> Mapping[Role, int]:
-    """The workers that the scenario's file gives to each role of a pool."""
-    workers = pool.workers if isinstance(pool.workers, dict) else {None: pool.workers}
-    return {Role(Stage(stage), model): size for model, size in workers.items()}
 
 
 def _counted(scenario: Scenario, conditions: Conditions) -> np.ndarray[Any, np.dtype[np.int64]]:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from sunsim.cluster.simulation import ArmResult
     from sunsim.metrics.rows import Floats, Window
-    from sunsim.scenario.blocks import Scenario
+    from sunsim.scenario import Scenario
 
 SAMPLES = 150
 

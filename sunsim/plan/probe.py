@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from sunsim.metrics.rows import Bools, Window
     from sunsim.plan.windows import Stretches
     from sunsim.points.point import Row
-    from sunsim.scenario.blocks import Scenario
+    from sunsim.scenario import Scenario
 
 FIGURES = (
     "request_goodput",

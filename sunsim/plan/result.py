@@ -19,10 +19,9 @@ if TYPE_CHECKING:
 
     from sunsim.plan.doubt import Doubt
     from sunsim.plan.find import ArmPlan, Rates
-    from sunsim.plan.search import Sizes
     from sunsim.plan.verdict import Met, Verdict
     from sunsim.roles import Role
-    from sunsim.scenario.blocks import Arm, Scenario
+    from sunsim.scenario import Arm, Scenario
 
     Entry = dict[str, Any]
 
@@ -91,17 +90,17 @@ def _arm(scenario: Scenario, one: ArmPlan) -> Entry:
     if one.sizes is None or one.verdict is None:
         no_pass = one.reason is Reason.NO_PASS
         return entry | {"passes": False, "hopeless": hopeless(scenario, one.arm) if no_pass else []}
-    gpus = _gpus(one.arm, one.sizes)
+    sized = one.arm.with_workers(one.sizes)
     figures = _figures(one.verdict)
     return entry | {
         "passes": one.verdict.passes,
         "hopeless": [] if one.verdict.passes else hopeless(scenario, one.arm),
-        "gpus": gpus,
-        "workers": _workers(one.arm, one.sizes),
+        "gpus": _gpus(sized),
+        "workers": {stage: pool.workers for stage, pool in sized.pools().items()},
         "attained": _attained(one.verdict),
         "overloaded": one.verdict.overloaded,
         "figures": figures,
-        "cost": _cost(scenario, gpus["all"], figures),
+        "cost": _cost(scenario, sized.gpus, figures),
         "one_less": [
             {"pool": _label(role)} | _broken(less.verdict, less.to_the_end) for role, less in one.less.items()
         ],
@@ -113,7 +112,7 @@ def _arm(scenario: Scenario, one: ArmPlan) -> Entry:
         "variants": {
             name: {
                 "conditions": conditions.plain(),
-                "gpus": None if found.sizes is None else _gpus(one.arm, found.sizes),
+                "gpus": None if found.sizes is None else _gpus(one.arm.with_workers(found.sizes)),
                 "reason": found.reason,
             }
             for name, (conditions, found) in one.variants.items()
@@ -123,22 +122,9 @@ def _arm(scenario: Scenario, one: ArmPlan) -> Entry:
     }
 
 
-def _gpus(arm: Arm, sizes: Sizes) -> dict[str, int]:
-    """GPUs of each stage that the arm has, and of all; a stage that is not sized has those of the file."""
-    found = {
-        stage: sum(size for role, size in sizes.items() if role.stage == stage) or pool.gpus
-        for stage, pool in arm.pools().items()
-    }
-    return found | {"all": sum(found.values())}
-
-
-def _workers(arm: Arm, sizes: Sizes) -> Entry:
-    """Workers of each stage as a scenario has them."""
-    found: Entry = {}
-    for stage, pool in arm.pools().items():
-        own = {role.model: size for role, size in sizes.items() if role.stage == stage}
-        found[stage] = own.get(None, own) if own else pool.workers
-    return found
+def _gpus(arm: Arm) -> dict[str, int]:
+    """GPUs of each stage that the arm has, and of all."""
+    return {stage: pool.gpus for stage, pool in arm.pools().items()} | {"all": arm.gpus}
 
 
 def _label(role: Role) -> str:

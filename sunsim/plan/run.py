@@ -27,8 +27,9 @@ from sunsim.report.html import to_html
 from sunsim.report.markdown import to_markdown
 from sunsim.report.origin import measured_range
 from sunsim.report.terminal import say
-from sunsim.run import profiles_of
+from sunsim.roles import Stage
 from sunsim.scenario import checked, read_source, resolved
+from sunsim.workload.blocks import Closed, Synthetic
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -80,8 +81,8 @@ def plan(
     store = Store(results.folder)
     lab = Lab(store, jobs or cores(), scenario.plan.budget)
     of_stage = {
-        stage: doubts(stage, [pools[stage].profile for arm in scenario.arms if stage in (pools := arm.pools())])
-        for stage in ("prefill", "decode")
+        str(stage): doubts(stage, [pool.profile_name for arm in scenario.arms if (pool := arm.pools().get(stage))])
+        for stage in (Stage.PREFILL, Stage.DECODE)
     }
     searches = {arm.name: plan_arm(scenario, arm, variants(scenario, arm, of_stage)) for arm in scenario.arms}
     try:
@@ -108,13 +109,16 @@ def load(file: Path, overrides: Sequence[str], seed: int | None) -> Scenario:
         InputError: something in it is wrong, or it says too little to plan for.
     """
     source = read_source(file, overrides, seed)
-    scenario = checked(source).model_copy(update={"sweep": None})
+    scenario = checked(source).changed(sweep=None)
     if scenario.plan is None:
         message = f"has no plan block, must have one such as {EXAMPLE}"
         raise InputError(message, file)
     if scenario.slo.ttft_ms is None:
         message = "slo.ttft_ms is missing, must be given to plan: without a limit on waiting any pool would do"
         raise source.error(("slo",), message)
+    if isinstance(scenario.workload, Synthetic) and isinstance(scenario.workload.arrivals, Closed):
+        message = "workload.arrivals.kind is closed, must be one with rate_rps: a plan is made for a rate of requests"
+        raise source.error(("workload", "arrivals", "kind"), message)
     for index, arm in enumerate(scenario.arms):
         _check_arm(arm, index, scenario.plan.size, source)
     drawn = requests_under(scenario, AS_PLANNED)
@@ -149,7 +153,7 @@ def check(file: Path, overrides: Sequence[str], seed: int | None) -> str:
 
 
 def _meta(scenario: Scenario, file: Path, overrides: Sequence[str], seed: int | None, lab: Lab) -> dict[str, Any]:
-    profiles = profiles_of(scenario)
+    profiles = scenario.profiles
     parts = ["sunsim", "plan", str(file)]
     parts += [part for override in overrides for part in ("--set", override)]
     parts += [] if seed is None else ["--seed", str(seed)]
@@ -158,8 +162,8 @@ def _meta(scenario: Scenario, file: Path, overrides: Sequence[str], seed: int | 
         "simulations": lab.asked,
         "profiles": {name: profile.sha256 for name, profile in profiles.items()},
         "measured_ranges": {name: measured_range(profile) for name, profile in profiles.items()},
-        "base_models": base_models(scenario, profiles),
-        "basis": basis(scenario, profiles),
+        "base_models": base_models(scenario),
+        "basis": basis(scenario),
     }
 
 

@@ -13,6 +13,7 @@ DECIDING = (
     "clock.py",
     "errors.py",
     "measured.py",
+    "roles.py",
     "visible.py",
     "cluster/*.py",
     "document/*.py",

@@ -17,7 +17,7 @@ from sunsim.cluster.simulation import simulate
 from sunsim.errors import InputError
 from sunsim.measured import begin_s, refuse_empty, stop_s
 from sunsim.metrics import summarize
-from sunsim.workload.requests import build_requests
+from sunsim.scenario import build_requests
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -57,7 +57,7 @@ class Outcome:
 def identity(scenario: Scenario) -> dict[str, Any]:
     """All of a scenario that its figures depend on, as JSON has it."""
     with _ctrl_c_later():
-        return {"scenario": scenario.model_dump(mode="json", exclude_none=True)}
+        return {"scenario": scenario.document.model_dump(mode="json", exclude_none=True)}
 
 
 @contextmanager

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from sunsim.errors import InputError
 from sunsim.points.point import identity
-from sunsim.scenario import Trace, checked, read_source
-from sunsim.workload.traces.of_scenario import trace_of
+from sunsim.scenario import checked, read_source
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -80,7 +79,7 @@ class Plan:
         for index, combination in enumerate(self.combinations):
             if combination.scenario:
                 for seed in self.seeds:
-                    yield Point(index, seed, combination.scenario.model_copy(update={"seed": seed}))
+                    yield Point(index, seed, combination.scenario.changed(seed=seed))
 
     @property
     def size(self) -> int:
@@ -124,7 +123,7 @@ def load_plan(file: Path, overrides: Sequence[str] = (), seed: int | None = None
     combinations = tuple(_combined(sweep, choice, source) for choice in choices)
     _refuse_hopeless(choices, combinations)
     return Plan(
-        scenario=scenario.model_copy(update={"sweep": None, "plan": None}),
+        scenario=scenario.changed(sweep=None, plan=None),
         paths=tuple(sweep.over),
         combine=sweep.combine,
         seeds=_seeds(sweep, scenario.seed, source),
@@ -204,8 +203,7 @@ def _combined(sweep: Sweep, choice: Choice, source: Source) -> Combination:
             as_read = source.root["sweep"]["over"][path][index]
             variant.override(path, as_read, (place.file or source.file, place.line))
         scenario = checked(variant)
-        if isinstance(scenario.workload, Trace):
-            trace_of(scenario, scenario.workload)
+        _ = scenario.trace  # which may not go together with the values
         return Combination(values, scenario)
     except InputError as fault:
         return Combination(values, None, fault)

@@ -11,7 +11,6 @@ from sunsim.report.format import ABSENT, count, counted, listed, number, percent
 from sunsim.report.sentences import other_models
 from sunsim.report.table import OVERLOADED, marked
 from sunsim.report.text_table import TextTable
-from sunsim.run import profiles_of
 from sunsim.sweep.estimates import UNSEEN
 from sunsim.sweep.plan import Plan, short_names, written
 
@@ -122,9 +121,7 @@ def sentences(plan: Plan, estimates: Estimates) -> list[str]:
 def _other_models(plan: Plan) -> Iterator[str]:
     """Whether the arms are of more than one base model, in any combination."""
     whole = [combination.scenario for combination in plan.combinations if combination.scenario]
-    yield from dict.fromkeys(
-        said for scenario in whole for said in other_models(base_models(scenario, profiles_of(scenario)))
-    )
+    yield from dict.fromkeys(said for scenario in whole for said in other_models(base_models(scenario)))
 
 
 def _verdicts(estimates: Estimates) -> Iterator[str]:

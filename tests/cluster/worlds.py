@@ -16,6 +16,7 @@ from sunsim.cluster.sequence import KV, Sequence
 from sunsim.cluster.simulation import ArmResult, simulate
 from sunsim.latency.steps import Chunk, DecodeLine, Outside, StepTimes
 from sunsim.scenario import Scenario
+from sunsim.scenario.blocks import Document
 from sunsim.workload.requests import Requests
 from tests.cluster.stepwise import StepwiseEngine
 from tests.synthetic import synthetic_profile
@@ -235,7 +236,7 @@ def scenario(models: list[str], pools: dict[str, dict[str, Any]], **blocks: Any)
         },
         "arms": [{"name": "arm", **pools}],
     }
-    return Scenario.model_validate(document | blocks)
+    return Scenario(Document.model_validate(document | blocks))
 
 
 def serve(world: Scenario, rows: list[Row], make_engine: MakeEngine = Engine) -> ArmResult:

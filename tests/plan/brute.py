@@ -10,7 +10,7 @@ from sunsim.clock import to_ps
 from sunsim.cluster.simulation import simulate
 from sunsim.metrics import summarize
 from sunsim.plan.bench import Bench
-from sunsim.workload.requests import build_requests
+from sunsim.scenario import build_requests
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 def holds(scenario: Scenario, bench: Bench, sizes: dict[Role, int]) -> bool:
     """Whether an arm of these sizes holds: the whole arm, all seeds, no simulation ended early."""
     assert scenario.plan
-    seeds = [scenario.model_copy(update={"seed": scenario.seed + i}) for i in range(scenario.plan.seeds)]
+    seeds = [scenario.changed(seed=scenario.seed + i) for i in range(scenario.plan.seeds)]
     drawn = [build_requests(seeded) for seeded in seeds]
     spare = {}
     for i, name in enumerate(scenario.model_names):

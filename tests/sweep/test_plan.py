@@ -9,6 +9,7 @@ import pytest
 from sunsim.errors import InputError
 from sunsim.scenario import Synthetic, load_scenario, resolved
 from sunsim.sweep.plan import load_plan, short_names
+from sunsim.workload.blocks import Poisson
 from tests.sweep.small import SCENARIO, SWEEP, write_sweep
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ def test_every_value_with_every_other_and_every_seed(tmp_path: Path) -> None:
     assert [(point.combination, point.seed) for point in points] == [(c, s) for c in range(4) for s in (3, 4, 5, 6)]
     workload = points[-1].scenario.workload
     assert isinstance(workload, Synthetic)
+    assert isinstance(workload.arrivals, Poisson)
     assert workload.arrivals.rate_rps == 20.5
     assert points[-1].scenario.seed == 6
     assert plan.size == 16

@@ -372,9 +372,9 @@ def test_profiles_links_and_traces_travel_to_where_a_point_runs(tmp_path: Path) 
     for path in found.values():
         path.unlink()
     assert expected.rows
-    assert outcome_elsewhere(point.scenario, code_sha256(), names, *contents) == expected
+    assert outcome_elsewhere(point.scenario.document, code_sha256(), names, *contents) == expected
     assert not _home().exists()
-    other = outcome_elsewhere(point.scenario, "another", names, *contents)
+    other = outcome_elsewhere(point.scenario.document, "another", names, *contents)
     assert other.fault == "its node has another sunsim installed, must have the same as where the sweep was started"
 
 
@@ -394,7 +394,7 @@ def test_ctrl_c_while_a_point_is_named_is_not_lost(tmp_path: Path, monkeypatch: 
         return {}
 
     with monkeypatch.context() as patch:
-        patch.setattr(type(point.scenario), "model_dump", interrupted)
+        patch.setattr(type(point.scenario.document), "model_dump", interrupted)
         with pytest.raises(KeyboardInterrupt):
             identity(point.scenario)
     assert signal.getsignal(signal.SIGINT) is handler
