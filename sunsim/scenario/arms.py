@@ -78,6 +78,8 @@ class Pool:
     def with_workers(self, sizes: Mapping[Role, int]) -> Pool:
         """The same with other numbers of workers in some roles."""
         roles = {role: sizes.get(role, workers) for role, workers in self.roles.items()}
+        if roles == self.roles:
+            return self
         workers = {role.model: number for role, number in roles.items()}
         block = self.block.model_copy(update={"workers": workers.get(None, workers)})
         return replace(self, block=block, roles=roles)
