@@ -40,6 +40,7 @@ class Bench:
         """
         assert scenario.plan
         plan, pools = scenario.plan, arm.pools()
+        self.scenario = scenario
         self.arm = arm
         self.conditions = conditions
         self.given = {
@@ -56,12 +57,20 @@ class Bench:
         if not any(pool.shared for pool in pools.values()):
             self.problems = {name: [r for r in self.roles if r.model == name] for name in scenario.model_names}
         self.verdicts: dict[tuple[Any, ...], Verdict] = {}
-        self._log = log
+        self.log = log
         self._stretches = Stretches.of(scenario)
         base = under(scenario, conditions).changed(plan=None, sweep=None)
         self._seeds = [base.changed(seed=scenario.seed + i) for i in range(plan.seeds)]
         requests = np.sum([_counted(seed, conditions) for seed in self._seeds], axis=0)
         self._allowed = tuple(floor(n * (1 - plan.attainment) + 1e-9) for n in requests.tolist())
+
+    def under(self, conditions: Conditions) -> Bench:
+        """The same arm under other conditions, with the same log.
+
+        Raises:
+            InputError: as when it is made.
+        """
+        return Bench(self.scenario, self.arm, self.log, conditions)
 
     def sized(self, sizes: Sizes) -> Arm:
         """The arm with these sizes; a searched pool that is not among them has one worker, which nobody asks for."""
@@ -90,7 +99,7 @@ class Bench:
         if None in rows:
             return None
         verdict = self.verdicts[asked] = self._verdict(sizes, model, rows)
-        self._log.append(verdict)
+        self.log.append(verdict)
         return verdict
 
     def to_the_end(self, sizes: Sizes, model: str | None = None) -> Search[Verdict | None]:

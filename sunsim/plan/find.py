@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from sunsim.plan.bench import Bench
 from sunsim.plan.conditions import Conditions
+from sunsim.plan.fastest import hopeless
 from sunsim.plan.load import starts
 from sunsim.plan.search import Found, Reason, climb, highest_rate, shrink, smallest, together
+from sunsim.plan.variants import TYPICAL
+from sunsim.plan.verdict import attained, broken, figures_of, point, share
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -19,58 +21,14 @@ if TYPE_CHECKING:
     from sunsim.roles import Role
     from sunsim.scenario import Arm, Scenario
 
+    Entry = dict[str, Any]
+
 CURVE = (0.25, 0.5, 0.75, 1.0, 1.25, 1.5)
 """Multiples of the planned rate at which every arm's pool is simulated to the end."""
 
 
-@dataclass(frozen=True, slots=True)
-class Rates:
-    """The highest multiple of the planned rate that passes and the lowest that fails, as far as found; why that fails."""
-
-    passes: float | None
-    fails: float | None
-    reason: Reason
-    verdict: Verdict | None
-
-
-@dataclass(frozen=True, slots=True)
-class Less:
-    """One GPU less: the verdict, which says what breaks first, and all seeds to the end, which say how badly."""
-
-    verdict: Verdict
-    to_the_end: Verdict | None
-
-
-@dataclass(frozen=True, slots=True)
-class ArmPlan:
-    """All that was found out about an arm.
-
-    Attributes:
-        reason: why the search stopped.
-        log: every verdict, in the order in which they came.
-        sizes: the smallest that pass; those of the file where nothing is sized; None where none was found.
-        verdict: all models together at these sizes; None without, as the following.
-        less: for each role of more than one GPU what happens with one less.
-        breaking: verdicts that say otherwise: larger pools that fail.
-        curve: rows of the first seed by multiple of the rate.
-        variants: other conditions, by what people call them, and what would be needed then.
-    """
-
-    arm: Arm
-    reason: Reason
-    log: list[Verdict]
-    sizes: Sizes | None = None
-    verdict: Verdict | None = None
-    less: dict[Role, Less] = field(default_factory=dict)
-    breaking: list[Verdict] = field(default_factory=list)
-    rates: Rates | None = None
-    curve: dict[float, Row] = field(default_factory=dict)
-    portrait: Row | None = None
-    variants: dict[str, tuple[Conditions, Found]] = field(default_factory=dict)
-
-
-def plan_arm(scenario: Scenario, arm: Arm, variants: Mapping[str, Conditions]) -> Search[ArmPlan]:
-    """Finds out all of it.
+def plan_arm(scenario: Scenario, arm: Arm, variants: Mapping[str, Conditions]) -> Search[Entry]:
+    """Finds out all of it: the arm's entry of `plan.json`.
 
     Args:
         scenario: with its plan block.
@@ -78,42 +36,85 @@ def plan_arm(scenario: Scenario, arm: Arm, variants: Mapping[str, Conditions]) -
     """
     log: list[Verdict] = []
     bench = Bench(scenario, arm, log)
-    found = yield from size_pools(scenario, bench)
-    if found.sizes is None:
-        return ArmPlan(arm, found.reason, log)
-    sizes = found.sizes
-    verdict = yield from bench.judge(sizes)
-    if verdict is None:
-        return ArmPlan(arm, Reason.BUDGET, log)
+    found = yield from size_pools(bench)
+    reason, details = found.reason, {"passes": False}
+    if found.sizes is not None:
+        verdict = yield from bench.judge(found.sizes)
+        reason = reason if verdict else Reason.BUDGET
+        details = (yield from _details(bench, found.sizes, verdict, variants)) if verdict else details
+    impossible = not details["passes"] and reason is not Reason.BUDGET
+    return {
+        "reason": reason,
+        "stages": list(arm.pools()),
+        "gpus": None,
+        "points": [point(each) for each in log],
+        "passes": False,
+        "hopeless": hopeless(scenario, arm) if impossible else [],
+        **details,
+    }
+
+
+def _details(bench: Bench, sizes: Sizes, verdict: Verdict, variants: Mapping[str, Conditions]) -> Search[Entry]:
+    """What more is to be said of the smallest pools."""
     less = yield from _one_less(bench, sizes)
-    others = variants if bench.roles else {}
-    further: list[Search[Any]] = [
-        _rates(scenario, arm, sizes, log),
-        _curve(scenario, arm, sizes),
-        _portrait(bench, sizes),
-        *(_resized(Bench(scenario, arm, log, conditions), sizes) for conditions in others.values()),
-    ]
+    others = {name: bench.under(conditions) for name, conditions in variants.items() if bench.roles}
+    further: list[Search[Any]] = [_rates(bench, sizes), _curve(bench, sizes), _portrait(bench, sizes)]
+    further += [_resized(other, sizes) for other in others.values()]
     rates, curve, portrait, *resized = yield from together(further)
-    return ArmPlan(
-        arm,
-        found.reason,
-        log,
-        sizes,
-        verdict,
-        less,
-        breaking=_breaking(bench, sizes),
-        rates=rates,
-        curve=curve,
-        portrait=portrait,
-        variants={name: (others[name], one) for name, one in zip(others, resized, strict=True)},
-    )
+    sized, figures = bench.arm.with_workers(sizes), figures_of(verdict)
+    needed = dict(zip(others, resized, strict=True))
+    return {
+        "passes": verdict.passes,
+        "gpus": _gpus(sized),
+        "workers": {stage: pool.workers for stage, pool in sized.pools().items()},
+        "attained": attained(verdict),
+        "overloaded": verdict.overloaded,
+        "figures": figures,
+        "cost": _cost(bench.scenario, sized.gpus, figures),
+        "one_less": less,
+        "not_monotone": [point(each) for each in _breaking(bench, sizes)],
+        "rates": rates,
+        "curve": curve,
+        "variants": {
+            name: {
+                "conditions": others[name].conditions.plain(),
+                "gpus": None if found.sizes is None else _gpus(bench.arm.with_workers(found.sizes)),
+                "reason": found.reason,
+            }
+            for name, found in needed.items()
+        },
+        "within_error": _more(needed.get(TYPICAL), sizes),
+        "portrait": portrait,
+    }
 
 
-def size_pools(scenario: Scenario, bench: Bench) -> Search[Found]:
+def _gpus(arm: Arm) -> dict[str, int]:
+    """GPUs of each stage that the arm has, and of all."""
+    return {stage: pool.gpus for stage, pool in arm.pools().items()} | {"all": arm.gpus}
+
+
+def _cost(scenario: Scenario, gpus: int, figures: Entry) -> Entry | None:
+    assert scenario.plan
+    price, output = scenario.plan.price_per_gpu_hour, figures.get("output_throughput_window")
+    if price is None:
+        return None
+    per_hour = price * gpus
+    per_million = per_hour / (output["mean"] * 3600) * 1e6 if output and output["mean"] else None
+    return {"per_hour": per_hour, "per_million_output_tokens": per_million}
+
+
+def _more(found: Found | None, sizes: Sizes) -> bool | None:
+    """Whether more GPUs would be needed; None if that is not known."""
+    if found is None or found.reason is Reason.BUDGET:
+        return None
+    return found.sizes is None or sum(found.sizes.values()) > sum(sizes.values())
+
+
+def size_pools(bench: Bench) -> Search[Found]:
     """The smallest pools: apart where they can be, then all together."""
     if not bench.roles:
         return Found({}, Reason.FOUND)
-    first = starts(scenario, bench.arm, bench.roles)
+    first = starts(bench.scenario, bench.arm, bench.roles)
     parts = yield from together([_problem(bench, first, model, own) for model, own in bench.problems.items()])
     for reason in (Reason.BUDGET, Reason.NO_PASS):
         if any(part.sizes is None and part.reason is reason for part in parts):
@@ -160,16 +161,18 @@ def _judge(bench: Bench, model: str | None) -> Callable[[Sizes], Search[Verdict 
     return lambda sizes: bench.judge(sizes, model)
 
 
-def _one_less(bench: Bench, sizes: Sizes) -> Search[dict[Role, Less]]:
-    """What happens with one GPU less in each pool that has more than one."""
-    found = {}
+def _one_less(bench: Bench, sizes: Sizes) -> Search[list[Entry]]:
+    """What breaks first with one GPU less in each pool that has more than one, and all seeds to the end say how badly."""
+    found = []
     for model, roles in bench.problems.items():
         for role in roles:
             if sizes[role] > 1:
                 own = {each: sizes[each] - (each == role) for each in roles}
                 verdict = yield from bench.judge(own, model)
                 if verdict:
-                    found[role] = Less(verdict, (yield from bench.to_the_end(own, model)))
+                    to_the_end = yield from bench.to_the_end(own, model)
+                    pool = f"{role.stage} GPUs of {role.model}" if role.model else f"{role.stage} GPUs"
+                    found.append({"pool": pool} | broken(verdict, to_the_end))
     return found
 
 
@@ -182,25 +185,30 @@ def _breaking(bench: Bench, sizes: Sizes) -> list[Verdict]:
     ]
 
 
-def _rates(scenario: Scenario, arm: Arm, sizes: Sizes, log: list[Verdict]) -> Search[Rates]:
+def _rates(bench: Bench, sizes: Sizes) -> Search[Entry]:
     """The knee: the highest rate that these pools sustain. The gaps between the same requests are scaled."""
     verdicts: dict[float | None, Verdict] = {}
 
     def judge(rate: float) -> Search[Verdict | None]:
-        verdict = yield from Bench(scenario, arm, log, Conditions(rate=rate)).judge(sizes)
+        verdict = yield from bench.under(Conditions(rate=rate)).judge(sizes)
         if verdict:
             verdicts[rate] = verdict
         return verdict
 
     low, high, reason = yield from highest_rate(judge)
-    return Rates(low, high, reason, verdicts.get(high))
+    fails = verdicts.get(high)
+    return {"passes": low, "fails": high, "reason": reason, "breaks": fails and broken(fails)}
 
 
-def _curve(scenario: Scenario, arm: Arm, sizes: Sizes) -> Search[dict[float, Row]]:
+def _curve(bench: Bench, sizes: Sizes) -> Search[list[Entry]]:
     """The first seed at several rates, to the end even where it fails."""
-    benches = [Bench(scenario, arm, [], Conditions(rate=rate)) for rate in CURVE]
-    rows = yield [bench.probes(sizes, None, to_the_end=True)[0] for bench in benches]
-    return {rate: row for rate, row in zip(CURVE, rows, strict=True) if row is not None}
+    benches = [bench.under(Conditions(rate=rate)) for rate in CURVE]
+    rows = yield [each.probes(sizes, None, to_the_end=True)[0] for each in benches]
+    return [
+        {"rate": rate, "attained": share(row["together"]), **row["figures"]}
+        for rate, row in zip(CURVE, rows, strict=True)
+        if row is not None
+    ]
 
 
 def _portrait(bench: Bench, sizes: Sizes) -> Search[Row | None]:

@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from sunsim.document.source import Source
-    from sunsim.plan.find import ArmPlan
     from sunsim.report.blocks import Report
     from sunsim.scenario import Arm, Scenario
 
@@ -86,14 +85,14 @@ def plan(
     }
     searches = {arm.name: plan_arm(scenario, arm, variants(scenario, arm, of_stage)) for arm in scenario.arms}
     try:
-        found: dict[str, ArmPlan] = lab.conduct(searches, show_progress=not quiet)
+        found = lab.conduct(searches, show_progress=not quiet)
     except KeyboardInterrupt:
         message = f"interrupted: {count(lab.simulated)} more points are kept, the same command goes on from there"
         raise KeyboardInterrupt(message) from None
     store.tell_damage()
     meta = _meta(scenario, file, overrides, seed, lab)
     store.inputs.refuse_changed()
-    content = document(scenario, [found[arm.name] for arm in scenario.arms], of_stage, meta)
+    content = document(scenario, {arm.name: found[arm.name] for arm in scenario.arms}, of_stage, meta)
     report, names = _write(results, content, resolved(scenario))
     if as_json:
         sys.stdout.write(to_json(content))

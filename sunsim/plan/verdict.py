@@ -1,9 +1,11 @@
-"""Whether pools of some sizes hold: what the simulations of all seeds say together."""
+"""Whether pools of some sizes hold: what the simulations of all seeds say together, and how `plan.json` has it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from sunsim.sweep.estimates import estimate
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -11,6 +13,8 @@ if TYPE_CHECKING:
     from sunsim.plan.conditions import Conditions
     from sunsim.plan.search import Sizes
     from sunsim.points.point import Row
+
+    Entry = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,3 +129,77 @@ class Verdict:
     def figure(self, tag: str) -> list[float]:
         """A figure with each seed that ran to its end and has it."""
         return [row["figures"][tag] for row in self.rows if row["figures"] and row["figures"][tag] is not None]
+
+
+def share(counts: Mapping[str, int]) -> float | None:
+    """That meets every SLO; None of no requests."""
+    return 1 - counts["missed"] / counts["requests"] if counts["requests"] else None
+
+
+def attained(verdict: Verdict) -> Entry:
+    """The share of requests that meet every SLO: of all and of each model, with 95 % intervals over the seeds.
+
+    Beside each share that of the worst window, when it begins and with which seed.
+    """
+    met, models = verdict.together, verdict.models
+    return _interval(met) | {
+        "ttft": 1 - met.ttft / met.requests if met.requests else None,
+        "tpot": 1 - met.tpot / met.requests if met.requests else None,
+        "worst_model": min(models, key=lambda name: 1.0 if (share := models[name].share) is None else share),
+        "models": {
+            name: {
+                "requests": own.requests,
+                **_interval(own),
+                "allowed_misses": own.allowed,
+                "missed": own.missed,
+                "missed_ttft": own.ttft,
+                "missed_tpot": own.tpot,
+            }
+            for name, own in models.items()
+        },
+    }
+
+
+def _interval(met: Met) -> Entry:
+    made = estimate(met.by_seed, "slo_attainment", met.requests)
+    return {"share": met.share, "half_width_95": made.half_width if made else None, "worst_window": met.worst}
+
+
+def figures_of(verdict: Verdict) -> Entry:
+    """Means over the seeds with their intervals."""
+    tags = verdict.rows[0]["figures"] or {}
+    made = {tag: estimate(verdict.figure(tag), tag) for tag in tags}
+    return {tag: one and {"mean": one.mean, "half_width_95": one.half_width} for tag, one in made.items()}
+
+
+def broken(verdict: Verdict, to_the_end: Verdict | None = None) -> Entry:
+    """What breaks first, in a verdict that fails, and how badly: as far as it went, or to the end."""
+    worst, last = verdict.worst_model, to_the_end or verdict
+    return {
+        "passes": verdict.passes,
+        "model": worst,
+        "slo": verdict.broken_slo,
+        "share": last.models[worst].share,
+        "worst_window_share": last.models[worst].worst_share,
+        "whole": last.whole,
+    }
+
+
+def point(verdict: Verdict) -> Entry:
+    """A line of the table of everything that was tried."""
+    worst = verdict.worst_model
+    return {
+        "conditions": verdict.conditions.plain(),
+        "model": verdict.model,
+        "sizes": {f"{role.stage}/{role.serves}": size for role, size in verdict.sizes.items()},
+        "seeds": len(verdict.rows),
+        "requests": verdict.together.requests,
+        "share": verdict.together.share,
+        "worst_model": worst,
+        "worst_share": verdict.models[worst].share,
+        "worst_window_share": verdict.models[worst].worst_share,
+        "whole": verdict.whole,
+        "stopped_s": max((row["stopped_s"] for row in verdict.rows if row["stopped_s"] is not None), default=None),
+        "passes": verdict.passes,
+        "broken": None if verdict.passes else verdict.broken_slo,
+    }

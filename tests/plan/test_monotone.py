@@ -87,7 +87,7 @@ def test_the_easier_the_fewer_gpus(tmp_path: Path, steps: list[str]) -> None:
         needed = []
         for step in steps:
             scenario = loaded(tmp_path, "workload.duration_s=2", step)
-            found = answered(size_pools(scenario, Bench(scenario, scenario.arms[arm], [])))
+            found = answered(size_pools(Bench(scenario, scenario.arms[arm], [])))
             assert found.sizes
             needed.append(sum(found.sizes.values()))
         assert needed == sorted(needed, reverse=True)
