@@ -9,9 +9,10 @@ from __future__ import annotations
 from io import StringIO
 from typing import TYPE_CHECKING, Any
 
+from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
-from plots.style import MUTED, in_legend, looks, vector
+from plots.style import MUTED, NO_ARM, in_legend, looks, pale, vector
 from sunsim.metrics.registry import REGISTRY
 from sunsim.report import blocks
 from sunsim.visible import visible
@@ -59,17 +60,19 @@ def pictures(plan: Mapping[str, Any]) -> dict[str, list[blocks.Figure]]:
 
 def gpu_bars(arms: Arms) -> str:
     """GPUs of each arm, prefill and decode."""
-    arms = _drawn(arms)
+    look, arms = looks(arms), _drawn(arms)
     if not arms:
         return ""
     svg = StringIO()
     with vector(svg, WIDTH_IN, 1.1 + 0.42 * len(arms)) as fig:
         axes = fig.subplots()
         left = [0] * len(arms)
-        for stage, colour in (("decode", "#0072B2"), ("prefill", "#E69F00")):
+        shades: dict[str, tuple[Callable[[str], Any], str]] = {"decode": (str, "white"), "prefill": (pale, "black")}
+        for stage, (shade, ink) in shades.items():
             sizes = [arm["gpus"].get(stage, 0) for arm in arms.values()]
-            bars = axes.barh(range(len(arms)), sizes, left=left, color=colour, label=stage, height=0.62)
-            axes.bar_label(bars, [str(size) if size else "" for size in sizes], label_type="center", color="white")
+            colour = [shade(look[name].colour) for name in arms]
+            bars = axes.barh(range(len(arms)), sizes, left=left, color=colour, height=0.62)
+            axes.bar_label(bars, [str(size) if size else "" for size in sizes], label_type="center", color=ink)
             left = [one + size for one, size in zip(left, sizes, strict=True)]
         for place, total in enumerate(left):
             axes.annotate(f"{total}", (total, place), (5, 0), textcoords="offset points", va="center", weight="bold")
@@ -79,7 +82,8 @@ def gpu_bars(arms: Arms) -> str:
         axes.margins(x=0.1)
         axes.set_xlabel("GPUs")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        _legend(fig, axes)
+        patches = [Patch(color=shade(NO_ARM), label=stage) for stage, (shade, _) in shades.items()]
+        fig.legend(handles=patches, loc="outside upper left", ncols=2, columnspacing=1.0, handlelength=1.8)
     return svg.getvalue()
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import matplotlib as mpl
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogFormatter
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 # Okabe and Ito, "Color Universal Design" (2008), without the yellow, which is faint on white.
 PALETTE = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#000000")
 MUTED = "#999999"
+NO_ARM = "#555555"
+"""In a legend, of what arms have in their own colours."""
 MARKERS = "osD^vPX"
 DASHES = ("-", "--", "-.", ":")
 WIDTH_IN = 9.0
@@ -92,6 +95,12 @@ class Look(NamedTuple):
     colour: str
     marker: str
     dash: str
+
+
+def pale(colour: str) -> tuple[float, float, float]:
+    """The colour mixed with white: a second thing of the same arm."""
+    red, green, blue = (0.45 * part + 0.55 for part in to_rgb(colour))
+    return (red, green, blue)
 
 
 def looks(names: Iterable[str]) -> dict[str, Look]:

@@ -5,19 +5,31 @@ from __future__ import annotations
 import textwrap
 from typing import TYPE_CHECKING, Any
 
-from plots.style import MUTED, PALETTE, figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+
+from plots.style import MUTED, NO_ARM, figure, looks, pale
 from sunsim.report.compare import against
 from sunsim.report.format import number
 from sunsim.visible import visible
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from matplotlib.axes import Axes
 
     Arms = Mapping[str, Mapping[str, Any]]
 
+PER_GPU: tuple[tuple[str, str, Callable[[str], Any]], ...] = (
+    ("output_throughput_per_gpu", "per GPU, all", str),
+    ("output_throughput_per_decode_gpu", "per decode GPU", pale),
+)
+"""Label, and the shade of an arm's colour."""
+TPOT: dict[str, dict[str, Any]] = {
+    "median": {"marker": "o", "markersize": 8, "label": "median"},
+    "p99": {"marker": "D", "markersize": 7, "label": "p99"},
+}
 BAR = 0.36
 NAME_LETTERS = 30
 
@@ -30,12 +42,9 @@ def plot_throughput(arms: Arms, path: Path) -> None:
         _tpot(right, arms)
         left.set_yticks(range(len(arms)), [f"{_wrapped(name)}\n{_workers(entry)}" for name, entry in arms.items()])
         left.set_ylim(len(arms) - 0.4, -0.6)
-        known = {
-            label: handle
-            for axes in (left, right)
-            for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
-        }
-        fig.legend(known.values(), known.keys(), loc="outside lower center", ncols=4)
+        bars = [Patch(color=shade(NO_ARM), label=label) for _, label, shade in PER_GPU]
+        marks = [Line2D([], [], color=NO_ARM, linestyle="", **mark) for mark in TPOT.values()]
+        fig.legend(handles=[*bars, *marks], loc="outside lower center", ncols=4)
         fig.suptitle(visible(seen(arms)), x=0.01, ha="left", fontsize=10)
 
 
@@ -73,15 +82,11 @@ def _workers(entry: Mapping[str, Any]) -> str:
 
 
 def _per_gpu(axes: Axes, arms: Arms) -> None:
-    pairs = (
-        ("output_throughput_per_gpu", "per GPU, all", 0),
-        ("output_throughput_per_decode_gpu", "per decode GPU", 1),
-    )
-    base = next(iter(arms.values()))
-    for tag, label, i in pairs:
+    base, look = next(iter(arms.values())), looks(arms)
+    for i, (tag, _, shade) in enumerate(PER_GPU):
         values = [entry[tag] or 0.0 for entry in arms.values()]
         rows = [row + (i - 0.5) * BAR for row in range(len(arms))]
-        axes.barh(rows, values, BAR, color=PALETTE[5] if i == 0 else PALETTE[0], label=label)
+        axes.barh(rows, values, BAR, color=[shade(look[name].colour) for name in arms])
         for row, (value, entry) in zip(rows, zip(values, arms.values(), strict=True), strict=True):
             if value:
                 ratio = None if entry is base else against(tag, entry, base)
@@ -96,13 +101,14 @@ def _per_gpu(axes: Axes, arms: Arms) -> None:
 
 
 def _tpot(axes: Axes, arms: Arms) -> None:
-    for row, entry in enumerate(arms.values()):
+    look = looks(arms)
+    for row, (name, entry) in enumerate(arms.items()):
         middle, tail = entry["median_tpot_ms"], entry["p99_tpot_ms"]
         if middle is None:
             continue
         axes.plot([middle, tail], [row, row], color=MUTED, linewidth=3, solid_capstyle="round", zorder=1)
-        axes.plot(middle, row, "o", color=PALETTE[2], markersize=8, label="median")
-        axes.plot(tail, row, "D", color=PALETTE[3], markersize=7, label="p99")
+        for value, mark in ((middle, TPOT["median"]), (tail, TPOT["p99"])):
+            axes.plot(value, row, color=look[name].colour, **mark)
         axes.annotate(f"{middle:.1f}, p99 {tail:.1f}", (tail, row), (9, 0), textcoords="offset points", va="center")
     axes.set_xlim(0, 1.45 * max((entry["p99_tpot_ms"] or 0.0 for entry in arms.values()), default=0.0) or 1.0)
     axes.set_title("Time per output token")

@@ -47,7 +47,7 @@ def run(
     Raises:
         InputError: the scenario, or the folder, cannot be used.
     """
-    from sunsim.report.figures import draw  # noqa: PLC0415 - `check` does not wait for matplotlib
+    from sunsim.pictures import draw  # noqa: PLC0415 - `check` does not wait for matplotlib
 
     scenario, requests = prepare(file, overrides, seed)
     out = out or Path("results") / scenario.name

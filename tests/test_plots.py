@@ -2,30 +2,33 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.colors import to_rgb
 from matplotlib.text import Text
 
 from plots.latency_surface import plot_latency_surface
-from plots.plan import over_time
-from plots.style import PALETTE, looks
+from plots.paper.page import LOOKS
+from plots.plan import gpu_bars, over_time
+from plots.style import PALETTE, looks, pale
 from plots.sweep import Mark, Row, plot_sweep
 from plots.throughput import plot_throughput
 from plots.tpot_ecdf import plot_tpot_ecdf
 from plots.trace import plot_trace
 from plots.worker_timeline import plot_worker_timeline
 from sunsim.metrics import summarize
-from sunsim.report.figures import draw
+from sunsim.pictures import draw
+from sunsim.scenario import load_scenario
 from sunsim.visible import visible
 from sunsim.workload.traces.rows import TraceRows
 from tests.metrics.synthetic import ToyArm, ToyWorker, table, toy_arm
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from matplotlib.figure import Figure
 
@@ -148,6 +151,30 @@ def test_an_arm_looks_the_same_in_every_picture_whatever_is_left_out(
     found = {"gpus": {"all": 1}, "portrait": portrait, "curve": [{}]}
     over_time({"first": failed, "second": failed, "third": found}, "kv", "KV", (0.0, 1.0))
     assert seen == [(looks("abc")["c"].colour, {looks("abc")["c"].dash})] * 3
+
+
+def test_figures_of_the_paper_show_arms_as_a_run_does() -> None:
+    file = Path(__file__).parents[1] / "scenarios" / "zipf3.yaml"
+    arms = [arm.name for arm in load_scenario(file).arms]
+    assert looks(arms).items() <= LOOKS.items()
+
+
+def test_bars_have_the_colours_of_their_arms(
+    summary: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: set[tuple[float, ...]] = set()
+
+    def look(fig: Figure, *_: object, **__: object) -> None:
+        seen.update(to_rgb(bar.get_facecolor()) for axes in fig.axes for bar in axes.patches)
+
+    monkeypatch.setattr("matplotlib.figure.Figure.savefig", look)
+    first, second = (to_rgb(PALETTE[i]) for i in range(2))
+    plot_throughput(summary["arms"], tmp_path / "throughput.png")
+    assert seen == {first, pale(PALETTE[0]), second, pale(PALETTE[1])}
+    seen.clear()
+    failed: dict[str, Any] = {"gpus": None, "portrait": None, "curve": []}
+    gpu_bars({"first": failed, "second": {"gpus": {"decode": 2, "prefill": 1}, "portrait": {"": ""}, "curve": [{}]}})
+    assert seen == {second, pale(PALETTE[1])}
 
 
 NAMES = ("$_$", "H100 ($2-$3/h)", "_sun", "a\x1b[31m\nb\u202e")

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from plots.style import MUTED, PALETTE, WIDTH_IN, figure
+from plots.style import MUTED, PALETTE, WIDTH_IN, Look, figure, looks
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -19,21 +19,14 @@ if TYPE_CHECKING:
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 BLUE, ORANGE, GREEN, RED, PINK, SKY, BLACK = PALETTE
-LOOKS = {
-    "isolated": (BLUE, "o", "-"),
-    "isolated-prop": (SKY, "s", "--"),
-    "isolated-awq": (PINK, "v", "--"),
-    "sun": (RED, "D", "-"),
-    "sun-half": (ORANGE, "^", "--"),
-    "qsun": (GREEN, "P", "-"),
-    "qsun-half": (BLACK, "X", "--"),
-    "colocated": (MUTED, "s", "-"),
-    "lora-r16": (PINK, "v", "-"),
-    "lora-r64": (BLACK, "P", "-"),
-    "lora-r16-colocated": (PINK, "v", ":"),
-    "lora-r64-colocated": (BLACK, "P", ":"),
+LOOKS = looks(("isolated", "isolated-prop", "sun", "sun-half", "isolated-awq", "qsun", "qsun-half")) | {
+    "colocated": Look(MUTED, "s", "-"),
+    "lora-r16": Look(PINK, "v", "-"),
+    "lora-r64": Look(BLACK, "P", "-"),
+    "lora-r16-colocated": Look(PINK, "v", ":"),
+    "lora-r64-colocated": Look(BLACK, "P", ":"),
 }
-"""Colour, marker and dash of each arm, the same in all figures."""
+"""Of each arm, the same in all figures; those of SUN and its rivals have the places that they have in `zipf3.yaml`."""
 
 HALF_WIDTH = "_half_width_95"
 CAPTION_COLUMNS = 152

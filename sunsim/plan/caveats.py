@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from sunsim.plan.conclusion import window_length
 from sunsim.plan.search import Reason
 from sunsim.plan.tables import pools
-from sunsim.report.format import listed, percent
+from sunsim.report.format import listed, percent, together
 from sunsim.report.sentences import basis, other_models, outside_measured
 
 if TYPE_CHECKING:
@@ -47,16 +47,17 @@ def _stops(plan: Entry) -> Iterator[str]:
         Reason.NO_PASS: "the largest pools fail too",
         Reason.BUDGET: "what is given may not be the smallest",
     }
-    stopped: dict[str, list[str]] = {}
-    for name, arm in plan["arms"].items():
-        why = said[arm["reason"]]
+
+    def why(arm: Entry) -> str:
         if not arm["gpus"] and arm["hopeless"]:
-            why = "no number of GPUs can meet a limit"
-        elif not arm["gpus"] and arm["reason"] == Reason.BUDGET:
-            why = "before a pool was found that passes"
-        stopped.setdefault(f"{arm['reason']} in {{}} ({why})", []).append(name)
+            return "no number of GPUs can meet a limit"
+        spent = not arm["gpus"] and arm["reason"] == Reason.BUDGET
+        return "before a pool was found that passes" if spent else said[arm["reason"]]
+
     if plan["size"] != "none":
-        yield f"Why the search stopped: {'; '.join(text.format(listed(names)) for text, names in stopped.items())}."
+        stopped = together(((arm["reason"], why(arm)), name) for name, arm in plan["arms"].items())
+        texts = [f"{reason} in {listed(names)} ({text})" for (reason, text), names in stopped.items()]
+        yield f"Why the search stopped: {'; '.join(texts)}."
 
 
 def _not_monotone(arms: Arms) -> Iterator[str]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from sunsim.plan.search import Reason
 from sunsim.plan.tables import breaking
 from sunsim.plan.variants import TYPICAL
-from sunsim.report.format import count, counted, listed, milliseconds, number, percent
+from sunsim.report.format import count, counted, limits, listed, milliseconds, number, percent, together
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -18,19 +18,14 @@ if TYPE_CHECKING:
 
 def heading(plan: Entry) -> str:
     """What was planned for."""
-    slo = ", ".join(f"{_name(key)} {number(limit)} ms" for key, limit in plan["slo"].items())
     load, window = f"{number(plan['rate_rps'])} requests/s", plan["window"]
     if window["too_short"]:
         load = f"{count(plan['requests'])} requests within {milliseconds((window['end_s'] - window['start_s']) * 1000)}"
     return (
         f"{plan['scenario']}: {load}, {counted(len(plan['models']), 'model')}, {counted(len(plan['seeds']), 'seed')}; at "
-        f"least {percent(plan['attainment'])} of each model's requests must meet SLO {slo}"
+        f"least {percent(plan['attainment'])} of each model's requests must meet SLO {limits(plan['slo'])}"
         f"{f', in every {window_length(plan)} too' if plan['require'] == 'worst-window' else ''}"
     )
-
-
-def _name(limit: str) -> str:
-    return limit.removesuffix("_ms").upper()
 
 
 def window_length(plan: Entry) -> str:
@@ -56,11 +51,9 @@ def _cheapest(plan: Entry, passing: Arms) -> Iterator[str]:
     """The arms with the fewest GPUs, and what the others need; arms of one stage are no rivals of those of both."""
     if not passing:
         yield _nothing(plan)
-    alike: dict[tuple[str, ...], dict[str, Entry]] = {}
-    for name, arm in passing.items():
-        alike.setdefault(tuple(arm["stages"]), {})[name] = arm
+    alike = together((tuple(arm["stages"]), (name, arm)) for name, arm in passing.items())
     for stages in sorted(alike, key=len, reverse=True):
-        yield _cheapest_of(plan, alike[stages])
+        yield _cheapest_of(plan, dict(alike[stages]))
 
 
 def _nothing(plan: Entry) -> str:
@@ -135,7 +128,8 @@ def _too_slow(plan: Entry, found: Entry) -> str:
     steps = (
         f"the fastest {' and '.join(found['steps'])} step{'s' if several else ''} alone take{'' if several else 's'}"
     )
-    limit = f"the {_name(found['limit'])} limit of {number(plan['slo'][found['limit']])} ms"
+    name = found["limit"]
+    limit = f"the {name.removesuffix('_ms').upper()} limit of {number(plan['slo'][name])} ms"
     return f"no number of GPUs can meet {limit}: {steps} {number(found['ms'])} ms"
 
 

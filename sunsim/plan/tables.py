@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from sunsim.plan.search import Reason
 from sunsim.plan.variants import TYPICAL, WORST
 from sunsim.report.columns import columns
-from sunsim.report.format import ABSENT, count, number, percent
+from sunsim.report.format import ABSENT, count, number, percent, together
 from sunsim.report.text_table import MISSED, TextTable
 
 if TYPE_CHECKING:
@@ -171,19 +171,24 @@ def models(plan: Entry) -> TextTable:
 
 def workers(plan: Entry) -> TextTable:
     """A pool a row: how busy and how full its workers are, with the first seed."""
-    pools_of: dict[tuple[str, str], list[Entry]] = {}
-    for name, arm in plan["arms"].items():
-        for worker in arm["portrait"]["entry"]["workers"].values() if arm.get("portrait") else ():
-            own = f" {worker['model']}" if worker["model"] in plan["models"] else ""
-            pools_of.setdefault((name, f"{worker['stage']}{own}"), []).append(worker)
-    return _table((_pool_row(name, pool, own) for (name, pool), own in pools_of.items()), left=2)
+    pools_of = together(
+        ((name, worker["stage"], worker["model"]), worker)
+        for name, arm in plan["arms"].items()
+        if arm.get("portrait")
+        for worker in arm["portrait"]["entry"]["workers"].values()
+    )
+    rows = [
+        _pool_row(name, f"{stage} {model}" if model in plan["models"] else stage, own)
+        for (name, stage, model), own in pools_of.items()
+    ]
+    return _table(rows, left=2)
 
 
 def _pool_row(name: str, pool: str, own: list[Entry]) -> Row:
     row = {"arm": name, "pool": pool, "GPUs": count(len(own))}
-    for header, (tag, together, written) in POOL.items():
+    for header, (tag, of_all, written) in POOL.items():
         known = [worker[tag] for worker in own if worker.get(tag) is not None]
-        row[header] = written(together(known) if known else None)
+        row[header] = written(of_all(known) if known else None)
     return row
 
 
@@ -243,11 +248,8 @@ def _conditions(changed: Mapping[str, float]) -> str:
 
 def pools(sizes: Mapping[str, int]) -> str:
     """Sizes as prefill m1 2, others 1; decode 3."""
-    of_stages: dict[str, dict[str, int]] = {}
-    for name, size in sizes.items():
-        stage, model = name.split("/", 1)
-        of_stages.setdefault(stage, {})[model] = size
-    return "; ".join(f"{stage} {_spread(own)}" for stage, own in of_stages.items()) or "as given"
+    of_stages = together((name.split("/")[0], (name.split("/", 1)[1], size)) for name, size in sizes.items())
+    return "; ".join(f"{stage} {_spread(dict(own))}" for stage, own in of_stages.items()) or "as given"
 
 
 def _spread(own: Mapping[str, int]) -> str:

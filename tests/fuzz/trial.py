@@ -70,7 +70,7 @@ def outcome(folder: Path, *, drawn: bool = False) -> tuple[str, Fault | None]:
     few = ["--set", "workload.requests=20", "--set", "sweep={}", "--quiet", "--out", str(folder / "out")]
     with pytest.MonkeyPatch.context() as patch:
         if not drawn:
-            patch.setattr("sunsim.report.figures.draw", lambda *_: None)
+            patch.setattr("sunsim.pictures.draw", lambda *_: None)
         code, fault = _verb(["run", scenario, *few])
     shutil.rmtree(folder / "out", ignore_errors=True)
     return "refused" if code else "ran", fault

@@ -1,4 +1,4 @@
-"""The figures that a run leaves beside its numbers."""
+"""The pictures that a run leaves beside its numbers."""
 
 from __future__ import annotations
 
