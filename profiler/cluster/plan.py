@@ -10,7 +10,7 @@ from profiler.measure import Subject
 from profiler.settings import EngineSettings
 from profiler.streams import StreamError
 from sunsim.scenario import Arm, Scenario, build_requests, checked, load_scenario, read_source, resolved
-from sunsim.sweep.grid import short_names
+from sunsim.sweep.grid import load_grid, short_names
 from sunsim.validation.cluster_run import AGAIN
 
 OPTIONS = ("max_num_seqs", "max_num_batched_tokens", "max_model_len", "num_gpu_blocks")

@@ -6,6 +6,7 @@ import shlex
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,14 +20,17 @@ from sunsim.plan.conditions import AS_PLANNED, requests_under
 from sunsim.plan.doubt import doubts
 from sunsim.plan.find import plan_arm
 from sunsim.plan.lab import Lab
+from sunsim.plan.report import plan_report
 from sunsim.plan.result import document
-from sunsim.plan.terminal import show, to_markdown
 from sunsim.plan.variants import variants
 from sunsim.points.local import cores
 from sunsim.points.store import POINTS, Store
 from sunsim.report.basis import base_models, basis
 from sunsim.report.format import count
+from sunsim.report.html import to_html
+from sunsim.report.markdown import to_markdown
 from sunsim.report.origin import measured_range
+from sunsim.report.terminal import say
 from sunsim.result import SCENARIO
 from sunsim.roles import Stage
 from sunsim.scenario import checked, read_source, resolved
@@ -36,7 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sunsim.document.source import Source
-    from sunsim.plan.find import ArmPlan
+    from sunsim.report.blocks import Report
     from sunsim.scenario import Arm, Scenario
     from sunsim.scenario.loading import Given
 
@@ -64,7 +68,7 @@ def plan(
     if as_json:
         sys.stdout.write(to_json(result.document))
     elif not quiet:
-        show(result.document, f"{out}/ ({', '.join(names)})")
+        say(result.report.blocks, place=f"{out}/ ({', '.join(names)})")
     return all(arm["passes"] for arm in result.document["arms"].values())
 
 
@@ -74,6 +78,13 @@ class PlanResult:
 
     document: dict[str, Any]
     scenario: str
+
+    @cached_property
+    def report(self) -> Report:
+        """What it says, with its figures."""
+        from plots.plan import pictures  # noqa: PLC0415 - bad input need not wait for matplotlib
+
+        return plan_report(self.document, self.scenario, pictures(self.document))
 
     def table(self) -> pd.DataFrame:
         """A row an arm: whether it passes, its GPUs, and the share of requests that meet the SLO."""
@@ -93,12 +104,10 @@ class PlanResult:
         Raises:
             InputError: the folder cannot be written, or holds something else.
         """
-        from sunsim.plan.page import page  # noqa: PLC0415 - bad input need not wait for matplotlib
-
         texts = {
-            PAGE: page(self.document, self.scenario),
+            PAGE: to_html(self.report),
             DOCUMENT: to_json(self.document),
-            MARKDOWN: to_markdown(self.document, self.scenario),
+            MARKDOWN: to_markdown(self.report),
             SCENARIO: self.scenario,
         }
         with results(Path(folder)).writing() as place:
@@ -144,15 +153,15 @@ def planned(scenario: Scenario, folder: Path, command: str, *, jobs: int | None,
     }
     searches = {arm.name: plan_arm(scenario, arm, variants(scenario, arm, of_stage)) for arm in scenario.arms}
     try:
-        found: dict[str, ArmPlan] = lab.conduct(searches, show_progress=show_progress)
+        found = lab.conduct(searches, show_progress=show_progress)
     except KeyboardInterrupt:
         message = f"interrupted: {count(lab.simulated)} more points are kept, the same command goes on from there"
         raise KeyboardInterrupt(message) from None
     store.tell_damage()
     meta = _meta(scenario, command, lab.asked)
     store.inputs.refuse_changed()
-    arms = [found[arm.name] for arm in scenario.arms]
-    return PlanResult(document(scenario, arms, of_stage, meta), resolved(scenario))
+    content = document(scenario, {arm.name: found[arm.name] for arm in scenario.arms}, of_stage, meta)
+    return PlanResult(content, resolved(scenario))
 
 
 def load(given: Given, overrides: Sequence[str], seed: int | None) -> Scenario:

@@ -14,8 +14,8 @@ from sunsim.metrics.rows import Requests
 from sunsim.metrics.serving import meets_slo
 from sunsim.metrics.worst import worst_window
 from sunsim.plan.bench import Bench
+from sunsim.plan.conclusion import conclusion
 from sunsim.plan.run import load
-from sunsim.plan.sentences import verdict
 from sunsim.plan.watch import SureMissError, Watch
 from sunsim.plan.windows import Allowance, Stretches
 from sunsim.scenario import build_requests
@@ -78,7 +78,7 @@ def test_a_burst_passes_in_the_mean_and_not_in_its_window(tmp_path: Path, requir
         assert not less["passes"]
         assert less["worst_window_share"] < 0.95
         content = json.loads((tmp_path / "out" / "plan.json").read_text())
-        at_rate = " ".join(verdict(content | {"arms": {"all": arm | {"one_less": []}}}))
+        at_rate = " ".join(conclusion(content | {"arms": {"all": arm | {"one_less": []}}}))
         assert "times the rate, the TPOT limit of m1 (fewer than 95 % of its requests in its worst 60 s meet" in at_rate
         assert f"{100 * less['worst_window_share']:.1f} % of its requests in its worst 60 s meet the SLO" in said
 
@@ -87,7 +87,7 @@ def fewest_with_every_window_met(file: Path) -> int:
     """The smallest pool, by trying each and looking at all windows of its whole run."""
     scenario = load(file, (), None)
     bench = Bench(scenario, scenario.arms[0], [])
-    (pool,) = bench.coordinates()
+    (pool,) = bench.roles
     requests = build_requests(scenario)
 
     def holds(size: int) -> bool:

@@ -35,7 +35,7 @@ from sunsim.points.point import outcome_of
 sweep, plan, out = sys.argv[1:]
 scenario = load(Path(plan), (), None)
 bench = Bench(scenario, scenario.arms[1], [])
-probes = [*bench.probes(bench.given(), None), bench.portrait(bench.given())]
+probes = [*bench.probes(bench.given, None), bench.portrait(bench.given)]
 work = [(outcome_of, next(load_grid(Path(sweep)).points())), *((probed, probe) for probe in probes)]
 for i, each in enumerate(work):
     Path(out, f"{i}.pickle").write_bytes(pickle.dumps(each))
