@@ -79,6 +79,8 @@ def test_figures_in_the_text_are_of_the_pages() -> None:
     assert len(counts) == 8
     for count in counts:
         assert count in placed("claims"), count
+    (streams,) = re.findall(r"\d+ of \d+ streams within all targets", TEXT)
+    assert streams in placed("fidelity")
     live = re.search(r"(\d+) arms, mean TPOT was off by ([\d.]+ %) in the mean and ([\d.]+ %) at most", TEXT)
     assert live
     assert "Mean TPOT of {} arms is off by {} in the mean, {} at most".format(*live.groups()) in placed("live")
