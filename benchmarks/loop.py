@@ -72,8 +72,7 @@ def measure(case: Case) -> Figures:
 
     from sunsim.cluster import engine  # noqa: PLC0415
     from sunsim.cluster.simulation import simulate  # noqa: PLC0415
-    from sunsim.scenario import load_scenario  # noqa: PLC0415
-    from sunsim.workload.requests import build_requests  # noqa: PLC0415
+    from sunsim.scenario import build_requests, load_scenario  # noqa: PLC0415
     from tests.cluster.worlds import stepwise  # noqa: PLC0415
 
     index = ["decode-only", "with-prefill"].index(case.arm)

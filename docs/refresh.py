@@ -1,6 +1,6 @@
 """Brings the figures of the documents up to date: ``python -m docs.refresh [NAME ...]``, or all.
 
-Names are run, trace, sweep, plan, figures, speed and fidelity. Runs the commands that the pages name, in the checkout,
+Names are run, trace, sweep, plan, figures, speed, fidelity and columns. Runs the commands that the pages name, in the checkout,
 compares the committed actual runs with their simulation, and replaces the pictures and the blocks between
 ``<!-- begin: NAME -->`` and ``<!-- end: NAME -->``.
 """
@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
+from docs.columns import columns
 from sunsim.validation.campaign import committed_campaigns
 from sunsim.validation.fidelity import check
 from sunsim.validation.fidelity_tables import fidelity_text, sharing_text
@@ -55,6 +56,8 @@ PLACES = {
     "calibration": FIDELITY,
     "trust": README,
     "live": DOCS / "live-clusters.md",
+    "requests": DOCS / "python.md",
+    "workers": DOCS / "python.md",
 }
 """The document of each block. The README's are beginnings or sums of what the pages have whole."""
 
@@ -70,7 +73,7 @@ SHAPES = {
 
 
 def block(text: str, name: str) -> str:
-    """The content of a marked block, without its fence."""
+    """The content of a marked block, without its fence if it has one."""
     found = re.search(_pattern(name), text, re.DOTALL)
     if not found:
         message = f"{PLACES.get(name, README)} has no block {name}"
@@ -85,7 +88,7 @@ def replaced(text: str, name: str, content: str) -> str:
 
 
 def _pattern(name: str) -> str:
-    return rf"(<!-- begin: {name} -->\n```text\n)(.*?)(```\n<!-- end: {name} -->)"
+    return rf"(<!-- begin: {name} -->\n(?:```text\n)?)(.*?)((?:```\n)?<!-- end: {name} -->)"
 
 
 def beginning(printed: str, parts: int) -> str:
@@ -204,6 +207,7 @@ def main() -> None:
         "figures": figures,
         "speed": speed,
         "fidelity": fidelity,
+        "columns": columns,
     }
     for maker in sys.argv[1:] or makers:
         for name, made in makers[maker]().items():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Literal
 
 
 class Stage(StrEnum):
@@ -45,6 +46,11 @@ class Role:
     def decodes(self) -> bool:
         """Whether output tokens after the first are computed here."""
         return self.stage is not Stage.PREFILL
+
+    @property
+    def counted_as(self) -> Literal["prefill", "decode"]:
+        """The stage as files have it: a worker that does both is a decode worker that prefills too."""
+        return "decode" if self.decodes else "prefill"
 
     @property
     def recomputes(self) -> bool:

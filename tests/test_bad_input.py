@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sunsim.errors import InputError
-from sunsim.scenario import load_scenario
-from sunsim.workload.requests import build_requests
+from sunsim.scenario import build_requests, load_scenario
 from tests.scenario_files import SCENARIO, TRACE, write_scenario, write_trace
 
 if TYPE_CHECKING:
@@ -45,7 +44,13 @@ SCENARIOS = [
         "kind: poisson",
         "kind: pareto",
         8,
-        "workload.arrivals.kind is 'pareto', must be one of poisson, gamma, constant",
+        "workload.arrivals.kind is 'pareto', must be one of poisson, gamma, constant, closed",
+    ),
+    (
+        "    kind: poisson\n    rate_rps: 60",
+        "    kind: closed\n    concurrency: 8",
+        4,
+        "workload: arrivals are closed, so requests must be given and duration_s left out: it ends with its requests",
     ),
     (
         "lengths: {kind: azure-conv}",

@@ -24,7 +24,8 @@ from docs.refresh import (
 )
 from sunsim.document.block import Block
 from sunsim.report.terminal import show
-from sunsim.run import check, prepare, simulate_arms, summary_of
+from sunsim.run import check, prepare
+from sunsim.simulate import result_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -58,7 +59,7 @@ def test_result_is_current(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", str(WIDTH))
     scenario, requests = prepare(ROOT / "scenarios" / "zipf3.yaml", [], None)
     printed = StringIO()
-    show(summary_of(scenario, simulate_arms(scenario, requests, show_progress=False)), file=printed)
+    show(result_of(scenario, requests).summary, file=printed)
     shown = placed("run").split("Files: ")[0]
     assert shown.splitlines() == [line.rstrip() for line in printed.getvalue().splitlines()]
     assert placed("run-short") == beginning(shown, 2)
@@ -126,7 +127,7 @@ def test_page_is_listed(page: Path) -> None:
 
 @page
 def test_every_block_is_made_by_a_command(page: Path) -> None:
-    named = re.findall(r"<!-- begin: ([\w-]+) -->\n```text", page.read_text(encoding="utf-8"))
+    named = re.findall(r"<!-- begin: ([\w-]+) -->\n", page.read_text(encoding="utf-8"))
     assert sorted(named) == sorted(name for name, place in PLACES.items() if place == page)
 
 

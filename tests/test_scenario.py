@@ -9,8 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sunsim.scenario import allocate, load_scenario, resolved
-from sunsim.scenario.blocks import ModelCount, Pool, StopAtTime, StopWhenFinished, Zipf
+from sunsim.scenario import Pool, allocate, load_scenario, resolved
+from sunsim.scenario.blocks import ModelCount, StopAtTime, StopWhenFinished, Zipf
 from sunsim.workload.blocks import Poisson, Synthetic, Trace
 from tests.scenario_files import PROFILE, SCENARIO, write_scenario, write_trace
 
@@ -34,7 +34,7 @@ def _decode(path: Path, arm: int, overrides: tuple[str, ...] = ()) -> Pool:
 def test_the_contract_s_scenario_loads(tmp_path: Path) -> None:
     scenario = load_scenario(write_scenario(tmp_path))
     assert (scenario.name, scenario.seed, scenario.first_token) == ("zipf3", 7, "decode")
-    assert scenario.models == ModelCount(count=4, popularity=Zipf(alpha=3.0))
+    assert scenario.document.models == ModelCount(count=4, popularity=Zipf(alpha=3.0))
     assert isinstance(scenario.workload, Synthetic)
     assert scenario.workload.arrivals == Poisson(rate_rps=60.0)
     assert [arm.name for arm in scenario.arms] == ["isolated", "sun"]
@@ -51,7 +51,7 @@ def test_what_the_file_leaves_out_is_filled_in(tmp_path: Path) -> None:
     assert (scenario.transfer.bandwidth_gbit_s, scenario.transfer.latency_ms) == (400.0, 0.1)
     assert scenario.model_shares == (0.5, 0.5)
     assert pool.router == "least-requests"
-    assert pool.profile == str(tmp_path / "tiny.json")
+    assert pool.profile_name == str(tmp_path / "tiny.json")
     assert (pool.max_num_seqs, pool.max_num_batched_tokens, pool.max_model_len) == (256, 8192, 16384)
     assert pool.num_gpu_blocks == 24000
 
@@ -113,9 +113,7 @@ def test_a_resolved_scenario_loads_again_from_anywhere(tmp_path: Path, overrides
 def test_any_name_and_number_survive_the_round_trip(tmp_path: Path, name: str, rate: float) -> None:
     scenario = load_scenario(write_scenario(tmp_path))
     arrivals = Poisson(rate_rps=rate)
-    scenario = scenario.model_copy(
-        update={"name": name, "workload": scenario.workload.model_copy(update={"arrivals": arrivals})}
-    )
+    scenario = scenario.changed(name=name, workload=scenario.workload.model_copy(update={"arrivals": arrivals}))
     again = tmp_path / "again.yaml"
     again.write_text(resolved(scenario), encoding="utf-8")
     assert load_scenario(again) == scenario

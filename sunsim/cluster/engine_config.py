@@ -32,12 +32,3 @@ class EngineConfig:
     pin_finished: bool = False
     defer_block_free: bool = False
     pull_posts_ps: Callable[[int], int] | None = None
-
-
-def prefills_again(stage: str, policy: str, *, adapters: bool) -> bool:
-    """Whether a worker prefills again what it has preempted.
-
-    A shared decode module cannot prefill for a task: the KV of a preempted prompt comes from elsewhere. Adapters (LoRA)
-    bring all of their model along.
-    """
-    return stage != "decode" or policy == "isolated" or adapters

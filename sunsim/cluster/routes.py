@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from sunsim.cluster.router import Load, Router
-    from sunsim.scenario.blocks import Pool, Scenario
+    from sunsim.scenario import Pool
 
 SHARED = "*"
 
@@ -25,16 +25,17 @@ class Routes:
         groups: what each worker serves, by slot: one model, or ``*`` for all.
     """
 
-    def __init__(self, stage: str, block: Pool, scenario: Scenario) -> None:
-        sizes = block.workers if isinstance(block.workers, dict) else {SHARED: block.workers}
+    def __init__(self, block: Pool, seed: int, models: Sequence[str]) -> None:
+        sizes = {role.serves: size for role, size in block.roles.items()}
+        stage = block.stage
         self.names: list[str] = []
         self.groups: list[str] = []
         self._first: dict[str, int] = {}
         self._routers: dict[str, Router] = {}
         self._routes: list[tuple[Router, int, Sequence[Load]]] = []
-        self._model_groups = [name if name in sizes else SHARED for name in scenario.model_names]
+        self._model_groups = [name if name in sizes else SHARED for name in models]
         for group, size in sizes.items():
-            rng = partial(stream, scenario.seed, f"router/{stage}/{group}")
+            rng = partial(stream, seed, f"router/{stage}/{group}")
             self._routers[group] = make_router(block.router, rng)
             self._first[group] = len(self.names)
             folder = "shared" if group == SHARED else group

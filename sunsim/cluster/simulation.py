@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sunsim.clock import END_PS, to_ps, to_s
@@ -12,24 +11,14 @@ from sunsim.cluster.engine import Engine
 from sunsim.cluster.journey import Journeys, request_rows
 from sunsim.cluster.world import World
 from sunsim.errors import InputError
+from sunsim.records import ArmResult
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
-    import pandas as pd
-
     from sunsim.cluster.pool import MakeEngine
-    from sunsim.cluster.worker import WorkerRow
     from sunsim.scenario import Arm, Scenario
     from sunsim.workload.requests import Requests
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class ArmResult:
-    """Rows of an arm: `rows` has the columns of the results contract, `workers` one entry a worker."""
-
-    rows: pd.DataFrame
-    workers: list[WorkerRow]
 
 
 def simulate(
@@ -68,7 +57,7 @@ def simulate(
     prefill_names, decode_names = (pool.worker_names if pool else [] for pool in (world.prefill, world.decode))
     rows = request_rows(arm.name, requests, world.journeys, (prefill_names, decode_names), world.course, limit_ps)
     world.journeys = Journeys(0)  # the largest part of a world, which stays until garbage is next looked for
-    return ArmResult(rows, [row for pool in pools for row in pool.rows()])
+    return ArmResult(rows, [record for pool in pools for record in pool.records()])
 
 
 @contextmanager

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,8 +12,6 @@ from sunsim.cluster.journey import Course, Journeys
 from sunsim.cluster.link import KVLink
 from sunsim.cluster.pool import Pool
 from sunsim.cluster.sequence import KV, UNSET, Sequence
-from sunsim.latency.profile import find_profile
-from sunsim.latency.transfer import LinkTimes, load_transfers, measured_link, steady_link
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -23,17 +20,9 @@ if TYPE_CHECKING:
     from sunsim.cluster.pool import MakeEngine
     from sunsim.cluster.worker import Worker
     from sunsim.scenario import Arm, Scenario
-    from sunsim.scenario.blocks import Transfer
     from sunsim.workload.requests import Requests
 
 PROGRESS_EVERY = 500
-
-
-def _link_times(link: Transfer) -> LinkTimes:
-    if link.measured is None:
-        return steady_link(link.bandwidth_gbit_s, link.latency_ms)
-    data, _ = load_transfers(find_profile(link.measured, Path()))
-    return measured_link(data)
 
 
 class World:
@@ -59,13 +48,12 @@ class World:
         # With first_token: prefill, a request comes to its decode worker with one token out.
         self.emitted_before_decode = int(arm.prefill is not None and scenario.first_token == "prefill")
         self._decode_kv = KV.COMPUTE if arm.colocated else KV.PULL if arm.prefill else KV.GIVEN
-        self._link_times = _link_times(scenario.transfer)
+        self._link_times = scenario.link
         self._link = KVLink(self.env, self._link_times)
         self.prefill: Pool | None = None
         if arm.prefill:
             self.prefill = Pool(
                 self.env,
-                "prefill",
                 arm.prefill,
                 scenario,
                 feeds_decode=arm.decode is not None,
@@ -76,7 +64,6 @@ class World:
         if last := arm.colocated or arm.decode:
             self.decode = Pool(
                 self.env,
-                "colocated" if arm.colocated else "decode",
                 last,
                 scenario,
                 feeds_decode=False,

@@ -10,11 +10,10 @@ import numpy as np
 
 from sunsim.cluster.engine import Engine
 from sunsim.latency.steps import Chunk, DecodeLine
+from sunsim.scenario import build_requests
 from sunsim.scenario.blocks import ModelCount, Zipf
-from sunsim.scenario.checks import token_limits
-from sunsim.workload.blocks import Synthetic, Trace
-from sunsim.workload.requests import Requests, build_requests
-from sunsim.workload.traces.of_scenario import trace_of
+from sunsim.workload.blocks import Closed, Synthetic, Trace
+from sunsim.workload.requests import Requests
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
     from sunsim.cluster.engine_config import EngineConfig
     from sunsim.cluster.pool import MakeEngine
     from sunsim.latency.steps import Outside, StepTimes
-    from sunsim.scenario.blocks import Scenario
+    from sunsim.scenario import Scenario
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +60,11 @@ AS_PLANNED = Conditions()
 def under(scenario: Scenario, conditions: Conditions) -> Scenario:
     """The scenario with the rate and the skew of the conditions, where they can be said in it."""
     changes: dict[str, Any] = {}
-    workload, models = scenario.workload, scenario.models
-    if isinstance(workload, Synthetic):
+    workload, models = scenario.workload, scenario.document.models
+    if isinstance(workload, Synthetic) and not isinstance(workload.arrivals, Closed):
         arrivals = workload.arrivals.model_copy(update={"rate_rps": workload.arrivals.rate_rps * conditions.rate})
         changes["workload"] = workload.model_copy(update={"arrivals": arrivals})
-    else:
+    elif isinstance(workload, Trace):
         changes["workload"] = workload.model_copy(update={"rate_scale": workload.rate_scale * conditions.rate})
         # A trace's window is the same requests at every rate.
         measure = scenario.measure
@@ -73,15 +72,14 @@ def under(scenario: Scenario, conditions: Conditions) -> Scenario:
     if conditions.alpha and isinstance(models, ModelCount) and isinstance(models.popularity, Zipf):
         popularity = Zipf(alpha=max(0.0, models.popularity.alpha + conditions.alpha))
         changes["models"] = models.model_copy(update={"popularity": popularity})
-    return scenario.model_copy(update=changes)
+    return scenario.changed(**changes)
 
 
 def has_skew(scenario: Scenario) -> bool:
     """Whether models are drawn by a Zipf law, whose exponent can be changed."""
-    workload = scenario.workload
-    if isinstance(workload, Trace) and trace_of(scenario, workload).rows.model is not None:
-        return False
-    return isinstance(scenario.models, ModelCount) and isinstance(scenario.models.popularity, Zipf)
+    models = scenario.document.models
+    named = scenario.trace is not None and scenario.trace.rows.model is not None
+    return isinstance(models, ModelCount) and isinstance(models.popularity, Zipf) and not named
 
 
 def requests_under(scenario: Scenario, conditions: Conditions) -> Requests:
@@ -92,7 +90,7 @@ def requests_under(scenario: Scenario, conditions: Conditions) -> Requests:
     """
     requests = build_requests(scenario)
     if conditions.outputs != 1:
-        room = min((limit.tokens for limit in token_limits(scenario) if not limit.prompt_only), default=2**30)
+        room = min((limit.tokens for limit in scenario.limits if not limit.prompt_only), default=2**30)
         longest = np.maximum(room - requests.prompt_tokens, 1)
         scaled = np.rint(requests.output_tokens * conditions.outputs)
         requests = replace(requests, output_tokens=np.clip(scaled, 1, longest).astype(np.int32))

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from plots.plan import goodput, gpu_bars, of_models, over_time, pareto
-from sunsim import __version__
 from sunsim.plan.sentences import caveats, heading, verdict
 from sunsim.plan.tables import curve, models, overview, points, sensitivity, slos, workers
 from sunsim.report.page import render
+from sunsim.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -20,11 +20,11 @@ from sunsim.plan.watch import SureMissError, Watch
 from sunsim.points.point import Outcome, attempt, identity, key
 
 if TYPE_CHECKING:
-    from sunsim.cluster.simulation import ArmResult
     from sunsim.metrics.rows import Bools, Window
     from sunsim.plan.windows import Stretches
     from sunsim.points.point import Row
-    from sunsim.scenario.blocks import Scenario
+    from sunsim.records import ArmResult
+    from sunsim.scenario import Scenario
 
 FIGURES = (
     "request_goodput",
@@ -135,7 +135,7 @@ def _complete(probe: Probe, result: ArmResult, window: Window, names: tuple[str,
     }
     window = rated(window, [requests])
     entry = serving(requests, window, slo, 1.0)
-    gpus = {stage: sum(w.gpus for w in result.workers if w.stage == stage) for stage in ("prefill", "decode")}
+    gpus = {stage: sum(w.gpus for w in result.workers if w.role.counted_as == stage) for stage in ("prefill", "decode")}
     growing = [name for name, own in of_model.items() if overloaded(requests.where(own), window)]
     return _row(names, counts) | {
         "worst": {name: _worst(probe.stretches, requests, met, own, window) for name, own in of_model.items()},

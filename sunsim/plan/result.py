@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sunsim import __version__
 from sunsim.measured import arriving_s, window_of
 from sunsim.plan.conditions import AS_PLANNED, requests_under
 from sunsim.plan.fastest import hopeless
@@ -12,6 +11,7 @@ from sunsim.plan.search import Reason
 from sunsim.plan.variants import TYPICAL
 from sunsim.plan.windows import Stretches
 from sunsim.sweep.estimates import estimate
+from sunsim.version import __version__
 from sunsim.workload.blocks import Trace
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from sunsim.plan.doubt import Doubt
     from sunsim.plan.find import ArmPlan, Rates
     from sunsim.plan.search import Sizes
-    from sunsim.scenario.blocks import Scenario
+    from sunsim.scenario import Scenario
 
     Entry = dict[str, Any]
 

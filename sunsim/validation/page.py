@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sunsim import __version__
 from sunsim.report.page import render
 from sunsim.validation.arm_tables import arm_tables
 from sunsim.validation.result import verdict
@@ -17,6 +16,7 @@ from sunsim.validation.tables import (
     steps_table,
     subject,
 )
+from sunsim.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

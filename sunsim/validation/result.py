@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sunsim import __version__
 from sunsim.report.format import listed
 from sunsim.validation.compare import HEADERS
+from sunsim.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -35,6 +35,13 @@ class Constant(Block):
     rate_rps: Rate
 
 
+class Closed(Block):
+    """A closed loop: `concurrency` requests at a time from time 0 on, the next one arrives when one ends."""
+
+    kind: Literal["closed"] = "closed"
+    concurrency: int = Field(ge=1, le=MAX_REQUESTS)
+
+
 class FixedLengths(Block):
     """The same lengths for every request."""
 
@@ -83,16 +90,24 @@ Lengths: TypeAlias = FixedLengths | LognormalLengths | AzureConvLengths | AzureC
 
 
 class Synthetic(Block):
-    """Drawn requests: those that arrive before `duration_s`, at most `requests` of them; one of both is needed."""
+    """Drawn requests: those that arrive before `duration_s`, at most `requests` of them; one of both is needed.
+
+    A closed loop ends with its `requests`: when they arrive is for the simulation to say.
+    """
 
     kind: Literal["synthetic"] = "synthetic"
     duration_s: Duration | None = None
     requests: Requests | None = None
-    arrivals: Arrivals = Field(discriminator="kind")
+    arrivals: Arrivals | Closed = Field(discriminator="kind")
     lengths: Lengths = Field(discriminator="kind")
 
     @model_validator(mode="after")
     def _ends(self) -> Self:
+        if isinstance(self.arrivals, Closed) and (self.requests is None or self.duration_s is not None):
+            message = (
+                "arrivals are closed, so requests must be given and duration_s left out: it ends with its requests"
+            )
+            raise ValueError(message)
         if self.duration_s is None and self.requests is None:
             message = "duration_s and requests are missing, one of them must be given"
             raise ValueError(message)
@@ -139,3 +154,7 @@ class Trace(Block):
     requests: Requests | None = None
     rate_scale: Positive = 1.0
     too_long: Literal["refuse", "drop"] = "refuse"
+
+    def __hash__(self) -> int:
+        """`models` has none."""
+        return hash(self.path)

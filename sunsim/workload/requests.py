@@ -1,4 +1,4 @@
-"""The requests of a scenario: the same for each of its arms."""
+"""Requests: drawn, or taken from a trace."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ import numpy as np
 from sunsim.clock import MAX_S, to_ps
 from sunsim.errors import InputError
 from sunsim.workload.arrivals import draw_arrivals
+from sunsim.workload.blocks import Closed
 from sunsim.workload.lengths import draw_lengths
 from sunsim.workload.popularity import draw_models
 from sunsim.workload.streams import stream
-from sunsim.workload.traces.of_scenario import trace_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from sunsim.scenario.blocks import Scenario
-    from sunsim.workload.blocks import Synthetic, Trace
+    from sunsim.workload.blocks import Synthetic
+    from sunsim.workload.traces.rows import TraceRows
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -27,11 +27,13 @@ class Requests:
     """Requests by arrival; a request's id is its index.
 
     Attributes:
-        arrival_ps: arrival at the router in picoseconds, int64[n], non-decreasing.
+        arrival_ps: arrival at the router in picoseconds, int64[n], non-decreasing; 0 throughout in a closed loop.
         model: index into `models`, int32[n].
         prompt_tokens: int32[n], at least 1.
         output_tokens: int32[n], at least 1.
         models: the scenario's model names.
+        concurrency: of a closed loop, in which so many arrive at 0 and each of the others when one ends; None: all
+            arrive when `arrival_ps` says.
     """
 
     arrival_ps: NDArray[np.int64]
@@ -39,49 +41,61 @@ class Requests:
     prompt_tokens: NDArray[np.int32]
     output_tokens: NDArray[np.int32]
     models: tuple[str, ...]
+    concurrency: int | None = None
 
     def __len__(self) -> int:
         return self.arrival_ps.size
 
 
-def build_requests(scenario: Scenario) -> Requests:
-    """Draws the requests of a loaded scenario, or reads them from its trace.
+@dataclass(frozen=True, slots=True)
+class Draws:
+    """What random requests hang on besides their workload.
 
-    Arrivals, models, prompt and output lengths each come from a random stream of their own, one draw a request.
+    Attributes:
+        seed: of the random streams: one for arrivals, models, prompt and output lengths each, one draw a request.
+        models: names.
+        shares: expected share of the requests of each model, adding up to 1.
+    """
+
+    seed: int
+    models: tuple[str, ...]
+    shares: tuple[float, ...]
+
+    def uniform(self, name: str, size: int) -> NDArray[np.float64]:
+        """Of the stream of this name, in [0, 1), float64[size]."""
+        return stream(self.seed, name).random(size)
+
+    def of_models(self, size: int) -> NDArray[np.int32]:
+        """Indices into `models`, int32[size]."""
+        return draw_models(self.shares, self.uniform("model", size))
+
+
+def draw_requests(workload: Synthetic, draws: Draws) -> Requests:
+    """Draws all of a request.
 
     Raises:
-        InputError: the trace is wrong, one of its requests can never fit into a worker of some arm, or there is no
-            request at all.
+        InputError: there would be none, or one later than a scenario may last; without a file.
     """
-    workload = scenario.workload
-    if workload.kind == "trace":
-        return _from_trace(scenario, workload)
-    return _synthetic(scenario, workload)
-
-
-def _synthetic(scenario: Scenario, workload: Synthetic) -> Requests:
-    seed = scenario.seed
-    arrival_s = draw_arrivals(workload.arrivals, stream(seed, "arrivals"), workload.duration_s, workload.requests)
+    arrivals, concurrency = workload.arrivals, None
+    if isinstance(arrivals, Closed):
+        arrival_s, concurrency = np.zeros(workload.requests or 0), arrivals.concurrency
+    else:
+        rng = stream(draws.seed, "arrivals")
+        arrival_s = draw_arrivals(arrivals, rng, workload.duration_s, workload.requests)
+        rate = f"workload.arrivals.rate_rps is {arrivals.rate_rps:g}, must be high enough for"
+        if arrival_s.size == 0:
+            message = f"{rate} a request within {workload.duration_s:g} seconds"
+            raise InputError(message)
+        if arrival_s[-1] > MAX_S:
+            message = f"{rate} {arrival_s.size} requests within {MAX_S:g} seconds"
+            raise InputError(message)
     size = arrival_s.size
-    rate = f"workload.arrivals.rate_rps is {workload.arrivals.rate_rps:g}"
-    if size == 0:
-        message = f"{rate}, must be high enough for a request within {workload.duration_s:g} seconds"
-        raise InputError(message, f"scenario {scenario.name}")
-    if arrival_s[-1] > MAX_S:
-        message = f"{rate}, must be high enough for {size} requests within {MAX_S:g} seconds"
-        raise InputError(message, f"scenario {scenario.name}")
-    prompt_uniform, output_uniform = (stream(seed, name).random(size) for name in ("prompt_tokens", "output_tokens"))
-    prompt_tokens, output_tokens = draw_lengths(workload.lengths, prompt_uniform, output_uniform)
-    model = _drawn_models(scenario, size)
-    return Requests(to_ps(arrival_s), model, prompt_tokens, output_tokens, scenario.model_names)
+    lengths = draw_lengths(workload.lengths, *(draws.uniform(f"{what}_tokens", size) for what in ("prompt", "output")))
+    return Requests(to_ps(arrival_s), draws.of_models(size), *lengths, draws.models, concurrency)
 
 
-def _from_trace(scenario: Scenario, workload: Trace) -> Requests:
-    rows = trace_of(scenario, workload).rows
-    model = _drawn_models(scenario, rows.arrival_s.size) if rows.model is None else rows.model.astype(np.int32)
+def traced_requests(rows: TraceRows, draws: Draws) -> Requests:
+    """The requests of a trace; where it names no models, those are drawn."""
+    model = draws.of_models(len(rows)) if rows.model is None else rows.model.astype(np.int32)
     tokens = (rows.prompt_tokens.astype(np.int32), rows.output_tokens.astype(np.int32))
-    return Requests(to_ps(rows.arrival_s), model, *tokens, scenario.model_names)
-
-
-def _drawn_models(scenario: Scenario, size: int) -> NDArray[np.int32]:
-    return draw_models(scenario.model_shares, stream(scenario.seed, "model").random(size))
+    return Requests(to_ps(rows.arrival_s), model, *tokens, draws.models)

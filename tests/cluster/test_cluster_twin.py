@@ -12,13 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sunsim.cluster.engine import Engine
-from sunsim.cluster.simulation import ArmResult, simulate
-from sunsim.scenario import load_scenario
-from sunsim.workload.requests import Requests, build_requests
+from sunsim.cluster.simulation import simulate
+from sunsim.scenario import build_requests, load_scenario
+from sunsim.workload.requests import Requests
 from tests.cluster.drawn import LEAST_BLOCKS, NO_DELAY, PROFILE, ROUTERS, Drawn, clusters, crowd
 from tests.cluster.worlds import Host, Row, serve, stepwise, write_profile
 
 if TYPE_CHECKING:
+    from sunsim.records import ArmResult
     from sunsim.scenario import Scenario
 
 SHIPPED = sorted((Path(__file__).parents[2] / "scenarios").glob("*.yaml"))

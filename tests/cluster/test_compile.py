@@ -20,7 +20,7 @@ from pathlib import Path
 from sunsim.cluster import engine
 from sunsim.cluster.simulation import simulate
 from sunsim.scenario import load_scenario
-from sunsim.workload.requests import build_requests
+from sunsim.scenario import build_requests
 
 scenario = load_scenario(Path(sys.argv[1]), ["workload.requests=400"])
 requests = build_requests(scenario)

@@ -12,8 +12,7 @@ from sunsim.clock import PS_PER_S
 from sunsim.cluster.engine import Engine
 from sunsim.cluster.sequence import KV, Sequence
 from sunsim.cluster.simulation import simulate
-from sunsim.scenario import load_scenario
-from sunsim.workload.requests import build_requests
+from sunsim.scenario import build_requests, load_scenario
 from tests.cluster.worlds import Steps, config, play, write_profile
 
 if TYPE_CHECKING:

@@ -13,9 +13,10 @@ import numpy as np
 from sunsim.cluster.engine import Engine
 from sunsim.cluster.engine_config import EngineConfig
 from sunsim.cluster.sequence import KV, Sequence
-from sunsim.cluster.simulation import ArmResult, simulate
+from sunsim.cluster.simulation import simulate
 from sunsim.latency.steps import Chunk, DecodeLine, Outside, StepTimes
 from sunsim.scenario import Scenario
+from sunsim.scenario.blocks import Document
 from sunsim.workload.requests import Requests
 from tests.cluster.stepwise import StepwiseEngine
 from tests.synthetic import synthetic_profile
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from sunsim.cluster.pool import MakeEngine
+    from sunsim.records import ArmResult
 
 stepwise = cast("MakeEngine", StepwiseEngine)
 Row = tuple[int, int, int, int]
@@ -235,7 +237,7 @@ def scenario(models: list[str], pools: dict[str, dict[str, Any]], **blocks: Any)
         },
         "arms": [{"name": "arm", **pools}],
     }
-    return Scenario.model_validate(document | blocks)
+    return Scenario(Document.model_validate(document | blocks))
 
 
 def serve(world: Scenario, rows: list[Row], make_engine: MakeEngine = Engine) -> ArmResult:

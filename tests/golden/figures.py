@@ -10,8 +10,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from sunsim.run import prepare, simulate_arms, summary_of
+from sunsim.run import prepare
 from sunsim.scenario import Synthetic
+from sunsim.simulate import result_of
 
 FOLDER = Path(__file__).parent
 SCENARIOS = sorted((FOLDER.parent.parent / "scenarios").glob("*.yaml"))
@@ -41,7 +42,7 @@ KEYS = (
 def figures(file: Path) -> dict[str, dict[str, Any]]:
     """The figures of each arm of a scenario, and the stage that limits it."""
     scenario, requests = prepare(file, _shortened(file), None)
-    summary = summary_of(scenario, simulate_arms(scenario, requests, show_progress=False))
+    summary = result_of(scenario, requests).summary
     return {
         name: {"limiting": entry["limiting"]["stage"], **{key: _rounded(entry[key]) for key in KEYS}}
         for name, entry in summary["arms"].items()

@@ -18,8 +18,7 @@ from sunsim.cluster.simulation import simulate
 from sunsim.errors import InputError
 from sunsim.latency.profile import load_profile
 from sunsim.latency.transfer import load_transfers
-from sunsim.scenario import load_scenario
-from sunsim.workload.requests import build_requests
+from sunsim.scenario import build_requests, load_scenario
 from tests.latency.test_front_end import point
 from tests.latency.test_host import idle_start
 from tests.synthetic import synthetic_profile

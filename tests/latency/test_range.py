@@ -12,8 +12,7 @@ from sunsim.errors import InputError
 from sunsim.latency.model import LatencyModel
 from sunsim.latency.steps import OUTSIDE, Chunk
 from sunsim.report.sentences import REASONS
-from sunsim.scenario import load_scenario
-from sunsim.workload.requests import build_requests
+from sunsim.scenario import build_requests, load_scenario
 from tests.latency.committed import NAMES, model, profile
 from tests.synthetic import synthetic_profile
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from sunsim.clock import to_ps
 from sunsim.cluster.simulation import simulate
-from sunsim.metrics import summarize
+from sunsim.measured import summary_of, window_of
 from sunsim.plan.bench import Bench
-from sunsim.workload.requests import build_requests
+from sunsim.scenario import build_requests
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 def holds(scenario: Scenario, bench: Bench, sizes: dict[Coordinate, int]) -> bool:
     """Whether an arm of these sizes holds: the whole arm, all seeds, no simulation ended early."""
     assert scenario.plan
-    seeds = [scenario.model_copy(update={"seed": scenario.seed + i}) for i in range(scenario.plan.seeds)]
+    seeds = [scenario.changed(seed=scenario.seed + i) for i in range(scenario.plan.seeds)]
     drawn = [build_requests(seeded) for seeded in seeds]
     spare = {}
     for i, name in enumerate(scenario.model_names):
@@ -31,13 +31,7 @@ def holds(scenario: Scenario, bench: Bench, sizes: dict[Coordinate, int]) -> boo
         spare[name] = together - ceil(scenario.plan.attainment * together - 1e-9)
     for seeded, requests in zip(seeds, drawn, strict=True):
         result = simulate(seeded, bench.sized(sizes), requests)
-        summary = summarize(
-            [result],
-            slo=scenario.slo.model_dump(),
-            warmup_s=scenario.measure.warmup_s,
-            meta={},
-            model_names=scenario.model_names,
-        )
+        summary = summary_of(seeded, [result], window_of(seeded, requests))
         (entry,) = summary["arms"].values()
         for name, own in entry["models"].items():
             spare[name] -= own["window_requests"] - round((own["slo_attainment"] or 0) * own["window_requests"])

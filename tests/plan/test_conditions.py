@@ -38,7 +38,7 @@ def test_a_trace_keeps_all_its_requests_and_its_window_at_another_rate(tmp_path:
     twice = Conditions(rate=2.0)
     faster = under(scenario, twice)
     assert (requests_under(faster, twice).arrival_ps * 2 == requests_under(scenario, AS_PLANNED).arrival_ps).all()
-    assert not has_skew(scenario.model_copy(update={"models": (ModelWeight(name="m1", weight=1.0),)}))
+    assert not has_skew(scenario.changed(models=(ModelWeight(name="m1", weight=1.0),)))
     assert faster.measure.warmup_s == scenario.measure.warmup_s / 2
 
 

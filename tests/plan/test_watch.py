@@ -14,8 +14,8 @@ from sunsim.measured import window_of
 from sunsim.metrics.rows import Requests, Window
 from sunsim.metrics.serving import meets_slo
 from sunsim.plan.watch import SureMissError, Watch
+from sunsim.scenario import build_requests
 from sunsim.scenario.blocks import Slo
-from sunsim.workload.requests import build_requests
 from tests.plan.small import loaded
 
 if TYPE_CHECKING:

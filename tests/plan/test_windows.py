@@ -18,7 +18,7 @@ from sunsim.plan.run import load
 from sunsim.plan.sentences import verdict
 from sunsim.plan.watch import SureMissError, Watch
 from sunsim.plan.windows import Allowance, Stretches
-from sunsim.workload.requests import build_requests
+from sunsim.scenario import build_requests
 from tests.plan.small import invoke, loaded, write_plan
 from tests.plan.test_watch import CASES, ended
 

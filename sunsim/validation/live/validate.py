@@ -7,11 +7,11 @@ import sys
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from sunsim import __version__
 from sunsim.latency.transfer import load_transfers, measured_link
 from sunsim.report.blocks import plain, say
 from sunsim.validation.live.compare import PER_GPU, compare_folder, repeats
 from sunsim.validation.live.tables import link_table, live_tables, live_verdict, transfers_text
+from sunsim.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -69,7 +69,7 @@ class ComparedFolder:
     def _link(self) -> list[Block]:
         if self.folder.link is None:
             return []
-        data, _ = load_transfers(self.folder.link)
+        data = load_transfers(self.folder.link).data
         texts = [
             transfers_text(run.name, run.transfers, measured_link(data))
             for run in self.folder.runs

@@ -15,10 +15,9 @@ from typer.testing import CliRunner
 from docs.refresh import PLACES, block
 from sunsim.cli import app
 from sunsim.cluster.simulation import simulate
-from sunsim.scenario import load_scenario, resolved
+from sunsim.scenario import build_requests, load_scenario, resolved
 from sunsim.validation.live.folder import CONTRACT, committed_clusters, read_folder
 from sunsim.validation.live.validate import compared_folder, live_errors, live_text
-from sunsim.workload.requests import build_requests
 from tests.golden.fidelity.errors import complaints, kept
 from tests.synthetic import synthetic_profile
 
