@@ -1,9 +1,7 @@
-"""The tables of columns in docs/python.md: ``python -m docs.columns`` writes them anew."""
+"""The tables of columns in docs/python.md, for ``python -m docs.refresh columns``."""
 
 from __future__ import annotations
 
-import re
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sunsim.metrics import REGISTRY
@@ -12,7 +10,6 @@ from sunsim.records import REQUEST_COLUMNS
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-PAGE = Path(__file__).parent / "python.md"
 KINDS = {"text": "text", "s": "seconds", "count": "whole number"}
 WORKER_COLUMNS = (
     "stage",
@@ -35,8 +32,8 @@ WORKER_COLUMNS = (
 )
 
 
-def tables() -> dict[str, str]:
-    """By the names of their marks."""
+def columns() -> dict[str, str]:
+    """The tables, by the names of their blocks."""
     requests = ((column.name, KINDS[column.kind], column.meaning) for column in REQUEST_COLUMNS)
     workers = ((tag, REGISTRY[tag].unit, REGISTRY[tag].definition) for tag in WORKER_COLUMNS)
     return {
@@ -45,21 +42,9 @@ def tables() -> dict[str, str]:
     }
 
 
-def current(page: str) -> str:
-    """The page with the tables as they should be."""
-    for name, table in tables().items():
-        marks = f"<!-- begin: {name} -->", f"<!-- end: {name} -->"
-        page = re.sub(f"(?s){marks[0]}.*{marks[1]}", lambda _, t=table, m=marks: f"{m[0]}\n{t}{m[1]}", page)  # type: ignore[misc]
-    return page
-
-
 def _table(headers: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
     headers = tuple(headers)
     lines = [headers, ("---",) * len(headers), *((f"`{name}`", *rest) for name, *rest in rows)]
     return "".join(
         f"| {' | '.join(cell.replace('``', '`').replace('|', chr(92) + '|') for cell in line)} |\n" for line in lines
     )
-
-
-if __name__ == "__main__":
-    PAGE.write_text(current(PAGE.read_text(encoding="utf-8")), encoding="utf-8")

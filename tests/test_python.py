@@ -13,7 +13,8 @@ import pytest
 
 import sunsim
 import sunsim.arms
-from docs.columns import PAGE, WORKER_COLUMNS, current
+from docs.columns import WORKER_COLUMNS, columns
+from docs.refresh import DOCS, block
 from sunsim.points.local import KILLED
 from sunsim.points.point import Outcome
 from sunsim.records import REQUEST_COLUMNS
@@ -36,15 +37,16 @@ def scenario(tmp_path: Path) -> Scenario:
 
 
 def test_the_page_is_true(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    text = PAGE.read_text(encoding="utf-8")
+    text = (DOCS / "python.md").read_text(encoding="utf-8")
     blocks = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
-    examples = doctest.DocTestParser().get_doctest("\n".join(blocks), {}, PAGE.name, str(PAGE), 0)
+    examples = doctest.DocTestParser().get_doctest("\n".join(blocks), {}, "python.md", None, 0)
     assert len(examples.examples) > 10
     monkeypatch.chdir(tmp_path)
     said: list[str] = []
     failed = doctest.DocTestRunner().run(examples, out=said.append)
     assert not failed.failed, "".join(said)
-    assert current(text) == text
+    for name, table in columns().items():
+        assert block(text, name) == table, "run python -m docs.refresh columns"
 
 
 def test_importing_it_takes_nothing_heavy_along() -> None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sunsim import __version__
 from sunsim.plan.caveats import caveats
 from sunsim.plan.conclusion import conclusion, heading
 from sunsim.plan.tables import models, overview, points, rates, sensitivity, slos, workers
 from sunsim.report.blocks import Bullets, Code, Figure, Gallery, Note, Report, Section, Verdict
+from sunsim.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
