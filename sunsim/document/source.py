@@ -34,6 +34,8 @@ class Source:
     file: Path | str
     folder: Path
     root: CommentedMap
+    _places: dict[Loc, Place]
+    _first_line: int | None
 
     def __init__(self, file: Path, text: str) -> None:
         """Parses `text`.
@@ -49,13 +51,14 @@ class Source:
             message = f"the file is {show(root)}, must be a mapping with the keys of a scenario"
             raise InputError(message, file, 1)
         self.file, self.folder, self.root = file, file.parent, root
-        self._places: dict[Loc, Place] = {}
+        self._places, self._first_line = {}, 1
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Source:
         """What a file might hold, as Python's own values; relative paths in it start at the working directory."""
         made = cls.__new__(cls)
-        made.file, made.folder, made.root, made._places = "scenario", Path(), _with_lines(values), {}
+        made.file, made.folder, made.root = "scenario", Path(), _commented(values)
+        made._places, made._first_line = {}, None
         return made
 
     def variant(self) -> Source:
@@ -104,11 +107,11 @@ class Source:
         try:
             return plain(self.root)
         except InputError as error:
-            raise InputError(error.message, self.file, self._line(error.line)) from error
+            raise InputError(error.message, self.file, self._first_line and error.line) from error
 
     def error(self, loc: Loc, message: str) -> InputError:
         """`message` as an error that stands where `loc` is; parts of `loc` that are not in the file are skipped."""
-        line, place, node = self._line(1), None, self.root
+        line, place, node = self._first_line, None, self.root
         seen: Loc = ()
         for part in loc:
             if not _has(node, part):
@@ -118,10 +121,6 @@ class Source:
             line = _line(node, part, line)
             node = node[part]
         return InputError(message, *place) if place else InputError(message, self.file, line)
-
-    def _line(self, line: int | None) -> int | None:
-        """Of a file; nothing else has lines."""
-        return line if isinstance(self.file, Path) else None
 
     def path(self, loc: Loc, *, absent: bool = False) -> str:
         """`loc` as the user would write it: dotted, union tags left out, list entries by name if they have one.
@@ -161,10 +160,10 @@ class Source:
         return self.error(loc, f"{path} is {show(value)}, must be {_EXPECTED[kind](context)}")
 
 
-def _with_lines(value: Any) -> Any:
+def _commented(value: Any) -> Any:
     """Mappings and lists as ruamel has them, without lines; they can be overridden without changing `value`."""
     if isinstance(value, Mapping):
-        return CommentedMap({key: _with_lines(entry) for key, entry in value.items()})
+        return CommentedMap({key: _commented(entry) for key, entry in value.items()})
     return CommentedSeq(map(_with_lines, value)) if isinstance(value, list | tuple) else value
 
 
