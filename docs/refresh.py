@@ -1,7 +1,7 @@
 """Brings the figures of the documents up to date: ``python -m docs.refresh [NAME ...]``, or all.
 
-Names are run, trace, sweep, plan, figures, speed and fidelity. Runs the commands that the README names, in the
-checkout, compares the committed actual runs with their simulation, and replaces the pictures and the blocks between
+Names are run, trace, sweep, plan, figures, speed, fidelity and columns. Runs the commands that the pages name, in the checkout,
+compares the committed actual runs with their simulation, and replaces the pictures and the blocks between
 ``<!-- begin: NAME -->`` and ``<!-- end: NAME -->``.
 """
 
@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
+from docs.columns import columns
 from sunsim.validation.check import check, check_cluster
 from sunsim.validation.fidelity import fidelity_text, live_text, sharing_text
 from sunsim.validation.folders import committed_campaigns, committed_clusters
@@ -27,34 +28,50 @@ if TYPE_CHECKING:
 
     from sunsim.validation.check import Checked
 
-ROOT = Path(__file__).parent.parent
+DOCS = Path(__file__).parent
+ROOT = DOCS.parent
 README = ROOT / "README.md"
-FIDELITY = ROOT / "docs" / "fidelity.md"
-PICTURE = ROOT / "docs" / "zipf3.png"
+FIDELITY = DOCS / "fidelity.md"
+PICTURE = DOCS / "zipf3.png"
 FIGURES = ("claims", "zipf")
-"""Those of `sunsim figures` that the README shows."""
+"""Those of `sunsim figures` that the pages show."""
 WIDTH = 120
 """Columns of what commands print."""
-SUNSIM = "from sunsim.cli import app; app()"
+TRACE = "scenarios/traces/azure-conv-2000.csv"
 
 PLACES = {
-    "run": README,
-    "trace": README,
-    "sweep": README,
-    "plan": README,
-    "claims": README,
-    "speed": README,
-    "speed-compiled": README,
-    "fidelity": README,
-    "sharing": README,
-    "live": README,
+    "run": DOCS / "run.md",
+    "run-short": README,
+    "trace": DOCS / "traces.md",
+    "sweep": DOCS / "sweep.md",
+    "plan": DOCS / "plan.md",
+    "plan-csv": README,
+    "claims": DOCS / "figures.md",
+    "speed": DOCS / "speed.md",
+    "speed-compiled": DOCS / "speed.md",
+    "fidelity": FIDELITY,
+    "sharing": FIDELITY,
     "calibration": FIDELITY,
+    "trust": README,
+    "live": DOCS / "live-clusters.md",
+    "requests": DOCS / "python.md",
+    "workers": DOCS / "python.md",
 }
-"""The document of each block."""
+"""The document of each block. The README's are beginnings or sums of what the pages have whole."""
+
+SHAPES = {
+    "chat": r"(b-)?(iso|sun)\d?-\w+",
+    "chat, in bursts": "burst",
+    "more requests than it can do": "saturated",
+    "long prompts, short outputs": "long",
+    "colocated, KV cache too small": "pressure",
+    "prefill (TTFT)": r"prefill\d+",
+}
+"""Shapes of traffic, and the names of their streams."""
 
 
 def block(text: str, name: str) -> str:
-    """The content of a marked block, without its fence."""
+    """The content of a marked block, without its fence if it has one."""
     found = re.search(_pattern(name), text, re.DOTALL)
     if not found:
         message = f"{PLACES.get(name, README)} has no block {name}"
@@ -69,61 +86,81 @@ def replaced(text: str, name: str, content: str) -> str:
 
 
 def _pattern(name: str) -> str:
-    return rf"(<!-- begin: {name} -->\n```text\n)(.*?)(```\n<!-- end: {name} -->)"
+    return rf"(<!-- begin: {name} -->\n(?:```text\n)?)(.*?)((?:```\n)?<!-- end: {name} -->)"
+
+
+def beginning(printed: str, parts: int) -> str:
+    """The first parts of what was printed, where empty lines part it."""
+    return "\n\n".join(printed.split("\n\n")[:parts]) + "\n"
 
 
 def _output(*command: str) -> str:
     env = {**os.environ, "COLUMNS": str(WIDTH)}
+    command = (sys.executable, *command)
     return subprocess.run(command, cwd=ROOT, env=env, stdout=subprocess.PIPE, text=True, check=True).stdout
+
+
+def _sunsim(*arguments: str) -> str:
+    return _output("-c", "from sunsim.cli import app; app()", *arguments)
 
 
 def run() -> dict[str, str]:
     """What `sunsim run scenarios/zipf3.yaml` prints; copies the picture."""
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "zipf3"
-        printed = _output(sys.executable, "-c", SUNSIM, "run", "scenarios/zipf3.yaml", "--out", str(out))
+        printed = _sunsim("run", "scenarios/zipf3.yaml", "--out", str(out)).replace(str(out), "results/zipf3")
         shutil.copy(out / "throughput.png", PICTURE)
-    return {"run": printed.replace(str(out), "results/zipf3")}
+    return {"run": printed, "run-short": beginning(printed, 2)}
 
 
 def trace() -> dict[str, str]:
     """What `sunsim trace describe` prints of the shipped trace."""
-    return {"trace": _output(sys.executable, "-c", SUNSIM, "trace", "describe", "scenarios/traces/azure-conv-2000.csv")}
+    return {"trace": _sunsim("trace", "describe", TRACE)}
 
 
 def sweep() -> dict[str, str]:
     """What `sunsim sweep scenarios/sweep-rates.yaml` prints."""
     with tempfile.TemporaryDirectory() as folder:
-        out = Path(folder) / "sweep-rates"
-        printed = _output(sys.executable, "-c", SUNSIM, "sweep", "scenarios/sweep-rates.yaml", "--out", str(out))
-    return {"sweep": printed.replace(str(out), "results/sweep-rates")}
+        out = f"{folder}/sweep-rates"
+        printed = _sunsim("sweep", "scenarios/sweep-rates.yaml", "--out", out)
+    return {"sweep": printed.replace(out, "results/sweep-rates")}
 
 
 def plan() -> dict[str, str]:
-    """What `sunsim plan scenarios/plan-zipf.yaml` prints."""
+    """What `sunsim plan` prints of a shipped scenario, and of the README's."""
     with tempfile.TemporaryDirectory() as folder:
-        out = Path(folder) / "plan-zipf"
-        printed = _output(sys.executable, "-c", SUNSIM, "plan", "scenarios/plan-zipf.yaml", "--out", str(out))
-    return {"plan": printed.replace(str(out), "results/plan-zipf-plan")}
+        out = f"{folder}/plan-zipf"
+        printed = _sunsim("plan", "scenarios/plan-zipf.yaml", "--out", out).replace(out, "results/plan-zipf-plan")
+        own = write_example(Path(folder))
+        return {"plan": printed, "plan-csv": beginning(_sunsim("plan", str(own), "--out", f"{folder}/own"), 3)}
+
+
+def write_example(folder: Path) -> Path:
+    """Writes the README's scenario, and the csv that it reads, into a folder; returns the scenario's path."""
+    shutil.copy(ROOT / TRACE, folder / "requests.csv")
+    (example,) = re.findall(r"```yaml\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+    file = folder / "my-models.yaml"
+    file.write_text(example, encoding="utf-8")
+    return file
 
 
 def figures() -> dict[str, str]:
-    """What `sunsim figures` prints; copies the README's figures. Simulated points stay in the results folder."""
+    """What `sunsim figures` prints; copies two figures. Simulated points stay in the results folder."""
     out = "results/figures"
-    printed = _output(sys.executable, "-c", SUNSIM, "figures", "--out", out)
+    printed = _sunsim("figures", "--out", out)
     for name in FIGURES:
         # A palette makes small files.
-        Image.open(ROOT / out / f"{name}.png").convert("RGB").quantize(256).save(ROOT / "docs" / f"{name}.png")
+        Image.open(ROOT / out / f"{name}.png").convert("RGB").quantize(256).save(DOCS / f"{name}.png")
     return {"claims": printed}
 
 
 def speed() -> dict[str, str]:
     """What the benchmark prints, of the loop as it is and of the compiled one."""
-    plain = _output(sys.executable, "-m", "benchmarks.loop")
+    plain = _output("-m", "benchmarks.loop")
     with tempfile.TemporaryDirectory() as folder:
-        fast = str(Path(folder) / "fast")
-        _output(sys.executable, "-m", "sunsim.compile", fast)
-        compiled = _output(sys.executable, "-m", "benchmarks.loop", "--compiled", fast)
+        fast = f"{folder}/fast"
+        _output("-m", "sunsim.compile", fast)
+        compiled = _output("-m", "benchmarks.loop", "--compiled", fast)
     return {"speed": plain, "speed-compiled": compiled.replace(fast, "fast")}
 
 
@@ -134,14 +171,28 @@ def fidelity() -> dict[str, str]:
 
 
 def fidelity_blocks(checked: Sequence[Checked]) -> dict[str, str]:
-    """Tables of the campaigns; those for calibration stand in the page on the method, never in the README."""
+    """Tables of the campaigns; those for calibration have one of their own, and never count in the README."""
     reported = [each for each in checked if each.campaign.plan.purpose == "reported"]
     calibration = [each for each in checked if each.campaign.plan.purpose == "calibration"]
+    table = fidelity_text(reported)
     return {
-        "fidelity": fidelity_text(reported),
+        "fidelity": table,
         "sharing": sharing_text(reported),
         "calibration": fidelity_text(calibration),
+        "trust": trust(table),
     }
+
+
+def trust(table: str) -> str:
+    """How far off each shape of traffic is, from a table of streams: the mean size of the mean errors, and the worst."""
+    streams = re.findall(r"^(\S+): .*? ([+-][\d.]+)", table.split("\nThe floor", maxsplit=1)[0], re.MULTILINE)
+    lines = [f"{'traffic':30}  runs   off by   worst\n"]
+    for shape, names in SHAPES.items():
+        errors = [float(error) for name, error in streams if re.fullmatch(names, name)]
+        if errors:
+            size, worst = sum(map(abs, errors)) / len(errors), max(errors, key=abs)
+            lines.append(f"{shape:30}  {len(errors):4}  {size:5.1f} %  {worst:+5.1f} %\n")
+    return "".join(lines)
 
 
 def main() -> None:
@@ -154,6 +205,7 @@ def main() -> None:
         "figures": figures,
         "speed": speed,
         "fidelity": fidelity,
+        "columns": columns,
     }
     for maker in sys.argv[1:] or makers:
         for name, made in makers[maker]().items():

@@ -1,7 +1,7 @@
-"""The figures of a capacity plan, each the text of an SVG, narrow enough to be read on a phone.
+"""The figures of a capacity plan, narrow enough to be read on a phone.
 
 `arms` is the mapping of that name in `plan.json`. Arms for which nothing was found are left out, and a figure without any
-is an empty text.
+is an empty text, else that of an SVG.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
 from plots.style import MUTED, NO_ARM, in_legend, looks, pale, vector
+from sunsim.metrics.registry import REGISTRY
+from sunsim.report import blocks
 from sunsim.visible import visible
 
 if TYPE_CHECKING:
@@ -24,6 +26,36 @@ if TYPE_CHECKING:
     Arms = Mapping[str, Mapping[str, Any]]
 
 WIDTH_IN, HEIGHT_IN = 5.0, 3.5
+
+GOODPUT = (
+    "Goodput is what meets every SLO per second; the grey line is all requests. The vertical lines are the highest rates that "
+    "still pass, over all seeds."
+)
+PARETO = "What a GPU gives against what a user sees, prefill GPUs counted too; the large mark is the planned rate."
+LATENCIES = {"p99_tpot_ms": "tpot_ms", "mean_tpot_ms": "", "p99_ttft_ms": "ttft_ms", "mean_ttft_ms": ""}
+"""With the limit to draw: what holds for a share of requests says little about a mean."""
+SERIES = {
+    "batch_fullest": ("batch of the fullest decode worker", 1.0),
+    "batch_mean": ("batch, mean of decode workers", 1.0),
+    "kv_fullest": ("KV in use, fullest decode worker (%)", 100.0),
+    "prefill_waiting": ("requests waiting for prefill", 1.0),
+    "decode_waiting": ("requests waiting for decode", 1.0),
+}
+
+
+def pictures(plan: Mapping[str, Any]) -> dict[str, list[blocks.Figure]]:
+    """All of a plan, the content of `plan.json`, by the part of its report that they stand in."""
+    arms, window = plan["arms"], plan["window"]
+    rate = [(GOODPUT, goodput(arms, plan["rate_rps"])), (PARETO, pareto(arms))]
+    of_model = [of_models(arms, plan["models"], tag, plan["slo"].get(limit)) for tag, limit in LATENCIES.items()]
+    window_s = (window["start_s"], window["end_s"])
+    times = [over_time(arms, tag, label, window_s, scale) for tag, (label, scale) in SERIES.items()]
+    return {
+        "gpus": [blocks.Figure("GPUs of the pools that the figures below are of.", gpu_bars(arms))],
+        "rate": [] if window["too_short"] else [blocks.Figure(*each) for each in rate],
+        "models": [blocks.Figure(svg=svg) for svg in of_model],
+        "workers": [blocks.Figure(svg=svg) for svg in times],
+    }
 
 
 def gpu_bars(arms: Arms) -> str:
@@ -96,7 +128,7 @@ def pareto(arms: Arms) -> str:
     return _of_arms(arms, draw)
 
 
-def of_models(arms: Arms, models: Sequence[str], tag: str, label: str, limit: float | None) -> str:
+def of_models(arms: Arms, models: Sequence[str], tag: str, limit: float | None) -> str:
     """A latency of each model, by falling popularity, in each arm."""
 
     def draw(axes: Axes, drawn: Arms, style: Arms) -> None:
@@ -112,13 +144,13 @@ def of_models(arms: Arms, models: Sequence[str], tag: str, label: str, limit: fl
         every = max(1, len(models) // 8)
         axes.set_xticks(list(places)[::every], list(map(visible, models))[::every])
         axes.set_xlabel("model")
-        axes.set_ylabel(label)
+        axes.set_ylabel(REGISTRY[tag].label)
 
     return _of_arms(arms, draw)
 
 
 def over_time(arms: Arms, series: str, label: str, window_s: tuple[float, float], times: float = 1.0) -> str:
-    """A series of the portraits."""
+    """A series of the portraits, its values multiplied; the measured window is shaded."""
 
     def draw(axes: Axes, drawn: Arms, style: Arms) -> None:
         for name, arm in drawn.items():

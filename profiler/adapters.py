@@ -2,18 +2,11 @@
 
 import asyncio
 import json
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from profiler import shapes
-
-if TYPE_CHECKING:
-    from profiler.engine import Engine
-
-# What vLLM's LoRAConfig takes.
-RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
-DEFAULT_ADAPTERS = 4
+from profiler.engine import Engine
 
 # Within what vLLM draws dummy weights from, so that outputs stay finite.
 LARGEST_WEIGHT = 1e-3
@@ -25,51 +18,6 @@ LOAD_TIMEOUT_S = 120.0
 
 class AdapterError(Exception):
     """The engine has not all adapters on the GPU; what it would measure is not multi-LoRA serving."""
-
-
-@dataclass(frozen=True, slots=True)
-class LoraSettings:
-    """`max_loras` adapters of one rank, all on the GPU; names are vLLM's."""
-
-    max_lora_rank: int
-    max_loras: int = DEFAULT_ADAPTERS
-
-    def __post_init__(self) -> None:
-        if self.max_lora_rank not in RANKS:
-            known = ", ".join(map(str, RANKS))
-            msg = f"--lora-rank: is {self.max_lora_rank}, must be one of {known}"
-            raise ValueError(msg)
-        if self.max_loras < 1:
-            msg = f"--adapters: is {self.max_loras}, must be at least 1"
-            raise ValueError(msg)
-
-    @property
-    def variant(self) -> str:
-        """As part of a profile's variant."""
-        return f"lora-r{self.max_lora_rank}"
-
-    def arguments(self) -> dict[str, Any]:
-        """Arguments of vLLM's AsyncEngineArgs.
-
-        Without `lora_target_modules` each step would also compute an adapter of the output head, which these have not.
-        """
-        return {
-            "enable_lora": True,
-            "max_loras": self.max_loras,
-            "max_cpu_loras": self.max_loras,
-            "max_lora_rank": self.max_lora_rank,
-            "lora_target_modules": list(shapes.LINEAR_MODULES),
-        }
-
-
-def lora_settings(rank: int | None, adapters: int | None) -> LoraSettings | None:
-    """None without a rank; raises ValueError for what vLLM would not take."""
-    if rank is not None:
-        return LoraSettings(rank, DEFAULT_ADAPTERS if adapters is None else adapters)
-    if adapters is not None:
-        msg = "--adapters: needs --lora-rank"
-        raise ValueError(msg)
-    return None
 
 
 def tensor_shapes(config: dict[str, Any], rank: int) -> dict[str, tuple[int, int]]:
@@ -112,7 +60,7 @@ def write_adapter(directory: Path, config: dict[str, Any], rank: int) -> Path:
     return directory
 
 
-async def load_adapters(engine: "Engine", directory: Path, count: int) -> None:
+async def load_adapters(engine: Engine, directory: Path, count: int) -> None:
     """Puts `count` adapters with the weights in `directory` on the GPU and serves one request with each.
 
     Raises AdapterError if they are not all there in the end.

@@ -11,15 +11,16 @@ from typing import Annotated
 import typer
 
 from profiler import shapes
-from profiler.adapters import DEFAULT_ADAPTERS, AdapterError, lora_settings
+from profiler.adapters import AdapterError
 from profiler.cluster.cluster import ClusterOrder, cluster
 from profiler.cluster.handle import WorkerError
 from profiler.cluster.plan import all_runs, subject_of
-from profiler.engine import EngineSettings, EngineStartError
 from profiler.measure import Order, measure
 from profiler.profile_file import OtherSetupError
 from profiler.progress import Progress
 from profiler.replay import ReplayOrder, checked_roles, limit_tokens, replay
+from profiler.settings import DEFAULT_ADAPTERS, EngineSettings, lora_settings
+from profiler.start import EngineStartError
 from profiler.streams import read_streams
 from sunsim.errors import InputError
 from sunsim.program import Program

@@ -14,10 +14,12 @@ from typing import Any
 
 from profiler import facts, grid, profile_file, shapes
 from profiler.adapters import adapter_bytes, write_adapter
-from profiler.engine import Engine, EngineSettings, require_vllm, running_engine, write_model
+from profiler.engine import Engine
 from profiler.engine_log import last_error
 from profiler.phases.base import PHASE_TIMEOUT_S, Phase
 from profiler.progress import Progress
+from profiler.settings import EngineSettings
+from profiler.start import require_vllm, running_engine, write_model
 
 WARM_UP_TIMEOUT_S = 150.0
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from profiler import profile_file, run_file
-from profiler.engine import Engine, EngineSettings, count_preemptions, undisturbed
+from profiler.engine import Engine, count_preemptions, undisturbed
 from profiler.measure import (
     Order,
     Subject,
@@ -30,6 +30,7 @@ from profiler.phases.base import Phase
 from profiler.progress import Progress
 from profiler.recording import RequestStamps, Step
 from profiler.request_ids import Kind
+from profiler.settings import EngineSettings
 from profiler.streams import Role, Stream, StreamError
 
 # A prompt that a colocated worker gets is like one for a prefill worker: none of its KV has arrived.

@@ -10,9 +10,9 @@ from typing import Annotated, Literal
 
 import typer
 
-from sunsim import __version__
 from sunsim.program import FAILED, MISSED, Program
 from sunsim.trace.cli import trace_app
+from sunsim.version import __version__
 from sunsim.visible import visible
 
 app = typer.Typer(

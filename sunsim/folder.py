@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from sunsim import __version__
 from sunsim.errors import InputError
 from sunsim.files import PREFIX, clean_up, flush, refusing, staging
+from sunsim.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence

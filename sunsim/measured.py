@@ -1,63 +1,119 @@
-"""What of a scenario's time its figures come from."""
+"""What a scenario's figures come from: its requests, the window that they are measured in, and the summary of its arms."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from sunsim.clock import to_s
+from sunsim.clock import to_ps, to_s
+from sunsim.errors import InputError
+from sunsim.metrics import summarize
 from sunsim.metrics.rows import Window
-from sunsim.scenario.blocks import StopAtTime
+from sunsim.scenario import build_requests
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping, Sequence
 
     from sunsim.document.source import Loc
-    from sunsim.errors import InputError
+    from sunsim.records import ArmResult
     from sunsim.scenario import Scenario
     from sunsim.workload.requests import Requests
 
 
-def begin_s(scenario: Scenario, first_s: float) -> float:
-    """From when on requests come, given the first arrival: drawn ones from 0, those of a trace from their first one on.
+def _without_place(_: Loc, message: str) -> InputError:
+    return InputError(message)
 
-    A trace's own clock may show anything then, and arrivals stay as it has them.
+
+def requests_of(scenario: Scenario, error: Callable[[Loc, str], InputError] = _without_place) -> Requests:
+    """The requests of a loaded scenario, of which there is something to be measured.
+
+    Args:
+        error: of a place in the scenario and a message.
+
+    Raises:
+        InputError: as `build_requests` and `refuse_empty`.
     """
-    return first_s if scenario.workload.kind == "trace" else 0.0
-
-
-def stop_s(scenario: Scenario) -> float | None:
-    """When the run is stopped; None if it goes on until all have finished."""
-    return scenario.stop.limit_s if isinstance(scenario.stop, StopAtTime) else None
-
-
-def window_of(scenario: Scenario, requests: Requests) -> Window:
-    """The window that the figures of these requests come from."""
-    first_s, last_s = to_s(requests.arrival_ps[[0, -1]]).tolist()
-    return Window.between(begin_s(scenario, first_s), last_s, scenario.measure.warmup_s, stop_s(scenario))
-
-
-def arriving_s(scenario: Scenario, requests: Requests) -> float:
-    """For how long these requests arrive, warm-up included, in seconds."""
-    first_s, last_s = to_s(requests.arrival_ps[[0, -1]]).tolist()
-    return float(last_s - begin_s(scenario, first_s))
+    requests = build_requests(scenario)
+    refuse_empty(scenario, requests, error)
+    return requests
 
 
 def refuse_empty(scenario: Scenario, requests: Requests, error: Callable[[Loc, str], InputError]) -> None:
-    """Raises what `error` makes of a place in the scenario and a message.
+    """Raises what `error` makes of a place in the scenario and a message; of a closed loop only `window_of` can tell.
 
     Raises:
         InputError: the warm-up, or the stop, leaves nothing to be measured. Requests that arrive all at once may be.
     """
-    if requests.concurrency:  # only the simulation knows when they arrive
-        return
-    window, first_s = window_of(scenario, requests), to_s(int(requests.arrival_ps[0]))
-    warmup_s, limit_s = scenario.measure.warmup_s, stop_s(scenario)
-    begun_s = begin_s(scenario, first_s)
-    if limit_s is not None and limit_s <= first_s:
-        message = f"stop.limit_s is {limit_s:g}, must be above {first_s:g}, when the first request arrives"
+    begin_s, first_s, last_s = _moments(scenario, requests)
+    stop_s = _stop_s(scenario)
+    if stop_s is not None and stop_s <= first_s:
+        message = f"stop.limit_s is {stop_s:g}, must be above {first_s:g}, when the first request arrives"
         raise error(("stop", "limit_s"), message)
+    if not requests.concurrency:
+        _refuse_empty(_window(scenario, begin_s, last_s), scenario, begin_s, error)
+
+
+def window_of(scenario: Scenario, requests: Requests, arms: Sequence[ArmResult] = ()) -> Window:
+    """The window that figures come from: from the end of the warm-up to the last arrival, or to a stop before that.
+
+    Args:
+        arms: as simulated. When requests of a closed loop arrive is for them to say; there it is the first of their
+            last arrivals.
+
+    Raises:
+        InputError: a closed loop is over before the warm-up.
+    """
+    begin_s, _, last_s = _moments(scenario, requests)
+    if not requests.concurrency:
+        return _window(scenario, begin_s, last_s)
+    window = _window(scenario, begin_s, min(float(arm.rows["arrival_s"].max()) for arm in arms))
+    _refuse_empty(window, scenario, begin_s, _without_place)
+    return window
+
+
+def _window(scenario: Scenario, begin_s: float, last_s: float) -> Window:
+    stop_s = _stop_s(scenario)
+    start_s = to_s(to_ps(begin_s) + to_ps(scenario.measure.warmup_s))
+    return Window(start_s, last_s if stop_s is None else min(last_s, stop_s))
+
+
+def _refuse_empty(window: Window, scenario: Scenario, begin_s: float, error: Callable[[Loc, str], InputError]) -> None:
+    warmup_s = scenario.measure.warmup_s
     if warmup_s and window.end_s <= window.start_s:
-        most_s = window.end_s - begun_s
+        most_s = window.end_s - begin_s
         must = f"below {most_s:g}, where measuring ends" if most_s > 0 else "0, as all requests arrive at once"
-        since = f" after the first arrival at {begun_s:g} s" if begun_s else ""
+        since = f" after the first arrival at {begin_s:g} s" if begin_s else ""
         raise error(("measure", "warmup_s"), f"measure.warmup_s is {warmup_s:g}{since}, must be {must}")
+
+
+def arriving_s(scenario: Scenario, requests: Requests) -> float:
+    """For how long these requests arrive, warm-up included, in seconds; not known of a closed loop."""
+    begin_s, _, last_s = _moments(scenario, requests)
+    return last_s - begin_s
+
+
+def summary_of(
+    scenario: Scenario, arms: Sequence[ArmResult], window: Window, meta: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """`summarize` for simulated arms of a scenario."""
+    return summarize(
+        arms,
+        window,
+        slo=scenario.slo.model_dump(),
+        meta=meta or {},
+        stop_s=_stop_s(scenario),
+        model_names=scenario.model_names,
+    )
+
+
+def _moments(scenario: Scenario, requests: Requests) -> tuple[float, float, float]:
+    """From when on requests come, when the first one arrives, and the last, in seconds.
+
+    Drawn ones come from 0 on, those of a trace from their first one on: its own clock may show anything then.
+    """
+    first_s, last_s = to_s(requests.arrival_ps[[0, -1]]).tolist()
+    return first_s if scenario.workload.kind == "trace" else 0.0, first_s, last_s
+
+
+def _stop_s(scenario: Scenario) -> float | None:
+    """When the run is stopped; None if it goes on until all have finished."""
+    return scenario.stop.limit_s if scenario.stop.when == "time" else None

@@ -7,18 +7,19 @@ from typing import TYPE_CHECKING, Any
 from plots.throughput import plot_throughput
 from plots.tpot_ecdf import plot_tpot_ecdf
 from plots.worker_timeline import plot_worker_timeline
-from sunsim.metrics.rows import ArmResult, Requests, Window
+from sunsim.metrics.rows import Requests, Window
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
     from pathlib import Path
 
+    import pandas as pd
 
-def draw(folder: Path, arms: Sequence[ArmResult], summary: Mapping[str, Any]) -> None:
-    """Write `throughput.png`, `tpot.png` and `workers.png`; one that has nothing to show is left out."""
+
+def draw(folder: Path, rows: Mapping[str, pd.DataFrame], summary: Mapping[str, Any]) -> None:
+    """Write `throughput.png`, `tpot.png` and `workers.png`; one that has nothing to show is left out. `rows`: by arm."""
     entries = summary["arms"]
     window = Window(**summary["window"])
-    rows = {name: arm.rows for name, arm in zip(entries, arms, strict=True)}
     tpot_ms = {}
     for name, frame in rows.items():
         requests = Requests.from_rows(frame)

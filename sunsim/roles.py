@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Literal
 
 
 class Stage(StrEnum):
@@ -20,6 +21,13 @@ class Module(StrEnum):
     OWN = "own"  # each model's own, as a whole
     ADAPTER = "adapter"  # one base for all models, each with an adapter (LoRA) on top
     SHARED = "shared"  # one frozen module for all models
+
+    @classmethod
+    def of(cls, stage: Stage, policy: str, *, adapters: bool) -> Module:
+        """What the workers of a pool of this policy compute with; `adapters` if its profile has them."""
+        if adapters:
+            return cls.ADAPTER
+        return cls.SHARED if stage is Stage.DECODE and policy == "shared" else cls.OWN
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +53,11 @@ class Role:
     def decodes(self) -> bool:
         """Whether output tokens after the first are computed here."""
         return self.stage is not Stage.PREFILL
+
+    @property
+    def counted_as(self) -> Literal["prefill", "decode"]:
+        """The stage as files have it: a worker that does both is a decode worker that prefills too."""
+        return "decode" if self.decodes else "prefill"
 
     @property
     def recomputes(self) -> bool:

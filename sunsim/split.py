@@ -12,13 +12,13 @@ import re
 from itertools import count
 from typing import TYPE_CHECKING, Any, Literal
 
-from sunsim import __version__
+from sunsim.arms import simulate_arms
 from sunsim.errors import InputError
 from sunsim.folder import MANIFEST, Results
-from sunsim.inputs import Inputs
 from sunsim.roles import Stage
-from sunsim.run import prepare, simulate_arms
+from sunsim.run import prepare
 from sunsim.scenario.blocks import STATE_BLIND
+from sunsim.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -26,8 +26,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from sunsim.cluster.simulation import ArmResult
-    from sunsim.cluster.worker import WorkerRow
+    from sunsim.records import ArmResult, WorkerRecord
     from sunsim.scenario import Arm, Pool, Scenario
 
 StageName = Literal["decode", "prefill"]
@@ -73,10 +72,7 @@ def split(
         "arms": {},
     }
     folders = file_names((arm.name for arm in arms), taken=(INDEX, MANIFEST))
-    inputs = Inputs()
-    inputs.sha256(scenario)
-    simulated = simulate_arms(scenario.with_arms(arms), requests, show_progress=not quiet)
-    inputs.refuse_changed()
+    simulated = simulate_arms(scenario.with_arms(arms), requests, None, show_progress=not quiet)
     with results.writing() as folder:
         for arm, result in zip(arms, simulated, strict=True):
             index["arms"][arm.name] = _write_arm(folder, folders[arm.name], scenario, arm, staged[arm.name], result)
@@ -98,7 +94,7 @@ def _write_arm(
     pool = arm.pools()[Stage(stage)]
     rows = stage_rows(scenario, arm, stage, result.rows)
     (out / folder).mkdir(exist_ok=True)
-    theirs = [worker for worker in result.workers if worker.stage == stage]
+    theirs = [worker for worker in result.workers if worker.role.counted_as == stage]
     names = file_names(worker.name for worker in theirs)
     workers = {}
     for worker in theirs:
@@ -124,11 +120,11 @@ def _write_arm(
     }
 
 
-def _worker_entry(worker: WorkerRow, file: str | None, requests: int) -> dict[str, Any]:
+def _worker_entry(worker: WorkerRecord, file: str | None, requests: int) -> dict[str, Any]:
     return {
         "file": file,
         "requests": requests,
-        "model": worker.model,
+        "model": worker.role.serves,
         "max_num_seqs": worker.max_num_seqs,
         "num_gpu_blocks": worker.num_gpu_blocks,
     }
@@ -152,11 +148,11 @@ def stage_rows(scenario: Scenario, arm: Arm, stage: StageName, rows: pd.DataFram
     return table[reached].sort_values(["arrival_s", "request_id"], kind="stable")
 
 
-def _exactness(arm: Arm, stage: StageName, pool: Pool, workers: Sequence[WorkerRow]) -> tuple[bool, str]:
+def _exactness(arm: Arm, stage: StageName, pool: Pool, workers: Sequence[WorkerRecord]) -> tuple[bool, str]:
     """Whether a real cluster would get these very streams, and why or why not."""
     if stage == "decode" and arm.prefill:
         return False, "arrivals are the ends of prefill, as simulated"
-    if stage == "prefill" and any(worker.preemptions and not worker.recompute for worker in workers):
+    if stage == "prefill" and any(worker.preemptions and not worker.role.recomputes for worker in workers):
         return False, "requests that decode sent back for their prompt's KV took turns of the router, as simulated"
     if pool.router in STATE_BLIND:
         return True, f"{pool.router} does not look at the workers' state"

@@ -11,10 +11,10 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from sunsim import __version__
 from sunsim.cli import app
-from sunsim.metrics import COLUMNS
-from tests.metrics.synthetic import ToyArm, toy_arm
+from sunsim.result import SCHEMA
+from sunsim.version import __version__
+from tests.metrics.synthetic import toy_arm
 from tests.scenario_files import PROFILE, write_scenario
 from tests.trace_files import write as write_requests
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from sunsim.latency.profile import Profile
+    from sunsim.records import ArmResult
 
 FILES = [
     "manifest.json",
@@ -42,22 +43,22 @@ def invoke(*arguments: object) -> tuple[int, str, str]:
     return result.exit_code, result.stdout, result.stderr
 
 
-def toy_simulate(scenario: Any, arm: Any, requests: Any, progress: Callable[[float], None]) -> ToyArm:
+def toy_simulate(scenario: Any, arm: Any, requests: Any, progress: Callable[[float], None]) -> ArmResult:
     """Stands in for the simulation."""
     for share in (0.0, 0.5, 1.0):
         progress(share)
-    return toy_arm(arm.name, shared=arm.decode.policy == "shared", decode_workers=4, rate_rps=10.0)
+    return toy_arm(arm.name, shared=arm.decode.shared, decode_workers=4, rate_rps=10.0)
 
 
 @pytest.fixture
 def scenario(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A scenario whose simulation is a toy, in the current folder."""
-    monkeypatch.setattr("sunsim.run.simulate", toy_simulate)
+    monkeypatch.setattr("sunsim.arms.simulate_arm", toy_simulate)
     monkeypatch.chdir(tmp_path)
     return write_scenario(tmp_path)
 
 
-def interrupted(*_: object) -> ToyArm:
+def interrupted(*_: object) -> ArmResult:
     raise KeyboardInterrupt
 
 
@@ -86,7 +87,7 @@ def test_run_leaves_a_complete_folder(scenario: Path, tmp_path: Path) -> None:
     assert "sun carries the same load as isolated" in stdout
     assert "Files: results/zipf3/" in stdout
     rows = pd.read_parquet(out / "requests.parquet")
-    assert tuple(rows.columns) == COLUMNS
+    assert list(rows.columns) == SCHEMA.names
     assert list(rows["arm"].unique()) == ["isolated", "sun"]
     content = json.loads((out / "summary.json").read_text())
     assert content["seed"] == 7
@@ -124,7 +125,7 @@ def test_a_trace_s_requests_are_accounted_for(scenario: Path, tmp_path: Path) ->
 
 
 def test_interrupt_leaves_nothing(scenario: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sunsim.run.simulate", interrupted)
+    monkeypatch.setattr("sunsim.arms.simulate_arm", interrupted)
     assert invoke("run", scenario) == (130, "", "interrupted, nothing was written\n")
     assert not (tmp_path / "results").exists()
 
@@ -133,7 +134,7 @@ def test_interrupt_keeps_the_results_of_before(scenario: Path, tmp_path: Path, m
     invoke("run", scenario, "--quiet")
     out = tmp_path / "results" / "zipf3"
     before = {path.name: path.read_bytes() for path in out.iterdir()}
-    monkeypatch.setattr("sunsim.run.simulate", interrupted)
+    monkeypatch.setattr("sunsim.arms.simulate_arm", interrupted)
     assert invoke("run", scenario)[0] == 130
     assert {path.name: path.read_bytes() for path in out.iterdir()} == before
 
@@ -239,10 +240,10 @@ def test_profiles_lists_and_draws(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def test_an_internal_error_is_not_hidden(scenario: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(*_: object) -> ToyArm:
+    def broken(*_: object) -> ArmResult:
         raise ZeroDivisionError
 
-    monkeypatch.setattr("sunsim.run.simulate", broken)
+    monkeypatch.setattr("sunsim.arms.simulate_arm", broken)
     result = CliRunner().invoke(app, ["run", str(scenario)])
     assert result.exit_code == 1
     assert isinstance(result.exception, ZeroDivisionError)

@@ -20,12 +20,12 @@ from plots.throughput import plot_throughput
 from plots.tpot_ecdf import plot_tpot_ecdf
 from plots.trace import plot_trace
 from plots.worker_timeline import plot_worker_timeline
-from sunsim.metrics import summarize
 from sunsim.pictures import draw
+from sunsim.records import ArmResult
 from sunsim.scenario import load_scenario
 from sunsim.visible import visible
 from sunsim.workload.traces.rows import TraceRows
-from tests.metrics.synthetic import ToyArm, ToyWorker, table, toy_arm
+from tests.metrics.synthetic import table, toy_arm, toy_summary, toy_worker
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,7 +36,7 @@ PNG = b"\x89PNG"
 
 
 @pytest.fixture(scope="module")
-def arms() -> list[ToyArm]:
+def arms() -> list[ArmResult]:
     """Two arms of a short stream."""
     return [
         toy_arm("isolated", shared=False, decode_workers=4, rate_rps=10.0, duration_s=20.0),
@@ -44,9 +44,14 @@ def arms() -> list[ToyArm]:
     ]
 
 
+def by_name(arms: list[ArmResult]) -> dict[str, pd.DataFrame]:
+    """The rows of each."""
+    return {str(arm.rows["arm"].iloc[0]): arm.rows for arm in arms}
+
+
 @pytest.fixture(scope="module")
-def summary(arms: list[ToyArm]) -> dict[str, Any]:
-    return summarize(arms, slo={"tpot_ms": 9.0}, warmup_s=2.0, meta={"scenario": "toy"})
+def summary(arms: list[ArmResult]) -> dict[str, Any]:
+    return toy_summary(*arms, slo={"tpot_ms": 9.0}, warmup_s=2.0)
 
 
 def same_bytes_twice(plot: Callable[[Path], None], folder: Path) -> None:
@@ -68,7 +73,7 @@ def test_tpot_of_many_few_and_no_requests(tmp_path: Path) -> None:
     same_bytes_twice(lambda path: plot_tpot_ecdf(tpot_ms, path, slo_ms=12.0), tmp_path)
 
 
-def test_timeline(arms: list[ToyArm], tmp_path: Path) -> None:
+def test_timeline(arms: list[ArmResult], tmp_path: Path) -> None:
     rows = {arm.rows["arm"].iloc[0]: arm.rows for arm in arms}
     places = {"isolated": 256, "sun": 16}
     same_bytes_twice(lambda path: plot_worker_timeline(rows, path, (2.0, 20.0), places), tmp_path)
@@ -89,16 +94,16 @@ def test_both_step_times_are_labelled(drawn: list[str], tmp_path: Path) -> None:
     assert drawn.count("step time (ms)") == 2
 
 
-def test_a_run_draws_three(arms: list[ToyArm], summary: dict[str, Any], tmp_path: Path) -> None:
-    draw(tmp_path, arms, summary)
+def test_a_run_draws_three(arms: list[ArmResult], summary: dict[str, Any], tmp_path: Path) -> None:
+    draw(tmp_path, by_name(arms), summary)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["throughput.png", "tpot.png", "workers.png"]
 
 
 def test_what_an_arm_lacks_is_left_out(tmp_path: Path) -> None:
     stamps = {"arrival_s": 1.0, "prefill_start_s": 1.0, "prefill_end_s": 2.0, "first_token_s": 2.0, "last_token_s": 2.0}
     rows = table({"prefill_worker": "p", **stamps}, {"prefill_worker": "p", **stamps, "arrival_s": 5.0})
-    prefill_only = [ToyArm(rows, [ToyWorker("p", "prefill")])]
-    draw(tmp_path, prefill_only, summarize(prefill_only, slo=None, warmup_s=0.0, meta={"scenario": "toy"}))
+    prefill_only = [ArmResult(rows, [toy_worker("p", "prefill")])]
+    draw(tmp_path, by_name(prefill_only), toy_summary(*prefill_only))
     assert [path.name for path in tmp_path.iterdir()] == ["throughput.png"]
 
 
@@ -123,8 +128,8 @@ def test_long_names_leave_room(
 
 def test_nothing_finished_draws_nothing_that_lies(tmp_path: Path) -> None:
     rows = table({"decode_worker": "d", "arrival_s": 1.0, "decode_scheduled_s": 2.0, "outcome": "unfinished"})
-    stuck = [ToyArm(rows, [ToyWorker("d", "decode")])]
-    draw(tmp_path, stuck, summarize(stuck, slo=None, warmup_s=0.0, meta={"scenario": "toy"}))
+    stuck = [ArmResult(rows, [toy_worker("d", "decode")])]
+    draw(tmp_path, by_name(stuck), toy_summary(*stuck))
     assert "tpot.png" not in {path.name for path in tmp_path.iterdir()}
 
 
@@ -196,12 +201,16 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_names_are_drawn_as_they_are_written(name: str, drawn: list[str], arms: list[ToyArm], tmp_path: Path) -> None:
-    toys = [ToyArm(arm.rows.assign(arm=label), arm.workers) for arm, label in zip(arms, ("first", name), strict=True)]
+def test_names_are_drawn_as_they_are_written(
+    name: str, drawn: list[str], arms: list[ArmResult], tmp_path: Path
+) -> None:
+    toys = [
+        ArmResult(arm.rows.assign(arm=label), arm.workers) for arm, label in zip(arms, ("first", name), strict=True)
+    ]
     for toy in toys:
         toy.rows["decode_worker"] = toy.rows["decode_worker"].str.replace("/.*/", f"/{name}/", regex=False)
-    content = summarize(toys, slo={"tpot_ms": 9.0}, warmup_s=2.0, meta={"scenario": "toy"})
-    draw(tmp_path, toys, content)
+    content = toy_summary(*toys, slo={"tpot_ms": 9.0}, warmup_s=2.0)
+    draw(tmp_path, by_name(toys), content)
     written = visible(name)
     assert any(text.startswith(f"{written}\n") for text in drawn)  # the tick of throughput.png
     assert written in drawn  # the legend of tpot.png

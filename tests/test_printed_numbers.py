@@ -10,18 +10,21 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from typer.testing import CliRunner
 
+from plots.plan import pictures
 from sunsim.cli import app
 from sunsim.figures.claims import GRID, findings
 from sunsim.figures.claims_files import claims_report
 from sunsim.figures.claims_files import to_json as claims_json
 from sunsim.latency.profile import list_profiles, load_profile
-from sunsim.plan import terminal as plan_terminal
-from sunsim.plan.page import page as plan_page
+from sunsim.plan.report import plan_report
 from sunsim.profiles import named_profile
 from sunsim.report.compare import against
 from sunsim.report.format import count, number, percent, times
+from sunsim.report.html import to_html
+from sunsim.report.markdown import to_markdown
 from sunsim.report.summary import summary_report
 from sunsim.report.terminal import say
+from sunsim.sweep import picture
 from sunsim.validation.figures import signed_percent
 from tests.figures.small import grid
 from tests.plan.small import SCENARIO as PLANNED
@@ -172,7 +175,7 @@ def plan(plan_text: str, length: int) -> dict[str, Any]:
 
 
 def test_plan(plan: dict[str, Any], width: int | None) -> None:
-    cells = printed_cells(told(lambda file: plan_terminal.show(plan, None, file)))
+    cells = printed_cells(told(lambda file: say(plan_report(plan, "", {}).blocks, file)))
     assert any(arm["gpus"] for arm in plan["arms"].values())
     for name, arm in plan["arms"].items():
         for pool in ("prefill", "decode", "all"):
@@ -186,20 +189,22 @@ def test_plan(plan: dict[str, Any], width: int | None) -> None:
 def test_plan_files_show_names_as_text(plan_text: str) -> None:
     hostile = "\x1b[31m<script>|$_$\n[x](y)\u202e"
     content = json.loads(plan_text.replace(names(LONG)[0], json.dumps(hostile)[1:-1]))
-    for made in (plan_terminal.to_markdown(content, f"name: {hostile}\n"), plan_page(content, f"name: {hostile}\n")):
+    report = plan_report(content, f"name: {hostile}\n", pictures(content))
+    for made in (to_markdown(report), to_html(report)):
         assert made.replace("\n", "").isprintable()
-    text = plan_terminal.to_markdown(content, "name: small\n")
+    report = plan_report(content, "name: small\n", pictures(content))
+    text = to_markdown(report)
     assert "<script>" not in text
     assert r"\<script\>" in text
     for table in re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE):
         assert len({len(re.findall(r"(?<!\\)\|", row)) for row in table.splitlines()}) == 1
-    assert "<script>" not in plan_page(content, "name: small\n")
+    assert "<script>" not in to_html(report)
 
 
 @pytest.mark.parametrize(("length", "columns"), [(1, 60), (60, 100)], indirect=["length"])
 def test_sweep(length: int, columns: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     set_columns(columns, monkeypatch)
-    monkeypatch.setattr("sunsim.sweep.picture.draw", lambda path, *_: path.touch())
+    monkeypatch.setattr(picture, "draw", lambda path, *_: path.touch())
     file = write_sweep(tmp_path, SWEEP.replace("seeds: 4", "seeds: 2"), renamed(of_long_names(SWEPT), length))
     cells = printed_cells(invoke("sweep", file, "--out", tmp_path / "out", "--jobs", 1))
     first, _ = names(length)

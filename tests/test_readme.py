@@ -1,4 +1,4 @@
-"""The README keeps up with the code; ``python -m docs.refresh`` renews its figures."""
+"""README and pages keep up with the code; ``python -m docs.refresh`` renews their figures."""
 
 from __future__ import annotations
 
@@ -8,17 +8,41 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from docs.refresh import PICTURE, README, ROOT, WIDTH, block, replaced, trace
+from docs.refresh import (
+    DOCS,
+    PICTURE,
+    PLACES,
+    README,
+    ROOT,
+    WIDTH,
+    beginning,
+    block,
+    replaced,
+    trace,
+    trust,
+    write_example,
+)
 from sunsim.document.block import Block
 from sunsim.report.summary import summary_report
 from sunsim.report.terminal import say
-from sunsim.run import check, prepare, simulate_arms, summary_of
+from sunsim.run import check, prepare
+from sunsim.simulate import result_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
 TEXT = README.read_text(encoding="utf-8")
+PAGES = [README, *sorted(DOCS.glob("*.md"))]
+page = pytest.mark.parametrize("page", PAGES, ids=[page.name for page in PAGES])
+
+
+def placed(name: str) -> str:
+    return block(PLACES[name].read_text(encoding="utf-8"), name)
+
+
+def fences(text: str, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
 
 
 def scenario_keys(block_type: type[Block] = Block) -> Iterator[str]:
@@ -27,23 +51,49 @@ def scenario_keys(block_type: type[Block] = Block) -> Iterator[str]:
         yield from scenario_keys(child)
 
 
+def test_readme_is_short() -> None:
+    assert len(TEXT.splitlines()) < 300
+    assert sum(len(printed.splitlines()) for printed in fences(TEXT, "text")) < 80
+
+
 def test_result_is_current(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", str(WIDTH))
     scenario, requests = prepare(ROOT / "scenarios" / "zipf3.yaml", [], None)
     printed = StringIO()
-    summary = summary_of(scenario, simulate_arms(scenario, requests, show_progress=False))
-    say(summary_report(summary).blocks, printed)
-    shown = block(TEXT, "run").split("Files: ")[0]
+    say(summary_report(result_of(scenario, requests).summary).blocks, printed)
+    shown = placed("run").split("Files: ")[0]
     assert shown.splitlines() == [line.rstrip() for line in printed.getvalue().splitlines()]
+    assert placed("run-short") == beginning(shown, 2)
     assert PICTURE.is_file()
 
 
 def test_described_trace_is_current() -> None:
-    assert block(TEXT, "trace").splitlines() == [line.rstrip() for line in trace()["trace"].splitlines()]
+    assert placed("trace").splitlines() == [line.rstrip() for line in trace()["trace"].splitlines()]
+
+
+def test_trust_is_of_the_page() -> None:
+    assert placed("trust") == trust(placed("fidelity"))
+
+
+def test_figures_in_the_text_are_of_the_pages() -> None:
+    claims = TEXT.split("## SUN's claims")[1].split("\n## ")[0]
+    counts = re.findall(r"\| (\d+ of \d+)", claims)
+    assert len(counts) == 8
+    for count in counts:
+        assert count in placed("claims"), count
+    (streams,) = re.findall(r"\d+ of \d+ streams within all targets", TEXT)
+    assert streams in placed("fidelity")
+    live = re.search(r"(\d+) arms, mean TPOT was off by ([\d.]+ %) in the mean and ([\d.]+ %) at most", TEXT)
+    assert live
+    assert "Mean TPOT of {} arms is off by {} in the mean, {} at most".format(*live.groups()) in placed("live")
+
+
+def test_readme_scenario_passes_the_check(tmp_path: Path) -> None:
+    assert check(write_example(tmp_path), [], None).startswith("ok: ")
 
 
 def test_example_scenario_passes_the_check(tmp_path: Path) -> None:
-    (example,) = re.findall(r"```yaml\n(.*?)```", TEXT, re.DOTALL)
+    (example,) = fences((DOCS / "scenario.md").read_text(encoding="utf-8"), "yaml")
     file = tmp_path / "example.yaml"
     file.write_text(example, encoding="utf-8")
     assert check(file, [], None).startswith("ok: ")
@@ -51,8 +101,8 @@ def test_example_scenario_passes_the_check(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("key", sorted(set(scenario_keys())))
 def test_every_scenario_key_is_explained(key: str) -> None:
-    section = TEXT.split("## Write a scenario")[1].split("## Profiles")[0]
-    assert re.search(rf"\b{key}\b", section)
+    rows = re.findall(r"^\| `.*", (DOCS / "scenario.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert re.search(rf"\b{key}\b", "\n".join(rows))
 
 
 @pytest.mark.parametrize("name", ["run", "test"])
@@ -60,16 +110,39 @@ def test_commands_are_marked(name: str) -> None:
     assert re.search(rf"<!-- command: {name} -->\n```sh\npython3 -m venv .venv && [^\n]+\n```\n", TEXT)
 
 
+@page
+def test_links_lead_somewhere(page: Path) -> None:
+    for target, _, heading in re.findall(r"\]\((?!https?://)([^)#]*)(#([^)]+))?\)", page.read_text(encoding="utf-8")):
+        file = page.parent / target if target else page
+        assert file.exists(), target
+        if heading:
+            headings = re.findall(r"^#+ (.+)$", file.read_text(encoding="utf-8"), re.MULTILINE)
+            assert heading in {re.sub(r"[^\w -]", "", each).lower().replace(" ", "-") for each in headings}, heading
+
+
+@page
+def test_page_is_listed(page: Path) -> None:
+    if page.parent == DOCS and page.name != "README.md":
+        assert f"]({page.name})" in (DOCS / "README.md").read_text(encoding="utf-8")
+
+
+@page
+def test_every_block_is_made_by_a_command(page: Path) -> None:
+    named = re.findall(r"<!-- begin: ([\w-]+) -->\n", page.read_text(encoding="utf-8"))
+    assert sorted(named) == sorted(name for name, place in PLACES.items() if place == page)
+
+
 def test_claims_are_there() -> None:
-    assert "holds in" in block(TEXT, "claims")
-
-
-def test_links_lead_somewhere() -> None:
-    for target in re.findall(r"\]\((?!https://)([^)]+)\)", TEXT):
-        assert (ROOT / target).exists(), target
+    assert "holds in" in placed("claims")
 
 
 def test_replaced_changes_one_block() -> None:
-    changed = replaced(TEXT, "speed", "1\n")
-    assert block(changed, "speed") == "1\n"
-    assert block(changed, "run") == block(TEXT, "run")
+    changed = replaced(TEXT, "trust", "1\n")
+    assert block(changed, "trust") == "1\n"
+    assert block(changed, "run-short") == block(TEXT, "run-short")
+
+
+def test_trust_takes_the_worst_of_each_shape() -> None:
+    table = "iso-m1: hot   100  1.0  2.0  2.0  -0.5  +0.1\nsun4-w0: w   90  1.0  2.0  2.0  +1.5!  +9.9\n\nThe floor\nlong: x  1  +7.0\n"
+    assert trust(table).splitlines()[1].split() == ["chat", "2", "1.0", "%", "+1.5", "%"]
+    assert len(trust(table).splitlines()) == 2

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from plots.throughput import seen
-from sunsim.metrics import summarize
+from sunsim.records import ArmResult
 from sunsim.report.compare import against
 from sunsim.report.format import change, count, listed, milliseconds, number, percent
 from sunsim.report.sentences import (
@@ -25,10 +25,10 @@ from sunsim.report.sentences import (
 from sunsim.report.summary import summary_report
 from sunsim.report.table import tables
 from sunsim.report.terminal import say
-from tests.metrics.synthetic import ToyArm, ToyWorker, table
+from tests.metrics.synthetic import table, toy_summary, toy_worker
 
 
-def arm(name: str, *, workers: int, tpot_s: float, late_s: float = 0.0) -> ToyArm:
+def arm(name: str, *, workers: int, tpot_s: float, late_s: float = 0.0) -> ArmResult:
     """Eight requests of two models, one every second from 0 s on, 65 tokens each."""
     rows = []
     for i in range(8):
@@ -51,15 +51,16 @@ def arm(name: str, *, workers: int, tpot_s: float, late_s: float = 0.0) -> ToyAr
                 "last_token_s": first + 64 * tpot_s,
             }
         )
-    decode = [ToyWorker(f"decode/{name}/{i}", "decode", max_num_seqs=4, steps=500) for i in range(workers)]
-    return ToyArm(table(*rows, arm=name), [ToyWorker("prefill/shared/0", "prefill", steps=8), *decode])
+    decode = [toy_worker(f"decode/{name}/{i}", "decode", max_num_seqs=4, steps=500) for i in range(workers)]
+    return ArmResult(table(*rows, arm=name), [toy_worker("prefill/shared/0", "prefill", steps=8), *decode])
 
 
 def summary() -> dict[str, Any]:
     """Two decode GPUs against one that is a little slower."""
     basis = {"measured": ["step times of h100"], "derived": [], "assumed": ["Poisson arrivals"]}
-    return summarize(
-        [arm("isolated", workers=2, tpot_s=0.0078125), arm("sun-half", workers=1, tpot_s=0.015625)],
+    return toy_summary(
+        arm("isolated", workers=2, tpot_s=0.0078125),
+        arm("sun-half", workers=1, tpot_s=0.015625),
         slo={"ttft_ms": 2000.0, "tpot_ms": 12.0},
         warmup_s=1.0,
         meta={"scenario": "toy", "basis": basis},
@@ -342,8 +343,7 @@ def test_an_arm_without_decode_prints_dashes() -> None:
             for i in range(4)
         )
     )
-    arms = [ToyArm(rows, [ToyWorker("prefill/shared/0", "prefill")])]
-    content = summarize(arms, slo=None, warmup_s=0.0, meta={"scenario": "toy"})
+    content = toy_summary(ArmResult(rows, [toy_worker("prefill/shared/0", "prefill")]))
     assert "no SLO" in printed(content)
     assert sentences(content)
 

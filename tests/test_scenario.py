@@ -239,7 +239,7 @@ def test_a_loaded_scenario_has_what_its_names_stand_for(tmp_path: Path) -> None:
     assert sun.prefill.roles == {Role(Stage.PREFILL, None, Module.ADAPTER): 2}
     assert isolated.decode.profile is sun.decode.profile
     assert isolated.decode.times is sun.decode.times
-    more = sun.with_workers({Stage.DECODE: 7})
+    more = sun.with_workers({Role(Stage.DECODE, None, Module.SHARED): 7})
     assert (more.gpus, sun.gpus) == (9, 6)
     assert more.prefill is sun.prefill
 
@@ -256,7 +256,7 @@ def test_a_scenario_travels_as_its_document(tmp_path: Path) -> None:
 
 def test_variations_are_resolved_again(tmp_path: Path) -> None:
     scenario = load_scenario(write_scenario(tmp_path))
-    arm = scenario.arms[1].with_workers({Stage.DECODE: 9})
+    arm = scenario.arms[1].with_workers({Role(Stage.DECODE, None, Module.SHARED): 9})
     made = scenario.with_arms([arm]).changed(seed=8)
     asked = load_scenario(tmp_path / "scenario.yaml", ["seed=8", "arms.sun.decode.workers=9"])
     assert made == asked.with_arms([asked.arms[1]])

@@ -39,8 +39,7 @@ def test_gives_the_figures_it_gave_before(file: Path) -> None:
     assert list(found) == list(expected)
     for arm, kept in expected.items():
         for key, value in kept.items():
-            close = pytest.approx(value, rel=1e-6) if isinstance(value, float) else value
-            assert found[arm][key] == close, f"{key} of {arm}"
+            assert found[arm][key] == value, f"{key} of {arm}"
 
 
 def test_no_figures_are_kept_for_scenarios_that_are_gone() -> None:

@@ -10,8 +10,9 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
+from sunsim.arms import simulate_arms
 from sunsim.cli import app
-from sunsim.run import prepare, simulate_arms
+from sunsim.run import prepare
 from sunsim.workload.traces.formats import read_trace
 from tests.synthetic import synthetic_profile
 
@@ -93,7 +94,7 @@ def test_streams_together_are_all_requests(scenario: Path, tmp_path: Path) -> No
 def test_streams_are_what_the_simulated_workers_got(scenario: Path, tmp_path: Path) -> None:
     index = split(scenario, tmp_path / "out")
     loaded, requests = prepare(scenario, (), None)
-    for arm, result in zip(loaded.arms, simulate_arms(loaded, requests, show_progress=False), strict=True):
+    for arm, result in zip(loaded.arms, simulate_arms(loaded, requests), strict=True):
         column = "decode_worker" if arm.decode else "prefill_worker"
         for worker, table in streams(tmp_path / "out", index["arms"][arm.name]).items():
             got = result.rows[result.rows[column] == worker]

@@ -15,11 +15,11 @@ from profiler.cluster.plan import run_sha256
 from profiler.cluster.play import Play, Run
 from profiler.cluster.run_files import save
 from profiler.cluster.worker import visible_gpus
-from profiler.engine import EngineStartError
 from profiler.measure import Subject, set_up
 from profiler.progress import Progress
 from profiler.replay import SETTLE_S
 from profiler.run_file import SCHEMA_VERSION, is_kept
+from profiler.start import EngineStartError
 from profiler.streams import StreamError
 from sunsim.scenario import resolved
 

@@ -6,11 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from profiler.cluster.play import Run
-from profiler.engine import EngineSettings
 from profiler.measure import Subject
+from profiler.settings import EngineSettings
 from profiler.streams import StreamError
 from sunsim.scenario import Arm, Scenario, build_requests, checked, load_scenario, read_source, resolved
-from sunsim.sweep.plan import load_plan, short_names
+from sunsim.sweep.grid import load_grid, short_names
 from sunsim.validation.cluster_run import AGAIN
 
 OPTIONS = ("max_num_seqs", "max_num_batched_tokens", "max_model_len", "num_gpu_blocks")
@@ -91,16 +91,16 @@ def _runs_of(file: Path, overrides: Sequence[str], arms: Sequence[str]) -> list[
 def _points(file: Path, overrides: Sequence[str]) -> list[tuple[list[str], Scenario]]:
     if checked(read_source(file, overrides)).sweep is None:
         return [([], load_scenario(file, overrides))]
-    plan = load_plan(file, overrides)
-    short = short_names(plan.paths)
+    grid = load_grid(file, overrides)
+    short = short_names(grid.paths)
     points = []
-    for combination in plan.combinations:
+    for combination in grid.combinations:
         if combination.fault:
             raise combination.fault
         assert combination.scenario
         label = [f"{short[path]}-{value}" for path, value in combination.values.items()]
-        for seed in plan.seeds:
-            seeded = [*label, f"seed-{seed}"] if len(plan.seeds) > 1 else label
+        for seed in grid.seeds:
+            seeded = [*label, f"seed-{seed}"] if len(grid.seeds) > 1 else label
             points.append((seeded, combination.scenario.changed(seed=seed)))
     return points
 

@@ -26,11 +26,12 @@ from profiler.cluster.messages import (
     Stop,
     Up,
 )
-from profiler.engine import Engine, EngineStartError, count_preemptions, undisturbed
+from profiler.engine import Engine, count_preemptions, undisturbed
 from profiler.measure import Order, Subject, missing_phases, run_phases, set_up, started, state_engine, warm
 from profiler.phases import prefill
 from profiler.progress import Progress
 from profiler.replay import SETTLE_TIMEOUT_S, by_own_id
+from profiler.start import EngineStartError
 from profiler.transfers import read_transfers, record_transfers_to
 
 FIRST_SIDE_CHANNEL_PORT = 5600

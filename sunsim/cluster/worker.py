@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sunsim.clock import to_s
 from sunsim.cluster.events import Alarm
+from sunsim.records import WorkerRecord
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -14,32 +14,7 @@ if TYPE_CHECKING:
     from sunsim.cluster.engine import Engine, Outcome
     from sunsim.cluster.events import Clock
     from sunsim.cluster.sequence import Sequence
-
-
-@dataclass(frozen=True, slots=True)
-class WorkerRow:
-    """What a worker did in a run.
-
-    Attributes:
-        stage: ``prefill`` or ``decode``.
-        model: the one model that it served, or ``*``.
-        steps, busy_s: steps that computed something, and the time they took.
-        outside_measured: steps outside the measured range of the profile, by what took them out (``steps.Outside``).
-        recompute: whether it prefilled again what it preempted; else that went back to where its prompt's KV came from.
-    """
-
-    name: str
-    stage: str
-    model: str
-    gpus: int
-    max_num_seqs: int
-    num_gpu_blocks: int
-    block_size: int
-    steps: int
-    busy_s: float
-    outside_measured: dict[str, int]
-    preemptions: int
-    recompute: bool
+    from sunsim.roles import Role
 
 
 class Worker:
@@ -101,14 +76,13 @@ class Worker:
         self.engine.release(self.env.now_ps, sequence)
         self._set_alarm()
 
-    def row(self, stage: str, model: str) -> WorkerRow:
+    def record(self, role: Role) -> WorkerRecord:
         """What the worker has done so far, steps that no decision was due for included."""
         engine = self.engine
         engine.advance(self.env.now_ps)
-        return WorkerRow(
+        return WorkerRecord(
             name=self.name,
-            stage=stage,
-            model=model,
+            role=role,
             gpus=1,
             max_num_seqs=engine.config.max_num_seqs,
             num_gpu_blocks=engine.config.num_gpu_blocks,
@@ -117,13 +91,13 @@ class Worker:
             busy_s=to_s(engine.busy_ps),
             outside_measured={kind: n for kind, n in engine.outside.items() if n},
             preemptions=engine.preemptions,
-            recompute=engine.config.recompute,
         )
 
     def _wake(self) -> None:
         outcome = self.engine.wake(self.env.now_ps)
         self.num_requests -= len(outcome.finished)
-        self._on_eased(self)
+        if outcome.finished or outcome.evicted:
+            self._on_eased(self)
         self._set_alarm()
         self._on_outcome(self, outcome)
 

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from plots.paper.balance import plot
-from sunsim.cluster.simulation import simulate
+from sunsim.arms import simulate_arms
 from sunsim.figures.captions import Caption, of_run
 from sunsim.figures.figure import Figure
 from sunsim.figures.sweeps import scenario_file
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from sunsim.cluster.simulation import ArmResult
     from sunsim.figures.sweeps import Frames
-    from sunsim.sweep.plan import Plan
+    from sunsim.records import ArmResult
+    from sunsim.sweep.grid import Grid
 
 SCENARIO = "balance"
 EVERY_S = 0.25
@@ -31,8 +31,7 @@ EVERY_S = 0.25
 def table(frames: Frames) -> pd.DataFrame:  # noqa: ARG001 - a single run, with its rows
     """A row an arm, decode worker and quarter of a second until arrivals end: requests decoding and waiting."""
     scenario, requests = prepare(scenario_file(SCENARIO), (), None)
-    parts = [_series(simulate(scenario, arm, requests)) for arm in scenario.arms]
-    return pd.concat(parts, ignore_index=True)
+    return pd.concat(map(_series, simulate_arms(scenario, requests)), ignore_index=True)
 
 
 def _series(result: ArmResult) -> pd.DataFrame:
@@ -40,7 +39,7 @@ def _series(result: ArmResult) -> pd.DataFrame:
     time_s = np.arange(0.0, rows["arrival_s"].max(), EVERY_S)
     parts = []
     for worker in result.workers:
-        if worker.stage != "decode":
+        if not worker.role.decodes:
             continue
         own = rows[rows["decode_worker"] == worker.name]
         scheduled_s = own["decode_scheduled_s"].to_numpy()
@@ -78,7 +77,7 @@ def seen(made: pd.DataFrame) -> str:
     return "; ".join(said) + "."
 
 
-def caption(seen: str, plans: Sequence[Plan], missing: Sequence[str]) -> Caption:  # noqa: ARG001 - a single run
+def caption(seen: str, plans: Sequence[Grid], missing: Sequence[str]) -> Caption:  # noqa: ARG001 - a single run
     """That of the one scenario."""
     return of_run(seen, load_scenario(scenario_file(SCENARIO)))
 

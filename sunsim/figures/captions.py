@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from sunsim.latency.profile import Profile
     from sunsim.scenario import Arm, Scenario
-    from sunsim.sweep.plan import Plan
+    from sunsim.sweep.grid import Grid
 
 MARKS = "bands and bars: 95 % interval of the mean, hollow: overloaded with at least one seed"
 UNKNOWN = "none of these settings of SUN's paper is known to us"
@@ -45,7 +45,7 @@ class Caption:
         return [self.seen, *(f"{heading}: {text}" for heading, text in self.parts().items())]
 
 
-def of_plans(seen: str, plans: Sequence[Plan], missing: Sequence[str], marks: str = MARKS) -> Caption:
+def of_plans(seen: str, plans: Sequence[Grid], missing: Sequence[str], marks: str = MARKS) -> Caption:
     """The caption of a figure made of sweeps; `marks` says how seeds are shown."""
     points, seeds = sum(plan.size for plan in plans), sorted({len(plan.seeds) for plan in plans})
     each = f"{listed([str(number) for number in seeds])} seeds a setting"
@@ -132,7 +132,7 @@ def _gpus(arm: Arm) -> str:
     return f"{arm.name} {''.join(f'{number}{letters[stage]}' for stage, number in numbers.items())}"
 
 
-def swept(plan: Plan) -> dict[str, list[Any]]:
+def swept(plan: Grid) -> dict[str, list[Any]]:
     """The values of each swept path, each once."""
     return {path: list(dict.fromkeys(each.values[path] for each in plan.combinations)) for path in plan.paths}
 

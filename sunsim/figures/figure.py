@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from plots.paper.page import Page
     from sunsim.figures.captions import Caption
     from sunsim.figures.sweeps import Frames, SweepFile
-    from sunsim.sweep.plan import Plan
+    from sunsim.sweep.grid import Grid
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,4 +38,4 @@ class Figure:
     table: Callable[[Frames], pd.DataFrame]
     plot: Callable[[pd.DataFrame, Page], None]
     seen: Callable[[pd.DataFrame], str]
-    caption: Callable[[str, Sequence[Plan], Sequence[str]], Caption] = of_plans
+    caption: Callable[[str, Sequence[Grid], Sequence[str]], Caption] = of_plans

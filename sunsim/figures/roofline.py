@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from sunsim.figures.sweeps import Frames
     from sunsim.latency.profile import Profile
-    from sunsim.sweep.plan import Plan
+    from sunsim.sweep.grid import Grid
 
 MODEL = "h100-80gb/llama-3.1-8b"
 VARIANTS = ("bf16", "awq")
@@ -102,7 +102,7 @@ def seen(made: pd.DataFrame) -> str:
     )
 
 
-def caption(seen: str, plans: Sequence[Plan], missing: Sequence[str]) -> Caption:  # noqa: ARG001 - profiles alone
+def caption(seen: str, plans: Sequence[Grid], missing: Sequence[str]) -> Caption:  # noqa: ARG001 - profiles alone
     """That of the profiles."""
     derived = "weights and KV derived: their bytes over that bandwidth; rest: what remains of the measured step"
     return of_profiles(seen, [f"{MODEL}-{variant}" for variant in VARIANTS], derived)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from sunsim.figures.figure import Figure
     from sunsim.report.blocks import Block, Report
-    from sunsim.sweep.plan import Plan
+    from sunsim.sweep.grid import Grid
 
 CAPTIONS = "figures.md"
 
@@ -82,7 +82,7 @@ def _chosen(only: Sequence[str]) -> list[Figure]:
     return [each for each in FIGURES if not only or each.name in only]
 
 
-def _write(each: Figure, out: Path, planned: Mapping[str, Plan], frames: Mapping[str, pd.DataFrame]) -> None:
+def _write(each: Figure, out: Path, planned: Mapping[str, Grid], frames: Mapping[str, pd.DataFrame]) -> None:
     table = each.table(frames)
     own = [planned[sweep.name] for sweep in each.sweeps if sweep.name in planned]
     missing = [name for sweep in each.sweeps for name in missing_profiles(sweep)]
@@ -96,7 +96,7 @@ def _write(each: Figure, out: Path, planned: Mapping[str, Plan], frames: Mapping
     _page(out, each).write_text(f"{text}\nData: [{each.name}.csv]({each.name}.csv).\n", encoding="utf-8")
 
 
-def _write_claims(out: Path, planned: Mapping[str, Plan], frames: Mapping[str, pd.DataFrame]) -> Report:
+def _write_claims(out: Path, planned: Mapping[str, Grid], frames: Mapping[str, pd.DataFrame]) -> Report:
     found = findings(frames)
     grid = planned[CLAIM_SWEEPS[0].name]
     settings = choices(grid.scenario, swept(grid))

@@ -3,27 +3,28 @@
 from __future__ import annotations
 
 import sys
-from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from sunsim.errors import InputError
 from sunsim.latency.profile import list_profiles, profiles_root
+from sunsim.points.keep import keep_all
 from sunsim.points.local import run_local
 from sunsim.points.point import outcome_of
-from sunsim.points.progress import progress
 from sunsim.scenario import read_source
-from sunsim.sweep.plan import load_plan
+from sunsim.sweep.grid import load_grid
 from sunsim.visible import visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
+    from sunsim.points.point import Point
     from sunsim.points.store import Store
-    from sunsim.sweep.plan import Plan, Point
+    from sunsim.sweep.grid import Grid
 
     Frames = Mapping[str, pd.DataFrame]
     """By the name of a sweep: a row a point and arm, see `frame`."""
@@ -62,39 +63,31 @@ def missing_profiles(sweep: SweepFile) -> list[str]:
     return sorted({pool["profile"] for pool in pools} - set(shipped))
 
 
-def plans(sweeps: Iterable[SweepFile]) -> dict[str, Plan]:
+def plans(sweeps: Iterable[SweepFile]) -> dict[str, Grid]:
     """By name, without those that lack a profile.
 
     Raises:
         InputError: a scenario is wrong.
     """
-    return {sweep.name: load_plan(sweep.path, sweep.overrides) for sweep in sweeps if not missing_profiles(sweep)}
+    return {sweep.name: load_grid(sweep.path, sweep.overrides) for sweep in sweeps if not missing_profiles(sweep)}
 
 
-def simulate(planned: Mapping[str, Plan], store: Store, jobs: int) -> bool:
+def simulate(planned: Mapping[str, Grid], store: Store, jobs: int) -> bool:
     """Simulates the points that are not kept yet; says on stderr which failed, and returns whether none did."""
-    pending = [point for plan in planned.values() for point in plan.points() if store.rows(point) is None]
-    store.tell_damage()
-    faults: list[str] = []
-    if pending:
-        with closing(run_local(pending, jobs, outcome_of)) as ended, progress(len(pending), wanted=True) as advance:
-            for point, outcome in ended:
-                if outcome.fault is None:
-                    store.keep(point, outcome.rows)
-                else:
-                    faults.append(f"{point.scenario.name}, seed {point.seed}: {outcome.fault}")
-                advance(len(faults))
-    if faults:
-        sys.stderr.write("\n".join([f"{len(faults)} points failed:", *map(visible, dict.fromkeys(faults))]) + "\n")
-    return not faults
+    points = [point for grid in planned.values() for point in grid.points()]
+    failed = keep_all(points, store, partial(run_local, jobs=jobs, work=outcome_of), show_progress=True)
+    if failed:
+        said = dict.fromkeys(f"{point.scenario.name}, seed {point.seed}: {fault}" for point, fault in failed)
+        sys.stderr.write("\n".join([f"{len(failed)} points failed:", *map(visible, said)]) + "\n")
+    return not failed
 
 
-def frame(plan: Plan, store: Store) -> pd.DataFrame:
+def frame(plan: Grid, store: Store) -> pd.DataFrame:
     """A row a point and arm: the swept values under the last part of their path, `seed`, `arm` and its metrics."""
     return pd.DataFrame([row for point in plan.points() for row in _rows(plan, point, store)])
 
 
-def _rows(plan: Plan, point: Point, store: Store) -> list[dict[str, object]]:
+def _rows(plan: Grid, point: Point, store: Store) -> list[dict[str, object]]:
     values = plan.combinations[point.combination].values
     swept = {path.rpartition(".")[2]: value for path, value in values.items()}
     rows = store.rows(point)

@@ -1,87 +1,23 @@
-"""What a simulated arm hands to the metrics: one row a request, one entry a worker.
+"""The rows of an arm as arrays, and the interval that figures come from.
 
-Times are seconds since the start of the stream; a missing time or worker is NaN. Texts may be categorical.
+A missing time or worker is NaN. Texts may be categorical.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from sunsim.clock import to_ps, to_s
-
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
     import pandas as pd
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 Indices = npt.NDArray[np.intp]
-
-TEXT_COLUMNS = ("arm", "model", "prefill_worker", "decode_worker", "outcome")
-COLUMNS = (
-    "arm",
-    "request_id",
-    "model",
-    "arrival_s",
-    "prompt_tokens",
-    "output_tokens",
-    "prefill_worker",
-    "decode_worker",
-    "prefill_start_s",
-    "prefill_end_s",
-    "transfer_start_s",
-    "transfer_end_s",
-    "decode_scheduled_s",
-    "decode_first_token_s",
-    "first_token_s",
-    "last_token_s",
-    "preemptions",
-    "outcome",
-)
-
-
-class WorkerRow(Protocol):
-    """What one worker did in one arm."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def stage(self) -> str: ...
-    @property
-    def model(self) -> str: ...
-    @property
-    def gpus(self) -> int: ...
-    @property
-    def max_num_seqs(self) -> int: ...
-    @property
-    def num_gpu_blocks(self) -> int: ...
-    @property
-    def block_size(self) -> int: ...
-    @property
-    def steps(self) -> int: ...
-    @property
-    def busy_s(self) -> float: ...
-    @property
-    def outside_measured(self) -> Mapping[str, int]: ...
-    @property
-    def preemptions(self) -> int: ...
-    @property
-    def recompute(self) -> bool: ...
-
-
-class ArmResult(Protocol):
-    """What the simulation returns for one arm."""
-
-    @property
-    def rows(self) -> pd.DataFrame: ...
-    @property
-    def workers(self) -> Sequence[WorkerRow]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,12 +34,6 @@ class Window:
     start_s: float
     end_s: float
     too_short: bool = False
-
-    @classmethod
-    def between(cls, begin_s: float, last_s: float, warmup_s: float, stop_s: float | None) -> Window:
-        """From the end of the warm-up, which counts from `begin_s` on, to the last arrival or to a stop before it."""
-        start_s = to_s(to_ps(begin_s) + to_ps(warmup_s))
-        return cls(start_s, last_s if stop_s is None else min(last_s, stop_s))
 
     @property
     def length_s(self) -> float:

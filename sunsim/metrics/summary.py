@@ -11,38 +11,40 @@ import numpy as np
 
 from sunsim.metrics.limits import limiting_stage, mean_times_ms, prefill_headroom
 from sunsim.metrics.overload import decode_wait_in_tpot, overloaded
-from sunsim.metrics.rows import ArmResult, Requests, Window, WorkerRow, places_of
+from sunsim.metrics.rows import Requests, places_of
 from sunsim.metrics.serving import per, rated, serving
 from sunsim.metrics.workers import worker_entry
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from sunsim.metrics.rows import Window
+    from sunsim.records import ArmResult, WorkerRecord
+
 SCHEMA_VERSION = 1
 
 
 def summarize(
     arms: Sequence[ArmResult],
+    window: Window,
     *,
     slo: Mapping[str, float | None] | None,
-    warmup_s: float,
     meta: Mapping[str, Any],
     stop_s: float | None = None,
-    begin_s: float = 0.0,
     model_names: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Reduce every arm to its metrics; `meta` (scenario, seed, versions, profile hashes) is carried along.
 
-    The window begins `warmup_s` after `begin_s`, from which on requests come, and ends with the last arrival or at
-    `stop_s`. Under ``window``, ``too_short`` says that it tells no rates.
+    Args:
+        window: the measured interval; in the summary ``too_short`` says that it tells no rates.
+        slo: limits in milliseconds under `ttft_ms`, `tpot_ms`; `worst_window_s` beside them asks for the worst window.
+        stop_s: when the run was stopped; None if it went on until all had finished.
+        model_names: have an entry too where they got no request; the hot and the coldest model are of those with some.
 
-    SLO limits are in milliseconds under `ttft_ms`, `tpot_ms`; `worst_window_s` beside them asks for the worst window.
-    Keys of an arm are declared in
-    `sunsim.metrics.registry`. What is not defined is None, so that JSON never holds NaN. Models of `model_names` that
-    got no request have an entry too; the hot and the coldest one are of those that got some.
+    Returns:
+        Keys of an arm are declared in `sunsim.metrics.registry`. What is not defined is None, so that JSON never holds
+        NaN.
     """
-    last_s = max(float(arm.rows["arrival_s"].max()) for arm in arms)
-    window = Window.between(begin_s, last_s, warmup_s, stop_s)
     window = rated(window, (Requests.from_rows(arm.rows) for arm in arms))
     limits = {key: limit for key, limit in (slo or {}).items() if limit is not None}
     asked_s = limits.pop("worst_window_s", None)
@@ -94,10 +96,10 @@ def _arm(
     served = {stage: places_of(arm.rows[f"{stage}_worker"]) for stage in ("prefill", "decode")}
     workers, waits_ms = {}, {}
     for worker in arm.workers:
-        own = requests.where(served[worker.stage][worker.name])
+        own = requests.where(served[worker.role.counted_as][worker.name])
         workers[worker.name] = worker_entry(worker, own, window, sent_back_in_s=sent_back_in_s)
         waits_ms[worker.name] = mean_times_ms(own.where(window.holds(own.arrival_s)))
-    decode_gpus = sum(worker.gpus for worker in arm.workers if worker.stage == "decode")
+    decode_gpus = sum(worker.gpus for worker in arm.workers if worker.role.decodes)
     gpus = sum(worker.gpus for worker in arm.workers)
     entry: dict[str, Any] = serving(requests, window, slo, duration_s, worst_window_s)
     rate = entry["output_throughput_window"]
@@ -118,9 +120,9 @@ def _arm(
     }
 
 
-def _sends_back(workers: Sequence[WorkerRow]) -> bool:
+def _sends_back(workers: Sequence[WorkerRecord]) -> bool:
     """Whether prefill had second passes: what decode preempts goes back there where decode cannot prefill it."""
-    return any(worker.stage == "decode" and worker.preemptions and not worker.recompute for worker in workers)
+    return any(worker.preemptions and not worker.role.recomputes for worker in workers)
 
 
 def _duration_s(requests: Requests, stop_s: float | None) -> float:
@@ -131,13 +133,14 @@ def _duration_s(requests: Requests, stop_s: float | None) -> float:
     return float(last_s.max() - requests.arrival_s.min()) if len(last_s) else 0.0
 
 
-def _outside(workers: Sequence[WorkerRow]) -> dict[str, Any]:
+def _outside(workers: Sequence[WorkerRecord]) -> dict[str, Any]:
     """Steps of each stage, and which of them left the measured range of the profile."""
     steps: dict[str, int] = {}
     outside: dict[str, dict[str, int]] = {}
     for worker in workers:
-        steps[worker.stage] = steps.get(worker.stage, 0) + worker.steps
-        reasons = outside.setdefault(worker.stage, {})
+        stage = worker.role.counted_as
+        steps[stage] = steps.get(stage, 0) + worker.steps
+        reasons = outside.setdefault(stage, {})
         for reason, count in sorted(worker.outside_measured.items()):
             reasons[reason] = reasons.get(reason, 0) + count
     share = {stage: per(sum(reasons.values()), steps[stage]) for stage, reasons in outside.items()}

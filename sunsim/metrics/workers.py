@@ -10,11 +10,12 @@ from sunsim.metrics.intervals import Level, covered_s
 from sunsim.metrics.serving import output_rate, per
 
 if TYPE_CHECKING:
-    from sunsim.metrics.rows import Requests, Window, WorkerRow
+    from sunsim.metrics.rows import Requests, Window
+    from sunsim.records import WorkerRecord
 
 
 def worker_entry(
-    worker: WorkerRow, requests: Requests, window: Window, *, sent_back_in_s: float | None = None
+    worker: WorkerRecord, requests: Requests, window: Window, *, sent_back_in_s: float | None = None
 ) -> dict[str, Any]:
     """The summary entry of one worker: what it is, how busy it was, how full its places and KV blocks were.
 
@@ -28,8 +29,8 @@ def worker_entry(
         sent_back_in_s: the run's length if decode sent requests back to prefill in it.
     """
     entry: dict[str, Any] = {
-        "stage": worker.stage,
-        "model": worker.model,
+        "stage": worker.role.counted_as,
+        "model": worker.role.serves,
         "gpus": worker.gpus,
         "max_num_seqs": worker.max_num_seqs,
         "num_gpu_blocks": worker.num_gpu_blocks,
@@ -38,7 +39,7 @@ def worker_entry(
         "outside_measured": dict(sorted(worker.outside_measured.items())),
         "preemptions": worker.preemptions,
     }
-    if worker.stage == "prefill":
+    if not worker.role.decodes:
         known = not worker.preemptions and sent_back_in_s is None
         kv = _kv(prefill_kv(worker, requests) if known else None, worker, window)
         return entry | {"utilisation": _prefill_busy(worker, requests, window, sent_back_in_s)} | kv
@@ -56,14 +57,14 @@ def places(requests: Requests) -> Level:
     return _count(requests, _admitted_s(requests))
 
 
-def decode_kv(worker: WorkerRow, requests: Requests) -> Level:
+def decode_kv(worker: WorkerRecord, requests: Requests) -> Level:
     """KV blocks held on a decode worker: the prompt's on admission, growing evenly to prompt + output."""
     low = np.ceil(requests.prompt_tokens / worker.block_size)
     high = np.ceil((requests.prompt_tokens + requests.output_tokens) / worker.block_size)
     return Level.of(_admitted_s(requests), requests.decode_first_token_s, requests.emitting_until_s, low, high)
 
 
-def prefill_kv(worker: WorkerRow, requests: Requests) -> Level:
+def prefill_kv(worker: WorkerRecord, requests: Requests) -> Level:
     """KV blocks held on a prefill worker: the prompt's, pinned until the decode worker has pulled them.
 
     What finished without a transfer, as one-token outputs do where prefill emits the first token, held them only
@@ -75,14 +76,16 @@ def prefill_kv(worker: WorkerRow, requests: Requests) -> Level:
     return Level.of(requests.prefill_start_s, np.full(len(requests), np.nan), end_s, blocks, blocks)
 
 
-def _prefill_busy(worker: WorkerRow, requests: Requests, window: Window, sent_back_in_s: float | None) -> float | None:
+def _prefill_busy(
+    worker: WorkerRecord, requests: Requests, window: Window, sent_back_in_s: float | None
+) -> float | None:
     busy = per(covered_s(requests.prefill_start_s, requests.prefill_end_s, window), window.length_s)
     if busy is None or not sent_back_in_s:
         return busy
     return max(busy, min(worker.busy_s / sent_back_in_s, 1.0))
 
 
-def _decode(worker: WorkerRow, requests: Requests, window: Window) -> dict[str, Any]:
+def _decode(worker: WorkerRecord, requests: Requests, window: Window) -> dict[str, Any]:
     keys = ("utilisation", "mean_batch", "peak_batch", "mean_batch_share", "peak_places", "output_throughput_window")
     if not window.length_s:
         return dict.fromkeys(keys)
@@ -100,7 +103,7 @@ def _decode(worker: WorkerRow, requests: Requests, window: Window) -> dict[str, 
     return dict(zip(keys, figures, strict=True))
 
 
-def _kv(held: Level | None, worker: WorkerRow, window: Window) -> dict[str, Any]:
+def _kv(held: Level | None, worker: WorkerRecord, window: Window) -> dict[str, Any]:
     if held is None or not window.length_s or not worker.num_gpu_blocks:
         return {"mean_kv_occupancy": None, "peak_kv_occupancy": None}
     return {

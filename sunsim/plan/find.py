@@ -2,75 +2,33 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from sunsim.plan.bench import Bench, Verdict
+from sunsim.plan.bench import Bench
 from sunsim.plan.conditions import Conditions
+from sunsim.plan.fastest import hopeless
 from sunsim.plan.load import starts
 from sunsim.plan.search import Found, Reason, climb, highest_rate, shrink, smallest, together
+from sunsim.plan.variants import TYPICAL
+from sunsim.plan.verdict import attained, broken, figures_of, point, share
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from sunsim.plan.search import Coordinate, Search, Sizes
+    from sunsim.plan.search import Search, Sizes
+    from sunsim.plan.verdict import Verdict
     from sunsim.points.point import Row
+    from sunsim.roles import Role
     from sunsim.scenario import Arm, Scenario
+
+    Entry = dict[str, Any]
 
 CURVE = (0.25, 0.5, 0.75, 1.0, 1.25, 1.5)
 """Multiples of the planned rate at which every arm's pool is simulated to the end."""
 
 
-@dataclass(frozen=True, slots=True)
-class Rates:
-    """The highest multiple of the planned rate that passes and the lowest that fails, as far as found."""
-
-    passes: float | None
-    fails: float | None
-    reason: Reason
-    verdict_passes: Verdict | None
-    verdict_fails: Verdict | None
-
-
-@dataclass(frozen=True, slots=True)
-class Less:
-    """One GPU less: the verdict, which says what breaks first, and all seeds to the end, which say how badly."""
-
-    verdict: Verdict
-    to_the_end: Verdict | None
-
-
-@dataclass(frozen=True, slots=True)
-class ArmPlan:
-    """All that was found out about an arm.
-
-    Attributes:
-        sizes: the smallest that pass; those of the file where nothing is sized; None where none was found.
-        reason: why the search stopped.
-        verdict: all models together at these sizes.
-        less: for each pool of more than one GPU what happens with one less.
-        breaking: verdicts that say otherwise: larger pools that fail.
-        rates: None without sizes, as the following.
-        curve: rows of the first seed by multiple of the rate.
-        variants: other conditions, by what people call them, and what would be needed then.
-        log: every verdict, in the order in which they came.
-    """
-
-    arm: Arm
-    sizes: dict[Coordinate, int] | None
-    reason: Reason
-    verdict: Verdict | None
-    less: dict[Coordinate, Less]
-    breaking: list[Verdict]
-    log: list[Verdict]
-    rates: Rates | None = None
-    curve: dict[float, Row] = field(default_factory=dict)
-    portrait: Row | None = None
-    variants: dict[str, tuple[Conditions, Found]] = field(default_factory=dict)
-
-
-def plan_arm(scenario: Scenario, arm: Arm, variants: Mapping[str, Conditions]) -> Search[ArmPlan]:
-    """Finds out all of it.
+def plan_arm(scenario: Scenario, arm: Arm, variants: Mapping[str, Conditions]) -> Search[Entry]:
+    """Finds out all of it: the arm's entry of `plan.json`.
 
     Args:
         scenario: with its plan block.
@@ -78,50 +36,92 @@ def plan_arm(scenario: Scenario, arm: Arm, variants: Mapping[str, Conditions]) -
     """
     log: list[Verdict] = []
     bench = Bench(scenario, arm, log)
-    found = yield from size_pools(scenario, bench)
-    if found.sizes is None:
-        return ArmPlan(arm, None, found.reason, None, {}, [], log)
-    sizes = found.sizes
-    verdict = yield from bench.judge(sizes)
-    if verdict is None:
-        return ArmPlan(arm, None, Reason.BUDGET, None, {}, [], log)
+    found = yield from size_pools(bench)
+    reason, details = found.reason, {"passes": False}
+    if found.sizes is not None:
+        verdict = yield from bench.judge(found.sizes)
+        reason = reason if verdict else Reason.BUDGET
+        details = (yield from _details(bench, found.sizes, verdict, variants)) if verdict else details
+    impossible = not details["passes"] and reason is not Reason.BUDGET
+    return {
+        "reason": reason,
+        "stages": list(arm.pools()),
+        "gpus": None,
+        "points": [point(each) for each in log],
+        "passes": False,
+        "hopeless": hopeless(scenario, arm) if impossible else [],
+        **details,
+    }
+
+
+def _details(bench: Bench, sizes: Sizes, verdict: Verdict, variants: Mapping[str, Conditions]) -> Search[Entry]:
+    """What more is to be said of the smallest pools."""
     less = yield from _one_less(bench, sizes)
-    of_others = [_resized(Bench(scenario, arm, log, conditions), sizes) for conditions in variants.values()]
-    further: list[Search[Any]] = [
-        _rates(scenario, arm, sizes, log),
-        _curve(scenario, arm, sizes),
-        _asked([bench.portrait(sizes)]),
-        together(of_others if bench.coordinates() else []),
-    ]
-    rates, curve, portraits, resized = yield from together(further)
-    named = zip(variants.items(), resized, strict=False)
-    return ArmPlan(
-        arm=arm,
-        sizes=sizes,
-        reason=found.reason,
-        verdict=verdict,
-        less=less,
-        breaking=_breaking(bench, sizes),
-        log=log,
-        rates=rates,
-        curve=curve,
-        portrait=portraits[0],
-        variants={name: (conditions, one) for (name, conditions), one in named},
-    )
+    others = {name: bench.under(conditions) for name, conditions in variants.items() if bench.roles}
+    further: list[Search[Any]] = [_rates(bench, sizes), _curve(bench, sizes), _portrait(bench, sizes)]
+    further += [_resized(other, sizes) for other in others.values()]
+    rates, curve, portrait, *resized = yield from together(further)
+    sized, figures = bench.arm.with_workers(sizes), figures_of(verdict)
+    needed = dict(zip(others, resized, strict=True))
+    return {
+        "passes": verdict.passes,
+        "gpus": _gpus(sized),
+        "workers": {stage: pool.workers for stage, pool in sized.pools().items()},
+        "attained": attained(verdict),
+        "overloaded": verdict.overloaded,
+        "figures": figures,
+        "cost": _cost(bench.scenario, sized.gpus, figures),
+        "one_less": less,
+        "not_monotone": [point(each) for each in _breaking(bench, sizes)],
+        "rates": rates,
+        "curve": curve,
+        "variants": {
+            name: {
+                "conditions": others[name].conditions.plain(),
+                "gpus": None if found.sizes is None else _gpus(bench.arm.with_workers(found.sizes)),
+                "reason": found.reason,
+            }
+            for name, found in needed.items()
+        },
+        "within_error": _more(needed.get(TYPICAL), sizes),
+        "portrait": portrait,
+    }
 
 
-def size_pools(scenario: Scenario, bench: Bench) -> Search[Found]:
+def _gpus(arm: Arm) -> dict[str, int]:
+    """GPUs of each stage that the arm has, and of all."""
+    return {stage: pool.gpus for stage, pool in arm.pools().items()} | {"all": arm.gpus}
+
+
+def _cost(scenario: Scenario, gpus: int, figures: Entry) -> Entry | None:
+    assert scenario.plan
+    price, output = scenario.plan.price_per_gpu_hour, figures.get("output_throughput_window")
+    if price is None:
+        return None
+    per_hour = price * gpus
+    per_million = per_hour / (output["mean"] * 3600) * 1e6 if output and output["mean"] else None
+    return {"per_hour": per_hour, "per_million_output_tokens": per_million}
+
+
+def _more(found: Found | None, sizes: Sizes) -> bool | None:
+    """Whether more GPUs would be needed; None if that is not known."""
+    if found is None or found.reason is Reason.BUDGET:
+        return None
+    return found.sizes is None or sum(found.sizes.values()) > sum(sizes.values())
+
+
+def size_pools(bench: Bench) -> Search[Found]:
     """The smallest pools: apart where they can be, then all together."""
-    if not bench.coordinates():
+    if not bench.roles:
         return Found({}, Reason.FOUND)
-    first = starts(scenario, bench.arm, bench.coordinates())
-    parts = yield from together([_problem(bench, first, model, own) for model, own in bench.problems()])
+    first = starts(bench.scenario, bench.arm, bench.roles)
+    parts = yield from together([_problem(bench, first, model, own) for model, own in bench.problems.items()])
     for reason in (Reason.BUDGET, Reason.NO_PASS):
         if any(part.sizes is None and part.reason is reason for part in parts):
             return Found(None, reason)
-    sizes = {coordinate: size for part in parts for coordinate, size in (part.sizes or {}).items()}
+    sizes = {role: size for part in parts for role, size in (part.sizes or {}).items()}
     # Apart, a worker's host stalls at other moments than in the whole, so the whole has the last word.
-    whole = yield from climb(sizes, bench.judge, _limits(bench, sizes))
+    whole = yield from climb(sizes, bench.judge, bench.most)
     if whole.sizes is None:
         return whole
     reasons = {part.reason for part in parts}
@@ -131,50 +131,48 @@ def size_pools(scenario: Scenario, bench: Bench) -> Search[Found]:
     return Found(whole.sizes, reason)
 
 
-def _problem(bench: Bench, first: Sizes, model: str | None, coordinates: Sequence[Coordinate]) -> Search[Found]:
+def _problem(bench: Bench, first: Sizes, model: str | None, roles: Sequence[Role]) -> Search[Found]:
     """Sizes of pools that depend on one another: each one's least while the others have plenty, then both together."""
-    ample = {c: min(bench.most(c), 4 * first[c] + 4) for c in coordinates}
+    largest = {role: bench.most[role] for role in roles}
+    ample = {role: min(most, 4 * first[role] + 4) for role, most in largest.items()}
 
-    def least(coordinate: Coordinate) -> Search[tuple[int | None, Reason]]:
-        owner = model if coordinate.group == "*" else coordinate.group
-        most = bench.most(coordinate)
+    def least(role: Role) -> Search[tuple[int | None, Reason]]:
+        most = largest[role]
 
         def beside(others: Sizes) -> Callable[[int], Search[Verdict | None]]:
-            return lambda size: bench.judge({**others, coordinate: size}, owner)
+            return lambda size: bench.judge({**others, role: size}, role.model or model)
 
-        size, reason = yield from smallest(beside(ample), first[coordinate], most)
-        largest = {c: bench.most(c) for c in coordinates}
-        if reason is Reason.NO_PASS and largest != ample | {coordinate: most}:
+        size, reason = yield from smallest(beside(ample), first[role], most)
+        if reason is Reason.NO_PASS and largest != ample | {role: most}:
             # What was taken for plenty may have been too few of the others.
             size, reason = yield from smallest(beside(largest), most, most)
         return size, reason
 
-    least_of_all = yield from together([least(coordinate) for coordinate in coordinates])
-    low = {c: size for c, (size, _) in zip(coordinates, least_of_all, strict=True) if size is not None}
-    if len(low) < len(coordinates):
+    least_of_all = yield from together([least(role) for role in roles])
+    low = {role: size for role, (size, _) in zip(roles, least_of_all, strict=True) if size is not None}
+    if len(low) < len(roles):
         return Found(None, next(reason for size, reason in least_of_all if size is None))
-
-    def judge(sizes: Sizes) -> Search[Verdict | None]:
-        return bench.judge(sizes, model)
-
-    found = yield from climb(low, judge, _limits(bench, low))
+    judge = _judge(bench, model)
+    found = yield from climb(low, judge, bench.most)
     return (yield from shrink(found, judge))
 
 
-def _limits(bench: Bench, sizes: Sizes) -> dict[Coordinate, int]:
-    return {coordinate: bench.most(coordinate) for coordinate in sizes}
+def _judge(bench: Bench, model: str | None) -> Callable[[Sizes], Search[Verdict | None]]:
+    return lambda sizes: bench.judge(sizes, model)
 
 
-def _one_less(bench: Bench, sizes: Sizes) -> Search[dict[Coordinate, Less]]:
-    """What happens with one GPU less in each pool that has more than one."""
-    found = {}
-    for model, coordinates in bench.problems():
-        for coordinate in coordinates:
-            if sizes[coordinate] > 1:
-                own = {c: sizes[c] for c in coordinates} | {coordinate: sizes[coordinate] - 1}
+def _one_less(bench: Bench, sizes: Sizes) -> Search[list[Entry]]:
+    """What breaks first with one GPU less in each pool that has more than one, and all seeds to the end say how badly."""
+    found = []
+    for model, roles in bench.problems.items():
+        for role in roles:
+            if sizes[role] > 1:
+                own = {each: sizes[each] - (each == role) for each in roles}
                 verdict = yield from bench.judge(own, model)
                 if verdict:
-                    found[coordinate] = Less(verdict, (yield from bench.to_the_end(own, model)))
+                    to_the_end = yield from bench.to_the_end(own, model)
+                    pool = f"{role.stage} GPUs of {role.model}" if role.model else f"{role.stage} GPUs"
+                    found.append({"pool": pool} | broken(verdict, to_the_end))
     return found
 
 
@@ -183,30 +181,39 @@ def _breaking(bench: Bench, sizes: Sizes) -> list[Verdict]:
     return [
         verdict
         for verdict in bench.verdicts.values()
-        if not verdict.passes and all(size >= sizes[c] for c, size in verdict.sizes.items())
+        if not verdict.passes and all(size >= sizes[role] for role, size in verdict.sizes.items())
     ]
 
 
-def _rates(scenario: Scenario, arm: Arm, sizes: Sizes, log: list[Verdict]) -> Search[Rates]:
+def _rates(bench: Bench, sizes: Sizes) -> Search[Entry]:
     """The knee: the highest rate that these pools sustain. The gaps between the same requests are scaled."""
-    verdicts: dict[float, Verdict] = {}
+    verdicts: dict[float | None, Verdict] = {}
 
     def judge(rate: float) -> Search[Verdict | None]:
-        verdict = yield from Bench(scenario, arm, log, Conditions(rate=rate)).judge(sizes)
+        verdict = yield from bench.under(Conditions(rate=rate)).judge(sizes)
         if verdict:
             verdicts[rate] = verdict
         return verdict
 
     low, high, reason = yield from highest_rate(judge)
-    at = [None if rate is None else verdicts[rate] for rate in (low, high)]
-    return Rates(low, high, reason, *at)
+    fails = verdicts.get(high)
+    return {"passes": low, "fails": high, "reason": reason, "breaks": fails and broken(fails)}
 
 
-def _curve(scenario: Scenario, arm: Arm, sizes: Sizes) -> Search[dict[float, Row]]:
+def _curve(bench: Bench, sizes: Sizes) -> Search[list[Entry]]:
     """The first seed at several rates, to the end even where it fails."""
-    benches = [Bench(scenario, arm, [], Conditions(rate=rate)) for rate in CURVE]
-    rows = yield [bench.probes(sizes, None, to_the_end=True)[0] for bench in benches]
-    return {rate: row for rate, row in zip(CURVE, rows, strict=True) if row is not None}
+    benches = [bench.under(Conditions(rate=rate)) for rate in CURVE]
+    rows = yield [each.probes(sizes, None, to_the_end=True)[0] for each in benches]
+    return [
+        {"rate": rate, "attained": share(row["together"]), **row["figures"]}
+        for rate, row in zip(CURVE, rows, strict=True)
+        if row is not None
+    ]
+
+
+def _portrait(bench: Bench, sizes: Sizes) -> Search[Row | None]:
+    rows: list[Row | None] = yield [bench.portrait(sizes)]
+    return rows[0]
 
 
 def _resized(bench: Bench, sizes: Sizes) -> Search[Found]:
@@ -215,25 +222,16 @@ def _resized(bench: Bench, sizes: Sizes) -> Search[Found]:
     times = (conditions.rate, conditions.outputs, conditions.decode_time, conditions.prefill_time)
     # What is harder never needs less, so there is nothing to look for below.
     harder = conditions.alpha == 0 and min(times) >= 1
-    found = yield from together(
-        [
-            _moved(bench, model, {c: sizes[c] for c in coordinates}, harder=harder)
-            for model, coordinates in bench.problems()
-        ]
-    )
-    if any(part.sizes is None for part in found):
-        return next(part for part in found if part.sizes is None)
+
+    def moved(model: str | None, own: Sizes) -> Search[Found]:
+        judge = _judge(bench, model)
+        found = yield from climb(own, judge, bench.most)
+        return found if harder else (yield from shrink(found, judge))
+
+    parts = {model: {role: sizes[role] for role in roles} for model, roles in bench.problems.items()}
+    found = yield from together([moved(model, own) for model, own in parts.items()])
+    for part in found:
+        if part.sizes is None:
+            return part
     reason = Reason.BUDGET if any(part.reason is Reason.BUDGET for part in found) else Reason.FOUND
-    return Found({c: size for part in found for c, size in (part.sizes or {}).items()}, reason)
-
-
-def _moved(bench: Bench, model: str | None, sizes: Sizes, *, harder: bool) -> Search[Found]:
-    def judge(sizes: Sizes) -> Search[Verdict | None]:
-        return bench.judge(sizes, model)
-
-    found = yield from climb(sizes, judge, _limits(bench, sizes))
-    return found if harder else (yield from shrink(found, judge))
-
-
-def _asked(probes: list[Any]) -> Search[list[Any]]:
-    return (yield probes)
+    return Found({role: size for part in found for role, size in (part.sizes or {}).items()}, reason)

@@ -13,7 +13,7 @@ from sunsim.roles import Stage
 
 if TYPE_CHECKING:
     from sunsim.metrics.rows import Bools
-    from sunsim.plan.search import Coordinate
+    from sunsim.roles import Role
     from sunsim.scenario import Arm, Pool, Scenario
     from sunsim.workload.requests import Requests
 
@@ -23,18 +23,16 @@ HOPELESS_MS = 1e6
 """Stands for the time of a token where even a batch of one is too slow for the limit, so that the most is tried."""
 
 
-def starts(scenario: Scenario, arm: Arm, coordinates: list[Coordinate]) -> dict[Coordinate, int]:
+def starts(scenario: Scenario, arm: Arm, roles: list[Role]) -> dict[Role, int]:
     """For each pool its load, in GPUs that are always busy, rounded up."""
     drawn = requests_under(scenario, AS_PLANNED)
     length_s = arriving_s(scenario, drawn)
     found = {}
-    for coordinate in coordinates:
-        pool = arm.pools()[Stage(coordinate.stage)]
-        own = np.ones(len(drawn), np.bool_)
-        if coordinate.group != "*":
-            own = drawn.model == drawn.models.index(coordinate.group)
-        work_s = _prefill_s if pool.stage is Stage.PREFILL else _decode_s
-        found[coordinate] = max(1, ceil(work_s(pool, drawn, own, scenario.slo.tpot_ms) / length_s)) if own.any() else 1
+    for role in roles:
+        pool = arm.pools()[role.stage]
+        own = np.ones(len(drawn), np.bool_) if role.model is None else drawn.model == drawn.models.index(role.model)
+        work_s = _prefill_s if role.stage is Stage.PREFILL else _decode_s
+        found[role] = max(1, ceil(work_s(pool, drawn, own, scenario.slo.tpot_ms) / length_s)) if own.any() else 1
     return found
 
 

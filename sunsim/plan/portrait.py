@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sunsim.measured import begin_s, stop_s
-from sunsim.metrics import summarize
+from sunsim.measured import summary_of
 from sunsim.metrics.intervals import Level
 from sunsim.metrics.rows import Requests, places_of
 from sunsim.metrics.workers import decode_kv, running
@@ -15,8 +14,8 @@ from sunsim.metrics.workers import decode_kv, running
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sunsim.cluster.simulation import ArmResult
     from sunsim.metrics.rows import Floats, Window
+    from sunsim.records import ArmResult
     from sunsim.scenario import Scenario
 
 SAMPLES = 150
@@ -27,15 +26,7 @@ def portrait(scenario: Scenario, result: ArmResult, window: Window) -> dict[str,
 
     Batches and KV occupancy are given for the fullest worker at each time and as the mean over the workers.
     """
-    summary = summarize(
-        [result],
-        slo=scenario.slo.model_dump(),
-        warmup_s=scenario.measure.warmup_s,
-        meta={},
-        stop_s=stop_s(scenario),
-        begin_s=begin_s(scenario, float(result.rows["arrival_s"].min())),
-        model_names=scenario.model_names,
-    )
+    summary = summary_of(scenario, [result], window)
     (entry,) = summary["arms"].values()
     return {
         "entry": entry,
@@ -53,11 +44,11 @@ def _over_time(result: ArmResult, window: Window) -> dict[str, list[float]]:
     begun_s = {"prefill": requests.prefill_start_s, "decode": requests.decode_scheduled_s}
     came_s = {"prefill": requests.arrival_s, "decode": np.fmax(requests.arrival_s, requests.prefill_end_s)}
     one = np.ones(len(requests))
-    for stage in dict.fromkeys(worker.stage for worker in result.workers):
+    for stage in dict.fromkeys(worker.role.counted_as for worker in result.workers):
         never = np.full(len(requests), np.nan)
         waiting = Level.of(came_s[stage], never, begun_s[stage], one, one)
         series[f"{stage}_waiting"] = _at(waiting, time_s)
-    decode = [worker for worker in result.workers if worker.stage == "decode"]
+    decode = [worker for worker in result.workers if worker.role.decodes]
     if decode:
         places = places_of(result.rows["decode_worker"])
         served = [requests.where(places[w.name]) for w in decode]

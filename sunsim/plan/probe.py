@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sunsim.clock import to_s
-from sunsim.cluster.simulation import simulate
+from sunsim.cluster.simulation import simulate_arm
 from sunsim.measured import window_of
 from sunsim.metrics.overload import overloaded
 from sunsim.metrics.rows import Requests
@@ -20,10 +20,10 @@ from sunsim.plan.watch import SureMissError, Watch
 from sunsim.points.point import Outcome, attempt, identity, key
 
 if TYPE_CHECKING:
-    from sunsim.cluster.simulation import ArmResult
     from sunsim.metrics.rows import Bools, Window
     from sunsim.plan.windows import Stretches
     from sunsim.points.point import Row
+    from sunsim.records import ArmResult
     from sunsim.scenario import Scenario
 
 FIGURES = (
@@ -35,6 +35,8 @@ FIGURES = (
     "p99_tpot_ms",
     "median_interactivity",
 )
+
+KINDS = ("requests", "missed", "ttft", "tpot", "beyond")
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,10 +85,10 @@ def row_of(probe: Probe) -> Row:
     """Simulates a probe.
 
     Returns:
-        Of each model by name, `requests` of the window and how many `missed`, of these `ttft` and `tpot`, `beyond`, the
-        number of windows in which more missed than may, and the `worst` of its windows; ``worst_of_all`` is that of all.
-        ``stopped_s`` is when the run was ended early, because of ``broke``, a model's name; None if it was not.
-        Then the counts are those so far, and there are no ``figures``.
+        Of each model by name under ``models``, `requests` of the window and how many `missed`, of these `ttft` and `tpot`,
+        `beyond`, the number of windows in which more missed than may, and the `worst` of its windows; the same of all
+        ``together``. ``stopped_s`` is when the run was ended early, because of ``broke``, a model's name; None if it was
+        not. Then the counts are those so far, and there are no ``figures``.
 
     Raises:
         InputError: as `build_requests`.
@@ -101,17 +103,17 @@ def row_of(probe: Probe) -> Row:
     watch = None if probe.allowed is None else Watch(own, window, scenario.slo, probe.allowed, stretches)
     names = own.models if probe.model is None else (probe.model,)
     if not len(own):
-        return _row(names, dict.fromkeys(names, (0, 0, 0, 0, 0)))
+        return _row({name: _counts() for name in names})
     try:
-        result = simulate(scenario, arm, own, make_engine=probe.conditions.make_engine, watch=watch)
+        result = simulate_arm(scenario, arm, own, times_on=probe.conditions.times_on, watch=watch)
     except SureMissError as sure:
         inside = np.bincount(own.model[window.holds(to_s(own.arrival_ps))], minlength=len(own.models))
         counts = {
-            name: (int(inside[i]), sure.missed[i], sure.ttft[i], sure.tpot[i], int(i == sure.model))
+            name: _counts(int(inside[i]), sure.missed[i], sure.ttft[i], sure.tpot[i], int(i == sure.model))
             for i, name in enumerate(own.models)
             if name in names
         }
-        return _row(names, counts) | {"stopped_s": sure.at_s, "broke": own.models[sure.model]}
+        return _row(counts) | {"stopped_s": sure.at_s, "broke": own.models[sure.model]}
     if probe.look_closer:
         return portrait(scenario, result, window)
     return _complete(probe, result, window, names)
@@ -119,27 +121,26 @@ def row_of(probe: Probe) -> Row:
 
 def _complete(probe: Probe, result: ArmResult, window: Window, names: tuple[str, ...]) -> Row:
     requests = Requests.from_rows(result.rows)
-    slo = probe.scenario.slo.limits
-    inside = window.holds(requests.arrival_s)
-    met, in_time, in_pace = (meets_slo(requests, limits) for limits in (slo, _part(slo, "ttft"), _part(slo, "tpot")))
-    of_model = {name: inside & (result.rows["model"] == name).to_numpy(np.bool_) for name in names}
-    counts = {
-        name: (
-            int(own.sum()),
-            int((own & ~met).sum()),
-            int((own & ~in_time).sum()),
-            int((own & ~in_pace).sum()),
-            probe.stretches.beyond(requests.arrival_s[own], ~met[own], window) if probe.stretches else 0,
-        )
-        for name, own in of_model.items()
-    }
     window = rated(window, [requests])
+    slo = probe.scenario.slo.limits
+    limits = (slo, *({tag: limit for tag, limit in slo.items() if tag.startswith(key)} for key in ("ttft", "tpot")))
+    missed = [~meets_slo(requests, limit) for limit in limits]
+    inside = window.holds(requests.arrival_s)
+    of_model = {name: inside & (result.rows["model"] == name).to_numpy(np.bool_) for name in names}
+
+    def counted(own: Bools) -> dict[str, Any]:
+        counts = _counts(*(int(each.sum()) for each in (own, *(own & late for late in missed))))
+        if probe.stretches:
+            arrival_s, late = requests.arrival_s[own], missed[0][own]
+            worst = worst_window(arrival_s, ~late, window, probe.stretches.length_s, probe.stretches.fewest)
+            counts |= {"beyond": probe.stretches.beyond(arrival_s, late, window), "worst": asdict(worst)}
+        return counts
+
     entry = serving(requests, window, slo, 1.0)
-    gpus = {stage: sum(w.gpus for w in result.workers if w.stage == stage) for stage in ("prefill", "decode")}
+    gpus = {stage: sum(w.gpus for w in result.workers if w.role.counted_as == stage) for stage in ("prefill", "decode")}
     growing = [name for name, own in of_model.items() if overloaded(requests.where(own), window)]
-    return _row(names, counts) | {
-        "worst": {name: _worst(probe.stretches, requests, met, own, window) for name, own in of_model.items()},
-        "worst_of_all": _worst(probe.stretches, requests, met, inside, window),
+    return _row({name: counted(own) for name, own in of_model.items()}) | {
+        "together": counted(inside),
         "overloaded": growing or (["all"] if overloaded(requests, window) else []),
         "figures": {tag: entry[tag] for tag in FIGURES}
         | {
@@ -149,21 +150,12 @@ def _complete(probe: Probe, result: ArmResult, window: Window, names: tuple[str,
     }
 
 
-def _worst(
-    stretches: Stretches | None, requests: Requests, met: Bools, own: Bools, window: Window
-) -> dict[str, float | None] | None:
-    if stretches is None:
-        return None
-    found = worst_window(requests.arrival_s[own], met[own], window, stretches.length_s, stretches.fewest)
-    return asdict(found)
+def _counts(*counts: int) -> dict[str, Any]:
+    """As many `KINDS` as are known, the others 0."""
+    return dict.fromkeys(KINDS, 0) | dict(zip(KINDS, counts, strict=False)) | {"worst": None}
 
 
-def _part(slo: dict[str, float], key: str) -> dict[str, float]:
-    return {name: limit for name, limit in slo.items() if name.startswith(key)}
-
-
-def _row(names: tuple[str, ...], counts: dict[str, tuple[int, int, int, int, int]]) -> Row:
-    kinds = ("requests", "missed", "ttft", "tpot", "beyond")
-    by_kind = {kind: {name: counts[name][i] for name in names} for i, kind in enumerate(kinds)}
-    none = {"worst": dict.fromkeys(names), "worst_of_all": None}
-    return {**by_kind, **none, "stopped_s": None, "broke": None, "overloaded": [], "figures": None}
+def _row(models: dict[str, dict[str, Any]]) -> Row:
+    """Of a run that has not come to its end."""
+    together = _counts(*(sum(counts[kind] for counts in models.values()) for kind in KINDS))
+    return {"models": models, "together": together, "stopped_s": None, "broke": None, "overloaded": [], "figures": None}

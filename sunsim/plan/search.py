@@ -11,30 +11,23 @@ can break that by a hair, so what was seen to break it is reported (`sunsim.plan
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
-from enum import Enum
+from enum import StrEnum
 from itertools import count
-from typing import Any, NamedTuple, Protocol, TypeAlias, TypeVar
+from typing import Any, Protocol, TypeAlias, TypeVar
+
+from sunsim.roles import Role
 
 T = TypeVar("T")
 Search: TypeAlias = Generator[list[Any], list[Any], T]
 
 
-class Coordinate(NamedTuple):
-    """A pool whose size is searched: its stage, and the model that it belongs to, or ``*``."""
-
-    stage: str
-    group: str
-
-    def __str__(self) -> str:
-        return f"{self.stage} GPUs" if self.group == "*" else f"{self.stage} GPUs of {self.group}"
+Sizes: TypeAlias = Mapping[Role, int]
+"""Workers of roles whose numbers are searched."""
 
 
-Sizes: TypeAlias = Mapping[Coordinate, int]
-
-
-class Reason(Enum):
+class Reason(StrEnum):
     """Why a search stopped."""
 
     FOUND = "found"
@@ -60,7 +53,7 @@ JudgeSizes: TypeAlias = "Callable[[Sizes], Search[J | None]]"
 class Found:
     """The end of a search over sizes; `sizes` are the smallest that pass, else None."""
 
-    sizes: dict[Coordinate, int] | None
+    sizes: dict[Role, int] | None
     reason: Reason
 
 
@@ -124,17 +117,13 @@ def climb(low: Sizes, judge: JudgeSizes[J], limits: Sizes) -> Search[Found]:
             return Found(None, Reason.BUDGET)
         if verdict.passes:
             return Found(sizes, Reason.FOUND)
-        for coordinate in reversed(serving(sizes, verdict.worst_model)):
-            more = sizes | {coordinate: sizes[coordinate] + 1}
-            if more[coordinate] <= limits[coordinate] and tuple(more.values()) not in seen:
+        for role in reversed(sizes):
+            more = sizes | {role: sizes[role] + 1}
+            serves = role.model in {None, verdict.worst_model}
+            if serves and more[role] <= limits[role] and tuple(more.values()) not in seen:
                 seen.add(tuple(more.values()))
                 heapq.heappush(heap, (sum(more.values()), next(order), more))
     return Found(None, Reason.NO_PASS)
-
-
-def serving(sizes: Iterable[Coordinate], model: str) -> list[Coordinate]:
-    """The pools that serve a model."""
-    return [coordinate for coordinate in sizes if coordinate.group in {"*", model}]
 
 
 def shrink(found: Found, judge: JudgeSizes[J]) -> Search[Found]:
@@ -142,20 +131,17 @@ def shrink(found: Found, judge: JudgeSizes[J]) -> Search[Found]:
     sizes = found.sizes
     if sizes is None:
         return found
-    coordinates = list(sizes)
-    i = 0
-    while i < len(coordinates):
-        less = sizes | {coordinates[i]: sizes[coordinates[i]] - 1}
-        if less[coordinates[i]] == 0:
-            i += 1
+    untried = list(sizes)
+    while untried:
+        role = untried.pop(0)
+        less = sizes | {role: sizes[role] - 1}
+        if less[role] == 0:
             continue
         verdict = yield from judge(less)
         if verdict is None:
             return Found(sizes, Reason.BUDGET)
         if verdict.passes:
-            sizes, i = less, 0
-        else:
-            i += 1
+            sizes, untried = less, list(sizes)
     smallest_of_all = all(size == 1 for size in sizes.values())
     return Found(sizes, Reason.NO_FAILURE if smallest_of_all else Reason.FOUND)
 

@@ -1,4 +1,4 @@
-"""One point of a sweep: every arm of a scenario simulated and reduced to its figures, in whatever process."""
+"""A point: every arm of a scenario simulated and reduced to its figures, in whatever process."""
 
 from __future__ import annotations
 
@@ -12,18 +12,14 @@ from pathlib import Path
 from threading import current_thread, main_thread
 from typing import TYPE_CHECKING, Any
 
-from sunsim.clock import to_s
-from sunsim.cluster.simulation import simulate
+from sunsim.cluster.simulation import simulate_arm
 from sunsim.errors import InputError
-from sunsim.measured import begin_s, refuse_empty, stop_s
-from sunsim.metrics import summarize
-from sunsim.scenario import build_requests
+from sunsim.measured import requests_of, summary_of, window_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from sunsim.scenario import Scenario
-    from sunsim.sweep.plan import Point
 
     Row = dict[str, Any]
 
@@ -52,6 +48,24 @@ class Outcome:
 
     rows: list[Row]
     fault: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One simulation of all arms.
+
+    Attributes:
+        combination: of swept values, its number.
+        seed: the scenario's.
+    """
+
+    combination: int
+    seed: int
+    scenario: Scenario
+
+    def identity(self) -> dict[str, Any]:
+        """All that its figures depend on, besides files and code."""
+        return identity(self.scenario)
 
 
 def identity(scenario: Scenario) -> dict[str, Any]:
@@ -110,18 +124,9 @@ def simulate_point(scenario: Scenario) -> list[Row]:
     Raises:
         InputError: there are no requests, one cannot be served, or the measured window is empty.
     """
-    requests = build_requests(scenario)
-    refuse_empty(scenario, requests, lambda _, message: InputError(message))
-    arms = [simulate(scenario, arm, requests) for arm in scenario.arms]
-    summary = summarize(
-        arms,
-        slo=scenario.slo.model_dump(),
-        warmup_s=scenario.measure.warmup_s,
-        meta={},
-        stop_s=stop_s(scenario),
-        begin_s=begin_s(scenario, to_s(int(requests.arrival_ps[0]))),
-        model_names=scenario.model_names,
-    )
+    requests = requests_of(scenario)
+    arms = [simulate_arm(scenario, arm, requests) for arm in scenario.arms]
+    summary = summary_of(scenario, arms, window_of(scenario, requests, arms))
     return [_row(name, entry, summary) for name, entry in summary["arms"].items()]
 
 

@@ -16,14 +16,13 @@ from typing import TYPE_CHECKING
 from sunsim.errors import ClusterLostError, InputError
 from sunsim.inputs import files, sha256
 from sunsim.points.code import code_sha256
-from sunsim.points.point import Outcome, outcome
+from sunsim.points.point import Outcome, Point, outcome
 from sunsim.scenario import Scenario, Trace
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping, Sequence
 
     from sunsim.scenario.blocks import Document, PoolBlock
-    from sunsim.sweep.plan import Point
 
 RETRIES = 5
 """How often a point is tried again because its node or its process died."""

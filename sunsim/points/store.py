@@ -9,12 +9,12 @@ import shutil
 import sys
 from typing import TYPE_CHECKING, Any, Protocol
 
-from sunsim import __version__
 from sunsim.files import clean_up, refusing, staging
 from sunsim.folder import PLACE
 from sunsim.inputs import Inputs
 from sunsim.points.code import code_sha256
 from sunsim.points.point import key
+from sunsim.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

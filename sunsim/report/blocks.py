@@ -106,6 +106,8 @@ def _empty(block: Block, picture: Literal["svg", "file"] | None) -> bool:
             return picture is None or not getattr(block, picture)
         case Bullets() | Verdict():
             return not block.sentences
+        case TextTable():
+            return not block.rows
         case str() | list():
             return not block
     return False

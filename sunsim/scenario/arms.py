@@ -75,10 +75,14 @@ class Pool:
         """Step times and front-end delays, for the lengths that meet in the scenario's batches."""
         return latency_model(self.profile, self._mix(), self._adapters)
 
-    def with_workers(self, workers: int | dict[str, int]) -> Pool:
-        """The same with other numbers of workers."""
-        block = self.block.model_copy(update={"workers": workers})
-        return replace(self, block=block, roles=_roles(block, self.stage, self.module))
+    def with_workers(self, sizes: Mapping[Role, int]) -> Pool:
+        """The same with other numbers of workers in some roles."""
+        roles = {role: sizes.get(role, workers) for role, workers in self.roles.items()}
+        if roles == self.roles:
+            return self
+        workers = {role.model: number for role, number in roles.items()}
+        block = self.block.model_copy(update={"workers": workers.get(None, workers)})
+        return replace(self, block=block, roles=roles)
 
     def limits(self, place: str) -> Iterator[TokenLimit]:
         """On the tokens of a request; `place` is the pool's, in dotted words.
@@ -115,9 +119,9 @@ class Arm:
         """Workers of all stages."""
         return sum(pool.gpus for pool in self.pools().values())
 
-    def with_workers(self, workers: Mapping[Stage, int | dict[str, int]]) -> Arm:
-        """The same with other numbers of workers in these stages."""
-        pools = {str(stage): self.pools()[stage].with_workers(number) for stage, number in workers.items()}
+    def with_workers(self, sizes: Mapping[Role, int]) -> Arm:
+        """The same with other numbers of workers in some roles."""
+        pools = {str(stage): pool.with_workers(sizes) for stage, pool in self.pools().items()}
         block = self.block.model_copy(update={stage: pool.block for stage, pool in pools.items()})
         return replace(self, block=block, **pools)
 

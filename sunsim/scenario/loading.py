@@ -6,6 +6,7 @@ of a scenario are in `sunsim.scenario.blocks` and `sunsim.workload.blocks`; the 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,12 +21,15 @@ from sunsim.scenario.blocks import Document
 from sunsim.scenario.checks import complete
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from sunsim.scenario.scenario import Scenario
 
+Given = Path | str | Mapping[str, Any]
+"""A scenario's file, or what one would hold."""
 
-def load_scenario(given: Path | Mapping[str, Any], overrides: Sequence[str] = (), seed: int | None = None) -> Scenario:
+
+def load_scenario(given: Given, overrides: Sequence[str] = (), seed: int | None = None) -> Scenario:
     """Reads, checks and completes a scenario.
 
     Args:
@@ -45,13 +49,16 @@ def load_scenario(given: Path | Mapping[str, Any], overrides: Sequence[str] = ()
     return checked(read_source(given, overrides, seed)).changed(sweep=None, plan=None)
 
 
-def read_source(given: Path | Mapping[str, Any], overrides: Sequence[str] = (), seed: int | None = None) -> Source:
+def read_source(given: Given, overrides: Sequence[str] = (), seed: int | None = None) -> Source:
     """The first half of `load_scenario`: what is given, with overrides applied.
 
     Raises:
         InputError: the file cannot be read, or an override leads nowhere.
     """
-    source = Source(given, read_text(given, "must be a scenario file")) if isinstance(given, Path) else Source.of(given)
+    if isinstance(given, Mapping):
+        source = Source.of(given)
+    else:
+        source = Source(Path(given), read_text(Path(given), "must be a scenario file"))
     for override in overrides:
         dotted, equals, value = override.partition("=")
         if not (dotted and equals):

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from sunsim.points.point import Row
-    from sunsim.sweep.plan import Plan
+    from sunsim.sweep.grid import Grid
 
     Rows = Mapping[tuple[int, int], Sequence[Row]]
     """By index of the combination and seed."""
@@ -94,14 +94,14 @@ def estimate(values: Sequence[float], tag: str = "", requests: int | None = None
     return Estimate(mean, half_width + (UNSEEN / requests if requests else 0.0), n)
 
 
-def estimates(plan: Plan, rows: Rows) -> dict[int, list[ArmEstimates]]:
+def estimates(grid: Grid, rows: Rows) -> dict[int, list[ArmEstimates]]:
     """For each combination that has points, its arms in the order of the scenario."""
     found = {}
-    for index in range(len(plan.combinations)):
-        by_seed = [rows[index, seed] for seed in plan.seeds if (index, seed) in rows]
+    for index in range(len(grid.combinations)):
+        by_seed = [rows[index, seed] for seed in grid.seeds if (index, seed) in rows]
         if by_seed:
             arms = [[of_seed[n] for of_seed in by_seed] for n in range(len(by_seed[0]))]
-            scenario = plan.combinations[index].scenario
+            scenario = grid.combinations[index].scenario
             pools = {arm.name: {str(stage) for stage in arm.pools()} for arm in scenario.arms} if scenario else {}
             found[index] = [_arm(arm, arms[0], pools) for arm in arms]
     return found

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 from plots.sweep import Mark, Row, plot_sweep
 from sunsim.metrics.registry import REGISTRY
-from sunsim.sweep.plan import short_names, written
+from sunsim.sweep.grid import short_names, written
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from sunsim.sweep.estimates import ArmEstimates
-    from sunsim.sweep.plan import Plan
+    from sunsim.sweep.grid import Grid
 
     Estimates = Mapping[int, Sequence[ArmEstimates]]
 
@@ -22,16 +22,16 @@ MOST_ROWS = 4
 UNITS = {"_rps": "req/s", "_ms": "ms", "_s": "s", "_gbit_s": "Gbit/s", "_tokens": "tokens"}
 
 
-def draw(path: Path, plan: Plan, estimates: Estimates) -> None:
+def draw(path: Path, grid: Grid, estimates: Estimates) -> None:
     """Writes the PNG file; the first swept numbers go along the axis, at most four settings of the rest get a row."""
-    values = {index: plan.combinations[index].values for index in estimates}
-    along, names = _along(plan, values), short_names(plan.paths)
+    values = {index: grid.combinations[index].values for index in estimates}
+    along, names = _along(grid, values), short_names(grid.paths)
     groups: dict[str, list[int]] = {}
     for index, of in values.items():
         rest = {name: value for name, value in of.items() if along is not None and name != along}
         title = (
             ""
-            if plan.combine == "zip"
+            if grid.combine == "zip"
             else ", ".join(f"{names[path]} {written(value)}" for path, value in rest.items())
         )
         groups.setdefault(title, []).append(index)
@@ -54,17 +54,17 @@ def draw(path: Path, plan: Plan, estimates: Estimates) -> None:
     ]
     label = ", ".join(names.values()) if along is None else _label(along)
     named = (of_arm.arm for arms in estimates.values() for of_arm in arms)
-    arms = dict.fromkeys([*(arm.name for arm in plan.scenario.arms), *named])
-    plot_sweep(rows, list(arms), label, path, ticks, _note(plan, len(groups), len(shown), estimates))
+    arms = dict.fromkeys([*(arm.name for arm in grid.scenario.arms), *named])
+    plot_sweep(rows, list(arms), label, path, ticks, _note(grid, len(groups), len(shown), estimates))
 
 
-def _along(plan: Plan, values: Mapping[int, Mapping[str, Any]]) -> str | None:
+def _along(grid: Grid, values: Mapping[int, Mapping[str, Any]]) -> str | None:
     """The path along the axis; None where only the combination as a whole tells points apart."""
-    numeric = [path for path in plan.paths if _numeric(values, path)]
-    if plan.combine == "zip":
+    numeric = [path for path in grid.paths if _numeric(values, path)]
+    if grid.combine == "zip":
         apart = [path for path in numeric if len({of[path] for of in values.values()}) == len(values)]
         return apart[0] if apart else None
-    return next(iter([*numeric, *plan.paths]), None)
+    return next(iter([*numeric, *grid.paths]), None)
 
 
 def _numeric(values: Mapping[int, Mapping[str, Any]], path: str) -> bool:
@@ -89,8 +89,8 @@ def _spread(titles: Sequence[str]) -> list[str]:
     return [titles[round(i * (len(titles) - 1) / (MOST_ROWS - 1))] for i in range(MOST_ROWS)]
 
 
-def _note(plan: Plan, groups: int, shown: int, estimates: Estimates) -> str:
-    parts = [f"mean of {len(plan.seeds)} seeds, bars: 95 % interval" if len(plan.seeds) > 1 else "one seed"]
+def _note(grid: Grid, groups: int, shown: int, estimates: Estimates) -> str:
+    parts = [f"mean of {len(grid.seeds)} seeds, bars: 95 % interval" if len(grid.seeds) > 1 else "one seed"]
     if any(of_arm.overloaded for arms in estimates.values() for of_arm in arms):
         parts.append("hollow: overloaded, so TTFT depends on the run's length")
     if shown < groups:

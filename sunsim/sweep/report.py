@@ -12,7 +12,7 @@ from sunsim.report.sentences import other_models
 from sunsim.report.table import OVERLOADED, marked
 from sunsim.report.text_table import TextTable
 from sunsim.sweep.estimates import UNSEEN
-from sunsim.sweep.plan import Plan, short_names, written
+from sunsim.sweep.grid import Grid, short_names, written
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -37,19 +37,19 @@ COLUMNS = [
 JUDGED = (("mean TPOT", "mean_tpot_ms", "ms"), ("output per GPU", "output_throughput_per_gpu", "tok/s"))
 
 
-def sweep_report(plan: Plan, estimates: Estimates, done: int) -> Report:
-    """What `done` points of the plan say."""
-    combinations, seeds = len(plan.combinations), len(plan.seeds)
+def sweep_report(grid: Grid, estimates: Estimates, done: int) -> Report:
+    """What `done` points of the grid say."""
+    combinations, seeds = len(grid.combinations), len(grid.seeds)
     what = (
-        f"{count(combinations)} combinations of {listed(list(plan.paths))}" if plan.paths else "the scenario as it is"
+        f"{count(combinations)} combinations of {listed(list(grid.paths))}" if grid.paths else "the scenario as it is"
     )
-    heading = f"{plan.scenario.name}: {what}, {counted(seeds, 'seed')} each; {count(done)} of {count(plan.size)} points"
+    heading = f"{grid.scenario.name}: {what}, {counted(seeds, 'seed')} each; {count(done)} of {count(grid.size)} points"
     if not estimates:
-        return Report(plan.scenario.name, [heading])
-    return Report(plan.scenario.name, [heading, _table(plan, estimates), Bullets(sentences(plan, estimates))])
+        return Report(grid.scenario.name, [heading])
+    return Report(grid.scenario.name, [heading, _table(grid, estimates), Bullets(sentences(grid, estimates))])
 
 
-def _table(plan: Plan, estimates: Estimates) -> TextTable:
+def _table(grid: Grid, estimates: Estimates) -> TextTable:
     everything = [of_arm for arms in estimates.values() for of_arm in arms]
     shown = [column for column in COLUMNS if any(of_arm.figures[column.tag] for of_arm in everything)]
     rows: list[tuple[str, ...]] = []
@@ -58,8 +58,8 @@ def _table(plan: Plan, estimates: Estimates) -> TextTable:
         if len(rows) > MOST_LINES:
             left_out += 1
             continue
-        if plan.paths:
-            rows.append((_heading(plan, index),))
+        if grid.paths:
+            rows.append((_heading(grid, index),))
         for of_arm in arms:
             name = f"  {marked(of_arm.arm, overloaded=of_arm.overloaded)}"
             rows.append((name, *(_cell(column.tag, of_arm.figures) for column in shown)))
@@ -71,9 +71,9 @@ def _table(plan: Plan, estimates: Estimates) -> TextTable:
     return TextTable("", ("arm", *(column.header for column in shown)), rows)
 
 
-def _heading(plan: Plan, index: int) -> str:
-    names = short_names(plan.paths)
-    return ", ".join(f"{names[path]} {written(value)}" for path, value in plan.combinations[index].values.items())
+def _heading(grid: Grid, index: int) -> str:
+    names = short_names(grid.paths)
+    return ", ".join(f"{names[path]} {written(value)}" for path, value in grid.combinations[index].values.items())
 
 
 def _cell(tag: str, figures: Mapping[str, Estimate | None], *, signed: bool = False) -> str:
@@ -88,19 +88,19 @@ def _cell(tag: str, figures: Mapping[str, Estimate | None], *, signed: bool = Fa
     return text if made.half_width is None else f"{text} ±{number(made.half_width * times)}"
 
 
-def sentences(plan: Plan, estimates: Estimates) -> list[str]:
+def sentences(grid: Grid, estimates: Estimates) -> list[str]:
     """What the arms differ in, what the intervals are, and which arms are overloaded."""
-    found = [*_verdicts(estimates), *_other_models(plan)]
-    if len(plan.seeds) > 1:
+    found = [*_verdicts(estimates), *_other_models(grid)]
+    if len(grid.seeds) > 1:
         text = (
-            f"±: 95 % interval of the mean over {counted(len(plan.seeds), 'seed')} (Student's t; for TTFT and SLO met, which "
+            f"±: 95 % interval of the mean over {counted(len(grid.seeds), 'seed')} (Student's t; for TTFT and SLO met, which "
             f"are not normal, that of 99 %, and for SLO met {UNSEEN:g} requests more)."
         )
         paired = (
             " With each seed all arms serve the same requests, so a difference has an interval of its own, mostly a "
             "narrower one."
         )
-        found.append(text + (paired if len(plan.scenario.arms) > 1 else ""))
+        found.append(text + (paired if len(grid.scenario.arms) > 1 else ""))
     else:
         found.append("One seed: how far these are from the mean of many is not known; sweep.seeds asks for more.")
     overloaded = {of_arm.arm for arms in estimates.values() for of_arm in arms if of_arm.overloaded}
@@ -118,9 +118,9 @@ def sentences(plan: Plan, estimates: Estimates) -> list[str]:
     return found
 
 
-def _other_models(plan: Plan) -> Iterator[str]:
+def _other_models(grid: Grid) -> Iterator[str]:
     """Whether the arms are of more than one base model, in any combination."""
-    whole = [combination.scenario for combination in plan.combinations if combination.scenario]
+    whole = [combination.scenario for combination in grid.combinations if combination.scenario]
     yield from dict.fromkeys(said for scenario in whole for said in other_models(base_models(scenario)))
 
 

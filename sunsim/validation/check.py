@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from sunsim.clock import to_ps
-from sunsim.cluster.simulation import simulate
+from sunsim.cluster.simulation import simulate_arm
 from sunsim.measured import window_of
 from sunsim.metrics.rows import Requests, Window
 from sunsim.scenario import Transfer
@@ -168,7 +168,7 @@ def _simulated(cluster: Cluster, run: ClusterRun) -> pd.DataFrame:
     (arm,) = scenario.arms
     for pool in arm.pools().values():
         check_subject(run.path, run.meta, pool.profile)
-    return simulate(scenario, arm, _stream(run, "arrival_s")).rows
+    return simulate_arm(scenario, arm, _stream(run, "arrival_s")).rows
 
 
 def _repeats(runs: Sequence[ClusterRun]) -> list[Pair]:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import pandas as pd
 import pytest
 
-from sunsim.metrics import summarize
 from tests.cluster.worlds import pool, scenario, serve, write_profile
+from tests.metrics.synthetic import toy_summary
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -40,7 +40,7 @@ def test_a_prompt_holds_up_the_decodes_beside_it(tmp_path: Path) -> None:
 def test_every_worker_counts_as_a_decode_gpu(tmp_path: Path) -> None:
     world = scenario(["a", "b"], {"colocated": pool(write_profile(tmp_path), **OWN)})
     result = serve(world, [(i * 10**9, i % 2, 100, 20) for i in range(20)])
-    entry = summarize([result], slo=None, warmup_s=0.0, meta={})["arms"]["arm"]
+    entry = toy_summary(result)["arms"]["arm"]
     assert (entry["gpus"], entry["decode_gpus"], entry["completed"]) == (2, 2, 20)
     assert {worker["stage"] for worker in entry["workers"].values()} == {"decode"}
 

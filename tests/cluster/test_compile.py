@@ -18,7 +18,7 @@ SHOW = """
 import sys
 from pathlib import Path
 from sunsim.cluster import engine
-from sunsim.cluster.simulation import simulate
+from sunsim.cluster.simulation import simulate_arm
 from sunsim.scenario import load_scenario
 from sunsim.scenario import build_requests
 
@@ -26,7 +26,7 @@ scenario = load_scenario(Path(sys.argv[1]), ["workload.requests=400"])
 requests = build_requests(scenario)
 print("plain" if engine.__file__.endswith(".py") else "compiled")
 for arm in scenario.arms:
-    result = simulate(scenario, arm, requests)
+    result = simulate_arm(scenario, arm, requests)
     print(result.rows.to_json(double_precision=15), result.workers)
 """
 

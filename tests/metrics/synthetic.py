@@ -3,41 +3,39 @@
 from __future__ import annotations
 
 import heapq
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from sunsim.metrics.rows import COLUMNS
+from sunsim.metrics import summarize
+from sunsim.metrics.rows import Window
+from sunsim.records import REQUEST_COLUMNS, ArmResult, WorkerRecord
+from sunsim.roles import Module, Role, Stage
 
+COLUMNS = [column.name for column in REQUEST_COLUMNS]
 NONE_TEXT = {"prefill_worker": None, "decode_worker": None}
 
 
-@dataclass(frozen=True)
-class ToyWorker:
-    """A worker entry as the simulation returns it."""
-
-    name: str
-    stage: str
-    model: str = "*"
-    gpus: int = 1
-    max_num_seqs: int = 256
-    num_gpu_blocks: int = 24_000
-    block_size: int = 16
-    steps: int = 0
-    busy_s: float = 0.0
-    outside_measured: dict[str, int] = field(default_factory=dict)
-    preemptions: int = 0
-    recompute: bool = True
+def toy_worker(
+    name: str, stage: str, model: str | None = None, module: Module = Module.OWN, **figures: Any
+) -> WorkerRecord:
+    """A worker's record as the simulation returns it."""
+    plain = {"gpus": 1, "max_num_seqs": 256, "num_gpu_blocks": 24_000, "block_size": 16}
+    nothing = {"steps": 0, "busy_s": 0.0, "outside_measured": {}, "preemptions": 0}
+    return WorkerRecord(name, Role(Stage(stage), model, module), **{**plain, **nothing, **figures})
 
 
-@dataclass(frozen=True)
-class ToyArm:
-    """An arm's result as the simulation returns it."""
-
-    rows: pd.DataFrame
-    workers: list[ToyWorker]
+def toy_summary(
+    *arms: ArmResult,
+    slo: dict[str, float | None] | dict[str, float] | None = None,
+    warmup_s: float = 0.0,
+    **options: Any,
+) -> dict[str, Any]:
+    """The summary of arms, measured from the end of the warm-up to the last arrival, or to a stop."""
+    last_s = max(float(arm.rows["arrival_s"].max()) for arm in arms)
+    window = Window(warmup_s, min(last_s, options.get("stop_s", last_s)))
+    return summarize(arms, window, slo=slo, **{"meta": {"scenario": "toy"}, **options})
 
 
 def table(*requests: dict[str, Any], arm: str = "a") -> pd.DataFrame:
@@ -47,7 +45,7 @@ def table(*requests: dict[str, Any], arm: str = "a") -> pd.DataFrame:
         base: dict[str, Any] = {name: float("nan") for name in COLUMNS if name.endswith("_s")}
         base |= NONE_TEXT | {"arm": arm, "request_id": i, "model": "m1", "prompt_tokens": 16, "output_tokens": 1}
         rows.append(base | {"preemptions": 0, "outcome": "finished"} | request)
-    frame = pd.DataFrame(rows, columns=list(COLUMNS))
+    frame = pd.DataFrame(rows, columns=COLUMNS)
     return frame.astype({name: "float64" for name in COLUMNS if name.endswith("_s")})
 
 
@@ -61,7 +59,7 @@ def toy_arm(
     places: int = 256,
     shares: tuple[float, ...] = (0.7, 0.15, 0.1, 0.05),
     seed: int = 0,
-) -> ToyArm:
+) -> ArmResult:
     """Poisson requests through one prefill worker a model, a fixed transfer, and pools of places.
 
     Isolated arms spread `decode_workers` over the models in turn. Step time grows with the batch met on admission.
@@ -112,16 +110,16 @@ def toy_arm(
                 "last_token_s": last,
             }
         )
-    workers = [ToyWorker(f"prefill/m{i + 1}/0", "prefill", f"m{i + 1}", steps=1000) for i in range(len(shares))]
+    workers = [toy_worker(f"prefill/m{i + 1}/0", "prefill", f"m{i + 1}", steps=1000) for i in range(len(shares))]
     workers += [
-        ToyWorker(
+        toy_worker(
             n,
             "decode",
-            "*" if shared else n.split("/")[1],
+            None if shared else n.split("/")[1],
             max_num_seqs=places,
             steps=6000,
             outside_measured={"context": 12},
         )
         for n in names
     ]
-    return ToyArm(table(*rows, arm=name), workers)
+    return ArmResult(table(*rows, arm=name), workers)

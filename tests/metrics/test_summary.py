@@ -8,14 +8,16 @@ from typing import Any
 
 import pytest
 
-from sunsim.metrics import REGISTRY, glossary, summarize, to_json
-from tests.metrics.synthetic import ToyArm, ToyWorker, table, toy_arm
+from sunsim.metrics import REGISTRY, to_json
+from sunsim.records import ArmResult
+from sunsim.roles import Module
+from tests.metrics.synthetic import table, toy_arm, toy_summary, toy_worker
 
 META = {"sunsim_version": "0", "scenario": "toy", "seed": 1, "profiles": {"p": "0f"}}
 
 
-def summary_of(*arms: ToyArm, slo: dict[str, float | None] | None = None, **options: Any) -> dict[str, Any]:
-    return summarize(arms, slo=slo, warmup_s=5.0, meta=META, **options)
+def summary_of(*arms: ArmResult, slo: dict[str, float | None] | None = None, **options: Any) -> dict[str, Any]:
+    return toy_summary(*arms, slo=slo, warmup_s=5.0, meta=META, **options)
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +50,7 @@ def test_every_declared_metric_is_used_and_defined(toy: dict[str, Any]) -> None:
     arm = toy["arms"]["sun"]
     used = set(arm).union(*arm["models"].values(), *arm["workers"].values())
     assert set(REGISTRY) == used
-    assert all(definition.endswith(".") for _, _, definition in glossary())
+    assert all(metric.definition.endswith(".") for metric in REGISTRY.values())
 
 
 def test_throughput_is_given_per_decode_gpu_and_per_gpu(toy: dict[str, Any]) -> None:
@@ -77,18 +79,18 @@ def test_models_without_requests_are_listed() -> None:
     assert (summary["hot_model"], summary["coldest_model"]) == ("m1", "m4")
 
 
-@pytest.mark.parametrize(("recompute", "utilisation"), [(False, 0.75), (True, 0.25)])
+@pytest.mark.parametrize(("module", "utilisation"), [(Module.SHARED, 0.75), (Module.OWN, 0.25)])
 def test_prefill_had_second_passes_where_decode_cannot_prefill_what_it_preempts(
-    recompute: bool, utilisation: float
+    module: Module, utilisation: float
 ) -> None:
     stamps = {"arrival_s": 5.0, "prefill_start_s": 5.0, "prefill_end_s": 6.0, "first_token_s": 6.5, "last_token_s": 7.0}
     last = {"arrival_s": 9.0, "first_token_s": 9.0, "last_token_s": 9.0}
     workers_of = {"prefill_worker": "p", "decode_worker": "d"}
     rows = table({**workers_of, **stamps, "output_tokens": 2}, {**workers_of, **last})
-    workers = [ToyWorker("p", "prefill", busy_s=3.0), ToyWorker("d", "decode", preemptions=1, recompute=recompute)]
-    workers_entry = summary_of(ToyArm(rows, workers))["arms"]["a"]["workers"]
+    workers = [toy_worker("p", "prefill", busy_s=3.0), toy_worker("d", "decode", preemptions=1, module=module)]
+    workers_entry = summary_of(ArmResult(rows, workers))["arms"]["a"]["workers"]
     assert workers_entry["p"]["utilisation"] == utilisation
-    assert (workers_entry["p"]["mean_kv_occupancy"] is not None) is recompute
+    assert (workers_entry["p"]["mean_kv_occupancy"] is not None) is (module is Module.OWN)
 
 
 def test_workers_add_up_to_the_arm(toy: dict[str, Any]) -> None:
@@ -119,7 +121,7 @@ def test_json_has_no_nan_even_where_nothing_finished() -> None:
         {"decode_worker": "decode/shared/0", "arrival_s": 6.0, "outcome": "unfinished"},
         {"decode_worker": None, "arrival_s": 8.0, "outcome": "unfinished"},
     )
-    summary = summary_of(ToyArm(rows, [ToyWorker("decode/shared/0", "decode")]), stop_s=7.0)
+    summary = summary_of(ArmResult(rows, [toy_worker("decode/shared/0", "decode")]), stop_s=7.0)
     text = to_json(summary)
     assert "NaN" not in text
     assert "Infinity" not in text

@@ -8,7 +8,7 @@ import pytest
 from sunsim.metrics.intervals import Level, covered_s
 from sunsim.metrics.rows import Requests, Window
 from sunsim.metrics.workers import worker_entry
-from tests.metrics.synthetic import ToyWorker, table
+from tests.metrics.synthetic import table, toy_worker
 
 WINDOW = Window(0.0, 4.0)
 
@@ -30,7 +30,7 @@ def test_decode_worker_batch_and_busy_share() -> None:
             "output_tokens": 2,
         },
     )
-    entry = worker_entry(ToyWorker("d", "decode", max_num_seqs=4), Requests.from_rows(rows), WINDOW)
+    entry = worker_entry(toy_worker("d", "decode", max_num_seqs=4), Requests.from_rows(rows), WINDOW)
     assert entry["utilisation"] == 0.75
     assert entry["mean_batch"] == 1.0
     assert entry["peak_batch"] == 2.0
@@ -43,14 +43,14 @@ def test_a_place_is_held_from_the_start_of_the_transfer() -> None:
         {"decode_worker": "d", "decode_scheduled_s": 0.0, "last_token_s": 2.0},
         {"decode_worker": "d", "transfer_start_s": 1.0, "decode_scheduled_s": 2.0, "last_token_s": 3.0},
     )
-    entry = worker_entry(ToyWorker("d", "decode"), Requests.from_rows(rows), WINDOW)
+    entry = worker_entry(toy_worker("d", "decode"), Requests.from_rows(rows), WINDOW)
     assert (entry["peak_batch"], entry["peak_places"]) == (1.0, 2.0)
 
 
 def test_kv_grows_evenly_from_the_prompt_to_prompt_and_output() -> None:
     stamps = {"transfer_start_s": 0.0, "decode_scheduled_s": 0.5, "decode_first_token_s": 1.0, "last_token_s": 2.0}
     rows = table({"decode_worker": "d", "prompt_tokens": 17, "output_tokens": 31, **stamps})
-    worker = ToyWorker("d", "decode", num_gpu_blocks=10)
+    worker = toy_worker("d", "decode", num_gpu_blocks=10)
     entry = worker_entry(worker, Requests.from_rows(rows), WINDOW)
     # Two blocks for one second, two to three for another: 4.5 block-seconds of 40.
     assert entry["mean_kv_occupancy"] == pytest.approx(4.5 / 40)
@@ -81,7 +81,7 @@ def test_prefill_worker_is_busy_while_any_prompt_is_in_prefill_and_pins_kv_until
             "transfer_end_s": 5.0,
         },
     )
-    entry = worker_entry(ToyWorker("p", "prefill", num_gpu_blocks=2), Requests.from_rows(rows), WINDOW)
+    entry = worker_entry(toy_worker("p", "prefill", num_gpu_blocks=2), Requests.from_rows(rows), WINDOW)
     assert entry["utilisation"] == 0.5
     assert entry["mean_kv_occupancy"] == pytest.approx((2.0 + 1.5 + 0.5) / 8)
     assert entry["peak_kv_occupancy"] == 1.0
@@ -89,7 +89,7 @@ def test_prefill_worker_is_busy_while_any_prompt_is_in_prefill_and_pins_kv_until
 
 def test_an_idle_worker_is_at_zero() -> None:
     nothing = Requests.from_rows(table({"decode_worker": "d"})).where(np.array([False]))
-    entry = worker_entry(ToyWorker("d", "decode"), nothing, WINDOW)
+    entry = worker_entry(toy_worker("d", "decode"), nothing, WINDOW)
     assert (entry["utilisation"], entry["mean_batch"], entry["peak_kv_occupancy"]) == (0.0, 0.0, 0.0)
 
 
@@ -121,19 +121,19 @@ def test_a_prompt_that_is_never_pulled_holds_its_kv_only_for_its_prefill() -> No
         {"prefill_worker": "p", **pulled},
         {"prefill_worker": "p", "prefill_start_s": 1.0, "prefill_end_s": 2.0},
     )
-    entry = worker_entry(ToyWorker("p", "prefill", num_gpu_blocks=2), Requests.from_rows(rows), WINDOW)
+    entry = worker_entry(toy_worker("p", "prefill", num_gpu_blocks=2), Requests.from_rows(rows), WINDOW)
     assert entry["mean_kv_occupancy"] == pytest.approx((2.0 + 1.0) / 8)
 
 
 def test_kv_occupancy_is_unknown_where_requests_were_preempted() -> None:
     rows = table({"decode_worker": "d", "decode_scheduled_s": 0.0, "decode_first_token_s": 1.0, "last_token_s": 2.0})
-    entry = worker_entry(ToyWorker("d", "decode", preemptions=1), Requests.from_rows(rows), WINDOW)
+    entry = worker_entry(toy_worker("d", "decode", preemptions=1), Requests.from_rows(rows), WINDOW)
     assert entry["mean_kv_occupancy"] is None
     assert entry["peak_kv_occupancy"] is None
 
 
 def test_prefill_is_at_least_as_busy_as_its_steps_when_decode_sent_requests_back() -> None:
     rows = Requests.from_rows(table({"prefill_worker": "p", "prefill_start_s": 0.0, "prefill_end_s": 1.0}))
-    worker = ToyWorker("p", "prefill", busy_s=9.0)
+    worker = toy_worker("p", "prefill", busy_s=9.0)
     assert worker_entry(worker, rows, WINDOW)["utilisation"] == 0.25
     assert worker_entry(worker, rows, WINDOW, sent_back_in_s=10.0)["utilisation"] == 0.9

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sunsim.metrics import summarize
 from sunsim.metrics.rows import Window
 from sunsim.metrics.worst import FEWEST, Windows, Worst, worst_window
+from sunsim.records import ArmResult
 from sunsim.report.table import tables
-from tests.metrics.synthetic import ToyArm, ToyWorker, table
+from tests.metrics.synthetic import table, toy_summary, toy_worker
 
 
 def lowest(arrivals: list[int], met: list[bool], end: int, length: int, fewest: int) -> float:
@@ -95,9 +95,9 @@ def test_it_is_given_beside_the_mean_of_all_and_of_each_model() -> None:
             for i in range(200)
         )
     )
-    arms = [ToyArm(rows, [ToyWorker("p", "prefill"), ToyWorker("d", "decode")])]
+    arms = [ArmResult(rows, [toy_worker("p", "prefill"), toy_worker("d", "decode")])]
     slo = {"ttft_ms": 500.0, "worst_window_s": 20.0}
-    summary = summarize(arms, slo=slo, warmup_s=0.0, meta={"scenario": "toy"})
+    summary = toy_summary(*arms, slo=slo)
     (entry,) = summary["arms"].values()
     assert entry["slo_attainment"] == 0.95
     assert (entry["worst_window_slo_attainment"], entry["worst_window_start_s"]) == (0.5, 40.0)
@@ -111,6 +111,6 @@ def test_it_is_given_beside_the_mean_of_all_and_of_each_model() -> None:
 @pytest.mark.parametrize("slo", [None, {"worst_window_s": 20.0}, {"ttft_ms": 500.0}])
 def test_there_is_none_without_an_slo_or_a_length(slo: dict[str, float] | None) -> None:
     rows = table(*({"arrival_s": float(i), "first_token_s": i + 0.1, "last_token_s": i + 1.0} for i in range(50)))
-    summary = summarize([ToyArm(rows, [ToyWorker("p", "prefill")])], slo=slo, warmup_s=0.0, meta={"scenario": "toy"})
+    summary = toy_summary(ArmResult(rows, [toy_worker("p", "prefill")]), slo=slo)
     assert summary["arms"]["a"]["worst_window_slo_attainment"] is None
     assert not any("worst" in header for header in tables(summary)[0].headers)

@@ -7,20 +7,20 @@ from math import ceil
 from typing import TYPE_CHECKING
 
 from sunsim.clock import to_ps
-from sunsim.cluster.simulation import simulate
-from sunsim.metrics import summarize
+from sunsim.cluster.simulation import simulate_arm
+from sunsim.measured import summary_of, window_of
 from sunsim.plan.bench import Bench
 from sunsim.scenario import build_requests
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from sunsim.plan.search import Coordinate
+    from sunsim.roles import Role
     from sunsim.scenario import Arm, Scenario
     from sunsim.workload.requests import Requests
 
 
-def holds(scenario: Scenario, bench: Bench, sizes: dict[Coordinate, int]) -> bool:
+def holds(scenario: Scenario, bench: Bench, sizes: dict[Role, int]) -> bool:
     """Whether an arm of these sizes holds: the whole arm, all seeds, no simulation ended early."""
     assert scenario.plan
     seeds = [scenario.changed(seed=scenario.seed + i) for i in range(scenario.plan.seeds)]
@@ -30,14 +30,8 @@ def holds(scenario: Scenario, bench: Bench, sizes: dict[Coordinate, int]) -> boo
         together = sum(_in_window(requests, i, scenario) for requests in drawn)
         spare[name] = together - ceil(scenario.plan.attainment * together - 1e-9)
     for seeded, requests in zip(seeds, drawn, strict=True):
-        result = simulate(seeded, bench.sized(sizes), requests)
-        summary = summarize(
-            [result],
-            slo=scenario.slo.model_dump(),
-            warmup_s=scenario.measure.warmup_s,
-            meta={},
-            model_names=scenario.model_names,
-        )
+        result = simulate_arm(seeded, bench.sized(sizes), requests)
+        summary = summary_of(seeded, [result], window_of(seeded, requests))
         (entry,) = summary["arms"].values()
         for name, own in entry["models"].items():
             spare[name] -= own["window_requests"] - round((own["slo_attainment"] or 0) * own["window_requests"])
@@ -51,9 +45,9 @@ def _in_window(requests: Requests, model: int, scenario: Scenario) -> int:
     return int((own >= to_ps(scenario.measure.warmup_s)).sum())
 
 
-def every_size(coordinates: list[Coordinate], total: int) -> Iterator[dict[Coordinate, int]]:
+def every_size(roles: list[Role], total: int) -> Iterator[dict[Role, int]]:
     """All ways to spread `total` GPUs over these pools, at least one each."""
-    first, *others = coordinates
+    first, *others = roles
     if not others:
         yield {first: total}
         return
@@ -62,11 +56,11 @@ def every_size(coordinates: list[Coordinate], total: int) -> Iterator[dict[Coord
             yield {first: size} | rest
 
 
-def fewest(scenario: Scenario, arm: Arm) -> dict[Coordinate, int]:
+def fewest(scenario: Scenario, arm: Arm) -> dict[Role, int]:
     """The first sizes that hold of those with the smallest total; every size with a smaller total has been tried."""
     bench = Bench(scenario, arm, [])
-    for total in count(len(bench.coordinates())):
-        for sizes in every_size(bench.coordinates(), total):
+    for total in count(len(bench.roles)):
+        for sizes in every_size(bench.roles, total):
             if holds(scenario, bench, sizes):
                 return sizes
     raise AssertionError

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sunsim.plan.bench import Bench, Verdict
+from sunsim.plan.bench import Bench
 from sunsim.plan.conditions import Conditions
 from sunsim.plan.find import size_pools
 from sunsim.plan.probe import row_of
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from sunsim.plan.search import Search
+    from sunsim.plan.verdict import Verdict
 
 T = TypeVar("T")
 
@@ -41,8 +42,7 @@ def answered(search: Search[T]) -> T:
 
 def worst_excess(found: Verdict) -> float:
     """How far beyond what may be missed the worst model is, as a share of its requests."""
-    missed, requests = found.total("missed"), found.total("requests")
-    return max((missed[name] - found.allowed[name]) / max(requests[name], 1) for name in missed)
+    return max((met.missed - met.allowed) / max(met.requests, 1) for met in found.models.values())
 
 
 pools = st.fixed_dictionaries({"m1": st.integers(1, 3), "m2": st.integers(1, 2), "*": st.integers(1, 3)})
@@ -64,7 +64,7 @@ def test_what_is_easier_passes_where_what_is_harder_does(
     else:
         grown = 1
     benches = Bench(hard, hard.arms[arm], []), Bench(easy, hard.arms[arm], [], conditions)
-    sizes = {c: size.get(c.group, 1) for c in benches[0].coordinates()}
+    sizes = {role: size.get(role.serves, 1) for role in benches[0].roles}
     before = answered(benches[0].judge(sizes))
     after = answered(benches[1].judge({c: n + grown for c, n in sizes.items()}))
     assert before
@@ -87,7 +87,7 @@ def test_the_easier_the_fewer_gpus(tmp_path: Path, steps: list[str]) -> None:
         needed = []
         for step in steps:
             scenario = loaded(tmp_path, "workload.duration_s=2", step)
-            found = answered(size_pools(scenario, Bench(scenario, scenario.arms[arm], [])))
+            found = answered(size_pools(Bench(scenario, scenario.arms[arm], [])))
             assert found.sizes
             needed.append(sum(found.sizes.values()))
         assert needed == sorted(needed, reverse=True)

@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from docs.refresh import ROOT
+from sunsim.plan import lab as lab_module
 from sunsim.plan.bench import Bench
+from sunsim.plan.caveats import caveats
+from sunsim.plan.conclusion import conclusion
 from sunsim.plan.run import load
-from sunsim.plan.sentences import caveats, verdict
 from sunsim.plan.tables import overview
 from sunsim.plan.variants import TYPICAL
 from sunsim.points.point import Outcome
@@ -77,7 +79,7 @@ def check_by_brute_force(file: Path, content: dict[str, Any], arm: int) -> None:
     scenario = load(file, (), None)
     bench = Bench(scenario, scenario.arms[arm], [])
     workers = content["arms"][bench.arm.name]["workers"]
-    planned = {c: workers[c.stage] if c.group == "*" else workers[c.stage][c.group] for c in bench.coordinates()}
+    planned = {r: workers[r.stage] if r.model is None else workers[r.stage][r.model] for r in bench.roles}
     assert holds(scenario, bench, planned)
     assert sum(fewest(scenario, bench.arm).values()) == sum(planned.values())
 
@@ -135,7 +137,7 @@ def test_a_plan_within_the_error_of_its_profiles_says_so(done: Done) -> None:
         within = needed is not None
         content["arms"][arm]["within_error"] = within
         content["arms"][arm]["variants"][TYPICAL] = {"gpus": {"all": needed or content["arms"][arm]["gpus"]["all"]}}
-    said = " ".join(verdict(content))
+    said = " ".join(conclusion(content))
     assert "With steps slower by the typical error of its profiles, it still passes." in said
     assert (
         "Within the simulator's error: with steps slower by that of the profiles, isolated would need 9 GPUs." in said
@@ -145,7 +147,7 @@ def test_a_plan_within_the_error_of_its_profiles_says_so(done: Done) -> None:
 def test_again_it_is_there_at_once_with_the_same_bytes(done: Done, monkeypatch: pytest.MonkeyPatch) -> None:
     out, _, stdout = done
     before = bytes_of(out)
-    monkeypatch.setattr("sunsim.plan.lab.run_local", lambda *_: pytest.fail("a point ran again"))
+    monkeypatch.setattr(lab_module, "run_local", lambda *_: pytest.fail("a point ran again"))
     assert invoke("plan", out.parent / "small.yaml", "--out", out)[1] == stdout
     assert bytes_of(out) == before
     assert invoke("plan", out.parent / "small.yaml", "--out", out, "--json")[1] == (out / "plan.json").read_text()
@@ -230,14 +232,14 @@ def of_stages(done: Done, **gpus: tuple[int, int]) -> dict[str, Any]:
 
 
 def test_arms_with_as_many_gpus_are_each_given_their_own(done: Done) -> None:
-    said = verdict(of_stages(done, a=(3, 1), b=(2, 2), c=(2, 3)))[0]
+    said = conclusion(of_stages(done, a=(3, 1), b=(2, 2), c=(2, 3)))[0]
     assert said.startswith("a meets the SLO with 4 GPUs (3 prefill + 1 decode) and b meets the SLO with 4 GPUs (2 ")
     assert "c needs 5 GPUs (2 prefill + 3 decode)" in said
-    assert verdict(of_stages(done, a=(2, 3), b=(1, 3)))[0].endswith("20 % fewer (none of them for decode).")
+    assert conclusion(of_stages(done, a=(2, 3), b=(1, 3)))[0].endswith("20 % fewer (none of them for decode).")
 
 
 def test_arms_of_one_stage_are_no_rivals_of_whole_ones(done: Done) -> None:
-    said = verdict(of_stages(done, whole=(3, 3), back=(0, 2)))
+    said = conclusion(of_stages(done, whole=(3, 3), back=(0, 2)))
     assert said[0] == "whole meets the SLO with 6 GPUs (3 prefill + 3 decode)."
     assert said[1] == "back meets the SLO with 2 decode GPUs."
     assert any("breaks first in whole" in sentence for sentence in said)
@@ -256,7 +258,7 @@ def test_a_rate_that_a_budget_left_open_is_a_lower_bound(done: Done) -> None:
     content = deepcopy(done[1])
     for arm in content["arms"].values():
         arm["rates"] |= {"passes": 1.25, "fails": 1.5, "reason": "budget spent"}
-    assert any("1.25 times this rate" in text and "at least; the budget" in text for text in verdict(content))
+    assert any("1.25 times this rate" in text and "at least; the budget" in text for text in conclusion(content))
     assert [row[-2] for row in overview(content).rows] == ["1.25x or more"] * 2
 
 
@@ -264,7 +266,7 @@ def test_a_failed_simulation_is_one_line_and_exit_1(tmp_path: Path, monkeypatch:
     def failing(points: deque[Any], *_: object) -> Iterator[tuple[Any, Outcome]]:
         yield points.popleft(), Outcome([], "KeyError in engine.py:12: 'x'")
 
-    monkeypatch.setattr("sunsim.plan.lab.run_local", failing)
+    monkeypatch.setattr(lab_module, "run_local", failing)
     code, stdout, stderr = invoke("plan", write_plan(tmp_path), "--out", tmp_path / "out")
     assert (code, stdout, stderr) == (1, "", "a simulation failed: KeyError in engine.py:12: 'x'\n")
 

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sunsim.plan.find import _problem
-from sunsim.plan.search import Coordinate, Found, Reason, climb, highest_rate, shrink, smallest, together
+from sunsim.plan.search import Found, Reason, climb, highest_rate, shrink, smallest, together
+from sunsim.roles import Role, Stage
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-P1, P2, D = Coordinate("prefill", "m1"), Coordinate("prefill", "m2"), Coordinate("decode", "*")
+P1, P2, D = Role(Stage.PREFILL, "m1"), Role(Stage.PREFILL, "m2"), Role(Stage.DECODE, None)
 
 
 @dataclass(frozen=True)
@@ -138,11 +139,12 @@ def test_together_of_nothing_is_nothing() -> None:
 class FakeBench:
     """Judges by a formula; `_problem` asks it for no more."""
 
-    edge: dict[Coordinate, int]
+    edge: dict[Role, int]
     largest: int = 32
 
-    def most(self, _: Coordinate) -> int:
-        return self.largest
+    @property
+    def most(self) -> dict[Role, int]:
+        return dict.fromkeys(self.edge, self.largest)
 
     def judge(self, sizes: Sizes, _: str | None = None) -> Search[Answer | None]:
         return judge(all(sizes[c] >= least for c, least in self.edge.items()))

@@ -44,10 +44,9 @@ def install_platform(platform: Platform | None = None) -> None:
 def main(out: str, variant: str) -> None:
     """A quick profile at `out`, the engine's log and steps beside it."""
     install_platform()
-    from profiler.adapters import LoraSettings  # noqa: PLC0415
-    from profiler.engine import EngineSettings  # noqa: PLC0415
     from profiler.measure import Order, measure  # noqa: PLC0415
     from profiler.progress import Progress  # noqa: PLC0415
+    from profiler.settings import EngineSettings, LoraSettings  # noqa: PLC0415
 
     order = Order(
         model="llama-3.1-8b",

@@ -41,8 +41,9 @@ from vllm.lora.worker_manager import LRUCacheWorkerLoRAManager
 from vllm.model_executor.models import ModelRegistry
 
 from profiler import shapes
-from profiler.adapters import LoraSettings, adapter_bytes, write_adapter
-from profiler.engine import EngineSettings, engine_arguments, write_model
+from profiler.adapters import adapter_bytes, write_adapter
+from profiler.settings import EngineSettings, LoraSettings
+from profiler.start import engine_arguments, write_model
 from profiler.worker_extension import ProfilerWorkerExtension
 
 SMALL = {"num_hidden_layers": 2, "vocab_size": 1024, "hidden_size": 512, "intermediate_size": 768}

@@ -13,18 +13,12 @@ from typing import Any
 import pytest
 
 from profiler import shapes
-from profiler.adapters import (
-    AdapterError,
-    LoraSettings,
-    adapter_bytes,
-    load_adapters,
-    lora_settings,
-    tensor_shapes,
-    write_adapter,
-)
-from profiler.engine import Engine, EngineSettings, engine_arguments
+from profiler.adapters import AdapterError, adapter_bytes, load_adapters, tensor_shapes, write_adapter
+from profiler.engine import Engine
 from profiler.measure import Order, set_up
 from profiler.recording import StepLog
+from profiler.settings import EngineSettings, LoraSettings, lora_settings
+from profiler.start import engine_arguments
 
 needs_vllm = pytest.mark.skipif(importlib.util.find_spec("vllm") is None, reason="needs vLLM")
 

@@ -19,9 +19,9 @@ import pytest
 from profiler.cluster import worker
 from profiler.cluster.cluster import ClusterOrder, cluster
 from profiler.cluster.plan import all_runs, subject_of
-from profiler.engine import EngineSettings
 from profiler.measure import Subject
 from profiler.progress import Progress
+from profiler.settings import EngineSettings
 
 needs_vllm = pytest.mark.skipif(importlib.util.find_spec("vllm") is None, reason="needs vLLM")
 

@@ -67,7 +67,7 @@ def broken_start(*_: Any, **__: Any) -> None:
 def broken(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """vLLM is there, and its engine does not start."""
     monkeypatch.setattr("profiler.measure.require_vllm", lambda: None)
-    monkeypatch.setattr("profiler.engine.start", broken_start)
+    monkeypatch.setattr("profiler.start.start", broken_start)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     monkeypatch.setattr(os, "environ", os.environ.copy())
 
@@ -106,7 +106,7 @@ def test_a_cluster_s_worker_says_it_in_one_line(tmp_path: Path, broken: None) ->
 
 @pytest.mark.parametrize("verb", [0, 1])
 def test_without_vllm_one_line_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, verb: int) -> None:
-    monkeypatch.setattr("profiler.engine.find_spec", lambda _: None)
+    monkeypatch.setattr("profiler.start.find_spec", lambda _: None)
     result = CliRunner().invoke(app, verbs(tmp_path)[verb])
     assert result.exit_code == 1
     assert result.stderr.splitlines()[-1].startswith("vLLM is not installed, must be where the GPU is")

@@ -13,10 +13,10 @@ from typer.testing import CliRunner
 
 from profiler import run_file
 from profiler.cli import app
-from profiler.engine import EngineSettings
 from profiler.profile_file import OtherSetupError
 from profiler.recording import RequestStamps, Step
 from profiler.replay import ReplayOrder, by_own_id, fits, limit_tokens, measure_budget_s
+from profiler.settings import EngineSettings
 from profiler.streams import Role, Stream, StreamError, read_stream, read_streams, split_role
 
 HEADER = "arrival_s,prompt_tokens,output_tokens"

@@ -31,9 +31,9 @@ def main(out: str, blocks: str, profile: str, *streams: str) -> None:
     from tests.profiler.fake_platform import install_platform  # noqa: PLC0415
 
     install_platform()
-    from profiler.engine import EngineSettings  # noqa: PLC0415
     from profiler.progress import Progress  # noqa: PLC0415
     from profiler.replay import ReplayOrder, limit_tokens, replay  # noqa: PLC0415
+    from profiler.settings import EngineSettings  # noqa: PLC0415
     from profiler.streams import read_streams  # noqa: PLC0415
 
     settings = EngineSettings(

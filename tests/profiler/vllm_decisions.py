@@ -33,8 +33,9 @@ from vllm.v1.request import Request
 from vllm.v1.structured_output import StructuredOutputManager
 
 from profiler.connector import ArrivedKVConnector
-from profiler.engine import EngineSettings, engine_arguments, write_model
 from profiler.request_ids import kv_arrived, request_id
+from profiler.settings import EngineSettings
+from profiler.start import engine_arguments, write_model
 
 if TYPE_CHECKING:
     from vllm.v1.core.sched.output import SchedulerOutput

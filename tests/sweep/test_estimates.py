@@ -11,10 +11,10 @@ import pytest
 from scipy import stats
 
 from sunsim.sweep.estimates import HEADLINES, Estimate, estimate, estimates
+from sunsim.sweep.grid import Combination, Grid, load_grid
 from sunsim.sweep.picture import draw
-from sunsim.sweep.plan import Combination, Plan, load_plan
 from sunsim.sweep.report import sentences
-from sunsim.sweep.results import _column
+from sunsim.sweep.result import _column
 from tests.sweep.small import write_sweep
 from tests.synthetic import synthetic_profile
 
@@ -31,8 +31,8 @@ def row(arm: str, tpot_ms: float | None, *, overloaded: bool = False) -> dict[st
     return {"arm": arm} | flags | dict.fromkeys(HEADLINES, tpot_ms)
 
 
-def plan_of(tmp_path: Path, sweep: str) -> Plan:
-    return load_plan(write_sweep(tmp_path, sweep))
+def grid_of(tmp_path: Path, sweep: str) -> Grid:
+    return load_grid(write_sweep(tmp_path, sweep))
 
 
 def test_the_interval_is_student_s() -> None:
@@ -97,32 +97,32 @@ def test_equal_shares_are_not_certain_to_be_those_of_other_seeds() -> None:
 
 
 def test_differences_are_those_of_the_same_seed(tmp_path: Path) -> None:
-    plan = plan_of(tmp_path, "sweep: {seeds: 3}")
+    grid = grid_of(tmp_path, "sweep: {seeds: 3}")
     rows = {
         (0, seed): [row("isolated", slow), row("sun", fast)]
-        for seed, slow, fast in zip(plan.seeds, SLOW, FAST, strict=True)
+        for seed, slow, fast in zip(grid.seeds, SLOW, FAST, strict=True)
     }
-    isolated, sun = estimates(plan, rows)[0]
+    isolated, sun = estimates(grid, rows)[0]
     assert isolated.differences == {}
     assert sun.differences["mean_tpot_ms"] == estimate([-1.0, -0.5, -1.5])
     assert sun.differences["slo_attainment"] == estimate([-1.0, -0.5, -1.5], "slo_attainment", 300)
-    said = sentences(plan, {0: [isolated, sun]})
+    said = sentences(grid, {0: [isolated, sun]})
     assert "- sun against isolated: mean TPOT lower" not in said
     assert "SLO met, which are not normal, that of 99 %, and for SLO met 3.7 requests more)." in said[1]
-    rows.pop((0, plan.seeds[1]))
-    fewer = estimates(plan, rows)[0][1].differences["mean_tpot_ms"]
+    rows.pop((0, grid.seeds[1]))
+    fewer = estimates(grid, rows)[0][1].differences["mean_tpot_ms"]
     assert fewer
     assert (fewer.mean, fewer.seeds) == (-1.25, 2)
 
 
 def test_what_hangs_on_the_run_s_length_is_not_compared(tmp_path: Path) -> None:
-    plan = plan_of(tmp_path, "sweep: {seeds: 2}")
-    rows = {(0, seed): [row("isolated", 9.0, overloaded=seed == 4), row("sun", 8.0)] for seed in plan.seeds}
-    isolated, sun = estimates(plan, rows)[0]
+    grid = grid_of(tmp_path, "sweep: {seeds: 2}")
+    rows = {(0, seed): [row("isolated", 9.0, overloaded=seed == 4), row("sun", 8.0)] for seed in grid.seeds}
+    isolated, sun = estimates(grid, rows)[0]
     assert isolated.overloaded
     assert sun.differences["p99_ttft_ms"] is None
     assert sun.differences["mean_tpot_ms"] == Estimate(-1.0, 0.0, 2)
-    assert any("Overloaded with at least one seed (isolated)" in text for text in sentences(plan, {0: [isolated, sun]}))
+    assert any("Overloaded with at least one seed (isolated)" in text for text in sentences(grid, {0: [isolated, sun]}))
 
 
 @pytest.mark.parametrize(
@@ -158,33 +158,33 @@ def test_whatever_is_swept_is_drawn_into_equal_bytes(tmp_path: Path, sweep: str)
     if "seed_of_rows" in sweep:
         # More settings than rows: the paths need not mean anything here.
         combinations = tuple(Combination({"a": a, "b": b}, None) for a in (1, 2) for b in range(6))
-        plan = Plan(plan_of(tmp_path, "sweep: {seeds: 2}").scenario, ("a", "b"), "product", (3, 4), combinations)
+        grid = Grid(grid_of(tmp_path, "sweep: {seeds: 2}").scenario, ("a", "b"), "product", (3, 4), combinations)
     else:
-        plan = plan_of(tmp_path, f"sweep: {sweep}")
+        grid = grid_of(tmp_path, f"sweep: {sweep}")
     rows = {
         (index, seed): [row("isolated", 9.0 + index + seed), row("sun", 500.0), row("none", None)]
-        for index in range(len(plan.combinations))
-        for seed in plan.seeds
+        for index in range(len(grid.combinations))
+        for seed in grid.seeds
     }
     pictures = [tmp_path / "first.png", tmp_path / "second.png"]
     for picture in pictures:
-        draw(picture, plan, estimates(plan, rows))
+        draw(picture, grid, estimates(grid, rows))
     first, second = (picture.read_bytes() for picture in pictures)
     assert first == second
     assert first.startswith(b"\x89PNG")
 
 
 def test_what_a_sweep_says_of_one_arm_and_of_other_base_models(tmp_path: Path) -> None:
-    plan = plan_of(tmp_path, "sweep: {seeds: 2}")
-    rows = {(0, seed): [row("isolated", 9.0 + seed), row("sun", 8.0)] for seed in plan.seeds}
-    both = " ".join(sentences(plan, estimates(plan, rows)))
+    grid = grid_of(tmp_path, "sweep: {seeds: 2}")
+    rows = {(0, seed): [row("isolated", 9.0 + seed), row("sun", 8.0)] for seed in grid.seeds}
+    both = " ".join(sentences(grid, estimates(grid, rows)))
     assert "a difference has an interval of its own" in both
     assert "base model" not in both
     (tmp_path / "qwen.json").write_text(json.dumps(synthetic_profile(model="qwen3-8b")))
-    other = load_plan(tmp_path / "small.yaml", ["arms.sun.decode.profile=qwen.json"])
+    other = load_grid(tmp_path / "small.yaml", ["arms.sun.decode.profile=qwen.json"])
     said = sentences(other, estimates(other, rows))[1]
     assert said.startswith("The arms do not serve the same base model: llama-3.1-8b in isolated and qwen3-8b in sun; ")
-    alone = load_plan(
+    alone = load_grid(
         tmp_path / "small.yaml", ["arms=[{name: sun, decode: {profile: profile.json, policy: shared, workers: 1}}]"]
     )
     said = " ".join(sentences(alone, estimates(alone, {key: of[1:] for key, of in rows.items()})))
@@ -192,14 +192,14 @@ def test_what_a_sweep_says_of_one_arm_and_of_other_base_models(tmp_path: Path) -
 
 
 def test_the_gpus_of_arms_that_do_not_do_the_same_work_are_not_compared(tmp_path: Path) -> None:
-    plan_of(tmp_path, "sweep: {seeds: 2}")
+    grid_of(tmp_path, "sweep: {seeds: 2}")
     pool = "{profile: profile.json, policy: isolated, workers: 2}"
-    plan = load_plan(
+    grid = load_grid(
         tmp_path / "small.yaml",
         [f"arms=[{{name: sun, decode: {pool}}}, {{name: both, prefill: {pool}, decode: {pool}}}]"],
     )
-    rows = {(0, seed): [row("sun", 9.0 + seed), row("both", 8.0)] for seed in plan.seeds}
-    differences = estimates(plan, rows)[0][1].differences
+    rows = {(0, seed): [row("sun", 9.0 + seed), row("both", 8.0)] for seed in grid.seeds}
+    differences = estimates(grid, rows)[0][1].differences
     assert differences["output_throughput_per_gpu"] is None
     assert differences["output_throughput_per_decode_gpu"]
     assert differences["mean_tpot_ms"]

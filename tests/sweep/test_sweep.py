@@ -24,13 +24,15 @@ from sunsim.inputs import Inputs, files, sha256
 from sunsim.latency.profile import profiles_root
 from sunsim.points.code import code_sha256
 from sunsim.points.local import KILLED, SILENT, run_local
-from sunsim.points.point import Outcome, identity, outcome, outcome_of
+from sunsim.points.point import Outcome, Point, identity, outcome, outcome_of
 from sunsim.points.ray_cluster import _home, outcome_elsewhere
 from sunsim.points.store import POINTS, Store
-from sunsim.run import prepare, simulate_arms, summary_of
+from sunsim.run import prepare
 from sunsim.scenario import load_scenario
-from sunsim.sweep.plan import Point, load_plan
-from sunsim.sweep.results import PICTURE, SUMMARY, TABLE
+from sunsim.simulate import result_of
+from sunsim.sweep import run as sweep_run
+from sunsim.sweep.grid import load_grid
+from sunsim.sweep.result import PICTURE, SUMMARY, TABLE
 from tests.scenario_files import write_scenario
 from tests.sweep.small import write_sweep
 from tests.trace_files import write as write_requests
@@ -104,7 +106,7 @@ def test_a_point_has_the_figures_of_a_run(done: tuple[Path, tuple[int, str, str]
     out, _ = done
     overrides = ["workload.arrivals.rate_rps=20.5", "workload.lengths.output_tokens=30"]
     scenario, requests = prepare(out.parent / "small.yaml", overrides, 5)
-    entry = summary_of(scenario, simulate_arms(scenario, requests, show_progress=False))["arms"]["sun"]
+    entry = result_of(scenario, requests).summary["arms"]["sun"]
     frame = pd.read_parquet(out / TABLE)
     of = (frame["seed"] == 5) & (frame["workload.arrivals.rate_rps"] == 20.5) & (frame["arm"] == "sun")
     (row,) = frame[of & (frame["workload.lengths.output_tokens"] == 30)].to_dict("records")
@@ -127,7 +129,7 @@ def test_it_prints_means_differences_and_what_they_say(done: tuple[Path, tuple[i
 def test_again_it_is_there_at_once(done: tuple[Path, tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch) -> None:
     out, (_, stdout, _) = done
     before = bytes_of(out)
-    monkeypatch.setattr("sunsim.sweep.run.run_local", refused)
+    monkeypatch.setattr(sweep_run, "run_local", refused)
     assert invoke("sweep", out.parent / "small.yaml", "--out", out) == (0, stdout, "")
     assert bytes_of(out) == before
     assert invoke("sweep", out.parent / "small.yaml", "--out", out, "--json")[1] == (out / SUMMARY).read_text()
@@ -248,7 +250,7 @@ def stop_oneself(point: Point) -> Outcome:
 
 def test_one_that_is_stopped_twice_has_itself_to_blame(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sunsim.points.local.SILENT_LOOKS", 1)
-    points = list(load_plan(write_sweep(tmp_path)).points())[:1]
+    points = list(load_grid(write_sweep(tmp_path)).points())[:1]
     assert [outcome.fault for _, outcome in run_local(points, 1, stop_oneself)] == [SILENT]
 
 
@@ -260,7 +262,7 @@ def take_long(point: Point) -> Outcome:
 def test_one_that_takes_long_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sunsim.points.local.LOOK_S", 0.5)
     monkeypatch.setattr("sunsim.points.local.SILENT_LOOKS", 3)
-    points = list(load_plan(write_sweep(tmp_path)).points())[:1]
+    points = list(load_grid(write_sweep(tmp_path)).points())[:1]
     assert [outcome.fault for _, outcome in run_local(points, 1, take_long)] == [None]
 
 
@@ -307,7 +309,7 @@ class Deadly:
 
 
 def test_a_killed_process_costs_its_own_point_only(tmp_path: Path) -> None:
-    points = list(load_plan(write_sweep(tmp_path)).points())[:6]
+    points = list(load_grid(write_sweep(tmp_path)).points())[:6]
     deadly: Scenario = Deadly()  # type: ignore[assignment]
     points.insert(3, Point(9, 9, deadly))
     outcomes = {(point.combination, point.seed): outcome for point, outcome in run_local(points, 2, outcome_of)}
@@ -363,7 +365,7 @@ def test_profiles_links_and_traces_travel_to_where_a_point_runs(tmp_path: Path) 
     shutil.copy(profiles_root() / "h100-80gb" / "links" / "nixl-nvlink.json", tmp_path / "link.json")
     trace = tmp_path / "trace.csv"
     trace.write_text("arrival_s,prompt_tokens,output_tokens\n0,100,10\n0.1,200,5\n")
-    (point,) = load_plan(file).points()
+    (point,) = load_grid(file).points()
     expected = outcome(point.scenario)
     found = files(point.scenario)
     names = {name: f"{sha256(path)}{path.suffix}" for name, path in found.items()}
@@ -386,7 +388,7 @@ def test_a_trace_may_be_called_json(tmp_path: Path) -> None:
 
 
 def test_ctrl_c_while_a_point_is_named_is_not_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (point, *_) = load_plan(write_sweep(tmp_path)).points()
+    (point, *_) = load_grid(write_sweep(tmp_path)).points()
     handler = signal.getsignal(signal.SIGINT)
 
     def interrupted(*_: object, **__: object) -> dict[str, object]:

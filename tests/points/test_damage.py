@@ -10,20 +10,20 @@ import pytest
 
 from sunsim.folder import read_manifest
 from sunsim.points.store import POINTS, Store
-from sunsim.sweep.plan import load_plan
-from sunsim.sweep.results import PICTURE, SUMMARY, TABLE
+from sunsim.sweep import run as sweep_run
+from sunsim.sweep.grid import load_grid
+from sunsim.sweep.result import PICTURE, SUMMARY, TABLE
 from tests.files.dying import tree
 from tests.files.quick import be_quick, in_this_process
 from tests.plan.small import invoke
-from tests.sweep.damage import KINDS
+from tests.points.damage import KINDS
 from tests.sweep.small import write_sweep
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
-    from sunsim.points.point import Outcome
-    from sunsim.sweep.plan import Point
+    from sunsim.points.point import Outcome, Point
 
 SWEEP = f"sweep: {{seeds: {len(KINDS) + 2}}}\n"
 
@@ -56,7 +56,7 @@ def test_a_damaged_point_is_no_point_until_it_is_kept_again(
     done: Path, out: Path, kind: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     store = Store(out)
-    first, second, *_ = load_plan(done).points()
+    first, second, *_ = load_grid(done).points()
     rows = store.rows(first)
     assert rows
     (path,) = (path for path in store.folder.iterdir() if f'"seed": {first.seed},' in path.read_text())
@@ -108,7 +108,7 @@ def test_points_that_are_lost_meanwhile_are_told(done: Path, out: Path, monkeypa
         shutil.rmtree(out)
 
     min((out / POINTS).iterdir()).unlink()
-    monkeypatch.setattr("sunsim.sweep.run.run_local", losing)
+    monkeypatch.setattr(sweep_run, "run_local", losing)
     code, _, stderr = invoke("sweep", done, "--out", out, "--quiet")
     assert code == 1
     assert f"{len(KINDS) + 2} of {len(KINDS) + 2} points failed:\n" in stderr
@@ -127,11 +127,11 @@ def test_a_profile_edited_meanwhile_ends_the_sweep(tmp_path: Path, monkeypatch: 
                 profile.write_text(text.replace("7.1", "9.1"))
             yield each
 
-    monkeypatch.setattr("sunsim.sweep.run.run_local", edited)
+    monkeypatch.setattr(sweep_run, "run_local", edited)
     said = f"{profile}: was changed while it was simulated with, must stay as it is: give the command again\n"
     assert invoke("sweep", file, "--out", out, "--quiet") == (2, "", said)
     assert len(list((out / POINTS).iterdir())) == 1
-    monkeypatch.setattr("sunsim.sweep.run.run_local", in_this_process)
+    monkeypatch.setattr(sweep_run, "run_local", in_this_process)
     assert invoke("sweep", file, "--out", out, "--quiet") == (0, "", "")
     assert len(list((out / POINTS).iterdir())) == 4
     fresh = tmp_path / "fresh"

@@ -12,7 +12,7 @@ import pytest
 from sunsim.errors import ClusterLostError
 from sunsim.points.ray_cluster import _refuse_lost
 from sunsim.points.store import POINTS
-from sunsim.sweep.results import PICTURE, SUMMARY, TABLE
+from sunsim.sweep.result import PICTURE, SUMMARY, TABLE
 from tests.sweep.small import SCENARIO, write_sweep
 
 pytest.importorskip("ray", reason="Ray is an optional extra")
@@ -28,7 +28,7 @@ def test_every_point_arrives_once_though_a_node_is_killed(tmp_path: Path) -> Non
     here, there = tmp_path / "here", tmp_path / "there"
     local = [*SWEEP_COMMAND, str(file), "--out", str(here), "--quiet"]
     assert subprocess.run(local, cwd=ROOT, check=False).returncode == 0
-    command = [sys.executable, "-m", "tests.sweep.on_ray", str(file), str(there)]
+    command = [sys.executable, "-m", "tests.points.on_ray", str(file), str(there)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1:] == ["whole: True; points: 30; arrivals: {1}; nodes: [2, 1]"]
@@ -61,7 +61,7 @@ def test_a_lost_head_says_how_to_go_on() -> None:
 
 def test_a_lost_head_ends_the_command_with_what_is_kept(tmp_path: Path) -> None:
     file = write_sweep(tmp_path, SWEEP, SCENARIO.replace("requests: 12", "requests: 400"))
-    command = [sys.executable, "-m", "tests.sweep.on_ray", str(file), str(tmp_path / "out"), "--lose-head"]
+    command = [sys.executable, "-m", "tests.points.on_ray", str(file), str(tmp_path / "out"), "--lose-head"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode == 1
     assert "is gone (Connection refused): what is simulated is kept, the same command goes on" in done.stderr

@@ -8,7 +8,7 @@ import pytest
 
 from sunsim.errors import InputError
 from sunsim.scenario import Synthetic, load_scenario, resolved
-from sunsim.sweep.plan import load_plan, short_names
+from sunsim.sweep.grid import load_grid, short_names
 from sunsim.workload.blocks import Poisson
 from tests.sweep.small import SCENARIO, SWEEP, write_sweep
 
@@ -21,41 +21,41 @@ FIRST = SCENARIO.count("\n") + 1
 
 
 def test_every_value_with_every_other_and_every_seed(tmp_path: Path) -> None:
-    plan = load_plan(write_sweep(tmp_path))
-    assert [tuple(made.values.values()) for made in plan.combinations] == [(10, 5), (10, 30), (20.5, 5), (20.5, 30)]
-    points = list(plan.points())
+    grid = load_grid(write_sweep(tmp_path))
+    assert [tuple(made.values.values()) for made in grid.combinations] == [(10, 5), (10, 30), (20.5, 5), (20.5, 30)]
+    points = list(grid.points())
     assert [(point.combination, point.seed) for point in points] == [(c, s) for c in range(4) for s in (3, 4, 5, 6)]
     workload = points[-1].scenario.workload
     assert isinstance(workload, Synthetic)
     assert isinstance(workload.arrivals, Poisson)
     assert workload.arrivals.rate_rps == 20.5
     assert points[-1].scenario.seed == 6
-    assert plan.size == 16
+    assert grid.size == 16
 
 
 def test_zip_takes_values_together(tmp_path: Path) -> None:
-    plan = load_plan(write_sweep(tmp_path), ["sweep.combine=zip", "sweep.seeds=[8, 1]"])
-    assert [tuple(made.values.values()) for made in plan.combinations] == [(10, 5), (20.5, 30)]
-    assert plan.seeds == (8, 1)
+    grid = load_grid(write_sweep(tmp_path), ["sweep.combine=zip", "sweep.seeds=[8, 1]"])
+    assert [tuple(made.values.values()) for made in grid.combinations] == [(10, 5), (20.5, 30)]
+    assert grid.seeds == (8, 1)
 
 
 def test_seeds_alone_are_a_sweep(tmp_path: Path) -> None:
-    plan = load_plan(write_sweep(tmp_path, "sweep: {seeds: 2}\n"), seed=11)
-    assert [point.seed for point in plan.points()] == [11, 12]
-    assert len(list(load_plan(write_sweep(tmp_path, ""), ["sweep.seeds=3"]).points())) == 3
+    grid = load_grid(write_sweep(tmp_path, "sweep: {seeds: 2}\n"), seed=11)
+    assert [point.seed for point in grid.points()] == [11, 12]
+    assert len(list(load_grid(write_sweep(tmp_path, ""), ["sweep.seeds=3"]).points())) == 3
 
 
 def test_a_sweep_may_put_in_whole_blocks_and_name_arms(tmp_path: Path) -> None:
     sweep = (
         "sweep: {over: {arms.sun.decode.workers: [1, 3], models.popularity: [{kind: uniform}, {kind: zipf, alpha: 2}]}}"
     )
-    plan = load_plan(write_sweep(tmp_path, sweep))
-    scenario = plan.combinations[-1].scenario
+    grid = load_grid(write_sweep(tmp_path, sweep))
+    scenario = grid.combinations[-1].scenario
     assert scenario
     assert scenario.arms[1].decode
     assert scenario.arms[1].decode.workers == 3
     assert scenario.model_shares == (0.8, 0.2)
-    first = plan.combinations[0].scenario
+    first = grid.combinations[0].scenario
     assert first
     assert first.model_shares == (0.5, 0.5)
 
@@ -68,11 +68,11 @@ def test_without_the_block_nothing_else_changes(tmp_path: Path) -> None:
 
 def test_a_combination_that_does_not_go_together_leaves_the_others(tmp_path: Path) -> None:
     sweep = "sweep: {over: {models.count: [2, 4], arms.isolated.decode.workers: [2, 4]}}"
-    plan = load_plan(write_sweep(tmp_path, sweep))
-    faults = [str(made.fault) for made in plan.combinations if made.fault]
+    grid = load_grid(write_sweep(tmp_path, sweep))
+    faults = [str(made.fault) for made in grid.combinations if made.fault]
     assert len(faults) == 1
     assert "arms.isolated.decode.workers is 2, must be at least 4" in faults[0]
-    assert (plan.size, len(list(plan.points()))) == (4, 3)
+    assert (grid.size, len(list(grid.points()))) == (4, 3)
 
 
 @pytest.mark.parametrize(
@@ -104,7 +104,7 @@ def test_a_wrong_sweep_is_refused_at_its_line(tmp_path: Path, right: str, wrong:
     assert text != SWEEP
     path = write_sweep(tmp_path, text)
     with pytest.raises(InputError) as caught:
-        load_plan(path)
+        load_grid(path)
     assert caught.value.message.startswith(message)
     assert str(caught.value).startswith(f"{path}:{FIRST + line}: ")
     assert "\n" not in str(caught.value)
@@ -115,21 +115,21 @@ def test_a_fault_that_stands_elsewhere_tells_the_swept_values(tmp_path: Path) ->
     with pytest.raises(
         InputError, match=r"workers is 2, must be at least 5: .* \(swept: models.count = 5\)$"
     ) as caught:
-        load_plan(path)
+        load_grid(path)
     assert caught.value.line == 11
 
 
 def test_too_many_points_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r":13: sweep has 1,220,000 points, must have at most 1,000,000$"):
-        load_plan(write_sweep(tmp_path, SWEEP.replace("[5, 30]", str(list(range(1, 62)))).replace("4", "10000")))
+        load_grid(write_sweep(tmp_path, SWEEP.replace("[5, 30]", str(list(range(1, 62)))).replace("4", "10000")))
 
 
 def test_options_and_sweep_may_not_contradict(tmp_path: Path) -> None:
     path = write_sweep(tmp_path)
     with pytest.raises(InputError, match=rf"^--set: {RATE} is swept, must be left alone"):
-        load_plan(path, [f"{RATE}=3"])
+        load_grid(path, [f"{RATE}=3"])
     with pytest.raises(InputError, match=r"small.yaml: has no sweep block, must have one such as sweep: "):
-        load_plan(write_sweep(tmp_path, ""))
+        load_grid(write_sweep(tmp_path, ""))
 
 
 def test_short_names_tell_paths_apart() -> None:
@@ -143,4 +143,4 @@ def test_a_trace_that_cannot_be_read_is_refused_before_any_point(tmp_path: Path,
     (tmp_path / "trace.csv").write_text("arrival_s,prompt_tokens,output_tokens\n0,5,1\n0,5,none\n")
     workload = "workload={kind: trace, format: csv, path: trace.csv, models: popularity}"
     with pytest.raises(InputError, match=r"trace\.csv:3: output_tokens is 'none'"):
-        load_plan(path, [workload])
+        load_grid(path, [workload])

@@ -1,4 +1,4 @@
-"""A sweep on a Ray cluster of two node processes, one of which is killed; `python -m tests.sweep.on_ray FILE DIR`.
+"""A sweep on a Ray cluster of two node processes, one of which is killed; `python -m tests.points.on_ray FILE DIR`.
 With `--lose-head` there is one node, and it is killed.
 
 Prints how often each point arrived, and how many nodes there were before and after. A script of its own, because

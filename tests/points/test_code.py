@@ -30,13 +30,13 @@ from pathlib import Path
 from sunsim.plan.bench import Bench
 from sunsim.plan.probe import outcome_of as probed
 from sunsim.plan.run import load
-from sunsim.sweep.plan import load_plan
+from sunsim.sweep.grid import load_grid
 from sunsim.points.point import outcome_of
 sweep, plan, out = sys.argv[1:]
 scenario = load(Path(plan), (), None)
 bench = Bench(scenario, scenario.arms[1], [])
-probes = [*bench.probes(bench.given(), None), bench.portrait(bench.given())]
-work = [(outcome_of, next(load_plan(Path(sweep)).points())), *((probed, probe) for probe in probes)]
+probes = [*bench.probes(bench.given, None), bench.portrait(bench.given)]
+work = [(outcome_of, next(load_grid(Path(sweep)).points())), *((probed, probe) for probe in probes)]
 for i, each in enumerate(work):
     Path(out, f"{i}.pickle").write_bytes(pickle.dumps(each))
 """
@@ -50,8 +50,6 @@ def test_all_that_a_simulation_loads_decides(tmp_path: Path) -> None:
     command = [sys.executable, "-c", WORKER, *pickles]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     deciding = {str(path) for path in deciding_files()}
-    # A point of a sweep comes as an object of this module, of which nothing but its scenario is used.
-    deciding.add(str(ROOT / "sweep" / "plan.py"))
     # Packages' own files hold but a line of text, unless they are among those that decide.
     empty = {str(path) for path in ROOT.rglob("__init__.py") if path.read_text().count("\n") <= 3}
     loaded = set(done.stdout.splitlines())

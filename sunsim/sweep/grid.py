@@ -9,15 +9,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sunsim.errors import InputError
-from sunsim.points.point import identity
+from sunsim.points.point import Point
 from sunsim.scenario import checked, read_source
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
-    from pathlib import Path
 
     from sunsim.document.source import Loc, Source
     from sunsim.scenario import Scenario, Sweep
+    from sunsim.scenario.loading import Given
 
     Choice = tuple[int, ...]
 
@@ -45,20 +45,7 @@ class Combination:
 
 
 @dataclass(frozen=True, slots=True)
-class Point:
-    """One simulation of all arms: a combination and a seed, `scenario` has both."""
-
-    combination: int
-    seed: int
-    scenario: Scenario
-
-    def identity(self) -> dict[str, Any]:
-        """All that its figures depend on, besides files and code."""
-        return identity(self.scenario)
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Grid:
     """A sweep before anything has run.
 
     Attributes:
@@ -102,7 +89,7 @@ def short_names(paths: Sequence[str]) -> dict[str, str]:
     return names
 
 
-def load_plan(file: Path, overrides: Sequence[str] = (), seed: int | None = None) -> Plan:
+def load_grid(given: Given, overrides: Sequence[str] = (), seed: int | None = None) -> Grid:
     """Reads and checks a scenario with a `sweep` block.
 
     Args:
@@ -112,17 +99,17 @@ def load_plan(file: Path, overrides: Sequence[str] = (), seed: int | None = None
     Raises:
         InputError: the scenario or the block is wrong, or a value goes together with nothing it is combined with.
     """
-    source = read_source(file, overrides, seed)
+    source = read_source(given, overrides, seed)
     scenario = checked(source)
     sweep = scenario.sweep
     if sweep is None:
         message = f"has no sweep block, must have one such as {EXAMPLE}"
-        raise InputError(message, file)
+        raise InputError(message, source.file)
     _check_paths(sweep, overrides, source)
     choices = _choices(sweep, source)
     combinations = tuple(_combined(sweep, choice, source) for choice in choices)
     _refuse_hopeless(choices, combinations)
-    return Plan(
+    return Grid(
         scenario=scenario.changed(sweep=None, plan=None),
         paths=tuple(sweep.over),
         combine=sweep.combine,

@@ -1,0 +1,93 @@
+"""What an engine is started with, under vLLM's names."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from profiler import shapes
+
+# What vLLM's LoRAConfig takes.
+RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
+DEFAULT_ADAPTERS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class LoraSettings:
+    """`max_loras` adapters of one rank, all on the GPU; names are vLLM's."""
+
+    max_lora_rank: int
+    max_loras: int = DEFAULT_ADAPTERS
+
+    def __post_init__(self) -> None:
+        if self.max_lora_rank not in RANKS:
+            known = ", ".join(map(str, RANKS))
+            msg = f"--lora-rank: is {self.max_lora_rank}, must be one of {known}"
+            raise ValueError(msg)
+        if self.max_loras < 1:
+            msg = f"--adapters: is {self.max_loras}, must be at least 1"
+            raise ValueError(msg)
+
+    @property
+    def variant(self) -> str:
+        """As part of a profile's variant."""
+        return f"lora-r{self.max_lora_rank}"
+
+    def arguments(self) -> dict[str, Any]:
+        """Arguments of vLLM's AsyncEngineArgs.
+
+        Without `lora_target_modules` each step would also compute an adapter of the output head, which these have not.
+        """
+        return {
+            "enable_lora": True,
+            "max_loras": self.max_loras,
+            "max_cpu_loras": self.max_loras,
+            "max_lora_rank": self.max_lora_rank,
+            "lora_target_modules": list(shapes.LINEAR_MODULES),
+        }
+
+
+def lora_settings(rank: int | None, adapters: int | None) -> LoraSettings | None:
+    """None without a rank; raises ValueError for what vLLM would not take."""
+    if rank is not None:
+        return LoraSettings(rank, DEFAULT_ADAPTERS if adapters is None else adapters)
+    if adapters is not None:
+        msg = "--adapters: needs --lora-rank"
+        raise ValueError(msg)
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class EngineSettings:
+    """Arguments of every reference profile and run, under vLLM's names."""
+
+    max_num_seqs: int = 256
+    max_num_batched_tokens: int = 8192
+    gpu_memory_utilization: float = 0.85
+    max_model_len: int = 16384
+    enable_prefix_caching: bool = False
+    enable_chunked_prefill: bool = True
+    async_scheduling: bool = True
+    dtype: str = "bfloat16"
+    kv_cache_dtype: str = "auto"
+    tensor_parallel_size: int = 1
+    seed: int = 0
+    distributed_executor_backend: str | None = None
+    num_gpu_blocks_override: int | None = None
+    kv_connector: str | None = "ArrivedKVConnector"
+    """None is an ordinary worker; on one with a connector, vLLM frees the blocks of a preempted request a step later."""
+    lora: LoraSettings | None = None
+
+    def _flat(self) -> dict[str, Any]:
+        """Without LoRA none of its arguments is there, as in profiles from before it could be asked for."""
+        flat = asdict(self)
+        del flat["lora"]
+        return flat | (self.lora.arguments() if self.lora else {})
+
+    def recorded(self) -> dict[str, Any]:
+        """As a profile states them."""
+        return self._flat() | {"kv_role": "kv_both" if self.kv_connector else None}
+
+    def arguments(self) -> dict[str, Any]:
+        """As vLLM's AsyncEngineArgs takes them, without those of the KV connector."""
+        flat = self._flat()
+        del flat["kv_connector"]
+        return {name: value for name, value in flat.items() if value is not None}

@@ -1,0 +1,140 @@
+"""What to know before believing a plan, in plain sentences."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sunsim.plan.conclusion import window_length
+from sunsim.plan.search import Reason
+from sunsim.plan.tables import pools
+from sunsim.report.format import listed, percent, together
+from sunsim.report.sentences import basis, other_models, outside_measured
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    Entry = Mapping[str, Any]
+    Arms = Mapping[str, Entry]
+
+SHORT = "All requests arrive in less time than one takes, so rates (per second and sustained) say little, and none is given per GPU."
+FEW = 100
+"""Requests of a model below which its share is coarse."""
+
+
+def caveats(plan: Entry) -> list[str]:
+    """The arms' differences, why the search stopped, how far results scatter, what they rest on."""
+    arms = {name: arm for name, arm in plan["arms"].items() if arm["gpus"]}
+    return [
+        *other_models(plan["base_models"]),
+        *_stops(plan),
+        *([SHORT] if plan["window"]["too_short"] else []),
+        *_not_monotone(arms),
+        *_seeds(plan),
+        *_intervals(plan, arms),
+        *_few(arms),
+        *_errors(plan),
+        *(f"Measured of {name}: {text}." for name, text in plan["measured_ranges"].items() if text),
+        *_outside(arms),
+        *basis(plan["basis"]),
+        _passing(plan),
+    ]
+
+
+def _stops(plan: Entry) -> Iterator[str]:
+    said = {
+        Reason.FOUND: "one GPU less of any pool that has more than one fails",
+        Reason.NO_FAILURE: "one GPU in every pool is enough",
+        Reason.NO_PASS: "the largest pools fail too",
+        Reason.BUDGET: "what is given may not be the smallest",
+    }
+
+    def why(arm: Entry) -> str:
+        if not arm["gpus"] and arm["hopeless"]:
+            return "no number of GPUs can meet a limit"
+        spent = not arm["gpus"] and arm["reason"] == Reason.BUDGET
+        return "before a pool was found that passes" if spent else said[arm["reason"]]
+
+    if plan["size"] != "none":
+        stopped = together(((arm["reason"], why(arm)), name) for name, arm in plan["arms"].items())
+        texts = [f"{reason} in {listed(names)} ({text})" for (reason, text), names in stopped.items()]
+        yield f"Why the search stopped: {'; '.join(texts)}."
+
+
+def _not_monotone(arms: Arms) -> Iterator[str]:
+    for name, arm in arms.items():
+        for point in arm["not_monotone"]:
+            yield (
+                f"{name} fails with more GPUs ({pools(point['sizes'])}: {percent(point['worst_share'], 2)} of "
+                f"{point['worst_model']}), so its number is uncertain by as much."
+            )
+        for less in arm["one_less"]:
+            if less["passes"]:
+                yield f"{name} passes with one less of its {less['pool']} too, so its number may be one too high."
+        if arm["overloaded"]:
+            yield f"{name} is overloaded: the queue of {listed(arm['overloaded'])} still grows when measuring ends."
+
+
+def _seeds(plan: Entry) -> Iterator[str]:
+    if plan["trace"]:
+        yield (
+            "A trace brings the same requests with every seed; only drawn models, routers that draw, and host stalls differ, "
+            "so intervals over the seeds do not say how another day would be."
+        )
+    if len(plan["seeds"]) == 1:
+        yield "One seed: how far other requests of the same kind would change the result is not known."
+
+
+def _intervals(plan: Entry, arms: Arms) -> Iterator[str]:
+    unsure = [
+        f"{model} in {name} ({percent(met['share'], 1)} ±{100 * met['half_width_95']:.1f})"
+        for name, arm in arms.items()
+        if arm["passes"]
+        for model, met in arm["attained"]["models"].items()
+        if None not in (met["share"], met["half_width_95"]) and met["share"] - met["half_width_95"] < plan["attainment"]
+    ]
+    if unsure:
+        yield (
+            f"Over the seeds the 95 % interval of the share reaches below {percent(plan['attainment'])}: {listed(unsure)}. "
+            "With other requests of the same kind one more GPU may be needed."
+        )
+
+
+def _few(arms: Arms) -> Iterator[str]:
+    few = {m for arm in arms.values() for m, met in arm["attained"]["models"].items() if 0 < met["requests"] < FEW}
+    if few:
+        yield f"Few requests (under {FEW} over all seeds), so that single ones count: {listed(sorted(few))}."
+
+
+def _errors(plan: Entry) -> Iterator[str]:
+    for error in plan["profile_errors"]:
+        what = "mean TPOT" if error["stage"] == "decode" else "mean TTFT"
+        yield (
+            f"{error['profile']} against {error['runs']} actual runs ({error['stage']}): {what} is off by "
+            f"{error['typical_percent']:.1f} % (root mean square); the run that was underrated most was "
+            f"{error['too_fast_percent']:.1f} % slower than simulated."
+        )
+    unknown = set(plan["profiles"]) - {error["profile"] for error in plan["profile_errors"]}
+    if unknown:
+        yield f"No reported actual run is shipped of {listed(sorted(unknown))}, so the error there is not known."
+
+
+def _outside(arms: Arms) -> Iterator[str]:
+    entries = {name: arm["portrait"]["entry"] for name, arm in arms.items() if arm["portrait"]}
+    if entries:
+        said = outside_measured(entries)
+        yield f"At the planned rate with the first seed: {said[0].lower()}{said[1:]}"
+
+
+def _passing(plan: Entry) -> str:
+    """When a pool passes."""
+    when = "over all seeds together"
+    if plan["require"] == "worst-window":
+        when = (
+            f"with each seed in every window of {window_length(plan)}, which goes on until it holds "
+            f"{plan['worst_window']['fewest_requests']} of the model's requests"
+        )
+    return (
+        f"A pool passes if each model's share is met {when}, and no queue still grows when measuring ends. That more GPUs, "
+        "fewer requests or looser limits never fail where fewer pass is taken for granted; what was seen to break it is "
+        "told here."
+    )

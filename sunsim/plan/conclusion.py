@@ -1,0 +1,197 @@
+"""What a plan comes down to, in plain sentences: how many GPUs, what breaks first, how sure that is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sunsim.plan.search import Reason
+from sunsim.plan.tables import breaking
+from sunsim.plan.variants import TYPICAL
+from sunsim.report.format import count, counted, limits, listed, milliseconds, number, percent, together
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    Entry = Mapping[str, Any]
+    Arms = Mapping[str, Entry]
+
+
+def heading(plan: Entry) -> str:
+    """What was planned for."""
+    load, window = f"{number(plan['rate_rps'])} requests/s", plan["window"]
+    if window["too_short"]:
+        load = f"{count(plan['requests'])} requests within {milliseconds((window['end_s'] - window['start_s']) * 1000)}"
+    return (
+        f"{plan['scenario']}: {load}, {counted(len(plan['models']), 'model')}, {counted(len(plan['seeds']), 'seed')}; at "
+        f"least {percent(plan['attainment'])} of each model's requests must meet SLO {limits(plan['slo'])}"
+        f"{f', in every {window_length(plan)} too' if plan['require'] == 'worst-window' else ''}"
+    )
+
+
+def window_length(plan: Entry) -> str:
+    """That of the windows, as 60 s."""
+    return f"{plan['worst_window']['length_s']:g} s"
+
+
+def conclusion(plan: Entry) -> list[str]:
+    """How many GPUs, what breaks first, how sure."""
+    passing = {name: arm for name, arm in plan["arms"].items() if arm["passes"]}
+    said = list(_cheapest(plan, passing)) if plan["size"] != "none" else []
+    said += [_fails(plan, name, arm) for name, arm in plan["arms"].items() if not arm["passes"]]
+    if not passing:
+        return said
+    best = min(passing, key=lambda name: (-len(passing[name]["stages"]), passing[name]["gpus"]["all"]))
+    said += _hidden(plan, passing)
+    said.append(_breaks(plan, best, passing[best]))
+    said.append(" ".join([*_margin(plan, best, passing[best]), *_error(plan, best, passing)]))
+    return said
+
+
+def _cheapest(plan: Entry, passing: Arms) -> Iterator[str]:
+    """The arms with the fewest GPUs, and what the others need; arms of one stage are no rivals of those of both."""
+    if not passing:
+        yield _nothing(plan)
+    alike = together((tuple(arm["stages"]), (name, arm)) for name, arm in passing.items())
+    for stages in sorted(alike, key=len, reverse=True):
+        yield _cheapest_of(plan, dict(alike[stages]))
+
+
+def _nothing(plan: Entry) -> str:
+    """Why no arm has a pool that passes."""
+    ended = [name for name, arm in plan["arms"].items() if arm["reason"] == Reason.BUDGET]
+    failed = [name for name in plan["arms"] if name not in ended]
+    if ended:
+        rest = f"; {listed(failed)} fail{'s' if len(failed) == 1 else ''} within the largest pools" if failed else ""
+        return f"The budget ended the search before a pool was found that meets the SLO ({listed(ended)}){rest}."
+    if all(arm["hopeless"] for arm in plan["arms"].values()):
+        return "No arm can meet the SLO, however many GPUs it has."
+    return "No arm meets the SLO within the largest pools that were to be tried."
+
+
+def _cheapest_of(plan: Entry, arms: Arms) -> str:
+    fewest = min(arm["gpus"]["all"] for arm in arms.values())
+    best = {name: arm for name, arm in arms.items() if arm["gpus"]["all"] == fewest}
+    first, cheapest = next(iter(plan["arms"])), next(iter(best.values()))
+    if len({_gpus(arm) for arm in best.values()}) == 1:
+        said = f"{listed(list(best))} meet{'s' if len(best) == 1 else ''} the SLO with {_gpus(cheapest)}"
+    else:
+        said = listed([f"{name} meets the SLO with {_gpus(arm)}" for name, arm in best.items()])
+    if first in arms and first not in best:
+        said += f"; {first} needs {_gpus(arms[first])}, so that is {_fewer(plan, cheapest, arms[first])}"
+    others = [f"{name} needs {_gpus(arm)}" for name, arm in arms.items() if name not in best and name != first]
+    return f"{said}.{f' Of the others, {listed(others)}.' if others else ''}"
+
+
+def _fewer(plan: Entry, arm: Entry, base: Entry) -> str:
+    """How many GPUs less than the base an arm needs, and what that saves."""
+    said = f"{percent(1 - arm['gpus']['all'] / base['gpus']['all'])} fewer"
+    decode, was = arm["gpus"].get("decode"), base["gpus"].get("decode")
+    if decode and was and len(base["stages"]) > 1:
+        said += f" ({percent(1 - decode / was)} fewer for decode)" if decode < was else " (none of them for decode)"
+    if arm["cost"] and base["cost"]:
+        hourly = f"{number(arm['cost']['per_hour'])} instead of {number(base['cost']['per_hour'])} an hour"
+        said += f", {hourly} at {number(plan['price_per_gpu_hour'])} a GPU"
+    return said
+
+
+def _gpus(arm: Entry) -> str:
+    gpus = arm["gpus"]
+    parts = [f"{count(gpus[stage])} {stage}" for stage in ("prefill", "decode") if stage in gpus]
+    if len(parts) == 1:
+        return f"{parts[0]} GPU{'s' if gpus['all'] != 1 else ''}"
+    return f"{counted(gpus['all'], 'GPU')} ({' + '.join(parts)})"
+
+
+def _fails(plan: Entry, name: str, arm: Entry) -> str:
+    too_slow = listed([_too_slow(plan, found) for found in arm["hopeless"]]) if arm["hopeless"] else ""
+    if arm["gpus"] is None:
+        why = {
+            Reason.NO_PASS: too_slow or "even the largest pools that may be tried fail",
+            Reason.BUDGET: "the budget was spent before a pool was found that passes",
+        }
+        return f"{name}: no plan ({why[arm['reason']]})."
+    model = arm["attained"]["worst_model"]
+    met = arm["attained"]["models"][model]
+    share, window = met["share"], met["worst_window"]
+    if plan["require"] == "worst-window" and window and window["share"] < plan["attainment"] <= share:
+        what = f"{percent(window['share'], 1)} of {model}'s requests in its worst {window_length(plan)} meet the SLO"
+    elif share is not None and share >= plan["attainment"] and arm["overloaded"]:
+        what = f"the queue of {listed(arm['overloaded'])} still grows when measuring ends"
+    else:
+        what = f"{percent(share, 1)} of {model}'s requests meet the SLO"
+    return f"{name} fails with {_gpus(arm)}: {what}{f' ({too_slow})' if too_slow else ''}."
+
+
+def _too_slow(plan: Entry, found: Entry) -> str:
+    """A limit that no pool can meet, and why."""
+    several = len(found["steps"]) > 1
+    steps = (
+        f"the fastest {' and '.join(found['steps'])} step{'s' if several else ''} alone take{'' if several else 's'}"
+    )
+    name = found["limit"]
+    limit = f"the {name.removesuffix('_ms').upper()} limit of {number(plan['slo'][name])} ms"
+    return f"no number of GPUs can meet {limit}: {steps} {number(found['ms'])} ms"
+
+
+def _hidden(plan: Entry, passing: Arms) -> Iterator[str]:
+    """Where the mean hides a window in which fewer requests meet the SLO than are asked for in the mean."""
+    found = []
+    for name, arm in passing.items():
+        known = {model: met for model, met in arm["attained"]["models"].items() if met["worst_window"]}
+        model = min(known, key=lambda model: known[model]["worst_window"]["share"], default=None)
+        if model is not None and known[model]["worst_window"]["share"] < plan["attainment"]:
+            met, window = known[model], known[model]["worst_window"]
+            found.append(
+                f"{percent(window['share'], 1)} of {model}'s in {name} (from {number(window['start_s'])} s on with seed "
+                f"{window['seed']}; {percent(met['share'], 1)} in the mean)"
+            )
+    if found:
+        text = (
+            f"In the worst {window_length(plan)} fewer than {percent(plan['attainment'])} meet the SLO: {listed(found)}"
+        )
+        yield f"{text}. plan.require: worst-window asks for the share in every window."
+
+
+def _breaks(plan: Entry, name: str, arm: Entry) -> str:
+    found = breaking(arm)
+    if not found:
+        return f"{name}: nothing breaks in the range that was tried."
+    queue = found["slo"] == "queue"
+    what = f"{found['model']}'s queue" if queue else f"the {found['slo']} limit of {found['model']}"
+    share = f"{'' if found['whole'] else 'at most '}{percent(found['share'], 1)} of its requests meet the SLO"
+    if plan["require"] == "worst-window" and not queue:
+        window = found["worst_window_share"]
+        # A run that was ended early says only that a window is sure to fail.
+        of_it = f"fewer than {percent(plan['attainment'])}" if window is None else percent(window, 1)
+        share = f"{of_it} of its requests in its worst {window_length(plan)} meet the SLO"
+    when = (
+        f"with one less of its {found['pool']}" if "pool" in found else f"at {arm['rates']['fails']:.2f} times the rate"
+    )
+    return f"What breaks first in {name}: {when}, {what} ({share})."
+
+
+def _margin(plan: Entry, name: str, arm: Entry) -> Iterator[str]:
+    rates = arm["rates"]
+    if rates and rates["passes"] is not None and not plan["window"]["too_short"]:
+        beyond = {
+            Reason.NO_FAILURE: " at least, the highest that was tried",
+            Reason.BUDGET: " at least; the budget ended the search",
+        }
+        rate = f"{rates['passes']:.2f} times this rate ({number(plan['rate_rps'] * rates['passes'])} requests/s)"
+        yield f"How sure: {name} sustains {rate}{beyond.get(rates['reason'], '')}."
+
+
+def _error(plan: Entry, best: str, passing: Arms) -> Iterator[str]:
+    """Whether the error that the profiles were seen to have would change a number of GPUs."""
+    if not plan["profile_errors"]:
+        yield "How far off its profiles are is not known: no actual run of their card, model and variant is shipped."
+        return
+    if passing[best]["within_error"] is False:
+        yield "With steps slower by the typical error of its profiles, it still passes."
+    needs = []
+    for name, arm in passing.items():
+        if arm["within_error"]:
+            gpus = arm["variants"][TYPICAL]["gpus"]
+            needs.append(f"{name} would need " + (f"{count(gpus['all'])} GPUs" if gpus else "more than may be tried"))
+    if needs:
+        yield f"Within the simulator's error: with steps slower by that of the profiles, {listed(needs)}."

@@ -1,0 +1,78 @@
+"""The report of a plan, from the content of `plan.json`: one list of blocks for terminal, Markdown and page."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sunsim.plan.caveats import caveats
+from sunsim.plan.conclusion import conclusion, heading
+from sunsim.plan.tables import models, overview, points, rates, sensitivity, slos, workers
+from sunsim.report.blocks import Bullets, Code, Figure, Gallery, Note, Report, Section, Verdict
+from sunsim.version import __version__
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    Pictures = Mapping[str, Sequence[Figure]]
+
+SLO = (
+    "The share of requests within each limit, over all seeds. ± is the 95 % interval of the mean over the seeds, in "
+    "percentage points; the worst window is of any seed. Below each plan: what breaks first with one GPU less, and the share "
+    "of that model."
+)
+OTHERS = (
+    "GPUs in all. The requests are the same draws, at another rate, with longer or shorter outputs, or of another skew. "
+    "Slower steps: by how far the simulation of the profiles' actual runs was off, and by what the worst run was slower."
+)
+
+
+def plan_report(plan: Mapping[str, Any], scenario: str, pictures: Pictures) -> Report:
+    """What a plan found.
+
+    Args:
+        plan: the content of `plan.json`.
+        scenario: the resolved one, shown at the end.
+        pictures: what `plots.plan.pictures` draws of the plan, or as much of it as is wanted.
+    """
+    hashes = "; ".join(f"{name} {sha256[:12]}" for name, sha256 in plan["profiles"].items())
+    return Report(
+        f"{plan['scenario']}: capacity plan",
+        [
+            heading(plan),
+            Verdict(conclusion(plan), missed=not all(arm["passes"] for arm in plan["arms"].values())),
+            overview(plan),
+            Gallery(pictures.get("gpus", ())),
+            Section("SLO", [Note(SLO), slos(plan)], in_full=True),
+            Section(
+                "Rate",
+                [
+                    Note("The pools of each arm at other rates, with the first seed."),
+                    Gallery(pictures.get("rate", ())),
+                    Section("Every rate", [rates(plan)], folded=True),
+                ],
+                in_full=True,
+            ),
+            Section(
+                "Models",
+                [
+                    Note("In the order of the scenario, at the planned rate, with the first seed."),
+                    Gallery(pictures.get("models", ())),
+                    Section("Every model", [models(plan)], folded=True),
+                ],
+                in_full=True,
+            ),
+            Section("Workers", [Gallery(pictures.get("workers", ())), workers(plan)], in_full=True),
+            Section("What other conditions would need", [Note(OTHERS), sensitivity(plan)]),
+            Section("Before you believe it", [Bullets(caveats(plan))]),
+            Section("Every point", [points(plan)], folded=True),
+            Section(
+                "Again",
+                [
+                    Code(plan["command"], "sh"),
+                    Section("The scenario with every default", [Code(scenario, "yaml")], folded=True),
+                ],
+                in_full=True,
+            ),
+        ],
+        footer=[f"sunsim {__version__}; {plan['simulations']} simulations; profiles: {hashes}"],
+    )

@@ -1,0 +1,152 @@
+"""What a run leaves: a row a request, a summary, and the scenario that gives them again; as objects and as files."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from sunsim.errors import InputError
+from sunsim.folder import Results
+from sunsim.metrics import REGISTRY, to_json
+from sunsim.records import REQUEST_COLUMNS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+REQUESTS = "requests.parquet"
+SUMMARY = "summary.json"
+SCENARIO = "scenario.resolved.yaml"
+
+PROVENANCE = ("schema_version", "sunsim_version", "scenario", "seed", "profiles")
+"""What of a summary stands in the metadata of `requests.parquet` under ``sunsim``."""
+
+_TYPES = {"text": pa.string(), "s": pa.float64(), "count": pa.int64()}
+SCHEMA = pa.schema((column.name, _TYPES[column.kind]) for column in REQUEST_COLUMNS)
+
+_SHOWN: Any = {"na_rep": "-", "float_format": "{:.4g}".format}
+
+HEADLINES = (
+    "gpus",
+    "output_throughput_per_gpu",
+    "output_throughput_per_decode_gpu",
+    "mean_ttft_ms",
+    "p99_ttft_ms",
+    "mean_tpot_ms",
+    "p99_tpot_ms",
+    "request_goodput",
+    "slo_attainment",
+    "overloaded",
+)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Result:
+    """A simulated scenario.
+
+    Attributes:
+        rows: of each arm in the order of the scenario, with `REQUEST_COLUMNS`.
+        summary: the content of `summary.json`.
+        scenario: YAML with every default filled in; it gives equal rows again.
+    """
+
+    rows: Mapping[str, pd.DataFrame]
+    summary: dict[str, Any]
+    scenario: str
+
+    @cached_property
+    def requests(self) -> pd.DataFrame:
+        """The content of `requests.parquet`: a row a request and arm, see `sunsim.records`."""
+        frame: pd.DataFrame = pa.concat_tables(_table(rows) for rows in self.rows.values()).to_pandas()
+        return frame
+
+    @cached_property
+    def workers(self) -> pd.DataFrame:
+        """A row a worker and arm, with what `summary.json` says of it; `sunsim.metrics.REGISTRY` declares the figures."""
+        entries = [
+            {"arm": arm, "worker": name, **entry}
+            for arm, of_arm in self.summary["arms"].items()
+            for name, entry in of_arm["workers"].items()
+        ]
+        return pd.DataFrame(entries)
+
+    def table(self) -> pd.DataFrame:
+        """The headline figures of each arm, under the names and units of the registry."""
+        figures = {
+            name: {REGISTRY[tag].label: entry[tag] for tag in HEADLINES if entry[tag] is not None}
+            for name, entry in self.summary["arms"].items()
+        }
+        return pd.DataFrame.from_dict(figures, orient="index").rename_axis("arm")
+
+    def save(self, folder: Path | str) -> list[str]:
+        """Writes what `sunsim run --out` writes, pictures included; the names of the files.
+
+        Raises:
+            InputError: the folder cannot be written, or holds something else.
+        """
+        from sunsim.pictures import draw  # noqa: PLC0415 - whoever saves nothing does not wait for matplotlib
+
+        with results(Path(folder)).writing() as place:
+            write_requests(place / REQUESTS, self.rows, self.summary)
+            (place / SUMMARY).write_text(to_json(self.summary), encoding="utf-8")
+            (place / SCENARIO).write_text(self.scenario, encoding="utf-8")
+            draw(place, self.rows, self.summary)
+            return sorted(path.name for path in place.iterdir())
+
+    def __repr__(self) -> str:
+        return f"{self.summary['scenario']}, seed {self.summary['seed']}\n{self.table().T.to_string(**_SHOWN)}"
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        html: str = self.table().T.to_html(**_SHOWN)
+        return html
+
+
+def results(folder: Path) -> Results:
+    """A folder for a result; nothing is made yet.
+
+    Raises:
+        InputError: it cannot be written, or holds something else.
+    """
+    return Results(folder, "run", (REQUESTS, SUMMARY, SCENARIO))
+
+
+def read(folder: Path | str) -> Result:
+    """What `Result.save` or `sunsim run` left in a folder.
+
+    Raises:
+        InputError: a file is missing there, or is none of theirs.
+    """
+    folder = Path(folder)
+    try:
+        summary = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))
+        scenario = (folder / SCENARIO).read_text(encoding="utf-8")
+        rows = pq.read_table(folder / REQUESTS, schema=SCHEMA).to_pandas()
+        return Result({name: rows[rows["arm"] == name] for name in summary["arms"]}, summary, scenario)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        reason = getattr(error, "strerror", None) or " ".join(str(error).split())
+        message = f"cannot be read ({reason}), must be a folder that sunsim run has written, with all of its files"
+        raise InputError(message, folder) from error
+
+
+def write_requests(path: Path, rows: Mapping[str, pd.DataFrame], summary: Mapping[str, Any]) -> None:
+    """Writes every arm's rows to one Parquet file: text as plain strings, a missing time as null.
+
+    Equal rows give equal bytes. Where the rows came from is in the schema's metadata under `sunsim`.
+    """
+    origin = json.dumps({key: summary[key] for key in PROVENANCE if key in summary}, sort_keys=True)
+    schema = SCHEMA.with_metadata({"sunsim": origin})
+    with pq.ParquetWriter(path, schema, compression="zstd") as writer:
+        for of_arm in rows.values():
+            writer.write_table(_table(of_arm).replace_schema_metadata(schema.metadata))
+
+
+def _table(rows: pd.DataFrame) -> pa.Table:
+    columns = [pa.array(rows[field.name], from_pandas=True).cast(field.type) for field in SCHEMA]
+    return pa.table(columns, schema=SCHEMA)
