@@ -11,7 +11,7 @@ from sunsim.clock import to_ps
 from sunsim.cluster.simulation import simulate_arm
 from sunsim.measured import window_of
 from sunsim.metrics.rows import Requests, Window
-from sunsim.scenario import Arm, Transfer
+from sunsim.scenario import Transfer
 from sunsim.validation.arms import (
     DECODE_THROUGHPUT,
     THROUGHPUT,
@@ -147,18 +147,16 @@ def _point(cluster: Cluster, name: str, runs: Sequence[ClusterRun]) -> Compariso
 
 
 def _arm(cluster: Cluster, run: ClusterRun, window: Window) -> ComparedArm:
-    assert run.arm.decode
     actual, simulated = (
         Side.of_cluster(Requests.from_rows(rows), window, run.scenario.slo.limits)
         for rows in (run.rows, _simulated(cluster, run))
     )
-    routing = Routing(run.arm.decode.router, run.meta.staleness_ms, run.meta.submit_lag_ms_p99)
-    return compared_arm(run.meta.arm, [run.name], (actual, simulated), window, _gpus(run.arm), routing)
+    routing = Routing(run.decode.router, run.meta.staleness_ms, run.meta.submit_lag_ms_p99)
+    return compared_arm(run.meta.arm, [run.name], (actual, simulated), window, _gpus(run), routing)
 
 
-def _gpus(arm: Arm) -> dict[str, int]:
-    decode = arm.decode.gpus if arm.decode else 0
-    return {DECODE_THROUGHPUT: decode, THROUGHPUT: arm.gpus}
+def _gpus(run: ClusterRun) -> dict[str, int]:
+    return {DECODE_THROUGHPUT: run.decode.gpus, THROUGHPUT: run.arm.gpus}
 
 
 def _simulated(cluster: Cluster, run: ClusterRun) -> pd.DataFrame:
@@ -182,7 +180,7 @@ def _repeats(runs: Sequence[ClusterRun]) -> list[Pair]:
         if earlier is not run:
             window = _window(run, "planned_s")
             before, after = (Side.of_cluster(Requests.from_rows(each.rows), window, {}) for each in (earlier, run))
-            changes = {each.tag: each.error_percent for each in arm_figures((before, after), window, _gpus(run.arm))}
+            changes = {each.tag: each.error_percent for each in arm_figures((before, after), window, _gpus(run))}
             found.append(Pair(run.meta.stream, earlier.name, run.name, "same host", len(run.rows), changes))
     return found
 

@@ -9,7 +9,8 @@ import pandas as pd
 from pydantic import Field
 
 from sunsim.document.source import Source
-from sunsim.scenario import Arm, Scenario, checked
+from sunsim.errors import InputError
+from sunsim.scenario import Arm, Pool, Scenario, checked
 from sunsim.validation.record import TRANSFERS_SUFFIX, Facts, check_columns, numbers, read_facts, read_rows
 
 WRITER = "python -m profiler cluster"
@@ -78,6 +79,11 @@ class ClusterRun:
         return self.scenario.arms[0]
 
     @property
+    def decode(self) -> Pool:
+        assert self.arm.decode  # no run without is read
+        return self.arm.decode
+
+    @property
     def again(self) -> bool:
         """Whether it repeats an earlier run."""
         return self.name.endswith(AGAIN)
@@ -108,8 +114,7 @@ class ClusterRun:
     @property
     def place(self) -> tuple[str, bool, int, str]:
         """Sorts runs: point by point, isolated first, which is what the others are compared to."""
-        assert self.arm.decode
-        return (self.point, self.arm.decode.shared, -self.arm.decode.gpus, self.name)
+        return (self.point, self.decode.shared, -self.decode.gpus, self.name)
 
 
 def read_cluster_run(path: Path) -> ClusterRun:
@@ -123,7 +128,11 @@ def read_cluster_run(path: Path) -> ClusterRun:
     numbers(path, table, NUMBERS)
     check_columns(path, table, TEXTS)
     frame = table.to_pandas()
-    return ClusterRun(path.stem, path, meta, checked(Source(path, meta.scenario)), _contract(frame, meta.arm))
+    scenario = checked(Source(path, meta.scenario))
+    if scenario.arms[0].decode is None:
+        message = f"its arm {meta.arm} has no decode workers, must have some: others are not compared yet"
+        raise InputError(message, path)
+    return ClusterRun(path.stem, path, meta, scenario, _contract(frame, meta.arm))
 
 
 def _contract(frame: pd.DataFrame, arm: str) -> pd.DataFrame:

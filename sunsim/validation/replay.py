@@ -1,7 +1,8 @@
 """A recorded stream on one simulated worker: the engine of `sunsim.cluster`, without router, link or second stage.
 
-`sunsim.cluster.simulation` serves arms, in which a worker either prefills or decodes; a worker that does both is none.
-With one worker nothing but its front end and its engine is left, so the loop is a few lines, the same for each role.
+The rows of an arm say neither when the engine queued a request nor when its last token was out of the engine, as the
+record of a worker does. With one worker nothing but its front end and its engine is left, so the loop is a few lines, the
+same for each role.
 """
 
 from dataclasses import dataclass, replace
@@ -15,7 +16,6 @@ from sunsim.cluster.engine_config import EngineConfig
 from sunsim.cluster.sequence import KV, UNSET, Sequence
 from sunsim.errors import InputError
 from sunsim.latency.model import LatencyModel
-from sunsim.roles import Stage
 from sunsim.validation.served import Ints, Served
 from sunsim.validation.worker_run import ActualRun
 
@@ -49,7 +49,7 @@ def replay(run: ActualRun, times: LatencyModel, offset: float = 0.0) -> Replayed
         defer_block_free=meta.engine_args.kv_connector is not None,  # whatever the run's role
     )
     engine = Engine(config, times, times.stalls(offset))
-    kv = KV.GIVEN if meta.role is Stage.DECODE else KV.COMPUTE
+    kv = KV.COMPUTE if meta.does.prefills else KV.GIVEN
     prompts = actual.prompt_tokens.tolist()
     sequences = [
         Sequence(i, 0, prompt, output, kv)

@@ -181,6 +181,18 @@ def test_what_is_missing_or_damaged_is_refused_in_one_line(tmp_path: Path) -> No
     assert "cluster.yaml:1: profile q.json is not there" in validate(tmp_path / "f")[2]
 
 
+def test_an_arm_without_decode_workers_is_refused(tmp_path: Path) -> None:
+    path = write_run(tmp_path / "f", "live-isolated", 1.0, arm="isolated")
+    table = pq.read_table(path)
+    meta = json.loads(table.schema.metadata[b"sunsim"])
+    meta["scenario"] = re.sub(r"^( +)decode:", r"\1colocated:", meta["scenario"], flags=re.MULTILINE)
+    pq.write_table(table.replace_schema_metadata({b"sunsim": json.dumps(meta)}), path)
+    code, _, complaint = validate(tmp_path / "f")
+    assert code == 2
+    assert "its arm isolated has no decode workers" in complaint
+    assert complaint.count("\n") == 1
+
+
 def test_live_clusters_stand_alone(tmp_path: Path) -> None:
     path = write_run(tmp_path / "f", "live-sun", 1.0, arm="sun")
     assert "must be a command of its own" in validate(tmp_path / "f", path)[2]
