@@ -47,7 +47,7 @@ def toy_simulate(scenario: Any, arm: Any, requests: Any, progress: Callable[[flo
     """Stands in for the simulation."""
     for share in (0.0, 0.5, 1.0):
         progress(share)
-    return toy_arm(arm.name, shared=arm.decode.policy == "shared", decode_workers=4, rate_rps=10.0)
+    return toy_arm(arm.name, shared=arm.decode.shared, decode_workers=4, rate_rps=10.0)
 
 
 @pytest.fixture

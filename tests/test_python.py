@@ -147,9 +147,13 @@ def test_a_sweep_has_the_content_of_the_files(tmp_path: Path, monkeypatch: pytes
     file = write_sweep(tmp_path, "sweep: {seeds: 2}\n", SCENARIO)
     swept = sunsim.sweep(file)
     assert invoke("sweep", file, "--out", tmp_path / "out", "--quiet")[0] == 0
-    pd.testing.assert_frame_equal(swept.table, pd.read_parquet(tmp_path / "out" / "sweep.parquet"))
-    assert len(swept.table) == 2 * 2
+    pd.testing.assert_frame_equal(swept.points, pd.read_parquet(tmp_path / "out" / "sweep.parquet"))
+    assert len(swept.points) == 2 * 2
+    assert swept.table()["mean_tpot_ms"].tolist() == pytest.approx(
+        swept.points.groupby("arm")["mean_tpot_ms"].mean().tolist()
+    )
     assert "<table" in swept._repr_html_()
+    assert repr(swept).startswith("small: 2 points, 0 failed\n")
     for name in swept.save(tmp_path / "saved"):
         assert (tmp_path / "saved" / name).read_bytes() == (tmp_path / "out" / name).read_bytes()
 
@@ -163,3 +167,4 @@ def test_a_plan_has_the_content_of_the_files(tmp_path: Path, monkeypatch: pytest
         assert (tmp_path / "saved" / name).read_bytes() == (tmp_path / "out" / name).read_bytes()
     assert list(planned.table().index) == ["isolated", "sun"]
     assert "<table" in planned._repr_html_()
+    assert repr(planned).startswith("small\n")

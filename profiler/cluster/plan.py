@@ -82,6 +82,9 @@ def _runs_of(file: Path, overrides: Sequence[str], arms: Sequence[str]) -> list[
     for label, scenario in _points(file, overrides):
         chosen = [arm for arm in scenario.arms if not arms or arm.name in arms]
         requests = build_requests(scenario)
+        if requests.concurrency:
+            msg = f"{file}: workload.arrivals.kind is closed, must be one with rate_rps to be run live"
+            raise StreamError(msg)
         for arm in chosen:
             _check(file, scenario, arm)
             runs.append(Run("-".join([scenario.name, *label, arm.name]), scenario, arm, requests))

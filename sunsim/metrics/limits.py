@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sunsim.metrics.serving import stage_times_s
+from sunsim.roles import Stage
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,7 +25,7 @@ def prefill_headroom(workers: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]
     busy = {
         name: entry["utilisation"]
         for name, entry in workers.items()
-        if entry["stage"] == "prefill" and entry["utilisation"] is not None
+        if entry["stage"] == Stage.PREFILL and entry["utilisation"] is not None
     }
     if not busy:
         return None
@@ -58,7 +59,7 @@ def limiting_stage(
 
 def _waits(entry: Mapping[str, Any], mean_ms: Mapping[str, float]) -> list[tuple[str, float]]:
     """Mean waits for this worker in milliseconds, each under the stage that causes it."""
-    if entry["stage"] == "prefill":
+    if entry["stage"] == Stage.PREFILL:
         return [("prefill", mean_ms["prefill_queue"])]
     held_up = "decode" if _is_full(entry) else "transfer"
     return [("decode", mean_ms["decode_wait"]), (held_up, mean_ms["transfer_wait"]), ("transfer", mean_ms["transfer"])]
@@ -66,7 +67,7 @@ def _waits(entry: Mapping[str, Any], mean_ms: Mapping[str, float]) -> list[tuple
 
 def _is_full(entry: Mapping[str, Any]) -> bool:
     """Whether a decode worker ran out of places or KV blocks, other than by places that wait for the link."""
-    if entry["stage"] != "decode" or entry["peak_places"] is None:
+    if entry["stage"] != Stage.DECODE or entry["peak_places"] is None:
         return False
     no_place = entry["peak_batch"] >= entry["max_num_seqs"] / 2 and entry["peak_places"] >= entry["max_num_seqs"]
     # A preemption is want of KV blocks, and leaves their occupancy unknown.

@@ -106,6 +106,9 @@ class PlanResult:
                 (place / name).write_text(text, encoding="utf-8")
         return list(texts)
 
+    def __repr__(self) -> str:
+        return f"{self.document['scenario']}\n{self.table()}"
+
     def _repr_html_(self) -> str:
         """What a notebook shows."""
         html: str = self.table().to_html()

@@ -10,7 +10,9 @@ from sunsim.document.block import MAX_WORKERS, key_hint
 from sunsim.errors import clipped, clipped_list
 from sunsim.latency.profile import Profile, find_profile, list_profiles, load_profile
 from sunsim.latency.transfer import load_transfers
+from sunsim.roles import Stage
 from sunsim.scenario.allocation import allocate
+from sunsim.scenario.arms import OPTIONS
 from sunsim.scenario.blocks import STATE_BLIND
 from sunsim.scenario.scenario import Scenario
 from sunsim.workload.blocks import MAX_REQUESTS, Closed, Synthetic, Trace
@@ -86,44 +88,38 @@ def _complete_arm(arm: ArmBlock, index: int, document: Document, source: Source)
     served: set[str] = set()
     for stage, pool in arm.pools().items():
         loc: Loc = ("arms", index, stage)
-        profile_name, profile = _profile(pool, loc, source)
+        name, profile = _profile(pool, loc, source)
         if served - {profile.data.model}:
             message = f"is a profile of {profile.data.model}, must be one of {served.pop()}, as prefill is"
             raise source.error((*loc, "profile"), f"{source.path(loc)}.profile {message}")
         served.add(profile.data.model)
-        _can_compute(stage, profile, profile_name, loc, source)
+        _can_compute(stage, profile, name, loc, source)
         if pool.load_report and pool.router in STATE_BLIND:
             place = (*loc, "load_report")
             message = f"{source.path(place)} is given, must be left out: router {pool.router} does not look at loads"
             raise source.error(place, message)
-        room = profile.num_gpu_blocks
-        if pool.policy == "shared" and not profile.adapters:
-            if stage == "colocated":
-                message = (
-                    f"is shared, must be isolated: only adapters share workers that prefill, {profile_name} has none"
-                )
-                raise source.error((*loc, "policy"), f"{source.path(loc)}.policy {message}")
-            if stage == "prefill":
-                room = _shared_prefill_blocks(profile, len(document.model_names), loc, source)
-        _blocks_fit(pool, profile, 1 if room == profile.num_gpu_blocks else len(document.model_names), loc, source)
-        seqs = pool.max_num_seqs or profile.max_num_seqs
-        batched = pool.max_num_batched_tokens or profile.max_num_batched_tokens
-        if batched < seqs:
-            given = (*loc, "max_num_batched_tokens" if pool.max_num_batched_tokens else "max_num_seqs")
-            where = f"{source.path(loc)}.max_num_batched_tokens"
-            raise source.error(given, f"{where} is {batched}, must be at least max_num_seqs ({seqs}), as vLLM has it")
-        pools[stage] = pool.model_copy(
-            update={
-                "profile": profile_name,
-                "workers": _workers(pool, document, loc, source),
-                "allocation": None,
-                "max_num_seqs": seqs,
-                "max_num_batched_tokens": batched,
-                "max_model_len": pool.max_model_len or profile.max_model_len,
-                "num_gpu_blocks": pool.num_gpu_blocks or room,
-            }
-        )
+        if stage is Stage.COLOCATED and pool.policy == "shared" and not profile.adapters:
+            message = f"is shared, must be isolated: only adapters share workers that prefill, {name} has none"
+            raise source.error((*loc, "policy"), f"{source.path(loc)}.policy {message}")
+        many = stage is Stage.PREFILL and pool.policy == "shared" and not profile.adapters
+        options = _options(pool, profile, len(document.model_names) if many else 1, loc, source)
+        workers = _workers(pool, document, loc, source)
+        pools[stage] = pool.model_copy(update={"profile": name, "workers": workers, "allocation": None, **options})
     return arm.model_copy(update=pools)
+
+
+def _options(pool: PoolBlock, profile: Profile, weights: int, loc: Loc, source: Source) -> dict[str, int]:
+    """Those of a worker, the profile's where the file gives none; the weights of so many models are on its card."""
+    room = _blocks_beside(profile, weights, loc, source) if weights > 1 else profile.num_gpu_blocks
+    _blocks_fit(pool, profile, weights, loc, source)
+    options = {option: getattr(pool, option) or getattr(profile, option) for option in OPTIONS}
+    options["num_gpu_blocks"] = pool.num_gpu_blocks or room
+    seqs, batched = options["max_num_seqs"], options["max_num_batched_tokens"]
+    if batched < seqs:
+        given = (*loc, "max_num_batched_tokens" if pool.max_num_batched_tokens else "max_num_seqs")
+        where = f"{source.path(loc)}.max_num_batched_tokens"
+        raise source.error(given, f"{where} is {batched}, must be at least max_num_seqs ({seqs}), as vLLM has it")
+    return options
 
 
 def _complete_transfer(transfer: Transfer, source: Source) -> Transfer:
@@ -206,7 +202,7 @@ def _blocks_fit(pool: PoolBlock, profile: Profile, weights: int, loc: Loc, sourc
         )
 
 
-def _shared_prefill_blocks(profile: Profile, models: int, loc: Loc, source: Source) -> int:
+def _blocks_beside(profile: Profile, models: int, loc: Loc, source: Source) -> int:
     extra = (models - 1) * profile.weight_bytes
     room = profile.num_gpu_blocks * profile.block_size * profile.kv_bytes_per_token
     block = profile.block_size * profile.kv_bytes_per_token

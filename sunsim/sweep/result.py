@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -19,8 +20,6 @@ from sunsim.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-
-    import pandas as pd
 
     from sunsim.sweep.estimates import ArmEstimates, Rows
     from sunsim.sweep.grid import Grid
@@ -48,7 +47,7 @@ class SweepResult:
     files: Mapping[str, str]
 
     @cached_property
-    def table(self) -> pd.DataFrame:
+    def points(self) -> pd.DataFrame:
         """The content of `sweep.parquet`: a row a point and arm, with swept values, seed, arm and its metrics."""
         frame: pd.DataFrame = self._table().to_pandas()
         return frame
@@ -75,6 +74,17 @@ class SweepResult:
             "failed": list(self.failed),
         }
 
+    def table(self) -> pd.DataFrame:
+        """A row a combination and arm: means over the seeds, and half the width of their 95 % intervals."""
+        rows = [
+            {**self.grid.combinations[index].values, "arm": of_arm.arm}
+            | {tag: made.mean for tag, made in of_arm.figures.items() if made}
+            | {f"{tag}_half_width": made.half_width for tag, made in of_arm.figures.items() if made}
+            for index, arms in self.estimates.items()
+            for of_arm in arms
+        ]
+        return pd.DataFrame(rows)
+
     def save(self, folder: Path | str) -> list[str]:
         """Writes what `sunsim sweep --out` writes besides the points; the names of the files.
 
@@ -90,9 +100,12 @@ class SweepResult:
                 draw(place / PICTURE, self.grid, self.estimates)
             return sorted(path.name for path in place.iterdir())
 
+    def __repr__(self) -> str:
+        return f"{self.grid.scenario.name}: {self.grid.size} points, {len(self.failed)} failed\n{self.table()}"
+
     def _repr_html_(self) -> str:
         """What a notebook shows."""
-        html: str = self.table.to_html(index=False, max_rows=60, max_cols=20)
+        html: str = self.table().to_html(index=False, max_rows=120)
         return html
 
     def _table(self) -> pa.Table:

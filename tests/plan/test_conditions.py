@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from sunsim.cluster.simulation import simulate
+from sunsim.errors import InputError
 from sunsim.plan.conditions import AS_PLANNED, Conditions, has_skew, only, requests_under, under
 from sunsim.plan.run import load
 from sunsim.scenario.blocks import ModelWeight
@@ -40,6 +41,14 @@ def test_a_trace_keeps_all_its_requests_and_its_window_at_another_rate(tmp_path:
     assert (requests_under(faster, twice).arrival_ps * 2 == requests_under(scenario, AS_PLANNED).arrival_ps).all()
     assert not has_skew(scenario.changed(models=(ModelWeight(name="m1", weight=1.0),)))
     assert faster.measure.warmup_s == scenario.measure.warmup_s / 2
+
+
+def test_a_closed_loop_has_no_rate_to_plan_for(tmp_path: Path) -> None:
+    closed = ["workload.requests=9", "workload.duration_s=null", "workload.arrivals={kind: closed, concurrency: 3}"]
+    with pytest.raises(
+        InputError, match=r"^--set: workload.arrivals.kind is closed, must be one with rate_rps: a plan"
+    ):
+        load(write_plan(tmp_path), closed, None)
 
 
 def test_longer_outputs_stay_within_what_a_worker_holds(tmp_path: Path) -> None:

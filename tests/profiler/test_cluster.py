@@ -153,6 +153,17 @@ def test_more_workers_than_visible_gpus_are_refused(tmp_path: Path, monkeypatch:
     assert "--gpus: is 3, must be at most 2, as CUDA_VISIBLE_DEVICES is 2,3" in result.stderr
 
 
+def test_a_closed_loop_is_not_played(tmp_path: Path) -> None:
+    path = write(tmp_path, {"sun": {"decode": pool("shared", 1)}})
+    lengths = "{kind: fixed, prompt_tokens: 5, output_tokens: 5}"
+    closed = (
+        f"workload={{kind: synthetic, requests: 9, arrivals: {{kind: closed, concurrency: 2}}, lengths: {lengths}}}"
+    )
+    result = CliRunner().invoke(app, ["cluster", str(path), "--gpus", "1", "--out", str(tmp_path), "--set", closed])
+    assert result.exit_code == 2
+    assert result.stderr == f"{path}: workload.arrivals.kind is closed, must be one with rate_rps to be run live\n"
+
+
 @pytest.mark.parametrize(
     ("arms", "options", "message"),
     [

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -20,25 +18,15 @@ from typer.testing import CliRunner
 
 from sunsim.cli import app
 from sunsim.folder import MANIFEST
-from sunsim.inputs import Inputs, files, sha256
-from sunsim.latency.profile import profiles_root
-from sunsim.points.code import code_sha256
-from sunsim.points.local import KILLED, SILENT, run_local
-from sunsim.points.point import Outcome, Point, identity, outcome, outcome_of
-from sunsim.points.ray_cluster import _home, outcome_elsewhere
 from sunsim.points.store import POINTS, Store
 from sunsim.run import prepare
-from sunsim.scenario import load_scenario
 from sunsim.simulate import result_of
 from sunsim.sweep import run as sweep_run
-from sunsim.sweep.grid import load_grid
 from sunsim.sweep.result import PICTURE, SUMMARY, TABLE
-from tests.scenario_files import write_scenario
 from tests.sweep.small import write_sweep
-from tests.trace_files import write as write_requests
 
 if TYPE_CHECKING:
-    from sunsim.scenario import Scenario
+    from sunsim.points.point import Point
 
 SUNSIM = "from sunsim.cli import app; app()"
 ROOT = Path(__file__).parent.parent.parent
@@ -242,30 +230,6 @@ def test_a_stopped_process_costs_no_point(tmp_path: Path, monkeypatch: pytest.Mo
     assert bytes_of(out) == bytes_of(whole)
 
 
-def stop_oneself(point: Point) -> Outcome:
-    """Work that never ends: its process stops itself, with all its threads."""
-    os.kill(os.getpid(), signal.SIGSTOP)
-    return outcome_of(point)
-
-
-def test_one_that_is_stopped_twice_has_itself_to_blame(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sunsim.points.local.SILENT_LOOKS", 1)
-    points = list(load_grid(write_sweep(tmp_path)).points())[:1]
-    assert [outcome.fault for _, outcome in run_local(points, 1, stop_oneself)] == [SILENT]
-
-
-def take_long(point: Point) -> Outcome:
-    time.sleep(2.0)
-    return outcome_of(point)
-
-
-def test_one_that_takes_long_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sunsim.points.local.LOOK_S", 0.5)
-    monkeypatch.setattr("sunsim.points.local.SILENT_LOOKS", 3)
-    points = list(load_grid(write_sweep(tmp_path)).points())[:1]
-    assert [outcome.fault for _, outcome in run_local(points, 1, take_long)] == [None]
-
-
 def test_failed_points_stop_nothing_else(tmp_path: Path) -> None:
     # No request within a second at the lowest rate, and two workers cannot serve three models.
     sweep = """\
@@ -299,23 +263,6 @@ def test_where_every_point_fails_there_is_no_table(tmp_path: Path) -> None:
     assert code == 1
     assert stderr.startswith("1 of 1 points failed:\n")
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [MANIFEST, POINTS, SUMMARY]
-
-
-class Deadly:
-    """Ends the process that unpacks it, as one short of memory is ended."""
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return os._exit, (1,)
-
-
-def test_a_killed_process_costs_its_own_point_only(tmp_path: Path) -> None:
-    points = list(load_grid(write_sweep(tmp_path)).points())[:6]
-    deadly: Scenario = Deadly()  # type: ignore[assignment]
-    points.insert(3, Point(9, 9, deadly))
-    outcomes = {(point.combination, point.seed): outcome for point, outcome in run_local(points, 2, outcome_of)}
-    assert len(outcomes) == 7
-    assert outcomes.pop((9, 9)).fault == KILLED
-    assert all(outcome.fault is None and len(outcome.rows) == 2 for outcome in outcomes.values())
 
 
 def test_run_and_check_tell_of_the_sweep(tmp_path: Path) -> None:
@@ -354,49 +301,3 @@ def test_without_ray_one_line_says_how_to_get_it(tmp_path: Path, monkeypatch: py
     assert (code, stdout) == (2, "")
     assert stderr == '--executor: ray needs the package of this name, must be installed: pip install "sunsim[ray]"\n'
     assert not (tmp_path / "out").exists()
-
-
-def test_profiles_links_and_traces_travel_to_where_a_point_runs(tmp_path: Path) -> None:
-    file = write_sweep(tmp_path, "sweep: {seeds: 1}\n")
-    text = file.read_text()
-    begin, end = text.index("  kind: synthetic"), text.index("slo:")
-    trace_block = "  kind: trace\n  format: csv\n  path: trace.csv\n"
-    file.write_text(f"{text[:begin]}{trace_block}transfer: {{measured: link.json}}\n{text[end:]}")
-    shutil.copy(profiles_root() / "h100-80gb" / "links" / "nixl-nvlink.json", tmp_path / "link.json")
-    trace = tmp_path / "trace.csv"
-    trace.write_text("arrival_s,prompt_tokens,output_tokens\n0,100,10\n0.1,200,5\n")
-    (point,) = load_grid(file).points()
-    expected = outcome(point.scenario)
-    found = files(point.scenario)
-    names = {name: f"{sha256(path)}{path.suffix}" for name, path in found.items()}
-    contents = [path.read_bytes() for path in found.values()]
-    assert [path.name for path in found.values()] == ["link.json", "profile.json", "trace.csv"]
-    for path in found.values():
-        path.unlink()
-    assert expected.rows
-    assert outcome_elsewhere(point.scenario.document, code_sha256(), names, *contents) == expected
-    assert not _home().exists()
-    other = outcome_elsewhere(point.scenario.document, "another", names, *contents)
-    assert other.fault == "its node has another sunsim installed, must have the same as where the sweep was started"
-
-
-def test_a_trace_may_be_called_json(tmp_path: Path) -> None:
-    trace = write_requests(tmp_path, "mooncake").rename(tmp_path / "trace.json")
-    workload = f"workload={{kind: trace, format: mooncake, path: {trace}}}"
-    scenario = load_scenario(write_scenario(tmp_path), [workload, "measure={}"])
-    assert Inputs().sha256(scenario)[str(trace)] == hashlib.sha256(trace.read_bytes()).hexdigest()
-
-
-def test_ctrl_c_while_a_point_is_named_is_not_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (point, *_) = load_grid(write_sweep(tmp_path)).points()
-    handler = signal.getsignal(signal.SIGINT)
-
-    def interrupted(*_: object, **__: object) -> dict[str, object]:
-        os.kill(os.getpid(), signal.SIGINT)
-        return {}
-
-    with monkeypatch.context() as patch:
-        patch.setattr(type(point.scenario.document), "model_dump", interrupted)
-        with pytest.raises(KeyboardInterrupt):
-            identity(point.scenario)
-    assert signal.getsignal(signal.SIGINT) is handler
