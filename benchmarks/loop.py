@@ -2,7 +2,7 @@
 
 One stream (``loop.yaml``) through the engine, at several sizes and numbers of workers, each in a process of its own, so
 that peak memory is the whole process's; and at the smallest size through the step-by-step twin, which must give equal
-results. Times are the process's CPU seconds for a whole simulated arm, from the drawn requests to the table of
+results. Times are the process's CPU seconds for a whole `simulate_arm`, from the drawn requests to the table of
 results. The loop is that of a wheel, made as `pip install .` makes it; with ``--plain`` it is the checkout as it is.
 """
 
@@ -75,11 +75,11 @@ def measure(case: Case) -> Figures:
     import pandas as pd  # noqa: PLC0415 - only the processes that measure need any of this
 
     from sunsim.cluster.engine import Engine  # noqa: PLC0415
-    from sunsim.cluster.simulation import simulate  # noqa: PLC0415
-    from sunsim.scenario import load_scenario  # noqa: PLC0415
+    from sunsim.cluster.simulation import simulate_arm  # noqa: PLC0415
+    from sunsim.scenario import build_requests, load_scenario  # noqa: PLC0415
     from sunsim.version import loop  # noqa: PLC0415
-    from sunsim.workload.requests import build_requests  # noqa: PLC0415
-    from tests.cluster.worlds import stepwise  # noqa: PLC0415
+    from tests.cluster.stepwise import StepwiseEngine  # noqa: PLC0415
+    from tests.cluster.worlds import driven_by  # noqa: PLC0415
 
     index = ["decode-only", "with-prefill"].index(case.arm)
     overrides = {
@@ -89,11 +89,11 @@ def measure(case: Case) -> Figures:
     }
     scenario = load_scenario(STREAM, [f"{path}={value}" for path, value in overrides.items()])
     requests = build_requests(scenario)
-    make_engine = stepwise if case.twin else Engine
     seconds = []
     for _ in range(case.repeats):
         began = time.process_time()
-        result = simulate(scenario, scenario.arms[index], requests, make_engine=make_engine)
+        with driven_by(StepwiseEngine if case.twin else Engine):
+            result = simulate_arm(scenario, scenario.arms[index], requests)
         seconds.append(time.process_time() - began)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024) / 1e6
     rows = hashlib.sha256(pd.util.hash_pandas_object(result.rows).to_numpy().tobytes()).hexdigest()

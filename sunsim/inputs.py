@@ -4,33 +4,26 @@ from __future__ import annotations
 
 import hashlib
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sunsim.errors import InputError
-from sunsim.latency.profile import find_profile, load_profile
 from sunsim.scenario import Trace
 
 if TYPE_CHECKING:
-    from sunsim.latency.profile import Profile
+    from pathlib import Path
+
     from sunsim.scenario import Scenario
 
 
 def files(scenario: Scenario) -> dict[str, Path]:
     """The profiles, the measured link and the trace of a loaded scenario, by the name or path that it has for them."""
-    names = {pool.profile for arm in scenario.arms for pool in arm.pools().values()}
-    if scenario.transfer.measured:
-        names.add(scenario.transfer.measured)
-    found = {name: find_profile(name, Path()) for name in sorted(names)}
+    found = {pool.profile_name: pool.profile.path for arm in scenario.arms for pool in arm.pools().values()}
+    if scenario.transfers:
+        found[str(scenario.transfer.measured)] = scenario.transfers.path
+    found = dict(sorted(found.items()))
     if isinstance(scenario.workload, Trace):
         found[str(scenario.workload.path)] = scenario.workload.path
     return found
-
-
-def profiles_of(scenario: Scenario) -> dict[str, Profile]:
-    """The profiles of a loaded scenario, by the name that it has for them."""
-    names = sorted({pool.profile for arm in scenario.arms for pool in arm.pools().values()})
-    return {name: load_profile(find_profile(name, Path())) for name in names}
 
 
 def sha256(path: Path) -> str:

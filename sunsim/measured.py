@@ -8,14 +8,14 @@ from sunsim.clock import to_ps, to_s
 from sunsim.errors import InputError
 from sunsim.metrics import summarize
 from sunsim.metrics.rows import Window
-from sunsim.workload.requests import build_requests
+from sunsim.scenario import build_requests
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from sunsim.document.source import Loc
     from sunsim.records import ArmResult
-    from sunsim.scenario.blocks import Scenario
+    from sunsim.scenario import Scenario
     from sunsim.workload.requests import Requests
 
 
@@ -37,41 +37,58 @@ def requests_of(scenario: Scenario, error: Callable[[Loc, str], InputError] = _w
     return requests
 
 
-def window_of(scenario: Scenario, requests: Requests) -> Window:
-    """The window that the figures of these requests come from: from the end of the warm-up to the last arrival.
+def refuse_empty(scenario: Scenario, requests: Requests, error: Callable[[Loc, str], InputError]) -> None:
+    """Raises what `error` makes of a place in the scenario and a message; of a closed loop only `window_of` can tell.
 
-    Or to a stop before that.
+    Raises:
+        InputError: the warm-up, or the stop, leaves nothing to be measured. Requests that arrive all at once may be.
+    """
+    begin_s, first_s, last_s = _moments(scenario, requests)
+    stop_s = _stop_s(scenario)
+    if stop_s is not None and stop_s <= first_s:
+        message = f"stop.limit_s is {stop_s:g}, must be above {first_s:g}, when the first request arrives"
+        raise error(("stop", "limit_s"), message)
+    if not requests.concurrency:
+        _refuse_empty(_window(scenario, begin_s, last_s), scenario, begin_s, error)
+
+
+def window_of(scenario: Scenario, requests: Requests, arms: Sequence[ArmResult] = ()) -> Window:
+    """The window that figures come from: from the end of the warm-up to the last arrival, or to a stop before that.
+
+    Args:
+        arms: as simulated. When requests of a closed loop arrive is for them to say; there it is the first of their
+            last arrivals.
+
+    Raises:
+        InputError: a closed loop is over before the warm-up.
     """
     begin_s, _, last_s = _moments(scenario, requests)
+    if not requests.concurrency:
+        return _window(scenario, begin_s, last_s)
+    window = _window(scenario, begin_s, min(float(arm.rows["arrival_s"].max()) for arm in arms))
+    _refuse_empty(window, scenario, begin_s, _without_place)
+    return window
+
+
+def _window(scenario: Scenario, begin_s: float, last_s: float) -> Window:
     stop_s = _stop_s(scenario)
     start_s = to_s(to_ps(begin_s) + to_ps(scenario.measure.warmup_s))
     return Window(start_s, last_s if stop_s is None else min(last_s, stop_s))
 
 
-def arriving_s(scenario: Scenario, requests: Requests) -> float:
-    """For how long these requests arrive, warm-up included, in seconds."""
-    begin_s, _, last_s = _moments(scenario, requests)
-    return last_s - begin_s
-
-
-def refuse_empty(scenario: Scenario, requests: Requests, error: Callable[[Loc, str], InputError]) -> None:
-    """Raises what `error` makes of a place in the scenario and a message.
-
-    Raises:
-        InputError: the warm-up, or the stop, leaves nothing to be measured. Requests that arrive all at once may be.
-    """
-    if requests.concurrency:  # only the simulation knows when they arrive
-        return
-    begin_s, first_s, _ = _moments(scenario, requests)
-    window, warmup_s, stop_s = window_of(scenario, requests), scenario.measure.warmup_s, _stop_s(scenario)
-    if stop_s is not None and stop_s <= first_s:
-        message = f"stop.limit_s is {stop_s:g}, must be above {first_s:g}, when the first request arrives"
-        raise error(("stop", "limit_s"), message)
+def _refuse_empty(window: Window, scenario: Scenario, begin_s: float, error: Callable[[Loc, str], InputError]) -> None:
+    warmup_s = scenario.measure.warmup_s
     if warmup_s and window.end_s <= window.start_s:
         most_s = window.end_s - begin_s
         must = f"below {most_s:g}, where measuring ends" if most_s > 0 else "0, as all requests arrive at once"
         since = f" after the first arrival at {begin_s:g} s" if begin_s else ""
         raise error(("measure", "warmup_s"), f"measure.warmup_s is {warmup_s:g}{since}, must be {must}")
+
+
+def arriving_s(scenario: Scenario, requests: Requests) -> float:
+    """For how long these requests arrive, warm-up included, in seconds; not known of a closed loop."""
+    begin_s, _, last_s = _moments(scenario, requests)
+    return last_s - begin_s
 
 
 def summary_of(

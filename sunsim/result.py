@@ -30,6 +30,8 @@ PROVENANCE = ("schema_version", "sunsim_version", "scenario", "seed", "profiles"
 _TYPES = {"text": pa.string(), "s": pa.float64(), "count": pa.int64()}
 SCHEMA = pa.schema((column.name, _TYPES[column.kind]) for column in REQUEST_COLUMNS)
 
+_SHOWN: Any = {"na_rep": "-", "float_format": "{:.4g}".format}
+
 HEADLINES = (
     "gpus",
     "output_throughput_per_gpu",
@@ -98,11 +100,11 @@ class Result:
             return sorted(path.name for path in place.iterdir())
 
     def __repr__(self) -> str:
-        return f"{self.summary['scenario']}, seed {self.summary['seed']}\n{self.table().to_string()}"
+        return f"{self.summary['scenario']}, seed {self.summary['seed']}\n{self.table().T.to_string(**_SHOWN)}"
 
     def _repr_html_(self) -> str:
         """What a notebook shows."""
-        html: str = self.table().to_html(na_rep="-", float_format="{:.4g}".format)
+        html: str = self.table().T.to_html(**_SHOWN)
         return html
 
 

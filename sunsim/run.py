@@ -13,9 +13,8 @@ from sunsim.report.format import counted, listed, number
 from sunsim.report.terminal import show
 from sunsim.report.trace import left_out
 from sunsim.result import results
-from sunsim.scenario import Trace, checked, read_source
+from sunsim.scenario import checked, read_source
 from sunsim.simulate import result_of
-from sunsim.workload.traces.of_scenario import trace_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,23 +26,11 @@ if TYPE_CHECKING:
 def run(
     file: Path, out: Path | None, overrides: Sequence[str], seed: int | None, *, as_json: bool, quiet: bool
 ) -> None:
-    """Simulate every arm of a scenario, write the results into a folder and print what they say.
-
-    Args:
-        file: the scenario.
-        out: the folder; `results/<name>` if None.
-        overrides: `path=value` each.
-        seed: replaces the scenario's.
-        as_json: print the summary as JSON instead of tables.
-        quiet: no progress and no tables.
-
-    Raises:
-        InputError: the scenario, or the folder, cannot be used.
-    """
+    """`sunsim.simulate`, saved in `out` or else in `results/<name>`, and printed."""
     scenario, requests = prepare(file, overrides, seed)
     out = out or Path("results") / scenario.name
     results(out)  # refused before anything is simulated
-    result = result_of(scenario, requests, show_progress=not quiet)
+    result = result_of(scenario, requests, None, show_progress=not quiet)
     names = result.save(out)
     if as_json:
         sys.stdout.write(to_json(result.summary))
@@ -62,13 +49,13 @@ def check(file: Path, overrides: Sequence[str], seed: int | None) -> str:
         f"{arm.name} ({', '.join(f'{pool.gpus} {stage}' for stage, pool in arm.pools().items())})"
         for arm in scenario.arms
     ]
-    models = len(scenario.model_names)
-    workload = scenario.workload
-    missing = left_out(trace_of(scenario, workload)) if isinstance(workload, Trace) else ""
+    models = counted(len(scenario.model_names), "model")
+    missing = left_out(scenario.trace) if scenario.trace else ""
     unused = unused_popularity(scenario)
+    at_a_time = requests.concurrency
+    arriving = f", {at_a_time} at a time," if at_a_time else f" in {number(arriving_s(scenario, requests))} s"
     return (
-        f"ok: {scenario.name}: {counted(len(requests), 'request')} in {number(arriving_s(scenario, requests))} s for "
-        f"{models} model{'s' if models > 1 else ''}; GPUs by arm: {listed(arms)}"
+        f"ok: {scenario.name}: {counted(len(requests), 'request')}{arriving} for {models}; GPUs by arm: {listed(arms)}"
         f"{f'; the trace {missing}' if missing else ''}{f'; {unused}' if unused else ''}"
     )
 
@@ -80,5 +67,5 @@ def prepare(file: Path, overrides: Sequence[str], seed: int | None) -> tuple[Sce
         InputError: something in it is wrong, or the measured window would be empty.
     """
     source = read_source(file, overrides, seed)
-    scenario = checked(source).model_copy(update={"sweep": None, "plan": None})
+    scenario = checked(source).changed(sweep=None, plan=None)
     return scenario, requests_of(scenario, source.error)

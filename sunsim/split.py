@@ -12,11 +12,12 @@ import re
 from itertools import count
 from typing import TYPE_CHECKING, Any, Literal
 
-from sunsim.cluster.router import STATE_BLIND
+from sunsim.arms import simulate_arms
 from sunsim.errors import InputError
 from sunsim.folder import MANIFEST, Results
+from sunsim.roles import Stage
 from sunsim.run import prepare
-from sunsim.simulate import simulate_arms
+from sunsim.scenario.blocks import STATE_BLIND
 from sunsim.version import __version__
 
 if TYPE_CHECKING:
@@ -28,14 +29,14 @@ if TYPE_CHECKING:
     from sunsim.records import ArmResult, WorkerRecord
     from sunsim.scenario import Arm, Pool, Scenario
 
-Stage = Literal["decode", "prefill"]
+StageName = Literal["decode", "prefill"]
 
 SCHEMA_VERSION = 1
 INDEX = "split.json"
 
 
 def split(
-    file: Path, out: Path, overrides: Sequence[str], seed: int | None, stage: Stage | None, *, quiet: bool = False
+    file: Path, out: Path, overrides: Sequence[str], seed: int | None, stage: StageName | None, *, quiet: bool = False
 ) -> str:
     """Simulate every arm and write the stream of each of its workers.
 
@@ -71,7 +72,7 @@ def split(
         "arms": {},
     }
     folders = file_names((arm.name for arm in arms), taken=(INDEX, MANIFEST))
-    simulated = simulate_arms(scenario.model_copy(update={"arms": tuple(arms)}), requests, show_progress=not quiet)
+    simulated = simulate_arms(scenario.with_arms(arms), requests, None, show_progress=not quiet)
     with results.writing() as folder:
         for arm, result in zip(arms, simulated, strict=True):
             index["arms"][arm.name] = _write_arm(folder, folders[arm.name], scenario, arm, staged[arm.name], result)
@@ -82,13 +83,15 @@ def split(
     return f"{out}/: {written} streams of {len(arms)} arm{'s' if len(arms) > 1 else ''}, listed in {INDEX}"
 
 
-def _last_stage(arm: Arm) -> Stage:
+def _last_stage(arm: Arm) -> StageName:
     return "decode" if arm.decode else "prefill"
 
 
-def _write_arm(out: Path, folder: str, scenario: Scenario, arm: Arm, stage: Stage, result: ArmResult) -> dict[str, Any]:
+def _write_arm(
+    out: Path, folder: str, scenario: Scenario, arm: Arm, stage: StageName, result: ArmResult
+) -> dict[str, Any]:
     """The streams of one arm's stage, and its entry in the index."""
-    pool = arm.pools()[stage]
+    pool = arm.pools()[Stage(stage)]
     rows = stage_rows(scenario, arm, stage, result.rows)
     (out / folder).mkdir(exist_ok=True)
     theirs = [worker for worker in result.workers if worker.role.counted_as == stage]
@@ -104,8 +107,8 @@ def _write_arm(out: Path, folder: str, scenario: Scenario, arm: Arm, stage: Stag
     exact, why = _exactness(arm, stage, pool, result.workers)
     return {
         "stage": stage,
-        "profile": pool.profile,
-        "policy": pool.policy,
+        "profile": pool.profile_name,
+        "policy": "shared" if pool.shared else "isolated",
         "router": pool.router,
         "exact": exact,
         "why": why,
@@ -127,7 +130,7 @@ def _worker_entry(worker: WorkerRecord, file: str | None, requests: int) -> dict
     }
 
 
-def stage_rows(scenario: Scenario, arm: Arm, stage: Stage, rows: pd.DataFrame) -> pd.DataFrame:
+def stage_rows(scenario: Scenario, arm: Arm, stage: StageName, rows: pd.DataFrame) -> pd.DataFrame:
     """The requests that came to a stage, by arrival there: the columns of a stream, and `worker`.
 
     A request arrives at its first stage when it arrives at all: the delay of a front end comes on top, from the real
@@ -145,7 +148,7 @@ def stage_rows(scenario: Scenario, arm: Arm, stage: Stage, rows: pd.DataFrame) -
     return table[reached].sort_values(["arrival_s", "request_id"], kind="stable")
 
 
-def _exactness(arm: Arm, stage: Stage, pool: Pool, workers: Sequence[WorkerRecord]) -> tuple[bool, str]:
+def _exactness(arm: Arm, stage: StageName, pool: Pool, workers: Sequence[WorkerRecord]) -> tuple[bool, str]:
     """Whether a real cluster would get these very streams, and why or why not."""
     if stage == "decode" and arm.prefill:
         return False, "arrivals are the ends of prefill, as simulated"
@@ -153,8 +156,7 @@ def _exactness(arm: Arm, stage: Stage, pool: Pool, workers: Sequence[WorkerRecor
         return False, "requests that decode sent back for their prompt's KV took turns of the router, as simulated"
     if pool.router in STATE_BLIND:
         return True, f"{pool.router} does not look at the workers' state"
-    sizes = pool.workers.values() if isinstance(pool.workers, dict) else [pool.workers]
-    if all(size == 1 for size in sizes):
+    if all(size == 1 for size in pool.roles.values()):
         return True, "each request has one worker to go to"
     return False, f"{pool.router} looks at the workers' state, which is the simulation's"
 

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sunsim.errors import InputError
-from sunsim.scenario import load_scenario
-from sunsim.workload.requests import build_requests
+from sunsim.scenario import build_requests, load_scenario
 from tests.scenario_files import SCENARIO, TRACE, write_scenario, write_trace
 
 if TYPE_CHECKING:

@@ -47,13 +47,13 @@ def toy_simulate(scenario: Any, arm: Any, requests: Any, progress: Callable[[flo
     """Stands in for the simulation."""
     for share in (0.0, 0.5, 1.0):
         progress(share)
-    return toy_arm(arm.name, shared=arm.decode.policy == "shared", decode_workers=4, rate_rps=10.0)
+    return toy_arm(arm.name, shared=arm.decode.shared, decode_workers=4, rate_rps=10.0)
 
 
 @pytest.fixture
 def scenario(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A scenario whose simulation is a toy, in the current folder."""
-    monkeypatch.setattr("sunsim.cluster.simulation.simulate", toy_simulate)
+    monkeypatch.setattr("sunsim.arms.simulate_arm", toy_simulate)
     monkeypatch.chdir(tmp_path)
     return write_scenario(tmp_path)
 
@@ -125,7 +125,7 @@ def test_a_trace_s_requests_are_accounted_for(scenario: Path, tmp_path: Path) ->
 
 
 def test_interrupt_leaves_nothing(scenario: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sunsim.cluster.simulation.simulate", interrupted)
+    monkeypatch.setattr("sunsim.arms.simulate_arm", interrupted)
     assert invoke("run", scenario) == (130, "", "interrupted, nothing was written\n")
     assert not (tmp_path / "results").exists()
 
@@ -134,7 +134,7 @@ def test_interrupt_keeps_the_results_of_before(scenario: Path, tmp_path: Path, m
     invoke("run", scenario, "--quiet")
     out = tmp_path / "results" / "zipf3"
     before = {path.name: path.read_bytes() for path in out.iterdir()}
-    monkeypatch.setattr("sunsim.cluster.simulation.simulate", interrupted)
+    monkeypatch.setattr("sunsim.arms.simulate_arm", interrupted)
     assert invoke("run", scenario)[0] == 130
     assert {path.name: path.read_bytes() for path in out.iterdir()} == before
 
@@ -243,7 +243,7 @@ def test_an_internal_error_is_not_hidden(scenario: Path, monkeypatch: pytest.Mon
     def broken(*_: object) -> ArmResult:
         raise ZeroDivisionError
 
-    monkeypatch.setattr("sunsim.cluster.simulation.simulate", broken)
+    monkeypatch.setattr("sunsim.arms.simulate_arm", broken)
     result = CliRunner().invoke(app, ["run", str(scenario)])
     assert result.exit_code == 1
     assert isinstance(result.exception, ZeroDivisionError)

@@ -20,16 +20,15 @@ SHORT = ("--set", "workload.duration_s=3", "--set", "measure.warmup_s=1")
 SHOW = """
 import sys
 from pathlib import Path
-from sunsim.cluster.simulation import simulate
-from sunsim.scenario import load_scenario
+from sunsim.cluster.simulation import simulate_arm
+from sunsim.scenario import build_requests, load_scenario
 from sunsim.version import loop
-from sunsim.workload.requests import build_requests
 
 scenario = load_scenario(Path(sys.argv[1]), ["workload.requests=400"])
 requests = build_requests(scenario)
 print(loop())
 for arm in scenario.arms:
-    result = simulate(scenario, arm, requests)
+    result = simulate_arm(scenario, arm, requests)
     print(result.rows.to_json(double_precision=15), result.workers)
 """
 

@@ -22,6 +22,7 @@ from sunsim.report.blocks import say
 from sunsim.report.compare import against
 from sunsim.report.format import count, number, percent, times
 from sunsim.report.profile_view import named_profile
+from sunsim.sweep import picture
 from sunsim.validation.result import signed_percent
 from tests.figures.small import grid
 from tests.plan.small import SCENARIO as PLANNED
@@ -199,7 +200,7 @@ def test_plan_files_show_names_as_text(plan_text: str) -> None:
 @pytest.mark.parametrize(("length", "columns"), [(1, 60), (60, 100)], indirect=["length"])
 def test_sweep(length: int, columns: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     set_columns(columns, monkeypatch)
-    monkeypatch.setattr("sunsim.sweep.picture.draw", lambda path, *_: path.touch())
+    monkeypatch.setattr(picture, "draw", lambda path, *_: path.touch())
     file = write_sweep(tmp_path, SWEEP.replace("seeds: 4", "seeds: 2"), renamed(of_long_names(SWEPT), length))
     cells = printed_cells(invoke("sweep", file, "--out", tmp_path / "out", "--jobs", 1))
     first, _ = names(length)

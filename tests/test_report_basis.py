@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sunsim.latency.profile import find_profile, load_profile
 from sunsim.report.basis import base_models, basis
 from sunsim.scenario import load_scenario
 from tests.scenario_files import PROFILE, SCENARIO, TRACE, write_scenario
@@ -21,7 +20,7 @@ def facts(folder: Path, text: str | None = None, *overrides: str) -> dict[str, l
     path = write_scenario(folder, text) if text else write_scenario(folder)
     (folder / "trace.csv").write_text("arrival_s,prompt_tokens,output_tokens\n0,10,10\n")
     scenario = load_scenario(path, overrides)
-    return basis(scenario, {str(folder / "tiny.json"): load_profile(folder / "tiny.json")})
+    return basis(scenario)
 
 
 def test_measured_derived_and_assumed_are_kept_apart(tmp_path: Path) -> None:
@@ -102,7 +101,7 @@ def test_adapters_prefill_again_what_they_preempt(tmp_path: Path) -> None:
     (tmp_path / "lora.json").write_text(json.dumps(PROFILE | {"variant": "lora-r16"}))
     path = write_scenario(tmp_path, SCENARIO.replace("tiny.json", "lora.json"))
     scenario = load_scenario(path, ["arms.sun.prefill=" + PREFILL.replace("POLICY", "shared").replace("tiny", "lora")])
-    found = basis(scenario, {str(tmp_path / "lora.json"): load_profile(tmp_path / "lora.json")})
+    found = basis(scenario)
     assert not any("preempts" in fact for fact in found["assumed"])
 
 
@@ -110,8 +109,7 @@ def test_the_base_model_of_each_arm_is_that_of_its_profiles(tmp_path: Path) -> N
     path = write_scenario(tmp_path)
     (tmp_path / "qwen.json").write_text(json.dumps(PROFILE | {"model": "qwen3-8b"}))
     scenario = load_scenario(path, ["arms.sun.decode.profile=qwen.json"])
-    profiles = {str(tmp_path / name): load_profile(tmp_path / name) for name in ("tiny.json", "qwen.json")}
-    assert base_models(scenario, profiles) == {"isolated": "test-8b", "sun": "qwen3-8b"}
+    assert base_models(scenario) == {"isolated": "test-8b", "sun": "qwen3-8b"}
 
 
 def test_the_popularity_of_a_single_model_is_no_assumption(tmp_path: Path) -> None:
@@ -121,6 +119,5 @@ def test_the_popularity_of_a_single_model_is_no_assumption(tmp_path: Path) -> No
 
 def test_delays_of_the_front_end_are_measured_where_the_profile_has_them(tmp_path: Path) -> None:
     path = write_scenario(tmp_path, SCENARIO.replace("tiny.json", "h100-80gb/llama-3.1-8b-bf16"))
-    name = "h100-80gb/llama-3.1-8b-bf16"
-    found = basis(load_scenario(path), {name: load_profile(find_profile(name, tmp_path))})
+    found = basis(load_scenario(path))
     assert found["measured"][0].startswith("step times, KV blocks, idle front-end delays, ")

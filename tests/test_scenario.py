@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+import pickle
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from ruamel.yaml import YAML
 
-from sunsim.scenario import allocate, load_scenario, resolved
-from sunsim.scenario.blocks import ModelCount, Pool, StopAtTime, StopWhenFinished, Zipf
+from sunsim.errors import InputError
+from sunsim.roles import Module, Role, Stage
+from sunsim.scenario import Pool, allocate, build_requests, load_scenario, resolved
+from sunsim.scenario.blocks import ModelCount, StopAtTime, StopWhenFinished, Zipf
 from sunsim.workload.blocks import Poisson, Synthetic, Trace
 from tests.scenario_files import PROFILE, SCENARIO, write_scenario, write_trace
 
@@ -34,7 +38,7 @@ def _decode(path: Path, arm: int, overrides: tuple[str, ...] = ()) -> Pool:
 def test_the_contract_s_scenario_loads(tmp_path: Path) -> None:
     scenario = load_scenario(write_scenario(tmp_path))
     assert (scenario.name, scenario.seed, scenario.first_token) == ("zipf3", 7, "decode")
-    assert scenario.models == ModelCount(count=4, popularity=Zipf(alpha=3.0))
+    assert scenario.document.models == ModelCount(count=4, popularity=Zipf(alpha=3.0))
     assert isinstance(scenario.workload, Synthetic)
     assert scenario.workload.arrivals == Poisson(rate_rps=60.0)
     assert [arm.name for arm in scenario.arms] == ["isolated", "sun"]
@@ -51,7 +55,7 @@ def test_what_the_file_leaves_out_is_filled_in(tmp_path: Path) -> None:
     assert (scenario.transfer.bandwidth_gbit_s, scenario.transfer.latency_ms) == (400.0, 0.1)
     assert scenario.model_shares == (0.5, 0.5)
     assert pool.router == "least-requests"
-    assert pool.profile == str(tmp_path / "tiny.json")
+    assert pool.profile_name == str(tmp_path / "tiny.json")
     assert (pool.max_num_seqs, pool.max_num_batched_tokens, pool.max_model_len) == (256, 8192, 16384)
     assert pool.num_gpu_blocks == 24000
 
@@ -113,9 +117,7 @@ def test_a_resolved_scenario_loads_again_from_anywhere(tmp_path: Path, overrides
 def test_any_name_and_number_survive_the_round_trip(tmp_path: Path, name: str, rate: float) -> None:
     scenario = load_scenario(write_scenario(tmp_path))
     arrivals = Poisson(rate_rps=rate)
-    scenario = scenario.model_copy(
-        update={"name": name, "workload": scenario.workload.model_copy(update={"arrivals": arrivals})}
-    )
+    scenario = scenario.changed(name=name, workload=scenario.workload.model_copy(update={"arrivals": arrivals}))
     again = tmp_path / "again.yaml"
     again.write_text(resolved(scenario), encoding="utf-8")
     assert load_scenario(again) == scenario
@@ -191,3 +193,84 @@ def test_allocation_uses_every_worker_and_follows_the_weights(weights: list[floa
     assert min(counts.values()) >= 1
     for lighter, few in zip(weights, counts.values(), strict=True):
         assert all(few <= many for heavier, many in zip(weights, counts.values(), strict=True) if heavier > lighter)
+
+
+def test_a_scenario_may_be_given_as_values(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_scenario(tmp_path, MINIMAL)
+    values = YAML(typ="safe").load(MINIMAL)
+    monkeypatch.chdir(tmp_path)
+    assert load_scenario(values, ["workload.requests=20"], 3) == load_scenario(path, ["workload.requests=20"], 3)
+    assert values == YAML(typ="safe").load(MINIMAL)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"seed": -1}, "scenario: seed is -1, must be at least 0"),
+        ({"colour": "red"}, "scenario: unknown key colour, must be one of name, seed, models, "),
+        ({"models": []}, "scenario: models is an empty list, must be a list with at least one entry"),
+        ({"name": "\ud800"}, "scenario: \\ud800 has half a character (a lone surrogate), must be whole text"),
+        (
+            {"arms": ({"name": "a", "decode": {"profile": "no", "policy": "shared", "workers": 1}},)},
+            "scenario: arms.a.",
+        ),
+    ],
+)
+def test_what_is_wrong_with_values_is_told_without_a_line(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError) as caught:
+        load_scenario(YAML(typ="safe").load(MINIMAL) | changes)
+    assert str(caught.value).startswith(message)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_loaded_scenario_has_what_its_names_stand_for(tmp_path: Path) -> None:
+    (tmp_path / "lora.json").write_text(json.dumps(PROFILE | {"variant": "lora-r16"}))
+    shared = "{profile: PROFILE, policy: shared, workers: 2}"
+    lora = f"arms.sun.prefill={shared.replace('PROFILE', 'lora.json')}"
+    isolated, sun = load_scenario(write_scenario(tmp_path), [lora]).arms
+    assert isolated.decode
+    assert isolated.decode.roles == {
+        Role(Stage.DECODE, model, Module.OWN): workers
+        for model, workers in (("m1", 6), ("m2", 1), ("m3", 1), ("m4", 1))
+    }
+    assert sun.decode
+    assert sun.decode.roles == {Role(Stage.DECODE, None, Module.SHARED): 4}
+    assert sun.prefill
+    assert sun.prefill.roles == {Role(Stage.PREFILL, None, Module.ADAPTER): 2}
+    assert isolated.decode.profile is sun.decode.profile
+    assert isolated.decode.times is sun.decode.times
+    more = sun.with_workers({Stage.DECODE: 7})
+    assert (more.gpus, sun.gpus) == (9, 6)
+    assert more.prefill is sun.prefill
+
+
+def test_a_scenario_travels_as_its_document(tmp_path: Path) -> None:
+    scenario = load_scenario(write_scenario(tmp_path))
+    _ = scenario.arms[0].pools()[Stage.DECODE].times
+    sent = pickle.dumps(scenario)
+    assert len(sent) < 2 * len(pickle.dumps(scenario.document))
+    back = pickle.loads(sent)
+    assert back == scenario
+    assert back.arms[0].decode.times is scenario.arms[0].pools()[Stage.DECODE].times
+
+
+def test_variations_are_resolved_again(tmp_path: Path) -> None:
+    scenario = load_scenario(write_scenario(tmp_path))
+    arm = scenario.arms[1].with_workers({Stage.DECODE: 9})
+    made = scenario.with_arms([arm]).changed(seed=8)
+    asked = load_scenario(tmp_path / "scenario.yaml", ["seed=8", "arms.sun.decode.workers=9"])
+    assert made == asked.with_arms([asked.arms[1]])
+    assert made.arms[0].gpus == asked.arms[1].gpus == scenario.arms[1].gpus + 5
+
+
+def test_a_closed_loop_draws_the_same_lengths_and_models(tmp_path: Path) -> None:
+    closed = "workload={kind: synthetic, requests: 50, arrivals: {kind: closed, concurrency: 8}, lengths: {kind: azure-conv}}"
+    path = write_scenario(tmp_path)
+    loop, drawn = (
+        build_requests(load_scenario(path, [closed])),
+        build_requests(load_scenario(path, ["workload.requests=50"])),
+    )
+    assert (loop.concurrency, drawn.concurrency) == (8, None)
+    assert not loop.arrival_ps.any()
+    for column in ("model", "prompt_tokens", "output_tokens"):
+        assert (getattr(loop, column) == getattr(drawn, column)).all()

@@ -10,9 +10,9 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
+from sunsim.arms import simulate_arms
 from sunsim.cli import app
 from sunsim.run import prepare
-from sunsim.simulate import simulate_arms
 from sunsim.workload.traces.formats import read_trace
 from tests.synthetic import synthetic_profile
 

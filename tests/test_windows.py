@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 import pytest
 
+from sunsim.errors import InputError
+from sunsim.measured import requests_of, window_of
+from sunsim.metrics import Window
+from sunsim.records import ArmResult
 from sunsim.report.format import number
+from sunsim.scenario import load_scenario
+from tests.metrics.synthetic import table
 from tests.plan.small import invoke
 from tests.synthetic import synthetic_profile
 
@@ -166,3 +172,20 @@ def test_goodput_of_an_overloaded_arm_is_what_it_completes(tmp_path: Path) -> No
     completed = ((own["last_token_s"] >= 0) & (own["last_token_s"] < summary["window"]["end_s"])).sum()
     assert entry["request_goodput"] == completed / summary["window"]["end_s"]
     assert entry["request_goodput"] <= entry["request_throughput"] < 60
+
+
+def test_a_closed_loop_is_measured_until_no_more_arrive_at_one_of_its_arms(tmp_path: Path) -> None:
+    workload = "{kind: synthetic, requests: 9, arrivals: {kind: closed, concurrency: 2}, lengths: {kind: azure-conv}}"
+    path = write(tmp_path, BURST, workload=workload)
+    scenario = load_scenario(path, ["measure.warmup_s=1.5"])
+    requests = requests_of(scenario)
+    ends_s = {"split": 9.0, "decode-only": 7.0}
+    arms = [
+        ArmResult(table(*({"arrival_s": at_s} for at_s in (0.0, end_s)), arm=name), [])
+        for name, end_s in ends_s.items()
+    ]
+    assert window_of(scenario, requests, arms) == Window(1.5, 7.0)
+    late = load_scenario(path, ["measure.warmup_s=8"])
+    with pytest.raises(InputError, match=r"^measure.warmup_s is 8, must be below 7, where measuring ends$"):
+        window_of(late, requests, arms)
+    assert "9 requests, 2 at a time, for 1 model;" in invoke("check", path)[1]

@@ -60,7 +60,7 @@ class ClusterOutcome:
 def run_facts(fresh: dict[str, Any], run: Run) -> dict[str, Any]:
     """What a run's metadata state before it is played; `fresh` is the engines' set-up."""
     same = ("gpu", "card", "host", "versions", "model", "variant", "weights", "quick", "engine_args")
-    alone = run.scenario.model_copy(update={"arms": (run.arm,)})
+    alone = run.scenario.with_arms([run.arm])
     return {
         "schema_version": SCHEMA_VERSION,
         "stream": run.name,

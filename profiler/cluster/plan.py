@@ -5,16 +5,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from sunsim.sweep.plan import load_plan, short_names
+
 from profiler.cluster.play import Run
 from profiler.engine import EngineSettings
 from profiler.measure import Subject
 from profiler.streams import StreamError
-from sunsim.latency.profile import find_profile, load_profile
-from sunsim.scenario import checked, load_scenario, read_source, resolved
-from sunsim.scenario.blocks import Arm, Scenario
-from sunsim.sweep.plan import load_plan, short_names
+from sunsim.scenario import Arm, Scenario, build_requests, checked, load_scenario, read_source, resolved
 from sunsim.validation.live.folder import AGAIN
-from sunsim.workload.requests import build_requests
 
 OPTIONS = ("max_num_seqs", "max_num_batched_tokens", "max_model_len", "num_gpu_blocks")
 
@@ -53,7 +51,7 @@ def subject_of(runs: Sequence[Run], *, gpu_name: str | None = None, quick: bool,
 
     Raises StreamError for a profile of adapters, and for options that engines are not started with.
     """
-    profile = load_profile(find_profile(_profiles(runs).pop(), Path()))
+    profile = next(iter(runs[0].arm.pools().values())).profile
     variant = profile.data.variant
     if variant not in {"bf16", "awq"}:
         msg = f"profile {profile.name} is of variant {variant}, must be of bf16 or awq to be run live"
@@ -104,7 +102,7 @@ def _points(file: Path, overrides: Sequence[str]) -> list[tuple[list[str], Scena
         label = [f"{short[path]}-{value}" for path, value in combination.values.items()]
         for seed in plan.seeds:
             seeded = [*label, f"seed-{seed}"] if len(plan.seeds) > 1 else label
-            points.append((seeded, combination.scenario.model_copy(update={"seed": seed})))
+            points.append((seeded, combination.scenario.changed(seed=seed)))
     return points
 
 
@@ -118,7 +116,7 @@ def _check(file: Path, scenario: Scenario, arm: Arm) -> None:
 
 
 def _profiles(runs: Sequence[Run]) -> set[str]:
-    return {pool.profile for run in runs for pool in run.arm.pools().values()}
+    return {pool.profile_name for run in runs for pool in run.arm.pools().values()}
 
 
 def _same_engines(runs: Sequence[Run]) -> None:
@@ -132,5 +130,5 @@ def _same_engines(runs: Sequence[Run]) -> None:
 
 def run_sha256(run: Run) -> str:
     """Of everything that says what is played: equal hashes are the same run."""
-    scenario = run.scenario.model_copy(update={"arms": (run.arm,)})
+    scenario = run.scenario.with_arms([run.arm])
     return hashlib.sha256(resolved(scenario).encode()).hexdigest()

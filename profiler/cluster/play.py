@@ -12,7 +12,7 @@ from profiler.cluster.messages import Done, LoadReport, Serve
 from profiler.cluster.stage import Stage
 from profiler.replay import LEAD_S
 from sunsim.clock import to_s
-from sunsim.scenario.blocks import Arm, Scenario
+from sunsim.scenario import Arm, Scenario
 from sunsim.workload.requests import Requests
 
 # What a prefill worker with NixlConnector is told: keep the KV until somebody has fetched it.
@@ -42,7 +42,7 @@ class Run:
     @property
     def gpus(self) -> int:
         """Workers of all stages."""
-        return sum(pool.gpus for pool in self.arm.pools().values())
+        return self.arm.gpus
 
 
 class Play:
@@ -65,7 +65,7 @@ class Play:
         free = iter(workers)
         for name, block in run.arm.pools().items():
             own = [next(free) for _ in range(block.gpus)]
-            self.stages[name] = Stage(name, block, run.scenario, own, number)
+            self.stages[name] = Stage(block, run.scenario, own, number)
             for slot, worker in enumerate(own):
                 worker.on_message = partial(self._take, name, slot)
         self._workers = workers

@@ -8,7 +8,7 @@ from profiler.cluster.messages import Begin, Done, End, Ended, LoadReport, Ready
 from profiler.recording import RequestStamps
 from sunsim.cluster.load_report import SeenLoad
 from sunsim.cluster.routes import Routes
-from sunsim.scenario.blocks import Pool, Scenario
+from sunsim.scenario import Pool, Scenario
 
 
 @dataclass(slots=True)
@@ -33,13 +33,13 @@ class Stage:
         ended: what each worker did, once the run is over.
     """
 
-    def __init__(self, name: str, block: Pool, scenario: Scenario, workers: list[WorkerHandle], run: int) -> None:
-        self.name = name
+    def __init__(self, block: Pool, scenario: Scenario, workers: list[WorkerHandle], run: int) -> None:
+        self.name = str(block.stage)
         self._run = run
         self.workers = workers
         self.visits: dict[int, Visit] = {}
         self.ended: list[Ended] = []
-        self.routes = Routes(name, block, scenario)
+        self.routes = Routes(block, scenario.seed, scenario.model_names)
         self._every_s = block.load_report.every_ms / 1000 if block.load_report else None
         self._seen = [SeenLoad() for _ in workers]
         self._eased = [self.routes.eased(slot) for slot in range(len(workers))]

@@ -36,18 +36,17 @@ if TYPE_CHECKING:
     from sunsim.latency.steps import Outside, StepTimes
 
 
+NOBODY: list[Sequence] = []  # of which most outcomes consist; nothing is ever put in
 COMPUTE, PULL = KV.COMPUTE, KV.PULL  # an enum's members take long to look up
 
 
 class Outcome:
-    """What a decision brought: requests done, transfers to start, requests sent back for their prompt's KV."""
+    """What a decision brought: requests taken into a step for the first time, done, to be pulled, sent back for their KV."""
 
-    __slots__ = ("evicted", "finished", "loads")
+    __slots__ = ("entered", "evicted", "finished", "loads")
 
     def __init__(self) -> None:
-        self.finished: list[Sequence] = []
-        self.loads: list[Sequence] = []
-        self.evicted: list[Sequence] = []
+        self.entered = self.finished = self.loads = self.evicted = NOBODY
 
 
 class Engine:
@@ -135,7 +134,9 @@ class Engine:
         if (lasting := self.blocks.lasting(k + 1, n + 1)) <= n:
             if not lasting:
                 return self._pipeline.due_ps
-            n = lasting - 1  # the decision that finds no block for a step falls due when the output of the last but one is out
+            n = (
+                lasting - 1
+            )  # the decision that finds no block for a step falls due when the output of the last but one is out
         return self._pipeline.out_after_ps(steady, k + 1, n)
 
     def advance(self, now_ps: int) -> None:
@@ -192,19 +193,20 @@ class Engine:
         steady, step = self._steady, self._k + 1
         if steady.next_end < step:
             self._drop_ended(self._k)
-        self.blocks.settle()
-        enough = self.blocks.grow_all(step)
+        enough = self.blocks.decide(step)
         if not enough or self.waiting or self._ready or self._partial:
             self._draft(now_ps, step, outcome, enough=enough)
         else:
             self._decide = False
             self._pipeline.launch_decodes(steady, step)
-            self._stamp_beginning([])
+            if self._beginning:
+                self._stamp_beginning(NOBODY)
         self._k = step
 
     def _draft(self, now_ps: int, step: int, outcome: Outcome, *, enough: bool) -> None:
         """Composes and launches a step in which the batch may change, or has not `enough` KV blocks."""
         draft = Draft(self.config.max_num_batched_tokens - self._steady.batch)
+        outcome.entered, outcome.loads, outcome.evicted = draft.entering, [], []
         if not enough:
             self._make_room(step, draft, outcome)
         if self._partial:
@@ -321,11 +323,10 @@ class Engine:
             sequence = waiting[0]
             if self.config.one_model_a_step and draft.model not in (UNSET, sequence.model):
                 return
-            if not self.blocks.fits(sequence):
+            if not self.blocks.admit(sequence):
                 return
             waiting.popleft()
             places -= 1
-            self.blocks.admit(sequence)
             if sequence.kv is PULL:
                 self._loading += 1
                 outcome.loads.append(sequence)

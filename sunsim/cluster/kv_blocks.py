@@ -36,19 +36,21 @@ class KVBlocks:
         """Blocks that hold so many tokens."""
         return -(-tokens // self.size)
 
-    def fits(self, sequence: Sequence) -> bool:
-        """Whether there is room for all that is known of a waiting request."""
-        return -(-sequence.known_tokens // self.size) <= self.unused
+    def admit(self, sequence: Sequence) -> bool:
+        """Begins with a waiting request, or gives False if there is no room for all that is known of it.
 
-    def admit(self, sequence: Sequence) -> None:
-        """Begins with a request that fits: what of it need not be computed, and blocks at once if its KV is pulled."""
+        Says what of it need not be computed; if that is pulled, it has its blocks at once.
+        """
         known = sequence.known_tokens
+        if -(-known // self.size) > self.unused:
+            return False
         if sequence.kv is COMPUTE:
             sequence.computed_tokens = 0
         else:
             sequence.computed_tokens = min(sequence.prompt_tokens, known - 1)
             if sequence.kv is PULL:
                 self.grow(sequence, known)
+        return True
 
     def can_grow(self, sequence: Sequence, tokens: int) -> bool:
         """Whether there is room for so many of its tokens in all."""
@@ -80,11 +82,6 @@ class KVBlocks:
         self._later += sequence.blocks
         sequence.blocks = 0
 
-    def settle(self) -> None:
-        """The next decision: blocks that were to come free later do."""
-        self.unused += self._later
-        self._later = 0
-
     def join(self, sequence: Sequence) -> None:
         """A request decodes steadily from now on, with blocks for its `Sequence.offset` and the step before its second."""
         self._decodes += 1
@@ -100,8 +97,14 @@ class KVBlocks:
         """Whether a steady decode needs another block at a step."""
         return (sequence.offset + step - 1) % self.size == 0
 
-    def grow_all(self, step: int) -> bool:
-        """Gives the steady decodes what they need at a step; False, and nothing, if that is not there."""
+    def decide(self, step: int) -> bool:
+        """The decision for a step: what was to come free later does, and the steady decodes get what they need.
+
+        Gives False, and them nothing, if that is not there.
+        """
+        if self._later:
+            self.unused += self._later
+            self._later = 0
         needed = self._growing[step % self.size]
         if needed > self.unused:
             return False

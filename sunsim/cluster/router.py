@@ -11,10 +11,6 @@ if TYPE_CHECKING:
     import numpy as np
 
 
-STATE_BLIND = frozenset({"round-robin", "random"})
-"""Routers that don't look at the workers' loads."""
-
-
 class Load(Protocol):
     """What a router may know of a worker."""
 

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ruamel.yaml.comments import CommentedBase, CommentedMap
+from ruamel.yaml.comments import CommentedBase, CommentedMap, CommentedSeq
 
 from sunsim.document.block import MISSING_CHOICE, UNKNOWN_KEY
 from sunsim.document.text import parse, plain
 from sunsim.errors import InputError, clipped, clipped_list
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from pydantic_core import ErrorDetails
 
 Loc = tuple[str | int, ...]
-Place = tuple["Path | str", int | None]
+Place = tuple[Path | str, int | None]
 """Where a value was given: a file and its line, or an option such as ``--set`` and None."""
 DIGITS = 40
 
@@ -27,9 +26,14 @@ class Source:
     """A scenario file as read: its values, and where each of them stands.
 
     Attributes:
-        file: the file's name for messages.
+        file: what messages call it: its path, or ``scenario`` where it was no file.
+        folder: where relative paths in it start.
         root: the document, overrides applied.
     """
+
+    file: Path | str
+    folder: Path
+    root: CommentedMap
 
     def __init__(self, file: Path, text: str) -> None:
         """Parses `text`.
@@ -37,8 +41,6 @@ class Source:
         Raises:
             InputError: it is not one YAML 1.2 mapping, or a key is given twice.
         """
-        self.file = file
-        self._places: dict[Loc, Place] = {}
         try:
             root = parse(text)
         except InputError as error:
@@ -46,7 +48,15 @@ class Source:
         if not isinstance(root, CommentedMap):
             message = f"the file is {show(root)}, must be a mapping with the keys of a scenario"
             raise InputError(message, file, 1)
-        self.root = root
+        self.file, self.folder, self.root = file, file.parent, root
+        self._places: dict[Loc, Place] = {}
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> Source:
+        """What a file might hold, as Python's own values; relative paths in it start at the working directory."""
+        made = cls.__new__(cls)
+        made.file, made.folder, made.root, made._places = "scenario", Path(), _with_lines(values), {}
+        return made
 
     def variant(self) -> Source:
         """The same file, to be overridden without changing this one."""
@@ -94,11 +104,11 @@ class Source:
         try:
             return plain(self.root)
         except InputError as error:
-            raise InputError(error.message, self.file, error.line) from error
+            raise InputError(error.message, self.file, self._line(error.line)) from error
 
     def error(self, loc: Loc, message: str) -> InputError:
         """`message` as an error that stands where `loc` is; parts of `loc` that are not in the file are skipped."""
-        line, place, node = 1, None, self.root
+        line, place, node = self._line(1), None, self.root
         seen: Loc = ()
         for part in loc:
             if not _has(node, part):
@@ -108,6 +118,10 @@ class Source:
             line = _line(node, part, line)
             node = node[part]
         return InputError(message, *place) if place else InputError(message, self.file, line)
+
+    def _line(self, line: int | None) -> int | None:
+        """Of a file; nothing else has lines."""
+        return line if isinstance(self.file, Path) else None
 
     def path(self, loc: Loc, *, absent: bool = False) -> str:
         """`loc` as the user would write it: dotted, union tags left out, list entries by name if they have one.
@@ -145,6 +159,13 @@ class Source:
             message = str(context.get("error", error["msg"]))
             return self.error(loc, f"{path}: {message}" if path else message)
         return self.error(loc, f"{path} is {show(value)}, must be {_EXPECTED[kind](context)}")
+
+
+def _with_lines(value: Any) -> Any:
+    """Mappings and lists as ruamel has them, without lines; they can be overridden without changing `value`."""
+    if isinstance(value, Mapping):
+        return CommentedMap({key: _with_lines(entry) for key, entry in value.items()})
+    return CommentedSeq(map(_with_lines, value)) if isinstance(value, list | tuple) else value
 
 
 def _listed(text: str) -> str:
@@ -233,6 +254,6 @@ def _has(node: Any, part: str | int) -> bool:
     return isinstance(node, list) and isinstance(part, int) and part < len(node)
 
 
-def _line(node: CommentedBase, part: str | int, default: int) -> int:
+def _line(node: CommentedBase, part: str | int, default: int | None) -> int | None:
     position = (node.lc.data or {}).get(part)
     return default if position is None else int(position[0]) + 1

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from plots.paper.balance import plot
-from sunsim.cluster.simulation import simulate
+from sunsim.arms import simulate_arms
 from sunsim.figures.captions import Caption, of_run
 from sunsim.figures.figure import Figure
 from sunsim.figures.sweeps import scenario_file
@@ -31,8 +31,7 @@ EVERY_S = 0.25
 def table(frames: Frames) -> pd.DataFrame:  # noqa: ARG001 - a single run, with its rows
     """A row an arm, decode worker and quarter of a second until arrivals end: requests decoding and waiting."""
     scenario, requests = prepare(scenario_file(SCENARIO), (), None)
-    parts = [_series(simulate(scenario, arm, requests)) for arm in scenario.arms]
-    return pd.concat(parts, ignore_index=True)
+    return pd.concat(map(_series, simulate_arms(scenario, requests)), ignore_index=True)
 
 
 def _series(result: ArmResult) -> pd.DataFrame:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from sunsim.latency.profile import Profile
-    from sunsim.scenario.blocks import Arm, Scenario
+    from sunsim.scenario import Arm, Scenario
     from sunsim.sweep.grid import Grid
 
 MARKS = "bands and bars: 95 % interval of the mean, hollow: overloaded with at least one seed"
@@ -93,14 +93,17 @@ def choices(scenario: Scenario, swept: Mapping[str, list[Any]]) -> list[str]:
         return listed([each if isinstance(each, str) else f"{each:g}" for each in values])
 
     facts = []
-    models = scenario.models
+    models = scenario.document.models
     if isinstance(models, ModelCount) and isinstance(models.popularity, Zipf):
         alpha = value("models.popularity.alpha", models.popularity.alpha)
         facts.append(f"{models.count} models, Zipf alpha {alpha}")
     work = scenario.workload
-    if isinstance(work, Synthetic) and not isinstance(work.arrivals, Closed):
-        rate = value("workload.arrivals.rate_rps", work.arrivals.rate_rps)
-        arrivals = f"{work.arrivals.kind.capitalize()} arrivals at {rate} req/s for {work.duration_s:g} s"
+    if isinstance(work, Synthetic):
+        if isinstance(work.arrivals, Closed):
+            arrivals = f"a closed loop of {value('workload.arrivals.concurrency', work.arrivals.concurrency)} requests"
+        else:
+            rate = value("workload.arrivals.rate_rps", work.arrivals.rate_rps)
+            arrivals = f"{work.arrivals.kind.capitalize()} arrivals at {rate} req/s for {work.duration_s:g} s"
         facts.append(f"{arrivals}, of which the first {scenario.measure.warmup_s:g} s are not counted")
         if work.lengths.kind == "fixed":
             output = value("workload.lengths.output_tokens", work.lengths.output_tokens)
@@ -146,8 +149,8 @@ def _measured(scenarios: Sequence[Scenario]) -> list[str]:
 
 
 def _profiles(scenarios: Sequence[Scenario]) -> list[Profile]:
-    pools = [pool for scenario in scenarios for arm in scenario.arms for pool in arm.pools().values()]
-    return [load_profile(find_profile(name, Path())) for name in sorted({pool.profile for pool in pools})]
+    found = {name: profile for scenario in scenarios for name, profile in scenario.profiles.items()}
+    return [found[name] for name in sorted(found)]
 
 
 def _together(facts: Sequence[Sequence[str]]) -> list[str]:

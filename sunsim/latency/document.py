@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from functools import lru_cache, wraps
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -11,6 +12,7 @@ from sunsim.document.source import show
 from sunsim.errors import InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from pydantic_core import ErrorDetails
@@ -34,6 +36,22 @@ class Document(BaseModel):
 
 
 D = TypeVar("D", bound=Document)
+T = TypeVar("T")
+
+
+def once(load: Callable[[Path], T]) -> Callable[[Path], T]:
+    """`load`, once for each state of a file: its time of change and its size."""
+
+    @lru_cache(maxsize=64)
+    def of_state(path: Path, *_: int) -> T:
+        return load(path)
+
+    @wraps(load)
+    def loaded(path: Path) -> T:
+        state = path.stat()
+        return of_state(path, state.st_mtime_ns, state.st_size)
+
+    return loaded
 
 
 def read_document(path: Path, kind: type[D], what: str) -> tuple[D, str]:

@@ -17,6 +17,7 @@ What the host adds is kept apart (`sunsim.latency.host`): the simulated worker d
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -138,6 +139,12 @@ class LatencyModel:
     def _prefill_ms(self, tokens: int) -> float:
         """Milliseconds of a step with one prompt, begun on a busy worker."""
         return self._prefill.step_ms(tokens, _pairs([Chunk(tokens, 0)]))
+
+
+@lru_cache(maxsize=64)
+def latency_model(profile: Profile, mix: LengthMix, adapters: int) -> LatencyModel:
+    """The one model of a profile for one use of it: its tables are filled as they are used."""
+    return LatencyModel(profile, mix, adapters)
 
 
 def _pairs(chunks: list[Chunk]) -> int:

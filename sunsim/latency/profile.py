@@ -7,14 +7,13 @@ variant. Nothing in it is fitted; `sunsim.latency.model` builds the step-time mo
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 
-from sunsim.latency.document import read_document
+from sunsim.latency.document import once, read_document
 from sunsim.latency.measured import ProfileData
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Profile:
     """A profile as loaded: its name, the SHA-256 of its bytes and its content."""
 
@@ -97,8 +96,9 @@ def find_profile(name: str, base: Path) -> Path:
     return path
 
 
+@once
 def load_profile(path: Path) -> Profile:
-    """Reads and checks a profile.
+    """Reads and checks a profile, once for each state of its file.
 
     Raises:
         InputError: the file is not a profile of this schema version, or a value is out of range.
@@ -107,21 +107,6 @@ def load_profile(path: Path) -> Profile:
     root = profiles_root()
     name = path.resolve().relative_to(root).with_suffix("").as_posix() if _is_under(path, root) else str(path)
     return Profile(name=name, path=path, sha256=sha256, data=data)
-
-
-def cached_profile(path: Path) -> Profile:
-    """`load_profile`, once for each state of a file: the points of a sweep use the same few.
-
-    Raises:
-        InputError: the file is no profile.
-    """
-    stat = path.stat()
-    return _load_once(path, stat.st_mtime_ns, stat.st_size)
-
-
-@lru_cache(maxsize=64)
-def _load_once(path: Path, mtime_ns: int, size: int) -> Profile:  # noqa: ARG001 - the file's state
-    return load_profile(path)
 
 
 def _is_under(path: Path, root: Path) -> bool:

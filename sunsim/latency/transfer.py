@@ -15,7 +15,7 @@ from pydantic import Field
 
 from sunsim.clock import PS_PER_MS, to_ps
 from sunsim.errors import InputError
-from sunsim.latency.document import Bytes, Document, Milliseconds, Text, read_document
+from sunsim.latency.document import Bytes, Document, Milliseconds, Text, once, read_document
 
 PS_PER_BIT_AT_GBIT_S = 1000  # 1 Gbit/s
 
@@ -110,14 +110,23 @@ def _of_twice(sizes: NDArray[np.float64], times_ms: NDArray[np.float64]) -> NDAr
     return np.append(times_ms, times_ms[-1] + max(slope * sizes[-1], times_ms[-1]))
 
 
-def load_transfers(path: Path) -> tuple[TransferData, str]:
-    """Reads and checks measured transfers; the second is the file's SHA-256, hexadecimal.
+@dataclass(frozen=True, slots=True, eq=False)
+class MeasuredTransfers:
+    """Measured transfers as loaded."""
+
+    path: Path
+    data: TransferData
+
+
+@once
+def load_transfers(path: Path) -> MeasuredTransfers:
+    """Reads and checks measured transfers, once for each state of their file.
 
     Raises:
         InputError: the file is none, or has fewer than two sizes that had the link alone.
     """
-    data, sha256 = read_document(path, TransferData, "measured transfers of schema version 1")
+    data, _ = read_document(path, TransferData, "measured transfers of schema version 1")
     if len({point.bytes for point in data.transfer_points if point.concurrent == 1}) < 2:
         message = "has less than two sizes of transfers alone on the link (concurrent 1), must have at least two"
         raise InputError(message, path)
-    return data, sha256
+    return MeasuredTransfers(path, data)

@@ -1,6 +1,6 @@
 """Metrics: pure functions of the rows of a run."""
 
-from sunsim.metrics.registry import REGISTRY, Metric, glossary
+from sunsim.metrics.registry import REGISTRY, Metric
 from sunsim.metrics.rows import Window
 from sunsim.metrics.summary import SCHEMA_VERSION, summarize, to_json
 
@@ -9,7 +9,6 @@ __all__ = [
     "SCHEMA_VERSION",
     "Metric",
     "Window",
-    "glossary",
     "summarize",
     "to_json",
 ]

@@ -1,7 +1,7 @@
 """Every metric that a summary may hold: its tag, header, unit and definition.
 
 Rates and means over the window's time are None where it is too short for them: empty, or shorter than a request takes.
-The tables and the glossary come from here, and tests hold `summary.json` to it. Counts, duration and the throughputs
+Tables and documents take headers and units from here, and tests hold `summary.json` to it. Counts, duration and the throughputs
 with drain are vLLM's (`bench serve`), over the whole run. Latencies and goodput are defined as vLLM's for each
 request, but taken over the requests that arrived inside the window, where vLLM takes the whole run. Interactivity and
 the rest are ours. vLLM's ITL is missing: rows hold a request's first and last token, not the gaps between.
@@ -166,8 +166,3 @@ _WORKER = [
 ]
 
 REGISTRY = {metric.tag: metric for metric in [*_SERVING, *_ARM, *_WORKER, *_latencies()]}
-
-
-def glossary() -> list[tuple[str, str, str]]:
-    """Tag, unit and definition of every metric, in the order that summaries have."""
-    return [(metric.tag, metric.unit, metric.definition) for metric in REGISTRY.values()]

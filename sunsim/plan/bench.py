@@ -14,13 +14,14 @@ from sunsim.plan.conditions import AS_PLANNED, Conditions, requests_under, under
 from sunsim.plan.probe import Probe
 from sunsim.plan.search import Coordinate
 from sunsim.plan.windows import Stretches
+from sunsim.roles import Stage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from sunsim.plan.search import Search, Sizes
     from sunsim.points.point import Row
-    from sunsim.scenario.blocks import Arm, Pool, Scenario
+    from sunsim.scenario import Arm, Pool, Scenario
 
 SHARED = "*"
 
@@ -135,8 +136,8 @@ class Bench:
         self.plan = scenario.plan
         self.arm = arm
         self.conditions = conditions
-        base = under(scenario, conditions).model_copy(update={"plan": None, "sweep": None})
-        self._seeds = [base.model_copy(update={"seed": scenario.seed + i}) for i in range(self.plan.seeds)]
+        base = under(scenario, conditions).changed(plan=None, sweep=None)
+        self._seeds = [base.changed(seed=scenario.seed + i) for i in range(self.plan.seeds)]
         self.models = scenario.model_names
         self._stretches = Stretches.of(scenario)
         requests = np.sum([counted(seed, conditions) for seed in self._seeds], axis=0)
@@ -158,7 +159,7 @@ class Bench:
     def problems(self) -> Iterator[tuple[str | None, list[Coordinate]]]:
         """Pools that can be sized apart from all others, with the one model whose they are; None for all."""
         coordinates = self.coordinates()
-        if all(pool.policy == "isolated" for pool in self.arm.pools().values()):
+        if not any(pool.shared for pool in self.arm.pools().values()):
             for model in self.models:
                 yield model, [coordinate for coordinate in coordinates if coordinate.group == model]
         else:
@@ -167,7 +168,7 @@ class Bench:
     def given(self) -> dict[Coordinate, int]:
         """The sizes that the scenario's file gives to the pools that are searched."""
         pools = self.arm.pools()
-        return {c: groups(pools[c.stage])[c.group] for c in self.coordinates()}
+        return {c: groups(pools[Stage(c.stage)])[c.group] for c in self.coordinates()}
 
     def most(self, coordinate: Coordinate) -> int:
         """The largest size to try."""
@@ -175,26 +176,22 @@ class Bench:
 
     def sized(self, sizes: Sizes) -> Arm:
         """The arm with these sizes; a searched pool that is not among them has one worker, which nobody asks for."""
-        changes = {}
+        workers: dict[Stage, int | dict[str, int]] = {}
         for stage, pool in self.arm.pools().items():
             searched = {c.group: sizes.get(c, 1) for c in self.coordinates() if c.stage == stage}
             if searched:
-                workers = searched[SHARED] if pool.policy == "shared" else searched
-                changes[stage] = pool.model_copy(update={"workers": workers})
-        return self.arm.model_copy(update=changes)
+                workers[stage] = searched[SHARED] if pool.shared else searched
+        return self.arm.with_workers(workers)
 
     def probes(self, sizes: Sizes, model: str | None, *, to_the_end: bool = False) -> list[Probe]:
         """A simulation for each seed; ended as soon as it is certain that all seeds together fail."""
-        arms = (self.sized(sizes),)
+        arms = [self.sized(sizes)]
         allowed = None if to_the_end else self._allowed
-        return [
-            Probe(seed.model_copy(update={"arms": arms}), self.conditions, model, allowed, self._stretches)
-            for seed in self._seeds
-        ]
+        return [Probe(seed.with_arms(arms), self.conditions, model, allowed, self._stretches) for seed in self._seeds]
 
     def portrait(self, sizes: Sizes) -> Probe:
         """A closer look at the first seed."""
-        scenario = self._seeds[0].model_copy(update={"arms": (self.sized(sizes),)})
+        scenario = self._seeds[0].with_arms([self.sized(sizes)])
         return Probe(scenario, self.conditions, look_closer=True)
 
     def judge(self, sizes: Sizes, model: str | None = None) -> Search[Verdict | None]:
@@ -228,7 +225,7 @@ class Bench:
 
 def groups(pool: Pool) -> dict[str, int]:
     """Workers of each of a pool's parts that have workers of their own."""
-    return dict(pool.workers) if isinstance(pool.workers, dict) else {SHARED: pool.workers}
+    return {role.serves: workers for role, workers in pool.roles.items()}
 
 
 def counted(scenario: Scenario, conditions: Conditions) -> np.ndarray[Any, np.dtype[np.int64]]:

@@ -3,26 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sunsim.cluster.engine import Engine
 from sunsim.latency.steps import Chunk, DecodeLine
+from sunsim.scenario import build_requests
 from sunsim.scenario.blocks import ModelCount, Zipf
-from sunsim.scenario.checks import token_limits
 from sunsim.workload.blocks import Closed, Synthetic, Trace
-from sunsim.workload.requests import Requests, build_requests
-from sunsim.workload.traces.of_scenario import trace_of
+from sunsim.workload.requests import Requests
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from sunsim.cluster.engine_config import EngineConfig
-    from sunsim.cluster.pool import MakeEngine
-    from sunsim.latency.steps import Outside, StepTimes
-    from sunsim.scenario.blocks import Scenario
+    from sunsim.latency.steps import Outside, WorkerTimes
+    from sunsim.scenario import Scenario
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +40,11 @@ class Conditions:
         """For JSON: what departs from the scenario."""
         return {name: value for name, value in asdict(self).items() if value != getattr(AS_PLANNED, name)}
 
-    @property
-    def make_engine(self) -> MakeEngine:
-        """Makes workers with these step times."""
+    def times_on(self, times: WorkerTimes) -> WorkerTimes:
+        """A worker's step times under these conditions."""
         if self.decode_time == 1 and self.prefill_time == 1:
-            return Engine
-        return partial(_slower_engine, self.decode_time, self.prefill_time)
+            return times
+        return _ScaledTimes(times, self.decode_time, self.prefill_time)
 
 
 AS_PLANNED = Conditions()
@@ -61,7 +53,7 @@ AS_PLANNED = Conditions()
 def under(scenario: Scenario, conditions: Conditions) -> Scenario:
     """The scenario with the rate and the skew of the conditions, where they can be said in it."""
     changes: dict[str, Any] = {}
-    workload, models = scenario.workload, scenario.models
+    workload, models = scenario.workload, scenario.document.models
     if isinstance(workload, Synthetic) and not isinstance(workload.arrivals, Closed):
         arrivals = workload.arrivals.model_copy(update={"rate_rps": workload.arrivals.rate_rps * conditions.rate})
         changes["workload"] = workload.model_copy(update={"arrivals": arrivals})
@@ -73,15 +65,14 @@ def under(scenario: Scenario, conditions: Conditions) -> Scenario:
     if conditions.alpha and isinstance(models, ModelCount) and isinstance(models.popularity, Zipf):
         popularity = Zipf(alpha=max(0.0, models.popularity.alpha + conditions.alpha))
         changes["models"] = models.model_copy(update={"popularity": popularity})
-    return scenario.model_copy(update=changes)
+    return scenario.changed(**changes)
 
 
 def has_skew(scenario: Scenario) -> bool:
     """Whether models are drawn by a Zipf law, whose exponent can be changed."""
-    workload = scenario.workload
-    if isinstance(workload, Trace) and trace_of(scenario, workload).rows.model is not None:
-        return False
-    return isinstance(scenario.models, ModelCount) and isinstance(scenario.models.popularity, Zipf)
+    models = scenario.document.models
+    named = scenario.trace is not None and scenario.trace.rows.model is not None
+    return isinstance(models, ModelCount) and isinstance(models.popularity, Zipf) and not named
 
 
 def requests_under(scenario: Scenario, conditions: Conditions) -> Requests:
@@ -92,7 +83,7 @@ def requests_under(scenario: Scenario, conditions: Conditions) -> Requests:
     """
     requests = build_requests(scenario)
     if conditions.outputs != 1:
-        room = min((limit.tokens for limit in token_limits(scenario) if not limit.prompt_only), default=2**30)
+        room = min((limit.tokens for limit in scenario.limits if not limit.prompt_only), default=2**30)
         longest = np.maximum(room - requests.prompt_tokens, 1)
         scaled = np.rint(requests.output_tokens * conditions.outputs)
         requests = replace(requests, output_tokens=np.clip(scaled, 1, longest).astype(np.int32))
@@ -109,12 +100,13 @@ def only(requests: Requests, model: str) -> Requests:
 class _ScaledTimes:
     """A step-time model with all GPU times multiplied."""
 
-    def __init__(self, times: StepTimes, decode: float, prefill: float) -> None:
+    def __init__(self, times: WorkerTimes, decode: float, prefill: float) -> None:
         self._times = times
         self._decode = decode
         self._prefill = prefill
         self.launch_ps = times.launch_ps
         self.lead_ps = times.lead_ps
+        self.stalls = times.stalls
 
     def decode_line(self, batch: int, context_tokens: int) -> DecodeLine:
         line = self._times.decode_line(batch, context_tokens)
@@ -124,9 +116,3 @@ class _ScaledTimes:
     def chunked_step(self, batch: int, context_tokens: int, chunks: list[Chunk]) -> tuple[int, Outside | None]:
         step_ps, outside = self._times.chunked_step(batch, context_tokens, chunks)
         return round(step_ps * self._prefill), outside
-
-
-def _slower_engine(
-    decode: float, prefill: float, config: EngineConfig, times: StepTimes, stalls: Iterator[tuple[int, int]]
-) -> Engine:
-    return Engine(config, _ScaledTimes(times, decode, prefill), stalls)

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sunsim.cluster.pool import read_profile
-from sunsim.latency.profile import find_profile
 from sunsim.plan.conditions import AS_PLANNED, requests_under
-from sunsim.workload.mix import length_mix
+from sunsim.roles import Stage
 
 if TYPE_CHECKING:
-    from sunsim.scenario.blocks import Arm, Pool, Scenario
+    from sunsim.scenario import Arm, Pool, Scenario
 
 
 def hopeless(scenario: Scenario, arm: Arm) -> list[dict[str, Any]]:
@@ -22,10 +19,10 @@ def hopeless(scenario: Scenario, arm: Arm) -> list[dict[str, Any]]:
     """
     drawn = requests_under(scenario, AS_PLANNED)
     shortest = int(drawn.prompt_tokens.min())
-    steps_ms = {stage: _fastest_ms(scenario, stage, pool, shortest) for stage, pool in arm.pools().items()}
+    steps_ms = {stage: _fastest_ms(pool, shortest) for stage, pool in arm.pools().items()}
     to_first = dict(steps_ms)
     if scenario.first_token == "prefill" and len(steps_ms) > 1:
-        del to_first["decode"]
+        del to_first[Stage.DECODE]
     assert scenario.plan
     # A one-token output meets any TPOT, so the others must be more than may miss.
     many = float((drawn.output_tokens > 1).mean()) > 1 - scenario.plan.attainment
@@ -38,9 +35,7 @@ def hopeless(scenario: Scenario, arm: Arm) -> list[dict[str, Any]]:
     return found
 
 
-def _fastest_ms(scenario: Scenario, stage: str, pool: Pool, shortest: int) -> float:
-    profile, times = read_profile(find_profile(pool.profile, Path()), length_mix(scenario))
-    if stage == "prefill":
-        return times.prefill_step_ms(shortest)
-    seats = pool.max_num_seqs or profile.max_num_seqs
-    return min(times.decode_step_ms(batch, batch * shortest) for batch in range(1, seats + 1))
+def _fastest_ms(pool: Pool, shortest: int) -> float:
+    if pool.stage is Stage.PREFILL:
+        return pool.times.prefill_step_ms(shortest)
+    return min(pool.times.decode_step_ms(batch, batch * shortest) for batch in range(1, pool.max_num_seqs + 1))

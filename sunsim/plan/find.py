@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from sunsim.plan.search import Coordinate, Search, Sizes
     from sunsim.points.point import Row
-    from sunsim.scenario.blocks import Arm, Scenario
+    from sunsim.scenario import Arm, Scenario
 
 CURVE = (0.25, 0.5, 0.75, 1.0, 1.25, 1.5)
 """Multiples of the planned rate at which every arm's pool is simulated to the end."""

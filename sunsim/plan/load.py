@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 from math import ceil
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sunsim.cluster.pool import read_profile
-from sunsim.latency.profile import find_profile
 from sunsim.measured import arriving_s
 from sunsim.plan.conditions import AS_PLANNED, requests_under
-from sunsim.workload.mix import length_mix
+from sunsim.roles import Stage
 
 if TYPE_CHECKING:
     from sunsim.metrics.rows import Bools
     from sunsim.plan.search import Coordinate
-    from sunsim.scenario.blocks import Arm, Pool, Scenario
+    from sunsim.scenario import Arm, Pool, Scenario
     from sunsim.workload.requests import Requests
 
 SAMPLE = 500
@@ -32,30 +29,27 @@ def starts(scenario: Scenario, arm: Arm, coordinates: list[Coordinate]) -> dict[
     length_s = arriving_s(scenario, drawn)
     found = {}
     for coordinate in coordinates:
-        pool = arm.pools()[coordinate.stage]
+        pool = arm.pools()[Stage(coordinate.stage)]
         own = np.ones(len(drawn), np.bool_)
         if coordinate.group != "*":
             own = drawn.model == drawn.models.index(coordinate.group)
-        work_s = _prefill_s if coordinate.stage == "prefill" else _decode_s
-        found[coordinate] = max(1, ceil(work_s(scenario, pool, drawn, own) / length_s)) if own.any() else 1
+        work_s = _prefill_s if pool.stage is Stage.PREFILL else _decode_s
+        found[coordinate] = max(1, ceil(work_s(pool, drawn, own, scenario.slo.tpot_ms) / length_s)) if own.any() else 1
     return found
 
 
-def _prefill_s(scenario: Scenario, pool: Pool, drawn: Requests, own: Bools) -> float:
+def _prefill_s(pool: Pool, drawn: Requests, own: Bools, _limit_ms: float | None) -> float:
     """GPU time of the prompts, one a step."""
-    _, times = read_profile(find_profile(pool.profile, Path()), length_mix(scenario))
     prompts = drawn.prompt_tokens[own]
-    return float(np.mean([times.prefill_step_ms(int(n)) for n in prompts[:SAMPLE]])) / 1000 * len(prompts)
+    return float(np.mean([pool.times.prefill_step_ms(int(n)) for n in prompts[:SAMPLE]])) / 1000 * len(prompts)
 
 
-def _decode_s(scenario: Scenario, pool: Pool, drawn: Requests, own: Bools) -> float:
+def _decode_s(pool: Pool, drawn: Requests, own: Bools, limit_ms: float | None) -> float:
     """GPU time of the output tokens, in the batch that gives most of them per second within the TPOT limit."""
-    profile, times = read_profile(find_profile(pool.profile, Path()), length_mix(scenario))
     prompts, outputs = drawn.prompt_tokens[own].astype(float), drawn.output_tokens[own].astype(float)
     context = float(((prompts + outputs / 2) * outputs).sum() / outputs.sum())
-    seats = pool.max_num_seqs or profile.max_num_seqs
-    room = int((pool.num_gpu_blocks or profile.num_gpu_blocks) * profile.block_size / context)
-    limit_ms = scenario.slo.tpot_ms or np.inf
-    steps_ms = {batch: times.decode_step_ms(batch, round(batch * context)) for batch in range(1, min(seats, room) + 1)}
-    best = max((batch / ms for batch, ms in steps_ms.items() if ms <= limit_ms), default=1 / HOPELESS_MS)
+    most = min(pool.max_num_seqs, int(pool.num_gpu_blocks * pool.profile.block_size / context))
+    steps_ms = {batch: pool.times.decode_step_ms(batch, round(batch * context)) for batch in range(1, most + 1)}
+    fits = (batch / ms for batch, ms in steps_ms.items() if ms <= (limit_ms or np.inf))
+    best = max(fits, default=1 / HOPELESS_MS)
     return float(outputs.sum() / best / 1000)

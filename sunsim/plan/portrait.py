@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from sunsim.metrics.rows import Floats, Window
     from sunsim.records import ArmResult
-    from sunsim.scenario.blocks import Scenario
+    from sunsim.scenario import Scenario
 
 SAMPLES = 150
 

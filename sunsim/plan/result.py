@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from sunsim.plan.doubt import Doubt
     from sunsim.plan.find import ArmPlan, Rates
     from sunsim.plan.search import Sizes
-    from sunsim.scenario.blocks import Scenario
+    from sunsim.scenario import Scenario
 
     Entry = dict[str, Any]
 

@@ -1,15 +1,18 @@
-"""The verb `plan`: from a scenario with a `plan` block to a folder with the plan."""
+"""From a scenario with a `plan` block to its plan, and the verb `plan`."""
 
 from __future__ import annotations
 
 import shlex
 import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pandas as pd
+
 from sunsim.errors import InputError
 from sunsim.folder import Results
-from sunsim.inputs import profiles_of
 from sunsim.measured import refuse_empty, window_of
 from sunsim.metrics import to_json
 from sunsim.plan.conditions import AS_PLANNED, requests_under
@@ -25,15 +28,17 @@ from sunsim.report.basis import base_models, basis
 from sunsim.report.format import count
 from sunsim.report.origin import measured_range
 from sunsim.result import SCENARIO
+from sunsim.roles import Stage
 from sunsim.scenario import checked, read_source, resolved
 from sunsim.workload.blocks import Closed, Synthetic
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from sunsim.document.source import Source
     from sunsim.plan.find import ArmPlan
     from sunsim.scenario import Arm, Scenario
+    from sunsim.scenario.loading import Given
 
 DOCUMENT = "plan.json"
 MARKDOWN = "plan.md"
@@ -51,64 +56,113 @@ def plan(
     as_json: bool,
     quiet: bool,
 ) -> bool:
-    """Plans for every arm, writes the plan into a folder and prints what it says.
+    """`sunsim.plan`, saved in `out` or else in `results/<name>-plan`, and printed; whether every arm passes."""
+    scenario = load(file, overrides, seed)
+    out = out or Path("results") / f"{scenario.name}-plan"
+    result = planned(scenario, out, command(file, overrides, seed), jobs=jobs, show_progress=not quiet)
+    names = [*result.save(out), f"{POINTS}/"]
+    if as_json:
+        sys.stdout.write(to_json(result.document))
+    elif not quiet:
+        show(result.document, f"{out}/ ({', '.join(names)})")
+    return all(arm["passes"] for arm in result.document["arms"].values())
 
-    Args:
-        file: a scenario with a `plan` block.
-        out: the folder; `results/<name>-plan` if None.
-        overrides: `path=value` each.
-        seed: replaces the scenario's.
-        jobs: processes; None for all cores.
-        as_json: print `plan.json` instead of tables.
-        quiet: no progress and no tables.
 
-    Returns:
-        Whether every arm has a pool that passes.
+@dataclass(frozen=True, eq=False, repr=False)
+class PlanResult:
+    """A plan: `document` is the content of `plan.json`, `scenario` the YAML that it was made for."""
+
+    document: dict[str, Any]
+    scenario: str
+
+    def table(self) -> pd.DataFrame:
+        """A row an arm: whether it passes, its GPUs, and the share of requests that meet the SLO."""
+        rows = {
+            name: {
+                "passes": arm["passes"],
+                **{f"{stage}_gpus": gpus for stage, gpus in (arm["gpus"] or {}).items()},
+                "slo_attainment": arm["attained"]["share"] if arm["gpus"] else None,
+            }
+            for name, arm in self.document["arms"].items()
+        }
+        return pd.DataFrame.from_dict(rows, orient="index").rename_axis("arm")
+
+    def save(self, folder: Path | str) -> list[str]:
+        """Writes what `sunsim plan --out` writes besides the points; the names of the files.
+
+        Raises:
+            InputError: the folder cannot be written, or holds something else.
+        """
+        from sunsim.plan.page import page  # noqa: PLC0415 - bad input need not wait for matplotlib
+
+        texts = {
+            PAGE: page(self.document, self.scenario),
+            DOCUMENT: to_json(self.document),
+            MARKDOWN: to_markdown(self.document, self.scenario),
+            SCENARIO: self.scenario,
+        }
+        with results(Path(folder)).writing() as place:
+            for name, text in texts.items():
+                (place / name).write_text(text, encoding="utf-8")
+        return list(texts)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        html: str = self.table().to_html()
+        return html
+
+
+def results(folder: Path) -> Results:
+    """A folder for a plan; nothing is made yet.
 
     Raises:
-        InputError: the scenario or the folder cannot be used.
+        InputError: it cannot be written, or holds something else.
+    """
+    return Results(folder, "plan", (POINTS,))
+
+
+def planned(scenario: Scenario, folder: Path, command: str, *, jobs: int | None, show_progress: bool) -> PlanResult:
+    """Plans for every arm; simulates what `folder` does not keep yet.
+
+    Args:
+        command: that makes the plan anew.
+
+    Raises:
+        InputError: the folder cannot be used.
         SimulationError: a simulation failed.
         KeyboardInterrupt: stopped by the user; says how to go on.
     """
-    scenario = load(file, overrides, seed)
     assert scenario.plan
-    out = out or Path("results") / f"{scenario.name}-plan"
-    results = Results(out, "plan", (POINTS,))
-    store = Store(results.folder)
+    store = Store(results(folder).folder)
     lab = Lab(store, jobs or cores(), scenario.plan.budget)
     of_stage = {
-        stage: doubts(stage, [pools[stage].profile for arm in scenario.arms if stage in (pools := arm.pools())])
-        for stage in ("prefill", "decode")
+        str(stage): doubts(stage, [pool.profile_name for arm in scenario.arms if (pool := arm.pools().get(stage))])
+        for stage in (Stage.PREFILL, Stage.DECODE)
     }
     searches = {arm.name: plan_arm(scenario, arm, variants(scenario, arm, of_stage)) for arm in scenario.arms}
     try:
-        found: dict[str, ArmPlan] = lab.conduct(searches, show_progress=not quiet)
+        found: dict[str, ArmPlan] = lab.conduct(searches, show_progress=show_progress)
     except KeyboardInterrupt:
         message = f"interrupted: {count(lab.simulated)} more points are kept, the same command goes on from there"
         raise KeyboardInterrupt(message) from None
     store.tell_damage()
-    meta = _meta(scenario, file, overrides, seed, lab)
+    meta = _meta(scenario, command, lab.asked)
     store.inputs.refuse_changed()
-    content = document(scenario, [found[arm.name] for arm in scenario.arms], of_stage, meta)
-    names = _write(results, content, scenario)
-    if as_json:
-        sys.stdout.write(to_json(content))
-    elif not quiet:
-        show(content, f"{out}/ ({', '.join(names)})")
-    return all(arm["passes"] for arm in content["arms"].values())
+    arms = [found[arm.name] for arm in scenario.arms]
+    return PlanResult(document(scenario, arms, of_stage, meta), resolved(scenario))
 
 
-def load(file: Path, overrides: Sequence[str], seed: int | None) -> Scenario:
+def load(given: Given, overrides: Sequence[str], seed: int | None) -> Scenario:
     """A scenario with its `plan` block.
 
     Raises:
         InputError: something in it is wrong, or it says too little to plan for.
     """
-    source = read_source(file, overrides, seed)
-    scenario = checked(source).model_copy(update={"sweep": None})
+    source = read_source(given, overrides, seed)
+    scenario = checked(source).changed(sweep=None)
     if scenario.plan is None:
         message = f"has no plan block, must have one such as {EXAMPLE}"
-        raise InputError(message, file)
+        raise InputError(message, source.file)
     if scenario.slo.ttft_ms is None:
         message = "slo.ttft_ms is missing, must be given to plan: without a limit on waiting any pool would do"
         raise source.error(("slo",), message)
@@ -148,33 +202,20 @@ def check(file: Path, overrides: Sequence[str], seed: int | None) -> str:
     return f"plan: sizes {sized} of {len(scenario.arms)} arms, {scenario.plan.seeds} seeds each"
 
 
-def _meta(scenario: Scenario, file: Path, overrides: Sequence[str], seed: int | None, lab: Lab) -> dict[str, Any]:
-    profiles = profiles_of(scenario)
-    parts = ["sunsim", "plan", str(file)]
+def command(given: Given, overrides: Sequence[str], seed: int | None) -> str:
+    """What makes the plan anew."""
+    parts = ["sunsim", "plan", "scenario" if isinstance(given, Mapping) else str(given)]
     parts += [part for override in overrides for part in ("--set", override)]
-    parts += [] if seed is None else ["--seed", str(seed)]
+    return shlex.join([*parts, *([] if seed is None else ["--seed", str(seed)])])
+
+
+def _meta(scenario: Scenario, command: str, simulations: int) -> dict[str, Any]:
+    profiles = scenario.profiles
     return {
-        "command": shlex.join(parts),
-        "simulations": lab.asked,
+        "command": command,
+        "simulations": simulations,
         "profiles": {name: profile.sha256 for name, profile in profiles.items()},
         "measured_ranges": {name: measured_range(profile) for name, profile in profiles.items()},
-        "base_models": base_models(scenario, profiles),
-        "basis": basis(scenario, profiles),
+        "base_models": base_models(scenario),
+        "basis": basis(scenario),
     }
-
-
-def _write(results: Results, content: Mapping[str, Any], scenario: Scenario) -> list[str]:
-    """Writes the plan in every form; the names of what is in the folder."""
-    from sunsim.plan.page import page  # noqa: PLC0415 - bad input need not wait for matplotlib
-
-    scenario_text = resolved(scenario)
-    texts = {
-        PAGE: page(content, scenario_text),
-        DOCUMENT: to_json(content),
-        MARKDOWN: to_markdown(content, scenario_text),
-        SCENARIO: scenario_text,
-    }
-    with results.writing() as folder:
-        for name, text in texts.items():
-            (folder / name).write_text(text, encoding="utf-8")
-    return [*texts, f"{POINTS}/"]

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from sunsim.plan.doubt import Doubt
-    from sunsim.scenario.blocks import Arm, Scenario
+    from sunsim.scenario import Arm, Scenario
 
     Doubts = Mapping[str, Mapping[str, Doubt]]
     """By stage and profile."""
@@ -30,7 +30,7 @@ def variants(scenario: Scenario, arm: Arm, doubts: Doubts) -> dict[str, Conditio
         found |= {f"outputs {percent:+d} %": Conditions(outputs=1 + percent / 100) for percent in (-20, 20)}
         if has_skew(scenario):
             found |= {f"alpha {shift:+.1f}": Conditions(alpha=shift) for shift in (-0.3, 0.3)}
-    of_arm = {stage: doubts[stage].get(pool.profile) for stage, pool in arm.pools().items()}
+    of_arm = {stage: doubts[stage].get(pool.profile_name) for stage, pool in arm.pools().items()}
     known = {stage: doubt for stage, doubt in of_arm.items() if doubt}
     if known:
         found[TYPICAL] = _slower({stage: doubt.typical for stage, doubt in known.items()})

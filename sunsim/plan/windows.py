@@ -13,7 +13,7 @@ from sunsim.metrics.worst import FEWEST, Windows
 if TYPE_CHECKING:
     from sunsim.metrics.rows import Bools, Floats, Window
     from sunsim.metrics.worst import Ints
-    from sunsim.scenario.blocks import Scenario
+    from sunsim.scenario import Scenario
 
 LENGTH_S = 60.0
 """Where the scenario states none."""

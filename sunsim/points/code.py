@@ -8,11 +8,14 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 DECIDING = (
+    "__init__.py",
     "clock.py",
     "errors.py",
     "measured.py",
     "records.py",
     "roles.py",
+    "simulate.py",
+    "version.py",
     "visible.py",
     "cluster/*.py",
     "document/*.py",
@@ -21,12 +24,14 @@ DECIDING = (
     "scenario/*.py",
     "workload/**/*.py",
     "workload/tables/*",
+    "plan/__init__.py",
     "plan/conditions.py",
     "plan/portrait.py",
     "plan/probe.py",
     "plan/watch.py",
     "plan/windows.py",
     "points/point.py",
+    "sweep/__init__.py",
 )
 """All that runs where a point is simulated. What plans, writes and draws is not among it: it takes points as they are."""
 

@@ -17,12 +17,12 @@ from sunsim.errors import ClusterLostError, InputError
 from sunsim.inputs import files, sha256
 from sunsim.points.code import code_sha256
 from sunsim.points.point import Outcome, Point, outcome
-from sunsim.scenario import Trace
+from sunsim.scenario import Scenario, Trace
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping, Sequence
 
-    from sunsim.scenario import Scenario
+    from sunsim.scenario.blocks import Document, PoolBlock
 
 RETRIES = 5
 """How often a point is tried again because its node or its process died."""
@@ -80,7 +80,7 @@ def run_ray(points: Sequence[Point], jobs: int | None, address: str) -> Generato
                     if names[name] not in sent:
                         sent[names[name]] = ray.put(path.read_bytes())
                 contents = [sent[name] for name in names.values()]
-                running[task.remote(point.scenario, code_sha256(), names, *contents)] = point
+                running[task.remote(point.scenario.document, code_sha256(), names, *contents)] = point
             first, others = ray.wait(list(running), num_returns=1, timeout=LOOK_S)
             if not first:
                 _refuse_lost(head)
@@ -128,7 +128,7 @@ def _fetched(reference: object) -> Outcome:
     return made
 
 
-def outcome_elsewhere(scenario: Scenario, code: str, names: Mapping[str, str], *contents: bytes) -> Outcome:
+def outcome_elsewhere(document: Document, code: str, names: Mapping[str, str], *contents: bytes) -> Outcome:
     """Runs on a node: simulates a point with files that have travelled.
 
     Args:
@@ -142,27 +142,27 @@ def outcome_elsewhere(scenario: Scenario, code: str, names: Mapping[str, str], *
     try:
         home.mkdir(mode=0o700)
         placed = [_placed(home / name, content) for name, content in zip(names.values(), contents, strict=True)]
-        return outcome(_with_files(scenario, dict(zip(names, placed, strict=True))))
+        return outcome(Scenario(_with_files(document, dict(zip(names, placed, strict=True)))))
     except OSError as error:
         return Outcome([], f"its node cannot store a profile or trace: {error}")
     finally:
         shutil.rmtree(home, ignore_errors=True)
 
 
-def _with_files(scenario: Scenario, local: Mapping[str, Path]) -> Scenario:
-    """`scenario`, with its profiles, its measured link and its trace taken from these paths."""
+def _with_files(document: Document, local: Mapping[str, Path]) -> Document:
+    """`document`, with its profiles, its measured link and its trace taken from these paths."""
     arms = []
-    for arm in scenario.arms:
-        pools = {
+    for arm in document.arms:
+        pools: dict[str, PoolBlock] = {
             stage: pool.model_copy(update={"profile": str(local[pool.profile])}) for stage, pool in arm.pools().items()
         }
         arms.append(arm.model_copy(update=pools))
-    workload, transfer = scenario.workload, scenario.transfer
+    workload, transfer = document.workload, document.transfer
     if isinstance(workload, Trace):
         workload = workload.model_copy(update={"path": local[str(workload.path)]})
     if transfer.measured:
         transfer = transfer.model_copy(update={"measured": str(local[transfer.measured])})
-    return scenario.model_copy(update={"arms": tuple(arms), "workload": workload, "transfer": transfer})
+    return document.model_copy(update={"arms": tuple(arms), "workload": workload, "transfer": transfer})
 
 
 def _placed(path: Path, content: bytes) -> Path:

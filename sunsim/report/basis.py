@@ -2,51 +2,45 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sunsim.cluster.engine_config import prefills_again
-from sunsim.latency.profile import find_profile
-from sunsim.latency.transfer import load_transfers
 from sunsim.report.format import listed
 from sunsim.report.origin import origin
 from sunsim.report.trace import left_out
+from sunsim.roles import Module, Stage
 from sunsim.scenario.blocks import ModelCount, Zipf
 from sunsim.workload.blocks import Closed, Synthetic, Trace
-from sunsim.workload.traces.of_scenario import trace_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from sunsim.latency.profile import Profile
-    from sunsim.scenario.blocks import Scenario
+    from sunsim.scenario import Scenario
 
 
-def basis(scenario: Scenario, profiles: Mapping[str, Profile]) -> dict[str, list[str]]:
+def basis(scenario: Scenario) -> dict[str, list[str]]:
     """Short facts under `measured`, `derived` and `assumed`."""
     return {
-        "measured": _measured(scenario, profiles),
+        "measured": _measured(scenario),
         "derived": [
             "step times between the measured points, and of steps that mix decodes with a prompt",
             "KV occupancy and utilisation, from the requests' times",
             "tokens inside the window, a request's taken as evenly spaced",
         ],
-        "assumed": _assumed(scenario, profiles),
+        "assumed": _assumed(scenario),
     }
 
 
-def _measured(scenario: Scenario, profiles: Mapping[str, Profile]) -> list[str]:
-    facts = [f"{listed(_of_profile(profile))} of {name} ({origin(profile)})" for name, profile in profiles.items()]
+def _measured(scenario: Scenario) -> list[str]:
+    facts = [
+        f"{listed(_of_profile(profile))} of {name} ({origin(profile)})" for name, profile in scenario.profiles.items()
+    ]
     workload = scenario.workload
     if not isinstance(workload, Synthetic):
-        missing = left_out(trace_of(scenario, workload))
+        missing = left_out(scenario.trace) if scenario.trace else ""
         facts.append(", ".join(filter(None, (f"arrivals and lengths of {workload.path.name}", missing))))
     elif workload.lengths.kind in {"azure-conv", "azure-code"}:
         facts.append(f"lengths of {workload.lengths.kind}")
-    if scenario.transfer.measured and any(len(arm.pools()) == 2 for arm in scenario.arms):
-        path = find_profile(scenario.transfer.measured, Path())
-        data, _ = load_transfers(path)
-        facts.append(f"KV transfers of {path.stem} ({data.card}, {data.date[:10]})")
+    if (link := scenario.transfers) and any(len(arm.pools()) == 2 for arm in scenario.arms):
+        facts.append(f"KV transfers of {link.path.stem} ({link.data.card}, {link.data.date[:10]})")
     return facts
 
 
@@ -60,7 +54,7 @@ def _of_profile(profile: Profile) -> list[str]:
     return facts + (["host stalls"] if data.host_stalls else [])
 
 
-def _assumed(scenario: Scenario, profiles: Mapping[str, Profile]) -> list[str]:
+def _assumed(scenario: Scenario) -> list[str]:
     workload = scenario.workload
     facts = _of_trace(scenario, workload) if isinstance(workload, Trace) else _of_synthetic(scenario, workload)
     if any(len(arm.pools()) == 2 for arm in scenario.arms):
@@ -75,31 +69,31 @@ def _assumed(scenario: Scenario, profiles: Mapping[str, Profile]) -> list[str]:
         facts.append("a request holds its place and blocks on the decode worker while its KV moves")
     if any(arm.decode and not arm.prefill for arm in scenario.arms):
         facts.append("without prefill, a prompt's KV is there at its arrival")
-    facts += _preempted(scenario, profiles)
-    if any(profile.adapters for profile in profiles.values()):
+    facts += _preempted(scenario)
+    if any(profile.adapters for profile in scenario.profiles.values()):
         facts.append("adapters share their base's weights, and a step may mix them")
-    return facts + _reports(scenario) + _changed(scenario, profiles)
+    return facts + _reports(scenario) + _changed(scenario)
 
 
-def _preempted(scenario: Scenario, profiles: Mapping[str, Profile]) -> list[str]:
+def _preempted(scenario: Scenario) -> list[str]:
     """Where requests go that lost their place on a decode worker that cannot prefill them."""
     found: dict[str, list[str]] = {}
     for arm in scenario.arms:
         decode, prefill = arm.decode, arm.prefill
-        if not decode or prefills_again("decode", decode.policy, adapters=profiles[decode.profile].adapters):
+        if not decode or decode.module is not Module.SHARED:
             continue
         if prefill is None:
             way = "has its prompt's KV back at no cost"
         else:
-            owner = "its model's" if prefill.policy == "isolated" else "the shared"
+            owner = "the shared" if prefill.shared else "its model's"
             way = f"goes back to {owner} prefill workers"
         found.setdefault(way, []).append(arm.name)
     return [f"what shared decode preempts {way} ({listed(names)})" for way, names in found.items()]
 
 
-def base_models(scenario: Scenario, profiles: Mapping[str, Profile]) -> dict[str, str]:
+def base_models(scenario: Scenario) -> dict[str, str]:
     """Of each arm the base model that its profiles are of; all pools of an arm have the same."""
-    return {arm.name: next(profiles[pool.profile].data.model for pool in arm.pools().values()) for arm in scenario.arms}
+    return {arm.name: next(pool.profile.data.model for pool in arm.pools().values()) for arm in scenario.arms}
 
 
 def _reports(scenario: Scenario) -> list[str]:
@@ -129,7 +123,7 @@ def _of_trace(scenario: Scenario, workload: Trace) -> list[str]:
         facts.append(f"{workload.rate_scale:g} times the trace's rate")
     if isinstance(workload.models, dict):
         facts.append(f"models: {listed([f'{name} is {model}' for name, model in workload.models.items()])}")
-    elif trace_of(scenario, workload).rows.model is None:
+    elif scenario.trace and scenario.trace.rows.model is None:
         facts += _popularity(scenario)
     facts += filter(None, [unused_popularity(scenario)])
     if workload.format in {"bailian", "mooncake"}:
@@ -141,7 +135,7 @@ def unused_popularity(scenario: Scenario) -> str:
     """That requests' models do not follow the popularity which a loaded scenario states; empty if they do."""
     workload = scenario.workload
     stated = len(set(scenario.model_shares)) > 1
-    if isinstance(workload, Synthetic) or not stated or trace_of(scenario, workload).rows.model is None:
+    if isinstance(workload, Synthetic) or not stated or scenario.trace is None or scenario.trace.rows.model is None:
         return ""
     return f"models of requests as {workload.path.name} names them, not by {listed(_popularity(scenario))}"
 
@@ -149,24 +143,25 @@ def unused_popularity(scenario: Scenario) -> str:
 def _popularity(scenario: Scenario) -> list[str]:
     if len(scenario.model_names) == 1:
         return []
-    if not isinstance(scenario.models, ModelCount):
+    models = scenario.document.models
+    if not isinstance(models, ModelCount):
         return ["popularity as given"]
-    popularity = scenario.models.popularity
+    popularity = models.popularity
     return [f"Zipf popularity, alpha {popularity.alpha:g}" if isinstance(popularity, Zipf) else "equal popularity"]
 
 
-def _changed(scenario: Scenario, profiles: Mapping[str, Profile]) -> list[str]:
+def _changed(scenario: Scenario) -> list[str]:
     """Engine options that differ from what the profile was measured with."""
     facts = []
     for arm in scenario.arms:
         for stage, pool in arm.pools().items():
-            profile = profiles[pool.profile]
+            profile = pool.profile
             options = ["max_num_seqs", "max_num_batched_tokens", "max_model_len"]
-            if not (stage == "prefill" and pool.policy == "shared" and not profile.adapters):
+            if not (stage is Stage.PREFILL and pool.shared and not profile.adapters):
                 options.append("num_gpu_blocks")
             facts += [
                 f"{arm.name} {stage} {option} {getattr(pool, option)} (measured with {getattr(profile, option)})"
                 for option in options
-                if getattr(pool, option) not in {None, getattr(profile, option)}
+                if getattr(pool, option) != getattr(profile, option)
             ]
     return facts

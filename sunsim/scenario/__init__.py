@@ -1,23 +1,16 @@
 """What to simulate, read from YAML; every complaint names file and line.
 
-`load_scenario` reads, checks and completes a file; `resolved` writes it back with every default explicit. The blocks
-are in `sunsim.scenario.blocks` and `sunsim.workload.blocks`.
+`load_scenario` reads, checks and completes a file and looks its names up; `resolved` writes it back with every default
+explicit. What a file may say is in `sunsim.scenario.blocks` and `sunsim.workload.blocks`, what it is once loaded in
+`sunsim.scenario.scenario` and `sunsim.scenario.arms`.
 """
 
 from sunsim.scenario.allocation import allocate
-from sunsim.scenario.blocks import (
-    Arm,
-    Measure,
-    Planning,
-    Pool,
-    Scenario,
-    Slo,
-    StopAtTime,
-    StopWhenFinished,
-    Sweep,
-    Transfer,
-)
+from sunsim.scenario.arms import Arm, Pool
+from sunsim.scenario.blocks import Measure, Planning, Slo, StopAtTime, StopWhenFinished, Sweep, Transfer
 from sunsim.scenario.loading import checked, load_scenario, read_source, resolved
+from sunsim.scenario.requests import build_requests
+from sunsim.scenario.scenario import Scenario
 from sunsim.workload.blocks import Synthetic, Trace
 
 __all__ = [
@@ -34,6 +27,7 @@ __all__ = [
     "Trace",
     "Transfer",
     "allocate",
+    "build_requests",
     "checked",
     "load_scenario",
     "read_source",

@@ -4,7 +4,7 @@ Load files with `sunsim.scenario.load_scenario`, which also checks what one bloc
 """
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, Self, final
+from typing import Annotated, Any, Literal, Self, TypeAlias, final
 
 from pydantic import (
     BaseModel,
@@ -31,6 +31,7 @@ from sunsim.document.block import (
     Seed,
     Workers,
 )
+from sunsim.roles import Stage
 from sunsim.workload.blocks import Synthetic, Trace
 
 
@@ -106,6 +107,11 @@ class StopAtTime(Block):
     limit_s: Duration
 
 
+RouterName: TypeAlias = Literal["round-robin", "random", "least-requests", "least-tokens", "power-of-two-choices"]
+STATE_BLIND = frozenset({"round-robin", "random"})
+"""Routers that don't look at the workers' loads."""
+
+
 class LoadReport(Block):
     """How old what a router knows of its workers is, in milliseconds: it adds what it has sent since the last report.
 
@@ -119,10 +125,10 @@ class LoadReport(Block):
 
 
 @final
-class Pool(Block):
-    """The workers of one stage of an arm.
+class PoolBlock(Block):
+    """The workers of one stage of an arm, as a file has them.
 
-    `load_scenario` fills in what the file leaves out, so in a loaded scenario `workers` is a map model -> number when
+    `sunsim.scenario.checks.complete` fills in what the file leaves out: then `workers` is a map model -> number when
     isolated and a number when shared, `profile` is a shipped profile's name or an absolute path, and no option is None.
 
     Attributes:
@@ -135,9 +141,7 @@ class Pool(Block):
 
     profile: FileName
     policy: Literal["isolated", "shared"]
-    router: Literal["round-robin", "random", "least-requests", "least-tokens", "power-of-two-choices"] = (
-        "least-requests"
-    )
+    router: RouterName = "least-requests"
     workers: Annotated[
         Annotated[Workers, Tag("<scalar>")] | Annotated[dict[str, Workers], Tag("<mapping>")], Discriminator(_shape)
     ]
@@ -148,21 +152,16 @@ class Pool(Block):
     max_model_len: Count | None = None
     num_gpu_blocks: Count | None = None
 
-    @property
-    def gpus(self) -> int:
-        """Workers of all models; each has one GPU."""
-        return self.workers if isinstance(self.workers, int) else sum(self.workers.values())
 
-
-class Arm(Block):
+class ArmBlock(Block):
     """One way to serve the requests. Without `prefill` prompts' KV is there at arrival; without `decode` a request
     ends with its first token. `colocated` workers do both, in chunks beside their decodes; there is nothing else then.
     """
 
     name: Name
-    prefill: Pool | None = None
-    decode: Pool | None = None
-    colocated: Pool | None = None
+    prefill: PoolBlock | None = None
+    decode: PoolBlock | None = None
+    colocated: PoolBlock | None = None
 
     @model_validator(mode="after")
     def _has_a_pool(self) -> Self:
@@ -174,17 +173,16 @@ class Arm(Block):
             raise ValueError(message)
         return self
 
-    def pools(self) -> dict[str, Pool]:
-        """The pools that the arm has, under ``prefill``, ``decode`` and ``colocated``, prefill first."""
-        named = {"prefill": self.prefill, "decode": self.decode, "colocated": self.colocated}
-        return {stage: pool for stage, pool in named.items() if pool is not None}
+    def pools(self) -> dict[Stage, PoolBlock]:
+        """The pools that the arm has, by stage, prefill first."""
+        return {stage: pool for stage in Stage if (pool := getattr(self, stage)) is not None}
 
 
 class Transfer(Block):
     """The KV link of a worker, in each direction: bandwidth in Gbit/s (10**9 bit), latency in milliseconds.
 
     Attributes:
-        measured: measured transfers, which then say what the other two would: in a loaded scenario a shipped file's
+        measured: measured transfers, which then say what the other two would: completed, a shipped file's
             name, or an absolute path.
     """
 
@@ -260,7 +258,7 @@ class Planning(Block):
     sensitivity: bool = True
 
 
-class Scenario(Block):
+class Document(Block):
     """A whole scenario file."""
 
     name: FolderName
@@ -274,7 +272,7 @@ class Scenario(Block):
     slo: Slo = Slo()
     measure: Measure = Measure()
     stop: StopWhenFinished | StopAtTime = Field(default=StopWhenFinished(), discriminator="when")
-    arms: tuple[Arm, ...] = Field(strict=False, min_length=1, max_length=1000)
+    arms: tuple[ArmBlock, ...] = Field(strict=False, min_length=1, max_length=1000)
     transfer: Transfer = Transfer()
     first_token: Literal["decode", "prefill"] = "decode"
     sweep: Sweep | None = None

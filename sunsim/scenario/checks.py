@@ -3,85 +3,57 @@
 from __future__ import annotations
 
 from os.path import isfile
-from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from sunsim.clock import MAX_S
-from sunsim.cluster.router import STATE_BLIND
 from sunsim.document.block import MAX_WORKERS, key_hint
 from sunsim.errors import clipped, clipped_list
-from sunsim.latency.profile import Profile, cached_profile, find_profile, list_profiles
+from sunsim.latency.profile import Profile, find_profile, list_profiles, load_profile
 from sunsim.latency.transfer import load_transfers
 from sunsim.scenario.allocation import allocate
+from sunsim.scenario.blocks import STATE_BLIND
+from sunsim.scenario.scenario import Scenario
 from sunsim.workload.blocks import MAX_REQUESTS, Closed, Synthetic, Trace
 from sunsim.workload.lengths import longest
 from sunsim.workload.traces.formats import FORMATS
 
 if TYPE_CHECKING:
     from sunsim.document.source import Loc, Source
-    from sunsim.scenario.blocks import Arm, Pool, Scenario, Transfer
+    from sunsim.scenario.blocks import ArmBlock, Document, PoolBlock, Transfer
 
 
 FEW_REQUESTS = 10_000
 
 
-class TokenLimit(NamedTuple):
-    """The most tokens that one request may have in one pool, and what sets the limit."""
-
-    tokens: int
-    prompt_only: bool
-    reason: str
-
-
-def complete(scenario: Scenario, source: Source) -> Scenario:
-    """`scenario` with everything that the file leaves out filled in, and checked against profiles and itself.
+def complete(document: Document, source: Source) -> Scenario:
+    """`document` with everything that it leaves out filled in, checked against profiles and itself, and looked up.
 
     Raises:
         InputError: a value does not go together with the others; says where it stands.
     """
-    _unique(list(scenario.model_names), ("models",), source)
-    _unique([arm.name for arm in scenario.arms], ("arms",), source)
-    workload = scenario.workload
+    _unique(list(document.model_names), ("models",), source)
+    _unique([arm.name for arm in document.arms], ("arms",), source)
+    workload = document.workload
     if isinstance(workload, Trace):
-        path = (source.file.parent / workload.path).resolve()
+        path = (source.folder / workload.path).resolve()
         if not isfile(path):  # noqa: PTH113 - is no error where the name is too long
             loc: Loc = ("workload", "path")
             raise source.error(
                 loc,
                 f"workload.path is '{clipped(str(workload.path))}', must be a trace file: there is none at {clipped(str(path), 300)}",
             )
-        _models_mapped(workload, scenario, source)
+        _models_mapped(workload, document, source)
         workload = workload.model_copy(update={"path": path})
-    elif workload.duration_s is not None and scenario.measure.warmup_s >= workload.duration_s:
-        message = f"measure.warmup_s is {scenario.measure.warmup_s:g}, must be less than workload.duration_s"
+    elif workload.duration_s is not None and document.measure.warmup_s >= workload.duration_s:
+        message = f"measure.warmup_s is {document.measure.warmup_s:g}, must be less than workload.duration_s"
         raise source.error(("measure", "warmup_s"), f"{message} ({workload.duration_s:g})")
-    transfer = _complete_transfer(scenario.transfer, source)
-    arms = tuple(_complete_arm(arm, index, scenario, source) for index, arm in enumerate(scenario.arms))
-    scenario = scenario.model_copy(update={"workload": workload, "arms": arms, "transfer": transfer})
+    transfer = _complete_transfer(document.transfer, source)
+    arms = tuple(_complete_arm(arm, index, document, source) for index, arm in enumerate(document.arms))
+    scenario = Scenario(document.model_copy(update={"workload": workload, "arms": arms, "transfer": transfer}))
     if isinstance(workload, Synthetic):
         _requests_fit(workload, source)
         _lengths_fit(scenario, workload, source)
     return scenario
-
-
-def token_limits(scenario: Scenario) -> list[TokenLimit]:
-    """Limits on a request's tokens in every pool of a loaded scenario, in the order of the file.
-
-    A prefill worker holds the prompt and makes one token; a decode worker holds prompt and output. The last token never
-    enters the KV cache, and vLLM keeps one block to itself: ``(num_gpu_blocks - 1) * block_size + 1`` tokens fit.
-    """
-    limits = []
-    for arm in scenario.arms:
-        for stage, pool in arm.pools().items():
-            place = f"arms.{arm.name}.{stage}"
-            profile = cached_profile(find_profile(pool.profile, Path()))
-            length = pool.max_model_len or profile.max_model_len
-            blocks = pool.num_gpu_blocks or profile.num_gpu_blocks
-            prompt_only = stage == "prefill"
-            limits.append(TokenLimit(length, prompt_only, f"max_model_len of {place}"))
-            reason = f"num_gpu_blocks of {place} ({blocks} blocks of {profile.block_size} tokens)"
-            limits.append(TokenLimit((blocks - 1) * profile.block_size + 1, prompt_only, reason))
-    return limits
 
 
 def _unique(names: list[str], loc: Loc, source: Source) -> None:
@@ -93,14 +65,14 @@ def _unique(names: list[str], loc: Loc, source: Source) -> None:
         seen.add(name)
 
 
-def _models_mapped(workload: Trace, scenario: Scenario, source: Source) -> None:
+def _models_mapped(workload: Trace, document: Document, source: Source) -> None:
     if not isinstance(workload.models, dict):
         return
     loc: Loc = ("workload", "models")
     if FORMATS[workload.format].model is None:
         message = f"workload.models is given, must be left out: a trace of format {workload.format} names no models"
         raise source.error(loc, message)
-    names = scenario.model_names
+    names = document.model_names
     for name, model in workload.models.items():
         if model not in names:
             message = (
@@ -109,8 +81,8 @@ def _models_mapped(workload: Trace, scenario: Scenario, source: Source) -> None:
             raise source.error((*loc, name), message)
 
 
-def _complete_arm(arm: Arm, index: int, scenario: Scenario, source: Source) -> Arm:
-    pools = {}
+def _complete_arm(arm: ArmBlock, index: int, document: Document, source: Source) -> ArmBlock:
+    pools: dict[str, PoolBlock] = {}
     served: set[str] = set()
     for stage, pool in arm.pools().items():
         loc: Loc = ("arms", index, stage)
@@ -132,8 +104,8 @@ def _complete_arm(arm: Arm, index: int, scenario: Scenario, source: Source) -> A
                 )
                 raise source.error((*loc, "policy"), f"{source.path(loc)}.policy {message}")
             if stage == "prefill":
-                room = _shared_prefill_blocks(profile, len(scenario.model_names), loc, source)
-        _blocks_fit(pool, profile, 1 if room == profile.num_gpu_blocks else len(scenario.model_names), loc, source)
+                room = _shared_prefill_blocks(profile, len(document.model_names), loc, source)
+        _blocks_fit(pool, profile, 1 if room == profile.num_gpu_blocks else len(document.model_names), loc, source)
         seqs = pool.max_num_seqs or profile.max_num_seqs
         batched = pool.max_num_batched_tokens or profile.max_num_batched_tokens
         if batched < seqs:
@@ -143,7 +115,7 @@ def _complete_arm(arm: Arm, index: int, scenario: Scenario, source: Source) -> A
         pools[stage] = pool.model_copy(
             update={
                 "profile": profile_name,
-                "workers": _workers(pool, scenario, loc, source),
+                "workers": _workers(pool, document, loc, source),
                 "allocation": None,
                 "max_num_seqs": seqs,
                 "max_num_batched_tokens": batched,
@@ -159,7 +131,7 @@ def _complete_transfer(transfer: Transfer, source: Source) -> Transfer:
         return transfer
     loc: Loc = ("transfer", "measured")
     try:
-        path = find_profile(transfer.measured, source.file.parent)
+        path = find_profile(transfer.measured, source.folder)
     except OSError as error:
         message = f"transfer.measured is '{clipped(transfer.measured)}', must be a .json file of measured transfers, or a shipped one"
         raise source.error(loc, message) from error
@@ -168,9 +140,9 @@ def _complete_transfer(transfer: Transfer, source: Source) -> Transfer:
     return transfer.model_copy(update={"measured": name})
 
 
-def _profile(pool: Pool, loc: Loc, source: Source) -> tuple[str, Profile]:
+def _profile(pool: PoolBlock, loc: Loc, source: Source) -> tuple[str, Profile]:
     try:
-        path = find_profile(pool.profile, source.file.parent)
+        path = find_profile(pool.profile, source.folder)
     except OSError as error:
         shipped = ", ".join(list_profiles()) or "none is shipped"
         where = source.path((*loc, "profile"))
@@ -179,11 +151,11 @@ def _profile(pool: Pool, loc: Loc, source: Source) -> tuple[str, Profile]:
         )
         raise source.error((*loc, "profile"), message) from error
     name = str(path.resolve()) if pool.profile.endswith(".json") else pool.profile
-    return name, cached_profile(path)
+    return name, load_profile(path)
 
 
-def _workers(pool: Pool, scenario: Scenario, loc: Loc, source: Source) -> int | dict[str, int]:
-    names = scenario.model_names
+def _workers(pool: PoolBlock, document: Document, loc: Loc, source: Source) -> int | dict[str, int]:
+    names = document.model_names
     given, loc = pool.workers, (*loc, "workers")
     where = source.path(loc)
     isolated_number = pool.policy == "isolated" and isinstance(given, int)
@@ -201,7 +173,7 @@ def _workers(pool: Pool, scenario: Scenario, loc: Loc, source: Source) -> int | 
                 f"{where} is {given}, must be at least {len(names)}: policy isolated needs a worker for each model"
             )
             raise source.error(loc, message)
-        return allocate(given, names, scenario.model_shares, pool.allocation or "equal")
+        return allocate(given, names, document.model_shares, pool.allocation or "equal")
     for name in given:
         if name not in names:
             raise source.error((*loc, name), f"{where}.{name} is no model of the scenario, {key_hint(name, names)}")
@@ -223,7 +195,7 @@ def _can_compute(stage: str, profile: Profile, name: str, loc: Loc, source: Sour
             raise source.error((*loc, "profile"), message)
 
 
-def _blocks_fit(pool: Pool, profile: Profile, weights: int, loc: Loc, source: Source) -> None:
+def _blocks_fit(pool: PoolBlock, profile: Profile, weights: int, loc: Loc, source: Source) -> None:
     """Whether the card's memory holds the KV blocks that the file asks for, beside the weights of so many models."""
     most = max(profile.most_blocks(weights), profile.num_gpu_blocks if weights == 1 else 0)
     if pool.num_gpu_blocks is not None and pool.num_gpu_blocks > most:
@@ -267,7 +239,7 @@ def _requests_fit(workload: Synthetic, source: Source) -> None:
 
 def _lengths_fit(scenario: Scenario, workload: Synthetic, source: Source) -> None:
     prompt, output = longest(workload.lengths)
-    for limit in token_limits(scenario):
+    for limit in scenario.limits:
         longest_request = prompt + (1 if limit.prompt_only else output)
         if longest_request > limit.tokens:
             kind = "prompt + first token" if limit.prompt_only else "prompt + output"

@@ -6,8 +6,10 @@ of a scenario are in `sunsim.scenario.blocks` and `sunsim.workload.blocks`; the 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from io import StringIO
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 from ruamel.yaml import YAML
@@ -15,43 +17,48 @@ from ruamel.yaml import YAML
 from sunsim.document.source import Source, parse_value
 from sunsim.document.text import read_text
 from sunsim.errors import InputError, clipped
-from sunsim.scenario.blocks import (
-    Scenario,
-)
+from sunsim.scenario.blocks import Document
 from sunsim.scenario.checks import complete
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
+
+    from sunsim.scenario.scenario import Scenario
+
+Given = Path | str | Mapping[str, Any]
+"""A scenario's file, or what one would hold."""
 
 
-def load_scenario(path: Path, overrides: Sequence[str] = (), seed: int | None = None) -> Scenario:
-    """Reads, checks and completes a scenario file.
+def load_scenario(given: Given, overrides: Sequence[str] = (), seed: int | None = None) -> Scenario:
+    """Reads, checks and completes a scenario.
 
     Args:
-        path: the YAML file; relative paths in it start at its folder.
+        given: the YAML file, in which relative paths start at its folder; or what one would hold, in which they start
+            at the working directory.
         overrides: ``dotted.path=value`` each, applied in order; the value is YAML, list entries are addressed by
             number or by their name (``arms.sun.decode.workers=8``).
         seed: replaces the file's seed.
 
     Returns:
-        The scenario with every default filled in, as `sunsim.scenario.blocks.Pool` describes.
-
-        A `sweep` and a `plan` block are checked, but left out: they are not part of what is simulated.
+        The scenario, with every default filled in. A `sweep` and a `plan` block are checked, but left out: they are not
+        part of what is simulated.
 
     Raises:
         InputError: the file cannot be read or something in it or in an override is wrong; the message is one line.
     """
-    return checked(read_source(path, overrides, seed)).model_copy(update={"sweep": None, "plan": None})
+    return checked(read_source(given, overrides, seed)).changed(sweep=None, plan=None)
 
 
-def read_source(path: Path, overrides: Sequence[str] = (), seed: int | None = None) -> Source:
-    """The first half of `load_scenario`: what a file says, with overrides applied.
+def read_source(given: Given, overrides: Sequence[str] = (), seed: int | None = None) -> Source:
+    """The first half of `load_scenario`: what is given, with overrides applied.
 
     Raises:
         InputError: the file cannot be read, or an override leads nowhere.
     """
-    source = Source(path, read_text(path, "must be a scenario file"))
+    if isinstance(given, Mapping):
+        source = Source.of(given)
+    else:
+        source = Source(Path(given), read_text(Path(given), "must be a scenario file"))
     for override in overrides:
         dotted, equals, value = override.partition("=")
         if not (dotted and equals):
@@ -70,24 +77,24 @@ def checked(source: Source) -> Scenario:
         InputError: something in it is wrong.
     """
     try:
-        scenario = Scenario.model_validate(source.values())
+        document = Document.model_validate(source.values())
     except ValidationError as error:
         found = error.errors(include_url=False)
         # A list whose entries are all wrong is also too short; the entries are what to mend.
         entries = [details for details in found if details["type"] != "too_short"]
         faults = [source.explain(details) for details in entries or found]
         raise min(faults, key=lambda fault: fault.line or 0) from error
-    return complete(scenario, source)
+    return complete(document, source)
 
 
 def resolved(scenario: Scenario) -> str:
     """`scenario` as YAML with every default explicit; loading it gives an equal scenario, wherever it is stored.
 
     Args:
-        scenario: as `load_scenario` returned it.
+        scenario: a loaded one.
     """
     stream = StringIO()
     yaml = YAML()
     yaml.width = 2**16
-    yaml.dump(scenario.model_dump(mode="json", exclude_none=True), stream)
+    yaml.dump(scenario.document.model_dump(mode="json", exclude_none=True), stream)
     return stream.getvalue()

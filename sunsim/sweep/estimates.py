@@ -102,7 +102,7 @@ def estimates(grid: Grid, rows: Rows) -> dict[int, list[ArmEstimates]]:
         if by_seed:
             arms = [[of_seed[n] for of_seed in by_seed] for n in range(len(by_seed[0]))]
             scenario = grid.combinations[index].scenario
-            pools = {arm.name: set(arm.pools()) for arm in scenario.arms} if scenario else {}
+            pools = {arm.name: {str(stage) for stage in arm.pools()} for arm in scenario.arms} if scenario else {}
             found[index] = [_arm(arm, arms[0], pools) for arm in arms]
     return found
 

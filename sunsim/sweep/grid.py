@@ -10,15 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 from sunsim.errors import InputError
 from sunsim.points.point import Point
-from sunsim.scenario import Trace, checked, read_source
-from sunsim.workload.traces.of_scenario import trace_of
+from sunsim.scenario import checked, read_source
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
-    from pathlib import Path
 
     from sunsim.document.source import Loc, Source
     from sunsim.scenario import Scenario, Sweep
+    from sunsim.scenario.loading import Given
 
     Choice = tuple[int, ...]
 
@@ -67,7 +66,7 @@ class Grid:
         for index, combination in enumerate(self.combinations):
             if combination.scenario:
                 for seed in self.seeds:
-                    yield Point(index, seed, combination.scenario.model_copy(update={"seed": seed}))
+                    yield Point(index, seed, combination.scenario.changed(seed=seed))
 
     @property
     def size(self) -> int:
@@ -90,7 +89,7 @@ def short_names(paths: Sequence[str]) -> dict[str, str]:
     return names
 
 
-def load_grid(file: Path, overrides: Sequence[str] = (), seed: int | None = None) -> Grid:
+def load_grid(given: Given, overrides: Sequence[str] = (), seed: int | None = None) -> Grid:
     """Reads and checks a scenario with a `sweep` block.
 
     Args:
@@ -100,18 +99,18 @@ def load_grid(file: Path, overrides: Sequence[str] = (), seed: int | None = None
     Raises:
         InputError: the scenario or the block is wrong, or a value goes together with nothing it is combined with.
     """
-    source = read_source(file, overrides, seed)
+    source = read_source(given, overrides, seed)
     scenario = checked(source)
     sweep = scenario.sweep
     if sweep is None:
         message = f"has no sweep block, must have one such as {EXAMPLE}"
-        raise InputError(message, file)
+        raise InputError(message, source.file)
     _check_paths(sweep, overrides, source)
     choices = _choices(sweep, source)
     combinations = tuple(_combined(sweep, choice, source) for choice in choices)
     _refuse_hopeless(choices, combinations)
     return Grid(
-        scenario=scenario.model_copy(update={"sweep": None, "plan": None}),
+        scenario=scenario.changed(sweep=None, plan=None),
         paths=tuple(sweep.over),
         combine=sweep.combine,
         seeds=_seeds(sweep, scenario.seed, source),
@@ -191,8 +190,7 @@ def _combined(sweep: Sweep, choice: Choice, source: Source) -> Combination:
             as_read = source.root["sweep"]["over"][path][index]
             variant.override(path, as_read, (place.file or source.file, place.line))
         scenario = checked(variant)
-        if isinstance(scenario.workload, Trace):
-            trace_of(scenario, scenario.workload)
+        _ = scenario.trace  # which may not go together with the values
         return Combination(values, scenario)
     except InputError as fault:
         return Combination(values, None, fault)

@@ -42,26 +42,7 @@ def sweep(
     as_json: bool,
     quiet: bool,
 ) -> bool:
-    """Simulates the points that are not kept yet, and makes table, summary and picture of all.
-
-    Args:
-        file: a scenario with a `sweep` block.
-        out: the folder; `results/<name>-sweep` if None.
-        overrides: `path=value` each.
-        seed: replaces the scenario's.
-        jobs: processes, or points that a cluster gets at once; None for all cores.
-        executor: where the points are simulated.
-        address: of the Ray cluster.
-        as_json: print the summary as JSON instead of a table.
-        quiet: no progress and no table.
-
-    Returns:
-        Whether every point has its figures.
-
-    Raises:
-        InputError: the scenario, the folder or the cluster cannot be used.
-        KeyboardInterrupt: stopped by the user; says how to go on.
-    """
+    """`sunsim.sweep`, saved in `out` or else in `results/<name>-sweep`, and printed; whether every point has its figures."""
     run = executed(executor, jobs, address)
     grid = load_grid(file, overrides, seed)
     out = out or Path("results") / f"{grid.scenario.name}-sweep"

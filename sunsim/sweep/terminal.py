@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sunsim.inputs import profiles_of
 from sunsim.report.basis import base_models
 from sunsim.report.blocks import bullets, say
 from sunsim.report.format import ABSENT, count, listed, number, percent
@@ -124,9 +123,7 @@ def sentences(grid: Grid, estimates: Estimates) -> list[str]:
 def _other_models(grid: Grid) -> Iterator[str]:
     """Whether the arms are of more than one base model, in any combination."""
     whole = [combination.scenario for combination in grid.combinations if combination.scenario]
-    yield from dict.fromkeys(
-        said for scenario in whole for said in other_models(base_models(scenario, profiles_of(scenario)))
-    )
+    yield from dict.fromkeys(said for scenario in whole for said in other_models(base_models(scenario)))
 
 
 def _verdicts(estimates: Estimates) -> Iterator[str]:

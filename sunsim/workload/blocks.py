@@ -154,3 +154,7 @@ class Trace(Block):
     requests: Requests | None = None
     rate_scale: Positive = 1.0
     too_long: Literal["refuse", "drop"] = "refuse"
+
+    def __hash__(self) -> int:
+        """`models` has none."""
+        return hash(self.path)

@@ -1,4 +1,4 @@
-"""The requests of a scenario: the same for each of its arms."""
+"""Requests: drawn, or taken from a trace."""
 
 from __future__ import annotations
 
@@ -14,13 +14,15 @@ from sunsim.workload.blocks import Closed
 from sunsim.workload.lengths import draw_lengths
 from sunsim.workload.popularity import draw_models
 from sunsim.workload.streams import stream
-from sunsim.workload.traces.of_scenario import trace_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from sunsim.scenario.blocks import Scenario
-    from sunsim.workload.blocks import Synthetic, Trace
+    from sunsim.workload.blocks import Synthetic
+    from sunsim.workload.traces.rows import TraceRows
+
+
+COLUMNS = ("arrival_ps", "model", "prompt_tokens", "output_tokens")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -47,54 +49,61 @@ class Requests:
     def __len__(self) -> int:
         return self.arrival_ps.size
 
+    def first(self, number: int) -> Requests:
+        """The first so many of them."""
+        columns = {name: getattr(self, name)[:number] for name in COLUMNS}
+        return Requests(**columns, models=self.models, concurrency=self.concurrency)
 
-def build_requests(scenario: Scenario) -> Requests:
-    """Draws the requests of a loaded scenario, or reads them from its trace.
 
-    Arrivals, models, prompt and output lengths each come from a random stream of their own, one draw a request.
+@dataclass(frozen=True, slots=True)
+class Draws:
+    """What random requests hang on besides their workload.
+
+    Attributes:
+        seed: of the random streams: one for arrivals, models, prompt and output lengths each, one draw a request.
+        models: names.
+        shares: expected share of the requests of each model, adding up to 1.
+    """
+
+    seed: int
+    models: tuple[str, ...]
+    shares: tuple[float, ...]
+
+    def uniform(self, name: str, size: int) -> NDArray[np.float64]:
+        """Of the stream of this name, in [0, 1), float64[size]."""
+        return stream(self.seed, name).random(size)
+
+    def of_models(self, size: int) -> NDArray[np.int32]:
+        """Indices into `models`, int32[size]."""
+        return draw_models(self.shares, self.uniform("model", size))
+
+
+def draw_requests(workload: Synthetic, draws: Draws) -> Requests:
+    """Draws all of a request.
 
     Raises:
-        InputError: the trace is wrong, one of its requests can never fit into a worker of some arm, or there is no
-            request at all.
+        InputError: there would be none, or one later than a scenario may last; without a file.
     """
-    workload = scenario.workload
-    if workload.kind == "trace":
-        return _from_trace(scenario, workload)
-    return _synthetic(scenario, workload)
-
-
-def _synthetic(scenario: Scenario, workload: Synthetic) -> Requests:
-    seed = scenario.seed
-    arrival_s, concurrency = _arrivals(scenario, workload)
-    size = arrival_s.size
-    prompt_uniform, output_uniform = (stream(seed, name).random(size) for name in ("prompt_tokens", "output_tokens"))
-    prompt_tokens, output_tokens = draw_lengths(workload.lengths, prompt_uniform, output_uniform)
-    model = _drawn_models(scenario, size)
-    return Requests(to_ps(arrival_s), model, prompt_tokens, output_tokens, scenario.model_names, concurrency)
-
-
-def _arrivals(scenario: Scenario, workload: Synthetic) -> tuple[NDArray[np.float64], int | None]:
-    """Seconds, and how many are under way at a time in a closed loop, where all seconds are 0."""
-    arrivals = workload.arrivals
+    arrivals, concurrency = workload.arrivals, None
     if isinstance(arrivals, Closed):
-        return np.zeros(workload.requests or 0), arrivals.concurrency
-    arrival_s = draw_arrivals(arrivals, stream(scenario.seed, "arrivals"), workload.duration_s, workload.requests)
-    rate = f"workload.arrivals.rate_rps is {arrivals.rate_rps:g}"
-    if arrival_s.size == 0:
-        message = f"{rate}, must be high enough for a request within {workload.duration_s:g} seconds"
-        raise InputError(message, f"scenario {scenario.name}")
-    if arrival_s[-1] > MAX_S:
-        message = f"{rate}, must be high enough for {arrival_s.size} requests within {MAX_S:g} seconds"
-        raise InputError(message, f"scenario {scenario.name}")
-    return arrival_s, None
+        arrival_s, concurrency = np.zeros(workload.requests or 0), arrivals.concurrency
+    else:
+        rng = stream(draws.seed, "arrivals")
+        arrival_s = draw_arrivals(arrivals, rng, workload.duration_s, workload.requests)
+        rate = f"workload.arrivals.rate_rps is {arrivals.rate_rps:g}, must be high enough for"
+        if arrival_s.size == 0:
+            message = f"{rate} a request within {workload.duration_s:g} seconds"
+            raise InputError(message)
+        if arrival_s[-1] > MAX_S:
+            message = f"{rate} {arrival_s.size} requests within {MAX_S:g} seconds"
+            raise InputError(message)
+    size = arrival_s.size
+    lengths = draw_lengths(workload.lengths, *(draws.uniform(f"{what}_tokens", size) for what in ("prompt", "output")))
+    return Requests(to_ps(arrival_s), draws.of_models(size), *lengths, draws.models, concurrency)
 
 
-def _from_trace(scenario: Scenario, workload: Trace) -> Requests:
-    rows = trace_of(scenario, workload).rows
-    model = _drawn_models(scenario, rows.arrival_s.size) if rows.model is None else rows.model.astype(np.int32)
+def traced_requests(rows: TraceRows, draws: Draws) -> Requests:
+    """The requests of a trace; where it names no models, those are drawn."""
+    model = draws.of_models(len(rows)) if rows.model is None else rows.model.astype(np.int32)
     tokens = (rows.prompt_tokens.astype(np.int32), rows.output_tokens.astype(np.int32))
-    return Requests(to_ps(rows.arrival_s), model, *tokens, scenario.model_names)
-
-
-def _drawn_models(scenario: Scenario, size: int) -> NDArray[np.int32]:
-    return draw_models(scenario.model_shares, stream(scenario.seed, "model").random(size))
+    return Requests(to_ps(rows.arrival_s), model, *tokens, draws.models)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from hypothesis import strategies as st
 
-from sunsim.cluster.router import STATE_BLIND
+from sunsim.scenario.blocks import STATE_BLIND
 from tests.cluster.worlds import Host, Row, pool, scenario, write_link
 
 if TYPE_CHECKING:

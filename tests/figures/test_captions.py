@@ -40,6 +40,6 @@ def test_parts_of_a_step_add_up_to_the_measured_time() -> None:
 
 def test_a_measured_link_is_not_called_by_the_defaults_that_it_replaces() -> None:
     scenario = plans([SHORT])["transfer"].scenario
-    measured = scenario.model_copy(update={"transfer": Transfer(measured="h100-80gb/links/nixl-nvlink")})
+    measured = scenario.changed(transfer=Transfer(measured="h100-80gb/links/nixl-nvlink"))
     assert "KV link h100-80gb/links/nixl-nvlink, of which transfers at a time get equal shares" in choices(measured, {})
     assert not any("Gbit/s" in fact for fact in choices(measured, {}))

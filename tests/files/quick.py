@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from importlib import import_module
 from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,7 +29,7 @@ def in_this_process(
 def be_quick(patch: pytest.MonkeyPatch) -> None:
     """Points are simulated in this process, and pictures are files that are quickly written."""
     for module in ("sweep.run", "plan.lab", "figures.sweeps"):
-        patch.setattr(f"sunsim.{module}.run_local", in_this_process)
+        patch.setattr(import_module(f"sunsim.{module}"), "run_local", in_this_process)
     patch.setattr("matplotlib.figure.Figure.savefig", _written)
 
 

@@ -14,6 +14,7 @@ from sunsim.cli import app
 from sunsim.figures import run as figures_run
 from sunsim.figures.registry import FIGURES
 from sunsim.folder import read_manifest
+from sunsim.plan import lab as lab_module
 from tests.files.dying import die_at, left_over, tree
 from tests.files.quick import be_quick, in_this_process
 from tests.plan.small import write_plan
@@ -171,7 +172,7 @@ def test_a_profile_edited_while_it_is_run_is_not_stored_under_its_new_hash(
         profile.write_text(profile.read_text() + "\n")
         return []
 
-    monkeypatch.setattr("sunsim.cluster.simulation.simulate", edited)
+    monkeypatch.setattr("sunsim.arms.simulate_arm", edited)
     for verb in ("run", "split"):
         code, stderr = call(*VERBS[verb](tmp_path, tmp_path / "out"))
         assert (code, stderr.split(": ")[1]) == (2, "was changed while it was simulated with, must stay as it is")
@@ -187,7 +188,7 @@ def test_a_profile_edited_while_a_plan_is_made_ends_it(tmp_path: Path, monkeypat
                 profile.write_text(profile.read_text() + "\n")
             yield ended
 
-    monkeypatch.setattr("sunsim.plan.lab.run_local", edited)
+    monkeypatch.setattr(lab_module, "run_local", edited)
     said = f"{profile}: was changed while it was simulated with, must stay as it is: give the command again\n"
     assert call(*of_plan(tmp_path, tmp_path / "out")) == (2, said)
     assert len(list((tmp_path / "out" / "points").iterdir())) == 1

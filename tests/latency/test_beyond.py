@@ -148,7 +148,7 @@ def test_the_way_out_never_falls_with_the_batch(name: str) -> None:
 
 
 def test_a_larger_transfer_is_no_quicker_a_byte_than_the_best_measured() -> None:
-    data, _ = load_transfers(profiles_root() / "h100-80gb" / "links" / "nixl-nvlink.json")
+    data = load_transfers(profiles_root() / "h100-80gb" / "links" / "nixl-nvlink.json").data
     link = measured_link(data)
     alone = [point for point in data.transfer_points if point.concurrent == 1]
     best = max(point.bytes / point.transfer_ms_median for point in alone)

@@ -14,12 +14,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from sunsim.cluster.simulation import simulate
+from sunsim.cluster.simulation import simulate_arm
 from sunsim.errors import InputError
 from sunsim.latency.profile import load_profile
 from sunsim.latency.transfer import load_transfers
-from sunsim.scenario import load_scenario
-from sunsim.workload.requests import build_requests
+from sunsim.scenario import build_requests, load_scenario
 from tests.latency.test_front_end import point
 from tests.latency.test_host import idle_start
 from tests.synthetic import synthetic_profile
@@ -83,7 +82,7 @@ def simulated(folder: Path, profile: Any, link: Any = LINK) -> None:
     scenario = load_scenario(folder / "few.yaml", [])
     requests = build_requests(scenario)
     for arm in scenario.arms:
-        rows = simulate(scenario, arm, requests).rows
+        rows = simulate_arm(scenario, arm, requests).rows
         times = rows[["arrival_s", "first_token_s", "last_token_s"]].to_numpy()
         assert np.isfinite(times).all()
         assert (np.diff(times, axis=1) >= 0).all()

@@ -40,7 +40,7 @@ def write(folder: Path, found: list[dict[str, Any]], **changes: Any) -> Path:
 def alone_ms(path: Path, num_bytes: int) -> float:
     """What a transfer takes that has the link alone."""
     env, done = Clock(), []
-    KVLink(env, measured_link(load_transfers(path)[0])).start("a", "b", num_bytes, lambda: done.append(env.now_ps))
+    KVLink(env, measured_link(load_transfers(path).data)).start("a", "b", num_bytes, lambda: done.append(env.now_ps))
     env.run()
     return float(done[0]) / MS
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from sunsim.metrics import REGISTRY, glossary, to_json
+from sunsim.metrics import REGISTRY, to_json
 from sunsim.records import ArmResult
 from sunsim.roles import Module
 from tests.metrics.synthetic import table, toy_arm, toy_summary, toy_worker
@@ -50,7 +50,7 @@ def test_every_declared_metric_is_used_and_defined(toy: dict[str, Any]) -> None:
     arm = toy["arms"]["sun"]
     used = set(arm).union(*arm["models"].values(), *arm["workers"].values())
     assert set(REGISTRY) == used
-    assert all(definition.endswith(".") for _, _, definition in glossary())
+    assert all(metric.definition.endswith(".") for metric in REGISTRY.values())
 
 
 def test_throughput_is_given_per_decode_gpu_and_per_gpu(toy: dict[str, Any]) -> None:

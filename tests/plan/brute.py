@@ -7,10 +7,10 @@ from math import ceil
 from typing import TYPE_CHECKING
 
 from sunsim.clock import to_ps
-from sunsim.cluster.simulation import simulate
+from sunsim.cluster.simulation import simulate_arm
 from sunsim.measured import summary_of, window_of
 from sunsim.plan.bench import Bench
-from sunsim.workload.requests import build_requests
+from sunsim.scenario import build_requests
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 def holds(scenario: Scenario, bench: Bench, sizes: dict[Coordinate, int]) -> bool:
     """Whether an arm of these sizes holds: the whole arm, all seeds, no simulation ended early."""
     assert scenario.plan
-    seeds = [scenario.model_copy(update={"seed": scenario.seed + i}) for i in range(scenario.plan.seeds)]
+    seeds = [scenario.changed(seed=scenario.seed + i) for i in range(scenario.plan.seeds)]
     drawn = [build_requests(seeded) for seeded in seeds]
     spare = {}
     for i, name in enumerate(scenario.model_names):
         together = sum(_in_window(requests, i, scenario) for requests in drawn)
         spare[name] = together - ceil(scenario.plan.attainment * together - 1e-9)
     for seeded, requests in zip(seeds, drawn, strict=True):
-        result = simulate(seeded, bench.sized(sizes), requests)
+        result = simulate_arm(seeded, bench.sized(sizes), requests)
         summary = summary_of(seeded, [result], window_of(seeded, requests))
         (entry,) = summary["arms"].values()
         for name, own in entry["models"].items():

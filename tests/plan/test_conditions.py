@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from sunsim.cluster.simulation import simulate
+from sunsim.cluster.simulation import simulate_arm
 from sunsim.plan.conditions import AS_PLANNED, Conditions, has_skew, only, requests_under, under
 from sunsim.plan.run import load
 from sunsim.scenario.blocks import ModelWeight
@@ -38,7 +38,7 @@ def test_a_trace_keeps_all_its_requests_and_its_window_at_another_rate(tmp_path:
     twice = Conditions(rate=2.0)
     faster = under(scenario, twice)
     assert (requests_under(faster, twice).arrival_ps * 2 == requests_under(scenario, AS_PLANNED).arrival_ps).all()
-    assert not has_skew(scenario.model_copy(update={"models": (ModelWeight(name="m1", weight=1.0),)}))
+    assert not has_skew(scenario.changed(models=(ModelWeight(name="m1", weight=1.0),)))
     assert faster.measure.warmup_s == scenario.measure.warmup_s / 2
 
 
@@ -68,7 +68,7 @@ def test_slower_steps_are_slower(tmp_path: Path, key: str, what: str) -> None:
     requests = only(requests_under(scenario, AS_PLANNED), "m1")
     times = []
     for conditions in (AS_PLANNED, Conditions(**{key: 1.5})):
-        rows = simulate(scenario, scenario.arms[1], requests, make_engine=conditions.make_engine).rows
+        rows = simulate_arm(scenario, scenario.arms[1], requests, times_on=conditions.times_on).rows
         ttft_s = rows["prefill_end_s"] - rows["prefill_start_s"]
         tpot_s = (rows["last_token_s"] - rows["first_token_s"]) / (rows["output_tokens"] - 1)
         times.append({"tpot_s": tpot_s, "ttft_s": ttft_s}[what])

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from sunsim.plan import lab as lab_module
 from sunsim.plan.lab import Lab
 from sunsim.points.point import Outcome
 from sunsim.scenario.blocks import Budget
@@ -73,7 +74,7 @@ def conducted(
             question = running.pop(order(len(running)))
             yield question, Outcome([{"name": question.key}], None)
 
-    monkeypatch.setattr("sunsim.plan.lab.run_local", local)
+    monkeypatch.setattr(lab_module, "run_local", local)
     lab = Lab(Kept(kept), 2, Budget(points=points))  # type: ignore[arg-type]
     searches = {"a": asking("a", 9, 1), "b": asking("b", 2, 3), "c": asking("c", 5, 2)}
     found = lab.conduct(searches, show_progress=False)

@@ -58,7 +58,7 @@ def test_what_is_easier_passes_where_what_is_harder_does(
     easy, conditions, grown = hard, Conditions(), 0
     if easier == "looser":
         loose = {"ttft_ms": 360.0, "tpot_ms": 8.2}
-        easy = hard.model_copy(update={"slo": hard.slo.model_copy(update=loose)})
+        easy = hard.changed(slo=hard.slo.model_copy(update=loose))
     elif easier == "slower":
         conditions = Conditions(rate=0.8)
     else:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from docs.refresh import ROOT
+from sunsim.plan import lab as lab_module
 from sunsim.plan.bench import Bench
 from sunsim.plan.run import load
 from sunsim.plan.sentences import caveats, verdict
@@ -145,7 +146,7 @@ def test_a_plan_within_the_error_of_its_profiles_says_so(done: Done) -> None:
 def test_again_it_is_there_at_once_with_the_same_bytes(done: Done, monkeypatch: pytest.MonkeyPatch) -> None:
     out, _, stdout = done
     before = bytes_of(out)
-    monkeypatch.setattr("sunsim.plan.lab.run_local", lambda *_: pytest.fail("a point ran again"))
+    monkeypatch.setattr(lab_module, "run_local", lambda *_: pytest.fail("a point ran again"))
     assert invoke("plan", out.parent / "small.yaml", "--out", out)[1] == stdout
     assert bytes_of(out) == before
     assert invoke("plan", out.parent / "small.yaml", "--out", out, "--json")[1] == (out / "plan.json").read_text()
@@ -264,7 +265,7 @@ def test_a_failed_simulation_is_one_line_and_exit_1(tmp_path: Path, monkeypatch:
     def failing(points: deque[Any], *_: object) -> Iterator[tuple[Any, Outcome]]:
         yield points.popleft(), Outcome([], "KeyError in engine.py:12: 'x'")
 
-    monkeypatch.setattr("sunsim.plan.lab.run_local", failing)
+    monkeypatch.setattr(lab_module, "run_local", failing)
     code, stdout, stderr = invoke("plan", write_plan(tmp_path), "--out", tmp_path / "out")
     assert (code, stdout, stderr) == (1, "", "a simulation failed: KeyError in engine.py:12: 'x'\n")
 

@@ -10,6 +10,7 @@ import pytest
 
 from sunsim.folder import read_manifest
 from sunsim.points.store import POINTS, Store
+from sunsim.sweep import run as sweep_run
 from sunsim.sweep.grid import load_grid
 from sunsim.sweep.result import PICTURE, SUMMARY, TABLE
 from tests.files.dying import tree
@@ -107,7 +108,7 @@ def test_points_that_are_lost_meanwhile_are_told(done: Path, out: Path, monkeypa
         shutil.rmtree(out)
 
     min((out / POINTS).iterdir()).unlink()
-    monkeypatch.setattr("sunsim.sweep.run.run_local", losing)
+    monkeypatch.setattr(sweep_run, "run_local", losing)
     code, _, stderr = invoke("sweep", done, "--out", out, "--quiet")
     assert code == 1
     assert f"{len(KINDS) + 2} of {len(KINDS) + 2} points failed:\n" in stderr
@@ -126,11 +127,11 @@ def test_a_profile_edited_meanwhile_ends_the_sweep(tmp_path: Path, monkeypatch: 
                 profile.write_text(text.replace("7.1", "9.1"))
             yield each
 
-    monkeypatch.setattr("sunsim.sweep.run.run_local", edited)
+    monkeypatch.setattr(sweep_run, "run_local", edited)
     said = f"{profile}: was changed while it was simulated with, must stay as it is: give the command again\n"
     assert invoke("sweep", file, "--out", out, "--quiet") == (2, "", said)
     assert len(list((out / POINTS).iterdir())) == 1
-    monkeypatch.setattr("sunsim.sweep.run.run_local", in_this_process)
+    monkeypatch.setattr(sweep_run, "run_local", in_this_process)
     assert invoke("sweep", file, "--out", out, "--quiet") == (0, "", "")
     assert len(list((out / POINTS).iterdir())) == 4
     fresh = tmp_path / "fresh"

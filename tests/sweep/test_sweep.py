@@ -30,6 +30,7 @@ from sunsim.points.store import POINTS, Store
 from sunsim.run import prepare
 from sunsim.scenario import load_scenario
 from sunsim.simulate import result_of
+from sunsim.sweep import run as sweep_run
 from sunsim.sweep.grid import load_grid
 from sunsim.sweep.result import PICTURE, SUMMARY, TABLE
 from tests.scenario_files import write_scenario
@@ -128,7 +129,7 @@ def test_it_prints_means_differences_and_what_they_say(done: tuple[Path, tuple[i
 def test_again_it_is_there_at_once(done: tuple[Path, tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch) -> None:
     out, (_, stdout, _) = done
     before = bytes_of(out)
-    monkeypatch.setattr("sunsim.sweep.run.run_local", refused)
+    monkeypatch.setattr(sweep_run, "run_local", refused)
     assert invoke("sweep", out.parent / "small.yaml", "--out", out) == (0, stdout, "")
     assert bytes_of(out) == before
     assert invoke("sweep", out.parent / "small.yaml", "--out", out, "--json")[1] == (out / SUMMARY).read_text()
@@ -373,9 +374,9 @@ def test_profiles_links_and_traces_travel_to_where_a_point_runs(tmp_path: Path) 
     for path in found.values():
         path.unlink()
     assert expected.rows
-    assert outcome_elsewhere(point.scenario, code_sha256(), names, *contents) == expected
+    assert outcome_elsewhere(point.scenario.document, code_sha256(), names, *contents) == expected
     assert not _home().exists()
-    other = outcome_elsewhere(point.scenario, "another", names, *contents)
+    other = outcome_elsewhere(point.scenario.document, "another", names, *contents)
     assert other.fault == "its node has another sunsim installed, must have the same as where the sweep was started"
 
 
@@ -395,7 +396,7 @@ def test_ctrl_c_while_a_point_is_named_is_not_lost(tmp_path: Path, monkeypatch: 
         return {}
 
     with monkeypatch.context() as patch:
-        patch.setattr(type(point.scenario), "model_dump", interrupted)
+        patch.setattr(type(point.scenario.document), "model_dump", interrupted)
         with pytest.raises(KeyboardInterrupt):
             identity(point.scenario)
     assert signal.getsignal(signal.SIGINT) is handler

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from sunsim.clock import to_ps
-from sunsim.cluster.simulation import simulate
+from sunsim.cluster.simulation import simulate_arm
 from sunsim.errors import InputError
 from sunsim.latency.model import LatencyModel
-from sunsim.scenario import Arm, Pool, Scenario
-from sunsim.scenario.blocks import ModelWeight
+from sunsim.scenario import Scenario
+from sunsim.scenario.blocks import ArmBlock, Document, ModelWeight, PoolBlock
 from sunsim.validation.actual import read_run
 from sunsim.validation.replay import replay
 from sunsim.workload.blocks import Constant, FixedLengths, Synthetic
@@ -30,9 +30,9 @@ if TYPE_CHECKING:
 def cluster_rows(profile: Path, role: str, served: Served, blocks: int) -> pd.DataFrame:
     """The rows of an arm of one worker."""
     # Isolated: a preempted request is prefilled again on the worker, as on a real one that stands alone.
-    pool = Pool(profile=str(profile), policy="isolated", workers={"m": 1}, num_gpu_blocks=blocks)
-    arm = Arm(name="one", prefill=pool) if role == "prefill" else Arm(name="one", decode=pool)
-    scenario = Scenario(
+    pool = PoolBlock(profile=str(profile), policy="isolated", workers={"m": 1}, num_gpu_blocks=blocks)
+    arm = ArmBlock(name="one", prefill=pool) if role == "prefill" else ArmBlock(name="one", decode=pool)
+    document = Document(
         name="one",
         models=(ModelWeight(name="m", weight=1.0),),
         workload=Synthetic(
@@ -42,7 +42,8 @@ def cluster_rows(profile: Path, role: str, served: Served, blocks: int) -> pd.Da
     )
     tokens = (served.prompt_tokens.astype(np.int32), served.output_tokens.astype(np.int32))
     requests = Requests(to_ps(served.submit_s), np.zeros(len(served), dtype=np.int32), *tokens, ("m",))
-    return simulate(scenario, arm, requests).rows
+    scenario = Scenario(document)
+    return simulate_arm(scenario, scenario.arms[0], requests).rows
 
 
 @pytest.mark.parametrize("blocks", [25_000, 700])

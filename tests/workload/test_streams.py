@@ -7,14 +7,17 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
-from sunsim.scenario import load_scenario
-from sunsim.workload.requests import Requests, build_requests
+from sunsim.scenario import build_requests, load_scenario
 from sunsim.workload.streams import stream
 from tests.scenario_files import write_scenario, write_trace
+
+if TYPE_CHECKING:
+    from sunsim.workload.requests import Requests
 
 LENGTHS = "workload.lengths={kind: lognormal, prompt: &l {median_tokens: 50, sigma: 1, max_tokens: 999}, output: *l}"
 SHARED = (
@@ -83,7 +86,7 @@ def test_the_hash_seed_of_the_interpreter_changes_nothing(tmp_path: Path) -> Non
     code = (
         "import hashlib, pathlib, sys\n"
         "from sunsim.scenario import load_scenario, resolved\n"
-        "from sunsim.workload.requests import build_requests\n"
+        "from sunsim.scenario import build_requests\n"
         "scenario = load_scenario(pathlib.Path(sys.argv[1]))\n"
         "r = build_requests(scenario)\n"
         "digest = hashlib.sha256(resolved(scenario).encode())\n"

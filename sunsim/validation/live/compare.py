@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sunsim.clock import to_ps
-from sunsim.cluster.simulation import simulate
+from sunsim.cluster.simulation import simulate_arm
 from sunsim.errors import InputError
 from sunsim.latency.profile import load_profile
 from sunsim.metrics.overload import overloaded
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from sunsim.scenario import Arm, Scenario
+    from sunsim.scenario.blocks import ArmBlock
     from sunsim.validation.live.folder import LiveFolder, LiveRun
 
 THROUGHPUT = "output_throughput_per_decode_gpu"
@@ -152,15 +153,15 @@ def simulated_rows(run: LiveRun, profile: Path, link: Path | None = None) -> pd.
                 f"ran on {what} {ran}, but profile {known.name} was measured on {measured}: must be the same {what}"
             )
             raise InputError(message, run.path)
-    arm = _with_profile(run.arm, profile, meta.num_gpu_blocks)
+    arm = _with_profile(run.arm.block, profile, meta.num_gpu_blocks)
     transfer = Transfer(measured=str(link.resolve())) if link else run.scenario.transfer
-    scenario = run.scenario.model_copy(update={"arms": (arm,), "transfer": transfer})
-    return simulate(scenario, arm, _stream(run, scenario)).rows
+    scenario = run.scenario.changed(arms=(arm,), transfer=transfer)
+    return simulate_arm(scenario, scenario.arms[0], _stream(run, scenario)).rows
 
 
-def _with_profile(arm: Arm, profile: Path, num_gpu_blocks: int) -> Arm:
+def _with_profile(arm: ArmBlock, profile: Path, num_gpu_blocks: int) -> ArmBlock:
     update = {"profile": str(profile.resolve()), "num_gpu_blocks": num_gpu_blocks}
-    return arm.model_copy(update={stage: pool.model_copy(update=update) for stage, pool in arm.pools().items()})
+    return arm.model_copy(update={str(stage): pool.model_copy(update=update) for stage, pool in arm.pools().items()})
 
 
 def _stream(run: LiveRun, scenario: Scenario) -> Stream:
@@ -184,7 +185,7 @@ def _arm(run: LiveRun, simulated: pd.DataFrame, window: Window, slo: dict[str, f
         arm=run.meta.arm,
         router=arm.decode.router,
         decode_gpus=arm.decode.gpus,
-        gpus=_gpus(arm),
+        gpus=arm.gpus,
         requests=len(run.rows),
         overloaded=any(overloaded(Requests.from_rows(rows), window) for rows in (run.rows, simulated)),
         actual=actual_figures,
@@ -195,17 +196,13 @@ def _arm(run: LiveRun, simulated: pd.DataFrame, window: Window, slo: dict[str, f
     )
 
 
-def _gpus(arm: Arm) -> int:
-    return sum(pool.gpus for pool in arm.pools().values())
-
-
 def _figures(rows: pd.DataFrame, arm: Arm, window: Window, slo: dict[str, float]) -> Numbers:
     requests = Requests.from_rows(rows)
     rate = output_rate(requests, window)
     inside = requests.where(window.holds(requests.arrival_s))
     figures: Numbers = {
         THROUGHPUT: ratio(rate, arm.decode.gpus if arm.decode else None),
-        PER_GPU: ratio(rate, _gpus(arm)),
+        PER_GPU: ratio(rate, arm.gpus),
     }
     for key, names in LATENCIES.items():
         found = statistics(getattr(inside, f"{key}_s") * 1000, names)

@@ -123,9 +123,9 @@ class LiveRun:
         workers that serve all.
         """
         columns = ["planned_s", "prompt_tokens", "output_tokens"]
-        blind = all(pool.policy == "shared" for pool in self.arm.pools().values())
+        blind = all(pool.shared for pool in self.arm.pools().values())
         told = self.rows[columns if blind else [*columns, "model"]].to_csv(index=False)
-        return f"{self.arm.model_dump_json(exclude={'name'})} {told}"
+        return f"{self.arm.block.model_dump_json(exclude={'name'})} {told}"
 
     @property
     def point(self) -> str:
@@ -251,7 +251,7 @@ def _contract(frame: pd.DataFrame, arm: str) -> pd.DataFrame:
 
 def _shared(run: LiveRun) -> bool:
     assert run.arm.decode
-    return run.arm.decode.policy == "shared"
+    return run.arm.decode.shared
 
 
 def _workers(run: LiveRun) -> int:

@@ -69,7 +69,7 @@ class ComparedFolder:
     def _link(self) -> list[Block]:
         if self.folder.link is None:
             return []
-        data, _ = load_transfers(self.folder.link)
+        data = load_transfers(self.folder.link).data
         texts = [
             transfers_text(run.name, run.transfers, measured_link(data))
             for run in self.folder.runs

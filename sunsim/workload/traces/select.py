@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from sunsim.clock import MAX_S, since_s
 from sunsim.errors import InputError
+from sunsim.latency.attention import LengthMix
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -39,7 +41,7 @@ class Window:
     rate_scale: float = 1.0
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Selection:
     """What is used of a trace.
 
@@ -54,6 +56,11 @@ class Selection:
     in_file: int
     outside_window: int
     dropped: Mapping[str, int]
+
+    @cached_property
+    def mix(self) -> LengthMix:
+        """The lengths that meet in batches."""
+        return LengthMix.of(self.rows.prompt_tokens, self.rows.output_tokens)
 
 
 def select(

@@ -8,9 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sunsim.scenario import load_scenario
+from sunsim.scenario import build_requests, load_scenario
 from sunsim.workload.lengths_table import main, quantile_table
-from sunsim.workload.requests import build_requests
 from sunsim.workload.streams import stream
 from sunsim.workload.traces.formats import read_trace
 from tests.scenario_files import write_trace

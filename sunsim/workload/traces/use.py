@@ -1,51 +1,72 @@
-"""The trace of a scenario: its window, its models, and what its workers can take."""
+"""What a workload uses of its trace: a window, models, and what its workers can take."""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from functools import lru_cache
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from sunsim.errors import InputError, clipped, clipped_list
-from sunsim.scenario.checks import token_limits
 from sunsim.workload.traces.formats import FORMATS, read_trace
 from sunsim.workload.traces.select import Selection, Window, refuse_too_late, select
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
-    from sunsim.scenario.blocks import Scenario
     from sunsim.workload.blocks import Trace
     from sunsim.workload.traces.rows import TraceRows
 
 
-def trace_of(scenario: Scenario, workload: Trace) -> Selection:
-    """The requests of a loaded scenario with this `workload`; `model` is an index into the scenario's models.
+class TokenLimit(NamedTuple):
+    """The most tokens that one request may have in one pool, and what sets the limit."""
+
+    tokens: int
+    prompt_only: bool
+    reason: str
+
+    def needed(self, rows: TraceRows) -> NDArray[np.int64]:
+        """Tokens of each request that count against it, int64[n]."""
+        return rows.prompt_tokens + (1 if self.prompt_only else rows.output_tokens)
+
+
+def trace_of(workload: Trace, models: tuple[str, ...], limits: tuple[TokenLimit, ...]) -> Selection:
+    """The requests of a `workload`; their `model` is an index into `models`. The last ones used are kept.
+
+    Args:
+        workload: with an absolute path.
+        models: names of the scenario's models.
+        limits: on the tokens of a request.
 
     Raises:
-        InputError: the trace is wrong, names a model that the scenario does not have, has a request that does not fit
-            into a worker of some arm and is not to be dropped, lasts too long, or no request is left.
+        InputError: the trace is wrong, names a model that is none of `models`, has a request beyond a limit that is not
+            to be dropped, lasts too long, or no request is left.
     """
-    rows = _with_models(read_trace(workload.path, workload.format), scenario, workload)
+    return _use(workload, models, limits, read_trace(workload.path, workload.format))
+
+
+@lru_cache(maxsize=2)
+def _use(workload: Trace, models: tuple[str, ...], limits: tuple[TokenLimit, ...], whole: TraceRows) -> Selection:
+    rows = _with_models(whole, models, workload)
     window = Window(workload.start_s, workload.duration_s, workload.requests, workload.rate_scale)
-    too_long = _too_long(rows, scenario) if workload.too_long == "drop" else None
+    too_long = _too_long(rows, limits) if workload.too_long == "drop" else None
     selection = select(rows, window, workload.path, too_long)
     refuse_too_late(selection, workload.path)
-    _refuse_too_long(selection.rows, scenario, workload)
+    _refuse_too_long(selection.rows, limits, workload)
     return selection
 
 
-def _with_models(rows: TraceRows, scenario: Scenario, workload: Trace) -> TraceRows:
+def _with_models(rows: TraceRows, models: tuple[str, ...], workload: Trace) -> TraceRows:
     if rows.model is None and isinstance(workload.models, dict):
         column = FORMATS[workload.format].model
         message = f"the trace has no column {column}, must have one as workload.models says what its names mean"
         raise InputError(message, workload.path, 1)
     if rows.model is None or workload.models == "popularity":
         return replace(rows, model=None, names=())
-    index = {name: i for i, name in enumerate(scenario.model_names)}
+    index = {name: i for i, name in enumerate(models)}
     if isinstance(workload.models, dict):
         known = {name: index[model] for name, model in workload.models.items()}
         expected = f"one of the names in workload.models: {clipped_list(known)}"
@@ -59,21 +80,21 @@ def _with_models(rows: TraceRows, scenario: Scenario, workload: Trace) -> TraceR
         name = clipped(rows.names[rows.model[row]])
         message = f"{FORMATS[workload.format].model} is '{name}', must be {expected}"
         raise InputError(message, workload.path, int(rows.line[row]))
-    return replace(rows, model=model, names=scenario.model_names)
+    return replace(rows, model=model, names=models)
 
 
-def _too_long(rows: TraceRows, scenario: Scenario) -> Mapping[str, NDArray[np.bool_]]:
+def _too_long(rows: TraceRows, limits: Sequence[TokenLimit]) -> Mapping[str, NDArray[np.bool_]]:
     """By the limit that they exceed, which requests do not fit."""
     found: dict[str, NDArray[np.bool_]] = {}
-    for limit in token_limits(scenario):
-        needed = rows.prompt_tokens + (1 if limit.prompt_only else rows.output_tokens)
+    for limit in limits:
+        needed = limit.needed(rows)
         found[f"of more than {limit.tokens} tokens ({limit.reason})"] = needed > limit.tokens
     return found
 
 
-def _refuse_too_long(rows: TraceRows, scenario: Scenario, workload: Trace) -> None:
-    for limit in token_limits(scenario):
-        needed = rows.prompt_tokens + (1 if limit.prompt_only else rows.output_tokens)
+def _refuse_too_long(rows: TraceRows, limits: Sequence[TokenLimit], workload: Trace) -> None:
+    for limit in limits:
+        needed = limit.needed(rows)
         too_long = needed > limit.tokens
         if too_long.any():
             row = int(too_long.argmax())

@@ -9,18 +9,17 @@ import pytest
 
 from sunsim.clock import to_s
 from sunsim.errors import InputError
-from sunsim.inputs import profiles_of
 from sunsim.report.basis import basis
 from sunsim.run import check
-from sunsim.scenario import load_scenario, resolved
-from sunsim.workload.mix import length_mix
-from sunsim.workload.requests import Requests, build_requests
+from sunsim.scenario import build_requests, load_scenario, resolved
 from sunsim.workload.streams import stream
 from tests.scenario_files import TRACE, write_scenario
 from tests.trace_files import write
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from sunsim.workload.requests import Requests
 
 MAPPED = "workload.models={ChatGPT: a, GPT-4: b}"
 
@@ -154,7 +153,7 @@ def test_what_is_outside_the_window_need_not_fit(tmp_path: Path) -> None:
 
 def test_step_times_are_those_of_the_requests_that_are_used(tmp_path: Path) -> None:
     scenario = load_scenario(scenario_of(tmp_path, "azure"), ["workload.requests=2", "workload.rate_scale=3"])
-    assert length_mix(scenario).prompt_tokens == (374, 396)
+    assert scenario.mix.prompt_tokens == (374, 396)
 
 
 def test_a_resolved_trace_scenario_loads_again(tmp_path: Path) -> None:
@@ -179,10 +178,10 @@ def test_popularity_that_a_trace_s_names_override_is_said(tmp_path: Path, models
     path.write_text(path.read_text().replace("[{name: a, weight: 3}, {name: b, weight: 1}]", models))
     assert check(path, (), None).endswith(f"; {said}" if said else "sun (1 decode)")
     scenario = load_scenario(path)
-    assert [fact for fact in basis(scenario, profiles_of(scenario))["assumed"] if NAMED in fact] == [said] * bool(said)
+    assert [fact for fact in basis(scenario)["assumed"] if NAMED in fact] == [said] * bool(said)
     # Where they are drawn, popularity is what they are drawn by.
     drawn = load_scenario(path, ["workload.models=popularity"])
-    assert not [fact for fact in basis(drawn, profiles_of(drawn))["assumed"] if NAMED in fact]
+    assert not [fact for fact in basis(drawn)["assumed"] if NAMED in fact]
 
 
 def test_a_zipf_popularity_that_is_not_used_is_named(tmp_path: Path) -> None:

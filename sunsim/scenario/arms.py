@@ -1,0 +1,161 @@
+"""The arms of a loaded scenario: what their blocks say, with every name looked up."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sunsim.latency.model import LatencyModel, latency_model
+from sunsim.latency.profile import Profile, find_profile, load_profile
+from sunsim.roles import Module, Role, Stage
+from sunsim.workload.traces.use import TokenLimit
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from sunsim.latency.attention import LengthMix
+    from sunsim.scenario.blocks import ArmBlock, LoadReport, PoolBlock
+
+OPTIONS = ("max_num_seqs", "max_num_batched_tokens", "max_model_len", "num_gpu_blocks")
+"""Of a worker, under vLLM's names; a profile has those that it was measured with."""
+
+
+@dataclass(frozen=True, eq=False)
+class Pool:
+    """The workers of one stage of an arm.
+
+    Attributes:
+        block: as the completed document has it.
+        roles: number of workers in each role, in the order of their slots.
+        profile_name: a shipped profile's name, or an absolute path.
+        profile: what was measured.
+        router: how a request is given to one of the workers that may take it.
+        load_report: None where the router sees its workers' loads as they are.
+        max_num_seqs, max_num_batched_tokens, max_model_len, num_gpu_blocks: of one worker.
+    """
+
+    block: PoolBlock
+    stage: Stage
+    roles: Mapping[Role, int]
+    profile_name: str
+    profile: Profile
+    router: str
+    load_report: LoadReport | None
+    max_num_seqs: int
+    max_num_batched_tokens: int
+    max_model_len: int
+    num_gpu_blocks: int
+    _adapters: int
+    _mix: Callable[[], LengthMix]
+
+    @property
+    def workers(self) -> int | dict[str, int]:
+        """As the document has them: one number if shared, else one a model."""
+        return self.block.workers
+
+    @property
+    def shared(self) -> bool:
+        """Whether its workers serve all models; else each model has its own."""
+        return self.block.policy == "shared"
+
+    @property
+    def module(self) -> Module:
+        """Whose weights its workers compute with."""
+        return next(iter(self.roles)).module
+
+    @property
+    def gpus(self) -> int:
+        """Workers of all roles; each has one GPU."""
+        return sum(self.roles.values())
+
+    @cached_property
+    def times(self) -> LatencyModel:
+        """Step times and front-end delays, for the lengths that meet in the scenario's batches."""
+        return latency_model(self.profile, self._mix(), self._adapters)
+
+    def with_workers(self, workers: int | dict[str, int]) -> Pool:
+        """The same with other numbers of workers."""
+        block = self.block.model_copy(update={"workers": workers})
+        return replace(self, block=block, roles=_roles(block, self.stage, self.module))
+
+    def limits(self, place: str) -> Iterator[TokenLimit]:
+        """On the tokens of a request; `place` is the pool's, in dotted words.
+
+        A prefill worker holds the prompt and makes one token; a decode worker holds prompt and output. The last token
+        never enters the KV cache, and vLLM keeps one block to itself: ``(num_gpu_blocks - 1) * block_size + 1`` fit.
+        """
+        prompt_only = self.stage is Stage.PREFILL
+        yield TokenLimit(self.max_model_len, prompt_only, f"max_model_len of {place}")
+        blocks, size = self.num_gpu_blocks, self.profile.block_size
+        reason = f"num_gpu_blocks of {place} ({blocks} blocks of {size} tokens)"
+        yield TokenLimit((blocks - 1) * size + 1, prompt_only, reason)
+
+
+@dataclass(frozen=True, eq=False)
+class Arm:
+    """One way to serve the requests; `block` is as the completed document has it."""
+
+    block: ArmBlock
+    prefill: Pool | None = None
+    decode: Pool | None = None
+    colocated: Pool | None = None
+
+    @property
+    def name(self) -> str:
+        return self.block.name
+
+    def pools(self) -> dict[Stage, Pool]:
+        """The pools that the arm has, prefill first."""
+        return {stage: pool for stage in Stage if (pool := getattr(self, stage)) is not None}
+
+    @property
+    def gpus(self) -> int:
+        """Workers of all stages."""
+        return sum(pool.gpus for pool in self.pools().values())
+
+    def with_workers(self, workers: Mapping[Stage, int | dict[str, int]]) -> Arm:
+        """The same with other numbers of workers in these stages."""
+        pools = {str(stage): self.pools()[stage].with_workers(number) for stage, number in workers.items()}
+        block = self.block.model_copy(update={stage: pool.block for stage, pool in pools.items()})
+        return replace(self, block=block, **pools)
+
+
+def resolve_arm(block: ArmBlock, models: int, mix: Callable[[], LengthMix]) -> Arm:
+    """An arm of a completed document.
+
+    Args:
+        models: number of them.
+        mix: gives the lengths that meet in batches.
+
+    Raises:
+        InputError: a profile is no longer what was checked.
+    """
+    return Arm(block, **{str(stage): _pool(pool, stage, models, mix) for stage, pool in block.pools().items()})
+
+
+def _pool(block: PoolBlock, stage: Stage, models: int, mix: Callable[[], LengthMix]) -> Pool:
+    profile = load_profile(find_profile(block.profile, Path()))
+    shared = block.policy == "shared"
+    module = Module.SHARED if shared and stage is Stage.DECODE else Module.OWN
+    if profile.adapters:
+        module = Module.ADAPTER
+    return Pool(
+        block=block,
+        stage=stage,
+        roles=_roles(block, stage, module),
+        profile_name=block.profile,
+        profile=profile,
+        router=block.router,
+        load_report=block.load_report,
+        **{option: getattr(block, option) or getattr(profile, option) for option in OPTIONS},
+        _adapters=(models if shared else 1) if profile.adapters else 0,
+        _mix=mix,
+    )
+
+
+def _roles(block: PoolBlock, stage: Stage, module: Module) -> dict[Role, int]:
+    if isinstance(block.workers, int):
+        return {Role(stage, None, module): block.workers}
+    return {Role(stage, model, module): workers for model, workers in block.workers.items()}

@@ -1,0 +1,156 @@
+"""A loaded scenario: what its document says, with every name looked up. All of sunsim works with this."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sunsim.latency.profile import find_profile
+from sunsim.latency.transfer import load_transfers, measured_link, steady_link
+from sunsim.scenario.arms import resolve_arm
+from sunsim.workload.blocks import Synthetic, Trace
+from sunsim.workload.mix import length_mix
+from sunsim.workload.traces.use import trace_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from sunsim.latency.attention import LengthMix
+    from sunsim.latency.profile import Profile
+    from sunsim.latency.transfer import LinkTimes, MeasuredTransfers
+    from sunsim.scenario.arms import Arm
+    from sunsim.scenario.blocks import (
+        Document,
+        Measure,
+        Planning,
+        Slo,
+        StopAtTime,
+        StopWhenFinished,
+        Sweep,
+        Transfer,
+    )
+    from sunsim.workload.traces.select import Selection
+    from sunsim.workload.traces.use import TokenLimit
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """What is simulated: a completed document and, each looked up once, what its names stand for.
+
+    It goes to other processes as its document, and two of the same document are equal.
+    """
+
+    document: Document
+
+    def __reduce__(self) -> tuple[type[Scenario], tuple[Document]]:
+        return Scenario, (self.document,)
+
+    @property
+    def name(self) -> str:
+        return self.document.name
+
+    @property
+    def seed(self) -> int:
+        return self.document.seed
+
+    @cached_property
+    def model_names(self) -> tuple[str, ...]:
+        """In the order of the file; a request's model index points into it."""
+        return self.document.model_names
+
+    @cached_property
+    def model_shares(self) -> tuple[float, ...]:
+        """Expected share of the requests of each model; they add up to 1."""
+        return self.document.model_shares
+
+    @property
+    def workload(self) -> Synthetic | Trace:
+        return self.document.workload
+
+    @property
+    def slo(self) -> Slo:
+        return self.document.slo
+
+    @property
+    def measure(self) -> Measure:
+        return self.document.measure
+
+    @property
+    def stop(self) -> StopWhenFinished | StopAtTime:
+        return self.document.stop
+
+    @property
+    def transfer(self) -> Transfer:
+        """The link as the document states it."""
+        return self.document.transfer
+
+    @property
+    def first_token(self) -> str:
+        """The stage that emits a request's first token, of an arm with both."""
+        return self.document.first_token
+
+    @property
+    def sweep(self) -> Sweep | None:
+        return self.document.sweep
+
+    @property
+    def plan(self) -> Planning | None:
+        return self.document.plan
+
+    @cached_property
+    def arms(self) -> tuple[Arm, ...]:
+        """The ways to serve the requests, with their profiles."""
+        return tuple(resolve_arm(block, len(self.model_names), lambda: self.mix) for block in self.document.arms)
+
+    @cached_property
+    def transfers(self) -> MeasuredTransfers | None:
+        """The measured link; None where the document states a bandwidth and a latency."""
+        measured = self.transfer.measured
+        return load_transfers(find_profile(measured, Path())) if measured else None
+
+    @cached_property
+    def link(self) -> LinkTimes:
+        """How long moving KV takes."""
+        stated, found = self.transfer, self.transfers
+        return measured_link(found.data) if found else steady_link(stated.bandwidth_gbit_s, stated.latency_ms)
+
+    @cached_property
+    def limits(self) -> tuple[TokenLimit, ...]:
+        """On a request's tokens, of every pool, in the order of the file."""
+        pools = [(f"arms.{arm.name}.{stage}", pool) for arm in self.arms for stage, pool in arm.pools().items()]
+        return tuple(limit for place, pool in pools for limit in pool.limits(place))
+
+    @property
+    def trace(self) -> Selection | None:
+        """The requests of its trace; None if they are drawn. Read once for each state of the file.
+
+        Raises:
+            InputError: see `trace_of`.
+        """
+        workload = self.workload
+        return self._used(workload) if isinstance(workload, Trace) else None
+
+    @property
+    def mix(self) -> LengthMix:
+        """The lengths that meet in batches; of drawn requests the same for all seeds."""
+        workload = self.workload
+        return length_mix(workload.lengths) if isinstance(workload, Synthetic) else self._used(workload).mix
+
+    @property
+    def profiles(self) -> dict[str, Profile]:
+        """Those of all pools, by the name that the document has for them."""
+        found = {pool.profile_name: pool.profile for arm in self.arms for pool in arm.pools().values()}
+        return dict(sorted(found.items()))
+
+    def _used(self, workload: Trace) -> Selection:
+        return trace_of(workload, self.model_names, self.limits)
+
+    def changed(self, **blocks: Any) -> Scenario:
+        """A scenario with other blocks, or another name or seed; they are taken as they are, complete and right."""
+        return Scenario(self.document.model_copy(update=blocks))
+
+    def with_arms(self, arms: Iterable[Arm]) -> Scenario:
+        """A scenario with these arms, which may be other scenarios'."""
+        return self.changed(arms=tuple(arm.block for arm in arms))
