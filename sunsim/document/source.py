@@ -164,7 +164,7 @@ def _commented(value: Any) -> Any:
     """Mappings and lists as ruamel has them, without lines; they can be overridden without changing `value`."""
     if isinstance(value, Mapping):
         return CommentedMap({key: _commented(entry) for key, entry in value.items()})
-    return CommentedSeq(map(_with_lines, value)) if isinstance(value, list | tuple) else value
+    return CommentedSeq(map(_commented, value)) if isinstance(value, list | tuple) else value
 
 
 def _listed(text: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from sunsim.latency.profile import find_profile
 from sunsim.latency.transfer import load_transfers, measured_link, steady_link
@@ -87,7 +87,7 @@ class Scenario:
         return self.document.transfer
 
     @property
-    def first_token(self) -> str:
+    def first_token(self) -> Literal["decode", "prefill"]:
         """The stage that emits a request's first token, of an arm with both."""
         return self.document.first_token
 
@@ -130,22 +130,21 @@ class Scenario:
             InputError: see `trace_of`.
         """
         workload = self.workload
-        return self._used(workload) if isinstance(workload, Trace) else None
+        return trace_of(workload, self.model_names, self.limits) if isinstance(workload, Trace) else None
 
     @property
     def mix(self) -> LengthMix:
         """The lengths that meet in batches; of drawn requests the same for all seeds."""
         workload = self.workload
-        return length_mix(workload.lengths) if isinstance(workload, Synthetic) else self._used(workload).mix
+        if isinstance(workload, Synthetic):
+            return length_mix(workload.lengths)
+        return trace_of(workload, self.model_names, self.limits).mix
 
     @property
     def profiles(self) -> dict[str, Profile]:
         """Those of all pools, by the name that the document has for them."""
         found = {pool.profile_name: pool.profile for arm in self.arms for pool in arm.pools().values()}
         return dict(sorted(found.items()))
-
-    def _used(self, workload: Trace) -> Selection:
-        return trace_of(workload, self.model_names, self.limits)
 
     def changed(self, **blocks: Any) -> Scenario:
         """A scenario with other blocks, or another name or seed; they are taken as they are, complete and right."""
