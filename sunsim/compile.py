@@ -13,8 +13,8 @@ from pathlib import Path
 
 from sunsim.latency.profile import profiles_root
 
-WORKER = "sequence steady stalls pipeline draft engine_config engine worker"
-CLUSTER = "events router routes load_report link journey world"
+WORKER = "sequence kv_blocks steady stalls pipeline draft engine_config engine worker"
+CLUSTER = "events arrivals router routes load_report link journey world"
 MODULES = ("sunsim/latency/steps.py", *(f"sunsim/cluster/{name}.py" for name in f"{WORKER} {CLUSTER}".split()))
 
 
@@ -28,7 +28,7 @@ def compile_into(folder: Path) -> None:
     shutil.copytree(package, folder / "sunsim", ignore=shutil.ignore_patterns("__pycache__", "*.so"))
     if not profiles_root().is_relative_to(package):  # a checkout
         shutil.copytree(profiles_root(), folder / "profiles")
-    command = [sys.executable, "-m", "mypyc", "--strict", "--ignore-missing-imports", *MODULES]
+    command = [sys.executable, "-m", "mypyc", "--strict", "--follow-imports=silent", *MODULES]
     subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True)
     shutil.rmtree(folder / "build")
 
