@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sunsim.plan.run import PlanResult
+    from sunsim.plan.result import PlanResult
     from sunsim.scenario.loading import Given
 
 

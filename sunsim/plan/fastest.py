@@ -26,7 +26,7 @@ def hopeless(scenario: Scenario, arm: Arm) -> list[dict[str, Any]]:
     assert scenario.plan
     # A one-token output meets any TPOT, so the others must be more than may miss.
     many = float((drawn.output_tokens > 1).mean()) > 1 - scenario.plan.attainment
-    between = {stage: ms for stage, ms in steps_ms.items() if stage == "decode" and many}
+    between = {stage: ms for stage, ms in steps_ms.items() if stage is Stage.DECODE and many}
     slo = scenario.slo.limits
     found = []
     for limit, taken in (("ttft_ms", to_first), ("tpot_ms", between)):

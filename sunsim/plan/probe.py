@@ -137,15 +137,16 @@ def _complete(probe: Probe, result: ArmResult, window: Window, names: tuple[str,
         return counts
 
     entry = serving(requests, window, slo, 1.0)
-    gpus = {stage: sum(w.gpus for w in result.workers if w.role.counted_as == stage) for stage in ("prefill", "decode")}
+    output = entry["output_throughput_window"]
+    (arm,) = probe.scenario.arms
     growing = [name for name, own in of_model.items() if overloaded(requests.where(own), window)]
     return _row({name: counted(own) for name, own in of_model.items()}) | {
         "together": counted(inside),
         "overloaded": growing or (["all"] if overloaded(requests, window) else []),
         "figures": {tag: entry[tag] for tag in FIGURES}
         | {
-            "output_throughput_per_gpu": per(entry["output_throughput_window"], sum(gpus.values())),
-            "output_throughput_per_decode_gpu": per(entry["output_throughput_window"], gpus["decode"]),
+            "output_throughput_per_gpu": per(output, arm.gpus),
+            "output_throughput_per_decode_gpu": per(output, arm.decode.gpus if arm.decode else 0),
         },
     }
 

@@ -5,33 +5,24 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pandas as pd
-
 from sunsim.errors import InputError
-from sunsim.folder import Results
 from sunsim.measured import refuse_empty, window_of
 from sunsim.metrics import to_json
 from sunsim.plan.conditions import AS_PLANNED, requests_under
 from sunsim.plan.doubt import doubts
 from sunsim.plan.find import plan_arm
 from sunsim.plan.lab import Lab
-from sunsim.plan.report import plan_report
-from sunsim.plan.result import document
+from sunsim.plan.result import PlanResult, document, results
 from sunsim.plan.variants import variants
 from sunsim.points.local import cores
 from sunsim.points.store import POINTS, Store
 from sunsim.report.basis import base_models, basis
 from sunsim.report.format import count
-from sunsim.report.html import to_html
-from sunsim.report.markdown import to_markdown
 from sunsim.report.origin import measured_range
 from sunsim.report.terminal import say
-from sunsim.result import SCENARIO
 from sunsim.roles import Stage
 from sunsim.scenario import checked, read_source, resolved
 from sunsim.workload.blocks import Closed, Synthetic
@@ -40,13 +31,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sunsim.document.source import Source
-    from sunsim.report.blocks import Report
     from sunsim.scenario import Arm, Scenario
     from sunsim.scenario.loading import Given
 
-DOCUMENT = "plan.json"
-MARKDOWN = "plan.md"
-PAGE = "plan.html"
 EXAMPLE = "plan: {attainment: 0.95, seeds: 3}"
 
 
@@ -70,67 +57,6 @@ def plan(
     elif not quiet:
         say(result.report.blocks, place=f"{out}/ ({', '.join(names)})")
     return all(arm["passes"] for arm in result.document["arms"].values())
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class PlanResult:
-    """A plan: `document` is the content of `plan.json`, `scenario` the YAML that it was made for."""
-
-    document: dict[str, Any]
-    scenario: str
-
-    @cached_property
-    def report(self) -> Report:
-        """What it says, with its figures."""
-        from plots.plan import pictures  # noqa: PLC0415 - bad input need not wait for matplotlib
-
-        return plan_report(self.document, self.scenario, pictures(self.document))
-
-    def table(self) -> pd.DataFrame:
-        """A row an arm: whether it passes, its GPUs, and the share of requests that meet the SLO."""
-        rows = {
-            name: {
-                "passes": arm["passes"],
-                **{f"{stage}_gpus": gpus for stage, gpus in (arm["gpus"] or {}).items()},
-                "slo_attainment": arm["attained"]["share"] if arm["gpus"] else None,
-            }
-            for name, arm in self.document["arms"].items()
-        }
-        return pd.DataFrame.from_dict(rows, orient="index").rename_axis("arm")
-
-    def save(self, folder: Path | str) -> list[str]:
-        """Writes what `sunsim plan --out` writes besides the points; the names of the files.
-
-        Raises:
-            InputError: the folder cannot be written, or holds something else.
-        """
-        texts = {
-            PAGE: to_html(self.report),
-            DOCUMENT: to_json(self.document),
-            MARKDOWN: to_markdown(self.report),
-            SCENARIO: self.scenario,
-        }
-        with results(Path(folder)).writing() as place:
-            for name, text in texts.items():
-                (place / name).write_text(text, encoding="utf-8")
-        return list(texts)
-
-    def __repr__(self) -> str:
-        return f"{self.document['scenario']}\n{self.table()}"
-
-    def _repr_html_(self) -> str:
-        """What a notebook shows."""
-        html: str = self.table().to_html()
-        return html
-
-
-def results(folder: Path) -> Results:
-    """A folder for a plan; nothing is made yet.
-
-    Raises:
-        InputError: it cannot be written, or holds something else.
-    """
-    return Results(folder, "plan", (POINTS,))
 
 
 def planned(scenario: Scenario, folder: Path, command: str, *, jobs: int | None, show_progress: bool) -> PlanResult:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sunsim.plan.conditions import Conditions, has_skew
+from sunsim.roles import Stage
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -41,5 +42,5 @@ def variants(scenario: Scenario, arm: Arm, doubts: Doubts) -> dict[str, Conditio
 
 def _slower(percent: Mapping[str, float]) -> Conditions:
     return Conditions(
-        decode_time=1 + percent.get("decode", 0.0) / 100, prefill_time=1 + percent.get("prefill", 0.0) / 100
+        decode_time=1 + percent.get(Stage.DECODE, 0.0) / 100, prefill_time=1 + percent.get(Stage.PREFILL, 0.0) / 100
     )
