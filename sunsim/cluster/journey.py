@@ -49,8 +49,12 @@ class Journeys:
 
     def keep(self, number: int) -> None:
         """Forgets all requests but the first so many: the others have not come."""
-        for name, column in vars(self).items():
-            setattr(self, name, column[:number])
+        tokens = (self.first_ps, self.last_ps, self.scheduled_ps)
+        ways = (self.prefill_start_ps, self.prefill_end_ps, self.transfer_start_ps, self.transfer_end_ps)
+        for column in (self.prefill_worker, self.source, self.decode_worker, self.preemptions, *ways, *tokens):
+            del column[number:]
+        del self.prefill[number:]
+        del self.decode[number:]
 
     def note_prefill(self, sequence: Sequence) -> None:
         """Notes what has happened to a request in prefill, for the first time there."""
