@@ -82,6 +82,8 @@ class Clock(Environment):
         tickets: SimPy's numbers for entries.
     """
 
+    _now: int  # SimPy's own; it starts at the integer 0, and all delays are integers
+
     def __init__(self) -> None:
         super().__init__()
         self.entries = cast("list[Entry]", self._queue)
@@ -90,7 +92,7 @@ class Clock(Environment):
     @property
     def now_ps(self) -> int:
         """The time, picoseconds since the start."""
-        return self._now  # type: ignore[return-value]  # it starts at the integer 0, and all delays are integers
+        return self._now
 
     @property
     def idle(self) -> bool:
@@ -129,5 +131,5 @@ class Clock(Environment):
             else:
                 super().step()
         if until is not None:
-            self._now = until
+            self._now = int(until)
         return None
