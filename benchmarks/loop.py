@@ -1,8 +1,9 @@
-"""Speed of the simulation loop on one core: ``python -m benchmarks.loop [--quick] [--compiled DIR]``.
+"""Speed of the simulation loop on one core: ``python -m benchmarks.loop [--quick] [--plain]``.
 
 One stream (``loop.yaml``) through the engine, at several sizes and numbers of workers, each in a process of its own, so
 that peak memory is the whole process's; and at the smallest size through the step-by-step twin, which must give equal
-results. Times are the process's CPU seconds for a whole `simulate`, from the drawn requests to the table of results.
+results. Times are the process's CPU seconds for a whole `simulate_arm`, from the drawn requests to the table of
+results. The loop is that of a wheel, made as `pip install .` makes it; with ``--plain`` it is the checkout as it is.
 """
 
 from __future__ import annotations
@@ -18,7 +19,10 @@ import sys
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import NamedTuple
+
+from tests.wheel import unpacked_wheel
 
 STREAM = Path(__file__).with_name("loop.yaml")
 ROOT = Path(__file__).parents[1]
@@ -63,17 +67,19 @@ class Figures(NamedTuple):
     steps: int
     peak_mb: float
     rows_sha256: str
-    compiled: bool
+    loop: str
 
 
 def measure(case: Case) -> Figures:
     """Runs a case in this process."""
     import pandas as pd  # noqa: PLC0415 - only the processes that measure need any of this
 
-    from sunsim.cluster import engine  # noqa: PLC0415
-    from sunsim.cluster.simulation import simulate  # noqa: PLC0415
+    from sunsim.cluster.engine import Engine  # noqa: PLC0415
+    from sunsim.cluster.simulation import simulate_arm  # noqa: PLC0415
     from sunsim.scenario import build_requests, load_scenario  # noqa: PLC0415
-    from tests.cluster.worlds import stepwise  # noqa: PLC0415
+    from sunsim.version import loop  # noqa: PLC0415
+    from tests.cluster.stepwise import StepwiseEngine  # noqa: PLC0415
+    from tests.cluster.worlds import driven_by  # noqa: PLC0415
 
     index = ["decode-only", "with-prefill"].index(case.arm)
     overrides = {
@@ -83,22 +89,21 @@ def measure(case: Case) -> Figures:
     }
     scenario = load_scenario(STREAM, [f"{path}={value}" for path, value in overrides.items()])
     requests = build_requests(scenario)
-    make_engine = stepwise if case.twin else engine.Engine
     seconds = []
     for _ in range(case.repeats):
         began = time.process_time()
-        result = simulate(scenario, scenario.arms[index], requests, make_engine=make_engine)
+        with driven_by(StepwiseEngine if case.twin else Engine):
+            result = simulate_arm(scenario, scenario.arms[index], requests)
         seconds.append(time.process_time() - began)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024) / 1e6
     rows = hashlib.sha256(pd.util.hash_pandas_object(result.rows).to_numpy().tobytes()).hexdigest()
     steps = sum(worker.steps for worker in result.workers)
-    compiled = not engine.__file__.endswith(".py")
-    return Figures(min(seconds), int(requests.output_tokens.sum()), steps, peak, rows, compiled)
+    return Figures(min(seconds), int(requests.output_tokens.sum()), steps, peak, rows, loop())
 
 
-def measured(case: Case, compiled: str | None) -> Figures:
-    """Runs a case in a new process, with the compiled copy in a folder if one is given."""
-    path = os.pathsep.join([*([compiled] if compiled else []), str(ROOT)])
+def measured(case: Case, site: Path) -> Figures:
+    """Runs a case in a new process, with the sunsim of this folder."""
+    path = os.pathsep.join([str(site), str(ROOT)])
     environment = os.environ | {"PYTHONPATH": path, "PYTHONSAFEPATH": "1", "OPENBLAS_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "benchmarks.loop", "--case", json.dumps(asdict(case))]
     done = subprocess.run(command, cwd=ROOT, env=environment, check=True, stdout=subprocess.PIPE, text=True)
@@ -120,16 +125,16 @@ def say_figures(case: Case, found: Figures, twin: Figures) -> None:
     say_row(name, case.requests / found.seconds, found.tokens / found.seconds, found.peak_mb, f"{ratio:.0f}")
 
 
-def compare(compiled: str | None, *, quick: bool) -> int:
+def compare(site: Path, *, quick: bool) -> int:
     """Prints the figures; 1 if a twin disagrees."""
     equal = []
     sizes = [SMALL, MEDIUM] if quick else [SMALL, MEDIUM, LARGE]
     say(f"{'':<48}{'requests/s':>12}{'output tokens/s':>18}{'peak MB':>10}{'x twin':>8}")
     for arm in ("decode-only", "with-prefill"):
-        twin = measured(Case(arm, SMALL, twin=True), None)
+        twin = measured(Case(arm, SMALL, twin=True), ROOT)
         for size in sizes if arm == "decode-only" else sizes[:1]:
             case = Case(arm, size, repeats=REPEATS[size])
-            found = measured(case, compiled)
+            found = measured(case, site)
             say_figures(case, found, twin)
             if size == SMALL:
                 equal.append((found.rows_sha256, found.steps) == (twin.rows_sha256, twin.steps))
@@ -140,10 +145,10 @@ def compare(compiled: str | None, *, quick: bool) -> int:
         say_row(peer.name, peer.requests_per_s, peer.tokens_per_s, peer.peak_mb)
     say()
     for workers in (4, 16, 64):
-        seconds = measured(Case("decode-only", MEDIUM, workers, REPEATS[MEDIUM]), compiled).seconds
+        seconds = measured(Case("decode-only", MEDIUM, workers, REPEATS[MEDIUM]), site).seconds
         say(f"{workers:>2} workers, {MEDIUM:,} requests: {seconds / MEDIUM * 1e6:.1f} microseconds a request")
     say()
-    say(f"one core, Python {platform.python_version()}, {'compiled' if found.compiled else 'plain'} loop, CPU time")
+    say(f"one core, Python {platform.python_version()}, {found.loop} loop, CPU time")
     say(f"results {'equal to the twins' if all(equal) else 'DIFFER from a twin'}")
     return 0 if all(equal) else 1
 
@@ -152,13 +157,16 @@ def main() -> int:
     """Compares, or measures the one case that it is told."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.loop")
     parser.add_argument("--quick", action="store_true", help="leave out the million requests")
-    parser.add_argument("--compiled", metavar="DIR", help="use the copy that `python -m sunsim.compile DIR` made")
+    parser.add_argument("--plain", action="store_true", help="the checkout as it is instead of a wheel")
     parser.add_argument("--case", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.case:
         say(json.dumps(measure(Case(**json.loads(arguments.case)))))
         return 0
-    return compare(arguments.compiled and str(Path(arguments.compiled).resolve()), quick=arguments.quick)
+    if arguments.plain:
+        return compare(ROOT, quick=arguments.quick)
+    with TemporaryDirectory() as folder:
+        return compare(unpacked_wheel(Path(folder)), quick=arguments.quick)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-from sunsim.cluster.simulation import simulate as simulate_arm
+from sunsim.cluster.simulation import simulate_arm
 from sunsim.inputs import Inputs
 from sunsim.points.local import cores, run_local
 from sunsim.points.point import Outcome, attempt

@@ -12,7 +12,7 @@ import typer
 
 from sunsim.program import FAILED, MISSED, Program
 from sunsim.trace.cli import trace_app
-from sunsim.version import __version__
+from sunsim.version import __version__, loop
 from sunsim.visible import visible
 
 app = typer.Typer(
@@ -36,7 +36,7 @@ Jobs = Annotated[
 
 def _version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"sunsim {__version__}")
+        typer.echo(f"sunsim {__version__}, {loop()} loop")
         raise typer.Exit
 
 

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from sunsim.cli import app
 from sunsim.result import SCHEMA
-from sunsim.version import __version__
+from sunsim.version import __version__, loop
 from tests.metrics.synthetic import toy_arm
 from tests.scenario_files import PROFILE, write_scenario
 from tests.trace_files import write as write_requests
@@ -75,7 +75,7 @@ def test_help_lists_the_verbs() -> None:
 
 
 def test_version() -> None:
-    assert invoke("--version") == (0, f"sunsim {__version__}\n", "")
+    assert invoke("--version") == (0, f"sunsim {__version__}, {loop()} loop\n", "")
 
 
 def test_run_leaves_a_complete_folder(scenario: Path, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What an installed copy has: the wheel, unpacked into an empty folder, works without the checkout."""
+"""What an installed copy has: the wheel, unpacked into an empty folder, works without the checkout, compiled and plain."""
 
 from __future__ import annotations
 
@@ -6,35 +6,36 @@ import os
 import shutil
 import subprocess
 import sys
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
-from zipfile import ZipFile
+from types import ModuleType, SimpleNamespace
+from typing import Any
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
+from tests.wheel import ROOT, unpacked_wheel
+
 SUNSIM = "from sunsim.cli import app; app()"
 SHORT = ("--set", "workload.duration_s=3", "--set", "measure.warmup_s=1")
+SHOW = """
+import sys
+from pathlib import Path
+from sunsim.cluster.simulation import simulate_arm
+from sunsim.scenario import build_requests, load_scenario
+from sunsim.version import loop
 
-
-@pytest.fixture(scope="module")
-def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the content of the wheel."""
-    folder = tmp_path_factory.mktemp("wheel")
-    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(folder), str(ROOT)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode and "No matching distribution found for hatchling" in done.stderr:
-        pytest.skip("no package index to get the build backend from")
-    assert done.returncode == 0, done.stderr
-    (wheel,) = folder.glob("*.whl")
-    site = folder / "site"
-    with ZipFile(wheel) as archive:
-        archive.extractall(site)
-    return site
+scenario = load_scenario(Path(sys.argv[1]), ["workload.requests=400"])
+requests = build_requests(scenario)
+print(loop())
+for arm in scenario.arms:
+    result = simulate_arm(scenario, arm, requests)
+    print(result.rows.to_json(double_precision=15), result.workers)
+"""
 
 
 def run(site: Path, folder: Path, code: str, *arguments: str) -> str:
-    """Stdout of Python code that finds the installed copy first, run in `folder`."""
-    environment = os.environ | {"PYTHONPATH": str(site), "PYTHONDONTWRITEBYTECODE": "1"}
+    """Stdout of Python code that finds the sunsim of `site` first, run in `folder`."""
+    environment = os.environ | {"PYTHONPATH": str(site), "PYTHONDONTWRITEBYTECODE": "1", "PYTHONSAFEPATH": "1"}
     command = [sys.executable, "-c", code, *arguments]
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -45,28 +46,82 @@ def files_under(folder: Path) -> set[Path]:
     return {path.relative_to(folder) for path in folder.rglob("*") if path.is_file()}
 
 
-def test_wheel_holds_every_profile_scenario_and_table(installed: Path) -> None:
+def test_an_installed_copy(tmp_path: Path) -> None:
+    """One test, because the wheel takes as long as all that is tried with it."""
+    try:
+        site = unpacked_wheel(tmp_path / "wheel")
+    except RuntimeError as error:
+        if "No matching distribution found for hatchling" in str(error):
+            pytest.skip("no package index to get the build backend from")
+        raise
+    holds_what_it_needs_and_nothing_else(site)
+    runs_outside_the_checkout(site, tmp_path)
+    gives_the_rows_of_the_plain_loop(site, tmp_path)
+
+
+def holds_what_it_needs_and_nothing_else(site: Path) -> None:
     for kind in ("profiles", "scenarios"):
-        packed = files_under(installed / "sunsim" / "_data" / kind)
+        packed = files_under(site / "sunsim" / "_data" / kind)
         assert packed == files_under(ROOT / kind)
         assert packed
-    assert (installed / "sunsim/workload/tables/azure-conv.json").is_file()
-    assert (installed / "sunsim/report/templates/plan.html.j2").is_file()
-    assert (installed / "profiler/models/llama-3.1-8b.json").is_file()
-    assert (installed / "sunsim/py.typed").is_file()
-    assert list(installed.glob("*.dist-info/licenses/LICENSE"))
-
-
-def test_wheel_holds_nothing_else(installed: Path) -> None:
-    top = {path.name for path in installed.iterdir() if not path.name.endswith(".dist-info")}
+    assert (site / "sunsim/workload/tables/azure-conv.json").is_file()
+    assert (site / "sunsim/report/templates/plan.html.j2").is_file()
+    assert (site / "profiler/models/llama-3.1-8b.json").is_file()
+    assert (site / "sunsim/py.typed").is_file()
+    assert list(site.glob("*.dist-info/licenses/LICENSE"))
+    top = {path.name for path in site.iterdir() if not path.name.endswith(".dist-info")}
     assert top == {"sunsim", "profiler", "plots"}
 
 
-def test_runs_outside_the_checkout(installed: Path, tmp_path: Path) -> None:
-    where = run(installed, tmp_path, "import sunsim; print(sunsim.__file__)").strip()
-    assert Path(where).is_relative_to(installed)
-    assert "h100-80gb/llama-3.1-8b-bf16" in run(installed, tmp_path, SUNSIM, "profiles")
-    shutil.copy(ROOT / "scenarios" / "zipf3.yaml", tmp_path)
-    stdout = run(installed, tmp_path, SUNSIM, "run", "zipf3.yaml", *SHORT)
+def runs_outside_the_checkout(site: Path, folder: Path) -> None:
+    where = run(site, folder, "import sunsim; print(sunsim.__file__)").strip()
+    assert Path(where).is_relative_to(site)
+    assert "h100-80gb/llama-3.1-8b-bf16" in run(site, folder, SUNSIM, "profiles")
+    shutil.copy(ROOT / "scenarios" / "zipf3.yaml", folder)
+    stdout = run(site, folder, SUNSIM, "run", "zipf3.yaml", *SHORT)
     assert "Files: results/zipf3/" in stdout
-    assert (tmp_path / "results" / "zipf3" / "summary.json").is_file()
+    assert (folder / "results" / "zipf3" / "summary.json").is_file()
+
+
+def gives_the_rows_of_the_plain_loop(site: Path, folder: Path) -> None:
+    stream = str(ROOT / "benchmarks" / "loop.yaml")
+    plain, installed = (run(where, folder, SHOW, stream).splitlines() for where in (ROOT, site))
+    assert plain[0] == "plain Python"
+    assert installed[0] == ("compiled" if shutil.which("cc") or shutil.which("gcc") else "plain Python")
+    assert installed[1:] == plain[1:]
+
+
+@pytest.fixture
+def hook(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The wheel's build hook, made without hatchling, and its warnings."""
+    interface = ModuleType("hatchling.builders.hooks.plugin.interface")
+    interface.BuildHookInterface = dict  # type: ignore[attr-defined]  # any class that takes parameters
+    for name in ("hatchling", "hatchling.builders", "hatchling.builders.hooks", "hatchling.builders.hooks.plugin"):
+        monkeypatch.setitem(sys.modules, name, ModuleType(name))
+    monkeypatch.setitem(sys.modules, interface.__name__, interface)
+    spec = spec_from_file_location("hatch_build", ROOT / "hatch_build.py")
+    assert spec
+    assert spec.loader
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    made = module.CompiledLoop()
+    made.warnings = []
+    made.app = SimpleNamespace(display_warning=made.warnings.append)
+    return made
+
+
+def test_what_cannot_be_compiled_stays_plain(hook: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    build_data: dict[str, Any] = {"force_include": {}, "pure_python": True}
+    hook.initialize("standard", build_data)
+    hook.finalize("standard", build_data, "sunsim.whl")
+    assert build_data == {"force_include": {}, "pure_python": True}
+    assert "not compiled" in hook.warnings[0]
+
+
+def test_an_editable_install_is_not_compiled(hook: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", "/does/not/exist")
+    build_data: dict[str, Any] = {}
+    hook.initialize("editable", build_data)
+    hook.finalize("editable", build_data, "sunsim.whl")
+    assert build_data == {}

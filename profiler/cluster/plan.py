@@ -5,12 +5,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from sunsim.sweep.plan import load_plan, short_names
+
 from profiler.cluster.play import Run
 from profiler.engine import EngineSettings
 from profiler.measure import Subject
 from profiler.streams import StreamError
 from sunsim.scenario import Arm, Scenario, build_requests, checked, load_scenario, read_source, resolved
-from sunsim.sweep.plan import load_plan, short_names
 from sunsim.validation.live.folder import AGAIN
 
 OPTIONS = ("max_num_seqs", "max_num_batched_tokens", "max_model_len", "num_gpu_blocks")

@@ -1,4 +1,4 @@
-"""One vLLM worker: its scheduler, its KV blocks and its GPU, without a clock of its own.
+"""One vLLM worker: its scheduler, without a clock of its own.
 
 The worker takes steps back to back, and scheduling runs one step ahead: step ``k + 1`` is composed when the output of
 step ``k - 1`` is out, which is when step ``k`` starts, or later if the launch of step ``k`` takes longer. If nothing was
@@ -23,6 +23,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from sunsim.cluster.draft import Draft
+from sunsim.cluster.kv_blocks import KVBlocks
 from sunsim.cluster.pipeline import Pipeline
 from sunsim.cluster.sequence import KV, UNSET, Sequence
 from sunsim.cluster.steady import SteadyDecodes
@@ -35,18 +36,17 @@ if TYPE_CHECKING:
     from sunsim.latency.steps import Outside, StepTimes
 
 
+NOBODY: list[Sequence] = []  # of which most outcomes consist; nothing is ever put in
 COMPUTE, PULL = KV.COMPUTE, KV.PULL  # an enum's members take long to look up
 
 
 class Outcome:
-    """What a decision brought: requests done, transfers to start, requests sent back for their prompt's KV."""
+    """What a decision brought: requests taken into a step for the first time, done, to be pulled, sent back for their KV."""
 
-    __slots__ = ("evicted", "finished", "loads")
+    __slots__ = ("entered", "evicted", "finished", "loads")
 
     def __init__(self) -> None:
-        self.finished: list[Sequence] = []
-        self.loads: list[Sequence] = []
-        self.evicted: list[Sequence] = []
+        self.entered = self.finished = self.loads = self.evicted = NOBODY
 
 
 class Engine:
@@ -63,14 +63,12 @@ class Engine:
 
     def __init__(self, config: EngineConfig, times: StepTimes, stalls: Iterable[tuple[int, int]] = ()) -> None:
         self.config = config
-        self._block_size = config.block_size
         self.waiting: deque[Sequence] = deque()
         self.running: dict[Sequence, None] = {}  # in order of admission
-        self.free_blocks = config.num_gpu_blocks - 1  # vLLM keeps block 0 to itself
-        self._deferred_blocks = 0  # preempted requests' blocks, free from the next decision on
+        self.blocks = KVBlocks(config.num_gpu_blocks, config.block_size)
         self.preemptions = 0
         self._pipeline = Pipeline(times, stalls)
-        self._steady = SteadyDecodes(times, config.block_size)
+        self._steady = SteadyDecodes(times)
         self._k = 0  # the last step composed
         self._decide = False  # something waits for the next decision
         self._beginning: list[Sequence] = []  # their first token is in step k
@@ -122,7 +120,7 @@ class Engine:
     def release(self, now_ps: int, sequence: Sequence) -> None:
         """A finished request's pinned KV blocks come free."""
         self.advance(now_ps)
-        self.free_blocks += sequence.blocks
+        self.blocks.unpin(sequence)
         self._decide = self._decide or bool(self.waiting)
 
     def next_wake(self) -> int | None:
@@ -133,11 +131,12 @@ class Engine:
         if not steady.batch:
             return None
         n = steady.next_end - k
-        if self.free_blocks < steady.batch * (n // self._block_size + 1):
-            # The decision that finds no block for step s falls due when the output of step s - 2 is out.
-            n = min(n, steady.first_step_short(k + 1, k + 1 + n, self.free_blocks) - 2 - k)
-            if n < 0:
+        if (lasting := self.blocks.lasting(k + 1, n + 1)) <= n:
+            if not lasting:
                 return self._pipeline.due_ps
+            n = (
+                lasting - 1
+            )  # the decision that finds no block for a step falls due when the output of the last but one is out
         return self._pipeline.out_after_ps(steady, k + 1, n)
 
     def advance(self, now_ps: int) -> None:
@@ -152,7 +151,7 @@ class Engine:
                 self._drop_ended(k)
             if steady.batch:
                 n = pipeline.leap(steady, k + 1, 1 if self._finishing else steady.next_end - k, now_ps)
-                self.free_blocks -= steady.blocks_needed(k + 1, n)
+                self.blocks.grow_over(k + 1, n)
                 k += n
             else:
                 pipeline.rest(0 if self._finishing else now_ps)
@@ -169,12 +168,10 @@ class Engine:
         self._compose(now_ps, outcome)
         return outcome
 
-    def _blocks_for(self, tokens: int) -> int:
-        return -(-tokens // self._block_size)
-
     def _drop_ended(self, k: int) -> None:
         """Takes decodes whose last token is in step `k` out of the steady batch."""
         for sequence in self._steady.pop_ended(k + 1):
+            self.blocks.leave(sequence, k)
             self._finishing.append(sequence)
             self._finishing_tokens += sequence.offset + k
 
@@ -183,9 +180,10 @@ class Engine:
             sequence.last_ps = now_ps
             if sequence.last_step != UNSET:  # else it was preempted with its last token under way
                 del self.running[sequence]
-                sequence.blocks = -(-(sequence.offset + sequence.last_step) // self._block_size)
-                if not self.config.pin_finished:
-                    self.free_blocks += sequence.blocks
+                if self.config.pin_finished:
+                    self.blocks.pin(sequence)
+                else:
+                    self.blocks.free(sequence)
         outcome.finished = self._finishing
         self._finishing = []
         self._finishing_tokens = 0
@@ -195,22 +193,22 @@ class Engine:
         steady, step = self._steady, self._k + 1
         if steady.next_end < step:
             self._drop_ended(self._k)
-        self.free_blocks += self._deferred_blocks
-        self._deferred_blocks = 0
-        needed = steady.grow[step % self._block_size]
-        if needed > self.free_blocks or self.waiting or self._ready or self._partial:
-            self._draft(now_ps, step, outcome)
+        enough = self.blocks.decide(step)
+        if not enough or self.waiting or self._ready or self._partial:
+            self._draft(now_ps, step, outcome, enough=enough)
         else:
-            self.free_blocks -= needed
             self._decide = False
             self._pipeline.launch_decodes(steady, step)
-            self._stamp_beginning([])
+            if self._beginning:
+                self._stamp_beginning(NOBODY)
         self._k = step
 
-    def _draft(self, now_ps: int, step: int, outcome: Outcome) -> None:
-        """Composes and launches a step in which the batch may change, or lacks KV blocks."""
+    def _draft(self, now_ps: int, step: int, outcome: Outcome, *, enough: bool) -> None:
+        """Composes and launches a step in which the batch may change, or has not `enough` KV blocks."""
         draft = Draft(self.config.max_num_batched_tokens - self._steady.batch)
-        self._grow_blocks(step, draft, outcome)
+        outcome.entered, outcome.loads, outcome.evicted = draft.entering, [], []
+        if not enough:
+            self._make_room(step, draft, outcome)
         if self._partial:
             self._continue_partial(step, draft, outcome)
         if draft.preempted:
@@ -221,8 +219,8 @@ class Engine:
             # Budget or model may have cut the step short; the rest may fit into the next one.
             cut_short = draft.chunks or (self.config.one_model_a_step and draft.model != UNSET)
             self._decide = bool(cut_short and (self.waiting or self._ready))
-        if outcome.loads and (posts_ps := self.config.pull_posts_ps):
-            self._pipeline.hold(sum(posts_ps(sequence.prompt_tokens) for sequence in outcome.loads))
+        if outcome.loads:
+            self._pipeline.hold(sum([sequence.post_ps for sequence in outcome.loads]))
         self._launch(step, draft)
 
     def _launch(self, step: int, draft: Draft) -> None:
@@ -249,32 +247,27 @@ class Engine:
                 sequence.first_ps = self._pipeline.out_ps
                 self._beginning.append(sequence)
 
-    def _grow_blocks(self, step: int, draft: Draft, outcome: Outcome) -> None:
+    def _make_room(self, step: int, draft: Draft, outcome: Outcome) -> None:
         """Gives the steady decodes the blocks that they need at `step`, in order, preempting the last admitted."""
-        needed = self._steady.grow[step % self._block_size]
-        if needed <= self.free_blocks:
-            self.free_blocks -= needed
-            return
         draft.preempted = True
+        blocks = self.blocks
         for sequence in list(self.running):
             if sequence not in self.running:
                 return
-            needs_block = (sequence.offset + step - 1) % self._block_size == 0
-            if sequence is self._partial or sequence.last_step == self._k or not needs_block:
+            if sequence is self._partial or sequence.last_step == self._k or not blocks.grows(sequence, step):
                 continue
-            while not self.free_blocks:
+            while not blocks.grow_one():
                 victim = self.running.popitem()[0]
                 self._preempt(victim, step, outcome)
                 if victim is sequence:
                     return
-            self.free_blocks -= 1
 
     def _continue_partial(self, step: int, draft: Draft, outcome: Outcome) -> None:
         sequence = self._partial
         if sequence is None or draft.budget <= 0:
             return
         tokens = min(sequence.known_tokens, sequence.computed_tokens + draft.budget)
-        if self._blocks_for(tokens) - sequence.blocks <= self.free_blocks:
+        if self.blocks.can_grow(sequence, tokens):
             self._take_tokens(sequence, step, draft)
         else:
             self.running.popitem()
@@ -286,16 +279,17 @@ class Engine:
         sequence.preemptions += 1
         if sequence is self._partial:
             self._partial = None
-            self._take_back(sequence.blocks)
+            self._take_back(sequence)
         else:
-            self._take_back(self._blocks_for(sequence.offset + step - 1))
             last, sequence.last_step = sequence.last_step, UNSET
             if last == self._k:  # its last token is under way: nothing is left to do over
+                self._take_back(sequence)
                 return
             sequence.known_tokens = sequence.offset + step
             sequence.outputs_left = last - step + 1
             self._steady.leave(sequence)
-        sequence.blocks = 0
+            self.blocks.leave(sequence, step - 1)
+            self._take_back(sequence)
         if self.config.recompute:
             sequence.kv = COMPUTE
         if sequence.kv is PULL:
@@ -304,11 +298,11 @@ class Engine:
             self.waiting.appendleft(sequence)
             self._queued_tokens += sequence.known_tokens
 
-    def _take_back(self, blocks: int) -> None:
+    def _take_back(self, sequence: Sequence) -> None:
         if self.config.defer_block_free:
-            self._deferred_blocks += blocks
+            self.blocks.free_later(sequence)
         else:
-            self.free_blocks += blocks
+            self.blocks.free(sequence)
 
     def _take_ready(self, now_ps: int, step: int, draft: Draft) -> None:
         """Takes requests whose KV has come into the step."""
@@ -329,17 +323,11 @@ class Engine:
             sequence = waiting[0]
             if self.config.one_model_a_step and draft.model not in (UNSET, sequence.model):
                 return
-            known = sequence.known_tokens
-            blocks = -(-known // self._block_size)
-            if blocks > self.free_blocks:
+            if not self.blocks.admit(sequence):
                 return
             waiting.popleft()
             places -= 1
-            kv = sequence.kv
-            sequence.computed_tokens = 0 if kv is COMPUTE else min(sequence.prompt_tokens, known - 1)
-            if kv is PULL:
-                self.free_blocks -= blocks
-                sequence.blocks = blocks
+            if sequence.kv is PULL:
                 self._loading += 1
                 outcome.loads.append(sequence)
             else:
@@ -358,10 +346,7 @@ class Engine:
         known, before = sequence.known_tokens, sequence.computed_tokens
         tokens = min(known - before, draft.budget)
         computed = before + tokens
-        more_blocks = -(-computed // self._block_size) - sequence.blocks
-        if more_blocks > 0:
-            self.free_blocks -= more_blocks
-            sequence.blocks += more_blocks
+        self.blocks.grow(sequence, computed)
         draft.budget -= tokens
         draft.model = sequence.model
         sequence.computed_tokens = computed
@@ -377,3 +362,4 @@ class Engine:
             draft.ends_prompts_tokens += known
         draft.emitting.append(sequence)
         self._steady.join(sequence, step)
+        self.blocks.join(sequence)

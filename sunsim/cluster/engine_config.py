@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +16,6 @@ class EngineConfig:
         pin_finished: a finished request keeps its KV blocks until `Engine.release`.
         defer_block_free: a preempted request's blocks come free with the next decision, as vLLM does it on workers
             that receive KV through a connector.
-        pull_posts_ps: how long the host is busy with beginning to pull a prompt of so many tokens; None for not at all.
     """
 
     max_num_seqs: int
@@ -31,4 +26,3 @@ class EngineConfig:
     one_model_a_step: bool = False
     pin_finished: bool = False
     defer_block_free: bool = False
-    pull_posts_ps: Callable[[int], int] | None = None

@@ -12,6 +12,7 @@ import pandas as pd
 from sunsim.clock import to_s
 from sunsim.cluster.batch_at import batch_at
 from sunsim.cluster.sequence import NEVER, UNSET, Sequence
+from sunsim.records import REQUEST_COLUMNS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,6 +47,11 @@ class Journeys:
         self.last_ps = array("q", [UNSET]) * number
         self.preemptions = array("q", [0]) * number
 
+    def keep(self, number: int) -> None:
+        """Forgets all requests but the first so many: the others have not come."""
+        for name, column in vars(self).items():
+            setattr(self, name, column[:number])
+
     def note_prefill(self, sequence: Sequence) -> None:
         """Notes what has happened to a request in prefill, for the first time there."""
         self.prefill_start_ps[sequence.request] = sequence.started_ps
@@ -63,12 +69,11 @@ class Journeys:
 
     def note_the_rest(self) -> None:
         """Notes what has happened to those that are under way at the end."""
-        for i, sequence in enumerate(self.prefill):
+        for i, sequence in enumerate(self.prefill if any(self.prefill) else ()):
             if sequence and self.prefill_start_ps[i] == UNSET:
                 self.prefill_start_ps[i] = sequence.started_ps
-        for sequence in self.decode:
-            if sequence:
-                self.note_decode(sequence)
+        for sequence in filter(None, self.decode):
+            self.note_decode(sequence)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +101,7 @@ def request_rows(
     course: Course,
     limit_ps: int | None,
 ) -> pd.DataFrame:
-    """The columns of the results contract, in its order.
+    """A row a request, with `records.REQUEST_COLUMNS`.
 
     ``first_token_s`` and ``last_token_s`` are the client's, all other times after the arrival the engines'. What lies
     beyond `limit_ps`, the end of the run, has not happened.
@@ -120,29 +125,27 @@ def request_rows(
         first = by_prefill
     decodes = course.has_decode & (requests.output_tokens > course.emitted_before_decode)
     last = np.where(decodes, seconds(journeys.last_ps, last_out_ps), by_prefill)
-    return pd.DataFrame(
-        {
-            "arm": _text((arm,), np.zeros(len(requests), dtype=np.int32)),
-            "request_id": np.arange(len(requests)),
-            "model": _text(requests.models, requests.model),
-            "arrival_s": to_s(requests.arrival_ps),
-            "prompt_tokens": requests.prompt_tokens,
-            "output_tokens": requests.output_tokens,
-            "prefill_worker": _text(names[0], np.frombuffer(journeys.prefill_worker, dtype=np.int32)),
-            "decode_worker": _text(names[1], np.frombuffer(journeys.decode_worker, dtype=np.int32)),
-            "prefill_start_s": seconds(journeys.prefill_start_ps),
-            "prefill_end_s": seconds(journeys.prefill_end_ps),
-            "transfer_start_s": seconds(journeys.transfer_start_ps),
-            "transfer_end_s": seconds(journeys.transfer_end_ps),
-            "decode_scheduled_s": seconds(journeys.scheduled_ps),
-            "decode_first_token_s": seconds(journeys.first_ps),
-            "first_token_s": first,
-            "last_token_s": last,
-            "preemptions": np.frombuffer(journeys.preemptions, dtype=np.int64),
-            "outcome": _text(("finished", "unfinished"), np.isnan(last).astype(np.int32)),
-        },
-        copy=False,
-    )
+    columns = {
+        "arm": _text((arm,), np.zeros(len(requests), dtype=np.int32)),
+        "request_id": np.arange(len(requests)),
+        "model": _text(requests.models, requests.model),
+        "arrival_s": to_s(requests.arrival_ps),
+        "prompt_tokens": requests.prompt_tokens,
+        "output_tokens": requests.output_tokens,
+        "prefill_worker": _text(names[0], np.frombuffer(journeys.prefill_worker, dtype=np.int32)),
+        "decode_worker": _text(names[1], np.frombuffer(journeys.decode_worker, dtype=np.int32)),
+        "prefill_start_s": seconds(journeys.prefill_start_ps),
+        "prefill_end_s": seconds(journeys.prefill_end_ps),
+        "transfer_start_s": seconds(journeys.transfer_start_ps),
+        "transfer_end_s": seconds(journeys.transfer_end_ps),
+        "decode_scheduled_s": seconds(journeys.scheduled_ps),
+        "decode_first_token_s": seconds(journeys.first_ps),
+        "first_token_s": first,
+        "last_token_s": last,
+        "preemptions": np.frombuffer(journeys.preemptions, dtype=np.int64),
+        "outcome": _text(("finished", "unfinished"), np.isnan(last).astype(np.int32)),
+    }
+    return pd.DataFrame({column.name: columns[column.name] for column in REQUEST_COLUMNS}, copy=False)
 
 
 def _ways_out(journeys: Journeys, course: Course) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

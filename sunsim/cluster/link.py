@@ -131,7 +131,7 @@ class KVLink:
         pair = self._pairs.get((source, target)) or self._new_pair(source, target)
         alone_ps = self._times.moves_ps(num_bytes)
         if wait_ps := after_ps + self._times.latency_ps:
-            Alarm(self._env, TRANSFER, partial(self._enter, pair, alone_ps, done)).set(self._env.now_ps + wait_ps)
+            self._env.after(wait_ps, partial(self._enter, pair, alone_ps, done))
         else:
             self._enter(pair, alone_ps, done)
 

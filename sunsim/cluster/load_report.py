@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import deque
-from functools import partial
 from typing import TYPE_CHECKING
 
-from sunsim.cluster.events import REPORT, Alarm
+from sunsim.cluster.events import REPORT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Generator
+
+    from simpy.events import Event
 
     from sunsim.cluster.events import Clock
     from sunsim.cluster.router import Load
@@ -55,23 +56,27 @@ class Reporter:
         self._every_ps = every_ps
         self._delay_ps = delay_ps
         self._on_report = on_report
-        self._alarm = Alarm(env, REPORT, self._report)
+        self._reporting = False
 
     def send(self, tokens: int) -> None:
         """The router gives the worker a request of so many tokens."""
         self.seen.send(tokens)
-        if self._alarm.due_ps is None:
-            self._alarm.set((self._env.now_ps // self._every_ps + 1) * self._every_ps)
+        if not self._reporting:
+            self._reporting = True
+            self._env.process(self._reports())
 
-    def _report(self) -> None:
-        report = self.seen.sent, self._worker.num_requests, self._worker.num_tokens
+    def _reports(self) -> Generator[Event]:
+        """The process that reports until the worker has nothing left."""
+        env, worker = self._env, self._worker
+        while self._reporting:
+            yield env.at((env.now_ps // self._every_ps + 1) * self._every_ps, REPORT)
+            report = self.seen.sent, worker.num_requests, worker.num_tokens
+            self._reporting = worker.num_requests > 0
+            env.process(self._deliver(*report))
+
+    def _deliver(self, received: int, num_requests: int, num_tokens: int) -> Generator[Event]:
+        """The process that brings a report to the router."""
         if self._delay_ps:
-            Alarm(self._env, REPORT, partial(self._arrive, *report)).set(self._env.now_ps + self._delay_ps)
-        else:
-            self._arrive(*report)
-        if self._worker.num_requests:
-            self._alarm.set(self._env.now_ps + self._every_ps)
-
-    def _arrive(self, received: int, num_requests: int, num_tokens: int) -> None:
+            yield self._env.at(self._env.now_ps + self._delay_ps, REPORT)
         self.seen.report(received, num_requests, num_tokens)
         self._on_report(self.seen)

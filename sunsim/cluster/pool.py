@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
-from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from sunsim.clock import to_ps
+from sunsim.cluster.engine import Engine
 from sunsim.cluster.engine_config import EngineConfig
 from sunsim.cluster.events import DECODE, PREFILL
 from sunsim.cluster.load_report import Reporter
-from sunsim.cluster.routes import SHARED, Routes
+from sunsim.cluster.routes import Routes
 from sunsim.cluster.worker import Worker
-from sunsim.roles import Module, Role, Stage
+from sunsim.roles import Module, Stage
 from sunsim.workload.streams import stream
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
-    from sunsim.cluster.engine import Engine, Outcome
+    from sunsim.cluster.engine import Outcome
     from sunsim.cluster.events import Clock
-    from sunsim.latency.steps import StepTimes
+    from sunsim.latency.steps import WorkerTimes
     from sunsim.records import WorkerRecord
     from sunsim.scenario import Pool as Loaded
     from sunsim.scenario import Scenario
-
-    MakeEngine = Callable[[EngineConfig, StepTimes, Iterator[tuple[int, int]]], Engine]
 
 
 def _unseen(worker: Worker) -> None:
@@ -38,7 +36,10 @@ class Pool:
         workers: by slot.
         times: the workers' step times and front-end delays.
         kv_bytes_per_token: bytes that one token's KV cache takes.
+        engine: what drives a worker; tests put the step-by-step twin in its place.
     """
+
+    engine: ClassVar[type[Engine]] = Engine
 
     def __init__(
         self,
@@ -47,9 +48,8 @@ class Pool:
         scenario: Scenario,
         *,
         feeds_decode: bool,
-        make_engine: MakeEngine,
+        times_on: Callable[[WorkerTimes], WorkerTimes],
         on_outcome: Callable[[Worker, Outcome], None],
-        pull_posts_ps: Callable[[int], int] | None = None,
     ) -> None:
         stage, profile = block.stage, block.profile
         self.times = block.times
@@ -62,27 +62,24 @@ class Pool:
             one_model_a_step=stage is Stage.PREFILL and block.module is not Module.ADAPTER,
             pin_finished=stage is Stage.PREFILL and feeds_decode,
             defer_block_free=stage is Stage.DECODE,
-            pull_posts_ps=pull_posts_ps,
         )
         self.kv_bytes_per_token = profile.kv_bytes_per_token
         self.workers: list[Worker] = []
-        self._records: list[Callable[[], WorkerRecord]] = []
         first_priority = PREFILL if stage is Stage.PREFILL else DECODE
         self._reporters: list[Reporter] = []
         self._routes = Routes(block, scenario.seed, scenario.model_names)
         report = block.load_report
-        for slot, (name, group) in enumerate(zip(self._routes.names, self._routes.groups, strict=True)):
+        times = times_on(self.times)
+        for slot, name in enumerate(self._routes.names):
             # A slot sees the same stalls in every arm, whatever its group.
             offset = float(stream(scenario.seed, f"stalls/{stage}/{slot}").random())
-            engine = make_engine(config, self.times, self.times.stalls(offset))
+            engine = self.engine(config, times, times.stalls(offset))
             eased = self._routes.eased(slot)
             worker = Worker(env, name, slot, first_priority + slot, engine, on_outcome, _unseen if report else eased)
             if report:
                 every_ps, delay_ps = to_ps(report.every_ms / 1000), to_ps(report.delay_ms / 1000)
                 self._reporters.append(Reporter(env, worker, every_ps, delay_ps, eased))
             self.workers.append(worker)
-            role = Role(stage, None if group == SHARED else group, block.module)
-            self._records.append(partial(worker.record, role))
         self._routes.watch([reporter.seen for reporter in self._reporters] or self.workers)
 
     def route(self, model: int, tokens: int) -> Worker:
@@ -99,4 +96,4 @@ class Pool:
 
     def records(self) -> list[WorkerRecord]:
         """What each worker has done so far."""
-        return [record() for record in self._records]
+        return [worker.record(role) for worker, role in zip(self.workers, self._routes.roles, strict=True)]

@@ -12,9 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from sunsim.cluster.router import Load, Router
+    from sunsim.roles import Role
     from sunsim.scenario import Pool
-
-SHARED = "*"
 
 
 class Routes:
@@ -22,30 +21,28 @@ class Routes:
 
     Attributes:
         names: of the workers, by slot.
-        groups: what each worker serves, by slot: one model, or ``*`` for all.
+        roles: what each worker does, by slot.
     """
 
     def __init__(self, block: Pool, seed: int, models: Sequence[str]) -> None:
-        sizes = {role.serves: size for role, size in block.roles.items()}
-        stage = block.stage
         self.names: list[str] = []
-        self.groups: list[str] = []
-        self._first: dict[str, int] = {}
-        self._routers: dict[str, Router] = {}
+        self.roles: list[Role] = []
+        self._first: dict[str | None, int] = {}
+        self._routers: dict[str | None, Router] = {}
         self._routes: list[tuple[Router, int, Sequence[Load]]] = []
-        self._model_groups = [name if name in sizes else SHARED for name in models]
-        for group, size in sizes.items():
-            rng = partial(stream, seed, f"router/{stage}/{group}")
-            self._routers[group] = make_router(block.router, rng)
-            self._first[group] = len(self.names)
-            folder = "shared" if group == SHARED else group
-            self.names += [f"{stage}/{folder}/{i}" for i in range(size)]
-            self.groups += [group] * size
+        own = {role.model for role in block.roles}
+        self._served_by = [name if name in own else None for name in models]
+        for role, size in block.roles.items():
+            rng = partial(stream, seed, f"router/{role.stage}/{role.serves}")
+            self._routers[role.model] = make_router(block.router, rng)
+            self._first[role.model] = len(self.names)
+            self.names += [f"{role.folder}/{i}" for i in range(size)]
+            self.roles += [role] * size
 
     def watch(self, loads: Sequence[Load]) -> None:
         """To be called once, before the first pick: the workers' loads, by slot."""
-        members = {group: [loads[slot] for slot, of in enumerate(self.groups) if of == group] for group in self._first}
-        self._routes = [(self._routers[group], self._first[group], members[group]) for group in self._model_groups]
+        members = {of: [loads[slot] for slot, role in enumerate(self.roles) if role.model == of] for of in self._first}
+        self._routes = [(self._routers[of], self._first[of], members[of]) for of in self._served_by]
 
     def pick(self, model: int) -> int:
         """Slot of the worker that gets the next request of the model with this index."""
@@ -54,5 +51,5 @@ class Routes:
 
     def eased(self, slot: int) -> Callable[[Load], None]:
         """What to call with the load of a slot whenever that may have fallen."""
-        group = self.groups[slot]
-        return partial(self._routers[group].eased, slot - self._first[group])
+        of = self.roles[slot].model
+        return partial(self._routers[of].eased, slot - self._first[of])

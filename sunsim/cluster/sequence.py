@@ -28,7 +28,8 @@ class Sequence:
         computed_tokens: of these, the tokens scheduled so far.
         outputs_left: output tokens not scheduled yet.
         kv: where the prompt's KV comes from at the next admission.
-        blocks: KV blocks held; for a steadily decoding sequence they follow from its context instead.
+        post_ps: how long the worker's host is busy with beginning to pull its KV.
+        blocks: KV blocks held, as `KVBlocks` counts them.
         offset: context at step ``s`` is ``offset + s`` while it decodes steadily.
         last_step: step that emits its last token, `UNSET` while it does not decode steadily.
     """
@@ -44,6 +45,7 @@ class Sequence:
         "model",
         "offset",
         "outputs_left",
+        "post_ps",
         "preemptions",
         "prompt_tokens",
         "request",
@@ -59,6 +61,7 @@ class Sequence:
         self.computed_tokens = 0
         self.outputs_left = output_tokens
         self.kv = kv
+        self.post_ps = 0
         self.blocks = 0
         self.offset = 0
         self.last_step = UNSET

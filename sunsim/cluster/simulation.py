@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from sunsim.clock import END_PS, to_ps, to_s
-from sunsim.cluster.engine import Engine
 from sunsim.cluster.journey import Journeys, request_rows
 from sunsim.cluster.world import World
 from sunsim.errors import InputError
@@ -16,24 +15,28 @@ from sunsim.records import ArmResult
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
-    from sunsim.cluster.pool import MakeEngine
+    from sunsim.latency.steps import WorkerTimes
     from sunsim.scenario import Arm, Scenario
     from sunsim.workload.requests import Requests
 
 
-def simulate(
+def as_they_are(times: WorkerTimes) -> WorkerTimes:
+    return times
+
+
+def simulate_arm(
     scenario: Scenario,
     arm: Arm,
     requests: Requests,
     progress: Callable[[float], None] | None = None,
-    make_engine: MakeEngine = Engine,
+    times_on: Callable[[WorkerTimes], WorkerTimes] = as_they_are,
     watch: Callable[[World], None] | None = None,
 ) -> ArmResult:
     """Serves `requests` with the pools of `arm`, one of the loaded `scenario`'s.
 
     Args:
         progress: called now and then with the share of requests that have arrived.
-        make_engine: makes a worker's engine; the step-by-step twin in tests.
+        times_on: what the workers' step times become: slower ones, or another host's.
         watch: gets the world before it starts; may set alarms in it, and end the run by raising something.
 
     Raises:
@@ -42,10 +45,10 @@ def simulate(
     stop = scenario.stop
     limit_ps = to_ps(stop.limit_s) if stop.when == "time" else None
     with _garbage_left_alone():
-        world = World(scenario, arm, requests, progress, make_engine)
+        world = World(scenario, arm, requests, progress, times_on)
         if watch:
             watch(world)
-        world.env.serve(world.arrivals(), world.arrive, limit_ps)
+        world.env.run(limit_ps)
         if limit_ps is None and not world.env.idle:
             message = (
                 f"{arm.name} has not finished after {to_s(END_PS):g} s, where the clock ends: must have more workers, "
@@ -53,6 +56,8 @@ def simulate(
             message += "fewer requests, or stop: {when: time, limit_s: ...}"
             raise InputError(message, f"scenario {scenario.name}")
         world.journeys.note_the_rest()
+    requests = world.requests
+    world.journeys.keep(len(requests))
     pools = [pool for pool in (world.prefill, world.decode) if pool]
     prefill_names, decode_names = (pool.worker_names if pool else [] for pool in (world.prefill, world.decode))
     rows = request_rows(arm.name, requests, world.journeys, (prefill_names, decode_names), world.course, limit_ps)

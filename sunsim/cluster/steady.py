@@ -15,13 +15,11 @@ if TYPE_CHECKING:
 class SteadyDecodes:
     """A batch of sequences that each emit one token a step until their last.
 
-    A sequence's context at step ``s`` is ``offset + s``, so it needs another KV block at the steps of one residue, and
-    nothing has to be counted while steps go by.
+    A sequence's context at step ``s`` is ``offset + s``, so nothing has to be counted while steps go by.
 
     Attributes:
         batch: how many sequences.
         offset: the sum of their offsets.
-        grow: sequences that need a block at the steps of each residue.
         next_end: the step after which the batch next shrinks by itself, if it is not empty. It may be early, where a
             sequence left before its end.
         base_ps, growth_ps: step ``s`` of this batch takes ``base_ps + s * growth_ps``, from the step that was looked up
@@ -36,8 +34,6 @@ class SteadyDecodes:
         "_times",
         "base_ps",
         "batch",
-        "block_size",
-        "grow",
         "growth_ps",
         "line_end",
         "next_end",
@@ -45,12 +41,10 @@ class SteadyDecodes:
         "outside",
     )
 
-    def __init__(self, times: StepTimes, block_size: int) -> None:
+    def __init__(self, times: StepTimes) -> None:
         self._times = times
-        self.block_size = block_size
         self.batch = 0
         self.offset = 0
-        self.grow = [0] * block_size
         self.next_end = UNSET
         self.base_ps = 0
         self.growth_ps = 0
@@ -60,13 +54,12 @@ class SteadyDecodes:
         self._order = 0
 
     def join(self, sequence: Sequence, step: int) -> None:
-        """Adds a sequence that emits at `step`, the next one, and holds the blocks for it."""
+        """Adds a sequence that emits at `step`, the next one."""
         sequence.offset = offset = sequence.known_tokens - step
         sequence.last_step = last = step + sequence.outputs_left - 1
         self.batch += 1
         self.offset += offset
         self.line_end = 0
-        self.grow[(1 - offset) % self.block_size] += 1
         self._order = order = self._order + 1
         ends = self._ends
         heappush(ends, (last, order, sequence))
@@ -78,7 +71,6 @@ class SteadyDecodes:
         self.batch -= 1
         self.offset -= offset
         self.line_end = 0
-        self.grow[(1 - offset) % self.block_size] -= 1
 
     def pop_ended(self, step: int) -> list[Sequence]:
         """Takes out the sequences that emitted their last token in the step before the next one, `step`."""
@@ -91,29 +83,6 @@ class SteadyDecodes:
                 ended.append(sequence)
         self.next_end = ends[0][0] if ends else UNSET
         return ended
-
-    def blocks_needed(self, step: int, n: int) -> int:
-        """KV blocks that the batch needs at the `n` steps from `step`."""
-        grow, size = self.grow, self.block_size
-        first = step % size
-        if n == 1:
-            return grow[first]
-        rounds, rest = divmod(n, size)
-        needed = rounds * self.batch + sum(grow[first : first + rest])
-        if first + rest > size:
-            needed += sum(grow[: first + rest - size])
-        return needed
-
-    def first_step_short(self, step: int, last: int, free_blocks: int) -> int:
-        """The first step from `step` to `last` for which `free_blocks` don't suffice, or ``last + 1``.
-
-        Counts sequences that end meanwhile as if they went on, so it may be early, never late.
-        """
-        for s in range(step, last + 1):
-            free_blocks -= self.grow[s % self.block_size]
-            if free_blocks < 0:
-                return s
-        return last + 1
 
     def look_up(self, step: int) -> None:
         """Learns the times of the steps from `step` on."""

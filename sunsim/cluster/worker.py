@@ -96,7 +96,8 @@ class Worker:
     def _wake(self) -> None:
         outcome = self.engine.wake(self.env.now_ps)
         self.num_requests -= len(outcome.finished)
-        self._on_eased(self)
+        if outcome.finished or outcome.evicted:
+            self._on_eased(self)
         self._set_alarm()
         self._on_outcome(self, outcome)
 

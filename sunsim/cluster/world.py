@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sunsim.cluster.events import TRANSFER, Alarm, Clock
+from sunsim.cluster.arrivals import ClosedLoop, Decoding, Stream
+from sunsim.cluster.events import Clock
 from sunsim.cluster.journey import Course, Journeys
 from sunsim.cluster.link import KVLink
 from sunsim.cluster.pool import Pool
@@ -17,8 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from sunsim.cluster.engine import Outcome
-    from sunsim.cluster.pool import MakeEngine
     from sunsim.cluster.worker import Worker
+    from sunsim.latency.steps import WorkerTimes
     from sunsim.scenario import Arm, Scenario
     from sunsim.workload.requests import Requests
 
@@ -34,7 +36,7 @@ class World:
         arm: Arm,
         requests: Requests,
         progress: Callable[[float], None] | None,
-        make_engine: MakeEngine,
+        times_on: Callable[[WorkerTimes], WorkerTimes],
     ) -> None:
         self.env = Clock()
         self.journeys = Journeys(len(requests))
@@ -57,7 +59,7 @@ class World:
                 arm.prefill,
                 scenario,
                 feeds_decode=arm.decode is not None,
-                make_engine=make_engine,
+                times_on=times_on,
                 on_outcome=self._on_prefill,
             )
         self.decode: Pool | None = None
@@ -67,10 +69,16 @@ class World:
                 last,
                 scenario,
                 feeds_decode=False,
-                make_engine=make_engine,
+                times_on=times_on,
                 on_outcome=self._on_decode,
-                pull_posts_ps=self._posts_ps,
             )
+        self._loop: ClosedLoop | None = None
+        self._decoding: list[Decoding] = []
+        if requests.concurrency:
+            self._loop = ClosedLoop(self.env, requests, self._frontend_in_ps, self._arrive)
+            self._decoding = [Decoding() for _ in self.decode.workers] if self.decode else []
+        else:
+            Stream(self.env, self._known_arrivals(), self._arrive)
 
     @property
     def course(self) -> Course:
@@ -82,17 +90,28 @@ class World:
             decode_out_ps=self.decode.times.out_ps if self.decode else np.zeros_like,
         )
 
-    def arrivals(self) -> Iterator[tuple[int, int]]:
+    @property
+    def requests(self) -> Requests:
+        """The requests that have come, in a closed loop with the times that the run gave them."""
+        loop = self._loop
+        if not loop:
+            return self._requests
+        return replace(self._requests.first(loop.sent), arrival_ps=loop.arrival_ps[: loop.sent])
+
+    def _known_arrivals(self) -> Iterator[tuple[int, int]]:
         """When the front end of the first stage is through with a request, and which one, in order."""
-        first = self.prefill or self.decode
-        assert first
         prompts, which = np.unique(self._requests.prompt_tokens, return_inverse=True)
-        frontend_ps = np.array([first.times.frontend_in_ps(prompt) for prompt in prompts.tolist()], dtype=np.int64)
+        frontend_ps = np.array([self._frontend_in_ps(prompt) for prompt in prompts.tolist()], dtype=np.int64)
         through_ps = self._requests.arrival_ps + frontend_ps[which]
         order = np.argsort(through_ps, kind="stable")
         return zip(through_ps[order].data, order.data, strict=True)
 
-    def arrive(self, i: int) -> None:
+    def _frontend_in_ps(self, prompt_tokens: int) -> int:
+        first = self.prefill or self.decode
+        assert first
+        return first.times.frontend_in_ps(prompt_tokens)
+
+    def _arrive(self, i: int) -> None:
         """Request `i` comes to its first stage."""
         if self.prefill:
             self._send_to_prefill(i, self.prefill)
@@ -117,6 +136,8 @@ class World:
         model, emitted = self._models[i], self.emitted_before_decode
         sequence = Sequence(i, model, self._prompts[i], self._outputs[i] - emitted, self._decode_kv)
         sequence.known_tokens += emitted
+        if self.prefill:
+            sequence.post_ps = self._link_times.posts_ps(sequence.prompt_tokens * self.prefill.kv_bytes_per_token)
         worker = self.decode.route(model, sequence.known_tokens)
         self.journeys.decode[i] = sequence
         self.journeys.decode_worker[i] = worker.slot
@@ -132,37 +153,45 @@ class World:
                 self.decode.workers[journeys.decode_worker[i]].resubmit(sent_back)
                 continue
             journeys.note_prefill(sequence)
-            if not self.decode or not self.prefill:
-                journeys.prefill[i] = None
-            elif self._outputs[i] > self.emitted_before_decode:
+            if self.prefill and self.decode and self._outputs[i] > self.emitted_before_decode:
                 self._hand_over(i, self.prefill, self.decode)
-            else:
-                journeys.prefill[i] = None
+                continue
+            journeys.prefill[i] = None
+            if self.decode:
                 worker.release(sequence)
+            if self._loop and self.prefill:
+                self._loop.ended(i, self.prefill.times.frontend_out_ps)
 
     def _hand_over(self, i: int, prefill: Pool, decode: Pool) -> None:
         """The prefill worker's answer goes out, and the request on to the decode stage."""
         delay = prefill.times.frontend_out_ps + decode.times.frontend_in_ps(self._prompts[i])
         if delay:
-            Alarm(self.env, TRANSFER, partial(self._send_to_decode, i)).set(self.env.now_ps + delay)
+            self.env.after(delay, partial(self._send_to_decode, i))
         else:
             self._send_to_decode(i)
 
     def _on_decode(self, worker: Worker, outcome: Outcome) -> None:
+        if self._loop:
+            self._tell_clients(self._loop, worker, outcome)
         for sequence in outcome.finished:
             self.journeys.note_decode(sequence)
         posted_ps = 0
         for sequence in outcome.loads:
-            posted_ps += self._posts_ps(sequence.prompt_tokens)
+            posted_ps += sequence.post_ps
             self._pull(worker, sequence, posted_ps)
         for sequence in outcome.evicted:
             assert self.prefill
             self._send_to_prefill(sequence.request, self.prefill)
 
-    def _posts_ps(self, prompt_tokens: int) -> int:
-        """The decode worker's host is busy for so long with beginning to pull a prompt's KV."""
-        assert self.prefill
-        return self._link_times.posts_ps(prompt_tokens * self.prefill.kv_bytes_per_token)
+    def _tell_clients(self, loop: ClosedLoop, worker: Worker, outcome: Outcome) -> None:
+        """As `journey.request_rows` will have it of the whole run."""
+        assert self.decode
+        now_ps, decoding = self.env.now_ps, self._decoding[worker.slot]
+        decoding.note(now_ps, len(outcome.entered), len(outcome.finished))
+        for sequence in outcome.finished:
+            batches = np.array([decoding.at(sequence.first_ps), decoding.at(now_ps)])
+            first_out_ps, last_out_ps = self.decode.times.out_ps(batches).tolist()
+            loop.ended(sequence.request, max(last_out_ps, sequence.first_ps + first_out_ps - now_ps))
 
     def _pull(self, worker: Worker, sequence: Sequence, after_ps: int) -> None:
         i, journeys = sequence.request, self.journeys

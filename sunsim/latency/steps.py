@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple, Protocol, get_args
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, get_args
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 Outside = Literal["batch", "context", "tokens", "pairs", "adapters"]
 """What takes a step out of the range of the measurements, the first that does: the number of its decodes or their
@@ -50,3 +53,10 @@ class StepTimes(Protocol):
 
     def lead_ps(self, chunk_tokens: int) -> int:
         """From the decision for a step until a free GPU can start it; asked for the same steps as `launch_ps`."""
+
+
+class WorkerTimes(StepTimes, Protocol):
+    """Step times, and what holds them up."""
+
+    def stalls(self, offset: float) -> Iterator[tuple[int, int]]:
+        """When the host stalls and for how long, in picoseconds; `offset` in [0, 1) tells workers apart."""

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sunsim.cluster.engine import Engine
 from sunsim.latency.steps import Chunk, DecodeLine
 from sunsim.scenario import build_requests
 from sunsim.scenario.blocks import ModelCount, Zipf
@@ -16,11 +14,7 @@ from sunsim.workload.blocks import Closed, Synthetic, Trace
 from sunsim.workload.requests import Requests
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from sunsim.cluster.engine_config import EngineConfig
-    from sunsim.cluster.pool import MakeEngine
-    from sunsim.latency.steps import Outside, StepTimes
+    from sunsim.latency.steps import Outside, WorkerTimes
     from sunsim.scenario import Scenario
 
 
@@ -46,12 +40,11 @@ class Conditions:
         """For JSON: what departs from the scenario."""
         return {name: value for name, value in asdict(self).items() if value != getattr(AS_PLANNED, name)}
 
-    @property
-    def make_engine(self) -> MakeEngine:
-        """Makes workers with these step times."""
+    def times_on(self, times: WorkerTimes) -> WorkerTimes:
+        """A worker's step times under these conditions."""
         if self.decode_time == 1 and self.prefill_time == 1:
-            return Engine
-        return partial(_slower_engine, self.decode_time, self.prefill_time)
+            return times
+        return _ScaledTimes(times, self.decode_time, self.prefill_time)
 
 
 AS_PLANNED = Conditions()
@@ -107,12 +100,13 @@ def only(requests: Requests, model: str) -> Requests:
 class _ScaledTimes:
     """A step-time model with all GPU times multiplied."""
 
-    def __init__(self, times: StepTimes, decode: float, prefill: float) -> None:
+    def __init__(self, times: WorkerTimes, decode: float, prefill: float) -> None:
         self._times = times
         self._decode = decode
         self._prefill = prefill
         self.launch_ps = times.launch_ps
         self.lead_ps = times.lead_ps
+        self.stalls = times.stalls
 
     def decode_line(self, batch: int, context_tokens: int) -> DecodeLine:
         line = self._times.decode_line(batch, context_tokens)
@@ -122,9 +116,3 @@ class _ScaledTimes:
     def chunked_step(self, batch: int, context_tokens: int, chunks: list[Chunk]) -> tuple[int, Outside | None]:
         step_ps, outside = self._times.chunked_step(batch, context_tokens, chunks)
         return round(step_ps * self._prefill), outside
-
-
-def _slower_engine(
-    decode: float, prefill: float, config: EngineConfig, times: StepTimes, stalls: Iterator[tuple[int, int]]
-) -> Engine:
-    return Engine(config, _ScaledTimes(times, decode, prefill), stalls)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sunsim.clock import to_s
-from sunsim.cluster.simulation import simulate
+from sunsim.cluster.simulation import simulate_arm
 from sunsim.measured import window_of
 from sunsim.metrics.overload import overloaded
 from sunsim.metrics.rows import Requests
@@ -103,7 +103,7 @@ def row_of(probe: Probe) -> Row:
     if not len(own):
         return _row(names, dict.fromkeys(names, (0, 0, 0, 0, 0)))
     try:
-        result = simulate(scenario, arm, own, make_engine=probe.conditions.make_engine, watch=watch)
+        result = simulate_arm(scenario, arm, own, times_on=probe.conditions.times_on, watch=watch)
     except SureMissError as sure:
         inside = np.bincount(own.model[window.holds(to_s(own.arrival_ps))], minlength=len(own.models))
         counts = {

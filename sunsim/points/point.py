@@ -12,7 +12,7 @@ from pathlib import Path
 from threading import current_thread, main_thread
 from typing import TYPE_CHECKING, Any
 
-from sunsim.cluster.simulation import simulate
+from sunsim.cluster.simulation import simulate_arm
 from sunsim.errors import InputError
 from sunsim.measured import requests_of, summary_of, window_of
 
@@ -125,7 +125,7 @@ def simulate_point(scenario: Scenario) -> list[Row]:
         InputError: there are no requests, one cannot be served, or the measured window is empty.
     """
     requests = requests_of(scenario)
-    arms = [simulate(scenario, arm, requests) for arm in scenario.arms]
+    arms = [simulate_arm(scenario, arm, requests) for arm in scenario.arms]
     summary = summary_of(scenario, arms, window_of(scenario, requests, arms))
     return [_row(name, entry, summary) for name, entry in summary["arms"].items()]
 

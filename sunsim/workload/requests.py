@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from sunsim.workload.traces.rows import TraceRows
 
 
+COLUMNS = ("arrival_ps", "model", "prompt_tokens", "output_tokens")
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Requests:
     """Requests by arrival; a request's id is its index.
@@ -45,6 +48,11 @@ class Requests:
 
     def __len__(self) -> int:
         return self.arrival_ps.size
+
+    def first(self, number: int) -> Requests:
+        """The first so many of them."""
+        columns = {name: getattr(self, name)[:number] for name in COLUMNS}
+        return Requests(**columns, models=self.models, concurrency=self.concurrency)
 
 
 @dataclass(frozen=True, slots=True)

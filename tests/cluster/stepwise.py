@@ -96,6 +96,7 @@ class StepwiseEngine:
 
     def wake(self, now: int) -> Outcome:
         outcome = Outcome()
+        outcome.finished, outcome.loads, outcome.evicted = [], [], []
         if len(self.in_flight) == 2:
             self._emit(self.in_flight.pop(0), now, outcome)
         self.free_blocks += self.deferred_blocks
@@ -162,9 +163,8 @@ class StepwiseEngine:
             taken.append((job, tokens))
         if not preempted:
             entering = self._admit(now, budget, taken, outcome)
-        posts_ps = self.config.pull_posts_ps
-        if posts_ps:
-            now += sum(posts_ps(sequence.prompt_tokens) for sequence in outcome.loads)
+        outcome.entered = [job.sequence for job in entering]
+        now += sum(sequence.post_ps for sequence in outcome.loads)
         start = self._launch(now, taken)
         for job in entering:
             job.sequence.started_ps = start

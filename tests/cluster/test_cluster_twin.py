@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sunsim.cluster.engine import Engine
-from sunsim.cluster.simulation import simulate
+from sunsim.cluster.simulation import simulate_arm
 from sunsim.scenario import build_requests, load_scenario
 from sunsim.workload.requests import Requests
 from tests.cluster.drawn import LEAST_BLOCKS, NO_DELAY, PROFILE, ROUTERS, Drawn, clusters, crowd
-from tests.cluster.worlds import Host, Row, serve, stepwise, write_profile
+from tests.cluster.stepwise import StepwiseEngine
+from tests.cluster.worlds import Host, Row, driven_by, serve, write_profile
 
 if TYPE_CHECKING:
     from sunsim.records import ArmResult
@@ -37,8 +37,8 @@ def assert_same(leaping: ArmResult, stepping: ArmResult) -> None:
 
 
 def both_ways(scenario: Scenario, rows: list[Row], host: Host = NO_DELAY) -> ArmResult:
-    leaping = serve(scenario, rows, host.under(Engine))
-    assert_same(leaping, serve(scenario, rows, host.under(stepwise)))
+    leaping = serve(scenario, rows, host.over)
+    assert_same(leaping, serve(scenario, rows, host.over, StepwiseEngine))
     return leaping
 
 
@@ -106,4 +106,6 @@ def test_the_beginning_of_every_shipped_scenario(file: Path) -> None:
         drawn.arrival_ps[few], drawn.model[few], drawn.prompt_tokens[few], drawn.output_tokens[few], drawn.models
     )
     for arm in scenario.arms:
-        assert_same(simulate(scenario, arm, requests), simulate(scenario, arm, requests, make_engine=stepwise))
+        leaping = simulate_arm(scenario, arm, requests)
+        with driven_by(StepwiseEngine):
+            assert_same(leaping, simulate_arm(scenario, arm, requests))

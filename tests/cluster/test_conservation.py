@@ -41,13 +41,13 @@ class Checked(Engine):
 
     def __init__(self, config: EngineConfig, times: StepTimes, stalls: Iterable[tuple[int, int]]) -> None:
         super().__init__(config, times, stalls)
-        self.capacity = self.free_blocks
+        self.capacity = self.blocks.unused
         self.loading: set[Sequence] = set()
         self.submitted = self.finished = self.evicted = 0
         self.pinned = 0
 
     def check(self) -> None:
-        assert 0 <= self.free_blocks <= self.capacity
+        assert 0 <= self.blocks.unused <= self.capacity
         self.loading -= set(self.running)
         assert len(self.running) + len(self.loading) <= self.config.max_num_seqs
         assert self.num_tokens >= 0
@@ -75,19 +75,21 @@ class Checked(Engine):
     def check_idle(self) -> None:
         """Everything that came has gone and has left nothing behind."""
         assert self.submitted == self.finished + self.evicted
-        assert self.free_blocks == self.capacity
-        assert (len(self.running), len(self.loading), len(self.waiting), self.pinned) == (0, 0, 0, 0)
+        assert self.blocks.unused == self.capacity
+        assert (len(self.running), len(self.loading), len(self.waiting)) == (0, 0, 0)
+        assert self.blocks.pinned == self.pinned == 0
         assert self.num_tokens == 0
 
 
 def run_checked(drawn: Drawn, profile: Path) -> tuple[pd.DataFrame, list[Checked]]:
     engines: list[Checked] = []
 
-    def make(config: EngineConfig, times: StepTimes, stalls: Iterable[tuple[int, int]]) -> Engine:
-        engines.append(Checked(config, times, stalls))
-        return engines[-1]
+    class Kept(Checked):
+        def __init__(self, config: EngineConfig, times: StepTimes, stalls: Iterable[tuple[int, int]]) -> None:
+            super().__init__(config, times, stalls)
+            engines.append(self)
 
-    return serve(drawn.scenario(profile), drawn.rows, drawn.host.under(make)).rows, engines
+    return serve(drawn.scenario(profile), drawn.rows, drawn.host.over, Kept).rows, engines
 
 
 @given(drawn=clusters())
@@ -146,11 +148,10 @@ def test_isolated_workers_serve_their_own_model_alone(drawn: Drawn, profile: Pat
 @given(drawn=clusters(), share=st.floats(0.01, 1.2))
 @settings(deadline=None, max_examples=80)
 def test_a_run_stopped_early_is_the_beginning_of_the_whole_one(drawn: Drawn, share: float, profile: Path) -> None:
-    make_engine = drawn.host.under(Engine)
-    whole = serve(drawn.scenario(profile), drawn.rows, make_engine).rows
+    whole = serve(drawn.scenario(profile), drawn.rows, drawn.host.over).rows
     limit_s = to_s(to_ps(share * float(whole["last_token_s"].max())))
     early = drawn.scenario(profile, stop={"when": "time", "limit_s": limit_s})
-    stopped = serve(early, drawn.rows, make_engine).rows
+    stopped = serve(early, drawn.rows, drawn.host.over).rows
     assert len(stopped) == len(whole)
     for name in LATENCIES[1:]:
         expected = whole[name].where(whole[name] < limit_s)
@@ -178,9 +179,6 @@ def test_more_workers_lose_no_request(drawn: Drawn, more: int, profile: Path) ->
 def test_time_has_no_scale(drawn: Drawn, profile: Path) -> None:
     """Twice the step times, gaps, reports, transfer times and host's delays give exactly twice every latency."""
 
-    def doubled(config: EngineConfig, times: StepTimes, stalls: Iterable[tuple[int, int]]) -> Engine:
-        return Engine(config, Doubled(times), ((2 * at, 2 * extra) for at, extra in stalls))
-
     if drawn.blocks["transfer"] == MEASURED:
         drawn = replace(drawn, blocks=drawn.blocks | {"transfer": {"bandwidth_gbit_s": 10.0, "latency_ms": 0.1}})
     if len(drawn.pools) == 2:
@@ -188,7 +186,7 @@ def test_time_has_no_scale(drawn: Drawn, profile: Path) -> None:
         own = {"policy": "isolated", "workers": dict.fromkeys(drawn.models, 1)}
         pools = {"prefill": drawn.pools["prefill"] | own, "decode": drawn.pools["decode"] | own | {"max_num_seqs": 1}}
         drawn = replace(drawn, pools=pools)
-    once = serve(drawn.scenario(profile), drawn.rows, drawn.host.under(Engine)).rows
+    once = serve(drawn.scenario(profile), drawn.rows, drawn.host.over).rows
     link = drawn.blocks["transfer"]
     slow = {"bandwidth_gbit_s": link["bandwidth_gbit_s"] / 2, "latency_ms": link["latency_ms"] * 2}
     rows = [(2 * arrival, *rest) for arrival, *rest in drawn.rows]
@@ -200,7 +198,7 @@ def test_time_has_no_scale(drawn: Drawn, profile: Path) -> None:
     twice = serve(
         replace(drawn, pools=rare).scenario(profile, transfer=slow),
         rows,  # type: ignore[arg-type]
-        drawn.host.under(doubled),
+        lambda times: Doubled(drawn.host.over(times)),
     ).rows
     pd.testing.assert_frame_equal(twice[LATENCIES], 2 * once[LATENCIES], check_exact=True)
     same = ["prefill_worker", "decode_worker", "preemptions", "outcome"]
@@ -216,8 +214,7 @@ def test_a_model_without_requests_changes_nothing_for_isolated_ones(drawn: Drawn
     models = [*drawn.models[:place], "idle", *drawn.models[place:]]
     pools = {stage: o | {"workers": dict.fromkeys(models, 2)} for stage, o in drawn.pools.items()}
     rows = [(arrival, model + (model >= place), *rest) for arrival, model, *rest in drawn.rows]
-    make_engine = drawn.host.under(Engine)
-    before = serve(drawn.scenario(profile), drawn.rows, make_engine).rows
+    before = serve(drawn.scenario(profile), drawn.rows, drawn.host.over).rows
     grown = replace(drawn, models=models, pools=pools).scenario(profile)
-    after = serve(grown, rows, make_engine).rows  # type: ignore[arg-type]
+    after = serve(grown, rows, drawn.host.over).rows  # type: ignore[arg-type]
     pd.testing.assert_frame_equal(after, before, check_exact=True, check_dtype=False, check_categorical=False)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pytest
 
 from sunsim.cluster.engine import Engine
 from sunsim.latency.model import LatencyModel
+from tests.cluster.stepwise import StepwiseEngine
 from tests.cluster.worlds import (
     Steps,
     config,
@@ -18,7 +20,6 @@ from tests.cluster.worlds import (
     scenario,
     serve,
     stamps,
-    stepwise,
     write_profile,
 )
 
@@ -26,13 +27,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from sunsim.cluster.pool import MakeEngine
+    from sunsim.latency.steps import WorkerTimes
 
-both = pytest.mark.parametrize("make", [Engine, stepwise], ids=["leaping", "stepping"])
+both = pytest.mark.parametrize("make", [Engine, StepwiseEngine], ids=["leaping", "stepping"])
 
 
 @both
-def test_the_launch_of_a_prompt_holds_up_the_tokens_of_the_decode_step_before_it(make: MakeEngine) -> None:
+def test_the_launch_of_a_prompt_holds_up_the_tokens_of_the_decode_step_before_it(make: type[Engine]) -> None:
     long, short, young, late = given(6), given(2), given(1), prompt(20, output_tokens=2)
     engine = make(config(), Steps(10, token=1, launch=25, graph_launch=3, lead=2), iter(()))
     play(engine, [(0, long), (0, short), (2, young), (5, late)])
@@ -46,7 +47,7 @@ def test_the_launch_of_a_prompt_holds_up_the_tokens_of_the_decode_step_before_it
 
 
 @both
-def test_a_launch_that_ends_before_the_running_step_holds_nothing_up(make: MakeEngine) -> None:
+def test_a_launch_that_ends_before_the_running_step_holds_nothing_up(make: type[Engine]) -> None:
     running, late = given(3), prompt(20)
     play(make(config(), Steps(50, token=1, launch=25, lead=5), iter(())), [(0, running), (5, late)])
     # The first decode has a lead of 5. The prompt is launched from 55 to 80, while the second runs to 105.
@@ -55,7 +56,7 @@ def test_a_launch_that_ends_before_the_running_step_holds_nothing_up(make: MakeE
 
 
 @both
-def test_a_place_held_by_a_token_that_is_not_seen_is_not_free(make: MakeEngine) -> None:
+def test_a_place_held_by_a_token_that_is_not_seen_is_not_free(make: type[Engine]) -> None:
     short, late, waiting = given(2), prompt(20), given(1)
     engine = make(config(max_num_seqs=2), Steps(10, token=1, launch=25), iter(()))
     play(engine, [(0, short), (5, late), (5, waiting)])
@@ -73,7 +74,7 @@ def test_a_place_held_by_a_token_that_is_not_seen_is_not_free(make: MakeEngine) 
         (50, 55, 65),  # launched at 55, when the decode is launched and starts
     ],
 )
-def test_prompt_on_an_idle_worker(make: MakeEngine, launch: int, first: int, last: int) -> None:
+def test_prompt_on_an_idle_worker(make: type[Engine], launch: int, first: int, last: int) -> None:
     request = prompt(20, output_tokens=2)
     engine = make(config(), Steps(10, token=1, launch=launch, lead=4), iter(()))
     play(engine, [(5, request)])
@@ -83,7 +84,7 @@ def test_prompt_on_an_idle_worker(make: MakeEngine, launch: int, first: int, las
 
 @both
 @pytest.mark.parametrize(("launch", "first", "last"), [(3, 17, 37), (20, 25, 45)])
-def test_decode_on_an_idle_worker(make: MakeEngine, launch: int, first: int, last: int) -> None:
+def test_decode_on_an_idle_worker(make: type[Engine], launch: int, first: int, last: int) -> None:
     request, again = given(3), given(3)
     play(make(config(), Steps(10, graph_launch=launch, lead=2), iter(())), [(5, request), (105, again)])
     assert stamps(request) == (5, 7, first, last)
@@ -91,7 +92,7 @@ def test_decode_on_an_idle_worker(make: MakeEngine, launch: int, first: int, las
 
 
 @both
-def test_a_prompt_that_comes_during_a_launch_is_next(make: MakeEngine) -> None:
+def test_a_prompt_that_comes_during_a_launch_is_next(make: type[Engine]) -> None:
     a, b, c = prompt(20), prompt(30), prompt(10)
     play(make(config(), Steps(10, token=1, launch=25, lead=5), iter(())), [(0, a), (1, b), (50, c)])
     # a: launched until 25, runs from 5 to 35. b: launched until 50, runs from 35 to 75. c: until 75, from 75 to 95.
@@ -101,7 +102,7 @@ def test_a_prompt_that_comes_during_a_launch_is_next(make: MakeEngine) -> None:
 
 
 @both
-def test_a_prompt_that_comes_after_a_launch_waits_for_the_output(make: MakeEngine) -> None:
+def test_a_prompt_that_comes_after_a_launch_waits_for_the_output(make: type[Engine]) -> None:
     a, b = prompt(20), prompt(30)
     play(make(config(), Steps(10, token=1, launch=25, lead=5), iter(())), [(0, a), (26, b)])
     assert stamps(a) == (0, 5, 35, 35)
@@ -109,7 +110,7 @@ def test_a_prompt_that_comes_after_a_launch_waits_for_the_output(make: MakeEngin
 
 
 @both
-def test_a_prompt_cut_into_chunks_is_launched_chunk_by_chunk(make: MakeEngine) -> None:
+def test_a_prompt_cut_into_chunks_is_launched_chunk_by_chunk(make: type[Engine]) -> None:
     request = prompt(20)
     engine = make(config(max_num_batched_tokens=8, max_num_seqs=8), Steps(10, token=1, launch=25, lead=5), iter(()))
     play(engine, [(0, request)])
@@ -133,7 +134,7 @@ def test_a_prompt_cut_into_chunks_is_launched_chunk_by_chunk(make: MakeEngine) -
         ([(33, 70), (50, 6), (60, 5), (120, 4)], 185),
     ],
 )
-def test_stalls_among_steady_decodes(make: MakeEngine, stalls: list[tuple[int, int]], last: int) -> None:
+def test_stalls_among_steady_decodes(make: type[Engine], stalls: list[tuple[int, int]], last: int) -> None:
     request = given(10)
     engine = make(config(), Steps(10), iter(stalls))
     play(engine, [(0, request)])
@@ -147,7 +148,7 @@ def test_stalls_among_steady_decodes(make: MakeEngine, stalls: list[tuple[int, i
     [([(33, 7)], 47, 57), ([(33, 7), (41, 5)], 52, 62), ([(33, 7), (47, 5)], 47, 62)],
 )
 def test_who_comes_during_a_stall_waits_for_its_end(
-    make: MakeEngine, stalls: list[tuple[int, int]], decision: int, start: int
+    make: type[Engine], stalls: list[tuple[int, int]], decision: int, start: int
 ) -> None:
     running, late = given(20), given(1)
     play(make(config(), Steps(10), iter(stalls)), [(0, running), (36, late)])
@@ -163,7 +164,7 @@ def test_a_leap_over_stalls_costs_no_wake() -> None:
 
 
 @both
-def test_a_stall_of_an_idle_worker_is_nobodys(make: MakeEngine) -> None:
+def test_a_stall_of_an_idle_worker_is_nobodys(make: type[Engine]) -> None:
     before, after = given(1), given(1)
     engine = make(config(), Steps(10), iter([(10, 100), (15, 100), (19, 100), (25, 3)]))
     play(engine, [(0, before), (20, after)])
@@ -172,7 +173,7 @@ def test_a_stall_of_an_idle_worker_is_nobodys(make: MakeEngine) -> None:
 
 
 @both
-def test_a_stall_before_the_gpu_starts_is_nobodys(make: MakeEngine) -> None:
+def test_a_stall_before_the_gpu_starts_is_nobodys(make: type[Engine]) -> None:
     request = prompt(20, output_tokens=2)
     # In the lead of the prompt, which runs from 4 to 34, and between its end and the decode, launched at 50.
     play(make(config(), Steps(10, token=1, launch=50, lead=4), iter([(3, 100), (40, 100)])), [(0, request)])
@@ -202,9 +203,20 @@ def test_a_slot_sees_the_same_stalls_in_every_arm(tmp_path: Path, monkeypatch: p
     assert all(0 <= offset < 1 for offset in offsets)
 
 
+@dataclass(frozen=True)
+class EvenSteps(Steps):
+    """Steps of one length, with the stalls of other times."""
+
+    times: WorkerTimes | None = None
+
+    def stalls(self, offset: float) -> Iterator[tuple[int, int]]:
+        assert self.times
+        return self.times.stalls(offset)
+
+
 def test_the_stalls_of_a_profile_reach_its_workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     us = 10**6
     monkeypatch.setattr(LatencyModel, "stalls", lambda *_: iter([(15 * us, 7 * us)]))
     world = scenario(["m"], {"decode": pool(write_profile(tmp_path))})
-    rows = serve(world, [(0, 0, 8, 3)], lambda options, _, stalls: Engine(options, Steps(10 * us), stalls)).rows
+    rows = serve(world, [(0, 0, 8, 3)], lambda times: EvenSteps(10 * us, times=times)).rows
     assert (rows["last_token_s"] * 1e6).round().tolist() == [37]

@@ -9,7 +9,8 @@ import pytest
 
 from sunsim.clock import MAX_S, PS_PER_S
 from sunsim.errors import InputError
-from tests.cluster.worlds import pool, scenario, serve, stepwise, write_profile
+from tests.cluster.stepwise import StepwiseEngine
+from tests.cluster.worlds import pool, scenario, serve, write_profile
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -41,7 +42,7 @@ def test_requests_finish_as_fast_after_months_as_at_once(tmp_path: Path, first_p
 def test_the_step_by_step_twin_agrees_at_the_end_of_the_longest_run(tmp_path: Path) -> None:
     world = split(tmp_path)
     rows = [(LAST_PS - (4 - i) * PS_PER_S, 0, 1000, 101) for i in range(5)]
-    assert serve(world, rows).rows.equals(serve(world, rows, stepwise).rows)
+    assert serve(world, rows).rows.equals(serve(world, rows, engine=StepwiseEngine).rows)
 
 
 def test_what_has_not_finished_where_the_clock_ends_is_refused(tmp_path: Path) -> None:

@@ -11,9 +11,9 @@ from scipy import stats
 from sunsim.clock import PS_PER_S
 from sunsim.cluster.engine import Engine
 from sunsim.cluster.sequence import KV, Sequence
-from sunsim.cluster.simulation import simulate
+from sunsim.cluster.simulation import simulate_arm
 from sunsim.scenario import build_requests, load_scenario
-from tests.cluster.worlds import Steps, config, play, write_profile
+from tests.cluster.worlds import Steps, config, driven_by, play, write_profile
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -111,7 +111,7 @@ def test_simulated_scenario_is_an_md1_queue(load: float, tmp_path: Path) -> None
     means = []
     for seed in range(10):
         scenario = load_scenario(tmp_path / "scenario.yaml", seed=seed)
-        rows = simulate(scenario, scenario.arms[0], build_requests(scenario)).rows
+        rows = simulate_arm(scenario, scenario.arms[0], build_requests(scenario)).rows
         means.append(float((rows["decode_scheduled_s"] - rows["arrival_s"])[WARMUP:].mean()))
         assert ((rows["last_token_s"] - rows["decode_scheduled_s"]) * 1e3).to_numpy() == pytest.approx(50.0)
     assert agrees(means, load * SCENARIO_SERVICE_S / (2 * (1 - load)))
@@ -144,11 +144,13 @@ def test_littles_law_holds_in_a_simulated_scenario(tmp_path: Path) -> None:
     scenario = load_scenario(tmp_path / "scenario.yaml")
     engines: list[Counting] = []
 
-    def make(options: EngineConfig, times: StepTimes, stalls: Iterable[tuple[int, int]]) -> Engine:
-        engines.append(Counting(options, times, stalls))
-        return engines[-1]
+    class Kept(Counting):
+        def __init__(self, options: EngineConfig, times: StepTimes, stalls: Iterable[tuple[int, int]]) -> None:
+            super().__init__(options, times, stalls)
+            engines.append(self)
 
-    rows = simulate(scenario, scenario.arms[0], build_requests(scenario), make_engine=make).rows
+    with driven_by(Kept):
+        rows = simulate_arm(scenario, scenario.arms[0], build_requests(scenario)).rows
     arrival_ps, last_ps = (np.rint(rows[name] * PS_PER_S).astype(np.int64) for name in ("arrival_s", "last_token_s"))
     assert engines[0].number == 0
     assert engines[0].area_ps == int(last_ps.sum() - arrival_ps.sum())

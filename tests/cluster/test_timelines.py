@@ -9,6 +9,8 @@ import pytest
 from sunsim.cluster.engine import Engine
 from sunsim.cluster.sequence import KV, Sequence
 from tests.cluster.worlds import (
+    Host,
+    Hosted,
     Neighbours,
     Steps,
     config,
@@ -105,7 +107,7 @@ def test_a_preempted_request_starts_over_when_blocks_are_free() -> None:
     # b knows 9 tokens then, so it waits for 3 blocks until a is done, and computes them in one step.
     assert stamps(b) == (0, 0, 18, 88 + 19 + 2 * 10)
     assert (a.preemptions, b.preemptions, engine.preemptions) == (0, 1, 1)
-    assert engine.free_blocks == 4
+    assert engine.blocks.unused == 4
 
 
 def test_a_shared_decoder_sends_a_preempted_request_back_and_computes_only_what_it_had_generated() -> None:
@@ -116,7 +118,7 @@ def test_a_shared_decoder_sends_a_preempted_request_back_and_computes_only_what_
     # b was sent back at 47 and here again at 67. From 87 there is room; KV at 94, 5 tokens in one step, 2 more.
     assert stamps(b) == (7, 7, 17, 94 + 15 + 2 * 10)
     assert (a.preemptions, b.preemptions) == (0, 1)
-    assert engine.free_blocks == 4
+    assert engine.blocks.unused == 4
 
 
 def test_the_last_admitted_is_preempted_even_if_another_needs_the_block() -> None:
@@ -159,7 +161,7 @@ def test_a_full_decode_worker_pushes_back_on_prefill(tmp_path: Path) -> None:
         "decode": pool(profile, max_num_seqs=1),
     }
     world = scenario(["m"], pools, transfer={"bandwidth_gbit_s": 8.0, "latency_ms": 0.0})  # a prompt moves in 1 us
-    rows = serve(world, [(0, 0, 8, 3)] * 3, lambda options, *_: Engine(options, Steps(10 * us))).rows
+    rows = serve(world, [(0, 0, 8, 3)] * 3, lambda _: Hosted(Steps(10 * us), Host())).rows
 
     def microseconds(column: str) -> list[int]:
         return [round(value) for value in rows[column] * 1e6]
@@ -175,7 +177,8 @@ def test_a_full_decode_worker_pushes_back_on_prefill(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("post", "last_ps"), [(4, 30), (15, 35), (40, 60)])
 def test_beginning_a_pull_holds_the_next_launch_up_where_the_gpu_does_not_hide_it(post: int, last_ps: int) -> None:
     running, late = given(output_tokens=3), pulled(prompt_tokens=5, output_tokens=1)
-    engine = Engine(config(pull_posts_ps=lambda tokens: post * tokens // 5), Steps(10))
+    late.post_ps = post
+    engine = Engine(config(), Steps(10))
     play(engine, [(0, running), (3, late)], Neighbours(transfer=100))
     # The decision at 10, with the step from 10 to 20 under way, begins the pull; the step after that is launched later.
     assert (running.first_ps, running.last_ps) == (10, last_ps)
@@ -183,6 +186,8 @@ def test_beginning_a_pull_holds_the_next_launch_up_where_the_gpu_does_not_hide_i
 
 def test_pulls_begun_together_hold_the_host_one_after_the_other() -> None:
     both = [pulled(prompt_tokens=tokens, output_tokens=1) for tokens in (3, 4)]
-    engine = Engine(config(pull_posts_ps=lambda tokens: tokens), Steps(10))
+    for request in both:
+        request.post_ps = request.prompt_tokens
+    engine = Engine(config(), Steps(10))
     play(engine, [(0, both[0]), (0, both[1])], Neighbours(transfer=1))
     assert [request.scheduled_ps for request in both] == [7, 7]

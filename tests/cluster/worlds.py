@@ -4,31 +4,33 @@ from __future__ import annotations
 
 import heapq
 import json
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
 
 import numpy as np
 
 from sunsim.cluster.engine import Engine
 from sunsim.cluster.engine_config import EngineConfig
+from sunsim.cluster.pool import Pool
 from sunsim.cluster.sequence import KV, Sequence
-from sunsim.cluster.simulation import simulate
+from sunsim.cluster.simulation import as_they_are, simulate_arm
 from sunsim.latency.steps import Chunk, DecodeLine, Outside, StepTimes
 from sunsim.scenario import Scenario
 from sunsim.scenario.blocks import Document
 from sunsim.workload.requests import Requests
-from tests.cluster.stepwise import StepwiseEngine
 from tests.synthetic import synthetic_profile
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Generator, Iterator
     from pathlib import Path
 
-    from sunsim.cluster.pool import MakeEngine
+    from sunsim.latency.steps import WorkerTimes
     from sunsim.records import ArmResult
+    from tests.cluster.stepwise import StepwiseEngine
 
-stepwise = cast("MakeEngine", StepwiseEngine)
 Row = tuple[int, int, int, int]
 """Arrival in picoseconds, index of the model, prompt tokens, output tokens."""
 
@@ -66,9 +68,9 @@ class Steps:
 
 @dataclass(frozen=True)
 class Doubled:
-    """Steps that take twice as long."""
+    """Steps and stalls that take twice as long."""
 
-    times: StepTimes
+    times: WorkerTimes
 
     def decode_line(self, batch: int, context_tokens: int) -> DecodeLine:
         base, slope, limit, outside = self.times.decode_line(batch, context_tokens)
@@ -84,6 +86,9 @@ class Doubled:
     def lead_ps(self, chunk_tokens: int) -> int:
         return 2 * self.times.lead_ps(chunk_tokens)
 
+    def stalls(self, offset: float) -> Iterator[tuple[int, int]]:
+        return ((2 * at, 2 * extra) for at, extra in self.times.stalls(offset))
+
 
 @dataclass(frozen=True)
 class Host:
@@ -95,17 +100,14 @@ class Host:
     every: int = 1
     stall: int = 0
 
-    def stalls(self) -> Iterator[tuple[int, int]]:
-        return ((at, self.stall) for at in count(self.every, self.every)) if self.stall else iter(())
-
-    def under(self, make_engine: MakeEngine) -> MakeEngine:
-        """Makes the same engines on this host."""
-        return lambda options, times, _: make_engine(options, Hosted(times, self), self.stalls())
+    def over(self, times: WorkerTimes) -> WorkerTimes:
+        """The times of the same steps on this host."""
+        return Hosted(times, self)
 
 
 @dataclass(frozen=True)
 class Hosted:
-    """Step times with the launches of a host."""
+    """Step times with the launches and stalls of a host."""
 
     times: StepTimes
     host: Host
@@ -121,6 +123,10 @@ class Hosted:
 
     def lead_ps(self, chunk_tokens: int) -> int:  # noqa: ARG002
         return self.host.lead
+
+    def stalls(self, offset: float) -> Iterator[tuple[int, int]]:  # noqa: ARG002
+        every, stall = self.host.every, self.host.stall
+        return ((at, stall) for at in count(every, every)) if stall else iter(())
 
 
 def config(**options: Any) -> EngineConfig:
@@ -240,7 +246,19 @@ def scenario(models: list[str], pools: dict[str, dict[str, Any]], **blocks: Any)
     return Scenario(Document.model_validate(document | blocks))
 
 
-def serve(world: Scenario, rows: list[Row], make_engine: MakeEngine = Engine) -> ArmResult:
+@contextmanager
+def driven_by(engine: type[Engine | StepwiseEngine]) -> Generator[None]:
+    """Every worker that is made meanwhile has an engine of this kind."""
+    with patch.object(Pool, "engine", engine):
+        yield
+
+
+def serve(
+    world: Scenario,
+    rows: list[Row],
+    times_on: Callable[[WorkerTimes], WorkerTimes] = as_they_are,
+    engine: type[Engine | StepwiseEngine] = Engine,
+) -> ArmResult:
     """Simulates the only arm of `world` over requests in order of arrival."""
     arrival, model, prompt, output = (np.array(column) for column in zip(*rows, strict=True))
     requests = Requests(
@@ -250,4 +268,5 @@ def serve(world: Scenario, rows: list[Row], make_engine: MakeEngine = Engine) ->
         output.astype(np.int32),
         world.model_names,
     )
-    return simulate(world, world.arms[0], requests, make_engine=make_engine)
+    with driven_by(engine):
+        return simulate_arm(world, world.arms[0], requests, times_on=times_on)

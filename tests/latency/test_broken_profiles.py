@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from sunsim.cluster.simulation import simulate
+from sunsim.cluster.simulation import simulate_arm
 from sunsim.errors import InputError
 from sunsim.latency.profile import load_profile
 from sunsim.latency.transfer import load_transfers
@@ -82,7 +82,7 @@ def simulated(folder: Path, profile: Any, link: Any = LINK) -> None:
     scenario = load_scenario(folder / "few.yaml", [])
     requests = build_requests(scenario)
     for arm in scenario.arms:
-        rows = simulate(scenario, arm, requests).rows
+        rows = simulate_arm(scenario, arm, requests).rows
         times = rows[["arrival_s", "first_token_s", "last_token_s"]].to_numpy()
         assert np.isfinite(times).all()
         assert (np.diff(times, axis=1) >= 0).all()

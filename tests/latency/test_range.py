@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from sunsim.cluster.simulation import simulate
+from sunsim.cluster.simulation import simulate_arm
 from sunsim.errors import InputError
 from sunsim.latency.model import LatencyModel
 from sunsim.latency.steps import OUTSIDE, Chunk
@@ -107,7 +107,7 @@ def test_more_adapters_on_a_worker_than_measured_take_every_step_out(
     models: int, policy: str, all_outside: bool, tmp_path: Path
 ) -> None:
     scenario = load_scenario(lora_scenario(tmp_path, models, policy), [])
-    result = simulate(scenario, scenario.arms[0], build_requests(scenario))
+    result = simulate_arm(scenario, scenario.arms[0], build_requests(scenario))
     for worker in result.workers:
         assert worker.outside_measured == ({"adapters": worker.steps} if all_outside else {})
 
@@ -165,7 +165,7 @@ def test_a_summary_counts_each_step_once(tmp_path: Path) -> None:
     text = lora_scenario(tmp_path, 12, "shared").read_text().replace("prompt_tokens: 1000", "prompt_tokens: 9000")
     (tmp_path / "adapters.yaml").write_text(text)
     scenario = load_scenario(tmp_path / "adapters.yaml", [])
-    for worker in simulate(scenario, scenario.arms[0], build_requests(scenario)).workers:
+    for worker in simulate_arm(scenario, scenario.arms[0], build_requests(scenario)).workers:
         assert sum(worker.outside_measured.values()) == worker.steps
         assert worker.outside_measured["context"]
 
@@ -198,12 +198,12 @@ def test_a_larger_token_budget_does_not_make_a_card_quicker(tmp_path: Path) -> N
     scenario = load_scenario(prefill_scenario(tmp_path, 1024, 640, *budgets), [])
     requests = build_requests(scenario)
     for arm in scenario.arms:
-        done_s = simulate(scenario, arm, requests).rows["last_token_s"].max()
+        done_s = simulate_arm(scenario, arm, requests).rows["last_token_s"].max()
         assert 43_000 < 1024 * len(requests) / done_s < 45_000
 
 
 def test_prompts_longer_than_measured_take_their_steps_out(tmp_path: Path) -> None:
     scenario = load_scenario(prefill_scenario(tmp_path, 120_000, 2, "max_model_len: 131072"), [])
-    (worker,) = simulate(scenario, scenario.arms[0], build_requests(scenario)).workers
+    (worker,) = simulate_arm(scenario, scenario.arms[0], build_requests(scenario)).workers
     # Of 8,192 tokens each; only the first of a prompt attends to no more than any step that was measured.
     assert worker.outside_measured["pairs"] >= worker.steps - 2

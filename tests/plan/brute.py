@@ -7,7 +7,7 @@ from math import ceil
 from typing import TYPE_CHECKING
 
 from sunsim.clock import to_ps
-from sunsim.cluster.simulation import simulate
+from sunsim.cluster.simulation import simulate_arm
 from sunsim.measured import summary_of, window_of
 from sunsim.plan.bench import Bench
 from sunsim.scenario import build_requests
@@ -30,7 +30,7 @@ def holds(scenario: Scenario, bench: Bench, sizes: dict[Coordinate, int]) -> boo
         together = sum(_in_window(requests, i, scenario) for requests in drawn)
         spare[name] = together - ceil(scenario.plan.attainment * together - 1e-9)
     for seeded, requests in zip(seeds, drawn, strict=True):
-        result = simulate(seeded, bench.sized(sizes), requests)
+        result = simulate_arm(seeded, bench.sized(sizes), requests)
         summary = summary_of(seeded, [result], window_of(seeded, requests))
         (entry,) = summary["arms"].values()
         for name, own in entry["models"].items():

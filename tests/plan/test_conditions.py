@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from sunsim.cluster.simulation import simulate
+from sunsim.cluster.simulation import simulate_arm
 from sunsim.errors import InputError
 from sunsim.plan.conditions import AS_PLANNED, Conditions, has_skew, only, requests_under, under
 from sunsim.plan.run import load
@@ -77,7 +77,7 @@ def test_slower_steps_are_slower(tmp_path: Path, key: str, what: str) -> None:
     requests = only(requests_under(scenario, AS_PLANNED), "m1")
     times = []
     for conditions in (AS_PLANNED, Conditions(**{key: 1.5})):
-        rows = simulate(scenario, scenario.arms[1], requests, make_engine=conditions.make_engine).rows
+        rows = simulate_arm(scenario, scenario.arms[1], requests, times_on=conditions.times_on).rows
         ttft_s = rows["prefill_end_s"] - rows["prefill_start_s"]
         tpot_s = (rows["last_token_s"] - rows["first_token_s"]) / (rows["output_tokens"] - 1)
         times.append({"tpot_s": tpot_s, "ttft_s": ttft_s}[what])

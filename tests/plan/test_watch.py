@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from sunsim.clock import PS_PER_S
-from sunsim.cluster.simulation import simulate
+from sunsim.cluster.simulation import simulate_arm
 from sunsim.measured import window_of
 from sunsim.metrics.rows import Requests, Window
 from sunsim.metrics.serving import meets_slo
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 def missed_at_the_end(scenario: Scenario, arm: int) -> list[int]:
     """Of each model, how many requests of the window miss their SLO when all is done."""
     requests = build_requests(scenario)
-    result = simulate(scenario, scenario.arms[arm], requests)
+    result = simulate_arm(scenario, scenario.arms[arm], requests)
     rows = Requests.from_rows(result.rows)
     slo = {name: limit for name, limit in scenario.slo.model_dump().items() if limit is not None}
     missed = window_of(scenario, requests).holds(rows.arrival_s) & ~meets_slo(rows, slo)
@@ -38,7 +38,7 @@ def missed_at_the_end(scenario: Scenario, arm: int) -> list[int]:
 def ended(scenario: Scenario, arm: Arm, requests: Drawn, watch: Watch) -> SureMissError | None:
     """What ended the run early; it may also come to its end, if the last misses came after the last look."""
     try:
-        simulate(scenario, arm, requests, watch=watch)
+        simulate_arm(scenario, arm, requests, watch=watch)
     except SureMissError as error:
         return error
     return None
@@ -69,7 +69,7 @@ def test_it_ends_exactly_those_runs_that_miss_more_than_is_allowed(tmp_path: Pat
             allowed = [max(0, n - less) for n in missed]
             watch = Watch(requests, window, scenario.slo, allowed)
             if less == 0 or allowed == missed:
-                simulate(scenario, arm, requests, watch=watch)
+                simulate_arm(scenario, arm, requests, watch=watch)
                 continue
             sure = ended(scenario, arm, requests, watch)
             if sure:
@@ -82,7 +82,7 @@ def test_overload_is_found_long_before_the_end(tmp_path: Path) -> None:
     requests = build_requests(scenario)
     window = window_of(scenario, requests)
     with pytest.raises(SureMissError) as sure:
-        simulate(scenario, scenario.arms[1], requests, watch=Watch(requests, window, scenario.slo, [100, 100]))
+        simulate_arm(scenario, scenario.arms[1], requests, watch=Watch(requests, window, scenario.slo, [100, 100]))
     assert sure.value.at_s < 4
 
 
@@ -101,8 +101,8 @@ def test_watching_changes_nothing(tmp_path: Path) -> None:
     scenario = loaded(tmp_path)
     requests = build_requests(scenario)
     for arm in scenario.arms:
-        alone = simulate(scenario, arm, requests)
+        alone = simulate_arm(scenario, arm, requests)
         watch = Watch(requests, window_of(scenario, requests), scenario.slo, [10**6] * 2)
-        watched = simulate(scenario, arm, requests, watch=watch)
+        watched = simulate_arm(scenario, arm, requests, watch=watch)
         assert watched.rows.equals(alone.rows)
         assert watched.workers == alone.workers

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from sunsim.cluster.simulation import simulate
+from sunsim.cluster.simulation import simulate_arm
 from sunsim.measured import window_of
 from sunsim.metrics.rows import Requests
 from sunsim.metrics.serving import meets_slo
@@ -91,7 +91,7 @@ def fewest_with_every_window_met(file: Path) -> int:
     requests = build_requests(scenario)
 
     def holds(size: int) -> bool:
-        rows = Requests.from_rows(simulate(scenario, bench.sized({pool: size}), requests).rows)
+        rows = Requests.from_rows(simulate_arm(scenario, bench.sized({pool: size}), requests).rows)
         met = meets_slo(rows, scenario.slo.limits)
         return (worst_window(rows.arrival_s, met, window_of(scenario, requests), 60.0).share or 0) >= 0.95
 
@@ -108,7 +108,7 @@ def test_one_miss_may_be_allowed_in_the_shortest_window(tmp_path: Path, attainme
 def beyond_at_the_end(scenario: Scenario, arm: int, stretches: Stretches, window: Window) -> list[int]:
     """Of each model, in how many windows more requests than may have missed when all is done."""
     requests = build_requests(scenario)
-    rows = Requests.from_rows(simulate(scenario, scenario.arms[arm], requests).rows)
+    rows = Requests.from_rows(simulate_arm(scenario, scenario.arms[arm], requests).rows)
     met = meets_slo(rows, scenario.slo.model_dump())
     own = [window.holds(rows.arrival_s) & (requests.model == model) for model in range(len(scenario.model_names))]
     return [stretches.beyond(rows.arrival_s[mask], ~met[mask], window) for mask in own]
@@ -140,7 +140,7 @@ def test_a_window_that_is_sure_to_fail_ends_the_run(tmp_path: Path) -> None:
     stretches = Stretches(60.0, 20, 0.95, required=True)
     watch = Watch(requests, window_of(scenario, requests), scenario.slo, [10**6], stretches)
     with pytest.raises(SureMissError) as sure:
-        simulate(scenario, scenario.arms[0], requests, watch=watch)
+        simulate_arm(scenario, scenario.arms[0], requests, watch=watch)
     assert 1200 < sure.value.at_s < 1225
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from sunsim.clock import to_ps
-from sunsim.cluster.simulation import simulate
+from sunsim.cluster.simulation import simulate_arm
 from sunsim.errors import InputError
 from sunsim.latency.model import LatencyModel
 from sunsim.scenario import Scenario
@@ -43,7 +43,7 @@ def cluster_rows(profile: Path, role: str, served: Served, blocks: int) -> pd.Da
     tokens = (served.prompt_tokens.astype(np.int32), served.output_tokens.astype(np.int32))
     requests = Requests(to_ps(served.submit_s), np.zeros(len(served), dtype=np.int32), *tokens, ("m",))
     scenario = Scenario(document)
-    return simulate(scenario, scenario.arms[0], requests).rows
+    return simulate_arm(scenario, scenario.arms[0], requests).rows
 
 
 @pytest.mark.parametrize("blocks", [25_000, 700])

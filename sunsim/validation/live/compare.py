@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sunsim.clock import to_ps
-from sunsim.cluster.simulation import simulate
+from sunsim.cluster.simulation import simulate_arm
 from sunsim.errors import InputError
 from sunsim.latency.profile import load_profile
 from sunsim.metrics.overload import overloaded
@@ -156,7 +156,7 @@ def simulated_rows(run: LiveRun, profile: Path, link: Path | None = None) -> pd.
     arm = _with_profile(run.arm.block, profile, meta.num_gpu_blocks)
     transfer = Transfer(measured=str(link.resolve())) if link else run.scenario.transfer
     scenario = run.scenario.changed(arms=(arm,), transfer=transfer)
-    return simulate(scenario, scenario.arms[0], _stream(run, scenario)).rows
+    return simulate_arm(scenario, scenario.arms[0], _stream(run, scenario)).rows
 
 
 def _with_profile(arm: ArmBlock, profile: Path, num_gpu_blocks: int) -> ArmBlock:

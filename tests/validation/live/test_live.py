@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from docs.refresh import PLACES, block
 from sunsim.cli import app
-from sunsim.cluster.simulation import simulate
+from sunsim.cluster.simulation import simulate_arm
 from sunsim.scenario import build_requests, load_scenario, resolved
 from sunsim.validation.live.folder import CONTRACT, committed_clusters, read_folder
 from sunsim.validation.live.validate import compared_folder, live_errors, live_text
@@ -59,7 +59,7 @@ def write_run(folder: Path, name: str, factor: float, *, arm: str, alpha: float 
     told.write_text(SCENARIO.format(seed=3, alpha=alpha, arm=arm, policy=policy, profile=slow))
     scenario = load_scenario(told)
     requests = build_requests(scenario)
-    rows = simulate(scenario, scenario.arms[0], requests).rows
+    rows = simulate_arm(scenario, scenario.arms[0], requests).rows
     columns = {there: rows[name] for name, there in CONTRACT.items() if rows[name].notna().all()}
     same = ["request_id", "model", "prompt_tokens", "output_tokens", "decode_worker", "preemptions"]
     frame = pd.DataFrame(columns).assign(

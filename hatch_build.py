@@ -1,0 +1,64 @@
+"""The wheel's build hook: the modules of the simulation loop are compiled by mypy's compiler and a C compiler.
+
+The same source runs with and without: a wheel holds the plain modules too, and where there is no C compiler, or nobody
+has Python's headers, only them. `sunsim --version` says which loop runs. An editable install is not compiled.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from hatchling.builders.hooks.plugin.interface import BuildHookInterface
+
+ROOT = Path(__file__).parent
+# Nearly all that these do is numpy's work, or reading.
+LEFT_PLAIN = {"__init__", "batch_at", "pool", "simulation"}
+COMPILE = """
+import os, sys
+from mypyc.build import mypycify
+from setuptools import Distribution
+
+folder, *modules = sys.argv[1:]
+options = ["--config-file=", "--ignore-missing-imports", f"--cache-dir={folder}/cache"]
+extensions = mypycify([*options, *modules], opt_level="1", debug_level="0", group_name="sunsim.loop", target_dir=folder)
+command = Distribution({"name": "sunsim", "ext_modules": extensions}).get_command_obj("build_ext")
+command.build_lib, command.build_temp, command.parallel = f"{folder}/made", f"{folder}/objects", True
+command.ensure_finalized()
+command.run()
+sys.stdout.flush()
+os._exit(0)  # tearing all of mypy down would take as long as compiling
+"""
+
+
+class CompiledLoop(BuildHookInterface[Any]):
+    """Adds the compiled modules to the wheel where they can be made."""
+
+    PLUGIN_NAME = "custom"
+
+    def initialize(self, version: str, build_data: dict[str, Any]) -> None:
+        """Called before the wheel is written."""
+        if version == "editable":
+            return
+        self._folder = TemporaryDirectory()
+        modules = [path for path in sorted((ROOT / "sunsim/cluster").glob("*.py")) if path.stem not in LEFT_PLAIN]
+        paths = [str(path.relative_to(ROOT)) for path in (ROOT / "sunsim/latency/steps.py", *modules)]
+        command = [sys.executable, "-c", COMPILE, self._folder.name, *paths]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+        if done.returncode:
+            self.app.display_warning(f"{done.stdout}{done.stderr}\nsunsim's loop is not compiled: it runs, slower")
+            return
+        made = Path(self._folder.name) / "made"
+        build_data["force_include"] |= {
+            str(path): str(path.relative_to(made)) for path in made.rglob("*") if path.is_file()
+        }
+        build_data["pure_python"] = False
+        build_data["infer_tag"] = True
+
+    def finalize(self, version: str, build_data: dict[str, Any], artifact_path: str) -> None:  # noqa: ARG002
+        """Called when the wheel is there."""
+        if version != "editable":
+            self._folder.cleanup()

@@ -1,0 +1,94 @@
+"""Where the requests of a world come from: a stream whose times are known beforehand, or clients that wait for an end."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from sunsim.cluster.events import ARRIVAL, Alarm
+from sunsim.cluster.sequence import UNSET
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterator
+
+    from simpy.events import Event
+
+    from sunsim.cluster.events import Clock
+    from sunsim.workload.requests import Requests
+
+
+class Stream:
+    """Calls `arrive` with each number at its moment; `pairs` of a moment and a number come in rising order."""
+
+    def __init__(self, env: Clock, pairs: Iterator[tuple[int, int]], arrive: Callable[[int], None]) -> None:
+        self._pairs = pairs
+        self._arrive = arrive
+        self._which = UNSET
+        self._alarm = Alarm(env, ARRIVAL, self._next)
+        self._next()
+
+    def _next(self) -> None:
+        if self._which != UNSET:
+            self._arrive(self._which)
+        at_ps, self._which = next(self._pairs, (None, UNSET))
+        self._alarm.set(at_ps)
+
+
+class ClosedLoop:
+    """Clients that each send the next request there is as soon as they have the last token of the one before.
+
+    Attributes:
+        arrival_ps: int64[n], of the `sent` first requests so far.
+    """
+
+    def __init__(
+        self, env: Clock, requests: Requests, frontend_in_ps: Callable[[int], int], arrive: Callable[[int], None]
+    ) -> None:
+        self._env = env
+        self._prompts = requests.prompt_tokens.data
+        self._frontend_in_ps = frontend_in_ps
+        self._arrive = arrive
+        self._numbers = iter(range(len(requests)))
+        self._ends: dict[int, Event] = {}
+        self.arrival_ps = np.zeros(len(requests), dtype=np.int64)
+        self.sent = 0
+        for _ in range(requests.concurrency or 0):
+            env.process(self._client())
+
+    def serve(self, i: int) -> Generator[Event, int]:
+        """The part of a client's process that sends a request now and lasts until the last token is there."""
+        self.arrival_ps[i] = self._env.now_ps
+        self.sent += 1
+        # A picosecond at least: what an end brings comes when all else that was due with the end has happened.
+        yield self._env.timeout(max(1, self._frontend_in_ps(self._prompts[i])))
+        self._ends[i] = end = self._env.event()
+        self._arrive(i)
+        out_ps = yield end
+        yield self._env.timeout(out_ps)
+
+    def ended(self, i: int, out_ps: int) -> None:
+        """A request's last token is out of its engine now, and at its client after `out_ps`."""
+        self._ends.pop(i).succeed(out_ps)
+
+    def _client(self) -> Generator[Event, int]:
+        for i in self._numbers:
+            yield from self.serve(i)
+
+
+class Decoding:
+    """How many requests a worker decodes, now and before; what `batch_at` says of a whole run, while it goes on."""
+
+    def __init__(self) -> None:
+        self._begun_ps: list[int] = []
+        self._ended_ps: list[int] = []
+
+    def note(self, now_ps: int, begun: int, ended: int) -> None:
+        """So many begin now, and so many end."""
+        self._begun_ps += [now_ps] * begun
+        self._ended_ps += [now_ps] * ended
+
+    def at(self, at_ps: int) -> int:
+        """Requests that had begun and not ended before a moment up to now."""
+        return bisect_right(self._begun_ps, at_ps) - bisect_left(self._ended_ps, at_ps)
