@@ -22,20 +22,25 @@ class SeenLoad:
     def __init__(self) -> None:
         self.num_requests = 0
         self.num_tokens = 0
-        self.sent = 0
+        self._reported = 0
         self._unreported: deque[int] = deque()
+
+    @property
+    def sent(self) -> int:
+        """Requests given to the worker so far."""
+        return self._reported + len(self._unreported)
 
     def send(self, tokens: int) -> None:
         """The router gives the worker a request of so many tokens."""
-        self.sent += 1
         self._unreported.append(tokens)
         self.num_requests += 1
         self.num_tokens += tokens
 
     def report(self, received: int, num_requests: int, num_tokens: int) -> None:
         """The worker's load when `received` of the requests sent to it had come."""
-        while self.sent - len(self._unreported) < received:
+        while self._reported < received:
             self._unreported.popleft()
+            self._reported += 1
         self.num_requests = num_requests + len(self._unreported)
         self.num_tokens = num_tokens + sum(self._unreported)
 
