@@ -122,3 +122,13 @@ def test_every_arm_serves_the_same_requests_at_times_of_its_own() -> None:
         full_s = ends_s(rows)[-96]
         there_s = np.minimum(rows["last_token_s"], full_s) - np.minimum(rows["arrival_s"], full_s)
         assert there_s.sum() / full_s == pytest.approx(96, rel=1e-12)
+
+
+def test_a_last_token_is_at_its_client_no_sooner_than_the_first(fronted: Path) -> None:
+    world = scenario(["m"], {"decode": pool(fronted)})
+    # The first tokens of four wait for one another on their way out, the second token of one would overtake its first.
+    rows = serve(world, [(0, 0, 8, outputs) for outputs in (2, 1, 1, 1, 1)], concurrency=4).rows
+    assert rows["last_token_s"][0] == rows["first_token_s"][0]
+    assert_closed(rows, 4)
+    alone = serve(world, [(0, 0, 8, 2)] * 2, concurrency=1).rows
+    assert alone["last_token_s"][0] > alone["first_token_s"][0]
