@@ -13,7 +13,7 @@ from pathlib import Path
 
 from sunsim.latency.profile import profiles_root
 
-WORKER = "sequence kv_blocks steady stalls pipeline draft engine_config engine worker"
+WORKER = "sequence kv_blocks outcome steady stalls pipeline draft engine_config engine worker"
 CLUSTER = "events arrivals router routes load_report link journey world"
 MODULES = ("sunsim/latency/steps.py", *(f"sunsim/cluster/{name}.py" for name in f"{WORKER} {CLUSTER}".split()))
 
