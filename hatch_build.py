@@ -23,7 +23,7 @@ from mypyc.build import mypycify
 from setuptools import Distribution
 
 folder, *modules = sys.argv[1:]
-options = ["--config-file=", "--ignore-missing-imports", f"--cache-dir={folder}/cache"]
+options = ["--config-file=", "--follow-imports=silent", "--ignore-missing-imports", f"--cache-dir={folder}/cache"]
 extensions = mypycify([*options, *modules], opt_level="1", debug_level="0", group_name="sunsim.loop", target_dir=folder)
 command = Distribution({"name": "sunsim", "ext_modules": extensions}).get_command_obj("build_ext")
 command.build_lib, command.build_temp, command.parallel = f"{folder}/made", f"{folder}/objects", True

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 PALETTE = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#000000")
 MUTED = "#999999"
 WIDTH_IN = 9.0
+DPI = 150
 
 _STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans",
@@ -53,8 +54,9 @@ def figure(path: Path, height_in: float, *also: Path) -> Iterator[Figure]:
     """A figure in the house style, written to `path`, and `also` to others, at the end; equal data give equal bytes."""
     with _styled(WIDTH_IN, height_in) as fig:
         yield fig
+        _lay_out(fig)
         for each in (path, *also):
-            fig.savefig(each, dpi=150, metadata=_NO_DATES[each.suffix])
+            fig.savefig(each, dpi=DPI, metadata=_NO_DATES[each.suffix])
 
 
 @contextmanager
@@ -68,15 +70,23 @@ def vector(svg: StringIO, width_in: float, height_in: float) -> Iterator[Figure]
 def write_svg(fig: Figure, svg: StringIO) -> None:
     """Write a figure as SVG. Without a fixed salt and with a date, equal data would give other bytes."""
     with mpl.rc_context({"svg.hashsalt": "sunsim"}):
-        fig.savefig(svg, format="svg", dpi=150, metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
+        fig.savefig(svg, format="svg", dpi=DPI, metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
 
 
 @contextmanager
 def _styled(width_in: float, height_in: float) -> Iterator[Figure]:
     with mpl.rc_context({**mpl.rcParamsDefault, **_STYLE, "backend": "agg"}):
-        fig = Figure(figsize=(width_in, height_in), layout="constrained")
+        fig = Figure(figsize=(width_in, height_in), dpi=DPI, layout="constrained")
         FigureCanvasAgg(fig)
         yield fig
+
+
+def _lay_out(fig: Figure) -> None:
+    """Finds the layout once for all files; else each would be drawn twice, the first time without a picture."""
+    engine = fig.get_layout_engine()
+    assert engine
+    engine.execute(fig)
+    fig.set_layout_engine("none")
 
 
 def in_legend(name: str) -> str:

@@ -22,13 +22,6 @@ class Module(StrEnum):
     ADAPTER = "adapter"  # one base for all models, each with an adapter (LoRA) on top
     SHARED = "shared"  # one frozen module for all models
 
-    @classmethod
-    def of(cls, stage: Stage, policy: str, *, adapters: bool) -> Module:
-        """What the workers of a pool of this policy compute with; `adapters` if its profile has them."""
-        if adapters:
-            return cls.ADAPTER
-        return cls.SHARED if stage is Stage.DECODE and policy == "shared" else cls.OWN
-
 
 @dataclass(frozen=True, slots=True)
 class Role:

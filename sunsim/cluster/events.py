@@ -42,12 +42,12 @@ class Alarm:
         ticket: tells its entry in the queue from ones that no longer count.
     """
 
-    __slots__ = ("_priority", "_queue", "_tickets", "call", "due_ps", "ticket")
+    __slots__ = ("_call", "_priority", "_queue", "_tickets", "due_ps", "ticket")
 
     def __init__(self, env: Clock, priority: int, call: Callable[[], None]) -> None:
         self._queue, self._tickets = env.entries, env.tickets
         self._priority = priority
-        self.call = call
+        self._call = call
         self.due_ps: int | None = None
         self.ticket = UNSET
 
@@ -62,6 +62,13 @@ class Alarm:
             self.ticket = ticket = next(self._tickets)
             heappush(self._queue, (due_ps, self._priority, ticket, self))
 
+    def ring(self, ticket: int) -> None:
+        """The time of the entry with this ticket has come."""
+        if ticket == self.ticket:  # else it has been moved meanwhile
+            self.ticket = UNSET
+            self.due_ps = None
+            self._call()
+
 
 Entry: TypeAlias = tuple[int, int, int, Alarm | Event]
 """When, after what else at that moment (priority and number), and what."""
@@ -75,6 +82,8 @@ class Clock(Environment):
         tickets: SimPy's numbers for entries.
     """
 
+    _now: int  # SimPy's own; it starts at the integer 0, and all delays are integers
+
     def __init__(self) -> None:
         super().__init__()
         self.entries = cast("list[Entry]", self._queue)
@@ -83,7 +92,7 @@ class Clock(Environment):
     @property
     def now_ps(self) -> int:
         """The time, picoseconds since the start."""
-        return self._now  # type: ignore[return-value]  # it starts at the integer 0, and all delays are integers
+        return self._now
 
     @property
     def idle(self) -> bool:
@@ -103,14 +112,9 @@ class Clock(Environment):
 
     def step(self) -> None:
         """Processes the next event or alarm, as SimPy asks for."""
-        entries = self.entries
-        alarm = entries[0][3] if entries else None
-        if isinstance(alarm, Alarm):
-            self._now, _, ticket, _ = heappop(entries)
-            if ticket == alarm.ticket:  # else it has been moved meanwhile
-                alarm.ticket = UNSET
-                alarm.due_ps = None
-                alarm.call()
+        if self.entries and isinstance(alarm := self.entries[0][3], Alarm):
+            self._now, _, ticket, _ = heappop(self.entries)
+            alarm.ring(ticket)
         else:
             super().step()
 
@@ -120,7 +124,12 @@ class Clock(Environment):
             return super().run(until)
         entries, end_ps = self.entries, END_PS if until is None else until
         while entries and entries[0][0] < end_ps:
-            self.step()
+            alarm = entries[0][3]
+            if isinstance(alarm, Alarm):  # `step`, spelled out
+                self._now, _, ticket, _ = heappop(entries)
+                alarm.ring(ticket)
+            else:
+                super().step()
         if until is not None:
-            self._now = until
+            self._now = int(until)
         return None

@@ -47,11 +47,6 @@ class Journeys:
         self.last_ps = array("q", [UNSET]) * number
         self.preemptions = array("q", [0]) * number
 
-    def keep(self, number: int) -> None:
-        """Forgets all requests but the first so many: the others have not come."""
-        for name, column in vars(self).items():
-            setattr(self, name, column[:number])
-
     def note_prefill(self, sequence: Sequence) -> None:
         """Notes what has happened to a request in prefill, for the first time there."""
         self.prefill_start_ps[sequence.request] = sequence.started_ps
@@ -101,7 +96,7 @@ def request_rows(
     course: Course,
     limit_ps: int | None,
 ) -> pd.DataFrame:
-    """A row a request, with `records.REQUEST_COLUMNS`.
+    """A row a request that has come, with `records.REQUEST_COLUMNS`.
 
     ``first_token_s`` and ``last_token_s`` are the client's, all other times after the arrival the engines'. What lies
     beyond `limit_ps`, the end of the run, has not happened.
@@ -110,8 +105,10 @@ def request_rows(
         names: of the prefill workers and of the decode workers, by slot.
     """
 
+    came = len(requests)
+
     def seconds(stamps: array[int], later_ps: int | NDArray[np.int64] = 0) -> NDArray[np.float64]:
-        ps = np.frombuffer(stamps, dtype=np.int64)
+        ps = _int64(stamps, came)
         happened = ps != UNSET
         ps = ps + later_ps
         if limit_ps is not None:
@@ -119,21 +116,21 @@ def request_rows(
         return np.where(happened, to_s(ps), np.nan)
 
     by_prefill = seconds(journeys.prefill_end_ps, course.prefill_out_ps)
-    first_out_ps, last_out_ps = _ways_out(journeys, course)
+    first_out_ps, last_out_ps = _ways_out(journeys, came, course)
     first = seconds(journeys.first_ps, first_out_ps)
     if course.emitted_before_decode or not course.has_decode:
         first = by_prefill
     decodes = course.has_decode & (requests.output_tokens > course.emitted_before_decode)
     last = np.where(decodes, seconds(journeys.last_ps, last_out_ps), by_prefill)
     columns = {
-        "arm": _text((arm,), np.zeros(len(requests), dtype=np.int32)),
-        "request_id": np.arange(len(requests)),
+        "arm": _text((arm,), np.zeros(came, dtype=np.int32)),
+        "request_id": np.arange(came),
         "model": _text(requests.models, requests.model),
         "arrival_s": to_s(requests.arrival_ps),
         "prompt_tokens": requests.prompt_tokens,
         "output_tokens": requests.output_tokens,
-        "prefill_worker": _text(names[0], np.frombuffer(journeys.prefill_worker, dtype=np.int32)),
-        "decode_worker": _text(names[1], np.frombuffer(journeys.decode_worker, dtype=np.int32)),
+        "prefill_worker": _text(names[0], _int32(journeys.prefill_worker, came)),
+        "decode_worker": _text(names[1], _int32(journeys.decode_worker, came)),
         "prefill_start_s": seconds(journeys.prefill_start_ps),
         "prefill_end_s": seconds(journeys.prefill_end_ps),
         "transfer_start_s": seconds(journeys.transfer_start_ps),
@@ -142,22 +139,29 @@ def request_rows(
         "decode_first_token_s": seconds(journeys.first_ps),
         "first_token_s": first,
         "last_token_s": last,
-        "preemptions": np.frombuffer(journeys.preemptions, dtype=np.int64),
+        "preemptions": _int64(journeys.preemptions, came),
         "outcome": _text(("finished", "unfinished"), np.isnan(last).astype(np.int32)),
     }
     return pd.DataFrame({column.name: columns[column.name] for column in REQUEST_COLUMNS}, copy=False)
 
 
-def _ways_out(journeys: Journeys, course: Course) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _ways_out(journeys: Journeys, came: int, course: Course) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """From each request's first token of decode and from its last to the client."""
-    worker = np.frombuffer(journeys.decode_worker, dtype=np.int32).astype(np.int64)
-    scheduled, first, last = (
-        np.frombuffer(stamps, dtype=np.int64) for stamps in (journeys.scheduled_ps, journeys.first_ps, journeys.last_ps)
-    )
+    worker = _int32(journeys.decode_worker, came).astype(np.int64)
+    stamps = (journeys.scheduled_ps, journeys.first_ps, journeys.last_ps)
+    scheduled, first, last = (_int64(column, came) for column in stamps)
     begin, end = (np.where(stamps == UNSET, NEVER, stamps) for stamps in (scheduled, last))
     first_out, last_out = (course.decode_out_ps(batch_at(worker, begin, end, at)) for at in (first, last))
     # Tokens of a request stay in order, however much the batch has shrunk meanwhile.
     return first_out, np.maximum(last_out, first + first_out - last)
+
+
+def _int64(column: array[int], came: int) -> NDArray[np.int64]:
+    return np.frombuffer(column, dtype=np.int64)[:came]
+
+
+def _int32(column: array[int], came: int) -> NDArray[np.int32]:
+    return np.frombuffer(column, dtype=np.int32)[:came]
 
 
 def _text(texts: list[str] | tuple[str, ...], which: NDArray[np.int32]) -> pd.Categorical[str]:

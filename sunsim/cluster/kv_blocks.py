@@ -32,10 +32,6 @@ class KVBlocks:
         self._decodes = 0
         self._growing = [0] * size  # steady decodes that need a block at the steps of each residue
 
-    def of(self, tokens: int) -> int:
-        """Blocks that hold so many tokens."""
-        return -(-tokens // self.size)
-
     def admit(self, sequence: Sequence) -> bool:
         """Begins with a waiting request, or gives False if there is no room for all that is known of it.
 

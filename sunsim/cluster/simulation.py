@@ -57,7 +57,6 @@ def simulate_arm(
             raise InputError(message, f"scenario {scenario.name}")
         world.journeys.note_the_rest()
     requests = world.requests
-    world.journeys.keep(len(requests))
     pools = [pool for pool in (world.prefill, world.decode) if pool]
     prefill_names, decode_names = (pool.worker_names if pool else [] for pool in (world.prefill, world.decode))
     rows = request_rows(arm.name, requests, world.journeys, (prefill_names, decode_names), world.course, limit_ps)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from sunsim.latency.measured import DecodePoint, PrefillPoint
-    from sunsim.latency.steps import Chunk, Outside
+    from sunsim.latency.steps import Outside
 
 HIDDEN_MS = 2.0
 """A step that outlasts its own launch by more than this was waiting for the GPU, not for the host."""
@@ -91,6 +91,7 @@ class PrefillCurve:
     beyond_ms: float
     most_pairs: float
     longest: float
+    _known: dict[int, float] = field(default_factory=dict, init=False, repr=False)  # without pairs, as asked for
 
     @classmethod
     def fit(cls, points: list[PrefillPoint]) -> PrefillCurve | NoPrefill:
@@ -148,16 +149,18 @@ class PrefillCurve:
 
     def step_ms(self, tokens: int, pairs: int) -> float:
         """Step time in milliseconds."""
-        is_beyond = tokens > self.tokens[-1]
-        base = tokens * self.beyond_ms if is_beyond else float(np.interp(tokens, self.tokens, self.token_ms))
-        return base + self.pair_ms * pairs
+        token_ms = self._known.get(tokens)
+        if token_ms is None:
+            is_beyond = tokens > self.tokens[-1]
+            token_ms = tokens * self.beyond_ms if is_beyond else float(np.interp(tokens, self.tokens, self.token_ms))
+            self._known[tokens] = token_ms
+        return token_ms + self.pair_ms * pairs
 
-    def outside(self, tokens: int, pairs: int, chunks: list[Chunk]) -> Outside | None:
-        """What takes a step of so many tokens and attended pairs out of what was measured."""
+    def outside(self, tokens: int, pairs: int, longest: int) -> Outside | None:
+        """What takes a step of so many tokens and attended pairs out of what was measured; `longest`: of a prompt."""
         if not self.tokens[0] <= tokens <= self.tokens[-1]:
             return "tokens"
-        too_long = pairs > self.most_pairs or max(chunk.before + chunk.tokens for chunk in chunks) > self.longest
-        return "pairs" if too_long else None
+        return "pairs" if pairs > self.most_pairs or longest > self.longest else None
 
 
 def _longest(point: PrefillPoint) -> float:

@@ -89,13 +89,17 @@ class LatencyModel:
 
     def chunked_step(self, batch: int, context_tokens: int, chunks: list[Chunk]) -> tuple[int, Outside | None]:
         """Time of a step of `batch` decodes and at least one prefill chunk, and what of it was not measured."""
-        tokens, pairs = batch + sum(chunk.tokens for chunk in chunks), _pairs(chunks)
+        tokens, pairs, longest = batch, 0, 0
+        for new, before in chunks:
+            tokens += new
+            pairs += _pairs(new, before)
+            longest = max(longest, new + before)
         step_ms = self._prefill.step_ms(tokens, pairs) + self._decode.context_ms * context_tokens
-        outside = self._prefill.outside(tokens, pairs, chunks) or self._otherwise
+        outside = self._prefill.outside(tokens, pairs, longest) or self._otherwise
         if batch:
-            line = self.decode_line(batch, context_tokens)
-            step_ms = max(step_ms, (line.base_ps + line.slope_ps * context_tokens) / PS_PER_MS)
-            outside = line.outside or outside
+            base_ps, slope_ps, _, decodes_outside = self._decode.line(batch, context_tokens)
+            step_ms = max(step_ms, (base_ps + slope_ps * context_tokens) / PS_PER_MS)
+            outside = decodes_outside or outside
         return max(1, round(step_ms * PS_PER_MS)), outside
 
     def launch_ps(self, chunk_tokens: int) -> int:
@@ -138,7 +142,7 @@ class LatencyModel:
 
     def _prefill_ms(self, tokens: int) -> float:
         """Milliseconds of a step with one prompt, begun on a busy worker."""
-        return self._prefill.step_ms(tokens, _pairs([Chunk(tokens, 0)]))
+        return self._prefill.step_ms(tokens, _pairs(tokens, 0))
 
 
 @lru_cache(maxsize=64)
@@ -147,6 +151,6 @@ def latency_model(profile: Profile, mix: LengthMix, adapters: int) -> LatencyMod
     return LatencyModel(profile, mix, adapters)
 
 
-def _pairs(chunks: list[Chunk]) -> int:
-    """(query, key) pairs that attention visits."""
-    return sum(chunk.tokens * chunk.before + chunk.tokens * (chunk.tokens + 1) // 2 for chunk in chunks)
+def _pairs(new: int, before: int) -> int:
+    """(query, key) pairs that attention visits for so many new tokens of a prompt, and those computed before."""
+    return new * before + new * (new + 1) // 2

@@ -70,9 +70,9 @@ class LinkTimes:
         return self._at(self.moving_ps, num_bytes)
 
     def _at(self, times_ps: tuple[float, ...], num_bytes: int) -> float:
-        last = len(self.bytes_) - 1
-        right = min(max(bisect_left(self.bytes_, num_bytes), 1), last)
-        (low, high), (short, long) = self.bytes_[right - 1 : right + 1], times_ps[right - 1 : right + 1]
+        sizes = self.bytes_
+        right = bisect_left(sizes, num_bytes, 1, len(sizes) - 1)
+        low, high, short, long = sizes[right - 1], sizes[right], times_ps[right - 1], times_ps[right]
         return max(0.0, short + (long - short) * (num_bytes - low) / (high - low))
 
 

@@ -8,7 +8,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from scipy.special import ndtr, ndtri
+import scipy  # whose parts load when they are used, and this one takes a tenth of a second
 
 from sunsim.workload.blocks import (
     AzureCodeLengths,
@@ -92,14 +92,14 @@ def longest(lengths: Lengths) -> tuple[int, int]:
 
 
 def _lognormal(length: Lognormal, uniform: NDArray[np.float64]) -> NDArray[np.int32]:
-    tokens = length.median_tokens * np.exp(length.sigma * ndtri(uniform))
+    tokens = length.median_tokens * np.exp(length.sigma * scipy.special.ndtri(uniform))
     whole: NDArray[np.int32] = np.clip(np.rint(tokens), 1, length.max_tokens).astype(np.int32)
     return whole
 
 
 def _lognormal_mean(length: Lognormal) -> float:
     thresholds = np.arange(2, length.max_tokens + 1) - 0.5
-    return 1.0 + float(ndtr(np.log(length.median_tokens / thresholds) / length.sigma).sum())
+    return 1.0 + float(scipy.special.ndtr(np.log(length.median_tokens / thresholds) / length.sigma).sum())
 
 
 def _at_rank(quantiles: NDArray[np.float64], rank: NDArray[np.float64]) -> NDArray[np.int32]:

@@ -258,8 +258,9 @@ def serve(
     rows: list[Row],
     times_on: Callable[[WorkerTimes], WorkerTimes] = as_they_are,
     engine: type[Engine | StepwiseEngine] = Engine,
+    concurrency: int | None = None,
 ) -> ArmResult:
-    """Simulates the only arm of `world` over requests in order of arrival."""
+    """Simulates the only arm of `world` over requests in order of arrival; of a closed loop, if its `concurrency` is given."""
     arrival, model, prompt, output = (np.array(column) for column in zip(*rows, strict=True))
     requests = Requests(
         arrival.astype(np.int64),
@@ -267,6 +268,7 @@ def serve(
         prompt.astype(np.int32),
         output.astype(np.int32),
         world.model_names,
+        concurrency,
     )
     with driven_by(engine):
         return simulate_arm(world, world.arms[0], requests, times_on=times_on)
