@@ -39,9 +39,14 @@ def tables(draw: st.DrawFn) -> TextTable:
     number = draw(st.integers(2, 7))
     headers = [words(12).filter(lambda text: "\n" not in text) for _ in range(number)]
     row = st.tuples(words(60), *(words(14) for _ in range(number - 1)))
-    rows = draw(st.lists(st.one_of(row, st.tuples(words(60))), max_size=6))
+    rows = draw(st.lists(st.one_of(row, st.tuples(words(60))), min_size=1, max_size=6))
     names = tuple(draw(header.map(lambda text: text.replace(" ", "\n", 2))) for header in headers)
     return TextTable("", names, rows, left=draw(st.integers(0, number)))
+
+
+def test_a_table_without_rows_is_left_out() -> None:
+    empty = TextTable("nothing", ("a", "b"), [])
+    assert plain(["before", empty, "after"], 80) == "before\n\nafter\n"
 
 
 WIDE_OVER_THE_EDGE = TextTable(

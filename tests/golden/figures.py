@@ -17,8 +17,8 @@ from sunsim.simulate import result_of
 FOLDER = Path(__file__).parent
 SCENARIOS = sorted((FOLDER.parent.parent / "scenarios").glob("*.yaml"))
 
-MOST_REQUESTS = 6_000
-"""Requests times arms, about two seconds; a synthetic stream that is longer is cut short."""
+MOST_REQUESTS = 12_000
+"""Requests times arms, about five seconds; a synthetic stream that is longer is cut short."""
 
 KEYS = (
     "requests",
