@@ -7,7 +7,6 @@ for steps that nobody joins, nor joined before, and for the others. The simulato
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -16,12 +15,9 @@ from sunsim.latency.attention import LengthMix
 from sunsim.latency.model import LatencyModel
 from sunsim.report.terminal import plain
 from sunsim.report.text_table import TextTable
-from sunsim.validation.folders import committed_campaigns
+from sunsim.validation.folders import Campaign, committed_campaigns
 from sunsim.validation.worker import profile_of
 from sunsim.validation.worker_run import read_run
-
-if TYPE_CHECKING:
-    from sunsim.validation.folders import Campaign
 
 RUNS = ("sun2-w0", "saturated", "long")
 STALL = 1.5

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
 
 from sunsim.metrics import REGISTRY
 from sunsim.records import REQUEST_COLUMNS
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 KINDS = {"text": "text", "s": "seconds", "count": "whole number"}
 WORKER_COLUMNS = (

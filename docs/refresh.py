@@ -13,20 +13,15 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from PIL import Image
 
 from docs.columns import columns
-from sunsim.validation.check import check, check_cluster
+from sunsim.validation.check import Checked, check, check_cluster
 from sunsim.validation.fidelity import fidelity_text, live_text, sharing_text
 from sunsim.validation.folders import committed_campaigns, committed_clusters
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from sunsim.validation.check import Checked
 
 DOCS = Path(__file__).parent
 ROOT = DOCS.parent

@@ -6,9 +6,12 @@ is an empty text, else that of an SVG.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from io import StringIO
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
@@ -17,13 +20,7 @@ from sunsim.metrics.registry import REGISTRY
 from sunsim.report import blocks
 from sunsim.visible import visible
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
-    Arms = Mapping[str, Mapping[str, Any]]
+Arms = Mapping[str, Mapping[str, Any]]
 
 WIDTH_IN, HEIGHT_IN = 5.0, 3.5
 

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, NamedTuple
+from io import StringIO
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import matplotlib as mpl
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogFormatter
 
 from sunsim.visible import visible
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-    from io import StringIO
-    from pathlib import Path
-
-    from matplotlib.axes import Axes
 
 # Okabe and Ito, "Color Universal Design" (2008), without the yellow, which is faint on white.
 PALETTE = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#000000")

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
 
-from plots.style import figure, in_legend, log_axis, looks
+from matplotlib.axes import Axes
+
+from plots.style import Look, figure, in_legend, log_axis, looks
 from sunsim.visible import visible, visible_lines
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from pathlib import Path
-
-    from matplotlib.axes import Axes
-
-    from plots.style import Look
 
 LOG_FROM = 30.0
 """Largest over smallest value from which an axis is logarithmic."""

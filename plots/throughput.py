@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import textwrap
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
 
+from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
@@ -13,13 +16,7 @@ from sunsim.report.compare import against
 from sunsim.report.format import number
 from sunsim.visible import visible
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-    from pathlib import Path
-
-    from matplotlib.axes import Axes
-
-    Arms = Mapping[str, Mapping[str, Any]]
+Arms = Mapping[str, Mapping[str, Any]]
 
 PER_GPU: tuple[tuple[str, str, Callable[[str], Any]], ...] = (
     ("output_throughput_per_gpu", "per GPU, all", str),

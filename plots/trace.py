@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
+from matplotlib.axes import Axes
+from numpy.typing import NDArray
 
 from plots.style import MUTED, PALETTE, figure, log_axis
 from sunsim.visible import visible
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
-
-    from matplotlib.axes import Axes
-    from numpy.typing import NDArray
-
-    from sunsim.workload.traces.rows import TraceRows
+from sunsim.workload.traces.rows import TraceRows
 
 WIDTHS_S = (1, 10, 60, 600, 3600, 86_400)
 MOST_INTERVALS = 250

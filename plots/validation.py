@@ -5,24 +5,21 @@ Each figure is written as a PNG and returned as the text of an SVG.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from io import StringIO
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from plots.style import MUTED, PALETTE, figure, write_svg
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-    from pathlib import Path
-
-    import numpy.typing as npt
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
-    Floats = npt.NDArray[np.float64]
-    Sides = tuple[Floats, Floats]
+Floats = npt.NDArray[np.float64]
+Sides = tuple[Floats, Floats]
 
 ACTUAL: dict[str, Any] = {"color": PALETTE[6], "label": "actual", "linewidth": 1.6}
 SIMULATED: dict[str, Any] = {"color": PALETTE[1], "label": "simulated", "linewidth": 1.3}

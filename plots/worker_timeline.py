@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from matplotlib.axes import Axes
 
 from plots.style import MUTED, figure, in_legend, looks
 from sunsim.visible import visible
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
-
-    import numpy.typing as npt
-    import pandas as pd
-    from matplotlib.axes import Axes
 
 SAMPLES = 600
 MOST_NAMED = 8

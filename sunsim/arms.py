@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from contextlib import closing
 from functools import partial
-from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
@@ -13,15 +12,13 @@ from sunsim.cluster.simulation import simulate_arm
 from sunsim.inputs import Inputs
 from sunsim.points.local import cores, run_local
 from sunsim.points.point import Outcome, attempt
+from sunsim.records import ArmResult
+from sunsim.scenario import Scenario
 from sunsim.visible import visible
+from sunsim.workload.requests import Requests
 
-if TYPE_CHECKING:
-    from sunsim.records import ArmResult
-    from sunsim.scenario import Scenario
-    from sunsim.workload.requests import Requests
-
-    Task = tuple[Scenario, Requests, int]
-    """A scenario, its requests and the number of an arm."""
+Task = tuple[Scenario, Requests, int]
+"""A scenario, its requests and the number of an arm."""
 
 MANY = 200_000
 """Requests, all arms' together, from which processes are worth the second in which they start."""

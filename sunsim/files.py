@@ -14,14 +14,11 @@ import shutil
 import stat
 import sys
 import tempfile
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from sunsim.errors import InputError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 PREFIX, SUFFIX = ".sunsim-", ".partial"
 

@@ -6,18 +6,16 @@ import fcntl
 import hashlib
 import os
 import sys
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from sunsim.errors import InputError
 from sunsim.files import PREFIX, clean_up, flush, refusing, staging
 from sunsim.version import __version__
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping, Sequence
 
 MANIFEST = "manifest.json"
 PLACE = "a folder for results"

@@ -4,15 +4,10 @@ from __future__ import annotations
 
 import hashlib
 from functools import cache
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from sunsim.errors import InputError
-from sunsim.scenario import Trace
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from sunsim.scenario import Scenario
+from sunsim.scenario import Scenario, Trace
 
 
 def files(scenario: Scenario) -> dict[str, Path]:

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from sunsim.clock import to_ps, to_s
+from sunsim.document.source import Loc
 from sunsim.errors import InputError
 from sunsim.metrics import summarize
 from sunsim.metrics.rows import Window
-from sunsim.scenario import build_requests
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-
-    from sunsim.document.source import Loc
-    from sunsim.records import ArmResult
-    from sunsim.scenario import Scenario
-    from sunsim.workload.requests import Requests
+from sunsim.records import ArmResult
+from sunsim.scenario import Scenario, build_requests
+from sunsim.workload.requests import Requests
 
 
 def _without_place(_: Loc, message: str) -> InputError:

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
 
 from plots.throughput import plot_throughput
 from plots.tpot_ecdf import plot_tpot_ecdf
 from plots.worker_timeline import plot_worker_timeline
 from sunsim.metrics.rows import Requests, Window
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
-
-    import pandas as pd
 
 
 def draw(folder: Path, rows: Mapping[str, pd.DataFrame], summary: Mapping[str, Any]) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pandas as pd
 
@@ -16,9 +16,6 @@ from sunsim.report.blocks import Report
 from sunsim.report.format import ABSENT, count
 from sunsim.report.origin import day, origin, vllm_version
 from sunsim.report.text_table import TextTable
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 ENDINGS = (".png", ".pdf")
 CONTEXTS = (256, 512, 1024, 2048, 4096, 8192, 16_384)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+import pandas as pd
 
-    import pandas as pd
-
-    from sunsim.roles import Role
+from sunsim.roles import Role
 
 
 @dataclass(frozen=True, slots=True)

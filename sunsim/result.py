@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 import pyarrow as pa
@@ -16,9 +17,6 @@ from sunsim.errors import InputError
 from sunsim.folder import Results
 from sunsim.metrics import REGISTRY, to_json
 from sunsim.records import REQUEST_COLUMNS
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 REQUESTS = "requests.parquet"
 SUMMARY = "summary.json"

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from sunsim.measured import arriving_s, requests_of
 from sunsim.metrics import to_json
@@ -14,14 +14,9 @@ from sunsim.report.summary import summary_report
 from sunsim.report.terminal import say
 from sunsim.report.trace import left_out
 from sunsim.result import results
-from sunsim.scenario import checked, read_source
+from sunsim.scenario import Scenario, checked, read_source
 from sunsim.simulate import result_of
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from sunsim.scenario import Scenario
-    from sunsim.workload.requests import Requests
+from sunsim.workload.requests import Requests
 
 
 def run(

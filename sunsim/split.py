@@ -9,25 +9,22 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterable, Sequence
 from itertools import count
-from typing import TYPE_CHECKING, Any, Literal
+from pathlib import Path
+from typing import Any, Literal
+
+import pandas as pd
 
 from sunsim.arms import simulate_arms
 from sunsim.errors import InputError
 from sunsim.folder import MANIFEST, Results
+from sunsim.records import ArmResult, WorkerRecord
 from sunsim.roles import Stage
 from sunsim.run import prepare
+from sunsim.scenario import Arm, Pool, Scenario
 from sunsim.scenario.blocks import STATE_BLIND
 from sunsim.version import __version__
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-    from pathlib import Path
-
-    import pandas as pd
-
-    from sunsim.records import ArmResult, WorkerRecord
-    from sunsim.scenario import Arm, Pool, Scenario
 
 StageName = Literal["decode", "prefill"]
 

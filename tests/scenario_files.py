@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from pathlib import Path
 
 STATS = {"step_ms_median": 10.0, "step_ms_mean": 10.0, "step_ms_p10": 10.0, "step_ms_p90": 10.0, "steps": 9}
 PROFILE = {

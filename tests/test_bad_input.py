@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from sunsim.errors import InputError
 from sunsim.scenario import build_requests, load_scenario
 from tests.scenario_files import SCENARIO, TRACE, write_scenario, write_trace
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 HEADER = "arrival_s,prompt_tokens,output_tokens\n"
 MODEL_HEADER = "arrival_s,model,prompt_tokens,output_tokens\n"

@@ -5,25 +5,22 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
 from sunsim.cli import app
+from sunsim.latency.profile import Profile
+from sunsim.records import ArmResult
 from sunsim.result import SCHEMA
 from sunsim.version import __version__, loop
 from tests.metrics.synthetic import toy_arm
 from tests.scenario_files import PROFILE, write_scenario
 from tests.trace_files import write as write_requests
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
-    from sunsim.latency.profile import Profile
-    from sunsim.records import ArmResult
 
 FILES = [
     "manifest.json",

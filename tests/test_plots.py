@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,8 +29,6 @@ from sunsim.workload.traces.rows import TraceRows
 from tests.metrics.synthetic import table, toy_arm, toy_summary, toy_worker
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from matplotlib.figure import Figure
 
 PNG = b"\x89PNG"

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.plan.small import SCENARIO, invoke
 from tests.synthetic import synthetic_profile
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def ran(folder: Path, variant: str, policy: str) -> tuple[dict[str, Any], dict[str, Any]]:

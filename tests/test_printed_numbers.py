@@ -5,14 +5,16 @@ from __future__ import annotations
 import io
 import json
 import re
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
 from plots.plan import pictures
 from sunsim.cli import app
-from sunsim.figures.claims import GRID, findings
+from sunsim.figures.claims import GRID, Finding, findings
 from sunsim.figures.claims_files import claims_report
 from sunsim.figures.claims_files import to_json as claims_json
 from sunsim.latency.profile import list_profiles, load_profile
@@ -36,12 +38,6 @@ from tests.validation.campaigns import PLAN as CAMPAIGN
 from tests.validation.campaigns import write_campaign
 from tests.validation.runs import profile_document, stream, write_profile, write_run
 from tests.validation.test_clusters import write_run as write_live
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
-    from sunsim.figures.claims import Finding
 
 LENGTHS = (1, 9, 60)
 """Characters of names."""

@@ -6,8 +6,9 @@ import errno
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO
 
 import pytest
 from typer.testing import CliRunner
@@ -15,9 +16,6 @@ from typer.testing import CliRunner
 from sunsim.cli import app
 from tests.sweep.small import write_sweep
 from tests.validation.runs import stream, write_profile, write_run
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 VERBS = {
     "run": "run small.yaml --out run",

@@ -6,7 +6,9 @@ import doctest
 import re
 import subprocess
 import sys
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -19,15 +21,10 @@ from sunsim.points.local import KILLED
 from sunsim.points.point import Outcome
 from sunsim.records import REQUEST_COLUMNS
 from sunsim.result import REQUESTS, SUMMARY
+from sunsim.scenario import Scenario
 from tests.files.quick import be_quick
 from tests.plan.small import invoke, write_plan
 from tests.sweep.small import SCENARIO, write_sweep
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from sunsim.scenario import Scenario
 
 
 @pytest.fixture

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from io import StringIO
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
@@ -27,10 +28,6 @@ from sunsim.report.summary import summary_report
 from sunsim.report.terminal import say
 from sunsim.run import check, prepare
 from sunsim.simulate import result_of
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
 
 TEXT = README.read_text(encoding="utf-8")
 PAGES = [README, *sorted(DOCS.glob("*.md"))]

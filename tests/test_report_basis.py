@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from sunsim.report.basis import base_models, basis
 from sunsim.scenario import load_scenario
 from tests.scenario_files import PROFILE, SCENARIO, TRACE, write_scenario
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def facts(folder: Path, text: str | None = None, *overrides: str) -> dict[str, list[str]]:

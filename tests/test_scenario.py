@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import pickle
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -17,9 +18,6 @@ from sunsim.scenario import Pool, allocate, build_requests, load_scenario, resol
 from sunsim.scenario.blocks import ModelCount, StopAtTime, StopWhenFinished, Zipf
 from sunsim.workload.blocks import Poisson, Synthetic, Trace
 from tests.scenario_files import PROFILE, SCENARIO, write_scenario, write_trace
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 MINIMAL = """\
 name: minimal

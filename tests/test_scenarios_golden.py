@@ -7,15 +7,13 @@ difference in ``tests/golden/``.
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from sunsim.run import check
 from tests.golden.figures import FOLDER, SCENARIOS, figures, kept_in
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 scenarios = pytest.mark.parametrize("file", SCENARIOS, ids=[file.stem for file in SCENARIOS])
 

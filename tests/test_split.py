@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -15,9 +16,6 @@ from sunsim.cli import app
 from sunsim.run import prepare
 from sunsim.workload.traces.formats import read_trace
 from tests.synthetic import synthetic_profile
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 SCENARIO = """\
 name: small

@@ -5,7 +5,6 @@ from __future__ import annotations
 import html
 import io
 import re
-from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import example, given, settings
@@ -13,15 +12,12 @@ from hypothesis import strategies as st
 
 from sunsim.errors import InputError
 from sunsim.report import markdown
-from sunsim.report.blocks import Bullets, Code, Note, Report, Section, Verdict
+from sunsim.report.blocks import Block, Bullets, Code, Note, Report, Section, Verdict
 from sunsim.report.html import to_html
 from sunsim.report.terminal import plain, say
 from sunsim.report.text_table import TextTable
 from sunsim.visible import visible
 from tests.printed import printed_tables
-
-if TYPE_CHECKING:
-    from sunsim.report.blocks import Block
 
 HOSTILE = "\x1b[2J\r\n\x07\u202e\u2066\u2028\x85<b>&|*_[x](y)`$"
 LETTERS = st.sampled_from("aZ0.,%-é日本語" + HOSTILE)

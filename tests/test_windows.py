@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -17,9 +18,6 @@ from sunsim.scenario import load_scenario
 from tests.metrics.synthetic import table
 from tests.plan.small import invoke
 from tests.synthetic import synthetic_profile
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 TRACE = "{kind: trace, format: csv, path: trace.csv}"
 SCENARIO = """\

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from pathlib import Path
 
 ARRIVAL_S = [0.0, 0.25, 0.25, 61.0, 90.5]
 PROMPT_TOKENS = [374, 396, 879, 91, 6758]

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import pandas as pd
 
 from plots.paper.page import LOOKS, Page, from_zero, line, sheet
 from plots.style import log_axis
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 PANELS = {
     "output_throughput_per_decode_gpu": "output per decode\nGPU (tok/s)",

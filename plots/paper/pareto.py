@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import pandas as pd
+from matplotlib.axes import Axes
 
 from plots.paper.page import HALF_WIDTH, LOOKS, Page, sheet
-
-if TYPE_CHECKING:
-    import pandas as pd
-    from matplotlib.axes import Axes
 
 PANELS = {
     "output_throughput_per_decode_gpu": "output per decode GPU (tok/s)",

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import pandas as pd
 
 from plots.paper.page import Page, line, sheet
 from plots.style import MUTED, PALETTE, log_axis
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 MARKERS = "osD^"
 LEVELS = {1 - 0.45: ("-45 %", False), 1 / 1.45: ("1.45x as fast", True)}

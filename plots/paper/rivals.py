@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import pandas as pd
 
 from plots.paper.page import Page, arms, sheet
 from plots.paper.pareto import curves
 from plots.style import log_axis
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 
 def plot(table: pd.DataFrame, page: Page) -> None:

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import pandas as pd
 
 from plots.paper.page import Page, sheet
 from plots.style import PALETTE
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 PARTS = {
     "weights_ms": ("weights", PALETTE[0]),

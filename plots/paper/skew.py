@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import pandas as pd
 
 from plots.paper.page import Page, arms, from_zero, sheet
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 PANELS = {
     "output_throughput_window": "output, all (1,000 tok/s)",

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import pandas as pd
 
 from plots.paper.page import Page, arms, sheet
 from plots.style import log_axis
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 PANELS = {
     "mean_ttft_ms": "mean TTFT (ms)",

@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Generator, Iterator
 
 import numpy as np
+from simpy.events import Event
 
-from sunsim.cluster.events import ARRIVAL, Alarm
+from sunsim.cluster.events import ARRIVAL, Alarm, Clock
 from sunsim.cluster.sequence import UNSET
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator
-
-    from simpy.events import Event
-
-    from sunsim.cluster.events import Clock
-    from sunsim.workload.requests import Requests
+from sunsim.workload.requests import Requests
 
 
 class Stream:

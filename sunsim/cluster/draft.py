@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from sunsim.cluster.sequence import UNSET, Sequence
-
-if TYPE_CHECKING:
-    from sunsim.latency.steps import Chunk
+from sunsim.latency.steps import Chunk
 
 
 class Draft:

@@ -20,22 +20,16 @@ request's place and blocks come free when its last token is out, so they idle fo
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
 
 from sunsim.cluster.draft import Draft
+from sunsim.cluster.engine_config import EngineConfig
 from sunsim.cluster.kv_blocks import KVBlocks
 from sunsim.cluster.outcome import NOBODY, Outcome
 from sunsim.cluster.pipeline import Pipeline
 from sunsim.cluster.sequence import KV, UNSET, Sequence
 from sunsim.cluster.steady import SteadyDecodes
-from sunsim.latency.steps import Chunk
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from sunsim.cluster.engine_config import EngineConfig
-    from sunsim.latency.steps import Outside, StepTimes
-
+from sunsim.latency.steps import Chunk, Outside, StepTimes
 
 COMPUTE, PULL = KV.COMPUTE, KV.PULL  # an enum's members take long to look up
 

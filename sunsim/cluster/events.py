@@ -14,17 +14,15 @@ reports of load, are SimPy's processes and events.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from heapq import heappop, heappush
-from typing import TYPE_CHECKING, Any, TypeAlias, cast
+from typing import Any, TypeAlias, cast
 
 from simpy import Environment
 from simpy.events import NORMAL, Event, EventPriority
 
 from sunsim.clock import END_PS
 from sunsim.cluster.sequence import UNSET
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 # Priorities of SimPy's queue; its own timeouts and what processes do have the first.
 ARRIVAL = NORMAL

@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 from array import array
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from sunsim.clock import to_s
 from sunsim.cluster.batch_at import batch_at
 from sunsim.cluster.sequence import NEVER, UNSET, Sequence
 from sunsim.records import REQUEST_COLUMNS
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from numpy.typing import NDArray
-
-    from sunsim.workload.requests import Requests
+from sunsim.workload.requests import Requests
 
 
 class Journeys:

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Callable
 from functools import partial, reduce
 from heapq import heappop, heappush
 from math import ceil
 from operator import sub
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
-from sunsim.cluster.events import TRANSFER, Alarm
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from sunsim.cluster.events import Clock
-    from sunsim.latency.transfer import LinkTimes
+from sunsim.cluster.events import TRANSFER, Alarm, Clock
+from sunsim.latency.transfer import LinkTimes
 
 LOGGED = 1024
 

@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Generator
 
-from sunsim.cluster.events import REPORT
+from simpy.events import Event
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
-
-    from simpy.events import Event
-
-    from sunsim.cluster.events import Clock
-    from sunsim.cluster.router import Load
+from sunsim.cluster.events import REPORT, Clock
+from sunsim.cluster.router import Load
 
 
 class SeenLoad:

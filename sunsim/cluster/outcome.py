@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from sunsim.cluster.sequence import Sequence
+from sunsim.cluster.sequence import Sequence
 
 NOBODY: list[Sequence] = []
 """Of which most outcomes consist; nothing is ever put in."""

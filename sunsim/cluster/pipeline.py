@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
 
 from sunsim.cluster.stalls import Stalls
 from sunsim.cluster.steady import SteadyDecodes, span_of, steps_until
-from sunsim.latency.steps import OUTSIDE
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from sunsim.latency.steps import Chunk, StepTimes
+from sunsim.latency.steps import OUTSIDE, Chunk, StepTimes
 
 
 class Pipeline:

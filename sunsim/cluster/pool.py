@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from collections.abc import Callable
+from typing import ClassVar
 
 from sunsim.clock import to_ps
 from sunsim.cluster.engine import Engine
 from sunsim.cluster.engine_config import EngineConfig
-from sunsim.cluster.events import DECODE, PREFILL
+from sunsim.cluster.events import DECODE, PREFILL, Clock
 from sunsim.cluster.load_report import Reporter
+from sunsim.cluster.outcome import Outcome
 from sunsim.cluster.routes import Routes
 from sunsim.cluster.worker import Worker
+from sunsim.latency.steps import WorkerTimes
+from sunsim.records import WorkerRecord
 from sunsim.roles import Module, Stage
+from sunsim.scenario import Pool as Loaded
+from sunsim.scenario import Scenario
 from sunsim.workload.streams import stream
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from sunsim.cluster.events import Clock
-    from sunsim.cluster.outcome import Outcome
-    from sunsim.latency.steps import WorkerTimes
-    from sunsim.records import WorkerRecord
-    from sunsim.scenario import Pool as Loaded
-    from sunsim.scenario import Scenario
 
 
 def _unseen(worker: Worker) -> None:

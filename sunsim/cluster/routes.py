@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING
 
-from sunsim.cluster.router import make_router
+from sunsim.cluster.router import Load, Router, make_router
+from sunsim.roles import Role
+from sunsim.scenario import Pool
 from sunsim.workload.streams import stream
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from sunsim.cluster.router import Load, Router
-    from sunsim.roles import Role
-    from sunsim.scenario import Pool
 
 
 class Routes:

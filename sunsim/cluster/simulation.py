@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import gc
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 from sunsim.clock import END_PS, to_ps, to_s
 from sunsim.cluster.journey import Journeys, request_rows
 from sunsim.cluster.world import World
 from sunsim.errors import InputError
+from sunsim.latency.steps import WorkerTimes
 from sunsim.records import ArmResult
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
-
-    from sunsim.latency.steps import WorkerTimes
-    from sunsim.scenario import Arm, Scenario
-    from sunsim.workload.requests import Requests
+from sunsim.scenario import Arm, Scenario
+from sunsim.workload.requests import Requests
 
 
 def as_they_are(times: WorkerTimes) -> WorkerTimes:

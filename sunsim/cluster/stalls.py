@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable
 from itertools import chain, repeat
-from typing import TYPE_CHECKING
 
 from sunsim.cluster.sequence import NEVER
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 
 class Stalls:

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from heapq import heappop, heappush
 from math import isqrt
-from typing import TYPE_CHECKING
 
 from sunsim.cluster.sequence import UNSET, Sequence
-
-if TYPE_CHECKING:
-    from sunsim.latency.steps import Outside, StepTimes
+from sunsim.latency.steps import Outside, StepTimes
 
 
 class SteadyDecodes:

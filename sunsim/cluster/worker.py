@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
 from sunsim.clock import to_s
-from sunsim.cluster.events import Alarm
+from sunsim.cluster.engine import Engine
+from sunsim.cluster.events import Alarm, Clock
+from sunsim.cluster.outcome import Outcome
+from sunsim.cluster.sequence import Sequence
 from sunsim.records import WorkerRecord
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from sunsim.cluster.engine import Engine
-    from sunsim.cluster.events import Clock
-    from sunsim.cluster.outcome import Outcome
-    from sunsim.cluster.sequence import Sequence
-    from sunsim.roles import Role
+from sunsim.roles import Role
 
 
 class Worker:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,17 +12,13 @@ from sunsim.cluster.arrivals import ClosedLoop, Decoding, Stream
 from sunsim.cluster.events import Clock
 from sunsim.cluster.journey import Course, Journeys
 from sunsim.cluster.link import KVLink
+from sunsim.cluster.outcome import Outcome
 from sunsim.cluster.pool import Pool
 from sunsim.cluster.sequence import KV, UNSET, Sequence
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from sunsim.cluster.outcome import Outcome
-    from sunsim.cluster.worker import Worker
-    from sunsim.latency.steps import WorkerTimes
-    from sunsim.scenario import Arm, Scenario
-    from sunsim.workload.requests import Requests
+from sunsim.cluster.worker import Worker
+from sunsim.latency.steps import WorkerTimes
+from sunsim.scenario import Arm, Scenario
+from sunsim.workload.requests import Requests
 
 PROGRESS_EVERY = 500
 

@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from pydantic_core import ErrorDetails
 from ruamel.yaml.comments import CommentedBase, CommentedMap, CommentedSeq
 
 from sunsim.document.block import MISSING_CHOICE, UNKNOWN_KEY
 from sunsim.document.text import parse, plain
 from sunsim.errors import InputError, clipped, clipped_list
-
-if TYPE_CHECKING:
-    from pydantic_core import ErrorDetails
 
 Loc = tuple[str | int, ...]
 Place = tuple[Path | str, int | None]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import warnings
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedBase
@@ -14,9 +15,6 @@ from ruamel.yaml.error import MarkedYAMLError, ReusedAnchorWarning
 from ruamel.yaml.scalarbool import ScalarBoolean
 
 from sunsim.errors import InputError, clipped
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 MAX_BYTES = 10**6
 MAX_DEPTH = 40

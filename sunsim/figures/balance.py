@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from plots.paper.balance import plot
 from sunsim.arms import simulate_arms
 from sunsim.figures.captions import Caption, of_run
 from sunsim.figures.figure import Figure
-from sunsim.figures.sweeps import scenario_file
+from sunsim.figures.sweeps import Frames, scenario_file
+from sunsim.records import ArmResult
 from sunsim.run import prepare
 from sunsim.scenario import load_scenario
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from numpy.typing import NDArray
-
-    from sunsim.figures.sweeps import Frames
-    from sunsim.records import ArmResult
-    from sunsim.sweep.grid import Grid
+from sunsim.sweep.grid import Grid
 
 SCENARIO = "balance"
 EVERY_S = 0.25

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from sunsim.latency.profile import find_profile, load_profile
+from sunsim.latency.profile import Profile, find_profile, load_profile
 from sunsim.report.format import count, listed, together
 from sunsim.report.origin import origin
+from sunsim.scenario import Arm, Scenario
 from sunsim.scenario.blocks import ModelCount, StopAtTime, Zipf
+from sunsim.sweep.grid import Grid
 from sunsim.workload.blocks import Closed, Synthetic
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
-
-    from sunsim.latency.profile import Profile
-    from sunsim.scenario import Arm, Scenario
-    from sunsim.sweep.grid import Grid
 
 MARKS = "bands and bars: 95 % interval of the mean, hollow: overloaded with at least one seed"
 UNKNOWN = "none of these settings of SUN's paper is known to us"

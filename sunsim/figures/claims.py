@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from sunsim.figures import roofline
 from sunsim.figures.regions import Region, region
+from sunsim.figures.sweeps import Frames
 from sunsim.figures.tables import OUTPUT, ratios
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from sunsim.figures.sweeps import Frames
 
 GRID = {"decode": "grid", "prefill": "grid-first-token-prefill"}
 """The sweep of each convention, by who emits the first token."""

@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from sunsim.figures.claims import METRICS
-from sunsim.figures.regions import NAMES, box_text
+import pandas as pd
+
+from sunsim.figures.claims import METRICS, Finding
+from sunsim.figures.regions import NAMES, Region, box_text
 from sunsim.metrics.registry import REGISTRY
 from sunsim.report.blocks import Note, Report, Section
 from sunsim.report.format import ABSENT, change
 from sunsim.report.text_table import TextTable
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    import pandas as pd
-
-    from sunsim.figures.claims import Finding
-    from sunsim.figures.regions import Region
 
 INTRO = (
     "Every figure here is computed from the sweeps behind the figures; claims.json has the same for programs. A setting is "

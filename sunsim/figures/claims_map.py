@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
 
 import pandas as pd
 
@@ -11,10 +10,7 @@ from plots.paper.claims import plot
 from sunsim.figures.captions import of_plans
 from sunsim.figures.claims import FACTORS, HELD, ISOLATED, MORE_OUTPUT, MORE_PACE, TPOT_WITHIN, compared
 from sunsim.figures.figure import Figure
-from sunsim.figures.sweeps import SweepFile
-
-if TYPE_CHECKING:
-    from sunsim.figures.sweeps import Frames
+from sunsim.figures.sweeps import Frames, SweepFile
 
 
 def table(frames: Frames) -> pd.DataFrame:

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import pandas as pd
 
 from plots.paper.decode_workers import plot
 from sunsim.figures.figure import Figure
-from sunsim.figures.sweeps import SweepFile
+from sunsim.figures.sweeps import Frames, SweepFile
 from sunsim.figures.tables import means
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from sunsim.figures.sweeps import Frames
 
 METRICS = ("output_throughput_per_decode_gpu", "output_throughput_per_gpu", "mean_tpot_ms", "p99_ttft_ms")
 

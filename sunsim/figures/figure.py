@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from sunsim.figures.captions import of_plans
+import pandas as pd
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    import pandas as pd
-
-    from plots.paper.page import Page
-    from sunsim.figures.captions import Caption
-    from sunsim.figures.sweeps import Frames, SweepFile
-    from sunsim.sweep.grid import Grid
+from plots.paper.page import Page
+from sunsim.figures.captions import Caption, of_plans
+from sunsim.figures.sweeps import Frames, SweepFile
+from sunsim.sweep.grid import Grid
 
 
 @dataclass(frozen=True, slots=True)

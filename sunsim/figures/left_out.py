@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import pandas as pd
 
 from plots.paper import first_token, prefill, rivals, transfer
 from sunsim.figures.figure import Figure
 from sunsim.figures.pareto import most_at
-from sunsim.figures.sweeps import SweepFile
+from sunsim.figures.sweeps import Frames, SweepFile
 from sunsim.figures.tables import OUTPUT, means
-
-if TYPE_CHECKING:
-    from sunsim.figures.sweeps import Frames
 
 METRICS = (*OUTPUT, "mean_interactivity", "mean_tpot_ms", "p99_tpot_ms", "mean_ttft_ms", "p99_ttft_ms")
 LORA = SweepFile("rivals-lora")

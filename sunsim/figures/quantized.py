@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import pandas as pd
 
 from plots.paper.quantized import plot
 from sunsim.figures.figure import Figure
-from sunsim.figures.sweeps import SweepFile
+from sunsim.figures.sweeps import Frames, SweepFile
 from sunsim.figures.tables import means, ratios
-
-if TYPE_CHECKING:
-    from sunsim.figures.sweeps import Frames
 
 ALPHA = 2
 """The skew that is shown; with a shared decoder and a least-loaded router it hardly matters."""

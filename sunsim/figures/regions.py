@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations_with_replacement, product
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    import pandas as pd
-
-    Box = Mapping[str, tuple[Any, Any]]
-    """The least and the greatest value of each factor."""
+Box = Mapping[str, tuple[Any, Any]]
+"""The least and the greatest value of each factor."""
 
 LARGE = 0.25
 """Share of the grid from which a box counts as a region."""

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from plots.paper.roofline import plot
 from sunsim.figures.captions import Caption, of_profiles
 from sunsim.figures.figure import Figure
-from sunsim.latency.profile import find_profile, load_profile
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from sunsim.figures.sweeps import Frames
-    from sunsim.latency.profile import Profile
-    from sunsim.sweep.grid import Grid
+from sunsim.figures.sweeps import Frames
+from sunsim.latency.profile import Profile, find_profile, load_profile
+from sunsim.sweep.grid import Grid
 
 MODEL = "h100-80gb/llama-3.1-8b"
 VARIANTS = ("bf16", "awq")

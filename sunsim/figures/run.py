@@ -2,32 +2,27 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pandas as pd
 
 from plots.paper.page import Page
 from sunsim.errors import InputError
 from sunsim.figures.captions import choices, swept
 from sunsim.figures.claims import elsewhere, findings
 from sunsim.figures.claims_files import claims_report, to_json
+from sunsim.figures.figure import Figure
 from sunsim.figures.registry import CLAIM_SWEEPS, CLAIMS, FIGURES
 from sunsim.figures.sweeps import frame, missing_profiles, plans, simulate
 from sunsim.folder import Results, read_manifest
 from sunsim.points.local import cores
 from sunsim.points.store import POINTS, Store
+from sunsim.report.blocks import Block, Report, Section
 from sunsim.report.blocks import Figure as Picture
-from sunsim.report.blocks import Section
 from sunsim.report.markdown import section, to_markdown
 from sunsim.report.terminal import say
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from pathlib import Path
-
-    import pandas as pd
-
-    from sunsim.figures.figure import Figure
-    from sunsim.report.blocks import Block, Report
-    from sunsim.sweep.grid import Grid
+from sunsim.sweep.grid import Grid
 
 CAPTIONS = "figures.md"
 

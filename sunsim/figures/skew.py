@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from plots.paper.skew import plot
 from sunsim.figures.figure import Figure
-from sunsim.figures.sweeps import SweepFile
+from sunsim.figures.sweeps import Frames, SweepFile
 from sunsim.figures.tables import OUTPUT, means
-
-if TYPE_CHECKING:
-    from sunsim.figures.sweeps import Frames
 
 METRICS = (*OUTPUT, "mean_interactivity", "mean_tpot_ms", "p99_tpot_ms")
 

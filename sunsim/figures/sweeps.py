@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pandas as pd
 
@@ -13,21 +14,14 @@ from sunsim.errors import InputError
 from sunsim.latency.profile import list_profiles, profiles_root
 from sunsim.points.keep import keep_all
 from sunsim.points.local import run_local
-from sunsim.points.point import outcome_of
+from sunsim.points.point import Point, outcome_of
+from sunsim.points.store import Store
 from sunsim.scenario import read_source
-from sunsim.sweep.grid import load_grid
+from sunsim.sweep.grid import Grid, load_grid
 from sunsim.visible import visible
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-    from pathlib import Path
-
-    from sunsim.points.point import Point
-    from sunsim.points.store import Store
-    from sunsim.sweep.grid import Grid
-
-    Frames = Mapping[str, pd.DataFrame]
-    """By the name of a sweep: a row a point and arm, see `frame`."""
+Frames = Mapping[str, pd.DataFrame]
+"""By the name of a sweep: a row a point and arm, see `frame`."""
 
 
 @dataclass(frozen=True, slots=True)

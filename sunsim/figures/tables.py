@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 import pandas as pd
 
 from sunsim.sweep.estimates import estimate
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 HALF_WIDTH = "_half_width_95"
 OUTPUT = ("output_throughput_window", "output_throughput_per_decode_gpu", "output_throughput_per_gpu")

@@ -14,19 +14,15 @@ the runs for calibration, whose requests are known one by one.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from heapq import heapreplace
-from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from numpy.typing import NDArray
-
-    from sunsim.latency.measured import ProfileData
+from sunsim.latency.measured import ProfileData
 
 PROCESSORS = {"H100 80GB HBM3": 132, "H200": 132}
 """Streaming multiprocessors by card."""

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from numpy.typing import NDArray
-
-    from sunsim.latency.measured import DecodePoint, PrefillPoint
-    from sunsim.latency.steps import Outside
+from sunsim.latency.measured import DecodePoint, PrefillPoint
+from sunsim.latency.steps import Outside
 
 HIDDEN_MS = 2.0
 """A step that outlasts its own launch by more than this was waiting for the GPU, not for the host."""

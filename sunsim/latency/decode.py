@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sunsim.clock import PS_PER_MS
 from sunsim.latency.attention import BLOCK_TOKENS, AttentionKernel, LengthMix, even_contexts, mixed_blocks
 from sunsim.latency.curves import DecodeCurve, decode_curves, rising
 from sunsim.latency.limits import Limits
-from sunsim.latency.steps import DecodeLine
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from sunsim.latency.measured import DecodePoint
-    from sunsim.latency.steps import Outside
+from sunsim.latency.measured import DecodePoint
+from sunsim.latency.steps import DecodeLine, Outside
 
 NEIGHBOURS = 1 / 10
 """Share of a batch size within which contexts seen with another one count as seen with it."""

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from sunsim.clock import PS_PER_MS, to_ps
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from sunsim.latency.measured import HostStalls, IdleStart
+from sunsim.latency.measured import HostStalls, IdleStart
 
 HIDDEN_MS = 2.0
 """A step that outlasts its own launch by more than this was waiting for the GPU, not for the host."""

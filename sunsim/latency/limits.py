@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from sunsim.clock import PS_PER_MS
-from sunsim.latency.steps import DecodeLine
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from sunsim.latency.curves import DecodeCurve
-    from sunsim.latency.steps import Outside
+from sunsim.latency.curves import DecodeCurve
+from sunsim.latency.steps import DecodeLine, Outside
 
 FOREVER = 2**62
 

@@ -17,26 +17,19 @@ What the host adds is kept apart (`sunsim.latency.host`): the simulated worker d
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import lru_cache
-from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sunsim.clock import PS_PER_MS
-from sunsim.latency.attention import kernel_of
+from sunsim.latency.attention import LengthMix, kernel_of
 from sunsim.latency.curves import PrefillCurve
 from sunsim.latency.decode import DecodeTimes
 from sunsim.latency.host import Delay, Launch, endless_stalls, lead_ms, slope_from, split_by_lengths
-from sunsim.latency.steps import Chunk, DecodeLine
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from numpy.typing import NDArray
-
-    from sunsim.latency.attention import LengthMix
-    from sunsim.latency.profile import Profile
-    from sunsim.latency.steps import Outside
+from sunsim.latency.profile import Profile
+from sunsim.latency.steps import Chunk, DecodeLine, Outside
 
 
 class LatencyModel:

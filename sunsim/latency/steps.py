@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, get_args
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from collections.abc import Iterator
+from typing import Literal, NamedTuple, Protocol, get_args
 
 Outside = Literal["batch", "context", "tokens", "pairs", "adapters"]
 """What takes a step out of the range of the measurements, the first that does: the number of its decodes or their

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from sunsim.metrics.rows import Floats, Window
+from sunsim.metrics.rows import Floats, Window
 
 
 def overlap_s(start_s: Floats, end_s: Floats, window: Window) -> Floats:

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
+from sunsim.metrics.rows import Requests
 from sunsim.metrics.serving import stage_times_s
 from sunsim.roles import Stage
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from sunsim.metrics.rows import Requests
 
 SMALL_WAIT_MS = 100.0
 BUSY = 0.9

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from sunsim.metrics.intervals import overlap_s
-from sunsim.metrics.rows import Window
-
-if TYPE_CHECKING:
-    from sunsim.metrics.rows import Floats, Requests
+from sunsim.metrics.rows import Floats, Requests, Window
 
 QUARTERS = 4
 FEWEST_EXTRA = 5.0

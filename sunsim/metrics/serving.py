@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from sunsim.clock import PS_PER_MS, PS_PER_S
 from sunsim.metrics.registry import QUANTILES
+from sunsim.metrics.rows import Bools, Floats, Requests, Window
 from sunsim.metrics.worst import Worst, worst_window
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-
-    from sunsim.metrics.rows import Bools, Floats, Requests, Window
 
 Numbers = dict[str, float | None]
 

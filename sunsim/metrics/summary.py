@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from sunsim.metrics.limits import limiting_stage, mean_times_ms, prefill_headroom
 from sunsim.metrics.overload import decode_wait_in_tpot, overloaded
-from sunsim.metrics.rows import Requests, places_of
+from sunsim.metrics.rows import Requests, Window, places_of
 from sunsim.metrics.serving import per, rated, serving
 from sunsim.metrics.workers import worker_entry
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from sunsim.metrics.rows import Window
-    from sunsim.records import ArmResult, WorkerRecord
+from sunsim.records import ArmResult, WorkerRecord
 
 SCHEMA_VERSION = 1
 

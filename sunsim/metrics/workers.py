@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from sunsim.metrics.intervals import Level, covered_s
+from sunsim.metrics.rows import Requests, Window
 from sunsim.metrics.serving import output_rate, per
-
-if TYPE_CHECKING:
-    from sunsim.metrics.rows import Requests, Window
-    from sunsim.records import WorkerRecord
+from sunsim.records import WorkerRecord
 
 
 def worker_entry(

@@ -8,18 +8,14 @@ misses a larger share than the whole does, the whole is the worst.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
 from sunsim.clock import to_ps
+from sunsim.metrics.rows import Bools, Floats, Window
 
-if TYPE_CHECKING:
-    import numpy.typing as npt
-
-    from sunsim.metrics.rows import Bools, Floats, Window
-
-    Ints = npt.NDArray[np.int64]
+Ints = npt.NDArray[np.int64]
 
 FEWEST = 20
 """Requests below which a window says nothing: one is at most 5 % of it."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import floor
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -11,16 +12,12 @@ from sunsim.clock import to_s
 from sunsim.measured import window_of
 from sunsim.plan.conditions import AS_PLANNED, Conditions, requests_under, under
 from sunsim.plan.probe import Probe
+from sunsim.plan.search import Search, Sizes
 from sunsim.plan.verdict import Met, Verdict
 from sunsim.plan.windows import Stretches
+from sunsim.points.point import Row
 from sunsim.roles import Role, Stage
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from sunsim.plan.search import Search, Sizes
-    from sunsim.points.point import Row
-    from sunsim.scenario import Arm, Scenario
+from sunsim.scenario import Arm, Scenario
 
 
 class Bench:

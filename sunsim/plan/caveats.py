@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from sunsim.plan.conclusion import window_length
 from sunsim.plan.search import Reason
@@ -10,11 +11,8 @@ from sunsim.plan.tables import pools
 from sunsim.report.format import listed, percent, together
 from sunsim.report.sentences import basis, other_models, outside_measured
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
-    Entry = Mapping[str, Any]
-    Arms = Mapping[str, Entry]
+Entry = Mapping[str, Any]
+Arms = Mapping[str, Entry]
 
 SHORT = "All requests arrive in less time than one takes, so rates (per second and sustained) say little, and none is given per GPU."
 FEW = 100

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from sunsim.plan.search import Reason
 from sunsim.plan.tables import breaking
 from sunsim.plan.variants import TYPICAL
 from sunsim.report.format import count, counted, limits, listed, milliseconds, number, percent, together
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
-    Entry = Mapping[str, Any]
-    Arms = Mapping[str, Entry]
+Entry = Mapping[str, Any]
+Arms = Mapping[str, Entry]
 
 
 def heading(plan: Entry) -> str:

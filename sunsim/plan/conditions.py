@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from sunsim.latency.steps import Chunk, DecodeLine
-from sunsim.scenario import build_requests
+from sunsim.latency.steps import Chunk, DecodeLine, Outside, WorkerTimes
+from sunsim.scenario import Scenario, build_requests
 from sunsim.scenario.blocks import ModelCount, Zipf
 from sunsim.workload.blocks import Closed, Synthetic, Trace
 from sunsim.workload.requests import Requests
-
-if TYPE_CHECKING:
-    from sunsim.latency.steps import Outside, WorkerTimes
-    from sunsim.scenario import Scenario
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import sqrt
-from typing import TYPE_CHECKING
 
 from sunsim.validation.folders import committed_campaigns, errors_file
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 TAGS = {"decode": "mean_tpot_ms", "prefill": "mean_ttft_ms"}
 """What the runs of a stage are judged by. Steps may be wrong by as much; TTFT has queues in it, so prefill's rather less."""

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sunsim.plan.conditions import AS_PLANNED, requests_under
 from sunsim.roles import Stage
-
-if TYPE_CHECKING:
-    from sunsim.scenario import Arm, Pool, Scenario
+from sunsim.scenario import Arm, Pool, Scenario
 
 
 def hopeless(scenario: Scenario, arm: Arm) -> list[dict[str, Any]]:

@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from sunsim.plan.bench import Bench
 from sunsim.plan.conditions import Conditions
 from sunsim.plan.fastest import hopeless
 from sunsim.plan.load import starts
-from sunsim.plan.search import Found, Reason, climb, highest_rate, shrink, smallest, together
+from sunsim.plan.search import Found, Reason, Search, Sizes, climb, highest_rate, shrink, smallest, together
 from sunsim.plan.variants import TYPICAL
-from sunsim.plan.verdict import attained, broken, figures_of, point, share
+from sunsim.plan.verdict import Verdict, attained, broken, figures_of, point, share
+from sunsim.points.point import Row
+from sunsim.roles import Role
+from sunsim.scenario import Arm, Scenario
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-
-    from sunsim.plan.search import Search, Sizes
-    from sunsim.plan.verdict import Verdict
-    from sunsim.points.point import Row
-    from sunsim.roles import Role
-    from sunsim.scenario import Arm, Scenario
-
-    Entry = dict[str, Any]
+Entry = dict[str, Any]
 
 CURVE = (0.25, 0.5, 0.75, 1.0, 1.25, 1.5)
 """Multiples of the planned rate at which every arm's pool is simulated to the end."""

@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Mapping
 from contextlib import closing
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sunsim.errors import SimulationError
 from sunsim.plan.probe import Probe, outcome_of
+from sunsim.plan.search import Search
 from sunsim.points.local import run_local
+from sunsim.points.point import Row
 from sunsim.points.progress import progress
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from sunsim.plan.search import Search
-    from sunsim.points.point import Row
-    from sunsim.points.store import Store
-    from sunsim.scenario.blocks import Budget
+from sunsim.points.store import Store
+from sunsim.scenario.blocks import Budget
 
 
 class Lab:

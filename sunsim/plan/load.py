@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 from math import ceil
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from sunsim.measured import arriving_s
+from sunsim.metrics.rows import Bools
 from sunsim.plan.conditions import AS_PLANNED, requests_under
-from sunsim.roles import Stage
-
-if TYPE_CHECKING:
-    from sunsim.metrics.rows import Bools
-    from sunsim.roles import Role
-    from sunsim.scenario import Arm, Pool, Scenario
-    from sunsim.workload.requests import Requests
+from sunsim.roles import Role, Stage
+from sunsim.scenario import Arm, Pool, Scenario
+from sunsim.workload.requests import Requests
 
 SAMPLE = 500
 """Prompts whose prefill is averaged."""

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from sunsim.measured import summary_of
 from sunsim.metrics.intervals import Level
-from sunsim.metrics.rows import Requests, places_of
+from sunsim.metrics.rows import Floats, Requests, Window, places_of
 from sunsim.metrics.workers import decode_kv, running
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from sunsim.metrics.rows import Floats, Window
-    from sunsim.records import ArmResult
-    from sunsim.scenario import Scenario
+from sunsim.records import ArmResult
+from sunsim.scenario import Scenario
 
 SAMPLES = 150
 

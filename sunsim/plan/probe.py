@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -11,20 +11,16 @@ from sunsim.clock import to_s
 from sunsim.cluster.simulation import simulate_arm
 from sunsim.measured import window_of
 from sunsim.metrics.overload import overloaded
-from sunsim.metrics.rows import Requests
+from sunsim.metrics.rows import Bools, Requests, Window
 from sunsim.metrics.serving import meets_slo, per, rated, serving
 from sunsim.metrics.worst import worst_window
 from sunsim.plan.conditions import AS_PLANNED, Conditions, only, requests_under
 from sunsim.plan.portrait import portrait
 from sunsim.plan.watch import SureMissError, Watch
-from sunsim.points.point import Outcome, attempt, identity, key
-
-if TYPE_CHECKING:
-    from sunsim.metrics.rows import Bools, Window
-    from sunsim.plan.windows import Stretches
-    from sunsim.points.point import Row
-    from sunsim.records import ArmResult
-    from sunsim.scenario import Scenario
+from sunsim.plan.windows import Stretches
+from sunsim.points.point import Outcome, Row, attempt, identity, key
+from sunsim.records import ArmResult
+from sunsim.scenario import Scenario
 
 FIGURES = (
     "request_goodput",

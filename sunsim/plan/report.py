@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from sunsim.plan.caveats import caveats
 from sunsim.plan.conclusion import conclusion, heading
@@ -10,10 +11,7 @@ from sunsim.plan.tables import models, overview, points, rates, sensitivity, slo
 from sunsim.report.blocks import Bullets, Code, Figure, Gallery, Note, Report, Section, Verdict
 from sunsim.version import __version__
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    Pictures = Mapping[str, Sequence[Figure]]
+Pictures = Mapping[str, Sequence[Figure]]
 
 SLO = (
     "The share of requests within each limit, over all seeds. ± is the 95 % interval of the mean over the seeds, in "

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 
@@ -13,23 +14,19 @@ from sunsim.folder import Results
 from sunsim.measured import arriving_s, window_of
 from sunsim.metrics import to_json
 from sunsim.plan.conditions import AS_PLANNED, requests_under
+from sunsim.plan.doubt import Doubt
 from sunsim.plan.report import plan_report
 from sunsim.plan.windows import Stretches
 from sunsim.points.store import POINTS
+from sunsim.report.blocks import Report
 from sunsim.report.html import to_html
 from sunsim.report.markdown import to_markdown
 from sunsim.result import SCENARIO
+from sunsim.scenario import Scenario
 from sunsim.version import __version__
 from sunsim.workload.blocks import Trace
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from sunsim.plan.doubt import Doubt
-    from sunsim.report.blocks import Report
-    from sunsim.scenario import Scenario
-
-    Entry = dict[str, Any]
+Entry = dict[str, Any]
 
 DOCUMENT = "plan.json"
 MARKDOWN = "plan.md"

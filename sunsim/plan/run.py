@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from sunsim.document.source import Source
 from sunsim.errors import InputError
 from sunsim.measured import refuse_empty, window_of
 from sunsim.metrics import to_json
@@ -24,15 +25,9 @@ from sunsim.report.format import count
 from sunsim.report.origin import measured_range
 from sunsim.report.terminal import say
 from sunsim.roles import Stage
-from sunsim.scenario import checked, read_source, resolved
+from sunsim.scenario import Arm, Scenario, checked, read_source, resolved
+from sunsim.scenario.loading import Given
 from sunsim.workload.blocks import Closed, Synthetic
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from sunsim.document.source import Source
-    from sunsim.scenario import Arm, Scenario
-    from sunsim.scenario.loading import Given
 
 EXAMPLE = "plan: {attainment: 0.95, seeds: 3}"
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from statistics import fmean
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sunsim.plan.search import Reason
 from sunsim.plan.variants import TYPICAL, WORST
@@ -11,11 +12,8 @@ from sunsim.report.columns import columns
 from sunsim.report.format import ABSENT, count, number, percent, together
 from sunsim.report.text_table import MISSED, TextTable
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
-
-    Entry = Mapping[str, Any]
-    Row = dict[str, str]
+Entry = Mapping[str, Any]
+Row = dict[str, str]
 
 FAILS = "fails!"
 SHORT = {TYPICAL: "steps slower,\ntypical error", WORST: "steps slower,\nworst error"}

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
 
 from sunsim.plan.conditions import Conditions, has_skew
+from sunsim.plan.doubt import Doubt
 from sunsim.roles import Stage
+from sunsim.scenario import Arm, Scenario
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from sunsim.plan.doubt import Doubt
-    from sunsim.scenario import Arm, Scenario
-
-    Doubts = Mapping[str, Mapping[str, Doubt]]
-    """By stage and profile."""
+Doubts = Mapping[str, Mapping[str, Doubt]]
+"""By stage and profile."""
 
 TYPICAL = "steps slower by the typical error"
 WORST = "steps slower by the worst error"

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from sunsim.plan.conditions import Conditions
+from sunsim.plan.search import Sizes
+from sunsim.points.point import Row
 from sunsim.sweep.estimates import estimate
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from sunsim.plan.conditions import Conditions
-    from sunsim.plan.search import Sizes
-    from sunsim.points.point import Row
-
-    Entry = dict[str, Any]
+Entry = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 import numpy as np
 
 from sunsim.clock import PS_PER_MS, PS_PER_S, to_s
 from sunsim.cluster.events import DECODE, Alarm
 from sunsim.cluster.sequence import UNSET
-from sunsim.plan.windows import Allowance
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from sunsim.cluster.world import World
-    from sunsim.metrics.rows import Window
-    from sunsim.plan.windows import Stretches
-    from sunsim.scenario.blocks import Slo
-    from sunsim.workload.requests import Requests
+from sunsim.cluster.world import World
+from sunsim.metrics.rows import Window
+from sunsim.plan.windows import Allowance, Stretches
+from sunsim.scenario.blocks import Slo
+from sunsim.workload.requests import Requests
 
 EVERY_PS = PS_PER_S // 2
 DOUBT_PS = 10_000

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import ceil
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sunsim.metrics.worst import FEWEST, Windows
-
-if TYPE_CHECKING:
-    from sunsim.metrics.rows import Bools, Floats, Window
-    from sunsim.metrics.worst import Ints
-    from sunsim.scenario import Scenario
+from sunsim.metrics.rows import Bools, Floats, Window
+from sunsim.metrics.worst import FEWEST, Ints, Windows
+from sunsim.scenario import Scenario
 
 LENGTH_S = 60.0
 """Where the scenario states none."""

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
-from typing import TYPE_CHECKING
 
+from sunsim.points.point import Outcome, Point
 from sunsim.points.progress import progress
+from sunsim.points.store import Store
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Sequence
-
-    from sunsim.points.point import Outcome, Point
-    from sunsim.points.store import Store
-
-    Run = Callable[[Sequence[Point]], Generator[tuple[Point, Outcome], None, None]]
-    """Simulates points; yields each with its outcome, in the order in which they end."""
+Run = Callable[[Sequence[Point]], Generator[tuple[Point, Outcome], None, None]]
+"""Simulates points; yields each with its outcome, in the order in which they end."""
 
 
 def keep_all(points: Sequence[Point], store: Store, run: Run, *, show_progress: bool) -> list[tuple[Point, str]]:

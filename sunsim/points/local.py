@@ -5,18 +5,15 @@ from __future__ import annotations
 import os
 import signal
 from collections import deque
-from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from collections.abc import Callable, Generator, Iterable
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from multiprocessing import get_context, resource_tracker
+from multiprocessing.context import SpawnProcess
 from threading import Lock, local
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import Generic, TypeVar
 
 from sunsim.points.point import Outcome
 from sunsim.points.worker import serve
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterable
-    from concurrent.futures import Future
-    from multiprocessing.context import SpawnProcess
 
 P = TypeVar("P")
 KILLED = "its process was killed, perhaps for want of memory"

@@ -6,22 +6,19 @@ import hashlib
 import json
 import signal
 import traceback
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from threading import current_thread, main_thread
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sunsim.cluster.simulation import simulate_arm
 from sunsim.errors import InputError
 from sunsim.measured import requests_of, summary_of, window_of
+from sunsim.scenario import Scenario
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
-
-    from sunsim.scenario import Scenario
-
-    Row = dict[str, Any]
+Row = dict[str, Any]
 
 NESTED = {
     "limiting",

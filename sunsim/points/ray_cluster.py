@@ -8,21 +8,17 @@ import shutil
 import socket
 import tempfile
 from collections import deque
+from collections.abc import Generator, Mapping, Sequence
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from sunsim.errors import ClusterLostError, InputError
 from sunsim.inputs import files, sha256
 from sunsim.points.code import code_sha256
 from sunsim.points.point import Outcome, Point, outcome
 from sunsim.scenario import Scenario, Trace
-
-if TYPE_CHECKING:
-    from collections.abc import Generator, Mapping, Sequence
-
-    from sunsim.scenario.blocks import Document, PoolBlock
+from sunsim.scenario.blocks import Document, PoolBlock
 
 RETRIES = 5
 """How often a point is tried again because its node or its process died."""

@@ -7,21 +7,17 @@ import json
 import os
 import shutil
 import sys
-from typing import TYPE_CHECKING, Any, Protocol
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol
 
 from sunsim.files import clean_up, refusing, staging
 from sunsim.folder import PLACE
 from sunsim.inputs import Inputs
 from sunsim.points.code import code_sha256
-from sunsim.points.point import key
+from sunsim.points.point import Row, key
+from sunsim.scenario import Scenario
 from sunsim.version import __version__
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
-
-    from sunsim.points.point import Row
-    from sunsim.scenario import Scenario
 
 KEPT_VERSION = 2
 POINTS = "points"

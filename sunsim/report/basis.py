@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from sunsim.latency.profile import Profile
 from sunsim.report.format import listed
 from sunsim.report.origin import origin
 from sunsim.report.trace import left_out
 from sunsim.roles import Module, Stage
+from sunsim.scenario import Scenario
 from sunsim.scenario.blocks import ModelCount, Zipf
 from sunsim.workload.blocks import Closed, Synthetic, Trace
-
-if TYPE_CHECKING:
-    from sunsim.latency.profile import Profile
-    from sunsim.scenario import Scenario
 
 
 def basis(scenario: Scenario) -> dict[str, list[str]]:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Collection, Mapping
+from typing import Any
 
 from sunsim.report.format import ratio
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
 
 OUTPUT = "output_throughput"
 QUEUEING = ("_ttft_ms", "_e2el_ms", "request_goodput", "slo_attainment")

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import TYPE_CHECKING, TypeVar
+from collections.abc import Iterable, Mapping
+from typing import TypeVar
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-
-    K = TypeVar("K")
-    V = TypeVar("V")
+K = TypeVar("K")
+V = TypeVar("V")
 
 ABSENT = "-"
 

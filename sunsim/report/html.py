@@ -5,17 +5,14 @@ from __future__ import annotations
 import re
 from functools import partial
 from itertools import count
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from sunsim.report.blocks import there
+from sunsim.report.blocks import Report, there
 from sunsim.report.text_table import TextTable, is_missed
 from sunsim.visible import visible_lines
-
-if TYPE_CHECKING:
-    from sunsim.report.blocks import Report
 
 
 def to_html(report: Report) -> str:

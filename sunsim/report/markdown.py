@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sequence
 
-from sunsim.report.blocks import Bullets, Code, Figure, Gallery, Note, Section, Verdict, there
+from sunsim.report.blocks import Block, Bullets, Code, Figure, Gallery, Note, Report, Section, Verdict, there
 from sunsim.report.text_table import TextTable
 from sunsim.visible import visible, visible_lines
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from sunsim.report.blocks import Block, Report
 
 _MARKS = re.compile(r"[\\`*\[\]<>|&~$]|(?<![^\W_])_|_(?![^\W_])")
 """What would be read as markup; an underscore within a word is none."""

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from sunsim.latency.profile import Profile
 from sunsim.report.format import count
-
-if TYPE_CHECKING:
-    from sunsim.latency.profile import Profile
 
 
 def vllm_version(profile: Profile) -> str | None:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
 from sunsim.report.compare import against, stages, worker_pools
 from sunsim.report.format import change, count, counted, listed, milliseconds, number, percent, times, together
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    Entry = Mapping[str, Any]
-    Arms = Mapping[str, Entry]
+Entry = Mapping[str, Any]
+Arms = Mapping[str, Entry]
 
 SAME = 0.02
 """Loads that differ by less than this share are called the same."""

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
 from sunsim.report.blocks import Bullets, Report
 from sunsim.report.format import counted, limits, number
 from sunsim.report.sentences import sentences
 from sunsim.report.table import tables
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 
 def summary_report(summary: Mapping[str, Any]) -> Report:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from sunsim.report.columns import Column, columns
 from sunsim.report.compare import against
 from sunsim.report.format import ABSENT, number, percent, times
 from sunsim.report.text_table import TextTable
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    Entry = Mapping[str, Any]
+Entry = Mapping[str, Any]
 
 OVERLOADED = "*"
 """Mark of an overloaded arm; the sentences below the tables say what it means."""

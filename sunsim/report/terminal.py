@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator, Sequence
 from textwrap import wrap
-from typing import TYPE_CHECKING, TextIO
+from typing import TextIO
 
 from rich.console import Console
 from rich.text import Text
 
-from sunsim.report.blocks import Bullets, Section, Verdict, there
+from sunsim.report.blocks import Block, Bullets, Section, Verdict, there
 from sunsim.report.text_table import RULE, TextTable, table_lines
 from sunsim.visible import visible
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from sunsim.report.blocks import Block
 
 
 def say(blocks: Sequence[Block | None], file: TextIO | None = None, place: str = "") -> None:

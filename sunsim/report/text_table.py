@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from rich.cells import cell_len
 from rich.text import Text
 
 from sunsim.visible import visible
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 MISSED = "missed"
 

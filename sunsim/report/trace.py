@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from sunsim.report.format import count
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from sunsim.workload.traces.select import Selection
+from sunsim.workload.traces.select import Selection
 
 
 def left_out(selection: Selection) -> str:

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from sunsim.latency.attention import LengthMix
 from sunsim.latency.model import LatencyModel, latency_model
 from sunsim.latency.profile import Profile, find_profile, load_profile
 from sunsim.roles import Module, Role, Stage
+from sunsim.scenario.blocks import ArmBlock, LoadReport, PoolBlock
 from sunsim.workload.traces.use import TokenLimit
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
-
-    from sunsim.latency.attention import LengthMix
-    from sunsim.scenario.blocks import ArmBlock, LoadReport, PoolBlock
 
 OPTIONS = ("max_num_seqs", "max_num_batched_tokens", "max_model_len", "num_gpu_blocks")
 """Of a worker, under vLLM's names; a profile has those that it was measured with."""

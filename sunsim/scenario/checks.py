@@ -3,26 +3,21 @@
 from __future__ import annotations
 
 from os.path import isfile
-from typing import TYPE_CHECKING
 
 from sunsim.clock import MAX_S
 from sunsim.document.block import MAX_WORKERS, key_hint
+from sunsim.document.source import Loc, Source
 from sunsim.errors import clipped, clipped_list
 from sunsim.latency.profile import Profile, find_profile, list_profiles, load_profile
 from sunsim.latency.transfer import load_transfers
 from sunsim.roles import Stage
 from sunsim.scenario.allocation import allocate
 from sunsim.scenario.arms import OPTIONS
-from sunsim.scenario.blocks import STATE_BLIND
+from sunsim.scenario.blocks import STATE_BLIND, ArmBlock, Document, PoolBlock, Transfer
 from sunsim.scenario.scenario import Scenario
 from sunsim.workload.blocks import MAX_REQUESTS, Closed, Synthetic, Trace
 from sunsim.workload.lengths import longest
 from sunsim.workload.traces.formats import FORMATS
-
-if TYPE_CHECKING:
-    from sunsim.document.source import Loc, Source
-    from sunsim.scenario.blocks import ArmBlock, Document, PoolBlock, Transfer
-
 
 FEW_REQUESTS = 10_000
 

@@ -6,10 +6,10 @@ of a scenario are in `sunsim.scenario.blocks` and `sunsim.workload.blocks`; the 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from io import StringIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pydantic import ValidationError
 from ruamel.yaml import YAML
@@ -19,11 +19,7 @@ from sunsim.document.text import read_text
 from sunsim.errors import InputError, clipped
 from sunsim.scenario.blocks import Document
 from sunsim.scenario.checks import complete
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from sunsim.scenario.scenario import Scenario
+from sunsim.scenario.scenario import Scenario
 
 Given = Path | str | Mapping[str, Any]
 """A scenario's file, or what one would hold."""

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from sunsim.errors import InputError
+from sunsim.scenario.scenario import Scenario
 from sunsim.workload.blocks import Synthetic
 from sunsim.workload.requests import Draws, Requests, draw_requests, traced_requests
-
-if TYPE_CHECKING:
-    from sunsim.scenario.scenario import Scenario
 
 
 def build_requests(scenario: Scenario) -> Requests:

@@ -2,37 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
-from sunsim.latency.profile import find_profile
-from sunsim.latency.transfer import load_transfers, measured_link, steady_link
-from sunsim.scenario.arms import resolve_arm
+from sunsim.latency.attention import LengthMix
+from sunsim.latency.profile import Profile, find_profile
+from sunsim.latency.transfer import LinkTimes, MeasuredTransfers, load_transfers, measured_link, steady_link
+from sunsim.scenario.arms import Arm, resolve_arm
+from sunsim.scenario.blocks import (
+    Document,
+    Measure,
+    Planning,
+    Slo,
+    StopAtTime,
+    StopWhenFinished,
+    Sweep,
+    Transfer,
+)
 from sunsim.workload.blocks import Synthetic, Trace
 from sunsim.workload.mix import length_mix
-from sunsim.workload.traces.use import trace_of
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from sunsim.latency.attention import LengthMix
-    from sunsim.latency.profile import Profile
-    from sunsim.latency.transfer import LinkTimes, MeasuredTransfers
-    from sunsim.scenario.arms import Arm
-    from sunsim.scenario.blocks import (
-        Document,
-        Measure,
-        Planning,
-        Slo,
-        StopAtTime,
-        StopWhenFinished,
-        Sweep,
-        Transfer,
-    )
-    from sunsim.workload.traces.select import Selection
-    from sunsim.workload.traces.use import TokenLimit
+from sunsim.workload.traces.select import Selection
+from sunsim.workload.traces.use import TokenLimit, trace_of
 
 
 @dataclass(frozen=True)

@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from scipy.special import stdtrit
 
+from sunsim.points.point import Row
 from sunsim.report.compare import OUTPUT, queueing, same_work
+from sunsim.sweep.grid import Grid
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from sunsim.points.point import Row
-    from sunsim.sweep.grid import Grid
-
-    Rows = Mapping[tuple[int, int], Sequence[Row]]
-    """By index of the combination and seed."""
+Rows = Mapping[tuple[int, int], Sequence[Row]]
+"""By index of the combination and seed."""
 
 CONFIDENCE = 0.95
 

@@ -5,21 +5,17 @@ from __future__ import annotations
 import itertools
 import json
 import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from sunsim.document.source import Loc, Source
 from sunsim.errors import InputError
 from sunsim.points.point import Point
-from sunsim.scenario import checked, read_source
+from sunsim.scenario import Scenario, Sweep, checked, read_source
+from sunsim.scenario.loading import Given
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-
-    from sunsim.document.source import Loc, Source
-    from sunsim.scenario import Scenario, Sweep
-    from sunsim.scenario.loading import Given
-
-    Choice = tuple[int, ...]
+Choice = tuple[int, ...]
 
 MOST_POINTS = 1_000_000
 OVER: Loc = ("sweep", "over")

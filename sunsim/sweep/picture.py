@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 from plots.sweep import Mark, Row, plot_sweep
 from sunsim.metrics.registry import REGISTRY
-from sunsim.sweep.grid import short_names, written
+from sunsim.sweep.estimates import ArmEstimates
+from sunsim.sweep.grid import Grid, short_names, written
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from pathlib import Path
-
-    from sunsim.sweep.estimates import ArmEstimates
-    from sunsim.sweep.grid import Grid
-
-    Estimates = Mapping[int, Sequence[ArmEstimates]]
+Estimates = Mapping[int, Sequence[ArmEstimates]]
 
 PANELS = ("mean_tpot_ms", "p99_ttft_ms", "output_throughput_per_gpu")
 MOST_ROWS = 4

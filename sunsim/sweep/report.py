@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping, Sequence
 
 from sunsim.report.basis import base_models
 from sunsim.report.blocks import Bullets, Report
@@ -11,15 +11,10 @@ from sunsim.report.format import ABSENT, count, counted, listed, number, percent
 from sunsim.report.sentences import other_models
 from sunsim.report.table import OVERLOADED, marked
 from sunsim.report.text_table import TextTable
-from sunsim.sweep.estimates import UNSEEN
+from sunsim.sweep.estimates import UNSEEN, ArmEstimates, Estimate
 from sunsim.sweep.grid import Grid, short_names, written
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-
-    from sunsim.sweep.estimates import ArmEstimates, Estimate
-
-    Estimates = Mapping[int, Sequence[ArmEstimates]]
+Estimates = Mapping[int, Sequence[ArmEstimates]]
 
 MOST_LINES = 120
 """Lines of a table that somebody may still read; the rest is in the files."""

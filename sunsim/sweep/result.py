@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 import pyarrow as pa
@@ -15,14 +16,9 @@ import pyarrow.parquet as pq
 from sunsim.folder import Results
 from sunsim.metrics import to_json
 from sunsim.points.store import POINTS
-from sunsim.sweep.estimates import estimates, plain
+from sunsim.sweep.estimates import ArmEstimates, Rows, estimates, plain
+from sunsim.sweep.grid import Grid
 from sunsim.version import __version__
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from sunsim.sweep.estimates import ArmEstimates, Rows
-    from sunsim.sweep.grid import Grid
 
 SCHEMA_VERSION = 1
 TABLE = "sweep.parquet"

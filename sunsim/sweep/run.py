@@ -3,27 +3,22 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from sunsim.metrics import to_json
-from sunsim.points.keep import keep_all
+from sunsim.points.keep import Run, keep_all
 from sunsim.points.local import cores, run_local
 from sunsim.points.point import outcome_of
 from sunsim.points.store import POINTS, Store
 from sunsim.report.format import count
 from sunsim.report.terminal import say
-from sunsim.sweep.grid import load_grid, written
+from sunsim.sweep.grid import Grid, load_grid, written
 from sunsim.sweep.report import sweep_report
 from sunsim.sweep.result import SUMMARY, SweepResult, results
 from sunsim.visible import visible
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from sunsim.points.keep import Run
-    from sunsim.sweep.grid import Grid
 
 LOST = "its kept file was lost or damaged meanwhile, the same command simulates it again"
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -12,13 +12,8 @@ from sunsim.files import refusing, replacing
 from sunsim.report.format import count
 from sunsim.report.trace import left_out
 from sunsim.trace.describe import selected
-from sunsim.workload.traces.select import refuse_too_late
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from sunsim.workload.traces.rows import TraceRows
-    from sunsim.workload.traces.select import Window
+from sunsim.workload.traces.rows import TraceRows
+from sunsim.workload.traces.select import Window, refuse_too_late
 
 PLACE = "a file for requests"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from sunsim.files import replacing
 from sunsim.report.terminal import say
@@ -13,9 +13,6 @@ from sunsim.trace.report import trace_report
 from sunsim.trace.statistics import statistics
 from sunsim.workload.traces.formats import read_any
 from sunsim.workload.traces.select import Selection, Window, select
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def describe(file: Path, name: str | None, window: Window, out: Path | None, *, as_json: bool) -> None:

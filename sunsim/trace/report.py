@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
 from sunsim.report.blocks import Report
 from sunsim.report.format import count, counted, number, percent
 from sunsim.report.text_table import TextTable
 from sunsim.report.trace import left_out
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
-
-    from sunsim.workload.traces.select import Selection
+from sunsim.workload.traces.select import Selection
 
 MOST_MODELS = 20
 LENGTHS = {"prompt": "prompt_tokens", "output": "output_tokens", "prompt + output": "total_tokens"}

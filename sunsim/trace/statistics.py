@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sunsim.clock import since_s
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from sunsim.workload.traces.rows import TraceRows
+from sunsim.workload.traces.rows import TraceRows
 
 PERCENTILES = (50, 90, 95, 99)
 MINUTE_S = 60.0

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
+from numpy.typing import NDArray
 
 from sunsim.clock import since_s
 from sunsim.workload.blocks import Arrivals, Constant, Gamma, Poisson
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 _CHUNK = 65_536
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from functools import lru_cache
 from importlib.resources import files
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import scipy  # whose parts load when they are used, and this one takes a tenth of a second
+from numpy.typing import NDArray
 
 from sunsim.workload.blocks import (
     AzureCodeLengths,
@@ -18,9 +19,6 @@ from sunsim.workload.blocks import (
     Lognormal,
     LognormalLengths,
 )
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 RANKS = np.concatenate([np.arange(990) / 1000, np.arange(9900, 10_001) / 10_000])
 """Ranks at which tables hold quantiles: 0 to 1 by 0.001, and by 0.0001 from 0.99, where few long requests weigh."""

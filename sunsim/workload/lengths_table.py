@@ -8,17 +8,15 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from sunsim.errors import InputError
 from sunsim.workload.lengths import RANKS
 from sunsim.workload.traces.formats import read_trace
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 RANK_BINS = 20
 PERCENTILES = (1, 5, 25, 50, 75, 90, 95, 99)

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from sunsim.latency.attention import LengthMix
+from sunsim.workload.blocks import Lengths
 from sunsim.workload.lengths import draw_lengths
-
-if TYPE_CHECKING:
-    from sunsim.workload.blocks import Lengths
 
 DRAWS = 2000
 SEED = 20_261_125

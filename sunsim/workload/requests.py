@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sunsim.clock import MAX_S, to_ps
 from sunsim.errors import InputError
 from sunsim.workload.arrivals import draw_arrivals
-from sunsim.workload.blocks import Closed
+from sunsim.workload.blocks import Closed, Synthetic
 from sunsim.workload.lengths import draw_lengths
 from sunsim.workload.popularity import draw_models
 from sunsim.workload.streams import stream
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from sunsim.workload.blocks import Synthetic
-    from sunsim.workload.traces.rows import TraceRows
-
+from sunsim.workload.traces.rows import TraceRows
 
 COLUMNS = ("arrival_ps", "model", "prompt_tokens", "output_tokens")
 

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from hypothesis import strategies as st
 
+from sunsim.scenario import Scenario
 from sunsim.scenario.blocks import STATE_BLIND
 from tests.cluster.worlds import Host, Row, pool, scenario, write_link
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from sunsim.scenario import Scenario
 
 BLOCK_SIZE = 4
 LONGEST_PROMPT = 40

@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from math import ceil
-from typing import TYPE_CHECKING
 
-from sunsim.cluster.events import TRANSFER, Alarm
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from sunsim.cluster.events import Clock
-    from sunsim.latency.transfer import LinkTimes
+from sunsim.cluster.events import TRANSFER, Alarm, Clock
+from sunsim.latency.transfer import LinkTimes
 
 
 @dataclass(eq=False)

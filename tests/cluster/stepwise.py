@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+from sunsim.cluster.engine_config import EngineConfig
 from sunsim.cluster.outcome import Outcome
 from sunsim.cluster.sequence import KV, UNSET, Sequence
 from sunsim.latency.steps import OUTSIDE, Chunk, Outside, StepTimes
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from sunsim.cluster.engine_config import EngineConfig
 
 
 @dataclass(eq=False)

@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from sunsim.cluster.simulation import simulate_arm
 from sunsim.scenario import build_requests, load_scenario
 from tests.cluster.drawn import PROFILE, Drawn, clusters
 from tests.cluster.stepwise import StepwiseEngine
 from tests.cluster.worlds import Host, Hosted, Steps, pool, scenario, serve, write_profile
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 SHIPPED = Path(__file__).parents[2] / "scenarios" / "closed-loop.yaml"
 PS = 1e-12

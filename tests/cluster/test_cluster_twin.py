@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pandas as pd
 import pytest
@@ -12,15 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sunsim.cluster.simulation import simulate_arm
-from sunsim.scenario import build_requests, load_scenario
+from sunsim.records import ArmResult
+from sunsim.scenario import Scenario, build_requests, load_scenario
 from sunsim.workload.requests import Requests
 from tests.cluster.drawn import LEAST_BLOCKS, NO_DELAY, PROFILE, ROUTERS, Drawn, clusters, crowd
 from tests.cluster.stepwise import StepwiseEngine
 from tests.cluster.worlds import Host, Row, driven_by, serve, write_profile
-
-if TYPE_CHECKING:
-    from sunsim.records import ArmResult
-    from sunsim.scenario import Scenario
 
 SHIPPED = sorted((Path(__file__).parents[2] / "scenarios").glob("*.yaml"))
 FIRST_REQUESTS = 250  # of a shipped scenario

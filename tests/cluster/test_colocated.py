@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from tests.cluster.worlds import pool, scenario, serve, write_profile
 from tests.metrics.synthetic import toy_summary
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 OWN = {"policy": "isolated", "workers": {"a": 1, "b": 1}}
 

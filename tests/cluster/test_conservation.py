@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -14,17 +15,12 @@ from hypothesis import strategies as st
 
 from sunsim.clock import to_ps, to_s
 from sunsim.cluster.engine import Engine
+from sunsim.cluster.engine_config import EngineConfig
+from sunsim.cluster.outcome import Outcome
+from sunsim.cluster.sequence import Sequence
+from sunsim.latency.steps import StepTimes
 from tests.cluster.drawn import LEAST_BLOCKS, MEASURED, PROFILE, Drawn, clusters, crowd
 from tests.cluster.worlds import Doubled, serve, write_profile
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from pathlib import Path
-
-    from sunsim.cluster.engine_config import EngineConfig
-    from sunsim.cluster.outcome import Outcome
-    from sunsim.cluster.sequence import Sequence
-    from sunsim.latency.steps import StepTimes
 
 STAGES = ["arrival", "prefill_start", "prefill_end", "transfer_start", "transfer_end", "decode_scheduled"]
 STAMPS = [f"{stage}_s" for stage in [*STAGES, "decode_first_token", "last_token"]]

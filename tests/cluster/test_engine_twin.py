@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import heapq
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import count, cycle
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import pytest
 from hypothesis import Phase, given, settings
@@ -13,14 +14,10 @@ from hypothesis import strategies as st
 
 from sunsim.cluster.engine import Engine
 from sunsim.cluster.engine_config import EngineConfig
+from sunsim.cluster.outcome import Outcome
 from sunsim.cluster.sequence import KV, Sequence
 from sunsim.latency.steps import Chunk, DecodeLine, Outside
 from tests.cluster.stepwise import StepwiseEngine
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from sunsim.cluster.outcome import Outcome
 
 
 @dataclass(frozen=True)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from sunsim.cluster.engine import Engine
 from sunsim.latency.model import LatencyModel
+from sunsim.latency.steps import WorkerTimes
 from tests.cluster.stepwise import StepwiseEngine
 from tests.cluster.worlds import (
     Steps,
@@ -22,12 +24,6 @@ from tests.cluster.worlds import (
     stamps,
     write_profile,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from sunsim.latency.steps import WorkerTimes
 
 both = pytest.mark.parametrize("make", [Engine, StepwiseEngine], ids=["leaping", "stepping"])
 

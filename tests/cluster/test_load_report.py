@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -10,9 +10,6 @@ from hypothesis import strategies as st
 
 from sunsim.cluster.load_report import SeenLoad
 from tests.cluster.worlds import pool, scenario, serve, write_profile
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 SECOND = 10**12
 

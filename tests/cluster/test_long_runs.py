@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from sunsim.clock import MAX_S, PS_PER_S
 from sunsim.errors import InputError
+from sunsim.scenario import Scenario
 from tests.cluster.stepwise import StepwiseEngine
 from tests.cluster.worlds import pool, scenario, serve, write_profile
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from sunsim.scenario import Scenario
 
 DAY_PS = 86_400 * PS_PER_S
 LAST_PS = int(MAX_S) * PS_PER_S

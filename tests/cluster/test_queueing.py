@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
+from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from scipy import stats
 
 from sunsim.clock import PS_PER_S
 from sunsim.cluster.engine import Engine
+from sunsim.cluster.engine_config import EngineConfig
+from sunsim.cluster.outcome import Outcome
 from sunsim.cluster.sequence import KV, Sequence
 from sunsim.cluster.simulation import simulate_arm
+from sunsim.latency.steps import StepTimes
 from sunsim.scenario import build_requests, load_scenario
 from tests.cluster.worlds import Steps, config, driven_by, play, write_profile
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from pathlib import Path
-
-    from numpy.typing import NDArray
-
-    from sunsim.cluster.engine_config import EngineConfig
-    from sunsim.cluster.outcome import Outcome
-    from sunsim.latency.steps import StepTimes
 
 OUTPUT_TOKENS = 4
 STEP_PS = 250_000

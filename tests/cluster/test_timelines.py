@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
@@ -24,9 +24,6 @@ from tests.cluster.worlds import (
     stamps,
     write_profile,
 )
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def test_idle_worker_gives_a_token_after_one_step() -> None:

@@ -10,19 +10,17 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import pytest
 
 from sunsim.cluster.engine import Engine
 from sunsim.cluster.engine_config import EngineConfig
+from sunsim.cluster.outcome import Outcome
 from sunsim.cluster.sequence import KV, Sequence
+from sunsim.latency.steps import Chunk, DecodeLine, Outside, StepTimes
 from tests.cluster.stepwise import StepwiseEngine
 from tests.cluster.worlds import Steps, play
-
-if TYPE_CHECKING:
-    from sunsim.cluster.outcome import Outcome
-    from sunsim.latency.steps import Chunk, DecodeLine, Outside, StepTimes
 
 RECORDED = Path(__file__).with_name("vllm_decisions.jsonl")
 CASES: list[dict[str, Any]] = [json.loads(line) for line in RECORDED.read_text().splitlines()]

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import heapq
 import json
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
 import numpy as np
@@ -17,19 +19,13 @@ from sunsim.cluster.engine_config import EngineConfig
 from sunsim.cluster.pool import Pool
 from sunsim.cluster.sequence import KV, Sequence
 from sunsim.cluster.simulation import as_they_are, simulate_arm
-from sunsim.latency.steps import Chunk, DecodeLine, Outside, StepTimes
+from sunsim.latency.steps import Chunk, DecodeLine, Outside, StepTimes, WorkerTimes
+from sunsim.records import ArmResult
 from sunsim.scenario import Scenario
 from sunsim.scenario.blocks import Document
 from sunsim.workload.requests import Requests
+from tests.cluster.stepwise import StepwiseEngine
 from tests.synthetic import synthetic_profile
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator
-    from pathlib import Path
-
-    from sunsim.latency.steps import WorkerTimes
-    from sunsim.records import ArmResult
-    from tests.cluster.stepwise import StepwiseEngine
 
 Row = tuple[int, int, int, int]
 """Arrival in picoseconds, index of the model, prompt tokens, output tokens."""

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from itertools import product
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 import pandas as pd
 
+from sunsim.figures.figure import Figure
 from sunsim.figures.left_out import FIGURES
 from sunsim.figures.registry import FIGURES as ALL
 from sunsim.figures.sweeps import SweepFile
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from sunsim.figures.figure import Figure
 
 Arms: TypeAlias = "Mapping[str, Mapping[str, float]]"
 

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
 
-from sunsim.figures.claims import GRID, findings
+import pandas as pd
+
+from sunsim.figures.claims import GRID, Finding, findings
 from sunsim.figures.claims_files import claims_report, to_json
 from sunsim.report.markdown import to_markdown
 from tests.figures.small import Arms, grid
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from sunsim.figures.claims import Finding
 
 AS_CLAIMED: Arms = {
     "sun-2": {"output_throughput_per_decode_gpu": 2.0, "output_throughput_per_gpu": 1.3, "mean_tpot_ms": 1.04},

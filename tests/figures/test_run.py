@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -16,9 +16,6 @@ from sunsim.points.point import simulate_point
 from sunsim.program import BAD_INPUT
 from sunsim.scenario import load_scenario
 from tests.figures.small import BANDWIDTHS, SHORT, short_figures
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 ENDINGS = (".png", ".pdf", ".csv")
 

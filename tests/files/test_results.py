@@ -6,16 +6,13 @@ import errno
 import json
 import os
 import threading
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from sunsim.errors import InputError
 from sunsim.folder import MANIFEST, Results, read_manifest
 from tests.files.dying import die_at, left_over, tree
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 OLD = {"a.txt": "old a", "b.txt": "old b", "sub/c.txt": "old c"}
 NEW = {"a.txt": "new a", "sub/c.txt": "new c", "sub/d.txt": "new d"}

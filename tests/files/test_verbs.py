@@ -5,7 +5,10 @@ from __future__ import annotations
 import errno
 import json
 import os
-from typing import TYPE_CHECKING, Any
+from collections import deque
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
@@ -15,6 +18,7 @@ from sunsim.figures import run as figures_run
 from sunsim.figures.registry import FIGURES
 from sunsim.folder import read_manifest
 from sunsim.plan import lab as lab_module
+from sunsim.points.point import Outcome
 from tests.files.dying import die_at, left_over, tree
 from tests.files.quick import be_quick, in_this_process
 from tests.plan.small import write_plan
@@ -23,14 +27,7 @@ from tests.synthetic import synthetic_profile
 from tests.trace_files import write as write_trace
 from tests.validation.runs import profile_document, stream, write_profile, write_run
 
-if TYPE_CHECKING:
-    from collections import deque
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
-
-    from sunsim.points.point import Outcome
-
-    Verb = Callable[[Path, Path], tuple[str, ...]]
+Verb = Callable[[Path, Path], tuple[str, ...]]
 
 
 def of_sweep(verb: str) -> Verb:

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable
 from copy import deepcopy
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from random import Random
+from typing import Any
 
 from ruamel.yaml import YAML
 
 from tests import trace_files
 from tests.synthetic import synthetic_profile
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from random import Random
 
 SCENARIOS = sorted(Path("scenarios").rglob("*.yaml"))
 

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
@@ -14,9 +14,6 @@ from hypothesis import strategies as st
 from tests.fuzz.mutants import PLAIN, PROFILE, SYNTHETIC
 from tests.fuzz.trial import make, outcome
 from tests.trace_files import TEXTS
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 FEW = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 

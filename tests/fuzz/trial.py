@@ -6,19 +6,17 @@ import re
 import shutil
 import signal
 import traceback
+from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from random import Random
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import pytest
 from typer.testing import CliRunner
 
 from sunsim.cli import app
 from tests.fuzz.mutants import KINDS
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
 
 LIMIT_S = 20.0
 PICTURES = 16

@@ -5,17 +5,14 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import replace
 from functools import cache
-from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sunsim.latency.model import LatencyModel
 from sunsim.latency.profile import Profile, load_profile, profiles_root
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    Curve = tuple[NDArray[np.float64], NDArray[np.float64]]
+Curve = tuple[NDArray[np.float64], NDArray[np.float64]]
 
 PATHS = {path.stem: path for path in sorted((profiles_root() / "h100-80gb").glob("*.json"))}
 NAMES = list(PATHS)

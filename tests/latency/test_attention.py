@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,9 +24,6 @@ from sunsim.latency.model import LatencyModel
 from sunsim.latency.profile import load_profile
 from tests.latency.committed import NAMES, profile
 from tests.synthetic import synthetic_profile
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 TWO = AttentionKernel(heads=1, processors=2)
 H100 = AttentionKernel(heads=8, processors=132)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,9 +19,6 @@ from sunsim.latency.transfer import load_transfers, measured_link
 from tests.latency.committed import NAMES, measured_curves, model, profile
 from tests.latency.test_front_end import point
 from tests.synthetic import synthetic_profile
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 each_profile = pytest.mark.parametrize("name", NAMES)
 ROUNDING_MS = 1e-3

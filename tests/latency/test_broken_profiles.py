@@ -8,8 +8,10 @@ import math
 import random
 import re
 import sys
+from collections.abc import Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,11 +25,7 @@ from tests.latency.test_front_end import point
 from tests.latency.test_host import idle_start
 from tests.synthetic import synthetic_profile
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
-    Mutate = Callable[[dict[str, Any]], None]
+Mutate = Callable[[dict[str, Any]], None]
 
 SHAPE = {"num_key_value_heads": 8, "num_attention_heads": 32, "hidden_size": 4096}
 LINK = {

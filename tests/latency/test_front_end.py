@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,9 +11,6 @@ import pytest
 from sunsim.latency.model import LatencyModel
 from sunsim.latency.profile import load_profile
 from tests.cluster.worlds import pool, scenario, serve, write_profile
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 MS = 10**9
 

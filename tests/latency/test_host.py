@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,9 +13,6 @@ from sunsim.errors import InputError
 from sunsim.latency.model import LatencyModel
 from sunsim.latency.profile import load_profile
 from tests.synthetic import synthetic_profile
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 MS = 10**9
 S = 10**12

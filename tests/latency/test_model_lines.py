@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,9 +15,6 @@ from sunsim.latency.profile import load_profile
 from sunsim.latency.steps import Chunk, DecodeLine
 from tests.latency.committed import NAMES, even_model, measured_curves, model, profile
 from tests.synthetic import BATCHES, CONTEXTS, synthetic_profile
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 each_profile = pytest.mark.parametrize("name", NAMES)
 ROUNDING_PS = 1_000_000  # slopes are whole picoseconds: half of one, over 400,000 tokens and more

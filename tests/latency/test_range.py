@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,9 +16,6 @@ from sunsim.report.sentences import REASONS
 from sunsim.scenario import build_requests, load_scenario
 from tests.latency.committed import NAMES, model, profile
 from tests.synthetic import synthetic_profile
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 BF16 = "llama-3.1-8b-bf16"
 LORA = [name for name in NAMES if "-lora-" in name]

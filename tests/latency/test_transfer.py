@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,9 +15,6 @@ from sunsim.inputs import files
 from sunsim.latency.transfer import load_transfers, measured_link, steady_link
 from sunsim.scenario import load_scenario, resolved
 from tests.scenario_files import SCENARIO, write_scenario
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 MS = 10**9
 

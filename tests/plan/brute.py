@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import count
 from math import ceil
-from typing import TYPE_CHECKING
 
 from sunsim.clock import to_ps
 from sunsim.cluster.simulation import simulate_arm
 from sunsim.measured import summary_of, window_of
 from sunsim.plan.bench import Bench
-from sunsim.scenario import build_requests
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from sunsim.roles import Role
-    from sunsim.scenario import Arm, Scenario
-    from sunsim.workload.requests import Requests
+from sunsim.roles import Role
+from sunsim.scenario import Arm, Scenario, build_requests
+from sunsim.workload.requests import Requests
 
 
 def holds(scenario: Scenario, bench: Bench, sizes: dict[Role, int]) -> bool:

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from typer.testing import CliRunner
 
 from sunsim.cli import app
 from sunsim.plan.run import load
+from sunsim.scenario import Scenario
 from tests.synthetic import synthetic_profile
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from sunsim.scenario import Scenario
 
 SCENARIO = """\
 name: small

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,9 +13,6 @@ from sunsim.plan.conditions import AS_PLANNED, Conditions, has_skew, only, reque
 from sunsim.plan.run import load
 from sunsim.scenario.blocks import ModelWeight
 from tests.plan.small import PLAN, loaded, write_plan
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def test_another_rate_scales_the_gaps_of_the_same_requests(tmp_path: Path) -> None:

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from sunsim.plan import lab as lab_module
 from sunsim.plan.lab import Lab
+from sunsim.plan.search import Search
 from sunsim.points.point import Outcome
 from sunsim.scenario.blocks import Budget
 from tests.plan.small import PLAN, invoke, write_plan
 
-if TYPE_CHECKING:
-    from collections import deque
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
-
-    from sunsim.plan.search import Search
-
-    Order = Callable[[int], int]
+Order = Callable[[int], int]
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,8 @@ within a hair: the share that is missed by is less than a percentage point.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar
+from pathlib import Path
+from typing import Any, TypeVar
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -16,13 +17,9 @@ from sunsim.plan.bench import Bench
 from sunsim.plan.conditions import Conditions
 from sunsim.plan.find import size_pools
 from sunsim.plan.probe import row_of
+from sunsim.plan.search import Search
+from sunsim.plan.verdict import Verdict
 from tests.plan.small import loaded
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from sunsim.plan.search import Search
-    from sunsim.plan.verdict import Verdict
 
 T = TypeVar("T")
 

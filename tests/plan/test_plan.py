@@ -8,8 +8,11 @@ import signal
 import subprocess
 import sys
 import time
+from collections import deque
+from collections.abc import Iterator
 from copy import deepcopy
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -26,12 +29,7 @@ from sunsim.scenario import load_scenario
 from tests.plan.brute import fewest, holds
 from tests.plan.small import PLAN, SCENARIO, invoke, write_plan
 
-if TYPE_CHECKING:
-    from collections import deque
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    Done = tuple[Path, dict[str, Any], str]
+Done = tuple[Path, dict[str, Any], str]
 
 FILES = ["manifest.json", "plan.html", "plan.json", "plan.md", "points", "scenario.resolved.yaml"]
 SHIPPED = ROOT / "scenarios" / "plan-zipf.yaml"

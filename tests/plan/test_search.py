@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import product
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sunsim.plan.find import _problem
-from sunsim.plan.search import Found, Reason, climb, highest_rate, shrink, smallest, together
+from sunsim.plan.search import Found, Reason, Search, Sizes, climb, highest_rate, shrink, smallest, together
 from sunsim.roles import Role, Stage
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from sunsim.plan.search import Search, Sizes
 
 T = TypeVar("T")
 

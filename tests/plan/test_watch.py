@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,15 +14,10 @@ from sunsim.measured import window_of
 from sunsim.metrics.rows import Requests, Window
 from sunsim.metrics.serving import meets_slo
 from sunsim.plan.watch import SureMissError, Watch
-from sunsim.scenario import build_requests
+from sunsim.scenario import Arm, Scenario, build_requests
 from sunsim.scenario.blocks import Slo
+from sunsim.workload.requests import Requests as Drawn
 from tests.plan.small import loaded
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from sunsim.scenario import Arm, Scenario
-    from sunsim.workload.requests import Requests as Drawn
 
 
 def missed_at_the_end(scenario: Scenario, arm: int) -> list[int]:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from sunsim.cluster.simulation import simulate_arm
 from sunsim.measured import window_of
-from sunsim.metrics.rows import Requests
+from sunsim.metrics.rows import Requests, Window
 from sunsim.metrics.serving import meets_slo
 from sunsim.metrics.worst import worst_window
 from sunsim.plan.bench import Bench
@@ -18,15 +19,9 @@ from sunsim.plan.conclusion import conclusion
 from sunsim.plan.run import load
 from sunsim.plan.watch import SureMissError, Watch
 from sunsim.plan.windows import Allowance, Stretches
-from sunsim.scenario import build_requests
+from sunsim.scenario import Scenario, build_requests
 from tests.plan.small import invoke, loaded, write_plan
 from tests.plan.test_watch import CASES, ended
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from sunsim.metrics.rows import Window
-    from sunsim.scenario import Scenario
 
 BURST = """\
 name: burst

@@ -6,13 +6,11 @@ import gzip
 import json
 import os
 import shutil
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
-    Damage = Callable[[Path, Path], object]
+Damage = Callable[[Path, Path], object]
 
 
 def of_bytes(change: Callable[[bytes], bytes]) -> Damage:

@@ -10,8 +10,9 @@ from __future__ import annotations
 import sys
 import time
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import ray
 from ray.cluster_utils import Cluster
@@ -19,9 +20,6 @@ from ray.cluster_utils import Cluster
 import sunsim.points.ray_cluster as on_cluster
 from sunsim.program import ended
 from sunsim.sweep.run import sweep
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 KILL_AFTER = 10
 

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from sunsim.points.code import ROOT, deciding_files
 from tests.plan.small import write_plan
 from tests.sweep.small import write_sweep
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 # As a worker process does: it gets points as bytes, and simulates them.
 WORKER = """

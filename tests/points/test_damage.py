@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import shutil
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from sunsim.folder import read_manifest
+from sunsim.points.point import Outcome, Point
 from sunsim.points.store import POINTS, Store
 from sunsim.sweep import run as sweep_run
 from sunsim.sweep.grid import load_grid
@@ -18,12 +21,6 @@ from tests.files.quick import be_quick, in_this_process
 from tests.plan.small import invoke
 from tests.points.damage import KINDS
 from tests.sweep.small import write_sweep
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-    from pathlib import Path
-
-    from sunsim.points.point import Outcome, Point
 
 SWEEP = f"sweep: {{seeds: {len(KINDS) + 2}}}\n"
 

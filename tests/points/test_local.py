@@ -7,7 +7,8 @@ import os
 import shutil
 import signal
 import time
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,16 +18,11 @@ from sunsim.points.code import code_sha256
 from sunsim.points.local import KILLED, SILENT, run_local
 from sunsim.points.point import Outcome, Point, identity, outcome, outcome_of
 from sunsim.points.ray_cluster import _home, outcome_elsewhere
-from sunsim.scenario import load_scenario
+from sunsim.scenario import Scenario, load_scenario
 from sunsim.sweep.grid import load_grid
 from tests.scenario_files import write_scenario
 from tests.sweep.small import write_sweep
 from tests.trace_files import write as write_requests
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from sunsim.scenario import Scenario
 
 
 def stop_oneself(point: Point) -> Outcome:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -17,10 +19,6 @@ from sunsim.sweep.report import sentences
 from sunsim.sweep.result import _column
 from tests.sweep.small import write_sweep
 from tests.synthetic import synthetic_profile
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
 
 SLOW, FAST = (10.0, 12.0, 17.0), (9.0, 11.5, 15.5)
 

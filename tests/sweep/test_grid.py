@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
@@ -11,9 +11,6 @@ from sunsim.scenario import Synthetic, load_scenario, resolved
 from sunsim.sweep.grid import load_grid, short_names
 from sunsim.workload.blocks import Poisson
 from tests.sweep.small import SCENARIO, SWEEP, write_sweep
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 RATE = "workload.arrivals.rate_rps"
 LENGTH = "workload.lengths.output_tokens"

@@ -10,7 +10,7 @@ import sys
 import time
 from multiprocessing import active_children
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -18,15 +18,13 @@ from typer.testing import CliRunner
 
 from sunsim.cli import app
 from sunsim.folder import MANIFEST
+from sunsim.points.point import Point
 from sunsim.points.store import POINTS, Store
 from sunsim.run import prepare
 from sunsim.simulate import result_of
 from sunsim.sweep import run as sweep_run
 from sunsim.sweep.result import PICTURE, SUMMARY, TABLE
 from tests.sweep.small import write_sweep
-
-if TYPE_CHECKING:
-    from sunsim.points.point import Point
 
 SUNSIM = "from sunsim.cli import app; app()"
 ROOT = Path(__file__).parent.parent.parent

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,9 +13,6 @@ from sunsim.workload.traces.formats import FORMATS
 from sunsim.workload.traces.rows import TraceRows
 from tests.test_cli import invoke
 from tests.trace_files import write
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 DROPPED = ", without 1 of its 5 requests: 1 without an output token"
 

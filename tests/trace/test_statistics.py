@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from sunsim.trace.statistics import statistics
 from sunsim.workload.traces.rows import TraceRows
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 
 def rows(arrival_s: NDArray[np.float64], prompt_tokens: int = 10, output_tokens: int = 5) -> TraceRows:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from sunsim.validation.served import Ints
 from tests.validation.runs import part, profile_document, stream, write_profile, write_run
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from sunsim.validation.served import Ints
 
 REQUESTS = 400
 MODELS = np.where(np.arange(REQUESTS) % 10 < 9, 1, 2)

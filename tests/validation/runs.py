@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -15,16 +16,11 @@ from sunsim.cli import app
 from sunsim.latency.measured import ProfileData
 from sunsim.latency.model import LatencyModel
 from sunsim.latency.profile import Profile, load_profile
+from sunsim.metrics.rows import Floats
 from sunsim.validation.replay import replay
-from sunsim.validation.served import Served
+from sunsim.validation.served import Ints, Served
 from sunsim.validation.worker_run import ActualRun, RunMeta
 from tests.synthetic import synthetic_profile
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from sunsim.metrics.rows import Floats
-    from sunsim.validation.served import Ints
 
 FIRST_TOKENS = [
     {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,9 +18,6 @@ from sunsim.validation.result import Validation
 from sunsim.validation.worker_run import read_run
 from tests.validation.campaigns import ARMS, write_campaign
 from tests.validation.runs import invoke, meta
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def compared(folder: Path) -> Comparison:

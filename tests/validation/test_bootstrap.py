@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
+from sunsim.metrics.rows import Floats
 from sunsim.validation.figures import error_interval, error_percent
-
-if TYPE_CHECKING:
-    from sunsim.metrics.rows import Floats
 
 
 def mean(values: Floats) -> Floats:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
@@ -12,9 +12,6 @@ from sunsim.errors import InputError
 from sunsim.validation.folders import committed_campaigns, read_campaign
 from tests.validation.campaigns import ARMS, PLAN, write_campaign
 from tests.validation.runs import invoke, profile_document, stream, write_profile, write_run
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 @pytest.fixture(scope="module")

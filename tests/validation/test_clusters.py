@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pyarrow as pa
@@ -22,9 +23,6 @@ from sunsim.validation.fidelity import cluster_errors, live_text
 from sunsim.validation.folders import committed_clusters, read_cluster
 from tests.golden.fidelity.errors import complaints, kept
 from tests.synthetic import synthetic_profile
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 DRAWN = """{kind: synthetic, requests: 200, arrivals: {kind: poisson, rate_rps: 20},
   lengths: {kind: fixed, prompt_tokens: 300, output_tokens: 40}}"""

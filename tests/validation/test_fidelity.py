@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import shutil
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,9 +16,6 @@ from sunsim.validation.folders import committed_campaigns, committed_clusters, r
 from tests.golden.fidelity.errors import complaints, kept
 from tests.validation.campaigns import write_campaign
 from tests.validation.runs import profile_document, stream, write_profile, write_run
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 REPEATED = """\
 profile: p.json

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from sunsim.clock import to_ps
@@ -14,17 +15,11 @@ from sunsim.latency.model import LatencyModel
 from sunsim.scenario import Scenario
 from sunsim.scenario.blocks import ArmBlock, Document, ModelWeight, PoolBlock
 from sunsim.validation.replay import replay
+from sunsim.validation.served import Served
 from sunsim.validation.worker_run import read_run
 from sunsim.workload.blocks import Constant, FixedLengths, Synthetic
 from sunsim.workload.requests import Requests
 from tests.validation.runs import profile_document, stream, write_profile, write_run
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    import pandas as pd
-
-    from sunsim.validation.served import Served
 
 
 def cluster_rows(profile: Path, role: str, served: Served, blocks: int) -> pd.DataFrame:

@@ -7,7 +7,8 @@ import re
 import subprocess
 import sys
 from html.parser import HTMLParser
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -25,9 +26,6 @@ from tests.validation.runs import (
     write_run,
     write_table,
 )
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def checked(folder: Path, *runs: Path, code: int = 0) -> dict[str, Any]:

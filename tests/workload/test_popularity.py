@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,9 +10,6 @@ import pytest
 from sunsim.scenario import load_scenario
 from sunsim.workload.popularity import draw_models
 from tests.scenario_files import write_scenario
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 @pytest.mark.parametrize("alpha", [0.0, 0.8, 1.0, 3.0])

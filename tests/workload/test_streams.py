@@ -7,17 +7,14 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
 from sunsim.scenario import build_requests, load_scenario
+from sunsim.workload.requests import Requests
 from sunsim.workload.streams import stream
 from tests.scenario_files import write_scenario, write_trace
-
-if TYPE_CHECKING:
-    from sunsim.workload.requests import Requests
 
 LENGTHS = "workload.lengths={kind: lognormal, prompt: &l {median_tokens: 50, sigma: 1, max_tokens: 999}, output: *l}"
 SHARED = (

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import lru_cache
-from typing import TYPE_CHECKING, Final, Protocol
+from pathlib import Path
+from typing import Final, Protocol
 
 from sunsim.errors import InputError, clipped_list
 from sunsim.workload.traces.azure import AZURE
@@ -13,16 +15,10 @@ from sunsim.workload.traces.csv_format import CSV
 from sunsim.workload.traces.json_lines import keys_of
 from sunsim.workload.traces.lookalikes import renamed
 from sunsim.workload.traces.mooncake import MOONCAKE
+from sunsim.workload.traces.rows import TraceRows
 from sunsim.workload.traces.table import UNCLOSED, values_of
-from sunsim.workload.traces.text import read_text
+from sunsim.workload.traces.text import Text, read_text
 from sunsim.workload.traces.vidur import VIDUR
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
-
-    from sunsim.workload.traces.rows import TraceRows
-    from sunsim.workload.traces.text import Text
 
 
 class Format(Protocol):

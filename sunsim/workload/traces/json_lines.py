@@ -6,16 +6,14 @@ import json
 import math
 from array import array
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import numpy as np
 
 from sunsim.errors import InputError, clipped, clipped_list
 from sunsim.workload.traces.lookalikes import renamed
 from sunsim.workload.traces.rows import MAX_CLOCK_S, MAX_TOKENS, TraceRows, from_first
-
-if TYPE_CHECKING:
-    from sunsim.workload.traces.text import Text
+from sunsim.workload.traces.text import Text
 
 KEYS: Final = ("timestamp", "input_length", "output_length")
 

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Final, Protocol
+from collections.abc import Collection
+from typing import Final, Protocol
 
 from sunsim.errors import clipped
-
-if TYPE_CHECKING:
-    from collections.abc import Collection
 
 _NAMES: Final = (
     """

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sunsim.clock import since_s
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 MAX_TOKENS = 2**30
 """A prompt or output has fewer."""

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sunsim.clock import MAX_S, since_s
 from sunsim.errors import InputError
 from sunsim.latency.attention import LengthMix
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
-
-    from numpy.typing import NDArray
-
-    from sunsim.workload.traces.rows import TraceRows
+from sunsim.workload.traces.rows import TraceRows
 
 NO_PROMPT = "without a prompt token"
 NO_OUTPUT = "without an output token"

@@ -5,22 +5,18 @@ from __future__ import annotations
 import csv
 from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.csv as pa_csv
+from numpy.typing import NDArray
 
 from sunsim.errors import InputError, clipped, clipped_list
 from sunsim.workload.traces.lookalikes import renamed
 from sunsim.workload.traces.rows import MAX_TOKENS, TraceRows, from_first
-from sunsim.workload.traces.text import MAX_LINE
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from sunsim.workload.traces.text import Text
+from sunsim.workload.traces.text import MAX_LINE, Text
 
 # A value may be as long as its line, which Python's reader does not allow by itself.
 csv.field_size_limit(MAX_LINE)

@@ -6,15 +6,13 @@ import codecs
 import gzip
 import io
 import zlib
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
-from typing import IO, TYPE_CHECKING, Final, cast
+from pathlib import Path
+from typing import IO, Final, cast
 
 from sunsim.errors import InputError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-    from pathlib import Path
 
 MAX_LINE: Final = 2**20
 """Bytes of a line: the 62,500 hashes of a prompt of a million tokens are half of it."""

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sunsim.errors import InputError, clipped, clipped_list
+from sunsim.workload.blocks import Trace
 from sunsim.workload.traces.formats import FORMATS, read_trace
+from sunsim.workload.traces.rows import TraceRows
 from sunsim.workload.traces.select import Selection, Window, refuse_too_late, select
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from numpy.typing import NDArray
-
-    from sunsim.workload.blocks import Trace
-    from sunsim.workload.traces.rows import TraceRows
 
 
 class TokenLimit(NamedTuple):

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
 
+from sunsim.validation.fidelity import Errors
 from sunsim.validation.folders import errors_file
-
-if TYPE_CHECKING:
-    from sunsim.validation.fidelity import Errors
 
 KEPT = errors_file("h100-80gb")
 

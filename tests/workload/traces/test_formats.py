@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, get_args
+from pathlib import Path
+from typing import get_args
 
 import pytest
 
@@ -11,9 +12,6 @@ from sunsim.trace.cli import Format
 from sunsim.workload.blocks import Trace
 from sunsim.workload.traces.formats import FORMATS, read_any, read_trace
 from tests.trace_files import ARRIVAL_S, JSON_LINES, OUTPUT_TOKENS, PROMPT_TOKENS, TEXTS, write
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 FOREIGN = [name for name in FORMATS if name != "csv"]
 

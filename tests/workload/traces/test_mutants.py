@@ -7,18 +7,14 @@ import gzip
 import json
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from sunsim.errors import InputError
 from sunsim.workload.traces.formats import FORMATS, read_any
-from sunsim.workload.traces.rows import MAX_TOKENS
+from sunsim.workload.traces.rows import MAX_TOKENS, TraceRows
 from tests.trace_files import JSON_LINES, TEXTS
-
-if TYPE_CHECKING:
-    from sunsim.workload.traces.rows import TraceRows
 
 PIECES = [
     *(

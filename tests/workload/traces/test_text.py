@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import gzip
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,10 +19,6 @@ from sunsim.workload.traces.text import CHUNK, MAX_LINE
 from tests.scenario_files import TRACE, write_scenario
 from tests.test_cli import invoke
 from tests.trace_files import ARRIVAL_S, JSON_LINES, PROMPT_TOKENS, TEXTS, write
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
 
 HEADER = "arrival_s,prompt_tokens,output_tokens"
 

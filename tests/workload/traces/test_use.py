@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,14 +12,10 @@ from sunsim.errors import InputError
 from sunsim.report.basis import basis
 from sunsim.run import check
 from sunsim.scenario import build_requests, load_scenario, resolved
+from sunsim.workload.requests import Requests
 from sunsim.workload.streams import stream
 from tests.scenario_files import TRACE, write_scenario
 from tests.trace_files import write
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from sunsim.workload.requests import Requests
 
 MAPPED = "workload.models={ChatGPT: a, GPT-4: b}"
 
