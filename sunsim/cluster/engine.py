@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING
 
 from sunsim.cluster.draft import Draft
 from sunsim.cluster.kv_blocks import KVBlocks
+from sunsim.cluster.outcome import NOBODY, Outcome
 from sunsim.cluster.pipeline import Pipeline
 from sunsim.cluster.sequence import KV, UNSET, Sequence
 from sunsim.cluster.steady import SteadyDecodes
@@ -36,17 +37,7 @@ if TYPE_CHECKING:
     from sunsim.latency.steps import Outside, StepTimes
 
 
-NOBODY: list[Sequence] = []  # of which most outcomes consist; nothing is ever put in
 COMPUTE, PULL = KV.COMPUTE, KV.PULL  # an enum's members take long to look up
-
-
-class Outcome:
-    """What a decision brought: requests taken into a step for the first time, done, to be pulled, sent back for their KV."""
-
-    __slots__ = ("entered", "evicted", "finished", "loads")
-
-    def __init__(self) -> None:
-        self.entered = self.finished = self.loads = self.evicted = NOBODY
 
 
 class Engine:

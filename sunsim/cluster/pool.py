@@ -17,8 +17,8 @@ from sunsim.workload.streams import stream
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sunsim.cluster.engine import Outcome
     from sunsim.cluster.events import Clock
+    from sunsim.cluster.outcome import Outcome
     from sunsim.latency.steps import WorkerTimes
     from sunsim.records import WorkerRecord
     from sunsim.scenario import Pool as Loaded

@@ -11,8 +11,9 @@ from sunsim.records import WorkerRecord
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sunsim.cluster.engine import Engine, Outcome
+    from sunsim.cluster.engine import Engine
     from sunsim.cluster.events import Clock
+    from sunsim.cluster.outcome import Outcome
     from sunsim.cluster.sequence import Sequence
     from sunsim.roles import Role
 

@@ -18,7 +18,7 @@ from sunsim.cluster.sequence import KV, UNSET, Sequence
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from sunsim.cluster.engine import Outcome
+    from sunsim.cluster.outcome import Outcome
     from sunsim.cluster.worker import Worker
     from sunsim.latency.steps import WorkerTimes
     from sunsim.scenario import Arm, Scenario

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sunsim.cluster.engine import Outcome
+from sunsim.cluster.outcome import Outcome
 from sunsim.cluster.sequence import KV, UNSET, Sequence
 from sunsim.latency.steps import OUTSIDE, Chunk, Outside, StepTimes
 

@@ -33,7 +33,7 @@ def profile(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def fronted(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A profile whose tokens take 2 ms to the client, and 0.7 ms more for each request that decodes beside."""
+    """A profile whose tokens take 2 ms to the client, and 4 ms more for each request that decodes beside."""
     points = [
         {
             "where": where,
@@ -43,7 +43,7 @@ def fronted(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "queued_to_scheduled_ms": {"median": 0.5},
             "first_token_to_client_ms": {"median": out_ms},
         }
-        for where, batch, out_ms in (("idle", 0, 2.0), ("traffic", 10, 9.0))
+        for where, batch, out_ms in (("idle", 0, 2.0), ("traffic", 10, 42.0))
     ]
     return write_profile(tmp_path_factory.mktemp("fronted"), **PROFILE, first_token_points=points)
 
@@ -122,3 +122,13 @@ def test_every_arm_serves_the_same_requests_at_times_of_its_own() -> None:
         full_s = ends_s(rows)[-96]
         there_s = np.minimum(rows["last_token_s"], full_s) - np.minimum(rows["arrival_s"], full_s)
         assert there_s.sum() / full_s == pytest.approx(96, rel=1e-12)
+
+
+def test_a_last_token_is_at_its_client_no_sooner_than_the_first(fronted: Path) -> None:
+    world = scenario(["m"], {"decode": pool(fronted)})
+    # The first tokens of four wait for one another on their way out, the second token of one would overtake its first.
+    rows = serve(world, [(0, 0, 8, outputs) for outputs in (2, 1, 1, 1, 1)], concurrency=4).rows
+    assert rows["last_token_s"][0] == rows["first_token_s"][0]
+    assert_closed(rows, 4)
+    alone = serve(world, [(0, 0, 8, 2)] * 2, concurrency=1).rows
+    assert alone["last_token_s"][0] > alone["first_token_s"][0]

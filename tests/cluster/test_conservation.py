@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    from sunsim.cluster.engine import Outcome
     from sunsim.cluster.engine_config import EngineConfig
+    from sunsim.cluster.outcome import Outcome
     from sunsim.cluster.sequence import Sequence
     from sunsim.latency.steps import StepTimes
 

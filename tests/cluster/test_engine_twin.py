@@ -11,7 +11,7 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from sunsim.cluster.engine import Engine, Outcome
+from sunsim.cluster.engine import Engine
 from sunsim.cluster.engine_config import EngineConfig
 from sunsim.cluster.sequence import KV, Sequence
 from sunsim.latency.steps import Chunk, DecodeLine, Outside
@@ -19,6 +19,8 @@ from tests.cluster.stepwise import StepwiseEngine
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from sunsim.cluster.outcome import Outcome
 
 
 @dataclass(frozen=True)

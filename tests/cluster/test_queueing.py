@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from sunsim.cluster.engine import Outcome
     from sunsim.cluster.engine_config import EngineConfig
+    from sunsim.cluster.outcome import Outcome
     from sunsim.latency.steps import StepTimes
 
 OUTPUT_TOKENS = 4

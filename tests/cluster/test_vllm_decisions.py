@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from sunsim.cluster.engine import Engine, Outcome
+from sunsim.cluster.engine import Engine
 from sunsim.cluster.engine_config import EngineConfig
 from sunsim.cluster.sequence import KV, Sequence
 from tests.cluster.stepwise import StepwiseEngine
 from tests.cluster.worlds import Steps, play
 
 if TYPE_CHECKING:
+    from sunsim.cluster.outcome import Outcome
     from sunsim.latency.steps import Chunk, DecodeLine, Outside, StepTimes
 
 RECORDED = Path(__file__).with_name("vllm_decisions.jsonl")

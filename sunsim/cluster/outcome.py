@@ -1,0 +1,20 @@
+"""What a worker's decision brought, for whoever drives it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sunsim.cluster.sequence import Sequence
+
+NOBODY: list[Sequence] = []
+"""Of which most outcomes consist; nothing is ever put in."""
+
+
+class Outcome:
+    """What a decision brought: requests taken into a step for the first time, done, to be pulled, sent back for their KV."""
+
+    __slots__ = ("entered", "evicted", "finished", "loads")
+
+    def __init__(self) -> None:
+        self.entered = self.finished = self.loads = self.evicted = NOBODY
