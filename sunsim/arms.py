@@ -11,7 +11,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from sunsim.cluster.simulation import simulate_arm
 from sunsim.inputs import Inputs
 from sunsim.points.local import cores, run_local
-from sunsim.points.point import Outcome, attempt
+from sunsim.points.outcome import Outcome, attempt
 from sunsim.records import ArmResult
 from sunsim.scenario import Scenario
 from sunsim.visible import visible

@@ -10,14 +10,22 @@ import pandas as pd
 
 from plots.throughput import plot_throughput
 from plots.tpot_ecdf import plot_tpot_ecdf
-from plots.worker_timeline import plot_worker_timeline
+from sunsim.artist import Artist
 from sunsim.metrics.rows import Requests, Window
 
 
-def draw(folder: Path, rows: Mapping[str, pd.DataFrame], summary: Mapping[str, Any]) -> None:
-    """Write `throughput.png`, `tpot.png` and `workers.png`; one that has nothing to show is left out. `rows`: by arm."""
+def draw(folder: Path, rows: Mapping[str, pd.DataFrame], summary: Mapping[str, Any], artist: Artist) -> None:
+    """Write `throughput.png` and `tpot.png`, and have the artist begin `workers.png`.
+
+    One that has nothing to show is left out. `rows`: by arm.
+    """
     entries = summary["arms"]
     window = Window(**summary["window"])
+    places = {
+        name: max((w["max_num_seqs"] for w in entry["workers"].values() if w["stage"] == "decode"), default=0)
+        for name, entry in entries.items()
+    }
+    artist.begin((rows, folder / "workers.png", (window.start_s, window.end_s), places))
     tpot_ms = {}
     for name, frame in rows.items():
         requests = Requests.from_rows(frame)
@@ -26,8 +34,3 @@ def draw(folder: Path, rows: Mapping[str, pd.DataFrame], summary: Mapping[str, A
         plot_throughput(entries, folder / "throughput.png")
     if any(entry["mean_tpot_ms"] is not None for entry in entries.values()):
         plot_tpot_ecdf(tpot_ms, folder / "tpot.png", (summary["slo"] or {}).get("tpot_ms"))
-    places = {
-        name: max((w["max_num_seqs"] for w in entry["workers"].values() if w["stage"] == "decode"), default=0)
-        for name, entry in entries.items()
-    }
-    plot_worker_timeline(rows, folder / "workers.png", (window.start_s, window.end_s), places)

@@ -13,6 +13,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from sunsim.artist import Artist
 from sunsim.errors import InputError
 from sunsim.folder import Results
 from sunsim.metrics import REGISTRY, to_json
@@ -82,19 +83,24 @@ class Result:
         }
         return pd.DataFrame.from_dict(figures, orient="index").rename_axis("arm")
 
-    def save(self, folder: Path | str) -> list[str]:
+    def save(self, folder: Path | str, artist: Artist | None = None) -> list[str]:
         """Writes what `sunsim run --out` writes, pictures included; the names of the files.
+
+        Args:
+            artist: draws beside this process.
 
         Raises:
             InputError: the folder cannot be written, or holds something else.
         """
         from sunsim.pictures import draw  # noqa: PLC0415 - whoever saves nothing does not wait for matplotlib
 
+        artist = artist or Artist()
         with results(Path(folder)).writing() as place:
+            draw(place, self.rows, self.summary, artist)
             write_requests(place / REQUESTS, self.rows, self.summary)
             (place / SUMMARY).write_text(to_json(self.summary), encoding="utf-8")
             (place / SCENARIO).write_text(self.scenario, encoding="utf-8")
-            draw(place, self.rows, self.summary)
+            artist.end()
             return sorted(path.name for path in place.iterdir())
 
     def __repr__(self) -> str:

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from sunsim.artist import artist
 from sunsim.measured import arriving_s, requests_of
 from sunsim.metrics import to_json
 from sunsim.report.basis import unused_popularity
@@ -26,8 +27,9 @@ def run(
     scenario, requests = prepare(file, overrides, seed)
     out = out or Path("results") / scenario.name
     results(out)  # refused before anything is simulated
-    result = result_of(scenario, requests, None, show_progress=not quiet)
-    names = result.save(out)
+    with artist(len(requests) * len(scenario.arms)) as beside:
+        result = result_of(scenario, requests, None, show_progress=not quiet)
+        names = result.save(out, beside)
     if as_json:
         sys.stdout.write(to_json(result.summary))
     elif not quiet:

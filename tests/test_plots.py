@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +21,7 @@ from plots.throughput import plot_throughput
 from plots.tpot_ecdf import plot_tpot_ecdf
 from plots.trace import plot_trace
 from plots.worker_timeline import plot_worker_timeline
+from sunsim.artist import Artist
 from sunsim.pictures import draw
 from sunsim.records import ArmResult
 from sunsim.scenario import load_scenario
@@ -62,6 +63,13 @@ def same_bytes_twice(plot: Callable[[Path], None], folder: Path) -> None:
     assert first.read_bytes() == second.read_bytes()
 
 
+def draw_all(folder: Path, rows: Mapping[str, pd.DataFrame], summary: Mapping[str, Any]) -> None:
+    """All pictures of a run."""
+    artist = Artist()
+    draw(folder, rows, summary, artist)
+    artist.end()
+
+
 def test_throughput(summary: dict[str, Any], tmp_path: Path) -> None:
     same_bytes_twice(lambda path: plot_throughput(summary["arms"], path), tmp_path)
 
@@ -94,7 +102,7 @@ def test_both_step_times_are_labelled(drawn: list[str], tmp_path: Path) -> None:
 
 
 def test_a_run_draws_three(arms: list[ArmResult], summary: dict[str, Any], tmp_path: Path) -> None:
-    draw(tmp_path, by_name(arms), summary)
+    draw_all(tmp_path, by_name(arms), summary)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["throughput.png", "tpot.png", "workers.png"]
 
 
@@ -102,7 +110,7 @@ def test_what_an_arm_lacks_is_left_out(tmp_path: Path) -> None:
     stamps = {"arrival_s": 1.0, "prefill_start_s": 1.0, "prefill_end_s": 2.0, "first_token_s": 2.0, "last_token_s": 2.0}
     rows = table({"prefill_worker": "p", **stamps}, {"prefill_worker": "p", **stamps, "arrival_s": 5.0})
     prefill_only = [ArmResult(rows, [toy_worker("p", "prefill")])]
-    draw(tmp_path, by_name(prefill_only), toy_summary(*prefill_only))
+    draw_all(tmp_path, by_name(prefill_only), toy_summary(*prefill_only))
     assert [path.name for path in tmp_path.iterdir()] == ["throughput.png"]
 
 
@@ -128,7 +136,7 @@ def test_long_names_leave_room(
 def test_nothing_finished_draws_nothing_that_lies(tmp_path: Path) -> None:
     rows = table({"decode_worker": "d", "arrival_s": 1.0, "decode_scheduled_s": 2.0, "outcome": "unfinished"})
     stuck = [ArmResult(rows, [toy_worker("d", "decode")])]
-    draw(tmp_path, by_name(stuck), toy_summary(*stuck))
+    draw_all(tmp_path, by_name(stuck), toy_summary(*stuck))
     assert "tpot.png" not in {path.name for path in tmp_path.iterdir()}
 
 
@@ -209,7 +217,7 @@ def test_names_are_drawn_as_they_are_written(
     for toy in toys:
         toy.rows["decode_worker"] = toy.rows["decode_worker"].str.replace("/.*/", f"/{name}/", regex=False)
     content = toy_summary(*toys, slo={"tpot_ms": 9.0}, warmup_s=2.0)
-    draw(tmp_path, by_name(toys), content)
+    draw_all(tmp_path, by_name(toys), content)
     written = visible(name)
     assert any(text.startswith(f"{written}\n") for text in drawn)  # the tick of throughput.png
     assert written in drawn  # the legend of tpot.png

@@ -18,7 +18,7 @@ import sunsim.arms
 from docs.columns import WORKER_COLUMNS, columns
 from docs.refresh import DOCS, block
 from sunsim.points.local import KILLED
-from sunsim.points.point import Outcome
+from sunsim.points.outcome import Outcome
 from sunsim.records import REQUEST_COLUMNS
 from sunsim.result import REQUESTS, SUMMARY
 from sunsim.scenario import Scenario

@@ -15,7 +15,7 @@ from sunsim.plan.probe import Probe
 from sunsim.plan.search import Search, Sizes
 from sunsim.plan.verdict import Met, Verdict
 from sunsim.plan.windows import Stretches
-from sunsim.points.point import Row
+from sunsim.points.outcome import Row
 from sunsim.roles import Role, Stage
 from sunsim.scenario import Arm, Scenario
 

@@ -12,7 +12,7 @@ from sunsim.plan.load import starts
 from sunsim.plan.search import Found, Reason, Search, Sizes, climb, highest_rate, shrink, smallest, together
 from sunsim.plan.variants import TYPICAL
 from sunsim.plan.verdict import Verdict, attained, broken, figures_of, point, share
-from sunsim.points.point import Row
+from sunsim.points.outcome import Row
 from sunsim.roles import Role
 from sunsim.scenario import Arm, Scenario
 

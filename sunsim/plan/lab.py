@@ -12,7 +12,7 @@ from sunsim.errors import SimulationError
 from sunsim.plan.probe import Probe, outcome_of
 from sunsim.plan.search import Search
 from sunsim.points.local import run_local
-from sunsim.points.point import Row
+from sunsim.points.outcome import Row
 from sunsim.points.progress import progress
 from sunsim.points.store import Store
 from sunsim.scenario.blocks import Budget

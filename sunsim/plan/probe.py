@@ -18,7 +18,8 @@ from sunsim.plan.conditions import AS_PLANNED, Conditions, only, requests_under
 from sunsim.plan.portrait import portrait
 from sunsim.plan.watch import SureMissError, Watch
 from sunsim.plan.windows import Stretches
-from sunsim.points.point import Outcome, Row, attempt, identity, key
+from sunsim.points.outcome import Outcome, Row, attempt
+from sunsim.points.point import identity, key
 from sunsim.records import ArmResult
 from sunsim.scenario import Scenario
 

@@ -30,6 +30,7 @@ DECIDING = (
     "plan/probe.py",
     "plan/watch.py",
     "plan/windows.py",
+    "points/outcome.py",
     "points/point.py",
     "sweep/__init__.py",
 )

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 
-from sunsim.points.point import Outcome, Point
+from sunsim.points.outcome import Outcome
+from sunsim.points.point import Point
 from sunsim.points.progress import progress
 from sunsim.points.store import Store
 

@@ -12,7 +12,7 @@ from multiprocessing.context import SpawnProcess
 from threading import Lock, local
 from typing import Generic, TypeVar
 
-from sunsim.points.point import Outcome
+from sunsim.points.outcome import Outcome
 from sunsim.points.worker import serve
 
 P = TypeVar("P")
@@ -53,19 +53,19 @@ def run_local(points: Iterable[P], jobs: int, work: Callable[[P], Outcome]) -> G
             suspects.extend(point for point, _ in lost)
 
 
-class _LostError(Exception):
+class LostError(Exception):
     """A process has gone, or is as good as gone, before it was done; says why."""
 
 
 def _batch(
     waiting: deque[P], jobs: int, ahead: int, work: Callable[[P], Outcome]
-) -> Generator[tuple[P, Outcome], None, list[tuple[P, _LostError]]]:
+) -> Generator[tuple[P, Outcome], None, list[tuple[P, LostError]]]:
     """Takes from `waiting` until it is empty; returns the points whose processes were lost, and how.
 
     `ahead` points more than processes are handed out, so that none waits for the next.
     """
     running: dict[Future[Outcome], P] = {}
-    lost: list[tuple[P, _LostError]] = []
+    lost: list[tuple[P, LostError]] = []
     resource_tracker.ensure_running()  # where Ctrl-C is not blocked, since it would let it through again
     crew = _Crew(work)
     with ThreadPoolExecutor(jobs, initializer=_block_ctrl_c) as threads:
@@ -77,13 +77,33 @@ def _batch(
                 done, _ = wait(running, return_when=FIRST_COMPLETED)
                 for future in done:
                     point, loss = running.pop(future), future.exception()
-                    if isinstance(loss, _LostError):
+                    if isinstance(loss, LostError):
                         lost.append((point, loss))
                     else:
                         yield point, future.result()
         finally:
             crew.dismiss()
     return lost
+
+
+class Aside(Generic[P]):
+    """A process beside this one, started at once, so that it is ready when there is something for it to do."""
+
+    def __init__(self, work: Callable[[P], Outcome], first: P) -> None:
+        """`first`: what it begins with."""
+        resource_tracker.ensure_running()
+        self._crew = _Crew(work)
+        self._thread = ThreadPoolExecutor(1, initializer=_block_ctrl_c)
+        self._thread.submit(self._crew.simulate, first)
+
+    def ask(self, point: P) -> Future[Outcome]:
+        """What `work` makes of the point there; a `LostError` if the process is lost."""
+        return self._thread.submit(self._crew.simulate, point)
+
+    def dismiss(self) -> None:
+        """Ends the process: nobody wants more of it."""
+        self._crew.dismiss()
+        self._thread.shutdown()
 
 
 def _block_ctrl_c() -> None:
@@ -105,14 +125,14 @@ class _Crew(Generic[P]):
         """In this thread's process.
 
         Raises:
-            _LostError: that was lost; the next call starts another.
+            LostError: that was lost; the next call starts another.
         """
         worker: _Worker | None = getattr(self._mine, "worker", None)
         if not worker:
             self._mine.worker = worker = self._hire()
         try:
             return worker.ask(self._work, point)
-        except _LostError:
+        except LostError:
             self._mine.worker = None
             worker.kill()
             raise
@@ -127,7 +147,7 @@ class _Crew(Generic[P]):
     def _hire(self) -> _Worker:
         with self._changing:
             if self._dismissed:
-                raise _LostError(KILLED)
+                raise LostError(KILLED)
             worker = _Worker()
             self._all.add(worker)
         return worker
@@ -146,7 +166,7 @@ class _Worker:
         """What `work` makes of the point there.
 
         Raises:
-            _LostError: the process has ended, or gives no sign of life.
+            LostError: the process has ended, or gives no sign of life.
         """
         looks = 0
         try:
@@ -160,8 +180,8 @@ class _Worker:
                 if said is not None:
                     return said
         except (EOFError, OSError) as error:
-            raise _LostError(KILLED) from error
-        raise _LostError(SILENT)
+            raise LostError(KILLED) from error
+        raise LostError(SILENT)
 
     def kill(self) -> None:
         """Ends the process, though it may be stopped, and waits for its end."""

@@ -5,20 +5,16 @@ from __future__ import annotations
 import hashlib
 import json
 import signal
-import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from threading import current_thread, main_thread
 from typing import Any
 
 from sunsim.cluster.simulation import simulate_arm
-from sunsim.errors import InputError
 from sunsim.measured import requests_of, summary_of, window_of
+from sunsim.points.outcome import Outcome, Row, attempt
 from sunsim.scenario import Scenario
-
-Row = dict[str, Any]
 
 NESTED = {
     "limiting",
@@ -37,14 +33,6 @@ OF_A_MODEL = (
     "slo_attainment",
     "overloaded",
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What became of a point: its rows, one an arm, or the reason why there are none."""
-
-    rows: list[Row]
-    fault: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,18 +89,6 @@ def outcome_of(point: Point) -> Outcome:
 def outcome(scenario: Scenario) -> Outcome:
     """Simulates a point; whatever goes wrong there is its own fault, and the others go on."""
     return attempt(lambda: simulate_point(scenario))
-
-
-def attempt(simulate: Callable[[], list[Row]]) -> Outcome:
-    """The rows that `simulate` returns, or the fault that it raises."""
-    try:
-        return Outcome(simulate())
-    except InputError as error:
-        return Outcome([], str(error))
-    except Exception as error:  # noqa: BLE001 - whatever it is, the other points go on
-        frame = traceback.extract_tb(error.__traceback__)[-1]
-        where = f"{Path(frame.filename).name}:{frame.lineno}"
-        return Outcome([], f"{type(error).__name__} in {where}: {' '.join(str(error).split())}")
 
 
 def simulate_point(scenario: Scenario) -> list[Row]:

@@ -16,7 +16,8 @@ from pathlib import Path
 from sunsim.errors import ClusterLostError, InputError
 from sunsim.inputs import files, sha256
 from sunsim.points.code import code_sha256
-from sunsim.points.point import Outcome, Point, outcome
+from sunsim.points.outcome import Outcome
+from sunsim.points.point import Point, outcome
 from sunsim.scenario import Scenario, Trace
 from sunsim.scenario.blocks import Document, PoolBlock
 

@@ -15,7 +15,8 @@ from sunsim.files import clean_up, refusing, staging
 from sunsim.folder import PLACE
 from sunsim.inputs import Inputs
 from sunsim.points.code import code_sha256
-from sunsim.points.point import Row, key
+from sunsim.points.outcome import Row
+from sunsim.points.point import key
 from sunsim.scenario import Scenario
 from sunsim.version import __version__
 

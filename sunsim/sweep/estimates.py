@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from scipy.special import stdtrit
 
-from sunsim.points.point import Row
+from sunsim.points.outcome import Row
 from sunsim.report.compare import OUTPUT, queueing, same_work
 from sunsim.sweep.grid import Grid
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from sunsim.points.point import Outcome
+from sunsim.points.outcome import Outcome
 
 
 def in_this_process(

@@ -18,7 +18,7 @@ from sunsim.figures import run as figures_run
 from sunsim.figures.registry import FIGURES
 from sunsim.folder import read_manifest
 from sunsim.plan import lab as lab_module
-from sunsim.points.point import Outcome
+from sunsim.points.outcome import Outcome
 from tests.files.dying import die_at, left_over, tree
 from tests.files.quick import be_quick, in_this_process
 from tests.plan.small import write_plan

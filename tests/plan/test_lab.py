@@ -13,7 +13,7 @@ import pytest
 from sunsim.plan import lab as lab_module
 from sunsim.plan.lab import Lab
 from sunsim.plan.search import Search
-from sunsim.points.point import Outcome
+from sunsim.points.outcome import Outcome
 from sunsim.scenario.blocks import Budget
 from tests.plan.small import PLAN, invoke, write_plan
 

@@ -24,7 +24,7 @@ from sunsim.plan.conclusion import conclusion
 from sunsim.plan.run import load
 from sunsim.plan.tables import overview
 from sunsim.plan.variants import TYPICAL
-from sunsim.points.point import Outcome
+from sunsim.points.outcome import Outcome
 from sunsim.scenario import load_scenario
 from tests.plan.brute import fewest, holds
 from tests.plan.small import PLAN, SCENARIO, invoke, write_plan

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from sunsim.folder import read_manifest
-from sunsim.points.point import Outcome, Point
+from sunsim.points.outcome import Outcome
+from sunsim.points.point import Point
 from sunsim.points.store import POINTS, Store
 from sunsim.sweep import run as sweep_run
 from sunsim.sweep.grid import load_grid

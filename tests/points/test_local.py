@@ -16,7 +16,8 @@ from sunsim.inputs import Inputs, files, sha256
 from sunsim.latency.profile import profiles_root
 from sunsim.points.code import code_sha256
 from sunsim.points.local import KILLED, SILENT, run_local
-from sunsim.points.point import Outcome, Point, identity, outcome, outcome_of
+from sunsim.points.outcome import Outcome
+from sunsim.points.point import Point, identity, outcome, outcome_of
 from sunsim.points.ray_cluster import _home, outcome_elsewhere
 from sunsim.scenario import Scenario, load_scenario
 from sunsim.sweep.grid import load_grid
