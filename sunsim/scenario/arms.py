@@ -149,7 +149,7 @@ def _pool(block: PoolBlock, stage: Stage, models: int, mix: Callable[[], LengthM
         profile=profile,
         router=block.router,
         load_report=block.load_report,
-        **{option: getattr(block, option) or getattr(profile, option) for option in OPTIONS},
+        **{option: getattr(block, option) for option in OPTIONS},
         _adapters=(models if shared else 1) if profile.adapters else 0,
         _mix=mix,
     )

@@ -1,8 +1,4 @@
-"""Scenarios: what to simulate, read from YAML.
-
-`load_scenario` reads, checks and completes a file; `resolved` writes it back with every default explicit. The blocks
-of a scenario are in `sunsim.scenario.blocks` and `sunsim.workload.blocks`; the common ones can be imported from here.
-"""
+"""Scenarios in and out: read, checked and completed, and written with every default explicit."""
 
 from __future__ import annotations
 

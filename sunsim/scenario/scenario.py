@@ -27,12 +27,17 @@ from sunsim.workload.mix import length_mix
 from sunsim.workload.traces.select import Selection
 from sunsim.workload.traces.use import TokenLimit, trace_of
 
+LOOKED_UP = ("arms", "transfers", "link", "limits", "trace", "mix")
+APART = {"name", "seed", "slo", "measure", "stop", "first_token", "sweep", "plan"}
+"""Blocks on which none of these rests."""
+
 
 @dataclass(frozen=True)
 class Scenario:
-    """What is simulated: a completed document and, each looked up once, what its names stand for.
+    """What is simulated: a completed document, and what its names stand for, each looked up once.
 
-    It goes to other processes as its document, and two of the same document are equal.
+    That happens when it is first asked for, so that a file that has gone is the fault of whoever needs it. A scenario
+    goes to other processes as its document, and two of the same document are equal.
     """
 
     document: Document
@@ -115,9 +120,9 @@ class Scenario:
         pools = [(f"arms.{arm.name}.{stage}", pool) for arm in self.arms for stage, pool in arm.pools().items()]
         return tuple(limit for place, pool in pools for limit in pool.limits(place))
 
-    @property
+    @cached_property
     def trace(self) -> Selection | None:
-        """The requests of its trace; None if they are drawn. Read once for each state of the file.
+        """The requests of its trace; None if they are drawn.
 
         Raises:
             InputError: see `trace_of`.
@@ -125,13 +130,13 @@ class Scenario:
         workload = self.workload
         return trace_of(workload, self.model_names, self.limits) if isinstance(workload, Trace) else None
 
-    @property
+    @cached_property
     def mix(self) -> LengthMix:
         """The lengths that meet in batches; of drawn requests the same for all seeds."""
-        workload = self.workload
-        if isinstance(workload, Synthetic):
-            return length_mix(workload.lengths)
-        return trace_of(workload, self.model_names, self.limits).mix
+        if isinstance(self.workload, Synthetic):
+            return length_mix(self.workload.lengths)
+        assert self.trace
+        return self.trace.mix
 
     @property
     def profiles(self) -> dict[str, Profile]:
@@ -140,8 +145,14 @@ class Scenario:
         return dict(sorted(found.items()))
 
     def changed(self, **blocks: Any) -> Scenario:
-        """A scenario with other blocks, or another name or seed; they are taken as they are, complete and right."""
-        return Scenario(self.document.model_copy(update=blocks))
+        """A scenario with other blocks, or another name or seed; they are taken as they are, complete and right.
+
+        What has been looked up and does not rest on these blocks stays.
+        """
+        made = Scenario(self.document.model_copy(update=blocks))
+        if blocks.keys() <= APART:
+            made.__dict__.update({name: found for name, found in self.__dict__.items() if name in LOOKED_UP})
+        return made
 
     def with_arms(self, arms: Iterable[Arm]) -> Scenario:
         """A scenario with these arms, which may be other scenarios'."""
