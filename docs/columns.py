@@ -4,44 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from sunsim.metrics import REGISTRY
-from sunsim.records import REQUEST_COLUMNS
+from sunsim.records import REQUEST_COLUMNS, WORKER_COLUMNS, Column
 
-KINDS = {"text": "text", "s": "seconds", "count": "whole number"}
-WORKER_COLUMNS = (
-    "stage",
-    "model",
-    "gpus",
-    "max_num_seqs",
-    "num_gpu_blocks",
-    "requests",
-    "steps",
-    "outside_measured",
-    "preemptions",
-    "utilisation",
-    "mean_batch",
-    "peak_batch",
-    "mean_batch_share",
-    "peak_places",
-    "output_throughput_window",
-    "mean_kv_occupancy",
-    "peak_kv_occupancy",
-)
+KINDS = {"text": "text", "s": "seconds", "count": "whole number", "number": "number", "counts": "whole numbers by name"}
 
 
 def columns() -> dict[str, str]:
     """The tables, by the names of their blocks."""
-    requests = ((column.name, KINDS[column.kind], column.meaning) for column in REQUEST_COLUMNS)
-    workers = ((tag, REGISTRY[tag].unit, REGISTRY[tag].definition) for tag in WORKER_COLUMNS)
-    return {
-        "requests": _table(("column", "type", "meaning"), requests),
-        "workers": _table(("column", "unit", "meaning"), workers),
-    }
+    return {"requests": _table(REQUEST_COLUMNS), "workers": _table(WORKER_COLUMNS)}
 
 
-def _table(headers: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
-    headers = tuple(headers)
-    lines = [headers, ("---",) * len(headers), *((f"`{name}`", *rest) for name, *rest in rows)]
-    return "".join(
-        f"| {' | '.join(cell.replace('``', '`').replace('|', chr(92) + '|') for cell in line)} |\n" for line in lines
-    )
+def _table(columns: Iterable[Column]) -> str:
+    cells = [("column", "type", "meaning"), ("---",) * 3]
+    cells += [(f"`{column.name}`", KINDS[column.kind], column.meaning) for column in columns]
+    return "".join(f"| {' | '.join(row).replace('``', '`')} |\n" for row in cells)

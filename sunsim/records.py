@@ -13,15 +13,15 @@ from sunsim.roles import Role
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column of the requests' table.
+    """One column of a table of requests or of workers.
 
     Attributes:
-        kind: ``text``, ``s`` (seconds since the start of the stream, float64, missing until it happens) or ``count``
-            (int64).
+        kind: ``text``, ``s`` (seconds since the start of the stream, float64, missing until it happens), ``count``
+            (int64), ``number`` (float64) or ``counts`` (a count by what was counted).
     """
 
     name: str
-    kind: Literal["text", "s", "count"]
+    kind: Literal["text", "s", "count", "number", "counts"]
     meaning: str
 
 
@@ -76,3 +76,31 @@ class ArmResult:
 
     rows: pd.DataFrame
     workers: Sequence[WorkerRecord]
+
+
+WORKER_COLUMNS = (
+    Column("stage", "text", "``prefill``, or ``decode``, also where it does both."),
+    Column("model", "text", "The one model that it serves, ``*`` for all."),
+    Column("gpus", "count", "Its GPUs."),
+    Column("max_num_seqs", "count", "Requests that may run on it at once: its places."),
+    Column("num_gpu_blocks", "count", "KV blocks that it has."),
+    Column("requests", "count", "Requests that it served, over the whole run."),
+    Column("steps", "count", "Steps in which it computed something, over the whole run."),
+    Column("outside_measured", "counts", "Of these, the ones outside the profile's measured range, by the reason."),
+    Column(
+        "preemptions", "count", "Times that a request lost its place here for want of KV blocks, over the whole run."
+    ),
+    Column("utilisation", "number", "Share of the window with at least one request in prefill, or decoding."),
+    Column("mean_batch", "number", "Decode: requests decoding, mean over the window's time."),
+    Column("peak_batch", "number", "Decode: most requests decoding at once inside the window."),
+    Column("mean_batch_share", "number", "Decode: `mean_batch` over `max_num_seqs`."),
+    Column(
+        "peak_places", "number", "Decode: most places held at once, by requests that decode or whose KV is on its way."
+    ),
+    Column(
+        "output_throughput_window", "number", "Decode: its output tokens inside the window over its length, per second."
+    ),
+    Column("mean_kv_occupancy", "number", "Share of its KV blocks held, mean over the window's time."),
+    Column("peak_kv_occupancy", "number", "The highest such share inside the window."),
+)
+"""Of a worker's entry in a summary; `sunsim.metrics.REGISTRY` says how the figures are made."""

@@ -11,6 +11,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from sunsim.errors import InputError
+
 if TYPE_CHECKING:
     from sunsim.result import Result
     from sunsim.scenario import Scenario
@@ -30,12 +32,19 @@ def simulate(
         show_progress: a bar on stderr, where that is a terminal.
 
     Raises:
-        InputError: there are no requests, one cannot be served, nothing is left to be measured, or a file was changed
+        InputError: `scenario` or `seed` is none, there are no requests, one cannot be served, nothing is left to be measured, or a file was changed
             while it was simulated with.
     """
     from sunsim.measured import requests_of
+    from sunsim.scenario import Scenario
 
+    if not isinstance(scenario, Scenario):
+        message = f"is of type {type(scenario).__name__}, must be what sunsim.load returns"
+        raise InputError(message, "scenario")
     if seed is not None:
+        if not isinstance(seed, int) or seed < 0:
+            message = f"is {seed!r}, must be a whole number, at least 0"
+            raise InputError(message, "seed")
         scenario = scenario.changed(seed=seed)
     return result_of(scenario, requests_of(scenario), jobs, show_progress=show_progress)
 

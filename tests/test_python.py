@@ -15,11 +15,11 @@ import pytest
 
 import sunsim
 import sunsim.arms
-from docs.columns import WORKER_COLUMNS, columns
+from docs.columns import columns
 from docs.refresh import DOCS, block
 from sunsim.points.local import KILLED
 from sunsim.points.outcome import Outcome
-from sunsim.records import REQUEST_COLUMNS
+from sunsim.records import REQUEST_COLUMNS, WORKER_COLUMNS
 from sunsim.result import REQUESTS, SUMMARY
 from sunsim.scenario import Scenario
 from tests.files.quick import be_quick
@@ -74,7 +74,7 @@ def test_a_result_has_the_content_of_the_files(scenario: Scenario, tmp_path: Pat
         assert (tmp_path / "run" / name).read_bytes() == (tmp_path / "saved" / name).read_bytes()
     pd.testing.assert_frame_equal(result.requests, pd.read_parquet(tmp_path / "run" / REQUESTS))
     assert list(result.requests.columns) == [column.name for column in REQUEST_COLUMNS]
-    assert list(result.workers.columns) == ["arm", "worker", *(tag for tag in WORKER_COLUMNS if tag in result.workers)]
+    assert list(result.workers.columns) == ["arm", "worker", *(column.name for column in WORKER_COLUMNS)]
     assert result.workers.groupby("arm")["requests"].sum().to_dict() == {"isolated": 12, "sun": 12}
     assert list(result.table().index) == ["isolated", "sun"]
     assert "<table" in result._repr_html_()
@@ -91,6 +91,19 @@ def test_what_was_saved_is_read_again(scenario: Scenario, tmp_path: Path) -> Non
     assert again.summary["seed"] == 9
     for name in again.save(tmp_path / "two"):
         assert (tmp_path / "two" / name).read_bytes() == (tmp_path / "one" / name).read_bytes()
+
+
+def test_what_is_no_scenario_is_one_line(scenario: Scenario) -> None:
+    wrong: list[tuple[Any, str]] = [
+        (lambda: sunsim.load(None), "scenario: is of type NoneType, must be a scenario's file"),  # type: ignore[arg-type]
+        (lambda: sunsim.plan(scenario), "scenario: is of type Scenario, must be a scenario's file"),  # type: ignore[arg-type]
+        (lambda: sunsim.simulate("a.yaml"), "scenario: is of type str, must be what sunsim.load returns"),  # type: ignore[arg-type]
+        (lambda: sunsim.simulate(scenario, seed=-1), "seed: is -1, must be a whole number, at least 0"),
+    ]
+    for call, said in wrong:
+        with pytest.raises(sunsim.InputError) as caught:
+            call()
+        assert str(caught.value).startswith(said)
 
 
 @pytest.mark.parametrize("content", [None, "{", "[]", "{}", '{"arms": 3}'])

@@ -49,6 +49,9 @@ def read_source(given: Given, overrides: Sequence[str] = (), seed: int | None = 
     """
     if isinstance(given, Mapping):
         source = Source.of(given)
+    elif not isinstance(given, str | Path):
+        message = f"is of type {type(given).__name__}, must be a scenario's file, or a mapping of what one would hold"
+        raise InputError(message, "scenario")
     else:
         source = Source(Path(given), read_text(Path(given), "must be a scenario file"))
     for override in overrides:
