@@ -9,7 +9,8 @@ are in `sunsim.measured` and `sunsim.cluster.simulation`.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from operator import index
+from typing import TYPE_CHECKING, Any, SupportsIndex
 
 from sunsim.errors import InputError
 
@@ -38,15 +39,22 @@ def simulate(
     from sunsim.measured import requests_of
     from sunsim.scenario import Scenario
 
-    if not isinstance(scenario, Scenario):
-        message = f"is of type {type(scenario).__name__}, must be what sunsim.load returns"
+    given: object = scenario
+    if not isinstance(given, Scenario):
+        message = f"is of type {type(given).__name__}, must be what sunsim.load returns"
         raise InputError(message, "scenario")
     if seed is not None:
-        if not isinstance(seed, int) or seed < 0:
-            message = f"is {seed!r}, must be a whole number, at least 0"
-            raise InputError(message, "seed")
-        scenario = scenario.changed(seed=seed)
+        scenario = scenario.changed(seed=_checked(seed))
     return result_of(scenario, requests_of(scenario), jobs, show_progress=show_progress)
+
+
+def _checked(seed: object) -> int:
+    from sunsim.document.block import MAX_SEED
+
+    if isinstance(seed, bool) or not isinstance(seed, SupportsIndex) or not 0 <= index(seed) <= MAX_SEED:
+        message = f"is {seed!r}, must be a whole number from 0 to {MAX_SEED}"
+        raise InputError(message, "seed")
+    return index(seed)
 
 
 def result_of(scenario: Scenario, requests: Requests, jobs: int | None = 1, *, show_progress: bool = False) -> Result:

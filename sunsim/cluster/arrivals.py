@@ -48,7 +48,7 @@ class ClosedLoop:
         self._ends: dict[int, Event] = {}
         self.arrival_ps = np.zeros(len(requests), dtype=np.int64)
         self.sent = 0
-        for _ in range(requests.concurrency or 0):
+        for _ in range(min(requests.concurrency or 0, len(requests))):
             env.process(self._client())
 
     def serve(self, i: int) -> Generator[Event, int]:

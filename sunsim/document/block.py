@@ -15,6 +15,7 @@ from sunsim.errors import clipped, clipped_list
 UNKNOWN_KEY: Final = "unknown_key"
 MISSING_CHOICE: Final = "missing_choice"
 MAX_WORKERS = 10_000
+MAX_SEED = 2**62
 
 
 def _without_controls(text: str) -> str:
@@ -38,7 +39,7 @@ FolderName: TypeAlias = Annotated[
     str, Field(pattern=r"^[^./\\\x00-\x1f][^/\\\x00-\x1f]{0,99}$"), AfterValidator(_without_controls)
 ]
 """Text that names a folder: at most 100 characters, no slash, not starting with a dot."""
-Seed: TypeAlias = Annotated[int, Field(ge=0, le=2**62)]
+Seed: TypeAlias = Annotated[int, Field(ge=0, le=MAX_SEED)]
 Count: TypeAlias = Annotated[int, Field(ge=1, lt=2**30)]
 Tokens: TypeAlias = Annotated[int, Field(ge=1, lt=2**30)]
 Workers: TypeAlias = Annotated[int, Field(ge=1, le=MAX_WORKERS)]

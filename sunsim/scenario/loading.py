@@ -47,13 +47,7 @@ def read_source(given: Given, overrides: Sequence[str] = (), seed: int | None = 
     Raises:
         InputError: the file cannot be read, or an override leads nowhere.
     """
-    if isinstance(given, Mapping):
-        source = Source.of(given)
-    elif not isinstance(given, str | Path):
-        message = f"is of type {type(given).__name__}, must be a scenario's file, or a mapping of what one would hold"
-        raise InputError(message, "scenario")
-    else:
-        source = Source(Path(given), read_text(Path(given), "must be a scenario file"))
+    source = _source(given)
     for override in overrides:
         dotted, equals, value = override.partition("=")
         if not (dotted and equals):
@@ -63,6 +57,15 @@ def read_source(given: Given, overrides: Sequence[str] = (), seed: int | None = 
     if seed is not None:
         source.override("seed", seed, ("--seed", None))
     return source
+
+
+def _source(given: object) -> Source:
+    if isinstance(given, Mapping):
+        return Source.of(given)
+    if isinstance(given, str | Path):
+        return Source(Path(given), read_text(Path(given), "must be a scenario file"))
+    message = f"is of type {type(given).__name__}, must be a scenario's file, or a mapping of what one would hold"
+    raise InputError(message, "scenario")
 
 
 def checked(source: Source) -> Scenario:
