@@ -1,7 +1,5 @@
 """The house style: colours that colour-blind readers can tell apart, sizes for a README, files without dates."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from io import StringIO

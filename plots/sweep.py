@@ -1,7 +1,5 @@
 """What a sweep finds: each arm's figures over a swept value, with their intervals."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path

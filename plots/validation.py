@@ -3,8 +3,6 @@
 Each figure is written as a PNG and returned as the text of an SVG.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from io import StringIO

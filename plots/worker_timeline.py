@@ -1,7 +1,5 @@
 """Batch and queue of each decode worker over time."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """Each decode worker's batch and queue over time."""
 
-from __future__ import annotations
-
 import pandas as pd
 
 from plots.paper.page import Page, sheet

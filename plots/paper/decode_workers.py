@@ -1,7 +1,5 @@
 """Throughput per GPU and TPOT over the number of decode GPUs."""
 
-from __future__ import annotations
-
 import pandas as pd
 
 from plots.paper.page import LOOKS, Page, from_zero, line, sheet

@@ -1,7 +1,5 @@
 """What changes with who emits the first token."""
 
-from __future__ import annotations
-
 import pandas as pd
 
 from plots.paper.page import LOOKS, Page, line, sheet

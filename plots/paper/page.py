@@ -1,7 +1,5 @@
 """What the figures of the paper have in common: title, legend and caption, and the look of each arm."""
 
-from __future__ import annotations
-
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager

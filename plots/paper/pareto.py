@@ -1,7 +1,5 @@
 """What a GPU carries over what a user sees."""
 
-from __future__ import annotations
-
 import pandas as pd
 from matplotlib.axes import Axes
 

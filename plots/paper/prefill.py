@@ -1,7 +1,5 @@
 """Prefill GPUs as the bottleneck under skew."""
 
-from __future__ import annotations
-
 import pandas as pd
 
 from plots.paper.page import LOOKS, Page, line, sheet

@@ -1,7 +1,5 @@
 """How much faster a quantized shared decoder is, by load and output length."""
 
-from __future__ import annotations
-
 import pandas as pd
 
 from plots.paper.page import Page, line, sheet

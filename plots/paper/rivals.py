@@ -1,7 +1,5 @@
 """The same GPUs used in other ways: colocated serving, and adapters on one base."""
 
-from __future__ import annotations
-
 import pandas as pd
 
 from plots.paper.page import Page, arms, sheet

@@ -1,7 +1,5 @@
 """Throughput and interactivity over Zipf alpha, in several settings."""
 
-from __future__ import annotations
-
 import pandas as pd
 
 from plots.paper.page import Page, arms, from_zero, sheet

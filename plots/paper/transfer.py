@@ -1,7 +1,5 @@
 """What the KV link's bandwidth does."""
 
-from __future__ import annotations
-
 import pandas as pd
 
 from plots.paper.page import Page, arms, sheet

@@ -1,7 +1,5 @@
 """Sums over time intervals: how long something was busy, and how much was held at once."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,7 +36,7 @@ class Level:
     after: Floats
 
     @classmethod
-    def of(cls, start_s: Floats, grow_s: Floats, end_s: Floats, low: Floats, high: Floats) -> Level:
+    def of(cls, start_s: Floats, grow_s: Floats, end_s: Floats, low: Floats, high: Floats) -> "Level":
         """Sum pieces that hold `low` from start to grow, then grow to `high` at their end.
 
         A piece without a start never was; one without a growth or an end stays at `low`.
@@ -55,7 +53,7 @@ class Level:
         return cls._summed(time_s, jumps, slopes)
 
     @classmethod
-    def _summed(cls, time_s: Floats, jumps: Floats, slopes: Floats) -> Level:
+    def _summed(cls, time_s: Floats, jumps: Floats, slopes: Floats) -> "Level":
         at, inverse = np.unique(time_s, return_inverse=True)
         jump = np.bincount(inverse, jumps, len(at))
         slope = np.cumsum(np.bincount(inverse, slopes, len(at)))
@@ -63,7 +61,7 @@ class Level:
         before = grown + np.cumsum(jump) - jump
         return cls(at, before, before + jump)
 
-    def within(self, window: Window) -> Level:
+    def within(self, window: Window) -> "Level":
         """The part inside the window, with a time at each of its edges."""
         edges = np.array([window.start_s, window.end_s])
         time_s, before, after = self.time_s, self.before, self.after

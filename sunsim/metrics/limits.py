@@ -1,7 +1,5 @@
 """Which stage holds an arm back."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Whether a queue still grows when measuring ends."""
 
-from __future__ import annotations
-
 from itertools import pairwise
 
 import numpy as np

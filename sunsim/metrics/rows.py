@@ -3,8 +3,6 @@
 A missing time or worker is NaN. Texts may be categorical.
 """
 
-from __future__ import annotations
-
 from collections import defaultdict
 from dataclasses import dataclass, replace
 
@@ -73,7 +71,7 @@ class Requests:
     """
 
     @classmethod
-    def from_rows(cls, rows: pd.DataFrame) -> Requests:
+    def from_rows(cls, rows: pd.DataFrame) -> "Requests":
         """Take the columns that metrics need out of a result table.
 
         In an arm without decode a request ends with its first token, so it emits one whatever was asked for.
@@ -91,7 +89,7 @@ class Requests:
         guessed = since_s + (whole.output_tokens - 1) * np.median(pace_s)
         return replace(whole, emitting_until_s=np.where(finished, whole.last_token_s, guessed))
 
-    def where(self, which: Bools | Indices) -> Requests:
+    def where(self, which: Bools | Indices) -> "Requests":
         """Only the requests that a mask or their places name."""
         return Requests(**{name: getattr(self, name)[which] for name in self.__slots__})
 

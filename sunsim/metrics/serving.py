@@ -1,7 +1,5 @@
 """What users got: counts, throughput, latency and goodput of an arm, or of one of its models."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 

@@ -1,7 +1,5 @@
 """From the rows of every arm to the content of `summary.json`."""
 
-from __future__ import annotations
-
 import json
 import math
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,5 @@
 """What each worker did inside the window, derived from the rows of the requests it served."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

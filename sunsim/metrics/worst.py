@@ -5,8 +5,6 @@ begins at every arrival, as far as it ends while measuring goes on, and one ends
 misses a larger share than the whole does, the whole is the worst.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,7 +27,7 @@ class Windows:
     stop: Ints
 
     @classmethod
-    def of(cls, arrival_s: Floats, window: Window, length_s: float, fewest: int = FEWEST) -> Windows:
+    def of(cls, arrival_s: Floats, window: Window, length_s: float, fewest: int = FEWEST) -> "Windows":
         """All windows over these arrivals, which are in order and inside the measured `window`; none over too few."""
         number = len(arrival_s)
         if number < fewest:

@@ -1,7 +1,5 @@
 """What a result rests on: what was measured, what is derived from that, what is assumed."""
 
-from __future__ import annotations
-
 from sunsim.latency.profile import Profile
 from sunsim.report.format import listed
 from sunsim.report.origin import origin

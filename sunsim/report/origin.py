@@ -1,7 +1,5 @@
 """Where a profile comes from, as far as it says so."""
 
-from __future__ import annotations
-
 from sunsim.latency.profile import Profile
 from sunsim.report.format import count
 

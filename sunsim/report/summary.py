@@ -1,7 +1,5 @@
 """The report of a run: its summary in tables and sentences."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

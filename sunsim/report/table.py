@@ -1,7 +1,5 @@
 """The tables that `sunsim run` prints: every arm a row, each figure beside its ratio to the first arm."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

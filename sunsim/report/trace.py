@@ -1,7 +1,5 @@
 """What of a trace is used and what is left out, in words and as data."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The verb `trace convert`."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

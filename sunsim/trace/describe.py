@@ -1,7 +1,5 @@
 """The verb `trace describe`."""
 
-from __future__ import annotations
-
 import json
 import sys
 from pathlib import Path
