@@ -3,9 +3,7 @@
 import pandas as pd
 
 from plots.paper.page import Page, sheet
-from plots.style import MUTED, PALETTE
-
-DASHES = ("-", "--", "-.", ":")
+from plots.style import DASHES, MUTED, PALETTE
 
 
 def plot(table: pd.DataFrame, page: Page) -> None:
