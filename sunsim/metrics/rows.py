@@ -5,6 +5,7 @@ A missing time or worker is NaN. Texts may be categorical.
 
 from collections import defaultdict
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -34,6 +35,11 @@ class Window:
     def length_s(self) -> float:
         """Seconds that rates and means are over; 0 where there are none to be told."""
         return 0.0 if self.too_short else max(self.end_s - self.start_s, 0.0)
+
+    def parts(self, number: int) -> "list[Window]":
+        """As many equal parts."""
+        edges = np.linspace(self.start_s, self.end_s, number + 1).tolist()
+        return [Window(low, high) for low, high in pairwise(edges)]
 
     def holds(self, arrival_s: Floats) -> Bools:
         """Which of these arrivals are inside."""

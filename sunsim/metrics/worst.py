@@ -58,10 +58,6 @@ class Worst:
     share: float | None
     start_s: float | None
 
-    def entry(self) -> dict[str, float | None]:
-        """As a summary has it."""
-        return {"worst_window_slo_attainment": self.share, "worst_window_start_s": self.start_s}
-
 
 def worst_window(arrival_s: Floats, met: Bools, window: Window, length_s: float, fewest: int = FEWEST) -> Worst:
     """The worst window of requests that arrived inside `window`, in any order; `met` says which met the SLO."""

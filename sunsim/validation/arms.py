@@ -10,7 +10,7 @@ import numpy as np
 
 from sunsim.metrics.overload import overloaded
 from sunsim.metrics.rows import Floats, Requests, Window
-from sunsim.metrics.serving import Numbers, meets_slo, output_rate, per, statistics
+from sunsim.metrics.serving import Numbers, latency, meets_slo, output_rate, per
 from sunsim.report.format import ratio
 from sunsim.validation.figures import Compared, Figure, change_percent
 from sunsim.validation.served import NEGLIGIBLE_MS, Served
@@ -53,7 +53,7 @@ class Side:
         rate = output_rate(self.requests, window)
         found: Numbers = {tag: ratio(rate, number) for tag, number in gpus.items()}
         for key, values_ms in self.latencies_ms.items():
-            found |= {f"{name}_{key}_ms": value for name, value in statistics(values_ms, STATISTICS[key]).items()}
+            found |= latency(key, values_ms, STATISTICS[key])
         return found | {ATTAINMENT: self.met}
 
 
