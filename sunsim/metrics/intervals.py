@@ -81,8 +81,11 @@ class Level:
 
     def within(self, window: Window) -> "Level":
         """The part inside the window, with a time at each of its edges."""
-        edges = np.setdiff1d([window.start_s, window.end_s], self.time_s)
-        places, values = np.searchsorted(self.time_s, edges), self.at(edges)
+        edges = np.unique([window.start_s, window.end_s])
+        places = np.searchsorted(self.time_s, edges)
+        new = places == np.searchsorted(self.time_s, edges, side="right")
+        edges, places = edges[new], places[new]
+        values = self.at(edges)
         time_s, before, after = (
             np.insert(kept, places, new)
             for kept, new in ((self.time_s, edges), (self.before, values), (self.after, values))

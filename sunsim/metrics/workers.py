@@ -35,12 +35,14 @@ def worker_entry(
         "outside_measured": dict(sorted(worker.outside_measured.items())),
         "preemptions": worker.preemptions,
     }
-    if not worker.role.decodes:
-        known = not worker.preemptions and sent_back_in_s is None
-        kv = _kv(prefill_kv(worker, requests) if known else None, worker, window)
-        return entry | {"utilisation": _prefill_busy(worker, requests, window, sent_back_in_s)} | kv
-    kv = _kv(None if worker.preemptions else decode_kv(worker, requests), worker, window)
-    return entry | _decode(worker, requests, window) | kv
+    if worker.role.decodes:
+        entry |= _decode(worker, requests, window)
+        held = None if worker.preemptions else decode_kv(worker, requests)
+    else:
+        entry["utilisation"] = _prefill_busy(worker, requests, window, sent_back_in_s)
+        first_passes = not worker.preemptions and sent_back_in_s is None
+        held = prefill_kv(worker, requests) if first_passes else None
+    return entry | _kv(held, worker, window)
 
 
 def running(requests: Requests) -> Level:

@@ -6,8 +6,8 @@ from typing import Any
 
 from sunsim.report.blocks import Report
 from sunsim.report.format import count, counted, number, percent
+from sunsim.report.origin import left_out
 from sunsim.report.text_table import TextTable
-from sunsim.report.trace import left_out
 from sunsim.workload.traces.select import Selection
 
 MOST_MODELS = 20

@@ -17,7 +17,6 @@ from sunsim.validation.arms import (
     THROUGHPUT,
     ComparedArm,
     Comparison,
-    Routing,
     Side,
     arm_figures,
     compared_arm,
@@ -120,8 +119,7 @@ def _arm(cluster: Cluster, run: ClusterRun, window: Window) -> ComparedArm:
         Side.of_cluster(Requests.from_rows(rows), window, run.scenario.slo.limits)
         for rows in (run.rows, _simulated(cluster, run))
     )
-    routing = Routing(run.decode.router, run.meta.staleness_ms, run.meta.submit_lag_ms_p99)
-    return compared_arm(run.meta.arm, [run.name], (actual, simulated), window, _gpus(run), routing)
+    return compared_arm(run.meta.arm, [run.name], (actual, simulated), window, _gpus(run), run)
 
 
 def _gpus(run: ClusterRun) -> dict[str, int]:
