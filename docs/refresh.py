@@ -19,8 +19,8 @@ from pathlib import Path
 from PIL import Image
 
 from docs.columns import columns
-from sunsim.validation.check import Checked, check, check_cluster
-from sunsim.validation.fidelity import fidelity_text, live_text, sharing_text
+from docs.fidelity import Checked, check, fidelity_text, live_text, sharing_text
+from sunsim.validation.check import check_cluster
 from sunsim.validation.folders import committed_campaigns, committed_clusters
 
 DOCS = Path(__file__).parent

@@ -1,7 +1,5 @@
 """A profile: measured step times and the line that the latency model draws through them."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import matplotlib as mpl

@@ -4,8 +4,6 @@
 is an empty text, else that of an SVG.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from io import StringIO
 from typing import Any

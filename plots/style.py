@@ -1,7 +1,5 @@
 """The house style: colours that colour-blind readers can tell apart, sizes for a README, files without dates."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from io import StringIO
@@ -9,6 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import matplotlib as mpl
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
@@ -94,6 +93,11 @@ def _lay_out(fig: Figure) -> None:
 def in_legend(name: str) -> str:
     """The label that a legend shows as `name`; it leaves out what begins with an underscore, but not this space."""
     return f"\u200b{visible(name)}" if name.startswith("_") else visible(name)
+
+
+def entries(panels: Iterable[Axes]) -> dict[str, Artist]:
+    """Of a legend for all panels: what stands for each label."""
+    return {label: handle for axes in panels for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)}
 
 
 class Look(NamedTuple):

@@ -1,14 +1,12 @@
 """What a sweep finds: each arm's figures over a swept value, with their intervals."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from matplotlib.axes import Axes
 
-from plots.style import Look, figure, in_legend, log_axis, looks
+from plots.style import Look, entries, figure, in_legend, log_axis, looks
 from sunsim.visible import visible, visible_lines
 
 LOG_FROM = 30.0
@@ -55,9 +53,7 @@ def plot_sweep(
             line[0].set_title(visible(row.title))
         for axes in grid[-1]:
             axes.set_xlabel(x_label)
-        handles = {
-            label: handle for axes in grid.flat for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
-        }
+        handles = entries(grid.flat)
         if handles:
             fig.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=min(len(handles), 6))
         fig.suptitle(visible_lines(note), x=0.01, ha="left", fontsize=10)

@@ -1,7 +1,5 @@
 """Output per GPU and time per output token, by arm."""
 
-from __future__ import annotations
-
 import textwrap
 from collections.abc import Callable, Mapping
 from pathlib import Path

@@ -1,7 +1,5 @@
 """How time per output token is spread over the requests of each arm."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """What a trace looks like: rate over time, lengths, popularity."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 

@@ -3,8 +3,6 @@
 Each figure is written as a PNG and returned as the text of an SVG.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from io import StringIO
@@ -12,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from plots.style import MUTED, PALETTE, figure, write_svg
+from sunsim.metrics.rows import Floats
 
-Floats = npt.NDArray[np.float64]
 Sides = tuple[Floats, Floats]
 
 ACTUAL: dict[str, Any] = {"color": PALETTE[6], "label": "actual", "linewidth": 1.6}
@@ -125,11 +123,9 @@ def _legend(fig: Figure, axes: Axes) -> None:
 
 def _medians(submit_s: Floats, values: Floats, edges: Floats) -> Sides:
     """Middle and median of each slice of time that has a value."""
-    there = ~np.isnan(values)
-    place = np.clip(np.searchsorted(edges, submit_s[there], side="right") - 1, 0, len(edges) - 2)
-    filled = np.unique(place)
-    medians = np.array([np.median(values[there][place == i]) for i in filled])
-    return (edges[filled] + edges[filled + 1]) / 2, medians
+    place = np.clip(np.searchsorted(edges, submit_s, side="right") - 1, 0, len(edges) - 2)
+    medians = pd.Series(values).groupby(place).median().dropna()
+    return ((edges[:-1] + edges[1:]) / 2)[medians.index], np.asarray(medians)
 
 
 def _mean_open(start_s: Floats, end_s: Floats, edges: Floats) -> Floats:

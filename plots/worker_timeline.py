@@ -1,17 +1,16 @@
 """Batch and queue of each decode worker over time."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 from matplotlib.axes import Axes
 
 from plots.style import MUTED, figure, in_legend, looks
+from sunsim.metrics.intervals import Level
+from sunsim.metrics.rows import Floats
 from sunsim.visible import visible
 
 SAMPLES = 600
@@ -56,7 +55,7 @@ def plot_worker_timeline(
         grid[0][0].set_xlim(begin_s, end_s)
 
 
-def _arm(batch: Axes, queue: Axes, rows: pd.DataFrame, time_s: npt.NDArray[np.float64]) -> None:
+def _arm(batch: Axes, queue: Axes, rows: pd.DataFrame, time_s: Floats) -> None:
     names = sorted(rows["decode_worker"].dropna().unique())
     look = looks(names)
     there_s = rows["prefill_end_s"].fillna(rows["arrival_s"])
@@ -69,16 +68,7 @@ def _arm(batch: Axes, queue: Axes, rows: pd.DataFrame, time_s: npt.NDArray[np.fl
             "label": in_legend(name.removeprefix("decode/")),
         }
         scheduled_s = rows["decode_scheduled_s"][own].to_numpy()
-        batch.plot(time_s, _at_once(scheduled_s, rows["last_token_s"][own].to_numpy(), time_s), **line)
-        queue.plot(time_s, _at_once(there_s[own].to_numpy(), scheduled_s, time_s), **line)
+        batch.plot(time_s, Level.count(scheduled_s, rows["last_token_s"][own].to_numpy()).at(time_s), **line)
+        queue.plot(time_s, Level.count(there_s[own].to_numpy(), scheduled_s).at(time_s), **line)
     if len(names) <= MOST_NAMED:
         queue.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), handlelength=1.2)
-
-
-def _at_once(
-    start_s: npt.NDArray[np.float64], end_s: npt.NDArray[np.float64], time_s: npt.NDArray[np.float64]
-) -> npt.NDArray[np.int64]:
-    """How many intervals are open at each time; one without an end stays open."""
-    started = np.searchsorted(np.sort(start_s[~np.isnan(start_s)]), time_s, side="right")
-    ended = np.searchsorted(np.sort(end_s[~np.isnan(end_s)]), time_s, side="right")
-    return started - ended

@@ -1,7 +1,5 @@
 """The pictures that a run leaves beside its numbers."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """The verb `profiles`: what measured profiles hold, as a table and as a figure."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from pathlib import Path
 

@@ -11,9 +11,9 @@ from sunsim.measured import arriving_s, requests_of
 from sunsim.metrics import to_json
 from sunsim.report.basis import unused_popularity
 from sunsim.report.format import counted, listed, number
+from sunsim.report.origin import left_out
 from sunsim.report.summary import summary_report
 from sunsim.report.terminal import say
-from sunsim.report.trace import left_out
 from sunsim.result import results
 from sunsim.scenario import Scenario, checked, read_source
 from sunsim.simulate import result_of

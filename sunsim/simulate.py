@@ -78,7 +78,7 @@ def result_of(scenario: Scenario, requests: Requests, jobs: int | None = 1, *, s
 def _origin(scenario: Scenario) -> dict[str, Any]:
     """Where a summary comes from: versions, hashes, and what was measured, derived and assumed."""
     from sunsim.report.basis import base_models, basis
-    from sunsim.report.trace import provenance
+    from sunsim.report.origin import provenance
     from sunsim.version import __version__
 
     origin = {

@@ -22,8 +22,7 @@ from sunsim.report.sentences import (
     unfinished,
     verdicts,
 )
-from sunsim.report.summary import summary_report
-from sunsim.report.table import tables
+from sunsim.report.summary import summary_report, tables
 from sunsim.report.terminal import say
 from tests.metrics.synthetic import table, toy_summary, toy_worker
 

@@ -1,13 +1,9 @@
 """Each decode worker's batch and queue over time."""
 
-from __future__ import annotations
-
 import pandas as pd
 
 from plots.paper.page import Page, sheet
-from plots.style import MUTED, PALETTE
-
-DASHES = ("-", "--", "-.", ":")
+from plots.style import DASHES, MUTED, PALETTE
 
 
 def plot(table: pd.DataFrame, page: Page) -> None:

@@ -1,7 +1,5 @@
 """Where in the grid the claims hold."""
 
-from __future__ import annotations
-
 import pandas as pd
 from matplotlib import colormaps
 from matplotlib.axes import Axes

@@ -1,9 +1,7 @@
 """What the figures of the paper have in common: title, legend and caption, and the look of each arm."""
 
-from __future__ import annotations
-
 import textwrap
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-from plots.style import MUTED, PALETTE, WIDTH_IN, Look, figure, looks
+from plots.style import MUTED, PALETTE, WIDTH_IN, Look, entries, figure, log_axis, looks
 
 BLUE, ORANGE, GREEN, RED, PINK, SKY, BLACK = PALETTE
 LOOKS = looks(("isolated", "isolated-prop", "sun", "sun-half", "isolated-awq", "qsun", "qsun-half")) | {
@@ -24,6 +22,19 @@ LOOKS = looks(("isolated", "isolated-prop", "sun", "sun-half", "isolated-awq", "
     "lora-r64-colocated": Look(BLACK, "P", ":"),
 }
 """Of each arm, the same in all figures; those of SUN and its rivals have the places that they have in `zipf3.yaml`."""
+
+LABELS = {
+    "output_throughput_window": "output, all (1,000 tok/s)",
+    "output_throughput_per_decode_gpu": "output per decode\nGPU (tok/s)",
+    "output_throughput_per_gpu": "output per GPU,\nall (tok/s)",
+    "mean_interactivity": "interactivity\n(tok/s/user)",
+    "mean_tpot_ms": "mean TPOT (ms)",
+    "p99_tpot_ms": "p99 TPOT (ms)",
+    "mean_ttft_ms": "mean TTFT (ms)",
+    "p99_ttft_ms": "p99 TTFT (ms)",
+}
+SCALES = {"output_throughput_window": 1e-3}
+"""From a metric to the numbers at its axis, where they are others."""
 
 HALF_WIDTH = "_half_width_95"
 CAPTION_COLUMNS = 152
@@ -44,9 +55,7 @@ def sheet(page: Page, body_in: float) -> Iterator[Figure]:
     """A figure of `body_in` inches of panels under title and legend, over the caption; written as PNG and PDF."""
     with figure(page.stem.with_suffix(".png"), body_in, page.stem.with_suffix(".pdf")) as fig:
         yield fig
-        handles = {
-            label: handle for axes in fig.axes for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
-        }
+        handles = entries(fig.axes)
         columns = _columns(list(handles))
         caption = [line for paragraph in page.caption for line in textwrap.wrap(paragraph, CAPTION_COLUMNS)]
         head_in = 0.36 + (0.06 + 0.2 * -(-len(handles) // columns) if handles else 0.0)
@@ -78,27 +87,38 @@ def _columns(labels: Sequence[str]) -> int:
     return max(1, -(-len(labels) // rows))
 
 
-def line(
-    axes: Axes, rows: pd.DataFrame, x: str, y: str, look: tuple[str, str, str], label: str | None, times: float = 1.0
-) -> None:
-    """Means over seeds as a line, their 95 % interval as a band, overloaded settings hollow; `times` scales `y`."""
+def panels(page: Page, metrics: Sequence[str], x_label: str) -> Iterator[tuple[Axes, str]]:
+    """A row of panels, one a metric, each to be drawn in before the next is asked for; written after the last."""
+    with sheet(page, 2.9) as fig:
+        for axes, metric in zip(fig.subplots(1, len(metrics)), metrics, strict=True):
+            yield axes, metric
+            y_axis(axes, metric)
+            axes.set_xlabel(x_label)
+
+
+def y_axis(axes: Axes, metric: str) -> None:
+    """Label and range of what is drawn: from 0 on, but logarithmic for TTFT, in which queues show."""
+    axes.set_ylabel(LABELS[metric])
+    if metric.endswith("ttft_ms"):
+        log_axis(axes, "y")
+    else:
+        axes.set_ylim(bottom=0)
+
+
+def line(axes: Axes, rows: pd.DataFrame, x: str, y: str, look: tuple[str, str, str], label: str) -> None:
+    """Means over seeds as a line, their 95 % interval as a band, overloaded settings hollow."""
     rows = rows[rows[y].notna()]
     colour, marker, dash = look
-    places, middle = rows[x].astype(float), rows[y].astype(float) * times
-    half = rows[y + HALF_WIDTH].astype(float).fillna(0.0) * times
+    scale = SCALES.get(y, 1.0)
+    places, middle = rows[x].astype(float), rows[y].astype(float) * scale
+    half = rows[y + HALF_WIDTH].astype(float).fillna(0.0) * scale
     axes.fill_between(places, middle - half, middle + half, color=colour, alpha=0.18, linewidth=0)
     axes.plot(places, middle, dash, color=colour, marker=marker, markersize=5, label=label)
     faint = rows["overloaded"].astype(bool)
     axes.plot(places[faint], middle[faint], marker, color=colour, markerfacecolor="white", markersize=5, zorder=3)
 
 
-def arms(axes: Axes, table: pd.DataFrame, x: str, y: str, times: float = 1.0) -> None:
+def arms(axes: Axes, table: pd.DataFrame, x: str, y: str) -> None:
     """A line for each of the table's arms."""
     for arm, rows in table.groupby("arm", sort=False):
-        line(axes, rows, x, y, LOOKS[str(arm)], str(arm), times)
-
-
-def from_zero(panels: Iterable[Axes]) -> None:
-    """Their y axes begin at 0."""
-    for axes in panels:
-        axes.set_ylim(bottom=0)
+        line(axes, rows, x, y, LOOKS[str(arm)], str(arm))

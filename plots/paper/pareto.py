@@ -1,24 +1,18 @@
 """What a GPU carries over what a user sees."""
 
-from __future__ import annotations
-
 import pandas as pd
 from matplotlib.axes import Axes
 
-from plots.paper.page import HALF_WIDTH, LOOKS, Page, sheet
+from plots.paper.page import HALF_WIDTH, LABELS, LOOKS, Page, sheet
 
-PANELS = {
-    "output_throughput_per_decode_gpu": "output per decode GPU (tok/s)",
-    "output_throughput_per_gpu": "output per GPU, all (tok/s)",
-}
+METRICS = ("output_throughput_per_decode_gpu", "output_throughput_per_gpu")
 
 
 def plot(table: pd.DataFrame, page: Page) -> None:
     """A panel a denominator; each arm's points from the least load to the greatest."""
     with sheet(page, 3.9) as fig:
-        for axes, (metric, label) in zip(fig.subplots(1, len(PANELS)), PANELS.items(), strict=True):
+        for axes, metric in zip(fig.subplots(1, len(METRICS)), METRICS, strict=True):
             curves(axes, table, metric)
-            axes.set_ylabel(label)
 
 
 def curves(axes: Axes, table: pd.DataFrame, metric: str) -> None:
@@ -41,5 +35,6 @@ def curves(axes: Axes, table: pd.DataFrame, metric: str) -> None:
         faint = rows["overloaded"].astype(bool)
         axes.plot(x[faint], y[faint], marker, color=colour, markerfacecolor="white", markersize=5, zorder=3)
     axes.set_xlabel("interactivity (tok/s/user)")
+    axes.set_ylabel(LABELS[metric].replace("\n", " "))
     axes.set_xlim(left=0)
     axes.set_ylim(bottom=0)

@@ -1,13 +1,10 @@
 """How much faster a quantized shared decoder is, by load and output length."""
 
-from __future__ import annotations
-
 import pandas as pd
 
 from plots.paper.page import Page, line, sheet
-from plots.style import MUTED, PALETTE, log_axis
+from plots.style import MARKERS, MUTED, PALETTE, log_axis
 
-MARKERS = "osD^"
 LEVELS = {1 - 0.45: ("-45 %", False), 1 / 1.45: ("1.45x as fast", True)}
 """What the paper's 45 % may mean, and whether its name goes above the line."""
 

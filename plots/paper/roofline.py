@@ -1,7 +1,5 @@
 """Where a decode step's time goes: weights, KV, and what is left."""
 
-from __future__ import annotations
-
 import pandas as pd
 
 from plots.paper.page import Page, sheet

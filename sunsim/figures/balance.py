@@ -6,13 +6,13 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from plots.paper.balance import plot
 from sunsim.arms import simulate_arms
 from sunsim.figures.captions import Caption, of_run
 from sunsim.figures.figure import Figure
 from sunsim.figures.sweeps import Frames, scenario_file
+from sunsim.metrics.intervals import Level
 from sunsim.records import ArmResult
 from sunsim.run import prepare
 from sunsim.scenario import load_scenario
@@ -44,19 +44,12 @@ def _series(result: ArmResult) -> pd.DataFrame:
                     "worker": worker.name,
                     "max_num_seqs": worker.max_num_seqs,
                     "time_s": time_s,
-                    "batch": _open(scheduled_s, own["last_token_s"].to_numpy(), time_s),
-                    "queue": _open(own["prefill_end_s"].to_numpy(), scheduled_s, time_s),
+                    "batch": Level.count(scheduled_s, own["last_token_s"].to_numpy()).at(time_s).astype(int),
+                    "queue": Level.count(own["prefill_end_s"].to_numpy(), scheduled_s).at(time_s).astype(int),
                 }
             )
         )
     return pd.concat(parts, ignore_index=True)
-
-
-def _open(start_s: NDArray[np.float64], end_s: NDArray[np.float64], time_s: NDArray[np.float64]) -> NDArray[np.int64]:
-    """How many of the intervals hold each time."""
-    begun = np.searchsorted(np.sort(start_s), time_s, side="right")
-    over = np.searchsorted(np.sort(end_s), time_s, side="right")
-    return begun - over
 
 
 def seen(made: pd.DataFrame) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from plots.paper import first_token, prefill, rivals, transfer
+from plots.paper import left_out
 from sunsim.figures.figure import Figure
 from sunsim.figures.pareto import most_at
 from sunsim.figures.sweeps import Frames, SweepFile
@@ -89,7 +89,7 @@ FIGURES = (
         title="Prefill stays with its model: when is it the bottleneck?",
         sweeps=(SweepFile("prefill"),),
         table=prefill_table,
-        plot=prefill.plot,
+        plot=left_out.prefill,
         seen=prefill_seen,
     ),
     Figure(
@@ -97,7 +97,7 @@ FIGURES = (
         title="How fast must the KV link be?",
         sweeps=(SweepFile("transfer"),),
         table=transfer_table,
-        plot=transfer.plot,
+        plot=left_out.transfer,
         seen=transfer_seen,
     ),
     Figure(
@@ -105,7 +105,7 @@ FIGURES = (
         title="Who emits the first token, decode or prefill?",
         sweeps=(SweepFile("first-token"),),
         table=first_token_table,
-        plot=first_token.plot,
+        plot=left_out.first_token,
         seen=first_token_seen,
     ),
     Figure(
@@ -113,7 +113,7 @@ FIGURES = (
         title="The same ten GPUs used in other ways",
         sweeps=(SweepFile("rivals"), LORA),
         table=rivals_table,
-        plot=rivals.plot,
+        plot=left_out.rivals,
         seen=rivals_seen,
     ),
 )

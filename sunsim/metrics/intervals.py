@@ -1,7 +1,5 @@
 """Sums over time intervals: how long something was busy, and how much was held at once."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,7 +36,7 @@ class Level:
     after: Floats
 
     @classmethod
-    def of(cls, start_s: Floats, grow_s: Floats, end_s: Floats, low: Floats, high: Floats) -> Level:
+    def of(cls, start_s: Floats, grow_s: Floats, end_s: Floats, low: Floats, high: Floats) -> "Level":
         """Sum pieces that hold `low` from start to grow, then grow to `high` at their end.
 
         A piece without a start never was; one without a growth or an end stays at `low`.
@@ -55,7 +53,13 @@ class Level:
         return cls._summed(time_s, jumps, slopes)
 
     @classmethod
-    def _summed(cls, time_s: Floats, jumps: Floats, slopes: Floats) -> Level:
+    def count(cls, start_s: Floats, end_s: Floats) -> "Level":
+        """How many intervals are open; one without a start never was, one without an end lasts for ever."""
+        one = np.ones(len(start_s))
+        return cls.of(start_s, np.full(len(start_s), np.nan), end_s, one, one)
+
+    @classmethod
+    def _summed(cls, time_s: Floats, jumps: Floats, slopes: Floats) -> "Level":
         at, inverse = np.unique(time_s, return_inverse=True)
         jump = np.bincount(inverse, jumps, len(at))
         slope = np.cumsum(np.bincount(inverse, slopes, len(at)))
@@ -63,21 +67,29 @@ class Level:
         before = grown + np.cumsum(jump) - jump
         return cls(at, before, before + jump)
 
-    def within(self, window: Window) -> Level:
+    def at(self, time_s: Floats) -> Floats:
+        """The level at these times, after what jumps there."""
+        if not len(self.time_s):
+            return np.zeros_like(time_s)
+        i = np.searchsorted(self.time_s, time_s, side="right")
+        inside = (i > 0) & (i < len(self.time_s))
+        low, high = np.maximum(i - 1, 0), np.minimum(i, len(self.time_s) - 1)
+        length = np.where(inside, self.time_s[high] - self.time_s[low], 1.0)
+        share = np.where(inside, (time_s - self.time_s[low]) / length, 0.0)
+        value = self.after[low] + share * (self.before[high] - self.after[low])
+        return np.where(i == 0, 0.0, np.where(inside, value, self.after[-1]))
+
+    def within(self, window: Window) -> "Level":
         """The part inside the window, with a time at each of its edges."""
-        edges = np.array([window.start_s, window.end_s])
-        time_s, before, after = self.time_s, self.before, self.after
-        for edge in edges:
-            i = int(np.searchsorted(time_s, edge))
-            if i < len(time_s) and time_s[i] == edge:
-                continue
-            value = 0.0
-            if 0 < i < len(time_s):
-                share = (edge - time_s[i - 1]) / (time_s[i] - time_s[i - 1])
-                value = after[i - 1] + share * (before[i] - after[i - 1])
-            elif i == len(time_s) and i:
-                value = after[-1]
-            time_s, before, after = (np.insert(a, i, v) for a, v in ((time_s, edge), (before, value), (after, value)))
+        edges = np.unique([window.start_s, window.end_s])
+        places = np.searchsorted(self.time_s, edges)
+        new = places == np.searchsorted(self.time_s, edges, side="right")
+        edges, places = edges[new], places[new]
+        values = self.at(edges)
+        time_s, before, after = (
+            np.insert(kept, places, new)
+            for kept, new in ((self.time_s, edges), (self.before, values), (self.after, values))
+        )
         inside = (time_s >= window.start_s) & (time_s <= window.end_s)
         return Level(time_s[inside], before[inside], after[inside])
 

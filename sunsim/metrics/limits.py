@@ -1,13 +1,11 @@
 """Which stage holds an arm back."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from sunsim.metrics.rows import Requests
+from sunsim.metrics.rows import Floats, Requests
 from sunsim.metrics.serving import stage_times_s
 from sunsim.roles import Stage
 
@@ -72,6 +70,6 @@ def _is_full(entry: Mapping[str, Any]) -> bool:
     return bool(no_place or no_block)
 
 
-def _mean_ms(values_s: np.ndarray[Any, np.dtype[np.float64]]) -> float:
+def _mean_ms(values_s: Floats) -> float:
     known = values_s[~np.isnan(values_s)]
     return float(known.mean() * 1000) if len(known) else 0.0

@@ -1,9 +1,5 @@
 """Whether a queue still grows when measuring ends."""
 
-from __future__ import annotations
-
-from itertools import pairwise
-
 import numpy as np
 
 from sunsim.metrics.intervals import overlap_s
@@ -27,11 +23,8 @@ def backlog_quarters(requests: Requests, window: Window) -> Floats:
     both_s = np.maximum(requests.first_token_s, requests.decode_first_token_s)
     no_decode = np.isnan(requests.decode_first_token_s) & requests.finished
     served_s = np.where(no_decode, requests.first_token_s, both_s)
-    edges = np.linspace(window.start_s, window.end_s, QUARTERS + 1)
-    means = [
-        overlap_s(requests.arrival_s, served_s, Window(low, high)).sum() / (high - low) for low, high in pairwise(edges)
-    ]
-    return np.array(means)
+    quarters = window.parts(QUARTERS)
+    return np.array([overlap_s(requests.arrival_s, served_s, part).sum() / part.length_s for part in quarters])
 
 
 def overloaded(requests: Requests, window: Window) -> bool:

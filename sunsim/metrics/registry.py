@@ -7,8 +7,6 @@ request, but taken over the requests that arrived inside the window, where vLLM 
 the rest are ours. vLLM's ITL is missing: rows hold a request's first and last token, not the gaps between.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal

@@ -3,10 +3,9 @@
 A missing time or worker is NaN. Texts may be categorical.
 """
 
-from __future__ import annotations
-
 from collections import defaultdict
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -36,6 +35,11 @@ class Window:
     def length_s(self) -> float:
         """Seconds that rates and means are over; 0 where there are none to be told."""
         return 0.0 if self.too_short else max(self.end_s - self.start_s, 0.0)
+
+    def parts(self, number: int) -> "list[Window]":
+        """As many equal parts."""
+        edges = np.linspace(self.start_s, self.end_s, number + 1).tolist()
+        return [Window(low, high) for low, high in pairwise(edges)]
 
     def holds(self, arrival_s: Floats) -> Bools:
         """Which of these arrivals are inside."""
@@ -73,7 +77,7 @@ class Requests:
     """
 
     @classmethod
-    def from_rows(cls, rows: pd.DataFrame) -> Requests:
+    def from_rows(cls, rows: pd.DataFrame) -> "Requests":
         """Take the columns that metrics need out of a result table.
 
         In an arm without decode a request ends with its first token, so it emits one whatever was asked for.
@@ -91,7 +95,7 @@ class Requests:
         guessed = since_s + (whole.output_tokens - 1) * np.median(pace_s)
         return replace(whole, emitting_until_s=np.where(finished, whole.last_token_s, guessed))
 
-    def where(self, which: Bools | Indices) -> Requests:
+    def where(self, which: Bools | Indices) -> "Requests":
         """Only the requests that a mask or their places name."""
         return Requests(**{name: getattr(self, name)[which] for name in self.__slots__})
 

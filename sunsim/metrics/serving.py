@@ -1,21 +1,19 @@
 """What users got: counts, throughput, latency and goodput of an arm, or of one of its models."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 import numpy as np
 
 from sunsim.clock import PS_PER_MS, PS_PER_S
-from sunsim.metrics.registry import QUANTILES
+from sunsim.metrics.registry import QUANTILES, STATISTICS
 from sunsim.metrics.rows import Bools, Floats, Requests, Window
 from sunsim.metrics.worst import Worst, worst_window
 
 Numbers = dict[str, float | None]
 
 
-def statistics(values: Floats, names: tuple[str, ...] = ("mean", "median", "std", "p90", "p95", "p99")) -> Numbers:
+def statistics(values: Floats, names: tuple[str, ...] = STATISTICS) -> Numbers:
     """Mean, population standard deviation and exact quantiles (linear between samples, as vLLM's).
 
     All are None where there is no sample: 0 would read as a very good latency.
@@ -27,6 +25,11 @@ def statistics(values: Floats, names: tuple[str, ...] = ("mean", "median", "std"
     quantiles = np.quantile(values, list(QUANTILES.values()), method="linear")
     known.update(zip(QUANTILES, quantiles.tolist(), strict=True))
     return {name: known[name] for name in names}
+
+
+def latency(key: str, values_ms: Floats, names: tuple[str, ...] = STATISTICS) -> Numbers:
+    """Statistics of a latency under their tags, such as `mean_ttft_ms`."""
+    return {f"{name}_{key}_ms": value for name, value in statistics(values_ms, names).items()}
 
 
 def tokens_inside(requests: Requests, window: Window) -> Floats:
@@ -146,14 +149,13 @@ def serving(
     worst = Worst(None, None)
     if worst_window_s is not None:
         worst = worst_window(inside.arrival_s, met[within], window, worst_window_s)
-    entry |= worst.entry()
+    entry |= {"worst_window_slo_attainment": worst.share, "worst_window_start_s": worst.start_s}
     for key, values_s in (("ttft", done.ttft_s), ("tpot", done.tpot_s), ("e2el", done.e2el_s)):
-        entry |= {f"{name}_{key}_ms": value for name, value in statistics(values_s * 1000).items()}
+        entry |= latency(key, values_s * 1000)
     pace = done.tpot_s[done.tpot_s > 0]
     entry |= {f"{name}_interactivity": value for name, value in statistics(1 / pace, ("mean", "median")).items()}
     for key, values_s in stage_times_s(inside).items():
-        for name, value in statistics(values_s * 1000, ("mean", "median", "p99")).items():
-            entry[f"{name}_{key}_ms"] = value
+        entry |= latency(key, values_s * 1000, ("mean", "median", "p99"))
     return entry
 
 

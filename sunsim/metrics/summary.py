@@ -1,9 +1,8 @@
 """From the rows of every arm to the content of `summary.json`."""
 
-from __future__ import annotations
-
 import json
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -131,15 +130,13 @@ def _duration_s(requests: Requests, stop_s: float | None) -> float:
 
 def _outside(workers: Sequence[WorkerRecord]) -> dict[str, Any]:
     """Steps of each stage, and which of them left the measured range of the profile."""
-    steps: dict[str, int] = {}
-    outside: dict[str, dict[str, int]] = {}
+    steps: Counter[str] = Counter()
+    outside: dict[str, Counter[str]] = {}
     for worker in workers:
         stage = worker.role.counted_as
-        steps[stage] = steps.get(stage, 0) + worker.steps
-        reasons = outside.setdefault(stage, {})
-        for reason, count in sorted(worker.outside_measured.items()):
-            reasons[reason] = reasons.get(reason, 0) + count
-    share = {stage: per(sum(reasons.values()), steps[stage]) for stage, reasons in outside.items()}
+        steps[stage] += worker.steps
+        outside.setdefault(stage, Counter()).update(dict(sorted(worker.outside_measured.items())))
+    share = {stage: per(reasons.total(), steps[stage]) for stage, reasons in outside.items()}
     return {"steps": steps, "outside_measured": outside, "outside_measured_share": share}
 
 

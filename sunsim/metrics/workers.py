@@ -1,13 +1,11 @@
 """What each worker did inside the window, derived from the rows of the requests it served."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np
 
 from sunsim.metrics.intervals import Level, covered_s
-from sunsim.metrics.rows import Requests, Window
+from sunsim.metrics.rows import Floats, Requests, Window
 from sunsim.metrics.serving import output_rate, per
 from sunsim.records import WorkerRecord
 
@@ -37,22 +35,24 @@ def worker_entry(
         "outside_measured": dict(sorted(worker.outside_measured.items())),
         "preemptions": worker.preemptions,
     }
-    if not worker.role.decodes:
-        known = not worker.preemptions and sent_back_in_s is None
-        kv = _kv(prefill_kv(worker, requests) if known else None, worker, window)
-        return entry | {"utilisation": _prefill_busy(worker, requests, window, sent_back_in_s)} | kv
-    kv = _kv(None if worker.preemptions else decode_kv(worker, requests), worker, window)
-    return entry | _decode(worker, requests, window) | kv
+    if worker.role.decodes:
+        entry |= _decode(worker, requests, window)
+        held = None if worker.preemptions else decode_kv(worker, requests)
+    else:
+        entry["utilisation"] = _prefill_busy(worker, requests, window, sent_back_in_s)
+        first_passes = not worker.preemptions and sent_back_in_s is None
+        held = prefill_kv(worker, requests) if first_passes else None
+    return entry | _kv(held, worker, window)
 
 
 def running(requests: Requests) -> Level:
     """Requests decoding at once: from their first scheduled step to their last token."""
-    return _count(requests, requests.decode_scheduled_s)
+    return Level.count(requests.decode_scheduled_s, requests.emitting_until_s)
 
 
 def places(requests: Requests) -> Level:
     """Places held at once: a request holds one from the start of its transfer on."""
-    return _count(requests, _admitted_s(requests))
+    return Level.count(_admitted_s(requests), requests.emitting_until_s)
 
 
 def decode_kv(worker: WorkerRecord, requests: Requests) -> Level:
@@ -110,10 +110,5 @@ def _kv(held: Level | None, worker: WorkerRecord, window: Window) -> dict[str, A
     }
 
 
-def _admitted_s(requests: Requests) -> np.ndarray[Any, np.dtype[np.float64]]:
+def _admitted_s(requests: Requests) -> Floats:
     return np.where(np.isnan(requests.transfer_start_s), requests.decode_scheduled_s, requests.transfer_start_s)
-
-
-def _count(requests: Requests, start_s: np.ndarray[Any, np.dtype[np.float64]]) -> Level:
-    one = np.ones(len(requests))
-    return Level.of(start_s, np.full(len(requests), np.nan), requests.emitting_until_s, one, one)

@@ -5,8 +5,6 @@ begins at every arrival, as far as it ends while measuring goes on, and one ends
 misses a larger share than the whole does, the whole is the worst.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,7 +27,7 @@ class Windows:
     stop: Ints
 
     @classmethod
-    def of(cls, arrival_s: Floats, window: Window, length_s: float, fewest: int = FEWEST) -> Windows:
+    def of(cls, arrival_s: Floats, window: Window, length_s: float, fewest: int = FEWEST) -> "Windows":
         """All windows over these arrivals, which are in order and inside the measured `window`; none over too few."""
         number = len(arrival_s)
         if number < fewest:
@@ -59,10 +57,6 @@ class Worst:
 
     share: float | None
     start_s: float | None
-
-    def entry(self) -> dict[str, float | None]:
-        """As a summary has it."""
-        return {"worst_window_slo_attainment": self.share, "worst_window_start_s": self.start_s}
 
 
 def worst_window(arrival_s: Floats, met: Bools, window: Window, length_s: float, fewest: int = FEWEST) -> Worst:

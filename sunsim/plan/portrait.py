@@ -39,19 +39,16 @@ def _over_time(result: ArmResult, window: Window) -> dict[str, list[float]]:
     series: dict[str, Floats] = {"time_s": time_s}
     begun_s = {"prefill": requests.prefill_start_s, "decode": requests.decode_scheduled_s}
     came_s = {"prefill": requests.arrival_s, "decode": np.fmax(requests.arrival_s, requests.prefill_end_s)}
-    one = np.ones(len(requests))
     for stage in dict.fromkeys(worker.role.counted_as for worker in result.workers):
-        never = np.full(len(requests), np.nan)
-        waiting = Level.of(came_s[stage], never, begun_s[stage], one, one)
-        series[f"{stage}_waiting"] = _at(waiting, time_s)
+        series[f"{stage}_waiting"] = Level.count(came_s[stage], begun_s[stage]).at(time_s)
     decode = [worker for worker in result.workers if worker.role.decodes]
     if decode:
         places = places_of(result.rows["decode_worker"])
         served = [requests.where(places[w.name]) for w in decode]
-        _summed(series, "batch", [_at(running(own), time_s) for own in served])
+        _summed(series, "batch", [running(own).at(time_s) for own in served])
         if not any(worker.preemptions for worker in decode):
             pairs = zip(decode, served, strict=True)
-            _summed(series, "kv", [_at(decode_kv(w, own), time_s) / w.num_gpu_blocks for w, own in pairs])
+            _summed(series, "kv", [decode_kv(w, own).at(time_s) / w.num_gpu_blocks for w, own in pairs])
     return {name: np.round(values, 4).tolist() for name, values in series.items()}
 
 
@@ -59,16 +56,3 @@ def _summed(series: dict[str, Floats], name: str, of_workers: Sequence[Floats]) 
     together = np.stack(of_workers)
     series[f"{name}_fullest"] = together.max(axis=0)
     series[f"{name}_mean"] = together.mean(axis=0)
-
-
-def _at(level: Level, time_s: Floats) -> Floats:
-    """The level at these times."""
-    if not len(level.time_s):
-        return np.zeros_like(time_s)
-    i = np.searchsorted(level.time_s, time_s, side="right")
-    inside = (i > 0) & (i < len(level.time_s))
-    low, high = np.maximum(i - 1, 0), np.minimum(i, len(level.time_s) - 1)
-    length = np.where(inside, level.time_s[high] - level.time_s[low], 1.0)
-    share = np.where(inside, (time_s - level.time_s[low]) / length, 0.0)
-    value = level.after[low] + share * (level.before[high] - level.after[low])
-    return np.where(i == 0, 0.0, np.where(inside, value, level.after[-1]))

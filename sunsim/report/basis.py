@@ -1,11 +1,8 @@
 """What a result rests on: what was measured, what is derived from that, what is assumed."""
 
-from __future__ import annotations
-
 from sunsim.latency.profile import Profile
 from sunsim.report.format import listed
-from sunsim.report.origin import origin
-from sunsim.report.trace import left_out
+from sunsim.report.origin import left_out, origin
 from sunsim.roles import Module, Stage
 from sunsim.scenario import Scenario
 from sunsim.scenario.blocks import ModelCount, Zipf

@@ -1,7 +1,5 @@
 """What a report is made of; `terminal`, `markdown` and `html` show it."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -71,7 +69,7 @@ class Section:
     """
 
     title: str
-    blocks: Sequence[Block | None]
+    blocks: Sequence["Block | None"]
     folded: bool = False
     in_full: bool = False
 

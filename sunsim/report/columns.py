@@ -1,7 +1,5 @@
 """Columns of tables, declared by the metrics that stand in them: headers, units and forms are the registry's."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any

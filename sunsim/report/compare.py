@@ -1,7 +1,5 @@
 """Arms against the first arm: which ratios may be stated."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Mapping
 from typing import Any
 

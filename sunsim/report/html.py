@@ -1,7 +1,5 @@
 """Reports as pages that need nothing else: one HTML file, tables and pictures in it."""
 
-from __future__ import annotations
-
 import re
 from functools import partial
 from itertools import count

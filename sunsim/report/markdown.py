@@ -1,7 +1,5 @@
 """Reports as GitHub's Markdown has them: what others wrote is shown as they wrote it."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator, Sequence
 

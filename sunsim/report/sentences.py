@@ -1,7 +1,5 @@
 """What a summary means, in plain sentences."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -1,17 +1,30 @@
-"""The report of a run: its summary in tables and sentences."""
+"""The report of a run: tables in which every arm is a row, each figure beside its ratio to the first arm, and sentences."""
 
-from __future__ import annotations
-
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sunsim.report.blocks import Bullets, Report
-from sunsim.report.format import counted, limits, number
+from sunsim.report.columns import Column, columns
+from sunsim.report.compare import against
+from sunsim.report.format import ABSENT, counted, limits, number, percent, times
 from sunsim.report.sentences import sentences
-from sunsim.report.table import tables
+from sunsim.report.text_table import TextTable
+
+Entry = Mapping[str, Any]
+
+OVERLOADED = "*"
+"""Mark of an overloaded arm; the sentences below the tables say what it means."""
+
+GPUS = columns("gpus", "decode_gpus")
+THROUGHPUT = columns(
+    "output_throughput_window", "output_throughput_per_gpu", "output_throughput_per_decode_gpu", "request_goodput"
+)
+TTFT, TPOT = (columns(*(f"{stat}_{key}_ms" for stat in ("mean", "median", "p99"))) for key in ("ttft", "tpot"))
+LATENCY = [*TTFT, *TPOT, *columns("median_interactivity")]
+MODEL = [*TPOT, *TTFT]
 
 
-def summary_report(summary: Mapping[str, Any]) -> Report:
+def summary_report(summary: Entry) -> Report:
     """What was simulated, the tables of its arms, and what they mean."""
     window = summary["window"]
     requests = next(iter(summary["arms"].values()))["requests"]
@@ -22,3 +35,75 @@ def summary_report(summary: Mapping[str, Any]) -> Report:
         f"{'; ratios are to the first arm' if len(summary['arms']) > 1 else ''}"
     )
     return Report(summary["scenario"], [heading, *tables(summary), Bullets(sentences(summary))])
+
+
+def tables(summary: Entry) -> list[TextTable]:
+    """Throughput, latency, and the hot and coldest model."""
+    arms: Mapping[str, Entry] = summary["arms"]
+    base = next(iter(arms.values()))
+    latency = [
+        (marked(name, overloaded=entry["overloaded"]), *_compared(LATENCY, entry, base)) for name, entry in arms.items()
+    ]
+    return [
+        _throughput(arms, base, summary.get("worst_window_s")),
+        TextTable("", ("arm", *_headers(LATENCY)), latency),
+        _models(summary, arms, base),
+    ]
+
+
+def marked(name: str, *, overloaded: bool) -> str:
+    """An arm's name, with a mark if it is overloaded."""
+    return f"{name}{OVERLOADED}" if overloaded else name
+
+
+def _throughput(arms: Mapping[str, Entry], base: Entry, worst_window_s: float | None) -> TextTable:
+    met = columns("slo_attainment")
+    met += [Column("worst_window_slo_attainment", f"worst\n{worst_window_s:g} s")] if worst_window_s else []
+    rows = [
+        (
+            marked(name, overloaded=entry["overloaded"]),
+            *(column.cell(entry) for column in GPUS),
+            *_compared(THROUGHPUT, entry, base),
+            *(column.cell(entry) for column in met),
+            _busiest_decode(entry),
+            percent((entry["prefill_headroom"] or {}).get("utilisation")),
+        )
+        for name, entry in arms.items()
+    ]
+    return TextTable("", ("arm", *_headers([*GPUS, *THROUGHPUT, *met]), "busiest\ndecode", "busiest\nprefill"), rows)
+
+
+def _models(summary: Entry, arms: Mapping[str, Entry], base: Entry) -> TextTable:
+    """The hot model suffers most and the coldest gains most; means over all requests hide both."""
+    rows: list[tuple[str, ...]] = []
+    kinds = {summary["coldest_model"]: "coldest", summary["hot_model"]: "hot"}
+    for model, kind in reversed(kinds.items()):
+        share = base["models"][model]["requests"] / base["requests"]
+        rows.append((f"{model} ({kind}, {percent(share)})",))
+        for name, entry in arms.items():
+            own = entry["models"][model]
+            rows.append(
+                (f"  {marked(name, overloaded=own['overloaded'])}", *_compared(MODEL, own, base["models"][model]))
+            )
+    return TextTable("", ("model", *_headers(MODEL)), rows)
+
+
+def _headers(shown: Sequence[Column]) -> list[str]:
+    return [column.header for column in shown]
+
+
+def _compared(shown: Sequence[Column], entry: Entry, base: Entry) -> list[str]:
+    """Each number with its ratio to the first arm, which shows none."""
+    return [
+        f"{column.cell(entry)} {'' if entry is base else times(against(column.tag, entry, base)):>5}"
+        for column in shown
+    ]
+
+
+def _busiest_decode(entry: Entry) -> str:
+    """Mean batch of the fullest decode worker, of its places."""
+    decode = [w for w in entry["workers"].values() if w["stage"] == "decode" and w["mean_batch"] is not None]
+    if not decode:
+        return ABSENT
+    fullest = max(decode, key=lambda worker: float(worker["mean_batch_share"]))
+    return f"{number(fullest['mean_batch'])}/{fullest['max_num_seqs']}"

@@ -1,7 +1,5 @@
 """Reports on a terminal: sentences and tables as wide as there is place; pictures, notes and details are left out."""
 
-from __future__ import annotations
-
 import os
 import sys
 from collections.abc import Iterator, Sequence

@@ -1,7 +1,5 @@
 """Tables of text, made once and shown on a console, as Markdown or on a page; no cell is ever cut."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

@@ -9,7 +9,7 @@ from sunsim.report.blocks import Bullets, Report
 from sunsim.report.columns import Column, columns
 from sunsim.report.format import ABSENT, count, counted, listed, number, percent, together
 from sunsim.report.sentences import other_models
-from sunsim.report.table import OVERLOADED, marked
+from sunsim.report.summary import OVERLOADED, marked
 from sunsim.report.text_table import TextTable
 from sunsim.sweep.estimates import UNSEEN, ArmEstimates, Estimate
 from sunsim.sweep.grid import Grid, short_names, written

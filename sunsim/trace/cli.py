@@ -3,8 +3,6 @@
 # Verbs import what they need when they run, as in sunsim.cli.
 # ruff: noqa: PLC0415
 
-from __future__ import annotations
-
 import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -72,7 +70,7 @@ def convert(
     typer.echo(visible(convert_trace(file, name, _window(start_s, duration_s, requests, rate_scale), out)))
 
 
-def _window(start_s: float, duration_s: float | None, requests: int | None, rate_scale: float) -> Window:
+def _window(start_s: float, duration_s: float | None, requests: int | None, rate_scale: float) -> "Window":
     from sunsim.workload.traces.select import Window
 
     if not 0 <= start_s < math.inf:

@@ -1,7 +1,5 @@
 """The verb `trace convert`."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +8,7 @@ import pandas as pd
 from sunsim.errors import InputError
 from sunsim.files import refusing, replacing
 from sunsim.report.format import count
-from sunsim.report.trace import left_out
+from sunsim.report.origin import left_out
 from sunsim.trace.describe import selected
 from sunsim.workload.traces.rows import TraceRows
 from sunsim.workload.traces.select import Window, refuse_too_late

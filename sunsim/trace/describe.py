@@ -1,14 +1,12 @@
 """The verb `trace describe`."""
 
-from __future__ import annotations
-
-import json
 import sys
 from pathlib import Path
 
 from sunsim.files import replacing
+from sunsim.metrics import to_json
+from sunsim.report.origin import provenance
 from sunsim.report.terminal import say
-from sunsim.report.trace import provenance
 from sunsim.trace.report import trace_report
 from sunsim.trace.statistics import statistics
 from sunsim.workload.traces.formats import read_any
@@ -37,7 +35,7 @@ def describe(file: Path, name: str | None, window: Window, out: Path | None, *, 
         with replacing(figure, "a file for a figure") as path:
             plot_trace(selection.rows, facts["models"], file.name, path)
     if as_json:
-        sys.stdout.write(json.dumps(facts, indent=2, allow_nan=False) + "\n")
+        sys.stdout.write(to_json(facts))
     else:
         say(trace_report(facts, selection, figure).blocks)
 

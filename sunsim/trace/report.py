@@ -1,15 +1,13 @@
 """The report of a trace: its rates, burstiness, lengths and models."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from sunsim.report.blocks import Report
 from sunsim.report.format import count, counted, number, percent
+from sunsim.report.origin import left_out
 from sunsim.report.text_table import TextTable
-from sunsim.report.trace import left_out
 from sunsim.workload.traces.select import Selection
 
 MOST_MODELS = 20

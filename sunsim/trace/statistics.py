@@ -1,7 +1,5 @@
 """Figures of a trace: rates, burstiness, lengths, popularity."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -4,12 +4,12 @@ from collections.abc import Iterable, Sequence
 
 from sunsim.metrics.serving import Numbers
 from sunsim.report.format import ABSENT, count, number, percent, times
+from sunsim.report.summary import OVERLOADED, marked
 from sunsim.report.text_table import TextTable
 from sunsim.validation.arms import ATTAINMENT, DECODE_THROUGHPUT, THROUGHPUT, ComparedArm, Comparison
 from sunsim.validation.figures import bare_percent, signed_percent
 from sunsim.validation.tables import SHORT
 
-OVERLOADED = "*"
 SIDES = ("actual", "simul.")
 
 WORKERS = ("mean_tpot_ms", "median_tpot_ms", "mean_queueing_ms", "p99_queueing_ms", "mean_ttft_ms", "p99_ttft_ms")
@@ -37,14 +37,14 @@ def _worker_arms(comparison: Comparison) -> TextTable:
     rows: list[tuple[str, ...]] = []
     for arm in comparison.arms:
         rows += [
-            (_name(arm), "actual", count(arm.decode_gpus), *_written(arm.actual)),
+            (marked(arm.name, overloaded=arm.overloaded), "actual", count(arm.decode_gpus), *_written(arm.actual)),
             ("", "simulated", "", *_written(arm.simulated)),
             ("", "error, %", "", *(bare_percent(arm.errors[tag]) for tag in tags)),
         ]
     headers = ("arm", "", "decode\nGPUs", *_headers(DECODE_THROUGHPUT, *WORKERS))
     title = (
         f"Whole clusters, worker by worker: {comparison.name}, {count(comparison.arms[0].requests)} requests; output "
-        f"from {number(window.start_s)} s to {number(window.end_s)} s, latencies in ms{_marked(comparison.arms)}"
+        f"from {number(window.start_s)} s to {number(window.end_s)} s, latencies in ms{_legend(comparison.arms)}"
     )
     return TextTable(title, headers, rows, left=2, keys=2)
 
@@ -87,9 +87,9 @@ def _cluster_arms(points: Sequence[Comparison]) -> TextTable:
             sides = (arm.actual, arm.simulated)
             met = [percent(side.get(ATTAINMENT), 1).removesuffix(" %") for side in sides]
             cells = [(count if tag == THROUGHPUT else number)(side[tag]) for tag in CLUSTER for side in sides]
-            rows.append((f"  {_name(arm)}", count(arm.decode_gpus), *met, *cells))
+            rows.append((f"  {marked(arm.name, overloaded=arm.overloaded)}", count(arm.decode_gpus), *met, *cells))
     title = "Whole clusters, live and simulated; latencies in ms"
-    title += _marked([arm for point in points for arm in point.arms])
+    title += _legend([arm for point in points for arm in point.arms])
     return TextTable(title, ("", "decode\nGPUs", *_both(["SLO met"]), *_both(_headers(*CLUSTER))), rows)
 
 
@@ -122,9 +122,5 @@ def _change(value: float | None, unit: str = "") -> str:
     return ABSENT if value is None else f"{'+' if value >= 0 else '-'}{number(abs(value))}{unit}"
 
 
-def _name(arm: ComparedArm) -> str:
-    return f"{arm.name}{OVERLOADED if arm.overloaded else ''}"
-
-
-def _marked(arms: Sequence[ComparedArm]) -> str:
+def _legend(arms: Sequence[ComparedArm]) -> str:
     return f" ({OVERLOADED} overloaded)" if any(arm.overloaded for arm in arms) else ""

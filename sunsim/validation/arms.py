@@ -10,8 +10,9 @@ import numpy as np
 
 from sunsim.metrics.overload import overloaded
 from sunsim.metrics.rows import Floats, Requests, Window
-from sunsim.metrics.serving import Numbers, meets_slo, output_rate, per, statistics
+from sunsim.metrics.serving import Numbers, latency, meets_slo, output_rate, per
 from sunsim.report.format import ratio
+from sunsim.validation.cluster_run import ClusterRun
 from sunsim.validation.figures import Compared, Figure, change_percent
 from sunsim.validation.served import NEGLIGIBLE_MS, Served
 
@@ -53,22 +54,8 @@ class Side:
         rate = output_rate(self.requests, window)
         found: Numbers = {tag: ratio(rate, number) for tag, number in gpus.items()}
         for key, values_ms in self.latencies_ms.items():
-            found |= {f"{name}_{key}_ms": value for name, value in statistics(values_ms, STATISTICS[key]).items()}
+            found |= latency(key, values_ms, STATISTICS[key])
         return found | {ATTAINMENT: self.met}
-
-
-@dataclass(frozen=True, slots=True)
-class Routing:
-    """How a live cluster's requests were routed.
-
-    Attributes:
-        staleness_ms: from a request's end until the router knew of it; quantiles.
-        submit_lag_ms_p99: how much later than planned requests were submitted.
-    """
-
-    router: str
-    staleness_ms: Mapping[str, float]
-    submit_lag_ms_p99: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,14 +67,14 @@ class ComparedArm(Compared):
         runs: those that it is made of.
         gpus: how many there are, by the throughput that counts them.
         overloaded: whether its queue still grew when arrivals ended, really or as simulated.
-        routing: None where its workers were replayed one by one.
+        live: the run of the whole cluster; None where its workers were replayed one by one.
     """
 
     runs: tuple[str, ...]
     gpus: Mapping[str, int]
     requests: int
     overloaded: bool
-    routing: Routing | None = None
+    live: ClusterRun | None = None
 
     @property
     def decode_gpus(self) -> int:
@@ -148,7 +135,7 @@ def compared_arm(
     sides: tuple[Side, Side],
     window: Window,
     gpus: Mapping[str, int],
-    routing: Routing | None = None,
+    live: ClusterRun | None = None,
 ) -> ComparedArm:
     """One arm: `sides` are the actual and the simulated one."""
     return ComparedArm(
@@ -158,7 +145,7 @@ def compared_arm(
         gpus=gpus,
         requests=len(sides[0].requests),
         overloaded=any(overloaded(side.requests, window) for side in sides),
-        routing=routing,
+        live=live,
     )
 
 

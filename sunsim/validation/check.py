@@ -17,37 +17,18 @@ from sunsim.validation.arms import (
     THROUGHPUT,
     ComparedArm,
     Comparison,
-    Routing,
     Side,
     arm_figures,
     compared_arm,
 )
 from sunsim.validation.cluster_run import ClusterRun
-from sunsim.validation.floor import Pair, pair_of
+from sunsim.validation.floor import Pair
 from sunsim.validation.folders import Campaign, Cluster
 from sunsim.validation.record import check_subject
 from sunsim.validation.targets import TARGETS_ALONE, Tolerances
 from sunsim.validation.worker import Validated, check_run, profile_of
-from sunsim.validation.worker_run import ActualRun, read_run
+from sunsim.validation.worker_run import ActualRun
 from sunsim.workload.requests import Requests as Stream
-
-
-@dataclass(frozen=True, slots=True)
-class Checked:
-    """A campaign, each of its runs against its simulation, and its arms if it has any."""
-
-    campaign: Campaign
-    results: list[Validated]
-    comparison: Comparison | None
-
-    @property
-    def streams(self) -> list[Validated]:
-        """The first run of each stream: those that repeat one show the floor."""
-        first: list[Validated] = []
-        for result in self.results:
-            if not any(pair_of(earlier.run, result.run) for earlier in first):
-                first.append(result)
-        return first
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,19 +38,6 @@ class CheckedCluster:
     cluster: Cluster
     points: list[Comparison]
     repeated: list[Pair]
-
-
-def check(campaigns: Sequence[Campaign]) -> list[Checked]:
-    """Simulates every run of the campaigns.
-
-    Raises:
-        InputError: a run, a profile or an arm cannot be used.
-    """
-    found = []
-    for campaign in campaigns:
-        results = [check_at_home(read_run(path), campaign) for path in campaign.runs.values()]
-        found.append(Checked(campaign, results, compare_arms(campaign, results)))
-    return found
 
 
 def check_at_home(run: ActualRun, campaign: Campaign, tolerances: Tolerances = TARGETS_ALONE) -> Validated:
@@ -151,8 +119,7 @@ def _arm(cluster: Cluster, run: ClusterRun, window: Window) -> ComparedArm:
         Side.of_cluster(Requests.from_rows(rows), window, run.scenario.slo.limits)
         for rows in (run.rows, _simulated(cluster, run))
     )
-    routing = Routing(run.decode.router, run.meta.staleness_ms, run.meta.submit_lag_ms_p99)
-    return compared_arm(run.meta.arm, [run.name], (actual, simulated), window, _gpus(run), routing)
+    return compared_arm(run.meta.arm, [run.name], (actual, simulated), window, _gpus(run), run)
 
 
 def _gpus(run: ClusterRun) -> dict[str, int]:

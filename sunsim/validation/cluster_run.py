@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -136,20 +136,14 @@ def read_cluster_run(path: Path) -> ClusterRun:
 
 
 def _contract(frame: pd.DataFrame, arm: str) -> pd.DataFrame:
-    columns: dict[str, Any] = {
-        "arm": arm,
-        "request_id": frame["request_id"],
-        "model": frame["model"],
-        "prompt_tokens": frame["prompt_tokens"],
-        "output_tokens": frame["output_tokens"],
-        "prefill_worker": frame.get("prefill_worker"),
-        "decode_worker": frame["decode_worker"],
-        "transfer_start_s": np.nan,
-        "transfer_end_s": np.nan,
-        "preemptions": frame["preemptions"] + frame.get("prefill_preemptions", 0),
-        "outcome": "finished",
-        "known_s": frame["known_s"],
-        "planned_s": frame["arrival_s"],
-    }
-    columns |= {name: frame.get(there, np.nan) for name, there in CONTRACT.items()}
-    return pd.DataFrame(columns, index=frame.index)
+    times = {name: frame.get(there, np.nan) for name, there in CONTRACT.items()}
+    return frame.assign(
+        arm=arm,
+        prefill_worker=frame.get("prefill_worker"),
+        transfer_start_s=np.nan,
+        transfer_end_s=np.nan,
+        preemptions=frame["preemptions"] + frame.get("prefill_preemptions", 0),
+        outcome="finished",
+        planned_s=frame["arrival_s"],
+        **times,
+    )

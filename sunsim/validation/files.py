@@ -6,9 +6,10 @@ import numpy as np
 
 from plots.validation import plot_ecdfs, plot_over_time, plot_scatter
 from sunsim.folder import Results
+from sunsim.metrics import to_json
 from sunsim.report.html import to_html
 from sunsim.validation.report import page
-from sunsim.validation.result import DOCUMENT, PAGE, Validation, to_json
+from sunsim.validation.result import DOCUMENT, PAGE, Validation, document
 from sunsim.validation.worker import Validated
 
 
@@ -19,7 +20,7 @@ def write(to: Results, validation: Validation) -> None:
         InputError: the folder cannot be written, or somebody else's file has one of these names.
     """
     with to.writing() as folder:
-        (folder / DOCUMENT).write_text(to_json(validation), encoding="utf-8")
+        (folder / DOCUMENT).write_text(to_json(document(validation)), encoding="utf-8")
         pictures = {result.name: _draw(folder, result) for result in validation.results}
         (folder / PAGE).write_text(to_html(page(validation, pictures)), encoding="utf-8")
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from sunsim.metrics.serving import Numbers, statistics
+from sunsim.metrics.serving import Numbers, latency
 from sunsim.validation.figures import change_percent
 from sunsim.validation.served import Ints
 from sunsim.validation.targets import Relation, relation
@@ -60,10 +60,10 @@ def _pair(one: ActualRun, other: ActualRun, in_one: Ints, in_other: Ints) -> Pai
         keys.append("queueing")
     for key in keys:
         before, after = (
-            statistics(getattr(run.served, f"{key}_ms")[which], STATISTICS)
+            latency(key, getattr(run.served, f"{key}_ms")[which], STATISTICS)
             for run, which in ((one, in_one), (other, in_other))
         )
-        changes |= {f"{name}_{key}_ms": change_percent(after[name], before[name]) for name in STATISTICS}
+        changes |= {tag: change_percent(after[tag], before[tag]) for tag in before}
     return Pair(
         stream=one.meta.stream,
         first=one.name,

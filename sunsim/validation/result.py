@@ -1,6 +1,5 @@
 """A validation: what was compared, the sentence that it comes down to, and all of it as JSON."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -48,12 +47,8 @@ class Validation:
         return verdict(self.results) if self.results else " ".join(clusters)
 
 
-def to_json(validation: Validation) -> str:
-    """The text of `validation.json`."""
-    return json.dumps(_document(validation), indent=2, allow_nan=False) + "\n"
-
-
-def _document(validation: Validation) -> dict[str, Any]:
+def document(validation: Validation) -> dict[str, Any]:
+    """The content of `validation.json`."""
     return {
         "schema_version": SCHEMA_VERSION,
         "sunsim_version": __version__,
@@ -109,9 +104,17 @@ def _arm(arm: ComparedArm) -> dict[str, Any]:
         "simulated": arm.simulated,
         "error_percent": arm.errors,
     }
-    if arm.routing is None:
+    if arm.live is None:
         return {"name": arm.name, "workers": arm.runs, **same}
-    return {"run": arm.runs[0], "arm": arm.name, "gpus": arm.gpus[THROUGHPUT], **asdict(arm.routing), **same}
+    return {
+        "run": arm.live.name,
+        "arm": arm.name,
+        "gpus": arm.gpus[THROUGHPUT],
+        "router": arm.live.decode.router,
+        "staleness_ms": arm.live.meta.staleness_ms,
+        "submit_lag_ms_p99": arm.live.meta.submit_lag_ms_p99,
+        **same,
+    }
 
 
 def verdict(results: Sequence[Validated]) -> str:
@@ -182,15 +185,15 @@ def cluster_verdict(points: Sequence[Comparison]) -> str:
 
 def _lateness(arms: Sequence[ComparedArm]) -> list[str]:
     texts = []
-    routed = [(arm.runs[0], arm.routing) for arm in arms if arm.routing]
-    late = [routing.staleness_ms for _, routing in routed if routing.staleness_ms]
+    runs = [arm.live for arm in arms if arm.live]
+    late = [run.meta.staleness_ms for run in runs if run.meta.staleness_ms]
     if late:
         typical, worst = np.median([each["p50"] for each in late]), max(each["p99"] for each in late)
         texts.append(
             f"the router learned of a request's end {typical:.1f} ms late (median; p99 at most {worst:.1f} ms)"
         )
-    lagging = [(run, lag_ms) for run, routing in routed if (lag_ms := routing.submit_lag_ms_p99) > LAG_MS]
+    lagging = [f"{run.name} ({lag_ms:.0f} ms)" for run in runs if (lag_ms := run.meta.submit_lag_ms_p99) > LAG_MS]
     if lagging:
-        named = ", ".join(f"{run} ({lag_ms:.0f} ms)" for run, lag_ms in lagging)
+        named = ", ".join(lagging)
         texts.append(f"requests were submitted late in {named}, and are simulated as they were")
     return texts

@@ -6,13 +6,14 @@ from pathlib import Path
 
 from sunsim.errors import InputError
 from sunsim.folder import Results
+from sunsim.metrics import to_json
 from sunsim.report.terminal import say
 from sunsim.validation.check import check_at_home, check_cluster, compare_arms
 from sunsim.validation.floor import noise_floor
 from sunsim.validation.folders import is_cluster, read_campaign, read_cluster
 from sunsim.validation.record import STEPS_SUFFIX
 from sunsim.validation.report import blocks
-from sunsim.validation.result import DOCUMENT, PAGE, Validation, to_json
+from sunsim.validation.result import DOCUMENT, PAGE, Validation, document
 from sunsim.validation.targets import Tolerances, parse_tolerances
 from sunsim.validation.worker import Validated, check_run, profile_of
 from sunsim.validation.worker_figures import HEADERS
@@ -51,7 +52,7 @@ def validate(
 
             write(to, validation)
     if as_json:
-        sys.stdout.write(to_json(validation))
+        sys.stdout.write(to_json(document(validation)))
     else:
         place = f"{out}/ (validation.html, validation.json and three figures of each run)" if out else ""
         say(blocks(validation), place=place)

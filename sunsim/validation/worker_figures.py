@@ -1,7 +1,6 @@
 """Figure by figure: one worker's requests against their simulation."""
 
 from collections.abc import Iterator
-from itertools import pairwise
 
 import numpy as np
 
@@ -59,7 +58,7 @@ def worker_figures(actual: Served, simulated: Served, role: Role, saturated: Win
 
 
 def _latencies(actual: Served, simulated: Served, role: Role) -> Iterator[Figure]:
-    block = in_flight(actual)
+    block = _in_flight(actual)
     for key, stats in LATENCIES.items():
         # A prefill worker's only token is its first and its last.
         if not role.decodes and key in {"tpot", "e2el"}:
@@ -96,7 +95,7 @@ def _rates(actual: Served, simulated: Served, role: Role) -> Iterator[Figure]:
     yield _figure(tag, tokens / actual.duration_s, tokens / simulated.duration_s)
     window = actual.submissions
     if window.length_s:
-        slices = sliced(window)
+        slices = _slices(window)
         levels = running(actual.requests()), running(simulated.requests())
         real, model = (np.array([level.mean(part) for part in slices]) for level in levels)
         yield from _resampled(["mean_batch"], real, model, ("mean",), _cube_root(len(slices)))
@@ -107,26 +106,24 @@ def _saturated(actual: Served, simulated: Served, window: Window, role: Role) ->
     there = window.holds(actual.queued_s)
     if there.any():
         real, model = actual.queueing_ms[there], simulated.queueing_ms[there]
-        yield from _resampled(["saturated_mean_queueing_ms"], real, model, ("mean",), in_flight(actual))
+        yield from _resampled(["saturated_mean_queueing_ms"], real, model, ("mean",), _in_flight(actual))
     if role.decodes:
-        slices = sliced(window)
+        slices = _slices(window)
         sides = actual.requests(), simulated.requests()
         real, model = (np.array([tokens_inside(side, part).sum() / part.length_s for part in slices]) for side in sides)
         block = _cube_root(len(slices))
         yield from _resampled(["saturated_output_throughput"], real, model, ("mean",), block)
 
 
-def in_flight(served: Served) -> int:
+def _in_flight(served: Served) -> int:
     """Requests that are in the worker at once, in the mean (Little's law): they share steps, so they share luck."""
     together = float(np.mean(served.last_token_s - served.submit_s)) * len(served) / max(served.duration_s, 1e-9)
     return max(1, round(together))
 
 
-def sliced(window: Window) -> list[Window]:
+def _slices(window: Window) -> list[Window]:
     """The window in equal parts of a second or so."""
-    parts = min(max(int(window.length_s), FEWEST_SLICES), MOST_SLICES)
-    edges = np.linspace(window.start_s, window.end_s, parts + 1).tolist()
-    return [Window(low, high) for low, high in pairwise(edges)]
+    return window.parts(min(max(int(window.length_s), FEWEST_SLICES), MOST_SLICES))
 
 
 def _cube_root(n: int) -> int:

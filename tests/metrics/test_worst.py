@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from sunsim.metrics.rows import Window
 from sunsim.metrics.worst import FEWEST, Windows, Worst, worst_window
 from sunsim.records import ArmResult
-from sunsim.report.table import tables
+from sunsim.report.summary import tables
 from tests.metrics.synthetic import table, toy_summary, toy_worker
 
 

@@ -56,7 +56,7 @@ def test_all_that_a_simulation_loads_decides(tmp_path: Path) -> None:
 
 def test_what_writes_draws_and_searches_does_not() -> None:
     names = {path.relative_to(ROOT).as_posix() for path in deciding_files()}
-    for name in ("report/table.py", "plan/search.py", "points/store.py", "files.py", "cli.py", "figures/run.py"):
+    for name in ("report/summary.py", "plan/search.py", "points/store.py", "files.py", "cli.py", "figures/run.py"):
         assert (ROOT / name).is_file()
         assert name not in names
     assert {"workload/traces/azure.py", "cluster/engine.py", "plan/probe.py", "points/point.py"} <= names

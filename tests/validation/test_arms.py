@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from docs.fidelity import check
 from sunsim.report.html import to_html
 from sunsim.validation.arms import Comparison, together
-from sunsim.validation.check import check
 from sunsim.validation.folders import read_campaign
 from sunsim.validation.report import page
 from sunsim.validation.result import Validation

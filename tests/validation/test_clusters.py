@@ -13,13 +13,13 @@ import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
+from docs.fidelity import cluster_errors, live_text
 from docs.refresh import PLACES, block
 from sunsim.cli import app
 from sunsim.cluster.simulation import simulate_arm
 from sunsim.scenario import build_requests, load_scenario, resolved
 from sunsim.validation.check import check_cluster
 from sunsim.validation.cluster_run import CONTRACT
-from sunsim.validation.fidelity import cluster_errors, live_text
 from sunsim.validation.folders import committed_clusters, read_cluster
 from tests.golden.fidelity.errors import complaints, kept
 from tests.synthetic import synthetic_profile

@@ -9,9 +9,8 @@ from typing import Any
 
 import pytest
 
+from docs.fidelity import WIDTH, Checked, check, errors, fidelity_text, foreign, repeats, sharing_text
 from docs.refresh import FIDELITY, PLACES, block, fidelity_blocks
-from sunsim.validation.check import Checked, check
-from sunsim.validation.fidelity import WIDTH, errors, fidelity_text, foreign, repeats, sharing_text
 from sunsim.validation.folders import committed_campaigns, committed_clusters, read_campaign
 from tests.golden.fidelity.errors import complaints, kept
 from tests.validation.campaigns import write_campaign

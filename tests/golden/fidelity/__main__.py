@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sys
 
-from sunsim.validation.check import check, check_cluster
-from sunsim.validation.fidelity import cluster_errors, errors
+from docs.fidelity import check, cluster_errors, errors
+from sunsim.validation.check import check_cluster
 from sunsim.validation.folders import committed_campaigns, committed_clusters
 from tests.golden.fidelity.errors import KEPT, complaints, kept, write
 

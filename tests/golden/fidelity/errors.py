@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from sunsim.validation.fidelity import Errors
+from docs.fidelity import Errors
 from sunsim.validation.folders import errors_file
 
 KEPT = errors_file("h100-80gb")

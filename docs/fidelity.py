@@ -13,8 +13,8 @@ from sunsim.report.format import count, number
 from sunsim.report.terminal import plain
 from sunsim.report.text_table import TextTable
 from sunsim.validation.arm_tables import worker_arm_tables
-from sunsim.validation.arms import DECODE_THROUGHPUT, THROUGHPUT
-from sunsim.validation.check import Checked, CheckedCluster
+from sunsim.validation.arms import DECODE_THROUGHPUT, THROUGHPUT, Comparison
+from sunsim.validation.check import CheckedCluster, check_at_home, compare_arms
 from sunsim.validation.figures import Compared
 from sunsim.validation.floor import Pair, pair_of
 from sunsim.validation.folders import Campaign
@@ -22,6 +22,7 @@ from sunsim.validation.report import cluster_blocks
 from sunsim.validation.tables import error_cell, floor_table
 from sunsim.validation.targets import TARGETS
 from sunsim.validation.worker import Validated, check_run, profile_of
+from sunsim.validation.worker_run import read_run
 
 Named: TypeAlias = tuple[Validated, str]
 Errors: TypeAlias = dict[str, dict[str, float | None]]
@@ -43,6 +44,24 @@ TTFT = {"mean_ttft_ms": "mean", "p99_ttft_ms": "p99"}
 
 
 @dataclass(frozen=True, slots=True)
+class Checked:
+    """A campaign, each of its runs against its simulation, and its arms if it has any."""
+
+    campaign: Campaign
+    results: list[Validated]
+    comparison: Comparison | None
+
+    @property
+    def streams(self) -> list[Validated]:
+        """The first run of each stream: those that repeat one show the floor."""
+        first: list[Validated] = []
+        for result in self.results:
+            if not any(pair_of(earlier.run, result.run) for earlier in first):
+                first.append(result)
+        return first
+
+
+@dataclass(frozen=True, slots=True)
 class Repeat:
     """One stream run twice: what ran it, the pair, and the labels of the hosts."""
 
@@ -58,6 +77,19 @@ class Foreign:
     result: Validated
     run_host: str
     profile_host: str
+
+
+def check(campaigns: Sequence[Campaign]) -> list[Checked]:
+    """Simulates every run of the campaigns.
+
+    Raises:
+        InputError: a run, a profile or an arm cannot be used.
+    """
+    found = []
+    for campaign in campaigns:
+        results = [check_at_home(read_run(path), campaign) for path in campaign.runs.values()]
+        found.append(Checked(campaign, results, compare_arms(campaign, results)))
+    return found
 
 
 def repeats(checked: Sequence[Checked]) -> list[Repeat]:
