@@ -9,7 +9,7 @@ from plots.latency_surface import plot_latency_surface
 from sunsim.errors import InputError
 from sunsim.files import replacing
 from sunsim.latency.model import LatencyModel
-from sunsim.latency.profile import Profile, find_profile, list_profiles, load_profile
+from sunsim.latency.profile import Profile, list_profiles, load_named
 from sunsim.report.blocks import Report
 from sunsim.report.format import ABSENT, count
 from sunsim.report.origin import day, origin, vllm_version
@@ -29,7 +29,7 @@ def named_profile(name: str) -> Profile:
         InputError: there is none.
     """
     try:
-        return load_profile(find_profile(name, Path()))
+        return load_named(name)
     except FileNotFoundError as error:
         known = ", ".join(list_profiles()) or "none is shipped"
         message = f"no profile {name}, must be a .json file or one of: {known}"

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from sunsim.latency.profile import Profile, find_profile, load_profile
+from sunsim.latency.profile import Profile, load_named
 from sunsim.report.format import count, listed, together
 from sunsim.report.origin import origin
 from sunsim.scenario import Arm, Scenario
@@ -60,7 +59,7 @@ def of_run(seen: str, scenario: Scenario) -> Caption:
 
 def of_profiles(seen: str, names: Sequence[str], derived: str) -> Caption:
     """The caption of a figure made of profiles alone."""
-    profiles = [load_profile(find_profile(name, Path())) for name in names]
+    profiles = [load_named(name) for name in names]
     told = [f"{profile.name} ({origin(profile)})" for profile in profiles]
     chosen = ["which batch sizes and context lengths are shown"]
     return Caption(seen, [f"step times and copy bandwidth of {listed(told)}", derived], [], chosen)

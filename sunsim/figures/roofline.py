@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import pandas as pd
 
@@ -11,7 +10,7 @@ from plots.paper.roofline import plot
 from sunsim.figures.captions import Caption, of_profiles
 from sunsim.figures.figure import Figure
 from sunsim.figures.sweeps import Frames
-from sunsim.latency.profile import Profile, find_profile, load_profile
+from sunsim.latency.profile import Profile, load_named
 from sunsim.sweep.grid import Grid
 
 MODEL = "h100-80gb/llama-3.1-8b"
@@ -28,7 +27,7 @@ def table(frames: Frames) -> pd.DataFrame:  # noqa: ARG001 - profiles alone
     Weights and KV take their bytes over the copy bandwidth measured on the same card; the rest is what remains of the
     measured step: matrix products beyond reading, attention slower than a copy, launches, sampling.
     """
-    profiles = [load_profile(find_profile(f"{MODEL}-{variant}", Path())) for variant in VARIANTS]
+    profiles = [load_named(f"{MODEL}-{variant}") for variant in VARIANTS]
     return pd.DataFrame([row for profile in profiles for length in CONTEXTS for row in _rows(profile, length)])
 
 

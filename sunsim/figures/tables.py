@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from sunsim.sweep.estimates import estimate
+from sunsim.points.estimate import estimate
 
 HALF_WIDTH = "_half_width_95"
 OUTPUT = ("output_throughput_window", "output_throughput_per_decode_gpu", "output_throughput_per_gpu")

@@ -96,6 +96,16 @@ def find_profile(name: str, base: Path) -> Path:
     return path
 
 
+def load_named(name: str) -> Profile:
+    """The profile called `name`, as `find_profile` takes it, relative to the working directory.
+
+    Raises:
+        FileNotFoundError: there is none.
+        InputError: as `load_profile`.
+    """
+    return load_profile(find_profile(name, Path()))
+
+
 @once
 def load_profile(path: Path) -> Profile:
     """Reads and checks a profile, once for each state of its file.

@@ -8,8 +8,8 @@ from typing import Any
 
 from sunsim.plan.conditions import Conditions
 from sunsim.plan.search import Sizes
+from sunsim.points.estimate import estimate
 from sunsim.points.outcome import Row
-from sunsim.sweep.estimates import estimate
 
 Entry = dict[str, Any]
 

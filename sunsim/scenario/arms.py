@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
 
 from sunsim.latency.attention import LengthMix
 from sunsim.latency.model import LatencyModel, latency_model
-from sunsim.latency.profile import Profile, find_profile, load_profile
+from sunsim.latency.profile import Profile, load_named
 from sunsim.roles import Module, Role, Stage
 from sunsim.scenario.blocks import ArmBlock, LoadReport, PoolBlock
 from sunsim.workload.traces.use import TokenLimit
@@ -136,7 +135,7 @@ def resolve_arm(block: ArmBlock, models: int, mix: Callable[[], LengthMix]) -> A
 
 
 def _pool(block: PoolBlock, stage: Stage, models: int, mix: Callable[[], LengthMix]) -> Pool:
-    profile = load_profile(find_profile(block.profile, Path()))
+    profile = load_named(block.profile)
     shared = block.policy == "shared"
     module = Module.SHARED if shared and stage is Stage.DECODE else Module.OWN
     if profile.adapters:

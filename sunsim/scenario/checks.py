@@ -17,7 +17,7 @@ from sunsim.scenario.blocks import STATE_BLIND, ArmBlock, Document, PoolBlock, T
 from sunsim.scenario.scenario import Scenario
 from sunsim.workload.blocks import MAX_REQUESTS, Closed, Synthetic, Trace
 from sunsim.workload.lengths import longest
-from sunsim.workload.traces.formats import FORMATS
+from sunsim.workload.traces.known import FORMATS
 
 FEW_REQUESTS = 10_000
 

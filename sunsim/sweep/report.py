@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from sunsim.points.estimate import UNSEEN, Estimate
 from sunsim.report.basis import base_models
 from sunsim.report.blocks import Bullets, Report
 from sunsim.report.columns import Column, columns
@@ -11,7 +12,7 @@ from sunsim.report.format import ABSENT, count, counted, listed, number, percent
 from sunsim.report.sentences import other_models
 from sunsim.report.summary import OVERLOADED, marked
 from sunsim.report.text_table import TextTable
-from sunsim.sweep.estimates import UNSEEN, ArmEstimates, Estimate
+from sunsim.sweep.estimates import ArmEstimates
 from sunsim.sweep.grid import Grid, short_names, written
 
 Estimates = Mapping[int, Sequence[ArmEstimates]]

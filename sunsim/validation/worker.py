@@ -1,12 +1,11 @@
 """One worker's run beside its simulation, held to its targets."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from sunsim.errors import InputError
 from sunsim.latency.attention import LengthMix
 from sunsim.latency.model import LatencyModel
-from sunsim.latency.profile import Profile, find_profile, list_profiles, load_profile
+from sunsim.latency.profile import Profile, list_profiles, load_named
 from sunsim.metrics.rows import Window
 from sunsim.validation.figures import Compared
 from sunsim.validation.record import check_subject
@@ -74,7 +73,7 @@ def profile_of(run: ActualRun, name: str | None) -> Profile:
     meta = run.meta
     wanted = name or f"{meta.gpu}/{meta.model}-{meta.variant}"
     try:
-        profile = load_profile(find_profile(wanted, Path()))
+        profile = load_named(wanted)
     except FileNotFoundError as error:
         known = ", ".join(list_profiles()) or "none is shipped"
         message = f"no profile {wanted} for it, must be given with --profile: a .json file or one of: {known}"

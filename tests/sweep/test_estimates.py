@@ -12,7 +12,8 @@ import pyarrow as pa
 import pytest
 from scipy import stats
 
-from sunsim.sweep.estimates import HEADLINES, Estimate, estimate, estimates
+from sunsim.points.estimate import Estimate, estimate
+from sunsim.sweep.estimates import HEADLINES, estimates
 from sunsim.sweep.grid import Combination, Grid, load_grid
 from sunsim.sweep.picture import draw
 from sunsim.sweep.report import sentences

@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sunsim.trace.convert import convert
-from sunsim.workload.traces.formats import FORMATS, read_trace
+from sunsim.workload.traces.formats import read_trace
+from sunsim.workload.traces.known import FORMATS
 from sunsim.workload.traces.select import Window
 from tests.test_cli import invoke
 from tests.trace_files import ARRIVAL_S, JSON_LINES, OUTPUT_TOKENS, PROMPT_TOKENS, TEXTS, write

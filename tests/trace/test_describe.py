@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from plots.trace import plot_trace
-from sunsim.workload.traces.formats import FORMATS
+from sunsim.workload.traces.known import FORMATS
 from sunsim.workload.traces.rows import TraceRows
 from tests.test_cli import invoke
 from tests.trace_files import write

@@ -1,64 +1,17 @@
-"""The formats by the names that a scenario calls them."""
+"""Reads traces in the format that is named, or that the first line shows."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import Final, Protocol
 
 from sunsim.errors import InputError, clipped_list
-from sunsim.workload.traces.azure import AZURE
-from sunsim.workload.traces.bailian import BAILIAN
-from sunsim.workload.traces.burstgpt import BURSTGPT
-from sunsim.workload.traces.csv_format import CSV
 from sunsim.workload.traces.json_lines import keys_of
+from sunsim.workload.traces.known import BAILIAN, CSV, FORMATS
 from sunsim.workload.traces.lookalikes import renamed
-from sunsim.workload.traces.mooncake import MOONCAKE
 from sunsim.workload.traces.rows import TraceRows
 from sunsim.workload.traces.table import UNCLOSED, values_of
 from sunsim.workload.traces.text import Text, read_text
-from sunsim.workload.traces.vidur import VIDUR
-
-
-class Format(Protocol):
-    """What a format's module offers."""
-
-    @property
-    def model(self) -> str | None:
-        """The column of models' names; None if there is none."""
-
-    @property
-    def needed(self) -> tuple[str, str, str]:
-        """What it calls a request's arrival, prompt and output."""
-
-    @property
-    def shown_by(self) -> tuple[str, ...]:
-        """Columns or keys that show the format."""
-
-    @property
-    def unit(self) -> str:
-        """Of arrivals."""
-
-    def recognises(self, first_line: str) -> bool:
-        """Whether a file that starts so is likely in this format."""
-
-    def read(self, text: Text) -> TraceRows:
-        """Reads a whole file.
-
-        Raises:
-            InputError: the file has no request, lacks a column, or has a line that is wrong.
-        """
-
-
-FORMATS: Final[Mapping[str, Format]] = {
-    "csv": CSV,
-    "azure": AZURE,
-    "bailian": BAILIAN,
-    "burstgpt": BURSTGPT,
-    "mooncake": MOONCAKE,
-    "vidur": VIDUR,
-}
 
 
 def read_trace(path: Path, name: str) -> TraceRows:

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from sunsim.errors import InputError, clipped, clipped_list
 from sunsim.workload.blocks import Trace
-from sunsim.workload.traces.formats import FORMATS, read_trace
+from sunsim.workload.traces.formats import read_trace
+from sunsim.workload.traces.known import FORMATS
 from sunsim.workload.traces.rows import TraceRows
 from sunsim.workload.traces.select import Selection, Window, refuse_too_late, select
 

@@ -10,7 +10,8 @@ import pytest
 from sunsim.errors import InputError
 from sunsim.trace.cli import Format
 from sunsim.workload.blocks import Trace
-from sunsim.workload.traces.formats import FORMATS, read_any, read_trace
+from sunsim.workload.traces.formats import read_any, read_trace
+from sunsim.workload.traces.known import FORMATS
 from tests.trace_files import ARRIVAL_S, JSON_LINES, OUTPUT_TOKENS, PROMPT_TOKENS, TEXTS, write
 
 FOREIGN = [name for name in FORMATS if name != "csv"]

@@ -12,7 +12,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from sunsim.errors import InputError
-from sunsim.workload.traces.formats import FORMATS, read_any
+from sunsim.workload.traces.formats import read_any
+from sunsim.workload.traces.known import FORMATS
 from sunsim.workload.traces.rows import MAX_TOKENS, TraceRows
 from tests.trace_files import JSON_LINES, TEXTS
 

@@ -14,7 +14,8 @@ from sunsim.errors import InputError, clipped
 from sunsim.run import check
 from sunsim.workload.lengths_table import quantile_table
 from sunsim.workload.traces import text as text_module
-from sunsim.workload.traces.formats import FORMATS, read_any, read_trace
+from sunsim.workload.traces.formats import read_any, read_trace
+from sunsim.workload.traces.known import FORMATS
 from sunsim.workload.traces.text import CHUNK, MAX_LINE
 from tests.scenario_files import TRACE, write_scenario
 from tests.test_cli import invoke

@@ -1,0 +1,93 @@
+"""The formats that traces are published in, by the names that scenarios call them; one model where none is mentioned."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from sunsim.clock import MAX_S
+from sunsim.workload.traces.json_lines import JsonLines
+from sunsim.workload.traces.rows import MAX_CLOCK_S
+from sunsim.workload.traces.table import Seconds, Table
+
+CSV = Table(Seconds("arrival_s", MAX_S), "prompt_tokens", "output_tokens", "model", least_tokens=1, sorted=True)
+"""This project's own: `sunsim split` and `sunsim trace convert` write it, `profiler replay` plays it.
+
+Columns ``arrival_s`` (seconds, not falling), ``prompt_tokens``, ``output_tokens`` (whole, at least 1) and maybe
+``model``.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class DateTimes:
+    """Arrivals as dates with times in ISO 8601, to the nanosecond; UTC where they name no zone."""
+
+    column: str
+    unit = "dates with times"
+    expected = "a date and time like 2023-11-16 18:15:46.6805900"
+
+    @property
+    def type(self) -> pa.DataType:
+        """Text: some times have a fraction or a zone and others in the same file have not."""
+        return pa.string()
+
+    def seconds(self, values: pa.ChunkedArray) -> NDArray[np.float64]:
+        """Seconds since the earliest; NaN where there is no date and time."""
+        times = pd.to_datetime(values.to_numpy(), format="ISO8601", utc=True, errors="coerce")
+        # As floats, seconds since 1970 would be off by parts of a microsecond.
+        since: NDArray[np.float64] = (times - times.min()).total_seconds().to_numpy()
+        # A number of seconds such as 2023 would be a year.
+        return np.where(pc.binary_length(values).to_numpy() > len("2023-11-16"), since, np.nan)
+
+
+AZURE = Table(DateTimes("TIMESTAMP"), "ContextTokens", "GeneratedTokens")
+"""The Azure LLM inference traces of 2023 and 2024, https://github.com/Azure/AzurePublicDataset.
+
+Columns ``TIMESTAMP`` (date and time, those of 2024 with a zone), ``ContextTokens``, ``GeneratedTokens``.
+"""
+
+BAILIAN = JsonLines("seconds", 1, ("chat_id",), required=True)
+"""The Qwen-Bailian traces, https://github.com/alibaba-edu/qwen-bailian-usagetraces-anon.
+
+A JSON object a line: ``chat_id``, ``timestamp`` (seconds), ``input_length``, which counts what earlier turns of the chat
+have said, and ``output_length``. Which turn follows which, and ``hash_ids``, are not used: every prompt is prefilled
+whole.
+"""
+
+BURSTGPT = Table(Seconds("Timestamp", MAX_CLOCK_S), "Request tokens", "Response tokens", "Model")
+"""The BurstGPT traces, https://github.com/HPMLL/BurstGPT.
+
+Columns ``Timestamp`` (seconds since the first midnight), ``Model`` (ChatGPT, GPT-4), ``Request tokens`` and
+``Response tokens``, which is 0 where a request failed.
+"""
+
+MOONCAKE = JsonLines(
+    "milliseconds", 1000, ("hash_ids",), not_with=(("chat_id", "of format bailian, whose timestamps are seconds"),)
+)
+"""The Mooncake traces, https://github.com/kvcache-ai/Mooncake.
+
+A JSON object a line: ``timestamp`` (milliseconds), ``input_length``, ``output_length``, and ``hash_ids``, which say what
+prompts have in common and are not used: every prompt is prefilled whole.
+"""
+
+VIDUR = Table(Seconds("arrived_at", MAX_CLOCK_S), "num_prefill_tokens", "num_decode_tokens")
+"""The traces that vidur replays, https://github.com/microsoft/vidur.
+
+Columns ``arrived_at`` (seconds), ``num_prefill_tokens``, ``num_decode_tokens``.
+"""
+
+FORMATS: Final[Mapping[str, Table | JsonLines]] = {
+    "csv": CSV,
+    "azure": AZURE,
+    "bailian": BAILIAN,
+    "burstgpt": BURSTGPT,
+    "mooncake": MOONCAKE,
+    "vidur": VIDUR,
+}
