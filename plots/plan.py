@@ -26,6 +26,8 @@ GOODPUT = (
     "Goodput is what meets every SLO per second; the grey line is all requests. The vertical lines are the highest rates that "
     "still pass, over all seeds."
 )
+MOST_LETTERS = 56
+"""Of names side by side below an axis."""
 PARETO = "What a GPU gives against what a user sees, prefill GPUs counted too; the large mark is the planned rate."
 LATENCIES = {"p99_tpot_ms": "tpot_ms", "mean_tpot_ms": "", "p99_ttft_ms": "ttft_ms", "mean_ttft_ms": ""}
 """With the limit to draw: what holds for a share of requests says little about a mean."""
@@ -136,8 +138,12 @@ def of_models(arms: Arms, models: Sequence[str], tag: str, limit: float | None) 
             axes.axhline(limit, color=MUTED, linestyle=":")
             axes.annotate("SLO", (0, limit), (2, 2), textcoords="offset points", color="#666666")
         axes.set_ylim(bottom=0)
-        every = max(1, len(models) // 8)
-        axes.set_xticks(list(places)[::every], list(map(visible, models))[::every])
+        every = max(1, len(models) // 16)
+        names = list(map(visible, models))[::every]
+        slanted: dict[str, Any] = {"rotation": 40, "ha": "right", "rotation_mode": "anchor"}
+        # Names that would run into one another are slanted.
+        fit = sum(map(len, names)) <= MOST_LETTERS
+        axes.set_xticks(list(places)[::every], names, **({} if fit else slanted))
         axes.set_xlabel("model")
         axes.set_ylabel(REGISTRY[tag].label)
 

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from sunsim.artist import Artist
 from sunsim.errors import InputError
-from sunsim.folder import Results
+from sunsim.folder import Manifest, Results, read_manifest
 from sunsim.metrics import REGISTRY, to_json
 from sunsim.records import REQUEST_COLUMNS
 
@@ -129,14 +129,24 @@ def read(folder: Path | str) -> Result:
     """
     folder = Path(folder)
     try:
+        if manifest := read_manifest(folder):
+            _refuse_broken(folder, manifest)
         summary = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))
         scenario = (folder / SCENARIO).read_text(encoding="utf-8")
         rows = pq.read_table(folder / REQUESTS, schema=SCHEMA).to_pandas()
         return Result({name: rows[rows["arm"] == name] for name in summary["arms"]}, summary, scenario)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError, pa.ArrowException) as error:
         reason = getattr(error, "strerror", None) or " ".join(str(error).split())
         message = f"cannot be read ({reason}), must be a folder that sunsim run has written, with all of its files"
         raise InputError(message, folder) from error
+
+
+def _refuse_broken(folder: Path, manifest: Manifest) -> None:
+    broken = [name for name in manifest.broken(folder) if name in {REQUESTS, SUMMARY, SCENARIO}]
+    if broken or not manifest.complete:
+        what = f"{', '.join(broken)} changed since it was written" if broken else "its writer was stopped"
+        message = f"is damaged ({what}), must be as sunsim run has left it: give its command again"
+        raise InputError(message, folder)
 
 
 def write_requests(path: Path, rows: Mapping[str, pd.DataFrame], summary: Mapping[str, Any]) -> None:

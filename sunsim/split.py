@@ -22,9 +22,10 @@ from sunsim.folder import MANIFEST, Results
 from sunsim.records import ArmResult, WorkerRecord
 from sunsim.roles import Stage
 from sunsim.run import prepare
-from sunsim.scenario import Arm, Pool, Scenario
+from sunsim.scenario import Arm, Scenario
 from sunsim.scenario.blocks import STATE_BLIND
 from sunsim.version import __version__
+from sunsim.workload.blocks import Closed, Synthetic
 
 StageName = Literal["decode", "prefill"]
 
@@ -101,7 +102,7 @@ def _write_arm(
         if file:
             own.to_csv(out / file, index=False, float_format="%.6f", lineterminator="\n")
         workers[worker.name] = _worker_entry(worker, file, len(own))
-    exact, why = _exactness(arm, stage, pool, result.workers)
+    exact, why = _exactness(scenario, arm, stage, result.workers)
     return {
         "stage": stage,
         "profile": pool.profile_name,
@@ -145,8 +146,12 @@ def stage_rows(scenario: Scenario, arm: Arm, stage: StageName, rows: pd.DataFram
     return table[reached].sort_values(["arrival_s", "request_id"], kind="stable")
 
 
-def _exactness(arm: Arm, stage: StageName, pool: Pool, workers: Sequence[WorkerRecord]) -> tuple[bool, str]:
+def _exactness(scenario: Scenario, arm: Arm, stage: StageName, workers: Sequence[WorkerRecord]) -> tuple[bool, str]:
     """Whether a real cluster would get these very streams, and why or why not."""
+    pool = arm.pools()[Stage(stage)]
+    workload = scenario.workload
+    if isinstance(workload, Synthetic) and isinstance(workload.arrivals, Closed):
+        return False, "arrivals are the ends of other requests, as simulated"
     if stage == "decode" and arm.prefill:
         return False, "arrivals are the ends of prefill, as simulated"
     if stage == "prefill" and any(worker.preemptions and not worker.role.recomputes for worker in workers):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
@@ -82,7 +83,7 @@ def planned(scenario: Scenario, folder: Path, command: str, *, jobs: int | None,
     meta = _meta(scenario, command, lab.asked)
     store.inputs.refuse_changed()
     content = document(scenario, {arm.name: found[arm.name] for arm in scenario.arms}, of_stage, meta)
-    return PlanResult(content, resolved(scenario))
+    return PlanResult(json.loads(to_json(content)), resolved(scenario))
 
 
 def load(given: Given, overrides: Sequence[str], seed: int | None) -> Scenario:

@@ -12,11 +12,15 @@ from multiprocessing.context import SpawnProcess
 from threading import Lock, local
 from typing import Generic, TypeVar
 
+from sunsim.errors import InputError
 from sunsim.points.outcome import Outcome
 from sunsim.points.worker import serve
 
 P = TypeVar("P")
 KILLED = "its process was killed, perhaps for want of memory"
+FAILED = 1
+"""Exit code of a Python process that ended with an exception."""
+NO_PROCESS = 'cannot be imported by the processes that simulate, must be a file that asks for them under if __name__ == "__main__":'
 SILENT = "its process gave no sign of life for a minute, perhaps because somebody stopped it"
 
 LOOK_S = 1.0
@@ -160,12 +164,14 @@ class _Worker:
         self._connection, theirs = _SPAWN.Pipe()
         self._process: SpawnProcess = _SPAWN.Process(target=serve, args=(theirs,), daemon=True)
         self._process.start()
+        self._began = False
         theirs.close()
 
     def ask(self, work: Callable[[P], Outcome], point: P) -> Outcome:
         """What `work` makes of the point there.
 
         Raises:
+            InputError: it cannot even begin, as it imports the script that asks for it.
             LostError: the process has ended, or gives no sign of life.
         """
         looks = 0
@@ -177,9 +183,13 @@ class _Worker:
                     continue
                 looks = 0
                 said: Outcome | None = self._connection.recv()
+                self._began = True
                 if said is not None:
                     return said
         except (EOFError, OSError) as error:
+            self._process.join(LOOK_S)
+            if not self._began and self._process.exitcode == FAILED:
+                raise InputError(NO_PROCESS, "script") from error
             raise LostError(KILLED) from error
         raise LostError(SILENT)
 

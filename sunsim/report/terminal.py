@@ -1,6 +1,7 @@
 """Reports on a terminal: sentences and tables as wide as there is place; pictures, notes and details are left out."""
 
 import os
+import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from textwrap import wrap
@@ -20,7 +21,8 @@ def say(blocks: Sequence[Block | None], file: TextIO | None = None, place: str =
     They fit into as many columns as COLUMNS or else the terminal says; where there is neither, nothing is broken.
     """
     file = file or sys.stdout
-    target = Console(file=file, highlight=False)
+    # Rich takes COLUMNS=0 for no room at all.
+    target = Console(file=file, highlight=False, width=None if _stated() else shutil.get_terminal_size().columns)
     for line in _lines(blocks, _columns(target), place):
         if target.options.ascii_only:
             line.plain = line.plain.replace(RULE, "-")
@@ -33,10 +35,13 @@ def plain(blocks: Sequence[Block | None], width: int) -> str:
 
 
 def _columns(target: Console) -> int | None:
+    return _stated() or (target.width if target.file.isatty() else None)
+
+
+def _stated() -> int:
+    """Columns as COLUMNS says; 0 if it does not."""
     stated = os.environ.get("COLUMNS", "")
-    if stated.isdecimal() and int(stated):
-        return int(stated)
-    return target.width if target.file.isatty() else None
+    return int(stated) if stated.isdecimal() else 0
 
 
 def _lines(blocks: Sequence[Block | None], width: int | None, place: str = "") -> Iterator[Text]:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 
+from sunsim.errors import InputError
 from sunsim.latency.attention import LengthMix
 from sunsim.latency.model import LatencyModel, latency_model
 from sunsim.latency.profile import Profile, load_named
@@ -135,7 +136,11 @@ def resolve_arm(block: ArmBlock, models: int, mix: Callable[[], LengthMix]) -> A
 
 
 def _pool(block: PoolBlock, stage: Stage, models: int, mix: Callable[[], LengthMix]) -> Pool:
-    profile = load_named(block.profile)
+    try:
+        profile = load_named(block.profile)
+    except OSError as error:
+        message = "cannot be read any more, must stay where it is while it is simulated with"
+        raise InputError(message, block.profile) from error
     shared = block.policy == "shared"
     module = Module.SHARED if shared and stage is Stage.DECODE else Module.OWN
     if profile.adapters:
