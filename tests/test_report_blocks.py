@@ -119,3 +119,9 @@ def test_columns_are_the_registrys() -> None:
     }
     assert [column.cell(entry) for column in shown] == ["1,200", "3.00", "-", ">99.9 %"]
     assert REGISTRY["output_throughput_per_gpu"].label == "output per GPU (tok/s)"
+
+
+def test_no_columns_at_all_are_none_stated(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("COLUMNS", "0")
+    say(["A sentence."])
+    assert capsys.readouterr().out == "A sentence.\n"

@@ -6,6 +6,8 @@ import hashlib
 import os
 import shutil
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ from sunsim.points.local import KILLED, SILENT, run_local
 from sunsim.points.outcome import Outcome
 from sunsim.points.point import Point, identity, outcome, outcome_of
 from sunsim.points.ray_cluster import _home, outcome_elsewhere
+from sunsim.roles import Stage
 from sunsim.scenario import Scenario, load_scenario
 from sunsim.sweep.grid import load_grid
 from tests.scenario_files import write_scenario
@@ -65,6 +68,35 @@ def test_a_killed_process_costs_its_own_point_only(tmp_path: Path) -> None:
     assert len(outcomes) == 7
     assert outcomes.pop((9, 9)).fault == KILLED
     assert all(outcome.fault is None and len(outcome.rows) == 2 for outcome in outcomes.values())
+
+
+UNGUARDED = """
+import sys
+from pathlib import Path
+import sunsim
+
+try:
+    sunsim.sweep(Path(sys.argv[1]))
+except sunsim.InputError as error:
+    print(error)
+    raise
+"""
+
+
+def test_a_script_that_asks_for_processes_as_it_is_imported_ends_at_once(tmp_path: Path) -> None:
+    (tmp_path / "script.py").write_text(UNGUARDED)
+    command = [sys.executable, str(tmp_path / "script.py"), str(write_sweep(tmp_path))]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1
+    assert done.stdout.splitlines()[-1].startswith("script: cannot be imported by the processes that simulate, must be")
+
+
+def test_a_profile_that_has_gone_is_the_points_fault_in_one_line(tmp_path: Path) -> None:
+    scenario = load_scenario(write_scenario(tmp_path))
+    profile = Path(scenario.arms[0].pools()[Stage.DECODE].profile_name)
+    profile.unlink()
+    fault = outcome(scenario.changed(arms=scenario.document.arms)).fault
+    assert fault == f"{profile}: cannot be read any more, must stay where it is while it is simulated with"
 
 
 def test_profiles_links_and_traces_travel_to_where_a_point_runs(tmp_path: Path) -> None:
