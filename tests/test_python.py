@@ -109,6 +109,7 @@ def test_what_is_no_scenario_is_one_line(scenario: Scenario) -> None:
 @pytest.mark.parametrize("content", [None, "{", "[]", "{}", '{"arms": 3}'])
 def test_a_folder_of_something_else_is_one_line(scenario: Scenario, tmp_path: Path, content: str | None) -> None:
     sunsim.simulate(scenario).save(tmp_path / "out")
+    (tmp_path / "out" / "manifest.json").unlink()
     if content is None:
         (tmp_path / "out" / REQUESTS).write_text("no parquet")
     else:
@@ -117,6 +118,14 @@ def test_a_folder_of_something_else_is_one_line(scenario: Scenario, tmp_path: Pa
         sunsim.read(tmp_path / "out")
     assert str(told.value).startswith(f"{tmp_path / 'out'}: cannot be read (")
     assert "\n" not in str(told.value)
+
+
+def test_what_was_changed_since_is_not_read(scenario: Scenario, tmp_path: Path) -> None:
+    sunsim.simulate(scenario).save(tmp_path / "out")
+    with (tmp_path / "out" / REQUESTS).open("r+b") as file:
+        file.write(b"PAR2")
+    with pytest.raises(sunsim.InputError, match=r"is damaged \(requests.parquet changed since it was written\)"):
+        sunsim.read(tmp_path / "out")
 
 
 def test_arms_beside_one_another_give_the_same(

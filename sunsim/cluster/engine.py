@@ -119,9 +119,8 @@ class Engine:
         if (lasting := self.blocks.lasting(k + 1, n + 1)) <= n:
             if not lasting:
                 return self._pipeline.due_ps
-            n = (
-                lasting - 1
-            )  # the decision that finds no block for a step falls due when the output of the last but one is out
+            # The decision that finds no block for a step falls due when the output of the last but one is out.
+            n = lasting - 1
         return self._pipeline.out_after_ps(steady, k + 1, n)
 
     def advance(self, now_ps: int) -> None:

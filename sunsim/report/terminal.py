@@ -1,7 +1,6 @@
 """Reports on a terminal: sentences and tables as wide as there is place; pictures, notes and details are left out."""
 
 import os
-import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from textwrap import wrap
@@ -21,8 +20,8 @@ def say(blocks: Sequence[Block | None], file: TextIO | None = None, place: str =
     They fit into as many columns as COLUMNS or else the terminal says; where there is neither, nothing is broken.
     """
     file = file or sys.stdout
-    # Rich takes COLUMNS=0 for no room at all.
-    target = Console(file=file, highlight=False, width=None if _stated() else shutil.get_terminal_size().columns)
+    # Rich takes COLUMNS=0 for no room at all; to a terminal of an unknown size it gives 80 columns.
+    target = Console(file=file, highlight=False, width=80 if _stated() == 0 else None)
     for line in _lines(blocks, _columns(target), place):
         if target.options.ascii_only:
             line.plain = line.plain.replace(RULE, "-")
@@ -38,10 +37,10 @@ def _columns(target: Console) -> int | None:
     return _stated() or (target.width if target.file.isatty() else None)
 
 
-def _stated() -> int:
-    """Columns as COLUMNS says; 0 if it does not."""
+def _stated() -> int | None:
+    """Columns as COLUMNS says."""
     stated = os.environ.get("COLUMNS", "")
-    return int(stated) if stated.isdecimal() else 0
+    return int(stated) if stated.isdecimal() else None
 
 
 def _lines(blocks: Sequence[Block | None], width: int | None, place: str = "") -> Iterator[Text]:

@@ -59,5 +59,5 @@ def test_what_writes_draws_and_searches_does_not() -> None:
     for name in ("report/summary.py", "plan/search.py", "points/store.py", "files.py", "cli.py", "figures/run.py"):
         assert (ROOT / name).is_file()
         assert name not in names
-    assert {"workload/traces/azure.py", "cluster/engine.py", "plan/probe.py", "points/point.py"} <= names
+    assert {"workload/traces/known.py", "cluster/engine.py", "plan/probe.py", "points/point.py"} <= names
     assert any(name.startswith("workload/tables/") for name in names)

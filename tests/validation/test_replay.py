@@ -12,6 +12,7 @@ from sunsim.clock import to_ps
 from sunsim.cluster.simulation import simulate_arm
 from sunsim.errors import InputError
 from sunsim.latency.model import LatencyModel
+from sunsim.latency.profile import load_profile
 from sunsim.scenario import Scenario
 from sunsim.scenario.blocks import ArmBlock, Document, ModelWeight, PoolBlock
 from sunsim.validation.replay import replay
@@ -25,7 +26,16 @@ from tests.validation.runs import profile_document, stream, write_profile, write
 def cluster_rows(profile: Path, role: str, served: Served, blocks: int) -> pd.DataFrame:
     """The rows of an arm of one worker."""
     # Isolated: a preempted request is prefilled again on the worker, as on a real one that stands alone.
-    pool = PoolBlock(profile=str(profile), policy="isolated", workers={"m": 1}, num_gpu_blocks=blocks)
+    measured = load_profile(profile)
+    pool = PoolBlock(
+        profile=str(profile),
+        policy="isolated",
+        workers={"m": 1},
+        max_num_seqs=measured.max_num_seqs,
+        max_num_batched_tokens=measured.max_num_batched_tokens,
+        max_model_len=measured.max_model_len,
+        num_gpu_blocks=blocks,
+    )
     arm = ArmBlock(name="one", prefill=pool) if role == "prefill" else ArmBlock(name="one", decode=pool)
     document = Document(
         name="one",
