@@ -10,7 +10,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from plots.style import MUTED, NO_ARM, figure, looks, pale
-from sunsim.report.compare import against
+from sunsim.report.compare import against, worker_pools
 from sunsim.report.format import number
 from sunsim.visible import visible
 
@@ -67,11 +67,12 @@ def _wrapped(name: str) -> str:
 
 
 def _workers(entry: Mapping[str, Any]) -> str:
-    """How many prefill and decode GPUs, in the xPyD notation."""
+    """How many prefill and decode GPUs, in the xPyD notation; those that do both are all there are."""
     prefill, decode = entry["gpus"] - entry["decode_gpus"], entry["decode_gpus"]
+    both = "colocated" in worker_pools(entry)
     return (
         (f"{prefill}P" if prefill else "")
-        + (f"{decode}D" if decode else "")
+        + (f"{decode} GPUs" if both else f"{decode}D" if decode else "")
         + (", overloaded" if entry["overloaded"] else "")
     )
 

@@ -17,7 +17,7 @@ from plots.paper.page import LOOKS
 from plots.plan import gpu_bars, over_time
 from plots.style import PALETTE, looks, pale
 from plots.sweep import Mark, Row, plot_sweep
-from plots.throughput import plot_throughput
+from plots.throughput import _workers, plot_throughput
 from plots.tpot_ecdf import plot_tpot_ecdf
 from plots.trace import plot_trace
 from plots.worker_timeline import plot_worker_timeline
@@ -231,3 +231,10 @@ def test_names_are_drawn_as_they_are_written(
     plot_trace(rows, {name: 3, "m2": 1}, name, tmp_path / "t.png")
     assert drawn.count(written) == 2
     assert not any("mathdefault" in text for text in drawn)
+
+
+def test_gpus_that_do_both_are_no_decode_gpus() -> None:
+    both = {"gpus": 4, "decode_gpus": 4, "overloaded": False, "workers": {"colocated/shared/0": {}}}
+    apart = {"gpus": 4, "decode_gpus": 2, "overloaded": True, "workers": {"prefill/m1/0": {}, "decode/m1/0": {}}}
+    assert _workers(both) == "4 GPUs"
+    assert _workers(apart) == "2P2D, overloaded"
