@@ -1,7 +1,5 @@
 """The arms of a scenario simulated one after the other, or those of a long run beside one another."""
 
-from __future__ import annotations
-
 from contextlib import closing
 from functools import partial
 

@@ -1,7 +1,5 @@
 """Draws beside this process, where that pays: matplotlib is imported there while arms are simulated."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager

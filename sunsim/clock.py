@@ -1,7 +1,5 @@
 """The simulator's clock: whole picoseconds, so that equal times compare equal on every path to them."""
 
-from __future__ import annotations
-
 from bisect import bisect_right
 from typing import overload
 

@@ -1,7 +1,5 @@
 """The error that a user can cause, and those that a simulation can end with."""
 
-from __future__ import annotations
-
 from collections.abc import Collection
 from itertools import islice
 from pathlib import Path

@@ -5,8 +5,6 @@ as the writer lives it has that folder locked; one whose lock can be had was lef
 writer, however process ids repeat.
 """
 
-from __future__ import annotations
-
 import errno
 import fcntl
 import os

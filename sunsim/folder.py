@@ -1,7 +1,5 @@
 """A folder of results and its manifest, which says what a run left there and whether that is still whole."""
 
-from __future__ import annotations
-
 import fcntl
 import hashlib
 import os

@@ -1,7 +1,5 @@
 """The files that a simulation reads besides its scenario, and whether they stayed what they were."""
 
-from __future__ import annotations
-
 import hashlib
 from functools import cache
 from pathlib import Path

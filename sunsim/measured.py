@@ -1,7 +1,5 @@
 """What a scenario's figures come from: its requests, the window that they are measured in, and the summary of its arms."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """What a simulation leaves: one row a request and one record a worker. The only place that knows their columns."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal

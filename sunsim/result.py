@@ -1,7 +1,5 @@
 """What a run leaves: a row a request, a summary, and the scenario that gives them again; as objects and as files."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass

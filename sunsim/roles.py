@@ -1,7 +1,5 @@
 """What a worker does, and for whom."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal

@@ -1,7 +1,5 @@
 """The verbs `run` and `check`: thin users of `sunsim.simulate`."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Sequence
 from pathlib import Path

@@ -5,8 +5,6 @@ router that doesn't look at the workers' state would send a real worker the same
 workers' state, so its streams are what the simulation makes of it. `split.json` says which it is.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Iterable, Sequence

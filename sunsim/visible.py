@@ -1,7 +1,5 @@
 """Text as it may be shown: what a terminal would obey, or a reader would not see, is spelled out."""
 
-from __future__ import annotations
-
 
 def visible(text: str) -> str:
     r"""One line: controls, line ends and what turns the reading direction stand as Python escapes them, as ``\x1b``."""

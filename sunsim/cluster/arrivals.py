@@ -1,7 +1,5 @@
 """Where the requests of a world come from: a stream whose times are known beforehand, or clients that wait for an end."""
 
-from __future__ import annotations
-
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Generator, Iterator
 

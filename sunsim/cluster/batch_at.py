@@ -1,7 +1,5 @@
 """How many requests a worker decodes at given moments, from the times of all its requests."""
 
-from __future__ import annotations
-
 import numpy as np
 from numpy.typing import NDArray
 

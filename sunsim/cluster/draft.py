@@ -1,7 +1,5 @@
 """A step while it is composed."""
 
-from __future__ import annotations
-
 from sunsim.cluster.sequence import UNSET, Sequence
 from sunsim.latency.steps import Chunk
 

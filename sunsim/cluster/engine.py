@@ -17,8 +17,6 @@ step in flight is done, so there everybody from the last admitted to the one wit
 request's place and blocks come free when its last token is out, so they idle for a step.
 """
 
-from __future__ import annotations
-
 from collections import deque
 from collections.abc import Iterable
 

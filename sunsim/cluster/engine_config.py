@@ -1,7 +1,5 @@
 """What a worker was started with, for the engine and for its step-by-step twin."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 

@@ -7,8 +7,6 @@ That nobody shares a block is known to this file alone: a prefix cache would fin
 in `grow` and `free`, and evict wherever `unused` is asked.
 """
 
-from __future__ import annotations
-
 from sunsim.cluster.sequence import KV, Sequence
 
 COMPUTE, PULL = KV.COMPUTE, KV.PULL  # an enum's members take long to look up

@@ -1,7 +1,5 @@
 """KV transfers between workers: each worker has one link in each direction, which its transfers share equally."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Callable
 from functools import partial, reduce

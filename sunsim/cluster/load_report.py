@@ -1,7 +1,5 @@
 """What a router knows of a worker that reports its load now and then."""
 
-from __future__ import annotations
-
 from collections import deque
 from collections.abc import Callable, Generator
 

@@ -1,7 +1,5 @@
 """What a worker's decision brought, for whoever drives it."""
 
-from __future__ import annotations
-
 from sunsim.cluster.sequence import Sequence
 
 NOBODY: list[Sequence] = []

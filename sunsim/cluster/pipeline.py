@@ -1,7 +1,5 @@
 """The host and the GPU of one worker: when its steps are launched, when they run and when their outputs are out."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 
 from sunsim.cluster.stalls import Stalls

@@ -1,7 +1,5 @@
 """The workers of one stage of an arm, and who gets a model's next request."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import ClassVar
 

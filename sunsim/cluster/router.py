@@ -1,7 +1,5 @@
 """Who gets the next request: one small class a policy, usable by a simulated and by a live cluster alike."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from operator import attrgetter
 from typing import Protocol

@@ -1,7 +1,5 @@
 """Which workers a stage has, and who gets a model's next request."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from functools import partial
 

@@ -1,7 +1,5 @@
 """A request as one worker sees it."""
 
-from __future__ import annotations
-
 from enum import Enum
 
 UNSET = -1

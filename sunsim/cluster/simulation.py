@@ -1,7 +1,5 @@
 """One arm of a scenario, simulated: requests in, one row a request and one a worker out."""
 
-from __future__ import annotations
-
 import gc
 from collections.abc import Callable, Generator
 from contextlib import contextmanager

@@ -1,7 +1,5 @@
 """Moments at which the host holds a worker up."""
 
-from __future__ import annotations
-
 from collections import deque
 from collections.abc import Iterable
 from itertools import chain, repeat

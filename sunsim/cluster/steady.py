@@ -1,7 +1,5 @@
 """The decodes of a worker that go on unchanged from step to step, and the time that steps of them take."""
 
-from __future__ import annotations
-
 from heapq import heappop, heappush
 from math import isqrt
 

@@ -1,7 +1,5 @@
 """The cluster of one arm while it runs: who hands requests to whom."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial

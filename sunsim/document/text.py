@@ -1,7 +1,5 @@
 """YAML that anybody may have written: read within limits of size, depth and number of values."""
 
-from __future__ import annotations
-
 import re
 import warnings
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Load balance: batch and queue of each decode worker over time."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Captions: what a figure shows, what in it was measured, simulated or chosen by us."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any

@@ -1,7 +1,5 @@
 """The paper's claims, each read in every way that its words allow, against the grid of settings."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """The claims as `claims.json`, and as a report."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any

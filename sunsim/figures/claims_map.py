@@ -1,7 +1,5 @@
 """The grid of settings as a map: where the claims on throughput and latency hold."""
 
-from __future__ import annotations
-
 from functools import partial
 
 import pandas as pd

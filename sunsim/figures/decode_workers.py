@@ -1,7 +1,5 @@
 """How many decode GPUs each way of serving needs."""
 
-from __future__ import annotations
-
 import pandas as pd
 
 from plots.paper.decode_workers import plot

@@ -1,7 +1,5 @@
 """What a figure is: sweeps, a table made of them, a drawing of the table, and a caption."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """What the paper leaves out: prefill under skew, the KV link, who emits the first token, and other ways to serve."""
 
-from __future__ import annotations
-
 import pandas as pd
 
 from plots.paper import left_out

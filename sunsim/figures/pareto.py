@@ -1,7 +1,5 @@
 """Throughput against interactivity, for all arms."""
 
-from __future__ import annotations
-
 import pandas as pd
 
 from plots.paper.pareto import plot

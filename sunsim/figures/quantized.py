@@ -1,7 +1,5 @@
 """QSUN against SUN, by load and output length."""
 
-from __future__ import annotations
-
 import pandas as pd
 
 from plots.paper.quantized import plot

@@ -1,7 +1,5 @@
 """Where in a grid of settings something holds: shares, and the largest box in which it holds throughout."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations_with_replacement, product

@@ -1,7 +1,5 @@
 """Every figure, in the order of the paper's evaluation."""
 
-from __future__ import annotations
-
 from sunsim.figures import balance, claims_map, decode_workers, left_out, pareto, quantized, roofline, skew
 from sunsim.figures.claims import GRID
 from sunsim.figures.sweeps import SweepFile

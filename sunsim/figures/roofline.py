@@ -1,7 +1,5 @@
 """Why a quantized decoder helps small batches only: a decode step's time, split by what the GPU must read."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import pandas as pd

@@ -1,7 +1,5 @@
 """The verb `figures`: from the shipped scenarios to pictures, their data, captions, and the claims."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 

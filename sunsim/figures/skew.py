@@ -1,7 +1,5 @@
 """From even traffic to one hot model: total throughput and interactivity, for both models and more of them."""
 
-from __future__ import annotations
-
 from functools import partial
 
 import pandas as pd

@@ -1,7 +1,5 @@
 """The sweeps that figures are made from: scenario files, simulated point by point and kept."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass

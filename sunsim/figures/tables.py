@@ -1,7 +1,5 @@
 """From the rows of points to the tables of figures: means over seeds with their intervals, and ratios of arms."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import pandas as pd

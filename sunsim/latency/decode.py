@@ -1,7 +1,5 @@
 """Decode step times of a profile as lines over the total context, for any batch size."""
 
-from __future__ import annotations
-
 from bisect import bisect_left, bisect_right
 
 import numpy as np

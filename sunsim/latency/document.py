@@ -1,7 +1,5 @@
 """JSON files of measurements: strictly typed, within sane magnitudes, and refused in one line that says where."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Callable
 from functools import lru_cache, wraps

@@ -1,7 +1,5 @@
 """What a profile's file holds: raw measurements, and what they were made on."""
 
-from __future__ import annotations
-
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator

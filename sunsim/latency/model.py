@@ -15,8 +15,6 @@ is assumed there. Every step says what of it was not measured, if anything.
 What the host adds is kept apart (`sunsim.latency.host`): the simulated worker decides when it shows.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from functools import lru_cache
 

@@ -4,8 +4,6 @@ A profile is one JSON file of raw measurements made by ``python -m profiler meas
 variant. Nothing in it is fitted; `sunsim.latency.model` builds the step-time model from it.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 

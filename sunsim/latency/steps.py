@@ -1,7 +1,5 @@
 """What a worker asks of a step-time model."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Literal, NamedTuple, Protocol, get_args
 

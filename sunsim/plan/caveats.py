@@ -1,7 +1,5 @@
 """What to know before believing a plan, in plain sentences."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from typing import Any
 

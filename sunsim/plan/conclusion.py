@@ -1,7 +1,5 @@
 """What a plan comes down to, in plain sentences: how many GPUs, what breaks first, how sure that is."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from typing import Any
 

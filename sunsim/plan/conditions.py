@@ -1,7 +1,5 @@
 """What else might come: the scenario's requests at another rate, longer, or of another skew, and slower steps."""
 
-from __future__ import annotations
-
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 

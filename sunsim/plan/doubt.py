@@ -1,7 +1,5 @@
 """How far off the profiles have been seen to be: the errors of the committed actual runs of the same card, model and variant."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass

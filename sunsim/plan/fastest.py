@@ -1,7 +1,5 @@
 """Limits that no number of GPUs can meet: those below what the fastest steps take."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from sunsim.plan.conditions import AS_PLANNED, requests_under

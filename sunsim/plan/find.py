@@ -1,7 +1,5 @@
 """What a plan finds out about one arm: its smallest pools, what breaks first, its highest rate, and how sure that is."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Runs searches: simulates what they ask for, on all cores, and keeps it, so that nothing is simulated twice."""
 
-from __future__ import annotations
-
 from collections import deque
 from collections.abc import Mapping
 from contextlib import closing

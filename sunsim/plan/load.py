@@ -1,7 +1,5 @@
 """Where a search begins: how many GPUs the load alone asks for. A guess; what is found does not depend on it."""
 
-from __future__ import annotations
-
 from math import ceil
 
 import numpy as np

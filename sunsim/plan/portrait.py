@@ -1,7 +1,5 @@
 """A closer look at one simulation: the summary of its arm, and its workers over time."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """One simulation of a plan: one arm, one size, one seed; how many requests of each model miss their SLO."""
 
-from __future__ import annotations
-
 from dataclasses import asdict, dataclass, field
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The report of a plan, from the content of `plan.json`: one list of blocks for terminal, Markdown and page."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

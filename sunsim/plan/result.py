@@ -1,7 +1,5 @@
 """A plan: the content of `plan.json`, from which every text, table and figure is made, and its folder."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property

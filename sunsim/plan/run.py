@@ -1,7 +1,5 @@
 """From a scenario with a `plan` block to its plan, and the verb `plan`."""
 
-from __future__ import annotations
-
 import json
 import shlex
 import sys

@@ -1,7 +1,5 @@
 """The tables of a plan, from the content of `plan.json`."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from statistics import fmean
 from typing import Any

@@ -1,7 +1,5 @@
 """The other conditions that a plan is made for as well, to see how much hangs on them."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 from sunsim.plan.conditions import Conditions, has_skew

@@ -1,7 +1,5 @@
 """Ends a simulation as soon as it is certain that too many requests miss their SLO."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The code that decides what a simulation gives: a version number alone would let a changed checkout pass for another."""
 
-from __future__ import annotations
-
 import hashlib
 from functools import cache
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The mean of a figure over seeds, and how far it can be trusted."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Points simulated and kept as they end, so that whoever is stopped goes on from there."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 

@@ -1,7 +1,5 @@
 """What becomes of a simulation in whatever process."""
 
-from __future__ import annotations
-
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """A point: every arm of a scenario simulated and reduced to its figures, in whatever process."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import signal

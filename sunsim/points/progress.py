@@ -1,7 +1,5 @@
 """How far a sweep is, on stderr, and only where that is a terminal."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol

@@ -1,7 +1,5 @@
 """Points on a Ray cluster: ``pip install "sunsim[ray]"`` here and on its nodes, the same sunsim everywhere."""
 
-from __future__ import annotations
-
 import logging
 import os
 import shutil

@@ -1,7 +1,5 @@
 """The points that a sweep or a plan keeps: one file each, whole or simulated again, found by what it was made from."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os

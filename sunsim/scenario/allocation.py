@@ -1,7 +1,5 @@
 """Spreading a number of workers over models that each keep their own."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from fractions import Fraction
 from typing import Literal

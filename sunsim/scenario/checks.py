@@ -1,7 +1,5 @@
 """What one block of a scenario cannot know alone: profiles, models against workers, lengths against limits."""
 
-from __future__ import annotations
-
 from os.path import isfile
 
 from sunsim.clock import MAX_S

@@ -1,7 +1,5 @@
 """Scenarios in and out: read, checked and completed, and written with every default explicit."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from io import StringIO
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The requests of a scenario: the same for each of its arms."""
 
-from __future__ import annotations
-
 from sunsim.errors import InputError
 from sunsim.scenario.scenario import Scenario
 from sunsim.workload.blocks import Synthetic

@@ -1,7 +1,5 @@
 """What the seeds of a combination say together: means, and how far they can be trusted."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any

@@ -1,7 +1,5 @@
 """What a sweep consists of: every combination of its values, and every seed of each."""
 
-from __future__ import annotations
-
 import itertools
 import json
 import math

@@ -1,7 +1,5 @@
 """The picture of a sweep: which swept value goes along the axis, and which settings get a row each."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any

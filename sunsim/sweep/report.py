@@ -1,7 +1,5 @@
 """The report of a sweep: a table over seeds, and what it means."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 
 from sunsim.points.estimate import UNSEEN, Estimate

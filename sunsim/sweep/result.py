@@ -1,7 +1,5 @@
 """What a sweep gives: a table of every point and arm, and a summary over seeds. Equal points give equal bytes."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

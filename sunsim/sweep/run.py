@@ -1,7 +1,5 @@
 """From a scenario with a `sweep` block to its result, and the verb `sweep`."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Mapping, Sequence
 from functools import partial

@@ -1,7 +1,5 @@
 """Arrival times of a renewal process."""
 
-from __future__ import annotations
-
 import numpy as np
 from numpy.typing import NDArray
 

@@ -1,7 +1,5 @@
 """Prompt and output lengths: inverse CDFs of uniform draws, with their analytic mean and maximum."""
 
-from __future__ import annotations
-
 import json
 from functools import lru_cache
 from importlib.resources import files

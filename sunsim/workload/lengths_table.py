@@ -3,8 +3,6 @@
 A table holds no request of the trace, only quantiles of both lengths and how their ranks go together.
 """
 
-from __future__ import annotations
-
 import json
 import sys
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The lengths that meet in batches of drawn requests."""
 
-from __future__ import annotations
-
 from functools import lru_cache
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Which model a request is for."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Named streams of random numbers: one a purpose, so that a new consumer shifts no other draw."""
 
-from __future__ import annotations
-
 from zlib import crc32
 
 import numpy as np

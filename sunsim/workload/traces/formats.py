@@ -1,7 +1,5 @@
 """Reads traces in the format that is named, or that the first line shows."""
 
-from __future__ import annotations
-
 from functools import lru_cache
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Traces with a JSON object a line: ``timestamp``, ``input_length``, ``output_length`` and keys that are not used."""
 
-from __future__ import annotations
-
 import json
 import math
 from array import array

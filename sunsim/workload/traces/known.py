@@ -1,7 +1,5 @@
 """The formats that traces are published in, by the names that scenarios call them; one model where none is mentioned."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final

@@ -1,7 +1,5 @@
 """Columns and keys that other tools give the same thing: hints for files that this project cannot read as they are."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Collection
 from typing import Final, Protocol

@@ -1,7 +1,5 @@
 """What the formats are called, for scenarios and for the command line, which does not wait for the formats."""
 
-from __future__ import annotations
-
 from typing import Literal, TypeAlias
 
 FormatName: TypeAlias = Literal["csv", "azure", "bailian", "burstgpt", "mooncake", "vidur"]

@@ -1,7 +1,5 @@
 """Which requests of a trace are used, when they arrive, and what is left out and why."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property

@@ -1,7 +1,5 @@
 """Traces in CSV files: columns found by name in the first line, a request in each other line."""
 
-from __future__ import annotations
-
 import csv
 from dataclasses import dataclass
 from itertools import islice

@@ -1,7 +1,5 @@
 """A trace's file as text, whatever it holds: unpacked, its lines ended alike, and within limits of size."""
 
-from __future__ import annotations
-
 import codecs
 import gzip
 import io

@@ -1,7 +1,5 @@
 """What a workload uses of its trace: a window, models, and what its workers can take."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
