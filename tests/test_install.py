@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import sysconfig
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -87,7 +88,9 @@ def gives_the_rows_of_the_plain_loop(site: Path, folder: Path) -> None:
     stream = str(ROOT / "benchmarks" / "loop.yaml")
     plain, installed = (run(where, folder, SHOW, stream).splitlines() for where in (ROOT, site))
     assert plain[0] == "plain Python"
-    assert installed[0] == ("compiled" if shutil.which("cc") or shutil.which("gcc") else "plain Python")
+    headers = Path(sysconfig.get_path("include"), "Python.h").is_file()
+    compiler = shutil.which("cc") or shutil.which("gcc")
+    assert installed[0] == ("compiled" if compiler and headers else "plain Python")
     assert installed[1:] == plain[1:]
 
 
