@@ -77,8 +77,9 @@ def run(
 def _tell_of_blocks(file: Path) -> None:
     from sunsim.scenario import read_source
 
+    blocks = read_source(file).root
     for verb, does in (("sweep", "goes through"), ("plan", "goes by")):
-        if verb in read_source(file).root:
+        if verb in blocks:
             text = f"This was the scenario as it stands; `sunsim {verb} {file}` {does} its {verb} block."
             typer.echo(visible(text), err=True)
 

@@ -9,11 +9,9 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from sunsim.latency.host import HIDDEN_MS
 from sunsim.latency.measured import DecodePoint, PrefillPoint
 from sunsim.latency.steps import Outside
-
-HIDDEN_MS = 2.0
-"""A step that outlasts its own launch by more than this was waiting for the GPU, not for the host."""
 
 LEAST_CONTEXTS = 2
 """Contexts that a batch size must be measured at for a curve of its own."""

@@ -1,4 +1,4 @@
-"""How far a sweep is, on stderr, and only where that is a terminal."""
+"""How far a sweep, a plan or the figures are, on stderr, and only where that is a terminal."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -7,7 +7,7 @@ explicit. What a file may say is in `sunsim.scenario.blocks` and `sunsim.workloa
 
 from sunsim.scenario.allocation import allocate
 from sunsim.scenario.arms import Arm, Pool
-from sunsim.scenario.blocks import Measure, Planning, Slo, StopAtTime, StopWhenFinished, Sweep, Transfer
+from sunsim.scenario.blocks import Sweep, Transfer
 from sunsim.scenario.loading import checked, load_scenario, read_source, resolved
 from sunsim.scenario.requests import build_requests
 from sunsim.scenario.scenario import Scenario
@@ -15,13 +15,8 @@ from sunsim.workload.blocks import Synthetic, Trace
 
 __all__ = [
     "Arm",
-    "Measure",
-    "Planning",
     "Pool",
     "Scenario",
-    "Slo",
-    "StopAtTime",
-    "StopWhenFinished",
     "Sweep",
     "Synthetic",
     "Trace",

@@ -59,22 +59,6 @@ def draw_lengths(
     return _at_rank(table.prompt_quantiles, prompt_uniform), _at_rank(table.output_quantiles, output_rank)
 
 
-def mean_lengths(lengths: Lengths) -> tuple[float, float]:
-    """Expected prompt and output tokens of `draw_lengths`.
-
-    Exact for fixed and lognormal lengths (``sum of P(X >= k)`` over whole k); for tables the mean before rounding.
-    """
-    if isinstance(lengths, FixedLengths):
-        return float(lengths.prompt_tokens), float(lengths.output_tokens)
-    if isinstance(lengths, LognormalLengths):
-        return _lognormal_mean(lengths.prompt), _lognormal_mean(lengths.output)
-    table = load_table(lengths.kind)
-    bins = len(table.rank_cdf)
-    output_bins = np.diff(table.rank_cdf, axis=1).mean(axis=0)
-    prompt = _bin_means(table.prompt_quantiles, bins).mean()
-    return float(prompt), float(output_bins @ _bin_means(table.output_quantiles, bins))
-
-
 def longest(lengths: Lengths) -> tuple[int, int]:
     """Most prompt and most output tokens that `draw_lengths` can give; not both always in one request."""
     match lengths:
@@ -93,11 +77,6 @@ def _lognormal(length: Lognormal, uniform: NDArray[np.float64]) -> NDArray[np.in
     return whole
 
 
-def _lognormal_mean(length: Lognormal) -> float:
-    thresholds = np.arange(2, length.max_tokens + 1) - 0.5
-    return 1.0 + float(scipy.special.ndtr(np.log(length.median_tokens / thresholds) / length.sigma).sum())
-
-
 def _at_rank(quantiles: NDArray[np.float64], rank: NDArray[np.float64]) -> NDArray[np.int32]:
     return np.rint(np.interp(rank, RANKS, quantiles)).astype(np.int32)
 
@@ -114,9 +93,3 @@ def _output_rank(
     low, high = rank_cdf[row, column], rank_cdf[row, column + 1]
     rank: NDArray[np.float64] = (column + np.clip((within - low) / (high - low), 0, 1)) / bins
     return rank
-
-
-def _bin_means(quantiles: NDArray[np.float64], bins: int) -> NDArray[np.float64]:
-    integral = np.append(0.0, np.cumsum(np.diff(RANKS) * (quantiles[1:] + quantiles[:-1]) / 2))
-    means: NDArray[np.float64] = np.diff(np.interp(np.arange(bins + 1) / bins, RANKS, integral)) * bins
-    return means

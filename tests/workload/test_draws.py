@@ -22,8 +22,9 @@ from sunsim.workload.blocks import (
     LognormalLengths,
     Poisson,
 )
-from sunsim.workload.lengths import draw_lengths, longest, mean_lengths
+from sunsim.workload.lengths import draw_lengths, longest
 from sunsim.workload.popularity import draw_models
+from tests.workload.analytic_means import mean_lengths
 
 DRAWS = 200_000
 LOGNORMAL = LognormalLengths(
