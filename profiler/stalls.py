@@ -13,22 +13,24 @@ STALL_MS = 1.5
 """Far above what joins, lengths or batch sizes change from one step to the next."""
 
 
-def stall_extra_ms(steps: Sequence[Step]) -> NDArray[np.float64]:
-    """By how much each step took longer than the median of the steps around it, ms, a value a step; 0 if under 1.5.
+def usual_ms(steps: Sequence[Step]) -> NDArray[np.float64]:
+    """The median time of the steps around each step, ms, a value a step.
 
-    Steps with a chunk and those begun on an idle engine have a time of their own: they count as no stall, nor as
-    neighbours.
+    Steps with a chunk and those begun on an idle engine have a time of their own: it is what is usual for them, and they
+    are nobody's neighbours. So it is for all where there are too few.
     """
-    extra = np.zeros(len(steps))
+    usual = np.array([step.step_s * 1e3 for step in steps])
     plain = np.array([i for i, step in enumerate(steps) if not step.chunks and not step.idle_start], dtype=int)
-    if len(plain) <= 2 * NEIGHBOURS:
-        return extra
-    step_ms = np.array([steps[i].step_s for i in plain]) * 1e3
-    padded = np.pad(step_ms, NEIGHBOURS, mode="reflect")
-    usual_ms = np.median(np.lib.stride_tricks.sliding_window_view(padded, 2 * NEIGHBOURS + 1), axis=1)
-    longer_ms = step_ms - usual_ms
-    extra[plain] = np.where(longer_ms > STALL_MS, longer_ms, 0.0)
-    return extra
+    if len(plain) > 2 * NEIGHBOURS:
+        padded = np.pad(usual[plain], NEIGHBOURS, mode="reflect")
+        usual[plain] = np.median(np.lib.stride_tricks.sliding_window_view(padded, 2 * NEIGHBOURS + 1), axis=1)
+    return usual
+
+
+def stall_extra_ms(steps: Sequence[Step]) -> NDArray[np.float64]:
+    """By how much each step took longer than is usual, ms, a value a step; 0 if under 1.5."""
+    longer_ms = np.array([step.step_s * 1e3 for step in steps]) - usual_ms(steps)
+    return np.where(longer_ms > STALL_MS, longer_ms, 0.0)
 
 
 def stall_record(steps: Sequence[Step]) -> dict[str, Any]:

@@ -51,6 +51,7 @@ class Engine:
         self.blocks = KVBlocks(config.num_gpu_blocks, config.block_size)
         self.preemptions = 0
         self._pipeline = Pipeline(times, stalls)
+        self._take_in_ps = times.take_in_ps
         self._steady = SteadyDecodes(times)
         self._k = 0  # the last step composed
         self._decide = False  # something waits for the next decision
@@ -201,8 +202,9 @@ class Engine:
             # Budget or model may have cut the step short; the rest may fit into the next one.
             cut_short = draft.chunks or (self.config.one_model_a_step and draft.model != UNSET)
             self._decide = bool(cut_short and (self.waiting or self._ready))
-        if outcome.loads:
-            self._pipeline.hold(sum([sequence.post_ps for sequence in outcome.loads]))
+        if draft.taken_in or outcome.loads:
+            posts_ps = sum([sequence.post_ps for sequence in outcome.loads])
+            self._pipeline.hold(posts_ps + self._take_in_ps(draft.taken_in))
         self._launch(step, draft)
 
     def _launch(self, step: int, draft: Draft) -> None:
@@ -321,6 +323,8 @@ class Engine:
         if sequence.scheduled_ps == UNSET:
             sequence.scheduled_ps = now_ps
             draft.entering.append(sequence)
+            if sequence.kv is not COMPUTE:
+                draft.taken_in += sequence.prompt_tokens
         self._take_tokens(sequence, step, draft)
 
     def _take_tokens(self, sequence: Sequence, step: int, draft: Draft) -> None:

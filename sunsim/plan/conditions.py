@@ -100,6 +100,7 @@ class _ScaledTimes:
         self._prefill = prefill
         self.launch_ps = times.launch_ps
         self.lead_ps = times.lead_ps
+        self.take_in_ps = times.take_in_ps
         self.stalls = times.stalls
 
     def decode_line(self, batch: int, context_tokens: int) -> DecodeLine:

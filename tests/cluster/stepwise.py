@@ -160,8 +160,11 @@ class StepwiseEngine:
         if not preempted:
             entering = self._admit(now, budget, taken, outcome)
         outcome.entered = [job.sequence for job in entering]
-        now += sum(sequence.post_ps for sequence in outcome.loads)
-        start = self._launch(now, taken)
+        taken_in = sum(job.sequence.prompt_tokens for job in entering if job.sequence.kv is not KV.COMPUTE)
+        held = bool(taken_in or outcome.loads)
+        if held:
+            now += sum(sequence.post_ps for sequence in outcome.loads) + self.times.take_in_ps(taken_in)
+        start = self._launch(now, taken, held=held)
         for job in entering:
             job.sequence.started_ps = start
 
@@ -205,7 +208,7 @@ class StepwiseEngine:
                 budget -= enter(job)
         return entering
 
-    def _launch(self, now: int, taken: list[tuple[_Job, int]]) -> int:
+    def _launch(self, now: int, taken: list[tuple[_Job, int]], *, held: bool) -> int:
         singles = [job for job, _ in taken if job.known - job.computed == 1]
         chunks = [Chunk(tokens, job.computed) for job, tokens in taken if job.known - job.computed > 1]
         context = sum(job.known for job in singles)
@@ -224,6 +227,8 @@ class StepwiseEngine:
             tokens = sum(chunk.tokens for chunk in chunks)
             launched += self.times.launch_ps(tokens)
             ready += self.times.lead_ps(tokens)
+        elif singles and held:
+            ready += self.times.lead_ps(0)
         start = max(self.gpu_free, ready)
         if taken:
             self.gpu_free = self._end(start, duration)

@@ -29,6 +29,7 @@ class Staircase:
     kink: int
     launch: int
     lead: int
+    reading: int = 0
 
     def decode_line(self, batch: int, context_tokens: int) -> DecodeLine:
         piece = context_tokens // self.kink
@@ -44,6 +45,9 @@ class Staircase:
 
     def lead_ps(self, chunk_tokens: int) -> int:
         return self.lead * (1 + (chunk_tokens > 9))
+
+    def take_in_ps(self, prompt_tokens: int) -> int:
+        return self.reading * prompt_tokens
 
 
 Stamps = tuple[int, int, int, int, int]
@@ -163,6 +167,7 @@ def cases(draw: st.DrawFn) -> Case:
         kink=draw(st.integers(1, 100)),
         launch=draw(st.just(0) | st.integers(0, 150)),
         lead=draw(st.just(0) | st.integers(0, 150)),
+        reading=draw(st.just(0) | st.integers(0, 20)),
     )
     # Longer gaps than stalls on the whole, or no step would ever end.
     stalls = draw(st.lists(st.tuples(st.integers(1, 1500), st.integers(0, 900)), max_size=6))

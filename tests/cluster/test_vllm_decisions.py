@@ -46,6 +46,9 @@ class Noted:
     def lead_ps(self, chunk_tokens: int) -> int:
         return self.times.lead_ps(chunk_tokens)
 
+    def take_in_ps(self, prompt_tokens: int) -> int:
+        return self.times.take_in_ps(prompt_tokens)
+
 
 class NotedStepwise(StepwiseEngine):
     """Writes down each step as vLLM's are recorded."""

@@ -38,6 +38,7 @@ class Steps:
     Attributes:
         launch, graph_launch: the host's time to launch a step with chunks, and one without; the GPU can start the step
             after `lead`.
+        reading: the host's time to read a token of a prompt whose KV has come from elsewhere.
     """
 
     base: int
@@ -47,6 +48,7 @@ class Steps:
     launch: int = 0
     graph_launch: int = 0
     lead: int = 0
+    reading: int = 0
 
     def decode_line(self, batch: int, context_tokens: int) -> DecodeLine:  # noqa: ARG002
         return DecodeLine(self.base + self.decode * batch, self.context, 2**62, outside=None)
@@ -60,6 +62,9 @@ class Steps:
 
     def lead_ps(self, chunk_tokens: int) -> int:  # noqa: ARG002
         return self.lead
+
+    def take_in_ps(self, prompt_tokens: int) -> int:
+        return self.reading * prompt_tokens
 
 
 @dataclass(frozen=True)
@@ -82,17 +87,21 @@ class Doubled:
     def lead_ps(self, chunk_tokens: int) -> int:
         return 2 * self.times.lead_ps(chunk_tokens)
 
+    def take_in_ps(self, prompt_tokens: int) -> int:
+        return 2 * self.times.take_in_ps(prompt_tokens)
+
     def stalls(self, offset: float) -> Iterator[tuple[int, int]]:
         return ((2 * at, 2 * extra) for at, extra in self.times.stalls(offset))
 
 
 @dataclass(frozen=True)
 class Host:
-    """A host that takes its time; see `Steps` for the launches. Every so often it stalls, for always the same time."""
+    """A host that takes its time; see `Steps` for what it does. Every so often it stalls, for always the same time."""
 
     launch: int = 0
     graph_launch: int = 0
     lead: int = 0
+    reading: int = 0
     every: int = 1
     stall: int = 0
 
@@ -119,6 +128,9 @@ class Hosted:
 
     def lead_ps(self, chunk_tokens: int) -> int:  # noqa: ARG002
         return self.host.lead
+
+    def take_in_ps(self, prompt_tokens: int) -> int:
+        return self.host.reading * prompt_tokens
 
     def stalls(self, offset: float) -> Iterator[tuple[int, int]]:  # noqa: ARG002
         every, stall = self.host.every, self.host.stall
