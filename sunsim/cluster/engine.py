@@ -203,8 +203,9 @@ class Engine:
             cut_short = draft.chunks or (self.config.one_model_a_step and draft.model != UNSET)
             self._decide = bool(cut_short and (self.waiting or self._ready))
         if draft.taken_in or outcome.loads:
-            posts_ps = sum([sequence.post_ps for sequence in outcome.loads])
-            self._pipeline.hold(posts_ps + self._take_in_ps(draft.taken_in))
+            busy_ps = sum([sequence.post_ps for sequence in outcome.loads]) + self._take_in_ps(draft.taken_in)
+            if busy_ps:
+                self._pipeline.hold(busy_ps)
         self._launch(step, draft)
 
     def _launch(self, step: int, draft: Draft) -> None:

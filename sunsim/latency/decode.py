@@ -157,8 +157,9 @@ class DecodeTimes:
     def _make_lines(self, batch: int) -> tuple[DecodeLine, DecodeLine, DecodeLine]:
         """Integer lines below, inside and above the measured contexts, which meet.
 
-        They are one line, unless nothing says what context costs: then it costs nothing up to the one that was
-        measured, and a step of more takes proportionally longer.
+        They are one line, but that of a batch larger than any measured is flat below, so that it emits no more a second
+        than was seen. Where nothing says what context costs, it costs nothing up to the one that was measured, and a
+        step of more takes proportionally longer.
         """
         low, high = self._measured(batch)
         base_ms, token_ms = self._step_line(batch)
@@ -168,7 +169,9 @@ class DecodeTimes:
         is_measured = self.batches[0] <= batch <= self.batches[-1]
         outside: Outside = "context" if is_measured else "batch"
         self._lines[batch] = (
-            DecodeLine(base_ps, slope_ps, low, outside),
+            DecodeLine(base_ps, slope_ps, low, outside)
+            if batch <= self.batches[-1]
+            else DecodeLine(base_ps + slope_ps * low, 0, low, outside),
             DecodeLine(base_ps, slope_ps, high + 1, self._otherwise if is_measured else outside),
             DecodeLine(base_ps - (beyond_ps - slope_ps) * high, beyond_ps, FOREVER, outside),
         )

@@ -35,6 +35,7 @@ class LatencyModel:
     """Step times of one profile, for simulation (`StepTimes`, picoseconds) and for people (milliseconds).
 
     Attributes:
+        traffic: how serving differs from what steady steps say; None if the profile does not say.
         frontend_out_ps: from the engine's token to the client, on an idle worker.
     """
 
@@ -53,6 +54,7 @@ class LatencyModel:
         self._decode = DecodeTimes(
             data.decode_points, sizes, kernel_of(data), mix, data.served_lengths, read_ms, self._otherwise
         )
+        self.traffic = self._decode.traffic
         even_starts, served_starts = split_by_lengths(data.idle_starts)
         largest_graph = max(sizes, default=0)
         self._prefill = PrefillCurve.fit(data.prefill_points)

@@ -79,7 +79,8 @@ class TrafficFit:
             for name in names
             if len(names) > LEAST_SWEEPS
         ]
-        return cls(*table.fit(np.full(len(points), True)).tolist(), tuple(left_out))
+        request_ms, token_ms = table.fit(np.full(len(points), True)).tolist()
+        return cls(request_ms, token_ms, tuple(left_out))
 
 
 @dataclass(frozen=True, slots=True)

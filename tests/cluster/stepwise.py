@@ -161,10 +161,8 @@ class StepwiseEngine:
             entering = self._admit(now, budget, taken, outcome)
         outcome.entered = [job.sequence for job in entering]
         taken_in = sum(job.sequence.prompt_tokens for job in entering if job.sequence.kv is not KV.COMPUTE)
-        held = bool(taken_in or outcome.loads)
-        if held:
-            now += sum(sequence.post_ps for sequence in outcome.loads) + self.times.take_in_ps(taken_in)
-        start = self._launch(now, taken, held=held)
+        held = sum(sequence.post_ps for sequence in outcome.loads) + self.times.take_in_ps(taken_in)
+        start = self._launch(now + held, taken, held=held > 0)
         for job in entering:
             job.sequence.started_ps = start
 

@@ -85,7 +85,9 @@ def test_larger_decode_batches_emit_no_more_a_second_than_the_best_measured(name
     for times in decode_models(name):
         step_ms = [times.decode_step_ms(batch, batch * context) for batch in batches]
         assert never_fall(step_ms)
-        assert max(batch / ms for batch, ms in zip(batches, step_ms, strict=True)) <= best * (1 + 1e-3)
+        assert (
+            max(batch / ms for batch, ms in zip(batches, step_ms, strict=True)) <= best * 1.01
+        )  # lines through measured points may be a little below one of them
 
 
 @each_profile
