@@ -189,9 +189,9 @@ async def started(subject: Subject, fresh: dict[str, Any], progress: Progress) -
         shutil.rmtree(logs, ignore_errors=True)
 
 
-def missing_phases(profile: dict[str, Any], *, quick: bool) -> list[Phase]:
-    """Those that a profile still lacks."""
-    phases = grid.quick() if quick else grid.full()
+def missing_phases(profile: dict[str, Any], subject: Subject) -> list[Phase]:
+    """Those that a profile of it still lacks."""
+    phases = (grid.quick if subject.quick else grid.full)(subject.settings)
     return [phase for phase in phases if not profile_file.measured(profile, phase.name)]
 
 
@@ -205,7 +205,7 @@ async def measure(order: Order, progress: Progress) -> dict[str, Any]:
     """The profile, also on disk at `order.out`; raises OtherSetupError if the file there is of another set-up."""
     fresh = set_up(order)
     profile = profile_file.start_or_resume(order.out, fresh)
-    phases = missing_phases(profile, quick=order.quick)
+    phases = missing_phases(profile, order)
     if not phases:
         progress.say(f"{order.out}: complete")
         return profile

@@ -4,6 +4,7 @@ The engine loads this by name in its own process; the reader of what it writes i
 """
 
 import json
+import operator
 import os
 import random
 import time
@@ -97,22 +98,22 @@ class RecordingScheduler(AsyncScheduler):  # type: ignore[misc]
         requests = len(scheduled)
         tokens = output.total_num_scheduled_tokens
         new = [(scheduled[r.req_id], r.num_computed_tokens) for r in output.scheduled_new_reqs]
-        context = sum(cached.num_computed_tokens) + sum(computed for _, computed in new)
+        contexts = [*cached.num_computed_tokens, *(computed for _, computed in new)]
         chunks = "[]"
         if tokens > requests:
             known = [
                 *zip((scheduled[i] for i in cached.req_ids), cached.num_computed_tokens, strict=True),
                 *new,
             ]
-            long = [(count, computed) for count, computed in known if count > 1]
-            context -= sum(computed for _, computed in long)
-            chunks = json.dumps(long)
+            contexts = [computed for count, computed in known if count == 1]
+            chunks = json.dumps([(count, computed) for count, computed in known if count > 1])
         joined = json.dumps(new) if new else "[]"
         free = self.kv_cache_manager.block_pool.get_num_free_blocks()
         return (
-            f'["s",{begin:.6f},{time.monotonic():.6f},{requests},{tokens},{context},{joined},{chunks},'
+            f'["s",{begin:.6f},{time.monotonic():.6f},{requests},{tokens},{sum(contexts)},{joined},{chunks},'
             f"{len(output.finished_req_ids)},{len(self.running)},{len(self.waiting) + len(self.skipped_waiting)},"
-            f"{len(output.preempted_req_ids or ())},{free}]"
+            f"{len(output.preempted_req_ids or ())},{free},"
+            f"{max(contexts, default=0)},{sum(map(operator.mul, contexts, contexts))}]"
         )
 
     def update_from_output(self, *args: Any, **kwargs: Any) -> Any:
