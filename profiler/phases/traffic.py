@@ -16,7 +16,6 @@ from profiler.stalls import stall_extra_ms, stall_record
 
 SEED = 20261125
 TICK_S = 0.005
-LEAST_STEPS = 3
 BAND = 16
 
 
@@ -114,7 +113,7 @@ async def _sweep(engine: Engine, plan: TrafficPlan, largest: int) -> Sweep:
 def traffic_points(sweep: Sweep, name: str) -> list[dict[str, Any]]:
     """One point a batch size and direction (run 0 before the peak, 1 after it), without stalls.
 
-    Contexts are means over its steps: of their sum, of the longest, and of their standard deviation. Unlike in a
+    Seldom batches, as bursts have, make a point of one step. Contexts are means over its steps: of their sum, of the longest, and of their standard deviation. Unlike in a
     plateau, joins and leaves are part of the steps: `join_steps` of them admitted somebody, `after_join_steps` came
     right after one that did.
     """
@@ -127,8 +126,6 @@ def traffic_points(sweep: Sweep, name: str) -> list[dict[str, Any]]:
             groups.setdefault((step.requests, direction), []).append((step, join, after_join))
     points = []
     for (batch, direction), group in sorted(groups.items()):
-        if len(group) < LEAST_STEPS:
-            continue
         steps = [step for step, _, _ in group]
         point = {
             "batch": batch,

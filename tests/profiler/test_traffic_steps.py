@@ -99,9 +99,10 @@ def test_traffic_says_how_unequal_contexts_are_and_which_steps_admit_somebody() 
         log.step(9, 3, contexts=[100, 200, 600], joined=joined)
     log.step(9, 2, contexts=[100, 200])
 
-    (point,) = traffic_points(Sweep(0.0, [], StepLogReader().feed(log.finished_lines())), "few")
+    once, point = traffic_points(Sweep(0.0, [], StepLogReader().feed(log.finished_lines())), "few")
 
-    # The first step began on an idle engine, and a batch seen in one step only makes no point.
+    assert (once["batch"], once["steps"], once["context_std_tokens"]) == (2, 1, 50)
+    # The first step began on an idle engine.
     assert (point["batch"], point["steps"], point["context_tokens"]) == (3, 6, 900)
     assert (point["longest_tokens"], point["context_std_tokens"]) == (
         600,
