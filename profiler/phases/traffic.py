@@ -5,6 +5,7 @@ import math
 import random
 from bisect import bisect_right
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Any
 
 from profiler.chunks import idle_starts_by_size
@@ -57,7 +58,7 @@ class TrafficPlan:
     @property
     def mean_tokens(self) -> float:
         """Of a request, prompt and output together."""
-        return sum(law.mean for law in self.prompts) / len(self.prompts) + self.outputs.mean
+        return fmean(law.mean for law in self.prompts) + self.outputs.mean
 
     def draw(self, draws: random.Random, limit_tokens: int) -> tuple[int, int]:
         """Prompt and output tokens of one request, together at most `limit_tokens`."""
@@ -113,9 +114,9 @@ async def _sweep(engine: Engine, plan: TrafficPlan, largest: int) -> Sweep:
 def traffic_points(sweep: Sweep, name: str) -> list[dict[str, Any]]:
     """One point a batch size and direction (run 0 before the peak, 1 after it), without stalls.
 
-    Seldom batches, as bursts have, make a point of one step. Contexts are means over its steps: of their sum, of the longest, and of their standard deviation. Unlike in a
+    Contexts are means over its steps: of their sum, of the longest, and of their standard deviation. Unlike in a
     plateau, joins and leaves are part of the steps: `join_steps` of them admitted somebody, `after_join_steps` came
-    right after one that did.
+    right after one that did. Batches that bursts only pass through make a point of one step.
     """
     extra_ms = stall_extra_ms(sweep.steps).tolist()
     joins = [bool(step.joined) for step in sweep.steps]
@@ -129,9 +130,9 @@ def traffic_points(sweep: Sweep, name: str) -> list[dict[str, Any]]:
         steps = [step for step, _, _ in group]
         point = {
             "batch": batch,
-            "context_tokens": round(sum(step.context_tokens for step in steps) / len(steps)),
-            "longest_tokens": round(sum(step.longest_tokens for step in steps) / len(steps)),
-            "context_std_tokens": round(sum(step.context_std_tokens for step in steps) / len(steps), 1),
+            "context_tokens": round(fmean(step.context_tokens for step in steps)),
+            "longest_tokens": round(fmean(step.longest_tokens for step in steps)),
+            "context_std_tokens": round(fmean(step.context_std_tokens for step in steps), 1),
             "lengths": "traffic",
             "run": direction,
             "traffic": name,
