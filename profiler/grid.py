@@ -175,5 +175,5 @@ async def warm_up(engine: Engine, *, is_quick: bool) -> dict[str, Any]:
         await prefill.long_prompts(engine, _long_prompts(engine.settings)[-1:], 1)
         await arrivals.chunks(engine, _chunk_plan(64, ((256, 1), (4096, 1)), engine.settings))
     steady = {} if is_quick else await until_steady(partial(steady_step_ms, engine))
-    await engine.arrange_blocks("scattered")
+    await engine.scatter_blocks()
     return steady

@@ -15,7 +15,7 @@ from vllm.v1.core.kv_cache_utils import FreeKVCacheBlockQueue
 from vllm.v1.core.sched.async_scheduler import AsyncScheduler
 
 from profiler.recording import STEP_LOG_VARIABLE
-from profiler.request_ids import BlockOrder, Mark, mark_of
+from profiler.request_ids import Mark, mark_of
 
 if TYPE_CHECKING:
     from vllm.v1.core.sched.output import SchedulerOutput
@@ -65,18 +65,17 @@ class RecordingScheduler(AsyncScheduler):  # type: ignore[misc]
             self._lines.append(self._describe(output, begin))
         return output
 
-    def _arrange_blocks(self, order: BlockOrder) -> None:
+    def _scatter_blocks(self) -> None:
         pool = self.kv_cache_manager.block_pool
         blocks = sorted(pool.free_block_queue.get_all_free_blocks(), key=lambda block: block.block_id)
-        if order == "scattered":
-            random.Random(0).shuffle(blocks)
+        random.Random(0).shuffle(blocks)
         for block in blocks:
             block.prev_free_block = block.next_free_block = None
         pool.free_block_queue = FreeKVCacheBlockQueue(blocks)
 
     def _schedule_marked(self, mark: Mark, *args: Any, **kwargs: Any) -> "SchedulerOutput":
-        if mark.blocks is not None:
-            self._arrange_blocks(mark.blocks)
+        if mark.scatter:
+            self._scatter_blocks()
         limits = self.max_num_running_reqs, self.max_num_scheduled_tokens
         if mark.group is not None and mark.group not in self._released_groups:
             if len(self.waiting) < mark.group_size:

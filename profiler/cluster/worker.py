@@ -185,7 +185,7 @@ async def _warm(engine: Engine, subject: Subject, progress: Progress) -> dict[st
     await prefill.groups(engine, prefill_grid(wanted, subject.settings), 1)
     for batch in (64, 16, 4, 1):
         await engine.batch([128] * batch, [40] * batch, streamed=True)
-    await engine.arrange_blocks("scattered")
+    await engine.scatter_blocks()
     progress.say("warm")
     return {}
 

@@ -72,15 +72,6 @@ async def even(
     return await _descend(engine, stairs, drawn, lengths, run)
 
 
-async def ordered(engine: Engine, context: int) -> Points:
-    """As `even`, with each request's KV in neighbouring blocks; for comparison only."""
-    await engine.arrange_blocks("ordered")
-    try:
-        return await even(engine, context, lengths="ordered")
-    finally:
-        await engine.arrange_blocks("scattered")
-
-
 async def extreme(engine: Engine, *, batch: int, longest: int, longest_tokens: int, mean_tokens: int) -> Points:
     """A few very long prompts among short ones, at the total context of an even batch."""
     short = (batch * mean_tokens - longest * longest_tokens) // (batch - longest)

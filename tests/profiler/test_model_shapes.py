@@ -48,8 +48,7 @@ def test_ids_say_how_to_admit_and_survive_what_vllm_appends() -> None:
     marks = (
         Mark(group=3, group_size=16),
         Mark(group=4, group_size=2, budget_tokens=4096),
-        Mark(blocks="scattered"),
-        Mark(blocks="ordered"),
+        Mark(scatter=True),
     )
     for mark in marks:
         assert mark_of(request_id("decode", 12, mark) + "-1a2b3c4d") == mark
