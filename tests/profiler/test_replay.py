@@ -100,7 +100,7 @@ def test_a_cache_too_small_for_one_request_is_refused() -> None:
 
 
 def test_a_stream_lasts_until_its_queue_is_drained(tmp_path: Path) -> None:
-    # One request of 50 tokens at 20 ms; then 100,000 tokens at 10,000 a second, the last of them 1,000 tokens long.
+    # One request of 50 tokens at 12 ms; then 100,000 tokens at 12,000 a second, the last of them 1,000 tokens long.
     assert stream_of(tmp_path, "10,5,50").expected_s() == pytest.approx(10 + 50 / 12_000 + 0.6)
     assert stream_of(tmp_path, *["0,5,1000"] * 100).expected_s() == pytest.approx(100_000 / 12_000 + 12)
     assert stream_of(tmp_path, *["0,4000,9"] * 100, role="prefill").expected_s() == pytest.approx(10.012)
