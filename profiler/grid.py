@@ -5,11 +5,12 @@ from functools import partial
 from typing import Any
 
 from profiler.engine import Engine
-from profiler.phases import arrivals, decode, prefill, traffic
+from profiler.phases import arrivals, decode, prefill, prompts, traffic
 from profiler.phases.arrivals import ChunkPlan, JoinPlan
 from profiler.phases.base import Phase, Points
+from profiler.phases.prompts import PromptPlan
 from profiler.phases.steady import steady_step_ms, until_steady
-from profiler.phases.traffic import LengthLaw, PrefillPlan, TrafficPlan
+from profiler.phases.traffic import LengthLaw, TrafficPlan
 from profiler.request_ids import Kind
 
 SINGLE_JOINS = ((1024, 7), (128, 5), (4096, 5))
@@ -38,7 +39,8 @@ def full() -> list[Phase]:
         Phase("decode-4096", partial(decode.even, context=4096)),
         Phase("first-tokens", partial(prefill.first_tokens, wanted=_IDLE, repeats=12)),
         Phase("traffic-chat", partial(traffic.traffic, plan=_CHAT)),
-        Phase("traffic-prefill", partial(traffic.prefill_traffic, plan=_PROMPTS)),
+        Phase("traffic-prefill", partial(prompts.prefill_traffic, plans=(_PROMPTS, _BURSTS))),
+        Phase("traffic-colocated", partial(prompts.colocated_traffic, plan=_COLOCATED)),
         Phase("traffic-long", partial(traffic.traffic, plan=_LONG)),
         Phase("mixed-64", partial(arrivals.chunks, plan=ChunkPlan(64, CHUNKS))),
         Phase("traffic-short", partial(traffic.traffic, plan=_SHORT)),
@@ -64,7 +66,10 @@ _CHAT_PROMPTS = LengthLaw(900, 0.8, 16, 6000)
 _CHAT = TrafficPlan("chat", _CHAT_PROMPTS, _OUTPUTS, ramp_s=15, sweeps=2)
 _LONG = TrafficPlan("long", LengthLaw(4000, 0.5, 200, 14000), _OUTPUTS, ramp_s=8, sweeps=2)
 _SHORT = TrafficPlan("short", LengthLaw(250, 0.8, 8, 2000), _OUTPUTS, ramp_s=8)
-_PROMPTS = PrefillPlan(_CHAT_PROMPTS, rate_rps=17, duration_s=14)
+# About half of what a worker can do, then four fifths of it, some of it at once.
+_PROMPTS = PromptPlan(_CHAT_PROMPTS, rate_rps=17, duration_s=14)
+_BURSTS = PromptPlan(_CHAT_PROMPTS, rate_rps=27, duration_s=9, together=(1, 1, 1, 1, 1, 2, 4, 8, 16), seed=20261127)
+_COLOCATED = PromptPlan(_CHAT_PROMPTS, rate_rps=14, duration_s=10, outputs=_OUTPUTS)
 
 _IDLE: tuple[tuple[Kind, int], ...] = (
     ("decode", 128),
@@ -92,7 +97,8 @@ def quick() -> list[Phase]:
         Phase("first-tokens", partial(prefill.first_tokens, wanted=(("decode", 128), ("prefill", 128)), repeats=3)),
         Phase("prefill-long", partial(prefill.long_prompts, lengths=(12288,), repeats=1)),
         Phase("traffic-chat", partial(traffic.traffic, plan=replace(_CHAT, ramp_s=0.5, largest=12))),
-        Phase("traffic-prefill", partial(traffic.prefill_traffic, plan=replace(_PROMPTS, duration_s=1.0))),
+        Phase("traffic-prefill", partial(prompts.prefill_traffic, plans=(replace(_BURSTS, duration_s=1.0),))),
+        Phase("traffic-colocated", partial(prompts.colocated_traffic, plan=replace(_COLOCATED, duration_s=2.0))),
     ]
 
 

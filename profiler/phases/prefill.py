@@ -9,7 +9,7 @@ from profiler.phases.base import Points, first_token_point, recorded_steps
 from profiler.request_ids import Kind, Mark
 
 GRID: dict[int, tuple[int, ...]] = {
-    1: (16, 64, 128, 256, 384, 512, 768, 1024, 1536, 2048, 3072, 4096, 6144, 8192),
+    1: (16, 64, 128, 200, 256, 320, 384, 400, 440, 480, 512, 640, 768, 1024, 1536, 2048, 3072, 4096, 6144, 8192),
     2: (128, 512, 1024, 2048, 4096),
     4: (128, 512, 1024, 2048),
     8: (64, 128, 512, 1024),

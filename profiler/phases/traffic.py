@@ -7,7 +7,6 @@ from bisect import bisect_right
 from dataclasses import dataclass
 from typing import Any
 
-from profiler.chunks import idle_starts_by_size
 from profiler.engine import Engine, undisturbed
 from profiler.phases.base import Points, first_token_point, fitting_batch, recorded_steps
 from profiler.plateaus import step_stats
@@ -53,16 +52,6 @@ class TrafficPlan:
     ramp_s: float
     sweeps: int = 1
     largest: int = 256
-
-
-@dataclass(frozen=True, slots=True)
-class PrefillPlan:
-    """Prompts at random times, `rate_rps` in the mean."""
-
-    prompts: LengthLaw
-    rate_rps: float
-    duration_s: float
-    seed: int = 20261126
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,20 +144,3 @@ async def traffic(engine: Engine, plan: TrafficPlan) -> Points:
             points["first_token_points"] += first_token_points(sweep, plan.name)
             points["host_stalls"].append({"phase": f"traffic-{plan.name}"} | stall_record(sweep.steps))
     return points
-
-
-async def prefill_traffic(engine: Engine, plan: PrefillPlan) -> Points:
-    """Prompts of unequal lengths that find the engine idle or busy, as it comes."""
-    engine.drain_steps()
-    draws = random.Random(plan.seed)
-    tasks = []
-    with undisturbed():
-        loop = asyncio.get_running_loop()
-        end_s = loop.time() + plan.duration_s
-        while loop.time() < end_s:
-            await asyncio.sleep(draws.expovariate(plan.rate_rps))
-            request = engine.request("prefill", plan.prompts.draw(draws), 1, streamed=True)
-            tasks.append(asyncio.create_task(request))
-        await asyncio.gather(*tasks)
-    await engine.settle()
-    return {"idle_starts": idle_starts_by_size(recorded_steps(engine))}
