@@ -24,7 +24,8 @@ class Step:
 
     step_s: from the later of the previous step's end and this step's own scheduling to this step's end.
     idle_start: the engine had nothing else to run when this step was scheduled.
-    launch_s: from then until the engine's thread was free again, so what the launch takes; known of idle starts only.
+    launch_s: from `scheduled_s` until the engine's thread was free again, so what deciding and launching take; known of
+        idle starts only.
     held_up: its output came late, because the engine's thread was still launching the step behind it.
     decode_requests: requests that computed one token each.
     context_tokens: tokens these attend to, their own included: the prompt plus all that was emitted before.
@@ -99,7 +100,7 @@ class StepLogReader:
         if launched is not None and record[0] in "su" and record[1] >= launched[2]:
             is_own_output = record[0] == "u" and self._open[0] is launched
             if not is_own_output:
-                self._launch_s[id(launched)] = record[1] - launched[2]
+                self._launch_s[id(launched)] = record[1] - launched[1]
         if record[0] == "s" and record[4] > 0 and not any(schedule[4] for schedule in self._open):
             self._launching = record
 
