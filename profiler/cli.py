@@ -10,16 +10,15 @@ from typing import Annotated
 
 import typer
 
-from profiler import shapes
 from profiler.adapters import AdapterError
 from profiler.cluster.cluster import ClusterOrder, cluster
 from profiler.cluster.handle import WorkerError
 from profiler.cluster.plan import all_runs, subject_of
 from profiler.measure import Order, measure
+from profiler.options import Shared, of_vllm, with_shared
 from profiler.profile_file import OtherSetupError
 from profiler.progress import Progress
 from profiler.replay import ReplayOrder, checked_roles, limit_tokens, replay
-from profiler.settings import DEFAULT_ADAPTERS, EngineSettings, lora_settings
 from profiler.start import EngineStartError
 from profiler.streams import read_streams
 from sunsim.errors import InputError
@@ -47,13 +46,6 @@ def in_one_line() -> Iterator[None]:
         raise typer.Exit(1) from error
 
 
-class Variant(StrEnum):
-    """Weights: as published, or 4-bit AWQ."""
-
-    bf16 = "bf16"
-    awq = "awq"
-
-
 class WorkerRole(StrEnum):
     """What of a request the engine computes; `profiler.streams` says more."""
 
@@ -62,47 +54,21 @@ class WorkerRole(StrEnum):
     colocated = "colocated"
 
 
-LoraRank = Annotated[
-    int | None, typer.Option(help="Requests use LoRA adapters of this rank, in turn; their weights are random.")
-]
-Adapters = Annotated[
-    int | None,
-    typer.Option(help=f"How many adapters, all on the GPU; {DEFAULT_ADAPTERS} if only --lora-rank is given."),
-]
-
-
 @app.callback()
 def main() -> None:
     """Measure step times on a real engine, and replay request streams on one."""
 
 
 @app.command("measure")
+@with_shared
 def measure_command(
-    model: Annotated[str, typer.Option(help=f"One of {', '.join(shapes.model_names())}, or a config.json.")],
+    shared: Shared,
     out: Annotated[Path, typer.Option(help="Profile to write; one already there is completed.")],
-    variant: Annotated[Variant, typer.Option()] = Variant.bf16,
-    weights: Annotated[Path | None, typer.Option(help="Directory of weights; random ones without it.")] = None,
-    gpu_name: Annotated[str, typer.Option(help="Name of the card in profile paths.")] = "h100-80gb",
-    lora_rank: LoraRank = None,
-    adapters: Adapters = None,
-    quick: Annotated[bool, typer.Option("--quick", help="A few seconds of everything: a smoke test.")] = False,
-    budget_s: Annotated[float | None, typer.Option(help="Seconds after which no further phase begins.")] = None,
-    log_dir: Annotated[Path | None, typer.Option(help="Keep the engine's log and all recorded steps here.")] = None,
 ) -> None:
     """Measure one model variant on this machine's GPU in one engine start."""
     progress = Progress()
     with in_one_line():
-        order = Order(
-            model=model,
-            variant=variant.value,
-            out=out,
-            gpu_name=gpu_name,
-            weights=weights,
-            quick=quick,
-            budget_s=budget_s,
-            log_dir=log_dir,
-            settings=EngineSettings(lora=lora_settings(lora_rank, adapters)),
-        )
+        order = Order(**shared.order(), out=out, settings=shared.settings())
         profile = asyncio.run(measure(order, progress))
     progress.say(f"{out}: {len(profile['decode_points'])} decode points")
     failed = [name for name, outcome in profile["phases"].items() if str(outcome).startswith("failed")]
@@ -112,22 +78,18 @@ def measure_command(
 
 
 @app.command("replay")
+@with_shared
 def replay_command(
     streams: Annotated[list[str], typer.Argument(metavar="STREAM.csv[:ROLE]", help="Request streams, in order.")],
-    model: Annotated[str, typer.Option(help=f"One of {', '.join(shapes.model_names())}, or a config.json.")],
+    shared: Shared,
     out: Annotated[Path, typer.Option(help="Directory of the results; a stream already there is not replayed.")],
-    variant: Annotated[Variant, typer.Option()] = Variant.bf16,
     role: Annotated[WorkerRole, typer.Option(help="For streams that name no role of their own.")] = WorkerRole.decode,
-    profile: Annotated[Path | None, typer.Option("--measure", help="Profile to measure first, as `measure`.")] = None,
-    weights: Annotated[Path | None, typer.Option(help="Directory of weights; random ones without it.")] = None,
-    gpu_name: Annotated[str, typer.Option(help="Name of the card in profile paths.")] = "h100-80gb",
-    lora_rank: LoraRank = None,
-    adapters: Adapters = None,
-    num_gpu_blocks_override: Annotated[int | None, typer.Option(help="KV blocks, where fewer than fit.")] = None,
+    profile: Annotated[
+        Path | None,
+        typer.Option("--measure", help="Profile to measure first, as `measure`, if there is time for both."),
+    ] = None,
+    num_gpu_blocks_override: Annotated[int | None, of_vllm("KV blocks, where fewer than fit.")] = None,
     ordinary: Annotated[bool, typer.Option("--ordinary", help="No KV connector: all streams are colocated.")] = False,
-    quick: Annotated[bool, typer.Option("--quick", help="A shorter warm-up and profile: a smoke test.")] = False,
-    budget_s: Annotated[float | None, typer.Option(help="Seconds by which all is to end; streams come first.")] = None,
-    log_dir: Annotated[Path | None, typer.Option(help="Keep the engine's log and all recorded steps here.")] = None,
 ) -> None:
     """Replay streams in real time on this machine's GPU in one engine start.
 
@@ -138,22 +100,14 @@ def replay_command(
         typer.echo("--measure: a profile needs prompts whose KV has arrived, must be without --ordinary", err=True)
         raise typer.Exit(2)
     with in_one_line():
-        settings = EngineSettings(
-            num_gpu_blocks_override=num_gpu_blocks_override, lora=lora_settings(lora_rank, adapters)
-        )
+        settings = shared.settings(num_gpu_blocks_override=num_gpu_blocks_override)
         if ordinary:
             settings = replace(settings, kv_connector=None)
         order = ReplayOrder(
+            **shared.order(),
             streams=checked_roles(read_streams(streams, role.value, limit_tokens=limit_tokens(settings)), settings),
-            model=model,
-            variant=variant.value,
             out=out,
             profile=profile,
-            gpu_name=gpu_name,
-            weights=weights,
-            quick=quick,
-            budget_s=budget_s,
-            log_dir=log_dir,
             settings=settings,
         )
         try:

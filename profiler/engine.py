@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from profiler.recording import RequestStamps, Step, StepLog
-from profiler.request_ids import UNMARKED, BlockOrder, Kind, Mark, request_id
+from profiler.request_ids import UNMARKED, Kind, Mark, request_id
 from profiler.settings import EngineSettings
 
 PROMPT_TOKEN_IDS = range(1000, 1016)
@@ -158,9 +158,9 @@ class Engine:
             )
         )
 
-    async def arrange_blocks(self, order: BlockOrder) -> None:
-        """Puts the free KV blocks of an idle engine in this order."""
-        await self.request("decode", 2, 1, mark=Mark(blocks=order))
+    async def scatter_blocks(self) -> None:
+        """Puts the free KV blocks of an idle engine in random order."""
+        await self.request("decode", 2, 1, mark=Mark(scatter=True))
         await self.settle()
 
     async def settle(self) -> None:

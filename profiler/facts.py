@@ -18,13 +18,13 @@ MEMORY_BANDWIDTH_GB_S = {
 }
 
 _TELLING = re.compile(
-    r"attention backend|Using .*(?:backend|Method|Kernel|kernel|FlashAttention)|Marlin|Machete|cudagraph|CUDA graph"
+    r"attention backend|(?:Using|Selected) .*(?:backend|Method|Kernel|kernel|FlashAttention)|Marlin|Machete|cudagraph|CUDA graph"
     r"|KV cache|Model loading took|torch\.compile|init engine|[Mm]odel [Rr]unner|PunicaWrapper|Asynchronous scheduling|dtype"
 )
 _NOISE = re.compile(r"Initializing a V1 LLM engine|non-default args|it/s\]|%\|")
 _ATTENTION = re.compile(r"Using (?:AttentionBackendEnum\.)?(\w+) (?:attention )?backend", re.IGNORECASE)
 _FLASH = re.compile(r"FlashAttention version (\d)", re.IGNORECASE)
-_GEMM = re.compile(r"Using (\w+) for \w*LinearMethod|Using (\w*(?:Marlin|Machete)\w*)")
+_GEMM = re.compile(r"(?:Using|Selected) (\w+) for \w*LinearMethod|Using (\w*(?:Marlin|Machete)\w*)")
 _LORA = re.compile(r"Using (PunicaWrapper\w+)")
 
 MAX_LOG_LINES = 60

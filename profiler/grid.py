@@ -12,60 +12,34 @@ from profiler.phases.prompts import PromptPlan
 from profiler.phases.steady import steady_step_ms, until_steady
 from profiler.phases.traffic import LengthLaw, TrafficPlan
 from profiler.request_ids import Kind
+from profiler.settings import LEAST_MODEL_LEN, EngineSettings
 
-SINGLE_JOINS = ((1024, 7), (128, 5), (4096, 5))
-GROUP_JOINS = ((4, 4), (16, 3))
-CHUNKS = ((256, 7), (1024, 7), (4096, 5), (8192, 4))
+Repeated = tuple[tuple[int, int], ...]
+"""(tokens or requests, how many times)."""
+
+SINGLE_JOINS: Repeated = ((1024, 7), (128, 5), (4096, 5))
+GROUP_JOINS: Repeated = ((4, 4), (16, 3))
+CHUNKS: Repeated = ((256, 7), (1024, 7), (4096, 5), (8192, 4), (16384, 2))
 
 QUICK_BATCHES = (16, 9, 8, 4, 2, 1)
-
-
-async def _extremes(engine: Engine) -> Points:
-    """Two mixes whose longest requests hold half of all context."""
-    points: Points = {}
-    for batch, longest in ((64, 4), (16, 1)):
-        mix = await decode.extreme(engine, batch=batch, longest=longest, longest_tokens=8192, mean_tokens=1024)
-        for name, found in mix.items():
-            points[name] = points.get(name, []) + found
-    return points
-
-
-def full() -> list[Phase]:
-    """A reference profile."""
-    return [
-        Phase("decode-1024", partial(decode.even, context=1024)),
-        Phase("decode-128", partial(decode.even, context=128)),
-        Phase("prefill", partial(prefill.groups, grid=prefill.GRID, repeats=8)),
-        Phase("decode-4096", partial(decode.even, context=4096)),
-        Phase("first-tokens", partial(prefill.first_tokens, wanted=_IDLE, repeats=12)),
-        Phase("traffic-chat", partial(traffic.traffic, plan=_CHAT)),
-        Phase("traffic-prefill", partial(prompts.prefill_traffic, plans=(_PROMPTS, _BURSTS))),
-        Phase("traffic-colocated", partial(prompts.colocated_traffic, plan=_COLOCATED)),
-        Phase("traffic-long", partial(traffic.traffic, plan=_LONG)),
-        Phase("mixed-64", partial(arrivals.chunks, plan=ChunkPlan(64, CHUNKS))),
-        Phase("traffic-short", partial(traffic.traffic, plan=_SHORT)),
-        Phase("prefill-long", partial(prefill.long_prompts, lengths=(12288, 16000), repeats=4)),
-        Phase("decode-2048", partial(decode.even, context=2048)),
-        Phase("mixed-192", partial(arrivals.chunks, plan=ChunkPlan(192, CHUNKS))),
-        Phase("mixed-16", partial(arrivals.chunks, plan=ChunkPlan(16, CHUNKS))),
-        Phase("joins-64", partial(arrivals.joins, plan=JoinPlan(64, SINGLE_JOINS, GROUP_JOINS))),
-        Phase("decode-8192", partial(decode.even, context=8192)),
-        Phase("decode-512", partial(decode.even, context=512)),
-        Phase("joins-8", partial(arrivals.joins, plan=JoinPlan(8, SINGLE_JOINS, GROUP_JOINS))),
-        Phase("joins-200", partial(arrivals.joins, plan=JoinPlan(200, SINGLE_JOINS, GROUP_JOINS))),
-        Phase("decode-extreme", _extremes),
-        Phase("decode-4096-ordered", partial(decode.ordered, context=4096)),
-        Phase("decode-1024-again", partial(decode.even, context=1024, run=1)),
-        Phase("decode-128-again", partial(decode.even, context=128, run=1)),
-    ]
-
 
 # Short outputs, so that a sweep sees many mixes of lengths: who is there changes completely in a second or two.
 _OUTPUTS = LengthLaw(80, 0.7, 8, 600)
 _CHAT_PROMPTS = LengthLaw(900, 0.8, 16, 6000)
-_CHAT = TrafficPlan("chat", _CHAT_PROMPTS, _OUTPUTS, ramp_s=15, sweeps=2)
-_LONG = TrafficPlan("long", LengthLaw(4000, 0.5, 200, 14000), _OUTPUTS, ramp_s=8, sweeps=2)
-_SHORT = TrafficPlan("short", LengthLaw(250, 0.8, 8, 2000), _OUTPUTS, ramp_s=8)
+_CHAT = TrafficPlan("chat", (_CHAT_PROMPTS,), _OUTPUTS, ramp_s=9)
+_TWO_KINDS = (*[LengthLaw(200, 0.4, 16, 1000)] * 4, LengthLaw(9000, 0.25, 4000, 14000))
+
+# Between them, batch and context vary apart, and so do how unequal contexts are and how often somebody joins.
+TRAFFIC = (
+    _CHAT,
+    TrafficPlan("long", (LengthLaw(4000, 0.5, 200, 14000),), _OUTPUTS, ramp_s=6),
+    TrafficPlan("bursts", (_CHAT_PROMPTS,), _OUTPUTS, ramp_s=7, largest=128, refill_s=1),
+    TrafficPlan("two-kinds", _TWO_KINDS, _OUTPUTS, ramp_s=7),
+    TrafficPlan("long-outputs", (LengthLaw(200, 0.6, 16, 1000),), LengthLaw(850, 0.3, 600, 1500), ramp_s=6),
+    TrafficPlan("few", (LengthLaw(2000, 1.2, 64, 15000),), LengthLaw(250, 0.6, 32, 1000), ramp_s=4, largest=16),
+    TrafficPlan("longest", (LengthLaw(11500, 0.2, 8000, 15500),), _OUTPUTS, ramp_s=5),
+    TrafficPlan("short", (LengthLaw(250, 0.8, 8, 2000),), _OUTPUTS, ramp_s=5),
+)
 # About half of what a worker can do, then four fifths of it, some of it at once.
 _PROMPTS = PromptPlan(_CHAT_PROMPTS, rate_rps=17, duration_s=14)
 _BURSTS = PromptPlan(_CHAT_PROMPTS, rate_rps=27, duration_s=9, together=(1, 1, 1, 1, 1, 2, 4, 8, 16), seed=20261127)
@@ -87,15 +61,104 @@ _IDLE: tuple[tuple[Kind, int], ...] = (
 )
 
 
-def quick() -> list[Phase]:
+def prefill_grid(grid: dict[int, tuple[int, ...]], settings: EngineSettings) -> dict[int, tuple[int, ...]]:
+    """The (prompts, tokens) that one step of the engine can hold."""
+    most = min(settings.max_num_batched_tokens, settings.max_model_len - 1)
+    return {
+        prompts: tuple(n for n in lengths if n <= most and prompts * n <= settings.max_num_batched_tokens)
+        for prompts, lengths in grid.items()
+        if prompts <= settings.max_num_seqs
+    }
+
+
+def _long_prompts(settings: EngineSettings) -> tuple[int, ...]:
+    """Lengths of prompts that take more than one step; none where the engine takes no such prompt."""
+    budget, limit = settings.max_num_batched_tokens, settings.max_model_len
+    return tuple(n for n in (budget * 3 // 2, min(limit - 384, 4 * budget)) if budget < n < limit)
+
+
+def _chunk_plan(batch: int, chunks: Repeated, settings: EngineSettings) -> ChunkPlan:
+    """Leaves a place for whoever comes."""
+    most = min(settings.max_num_batched_tokens, settings.max_model_len - 1)
+    return ChunkPlan(min(batch, settings.max_num_seqs - 1), tuple((n, times) for n, times in chunks if n <= most))
+
+
+def _join_plan(batch: int, singles: Repeated, groups: Repeated, settings: EngineSettings) -> JoinPlan:
+    groups = tuple((n, times) for n, times in groups if n < settings.max_num_seqs)
+    singles = tuple((n, times) for n, times in singles if 2 * n <= settings.max_model_len)
+    return JoinPlan(min(batch, settings.max_num_seqs - max((n for n, _ in groups), default=1)), singles, groups)
+
+
+def _joins(batch: int, settings: EngineSettings) -> Phase:
+    plan = _join_plan(batch, SINGLE_JOINS, GROUP_JOINS, settings)
+    return Phase(f"joins-{batch}", partial(arrivals.joins, plan=plan))
+
+
+def _mixed(batch: int, settings: EngineSettings) -> Phase:
+    return Phase(f"mixed-{batch}", partial(arrivals.chunks, plan=_chunk_plan(batch, CHUNKS, settings)))
+
+
+def _even(context: int, settings: EngineSettings, run: int = 0) -> list[Phase]:
+    """None where it does not fit: those who stay to the end of a staircase emit a thousand tokens or more."""
+    name = f"decode-{context}" + ("-again" if run else "")
+    fits = context + LEAST_MODEL_LEN // 2 <= settings.max_model_len
+    return [Phase(name, partial(decode.even, context=context, run=run))] if fits else []
+
+
+async def _extremes(engine: Engine) -> Points:
+    """Two mixes whose longest requests hold half of all context."""
+    points: Points = {}
+    for batch, longest in ((64, 4), (16, 1)):
+        if batch > engine.settings.max_num_seqs:
+            continue
+        mix = await decode.extreme(engine, batch=batch, longest=longest, longest_tokens=8192, mean_tokens=1024)
+        for name, found in mix.items():
+            points[name] = points.get(name, []) + found
+    return points
+
+
+def full(settings: EngineSettings) -> list[Phase]:
+    """A reference profile, as far as the engine's limits let it be one."""
+    limit = settings.max_model_len
+    chat, *others = (
+        Phase(f"traffic-{plan.name}", partial(traffic.traffic, plan=plan))
+        for plan in TRAFFIC
+        if max(law.median for law in plan.prompts) < 0.75 * limit
+    )
+    grid = prefill_grid(prefill.GRID, settings)
+    idle = tuple((kind, tokens) for kind, tokens in _IDLE if tokens < limit - 4)
+    return [
+        *_even(1024, settings),
+        *_even(128, settings),
+        Phase("prefill", partial(prefill.groups, grid=grid, repeats=8)),
+        *_even(4096, settings),
+        Phase("first-tokens", partial(prefill.first_tokens, wanted=idle, repeats=12)),
+        chat,
+        Phase("traffic-prefill", partial(prompts.prefill_traffic, plans=(_PROMPTS, _BURSTS))),
+        Phase("traffic-colocated", partial(prompts.colocated_traffic, plan=_COLOCATED)),
+        _mixed(64, settings),
+        *others,
+        Phase("prefill-long", partial(prefill.long_prompts, lengths=_long_prompts(settings), repeats=4)),
+        _mixed(192, settings),
+        _mixed(16, settings),
+        *_even(2048, settings),
+        _joins(64, settings),
+        *_even(8192, settings),
+        *([Phase("decode-extreme", _extremes)] if limit > 8192 + decode.EXTREME_STEPS else []),
+        *_even(1024, settings, run=1),
+        *_even(128, settings, run=1),
+    ]
+
+
+def quick(settings: EngineSettings) -> list[Phase]:
     """A few seconds of everything."""
     return [
         Phase("decode-128", partial(decode.even, context=128, steps=12, batches=QUICK_BATCHES)),
         Phase("prefill", partial(prefill.groups, grid=prefill.QUICK_GRID, repeats=3)),
-        Phase("mixed-8", partial(arrivals.chunks, plan=ChunkPlan(8, ((256, 2),)))),
-        Phase("joins-8", partial(arrivals.joins, plan=JoinPlan(8, ((128, 2),), ((4, 2),)))),
+        Phase("mixed-8", partial(arrivals.chunks, plan=_chunk_plan(8, ((256, 2),), settings))),
+        Phase("joins-8", partial(arrivals.joins, plan=_join_plan(8, ((128, 2),), ((4, 2),), settings))),
         Phase("first-tokens", partial(prefill.first_tokens, wanted=(("decode", 128), ("prefill", 128)), repeats=3)),
-        Phase("prefill-long", partial(prefill.long_prompts, lengths=(12288,), repeats=1)),
+        Phase("prefill-long", partial(prefill.long_prompts, lengths=_long_prompts(settings)[:1], repeats=1)),
         Phase("traffic-chat", partial(traffic.traffic, plan=replace(_CHAT, ramp_s=0.5, largest=12))),
         Phase("traffic-prefill", partial(prompts.prefill_traffic, plans=(replace(_BURSTS, duration_s=1.0),))),
         Phase("traffic-colocated", partial(prompts.colocated_traffic, plan=replace(_COLOCATED, duration_s=2.0))),
@@ -114,9 +177,9 @@ async def warm_up(engine: Engine, *, is_quick: bool) -> dict[str, Any]:
         await prefill.groups(engine, prefill.QUICK_GRID, 1)
     else:
         await decode.even(engine, 128, steps=2)
-        await prefill.groups(engine, prefill.GRID, 1)
-        await prefill.long_prompts(engine, (16000,), 1)
-        await arrivals.chunks(engine, ChunkPlan(64, ((256, 1), (4096, 1))))
+        await prefill.groups(engine, prefill_grid(prefill.GRID, engine.settings), 1)
+        await prefill.long_prompts(engine, _long_prompts(engine.settings)[-1:], 1)
+        await arrivals.chunks(engine, _chunk_plan(64, ((256, 1), (4096, 1)), engine.settings))
     steady = {} if is_quick else await until_steady(partial(steady_step_ms, engine))
-    await engine.arrange_blocks("scattered")
+    await engine.scatter_blocks()
     return steady

@@ -7,7 +7,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,10 @@ WARM_UP_TIMEOUT_S = 150.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subject:
-    """Which engine to start, and where its log goes."""
+    """Which engine to start, and where its log goes.
+
+    settings: get the quantization that the variant asks of the engine.
+    """
 
     model: str
     variant: shapes.Variant
@@ -35,6 +38,10 @@ class Subject:
     quick: bool = False
     log_dir: Path | None = None
     settings: EngineSettings = field(default_factory=EngineSettings)
+
+    def __post_init__(self) -> None:
+        quantized = replace(self.settings, quantization=shapes.QUANTIZATION.get(self.variant))
+        object.__setattr__(self, "settings", quantized)
 
     @property
     def served_variant(self) -> str:
@@ -53,16 +60,24 @@ class Order(Subject):
 
 
 def set_up(order: Subject) -> dict[str, Any]:
-    """What a profile states before the engine is up; two runs that agree in it may share a file."""
+    """What a profile states before the engine is up; two runs that agree in it may share a file.
+
+    KV and weights are those of each GPU, KV as vLLM counts it in blocks; adapters are whole.
+
+    Raises ValueError for a length or a number of GPUs that the model is not made for.
+    """
+    settings = order.settings
     config = shapes.load_config(order.model, order.variant)
+    shapes.check(config, max_model_len=settings.max_model_len, tensor_parallel_size=settings.tensor_parallel_size)
     card = facts.card()
-    lora = order.settings.lora
+    lora = settings.lora
     return {
         "schema_version": profile_file.SCHEMA_VERSION,
         "gpu": order.gpu_name,
         "card": card["name"],
         "memory_bandwidth_gb_s": facts.memory_bandwidth_gb_s(card["name"]),
         "copy_bandwidth_gb_s": None,
+        "processors": None,
         "host": facts.host() | {"gpu_memory_mib": card["memory_mib"]},
         "versions": facts.versions(),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -71,20 +86,24 @@ def set_up(order: Subject) -> dict[str, Any]:
         "weights": order.weights.name if order.weights else "dummy",
         "quick": order.quick,
         "model_config": config,
-        "engine_args": order.settings.recorded(),
-        "kv_bytes_per_token": shapes.kv_bytes_per_token(config),
+        "engine_args": settings.recorded(),
+        "kv_bytes_per_token": shapes.kv_bytes_per_token(config, settings.kv_cache_dtype, settings.tensor_parallel_size),
     } | ({"adapter_bytes": adapter_bytes(config, lora.max_lora_rank)} if lora else {})
 
 
 async def engine_facts(engine: Engine, engine_log: Path, config: dict[str, Any]) -> dict[str, Any]:
     """What only the running engine knows."""
-    header = engine.step_log.header
-    loaded = await engine.worker_call("profiler_weight_bytes")
-    total = loaded["total"] if loaded else shapes.weight_bytes(config)
-    embedding = loaded["embedding"] if loaded else shapes.embedding_bytes(config)
+    header, settings = engine.step_log.header, engine.settings
+    loaded = await engine.worker_call("profiler_weight_bytes") or {
+        "total": shapes.weight_bytes(config, settings.quantization) // settings.tensor_parallel_size,
+        "embedding": shapes.embedding_bytes(config) // settings.tensor_parallel_size,
+        "from": "shapes",
+    }
+    total = loaded["total"]
     copy_gb_s = await engine.worker_call("profiler_copy_bandwidth_gb_s")
     return {
         "copy_bandwidth_gb_s": round(copy_gb_s, 1) if copy_gb_s else None,
+        "processors": await engine.worker_call("profiler_processors"),
         "num_gpu_blocks": engine.num_gpu_blocks,
         "block_size": engine.block_size,
         "cudagraph_capture_sizes": engine.capture_sizes,
@@ -92,8 +111,8 @@ async def engine_facts(engine: Engine, engine_log: Path, config: dict[str, Any])
         "resolved": header,
         "kernels": facts.kernels(engine_log.read_text(errors="replace")),
         "weight_bytes": total,
-        "weight_bytes_from": "parameters" if loaded else "shapes",
-        "streamed_weight_bytes": total if config.get("tie_word_embeddings") else total - embedding,
+        "weight_bytes_from": loaded.get("from", "parameters"),
+        "streamed_weight_bytes": total if config.get("tie_word_embeddings") else total - loaded["embedding"],
     }
 
 
@@ -189,9 +208,9 @@ async def started(subject: Subject, fresh: dict[str, Any], progress: Progress) -
         shutil.rmtree(logs, ignore_errors=True)
 
 
-def missing_phases(profile: dict[str, Any], *, quick: bool) -> list[Phase]:
-    """Those that a profile still lacks."""
-    phases = grid.quick() if quick else grid.full()
+def missing_phases(profile: dict[str, Any], subject: Subject) -> list[Phase]:
+    """Those that a profile of it still lacks."""
+    phases = (grid.quick if subject.quick else grid.full)(subject.settings)
     return [phase for phase in phases if not profile_file.measured(profile, phase.name)]
 
 
@@ -205,7 +224,7 @@ async def measure(order: Order, progress: Progress) -> dict[str, Any]:
     """The profile, also on disk at `order.out`; raises OtherSetupError if the file there is of another set-up."""
     fresh = set_up(order)
     profile = profile_file.start_or_resume(order.out, fresh)
-    phases = missing_phases(profile, quick=order.quick)
+    phases = missing_phases(profile, order)
     if not phases:
         progress.say(f"{order.out}: complete")
         return profile

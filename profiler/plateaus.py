@@ -41,9 +41,12 @@ class Staircase:
 
 
 def grid_batches(largest: int, capture_sizes: Sequence[int]) -> tuple[int, ...]:
-    """Falling batch sizes up to `largest`: all captured sizes and their successors to 65, then pairs astride tiles."""
+    """Falling batch sizes up to `largest`: all captured sizes and their successors to 65, then pairs astride tiles.
+
+    Above 256 every fourth tile.
+    """
     captured = [s for s in capture_sizes if s <= 64]
-    astride = [s + d for s in (*range(96, 241, 16), 80) for d in (0, 1)]
+    astride = [s + d for s in (80, *range(96, 241, 16), *range(320, largest, 64)) for d in (0, 1)]
     chosen = {1, *captured, *(s + 1 for s in captured), *astride, 248, 249, 256, largest}
     return tuple(sorted((b for b in chosen if 1 <= b <= largest), reverse=True))
 

@@ -1,12 +1,15 @@
 """The engine's own account of its steps: what the recording scheduler writes, read back as one object a step.
 
 A schedule line is `["s", begin_s, done_s, requests, tokens, context, joined, chunks, finished, running, waiting,
-preempted, free_blocks]`, an output line `["u", begin_s, done_s]`, and the first line `["h", {...}]` holds what the
-engine resolved. A line `["l", at_s]` says when the step last scheduled was launched, all but its sampling. Outputs come
-in the order of their schedules. Times are CLOCK_MONOTONIC seconds, which client and engine share on one host.
+preempted, free_blocks, longest, squares]`, an output line `["u", begin_s, done_s]`, and the first line `["h", {...}]`
+holds what the engine resolved. Context, longest and squares are the sum, the largest and the sum of squares of what the
+requests with one token each had computed before. A line `["l", at_s]` says when the step last scheduled was launched,
+all but its sampling. Outputs come in the order of their schedules. Times are CLOCK_MONOTONIC seconds, which client and
+engine share on one host.
 """
 
 import json
+import math
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -29,6 +32,7 @@ class Step:
     held_up: its output came late, because the engine's thread was still launching the step behind it.
     decode_requests: requests that computed one token each.
     context_tokens: tokens these attend to, their own included: the prompt plus all that was emitted before.
+    longest_tokens: the most that one of them attends to; context_std_tokens: the standard deviation over them.
     joined: (scheduled, computed before) of each request whose first step this is.
     chunks: (tokens, context before) of each piece of a prompt computed in this step.
     """
@@ -49,6 +53,8 @@ class Step:
     waiting: int
     preempted: int
     free_blocks: int
+    longest_tokens: int = 0
+    context_std_tokens: float = 0.0
     launch_s: float | None = None
     held_up: bool = False
 
@@ -112,9 +118,10 @@ class StepLogReader:
 
     def _close(self, schedule: list[Any], output: list[Any]) -> Step:
         _, begin_s, done_s, requests, tokens, context, joined, chunks, *rest = schedule
-        finished, running, waiting, preempted, free_blocks = rest
+        finished, running, waiting, preempted, free_blocks, longest, squares = rest
         end_s = output[1]
         decode_requests = requests - len(chunks)
+        mean, square = (total / max(decode_requests, 1) for total in (context, squares))
         step = Step(
             scheduled_s=begin_s,
             schedule_s=done_s - begin_s,
@@ -132,6 +139,8 @@ class StepLogReader:
             waiting=waiting,
             preempted=preempted,
             free_blocks=free_blocks,
+            longest_tokens=longest + bool(decode_requests),
+            context_std_tokens=math.sqrt(max(0.0, square - mean**2)),
             launch_s=self._launch_s.pop(id(schedule), None),
             held_up=self._holds_up(schedule, output),
         )

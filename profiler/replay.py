@@ -39,7 +39,7 @@ KINDS: dict[Role, Kind] = {"decode": "decode", "prefill": "prefill", "colocated"
 LEAD_S = 0.25
 SETTLE_S = 2.0
 SETTLE_TIMEOUT_S = 30.0
-LONGEST_PHASE_S = 15.0
+LONGEST_PHASE_S = 25.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -243,7 +243,7 @@ def profile_to_measure(
     if order.profile is None:
         return None
     profile = profile_file.start_or_resume(order.profile, fresh)
-    phases = missing_phases(profile, quick=order.quick)
+    phases = missing_phases(profile, order)
     shared = {name: getattr(order, name) for name in Subject.__dataclass_fields__}
     budget_s = measure_budget_s(order, streams)
     return (Order(**shared, out=order.profile, budget_s=budget_s), profile, phases) if phases else None

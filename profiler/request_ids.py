@@ -7,13 +7,12 @@ leaves the front as it was. Nothing here needs vLLM.
 import re
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal, cast
+from typing import Literal
 
 Kind = Literal["decode", "prefill"]
-BlockOrder = Literal["scattered", "ordered"]
 
 _MARKED = re.compile(
-    r"(?:decode|prefill)-(?:g(?P<group>\d+)x(?P<size>\d+)-)?(?:b(?P<budget>\d+)-)?(?:(?P<blocks>scattered|ordered)-)?\d+"
+    r"(?:decode|prefill)-(?:g(?P<group>\d+)x(?P<size>\d+)-)?(?:b(?P<budget>\d+)-)?(?:(?P<scatter>scattered)-)?\d+"
 )
 
 
@@ -23,14 +22,13 @@ class Mark:
 
     group, group_size: no request of the group is admitted before all of it waits, so that it joins in one step.
     budget_tokens: the step that admits this request schedules no more tokens than this, so that no other group fits.
-    blocks: before this request is admitted, the free KV blocks are put in random order, as hours of serving leave them,
-        or in rising order, as they are at the start.
+    scatter: before this request is admitted, the free KV blocks are put in random order, as hours of serving leave them.
     """
 
     group: int | None = None
     group_size: int = 0
     budget_tokens: int | None = None
-    blocks: BlockOrder | None = None
+    scatter: bool = False
 
 
 UNMARKED = Mark()
@@ -40,8 +38,8 @@ def request_id(kind: Kind, serial: int, mark: Mark = UNMARKED) -> str:
     """`decode-`: the prompt's KV counts as arrived, all but its last token. `prefill-`: the engine computes it."""
     held = "" if mark.group is None else f"g{mark.group}x{mark.group_size}-"
     capped = "" if mark.budget_tokens is None else f"b{mark.budget_tokens}-"
-    arranged = "" if mark.blocks is None else f"{mark.blocks}-"
-    return f"{kind}-{held}{capped}{arranged}{serial}"
+    scattered = "scattered-" if mark.scatter else ""
+    return f"{kind}-{held}{capped}{scattered}{serial}"
 
 
 def kv_arrived(identifier: str) -> bool:
@@ -59,6 +57,6 @@ def mark_of(identifier: str) -> Mark | None:
         group=None if found["group"] is None else int(found["group"]),
         group_size=int(found["size"] or 0),
         budget_tokens=None if found["budget"] is None else int(found["budget"]),
-        blocks=cast("BlockOrder | None", found["blocks"]),
+        scatter=found["scatter"] is not None,
     )
     return None if mark == UNMARKED else mark

@@ -4,6 +4,7 @@ The engine loads this by name in its own process; the reader of what it writes i
 """
 
 import json
+import operator
 import os
 import random
 import time
@@ -14,7 +15,7 @@ from vllm.v1.core.kv_cache_utils import FreeKVCacheBlockQueue
 from vllm.v1.core.sched.async_scheduler import AsyncScheduler
 
 from profiler.recording import STEP_LOG_VARIABLE
-from profiler.request_ids import BlockOrder, Mark, mark_of
+from profiler.request_ids import Mark, mark_of
 
 if TYPE_CHECKING:
     from vllm.v1.core.sched.output import SchedulerOutput
@@ -64,18 +65,17 @@ class RecordingScheduler(AsyncScheduler):  # type: ignore[misc]
             self._lines.append(self._describe(output, begin))
         return output
 
-    def _arrange_blocks(self, order: BlockOrder) -> None:
+    def _scatter_blocks(self) -> None:
         pool = self.kv_cache_manager.block_pool
         blocks = sorted(pool.free_block_queue.get_all_free_blocks(), key=lambda block: block.block_id)
-        if order == "scattered":
-            random.Random(0).shuffle(blocks)
+        random.Random(0).shuffle(blocks)
         for block in blocks:
             block.prev_free_block = block.next_free_block = None
         pool.free_block_queue = FreeKVCacheBlockQueue(blocks)
 
     def _schedule_marked(self, mark: Mark, *args: Any, **kwargs: Any) -> "SchedulerOutput":
-        if mark.blocks is not None:
-            self._arrange_blocks(mark.blocks)
+        if mark.scatter:
+            self._scatter_blocks()
         limits = self.max_num_running_reqs, self.max_num_scheduled_tokens
         if mark.group is not None and mark.group not in self._released_groups:
             if len(self.waiting) < mark.group_size:
@@ -97,22 +97,22 @@ class RecordingScheduler(AsyncScheduler):  # type: ignore[misc]
         requests = len(scheduled)
         tokens = output.total_num_scheduled_tokens
         new = [(scheduled[r.req_id], r.num_computed_tokens) for r in output.scheduled_new_reqs]
-        context = sum(cached.num_computed_tokens) + sum(computed for _, computed in new)
+        contexts = [*cached.num_computed_tokens, *(computed for _, computed in new)]
         chunks = "[]"
         if tokens > requests:
             known = [
                 *zip((scheduled[i] for i in cached.req_ids), cached.num_computed_tokens, strict=True),
                 *new,
             ]
-            long = [(count, computed) for count, computed in known if count > 1]
-            context -= sum(computed for _, computed in long)
-            chunks = json.dumps(long)
+            contexts = [computed for count, computed in known if count == 1]
+            chunks = json.dumps([(count, computed) for count, computed in known if count > 1])
         joined = json.dumps(new) if new else "[]"
         free = self.kv_cache_manager.block_pool.get_num_free_blocks()
         return (
-            f'["s",{begin:.6f},{time.monotonic():.6f},{requests},{tokens},{context},{joined},{chunks},'
+            f'["s",{begin:.6f},{time.monotonic():.6f},{requests},{tokens},{sum(contexts)},{joined},{chunks},'
             f"{len(output.finished_req_ids)},{len(self.running)},{len(self.waiting) + len(self.skipped_waiting)},"
-            f"{len(output.preempted_req_ids or ())},{free}]"
+            f"{len(output.preempted_req_ids or ())},{free},"
+            f"{max(contexts, default=0)},{sum(map(operator.mul, contexts, contexts))}]"
         )
 
     def get_grammar_bitmask(self, *args: Any, **kwargs: Any) -> Any:

@@ -9,6 +9,13 @@ from profiler import shapes
 RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 DEFAULT_ADAPTERS = 4
 
+# The phases of a profile need these.
+LEAST_SEQS = 2
+LEAST_BATCHED_TOKENS = 512
+LEAST_MODEL_LEN = 2048
+
+KV_CACHE_DTYPES = ("auto", "bfloat16", "fp8", "fp8_e4m3", "fp8_e5m2")
+
 
 @dataclass(frozen=True, slots=True)
 class LoraSettings:
@@ -72,14 +79,36 @@ class EngineSettings:
     seed: int = 0
     distributed_executor_backend: str | None = None
     num_gpu_blocks_override: int | None = None
+    quantization: str | None = None
+    """By vLLM itself, of bf16 weights; AWQ stands in the model's config.json instead."""
     kv_connector: str | None = "ArrivedKVConnector"
     """None is an ordinary worker; on one with a connector, vLLM frees the blocks of a preempted request a step later."""
     lora: LoraSettings | None = None
 
+    def __post_init__(self) -> None:
+        """Raises ValueError for what an engine would not take, or a profile has no use for."""
+        for name, least in (
+            ("max_num_seqs", LEAST_SEQS),
+            ("max_num_batched_tokens", max(LEAST_BATCHED_TOKENS, self.max_num_seqs)),
+            ("max_model_len", LEAST_MODEL_LEN),
+            ("tensor_parallel_size", 1),
+        ):
+            if (value := getattr(self, name)) < least:
+                msg = f"--{name.replace('_', '-')}: is {value}, must be at least {least}"
+                raise ValueError(msg)
+        if not 0 < self.gpu_memory_utilization <= 1:
+            msg = f"--gpu-memory-utilization: is {self.gpu_memory_utilization}, must be above 0 and at most 1"
+            raise ValueError(msg)
+        if self.kv_cache_dtype not in KV_CACHE_DTYPES:
+            msg = f"--kv-cache-dtype: is {self.kv_cache_dtype}, must be one of {', '.join(KV_CACHE_DTYPES)}"
+            raise ValueError(msg)
+
     def _flat(self) -> dict[str, Any]:
-        """Without LoRA none of its arguments is there, as in profiles from before it could be asked for."""
+        """What was not asked for, LoRA or a quantization, is not there, as in profiles from before it could be."""
         flat = asdict(self)
         del flat["lora"]
+        if self.quantization is None:
+            del flat["quantization"]
         return flat | (self.lora.arguments() if self.lora else {})
 
     def recorded(self) -> dict[str, Any]:

@@ -4,13 +4,18 @@ import json
 from pathlib import Path
 from typing import Any, Literal
 
-Variant = Literal["bf16", "awq"]
+Variant = Literal["bf16", "awq", "fp8"]
+
+QUANTIZATION: dict[Variant, str] = {"fp8": "fp8"}
+"""What vLLM is asked to make of bf16 weights; AWQ is what the model's config.json says that the weights are."""
 
 MODELS = Path(__file__).parent / "models"
 
 AWQ = {"quant_method": "awq", "bits": 4, "group_size": 128, "zero_point": True, "version": "gemm"}
 
 BF16_BYTES = 2
+FP8_BYTES = 1
+SCALE_BYTES = 4
 
 LINEAR_MODULES = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 
@@ -31,15 +36,27 @@ def load_config(model: str, variant: Variant) -> dict[str, Any]:
     return config | {"quantization_config": AWQ} if variant == "awq" else config
 
 
+def check(config: dict[str, Any], *, max_model_len: int, tensor_parallel_size: int) -> None:
+    """Raises ValueError for what an engine would not do with the model."""
+    longest, heads = config.get("max_position_embeddings"), config["num_attention_heads"]
+    if longest and max_model_len > longest:
+        msg = f"--max-model-len: is {max_model_len}, must be at most the model's {longest}"
+        raise ValueError(msg)
+    if heads % tensor_parallel_size:
+        msg = f"--tensor-parallel-size: is {tensor_parallel_size}, must divide the model's {heads} attention heads"
+        raise ValueError(msg)
+
+
 def head_dim(config: dict[str, Any]) -> int:
     """Size of one attention head, in elements."""
     return int(config.get("head_dim") or config["hidden_size"] // config["num_attention_heads"])
 
 
-def kv_bytes_per_token(config: dict[str, Any]) -> int:
-    """Bytes of keys and values of one token over all layers, in bf16."""
+def kv_bytes_per_token(config: dict[str, Any], kv_cache_dtype: str = "auto", tensor_parallel_size: int = 1) -> int:
+    """Bytes of keys and values of one token over all layers on each GPU, which has a head at least."""
     layers, heads = int(config["num_hidden_layers"]), int(config["num_key_value_heads"])
-    return 2 * layers * heads * head_dim(config) * BF16_BYTES
+    size = FP8_BYTES if kv_cache_dtype.startswith("fp8") else BF16_BYTES
+    return 2 * layers * max(1, heads // tensor_parallel_size) * head_dim(config) * size
 
 
 def linear_modules(config: dict[str, Any]) -> dict[str, tuple[str, int, int]]:
@@ -69,21 +86,21 @@ def embedding_bytes(config: dict[str, Any]) -> int:
     return int(config["vocab_size"] * config["hidden_size"] * BF16_BYTES)
 
 
-def weight_bytes(config: dict[str, Any]) -> int:
-    """Bytes of all weights by shape: 4 bit plus a scale and a zero point a group where quantized, else bf16."""
+def weight_bytes(config: dict[str, Any], quantization_of_engine: str | None = None) -> int:
+    """Bytes of all weights by shape, over all GPUs.
+
+    Linear layers have 4 bit plus a scale and a zero point a group in AWQ, 8 bit plus a scale a layer in FP8, else bf16.
+    """
     linear = linear_elements(config)
     quantization = config.get("quantization_config")
     if quantization:
         bits, group = quantization["bits"], quantization["group_size"]
         linear_bytes = linear * bits // 8 + linear // group * BF16_BYTES + linear // group * bits // 8
+    elif quantization_of_engine == "fp8":
+        scales = config["num_hidden_layers"] * len(LINEAR_MODULES)
+        linear_bytes = linear * FP8_BYTES + scales * SCALE_BYTES
     else:
         linear_bytes = linear * BF16_BYTES
     norms = (2 * config["num_hidden_layers"] + 1) * config["hidden_size"] * BF16_BYTES
     heads = 1 if config.get("tie_word_embeddings") else 2
     return int(linear_bytes + norms + heads * embedding_bytes(config))
-
-
-def streamed_weight_bytes(config: dict[str, Any], total: int | None = None) -> int:
-    """Bytes of weights that each step reads: all but the input embedding, unless the output head shares it."""
-    total = weight_bytes(config) if total is None else total
-    return total if config.get("tie_word_embeddings") else total - embedding_bytes(config)

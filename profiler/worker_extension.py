@@ -15,6 +15,12 @@ class ProfilerWorkerExtension:
             "embedding": sum(size for name, size in sizes.items() if "embed_tokens" in name),
         }
 
+    def profiler_processors(self) -> int:
+        """Streaming multiprocessors of the card."""
+        import torch  # noqa: PLC0415
+
+        return int(torch.cuda.get_device_properties(torch.cuda.current_device()).multi_processor_count)
+
     def profiler_copy_bandwidth_gb_s(self) -> float:
         """Device-to-device copy of 1 GiB, read plus write, best of ten, in 1e9 bytes a second."""
         import torch  # noqa: PLC0415

@@ -4,16 +4,20 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 from profiler.cluster.play import Run
 from profiler.measure import Subject
 from profiler.settings import EngineSettings
+from profiler.shapes import Variant
 from profiler.streams import StreamError
 from sunsim.scenario import Arm, Scenario, build_requests, checked, load_scenario, read_source, resolved
 from sunsim.sweep.grid import load_grid, short_names
 from sunsim.validation.cluster_run import AGAIN
 
 OPTIONS = ("max_num_seqs", "max_num_batched_tokens", "max_model_len", "num_gpu_blocks")
+SAME_AS_PROFILE = (*OPTIONS[:3], "gpu_memory_utilization", "kv_cache_dtype", "tensor_parallel_size")
+VARIANTS: tuple[Variant, ...] = get_args(Variant)
 
 
 def all_runs(
@@ -46,16 +50,23 @@ def all_runs(
 
 
 def subject_of(runs: Sequence[Run], *, gpu_name: str | None = None, quick: bool, log_dir: Path | None) -> Subject:
-    """The engine that the runs are played on: that of their profile.
+    """The engine that the runs are played on: that of their profile, with its limits.
 
-    Raises StreamError for a profile of adapters, and for options that engines are not started with.
+    Raises StreamError for a profile of adapters or of several GPUs a worker, and for options that engines are not
+    started with.
     """
     profile = next(iter(runs[0].arm.pools().values())).profile
     variant = profile.data.variant
-    if variant not in {"bf16", "awq"}:
-        msg = f"profile {profile.name} is of variant {variant}, must be of bf16 or awq to be run live"
+    if variant not in VARIANTS:
+        msg = f"profile {profile.name} is of variant {variant}, must be of {', '.join(VARIANTS)} to be run live"
         raise StreamError(msg)
-    settings = EngineSettings()
+    stated = profile.data.engine_args.model_dump()
+    settings = EngineSettings(**{name: stated[name] for name in SAME_AS_PROFILE if name in stated})
+    if settings.tensor_parallel_size > 1:
+        msg = (
+            f"profile {profile.name} is of {settings.tensor_parallel_size} GPUs a worker, must be of one to be run live"
+        )
+        raise StreamError(msg)
     if any("prefill" in run.arm.pools() for run in runs):
         settings = replace(settings, kv_connector="TimedNixlConnector")
     for run in runs:
@@ -69,7 +80,7 @@ def subject_of(runs: Sequence[Run], *, gpu_name: str | None = None, quick: bool,
                     raise StreamError(msg)
     return Subject(
         model=profile.data.model,
-        variant="awq" if variant == "awq" else "bf16",
+        variant=variant,
         gpu_name=gpu_name or profile.data.gpu,
         quick=quick,
         log_dir=log_dir,

@@ -27,6 +27,7 @@ from profiler.cluster.messages import (
     Up,
 )
 from profiler.engine import Engine, count_preemptions, undisturbed
+from profiler.grid import prefill_grid
 from profiler.measure import Order, Subject, missing_phases, run_phases, set_up, started, state_engine, warm
 from profiler.phases import prefill
 from profiler.progress import Progress
@@ -119,7 +120,7 @@ class Worker:
         shared = {name: getattr(subject, name) for name in Subject.__dataclass_fields__}
         order = Order(**shared, out=message.out, budget_s=message.budget_s)
         profile = profile_file.start_or_resume(message.out, set_up(subject))
-        phases = missing_phases(profile, quick=subject.quick)
+        phases = missing_phases(profile, subject)
         profile["warm_up"] = self._warmed
         await state_engine(self._engine, profile, order)
         await run_phases(self._engine, phases, profile, order, self._progress)
@@ -180,10 +181,11 @@ async def _warm(engine: Engine, subject: Subject, progress: Progress) -> dict[st
     """Where no KV counts as arrived, prompts are prefilled, so a profile's warm-up would take minutes."""
     if subject.settings.kv_connector == "ArrivedKVConnector":
         return await warm(engine, subject, progress)
-    await prefill.groups(engine, prefill.QUICK_GRID if subject.quick else prefill.GRID, 1)
+    wanted = prefill.QUICK_GRID if subject.quick else prefill.GRID
+    await prefill.groups(engine, prefill_grid(wanted, subject.settings), 1)
     for batch in (64, 16, 4, 1):
         await engine.batch([128] * batch, [40] * batch, streamed=True)
-    await engine.arrange_blocks("scattered")
+    await engine.scatter_blocks()
     progress.say("warm")
     return {}
 

@@ -22,8 +22,8 @@ def even_prompts(context: int, batch: int, block_size: int) -> list[int]:
 def _staircase(
     engine: Engine, steps: int, prompts: Callable[[int], list[int]], batches: tuple[int, ...] | None
 ) -> tuple[Staircase, list[int]]:
-    """The tallest staircase whose KV fits, and its requests' prompt lengths."""
-    limit = kv_capacity_tokens(engine)
+    """The tallest staircase whose KV fits, and the requests of which end in time, and their prompt lengths."""
+    limit, longest = kv_capacity_tokens(engine), engine.settings.max_model_len
     at_start = itertools.accumulate(prompts(engine.settings.max_num_seqs))
     bound = sum(1 for tokens in at_start if tokens <= limit)
     for largest in range(bound, 0, -1):
@@ -32,7 +32,8 @@ def _staircase(
         if not stairs.batches:
             continue
         lengths = prompts(stairs.batches[0])
-        if stairs.peak_tokens(lengths, engine.block_size) <= limit:
+        fits = max(lengths) + stairs.output_tokens()[-1] <= longest
+        if fits and stairs.peak_tokens(lengths, engine.block_size) <= limit:
             return stairs, lengths
     msg = "no batch fits"
     raise PhaseError(msg)
@@ -69,15 +70,6 @@ async def even(
 
     stairs, drawn = _staircase(engine, steps, prompts, batches)
     return await _descend(engine, stairs, drawn, lengths, run)
-
-
-async def ordered(engine: Engine, context: int) -> Points:
-    """As `even`, with each request's KV in neighbouring blocks; for comparison only."""
-    await engine.arrange_blocks("ordered")
-    try:
-        return await even(engine, context, lengths="ordered")
-    finally:
-        await engine.arrange_blocks("scattered")
 
 
 async def extreme(engine: Engine, *, batch: int, longest: int, longest_tokens: int, mean_tokens: int) -> Points:

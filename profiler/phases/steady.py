@@ -17,7 +17,7 @@ LEAST_S, MOST_S = 10.0, 25.0
 
 async def steady_step_ms(engine: Engine) -> float:
     """Median time, ms, of the steps of a batch that is the same at each call, its place in the KV cache included."""
-    await engine.arrange_blocks("scattered")
+    await engine.scatter_blocks()
     batch = fitting_batch(engine, BATCH, CONTEXT_TOKENS + STEPS + engine.block_size)
     points = await even(engine, CONTEXT_TOKENS, steps=STEPS, batches=(batch,))
     if not points["decode_points"]:

@@ -5,17 +5,17 @@ import math
 import random
 from bisect import bisect_right
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Any
 
 from profiler.engine import Engine, undisturbed
-from profiler.phases.base import Points, first_token_point, fitting_batch, recorded_steps
-from profiler.plateaus import step_stats
+from profiler.phases.base import Points, first_token_point, fitting_batch, kv_capacity_tokens, recorded_steps
+from profiler.plateaus import milliseconds, step_stats
 from profiler.recording import RequestStamps, Step
 from profiler.stalls import stall_extra_ms, stall_record
 
 SEED = 20261125
 TICK_S = 0.005
-LEAST_STEPS = 3
 BAND = 16
 
 
@@ -42,16 +42,27 @@ class LengthLaw:
 class TrafficPlan:
     """How many requests run at a time goes from 1 to `largest`, as far as KV reaches, and back, `ramp_s` each way.
 
-    Each of the `sweeps` draws other lengths: the time of a step depends on which lengths share it, and the requests of
-    a sweep stay for many steps.
+    prompts: a prompt has one of these laws, all equally likely.
+    largest: None is as many as the engine takes.
+    refill_s: those who have ended are replaced about so often, all at once; where that is long, they come in bursts.
     """
 
     name: str
-    prompts: LengthLaw
+    prompts: tuple[LengthLaw, ...]
     outputs: LengthLaw
     ramp_s: float
-    sweeps: int = 1
-    largest: int = 256
+    largest: int | None = None
+    refill_s: float = TICK_S
+
+    @property
+    def mean_tokens(self) -> float:
+        """Of a request, prompt and output together."""
+        return fmean(law.mean for law in self.prompts) + self.outputs.mean
+
+    def draw(self, draws: random.Random, limit_tokens: int) -> tuple[int, int]:
+        """Prompt and output tokens of one request, together at most `limit_tokens`."""
+        output = min(self.outputs.draw(draws), limit_tokens // 4)
+        return min(draws.choice(self.prompts).draw(draws), limit_tokens - output), output
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,52 +74,63 @@ class Sweep:
     steps: list[Step]
 
 
-async def _sweep(engine: Engine, plan: TrafficPlan, largest: int, seed: int) -> Sweep:
-    """Keeps as many requests running as the plan says."""
-    draws = random.Random(seed)
-    running: set[asyncio.Task[RequestStamps]] = set()
+async def _sweep(engine: Engine, plan: TrafficPlan, largest: int) -> Sweep:
+    """Keeps as many requests running as the plan says, while there is room for all that they will ever hold."""
+    draws = random.Random(f"{plan.name} {SEED}")
+    limit_tokens, room = engine.settings.max_model_len, kv_capacity_tokens(engine)
+    held: dict[asyncio.Task[RequestStamps], int] = {}
     stamps: list[RequestStamps] = []
     loop = asyncio.get_running_loop()
     start_s = loop.time()
     peak_s = start_s + plan.ramp_s
+    prompt, output = plan.draw(draws, limit_tokens)
     while (now_s := loop.time()) < start_s + 2 * plan.ramp_s:
         wanted = math.ceil(largest * (1 - abs(now_s - peak_s) / plan.ramp_s))
-        while len(running) < wanted:
-            prompt, output = plan.prompts.draw(draws), plan.outputs.draw(draws)
-            running.add(asyncio.create_task(engine.request("decode", prompt, output, streamed=True)))
+        while len(held) < wanted and sum(held.values()) + prompt + output + engine.block_size <= room:
+            task = asyncio.create_task(engine.request("decode", prompt, output, streamed=True))
+            held[task] = prompt + output + engine.block_size
+            prompt, output = plan.draw(draws, limit_tokens)
         # A place is filled again when it comes free, not at the next step: so arrivals do not keep in phase with steps.
-        await asyncio.sleep(TICK_S * (0.5 + draws.random()))
-        for task in [task for task in running if task.done()]:
+        await asyncio.sleep(plan.refill_s * (0.5 + draws.random()))
+        for task in [task for task in held if task.done()]:
             stamps.append(task.result())
-            running.remove(task)
-    stamps += await asyncio.gather(*running)
+            del held[task]
+    stamps += await asyncio.gather(*held)
     await engine.settle()
     return Sweep(peak_s, stamps, recorded_steps(engine))
 
 
-def traffic_points(sweep: Sweep, run: int, name: str) -> list[dict[str, Any]]:
-    """One point a batch size and direction (run: an even number before the peak, the next one after it), without stalls.
+def traffic_points(sweep: Sweep, name: str) -> list[dict[str, Any]]:
+    """One point a batch size and direction (run 0 before the peak, 1 after it), without stalls.
 
-    Contexts are those of its steps. Unlike in a plateau, joins and leaves are part of the steps.
+    Contexts are means over its steps: of their sum, of the longest, and of their standard deviation. Unlike in a
+    plateau, joins and leaves are part of the steps: `join_steps` of them admitted somebody, `after_join_steps` came
+    right after one that did. Batches that bursts only pass through make a point of one step.
     """
-    extra_ms = stall_extra_ms(sweep.steps)
-    groups: dict[tuple[int, int], list[Step]] = {}
-    for step, extra in zip(sweep.steps, extra_ms.tolist(), strict=True):
+    extra_ms = stall_extra_ms(sweep.steps).tolist()
+    joins = [bool(step.joined) for step in sweep.steps]
+    groups: dict[tuple[int, int], list[tuple[Step, bool, bool]]] = {}
+    for step, extra, join, after_join in zip(sweep.steps, extra_ms, joins, [False, *joins[:-1]], strict=True):
         if not extra and not step.chunks and not step.idle_start:
-            groups.setdefault((step.requests, run + (step.scheduled_s > sweep.peak_s)), []).append(step)
-    return [
-        {
+            direction = int(step.scheduled_s > sweep.peak_s)
+            groups.setdefault((step.requests, direction), []).append((step, join, after_join))
+    points = []
+    for (batch, direction), group in sorted(groups.items()):
+        steps = [step for step, _, _ in group]
+        point = {
             "batch": batch,
-            "context_tokens": round(sum(step.context_tokens for step in group) / len(group)),
+            "context_tokens": round(fmean(step.context_tokens for step in steps)),
+            "longest_tokens": round(fmean(step.longest_tokens for step in steps)),
+            "context_std_tokens": round(fmean(step.context_std_tokens for step in steps), 1),
             "lengths": "traffic",
             "run": direction,
             "traffic": name,
-            "joined": sum(len(step.joined) for step in group),
+            "joined": sum(len(step.joined) for step in steps),
+            "join_steps": sum(join for _, join, _ in group),
+            "after_join_steps": sum(after_join for _, _, after_join in group),
         }
-        | step_stats([step.step_s * 1e3 for step in group])
-        for (batch, direction), group in sorted(groups.items())
-        if len(group) >= LEAST_STEPS
-    ]
+        points.append(point | step_stats(milliseconds(steps)))
+    return points
 
 
 def first_token_points(sweep: Sweep, name: str) -> list[dict[str, Any]]:
@@ -134,13 +156,11 @@ def first_token_points(sweep: Sweep, name: str) -> list[dict[str, Any]]:
 async def traffic(engine: Engine, plan: TrafficPlan) -> Points:
     """Decode steps over all batch sizes under churn."""
     engine.drain_steps()
-    each = math.ceil(plan.prompts.mean + plan.outputs.mean)
-    largest = fitting_batch(engine, plan.largest, each, spare_tokens=4 * plan.prompts.most)
-    points: Points = {"decode_points": [], "first_token_points": [], "host_stalls": []}
+    wanted = engine.settings.max_num_seqs if plan.largest is None else plan.largest
     with undisturbed():
-        for i in range(plan.sweeps):
-            sweep = await _sweep(engine, plan, largest, SEED + i)
-            points["decode_points"] += traffic_points(sweep, 2 * i, plan.name)
-            points["first_token_points"] += first_token_points(sweep, plan.name)
-            points["host_stalls"].append({"phase": f"traffic-{plan.name}"} | stall_record(sweep.steps))
-    return points
+        sweep = await _sweep(engine, plan, fitting_batch(engine, wanted, math.ceil(plan.mean_tokens)))
+    return {
+        "decode_points": traffic_points(sweep, plan.name),
+        "first_token_points": first_token_points(sweep, plan.name),
+        "host_stalls": [{"phase": f"traffic-{plan.name}"} | stall_record(sweep.steps)],
+    }

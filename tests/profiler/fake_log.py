@@ -29,8 +29,10 @@ class FakeLog:
         joined: list[tuple[int, int]] | None = None,
         chunks: list[tuple[int, int]] | None = None,
         preempted: int = 0,
+        contexts: list[int] | None = None,
     ) -> None:
-        """`context` counts what the decoding requests attend to, their own tokens included."""
+        """`context` counts what the decoding requests attend to, their own tokens included; `contexts` has each one's."""
+        context = sum(contexts) if contexts else context
         chunks = chunks or []
         begin_s = self._ends[-2] if len(self._ends) > 1 else self._first_s
         if not self._ends:
@@ -38,7 +40,8 @@ class FakeLog:
         while len(self._pending) > 1:
             self._finish_one()
         tokens = decodes + sum(n for n, _ in chunks)
-        counts = (0, decodes, 0, preempted, 1000)
+        before = [tokens - 1 for tokens in contexts or [context // decodes] * decodes] if decodes else []
+        counts = (0, decodes, 0, preempted, 1000, max(before, default=0), sum(tokens**2 for tokens in before))
         times = (begin_s, begin_s + 1e-4)
         step = ["s", *times, decodes + len(chunks), tokens, context - decodes, joined or [], chunks, *counts]
         self.lines.append(json.dumps(step))
@@ -50,7 +53,7 @@ class FakeLog:
     def empty(self) -> None:
         """A schedule with nothing in it."""
         self._finish_all()
-        self.lines.append(json.dumps(["s", self.now_s, self.now_s, 0, 0, 0, [], [], 0, 0, 0, 0, 1000]))
+        self.lines.append(json.dumps(["s", self.now_s, self.now_s, 0, 0, 0, [], [], 0, 0, 0, 0, 1000, 0, 0]))
         self.lines.append(json.dumps(["u", self.now_s, self.now_s]))
 
     def _finish_one(self) -> None:

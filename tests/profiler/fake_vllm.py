@@ -65,6 +65,7 @@ class FakeExecutor(Executor):  # type: ignore[misc]
             "compile_or_warm_up_model": CompilationTimes(0.0, 0.0),
             "get_supported_tasks": ("generate",),
             "profiler_weight_bytes": {"total": 1000, "embedding": 100},
+            "profiler_processors": 132,
             "profiler_copy_bandwidth_gb_s": 2000.0,
             "list_loras": self._adapters,
         }

@@ -95,7 +95,7 @@ class FakeLLM:
 
     async def generate(self, prompt: Any, params: Any, identifier: str, *, lora_request: Any) -> AsyncIterator[Any]:
         self.used.append(lora_request and lora_request.lora_int_id)
-        yield SimpleNamespace(finished=True, metrics=None)
+        yield SimpleNamespace(finished=True, metrics=None, kv_transfer_params=None)
 
 
 def engine_with(llm: FakeLLM, tmp_path: Path) -> Engine:

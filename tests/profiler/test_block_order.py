@@ -17,7 +17,7 @@ BLOCKS = 400
 
 @pytest.fixture
 def scheduler() -> Any:
-    """As much of a scheduler as puts blocks in order."""
+    """As much of a scheduler as scatters blocks."""
     from tests.profiler.fake_platform import install_platform  # noqa: PLC0415
 
     install_platform()
@@ -34,19 +34,10 @@ def scheduler() -> Any:
 def test_scattered_blocks_are_not_neighbours_and_none_is_lost(scheduler: Any) -> None:
     pool = scheduler.kv_cache_manager.block_pool
     held = pool.get_new_blocks(9)
-    scheduler._arrange_blocks("scattered")
+    scheduler._scatter_blocks()
     assert pool.get_num_free_blocks() == BLOCKS - 1 - len(held)
     got = [block.block_id for block in pool.get_new_blocks(pool.get_num_free_blocks())]
     everything = {*got, *(block.block_id for block in held), pool.null_block.block_id}
     assert everything == set(range(BLOCKS))
     neighbours = sum(abs(a - b) == 1 for a, b in itertools.pairwise(got))
     assert neighbours < BLOCKS / 40
-
-
-def test_ordered_blocks_rise_again_after_use(scheduler: Any) -> None:
-    pool = scheduler.kv_cache_manager.block_pool
-    scheduler._arrange_blocks("scattered")
-    pool.free_blocks(pool.get_new_blocks(50))
-    scheduler._arrange_blocks("ordered")
-    got = [block.block_id for block in pool.get_new_blocks(BLOCKS - 1)]
-    assert got == sorted(got)

@@ -191,7 +191,7 @@ def test_a_closed_loop_is_not_played(tmp_path: Path) -> None:
         (
             {"sun": {"decode": "{profile: h100-80gb/llama-3.1-8b-lora-r16, policy: shared, workers: 1}"}},
             ["--gpus", "1"],
-            "is of variant lora-r16, must be of bf16 or awq to be run live",
+            "is of variant lora-r16, must be of bf16, awq, fp8 to be run live",
         ),
         (
             {"sun": {"decode": pool("shared", 1)}},

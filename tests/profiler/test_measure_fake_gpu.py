@@ -20,7 +20,7 @@ def fake_step_ms(requests: int, tokens: int) -> float:
     return 4 + 0.02 * requests + 0.005 * (tokens - requests)
 
 
-@pytest.mark.parametrize("variant", ["bf16", "awq", "lora-r16"])
+@pytest.mark.parametrize("variant", ["bf16", "awq", "fp8", "lora-r16"])
 def test_a_quick_profile_has_the_fake_gpus_times(tmp_path: Path, variant: str) -> None:
     out = tmp_path / "profile.json"
     command = [sys.executable, "-m", "tests.profiler.fake_platform", str(out), variant]
@@ -29,6 +29,8 @@ def test_a_quick_profile_has_the_fake_gpus_times(tmp_path: Path, variant: str) -
 
     assert all(isinstance(seconds, float) for seconds in profile["phases"].values()), profile["phases"]
     assert profile["variant"] == variant
+    assert profile["processors"] == 132
+    assert profile["engine_args"].get("quantization") == ("fp8" if variant == "fp8" else None)
     assert profile["engine_args"].get("max_loras") == (3 if variant == "lora-r16" else None)
     assert profile["warm_up"]["seconds"] > 0
     for point in profile["decode_points"]:
@@ -52,7 +54,7 @@ def test_a_quick_profile_has_the_fake_gpus_times(tmp_path: Path, variant: str) -
     assert even == {0, 128}
     assert {point["lengths"] for point in profile["idle_starts"]} == {"uniform", "traffic"}
     phases = [record["phase"] for record in profile["host_stalls"]]
-    assert phases == ["decode uniform 135", "traffic-chat", "traffic-chat"]
+    assert phases == ["decode uniform 135", "traffic-chat"]
     assert {(p["prompts"], p["new_tokens"]) for p in profile["prefill_points"]} >= {(1, 64), (1, 512), (4, 512)}
     assert {point["joined"] for point in profile["join_points"]} == {1, 4}
     assert {point["where"] for point in profile["first_token_points"]} == {"busy", "idle", "prefill", "traffic"}

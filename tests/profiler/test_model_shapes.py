@@ -19,7 +19,24 @@ def test_awq_shrinks_the_linear_layers_only() -> None:
 
     assert config["quantization_config"]["bits"] == 4
     assert 5.6e9 < shapes.weight_bytes(config) < 5.8e9
-    assert shapes.weight_bytes(config) - shapes.streamed_weight_bytes(config) == 128256 * 4096 * 2
+    assert shapes.embedding_bytes(config) == 128256 * 4096 * 2
+
+
+def test_fp8_has_a_byte_an_element_of_the_linear_layers_and_a_scale_each() -> None:
+    config = shapes.load_config("llama-3.1-8b", "fp8")
+
+    assert "quantization_config" not in config
+    saved = shapes.weight_bytes(config) - shapes.weight_bytes(config, "fp8")
+    assert saved == shapes.linear_elements(config) - 32 * 7 * 4
+    assert 9.0e9 < shapes.weight_bytes(config, "fp8") < 9.2e9
+
+
+def test_kv_is_half_in_fp8_and_shared_by_gpus_down_to_a_head_each() -> None:
+    config = shapes.load_config("llama-3.1-8b", "bf16")
+
+    assert shapes.kv_bytes_per_token(config, "fp8_e4m3") == 65_536
+    assert shapes.kv_bytes_per_token(config, "auto", 2) == 65_536
+    assert shapes.kv_bytes_per_token(config, "bfloat16", 16) == 131_072 // 8
 
 
 def test_an_unknown_model_is_named_with_the_known_ones() -> None:
@@ -31,8 +48,7 @@ def test_ids_say_how_to_admit_and_survive_what_vllm_appends() -> None:
     marks = (
         Mark(group=3, group_size=16),
         Mark(group=4, group_size=2, budget_tokens=4096),
-        Mark(blocks="scattered"),
-        Mark(blocks="ordered"),
+        Mark(scatter=True),
     )
     for mark in marks:
         assert mark_of(request_id("decode", 12, mark) + "-1a2b3c4d") == mark
@@ -49,14 +65,15 @@ def test_kernels_come_from_the_log() -> None:
         "INFO [cuda.py:481] Using FLASH_ATTN attention backend out of potential backends: ['FLASH_ATTN']",
         "INFO [flash_attn.py:9] Using FlashAttention version 3",
         "INFO [auto_awq.py:470] Using MarlinLinearKernel for AutoAWQMarlinLinearMethod",
+        "INFO [__init__.py:1] Selected CutlassFP8ScaledMMLinearKernel for Fp8PerTensorOnlineLinearMethod",
         "INFO nothing of note",
     )
     log = "\n".join(lines)
     found = facts.kernels(log)
 
     assert found["attention"] == "FLASH_ATTN FA3"
-    assert found["gemm"] == "MarlinLinearKernel"
-    assert len(found["log_lines"]) == 3
+    assert found["gemm"] == "MarlinLinearKernel, CutlassFP8ScaledMMLinearKernel"
+    assert len(found["log_lines"]) == 4
     assert facts.kernels("")["gemm"] == "unquantized"
     assert "lora" not in found
     assert facts.kernels("INFO [punica_selector.py:20] Using PunicaWrapperGPU.")["lora"] == "PunicaWrapperGPU"

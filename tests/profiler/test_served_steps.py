@@ -18,7 +18,8 @@ from tests.profiler.fake_log import FakeLog
 def schedule(at_s: float, tokens: int, decodes: int = 0) -> str:
     chunks = [(tokens, 0)] if tokens else []
     requests = decodes + len(chunks)
-    return json.dumps(["s", at_s, at_s, requests, decodes + tokens, 100 * decodes, [], chunks, 0, 0, 0, 0, 1000])
+    counts = (0, 0, 0, 0, 1000, 100, 0)  # ends with the longest context and the sum of squares
+    return json.dumps(["s", at_s, at_s, requests, decodes + tokens, 100 * decodes, [], chunks, *counts])
 
 
 def launched(at_s: float) -> str:

@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 
 from profiler.chunks import idle_starts, idle_starts_by_size
@@ -15,7 +16,7 @@ def schedule(at_s: float, decodes: int, chunk_tokens: int = 0) -> str:
     chunks = [(chunk_tokens, 0)] if chunk_tokens else []
     requests = decodes + len(chunks)
     return json.dumps(
-        ["s", at_s, at_s + 0.001, requests, decodes + chunk_tokens, 0, [], chunks, 0, decodes, 0, 0, 1000]
+        ["s", at_s, at_s + 0.001, requests, decodes + chunk_tokens, 0, [], chunks, 0, decodes, 0, 0, 1000, 0, 0]
     )
 
 
@@ -84,11 +85,30 @@ def test_a_step_that_is_slower_because_the_batch_grew_is_no_stall() -> None:
 def test_traffic_has_a_point_a_batch_and_direction_without_its_stalls() -> None:
     steps = with_stall([4] * 20 + [5] * 20 + [4] * 20, at=50, stall_ms=20.0)
 
-    points = traffic_points(Sweep(steps[30].scheduled_s, [], steps), 2, "chat")
+    points = traffic_points(Sweep(steps[30].scheduled_s, [], steps), "chat")
 
-    assert [(p["batch"], p["run"], p["steps"]) for p in points] == [(4, 2, 19), (4, 3, 19), (5, 2, 11), (5, 3, 9)]
+    assert [(p["batch"], p["run"], p["steps"]) for p in points] == [(4, 0, 19), (4, 1, 19), (5, 0, 11), (5, 1, 9)]
     assert all(p["step_ms_mean"] == pytest.approx(7 + 0.02 * p["batch"]) for p in points)
     assert {p["context_tokens"] for p in points} == {400, 500}
+
+
+def test_traffic_says_how_unequal_contexts_are_and_which_steps_admit_somebody() -> None:
+    log = FakeLog()
+    log.step(9, 3, contexts=[50, 50, 50])
+    for joined in ([], [(1, 299)], [(1, 599), (1, 9)], [], [], []):
+        log.step(9, 3, contexts=[100, 200, 600], joined=joined)
+    log.step(9, 2, contexts=[100, 200])
+
+    once, point = traffic_points(Sweep(0.0, [], StepLogReader().feed(log.finished_lines())), "few")
+
+    assert (once["batch"], once["steps"], once["context_std_tokens"]) == (2, 1, 50)
+    # The first step began on an idle engine.
+    assert (point["batch"], point["steps"], point["context_tokens"]) == (3, 6, 900)
+    assert (point["longest_tokens"], point["context_std_tokens"]) == (
+        600,
+        pytest.approx(np.std([100, 200, 600]), abs=0.1),
+    )
+    assert (point["joined"], point["join_steps"], point["after_join_steps"]) == (3, 2, 2)
 
 
 def test_first_tokens_in_traffic_are_grouped_by_how_many_emit_with_them() -> None:

@@ -1,0 +1,96 @@
+"""Options that verbs share: which engine to start, for how long, and where its log goes."""
+
+import inspect
+from collections.abc import Callable
+from dataclasses import MISSING, dataclass, fields
+from enum import StrEnum
+from functools import wraps
+from pathlib import Path
+from typing import Annotated, Any, get_type_hints
+
+import typer
+
+from profiler import shapes
+from profiler.settings import DEFAULT_ADAPTERS, KV_CACHE_DTYPES, EngineSettings, lora_settings
+
+DEFAULTS = EngineSettings()
+
+
+class Variant(StrEnum):
+    """Weights: as published, 4-bit AWQ, or FP8 that vLLM makes of those published."""
+
+    bf16 = "bf16"
+    awq = "awq"
+    fp8 = "fp8"
+
+
+def of_vllm(what: str) -> Any:
+    """An option of vLLM's, under its name."""
+    return typer.Option(help=what, rich_help_panel="Engine, by vLLM's names")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shared:
+    """A field an option of the same name."""
+
+    model: Annotated[str, typer.Option(help=f"One of {', '.join(shapes.model_names())}, or a config.json.")]
+    variant: Annotated[Variant, typer.Option(help="Weights as published, 4-bit AWQ, or FP8 by vLLM.")] = Variant.bf16
+    weights: Annotated[Path | None, typer.Option(help="Directory of weights; random ones without it.")] = None
+    gpu_name: Annotated[str, typer.Option(help="Name of the card in profile paths.")] = "h100-80gb"
+    lora_rank: Annotated[
+        int | None, typer.Option(help="Requests use LoRA adapters of this rank, in turn; their weights are random.")
+    ] = None
+    adapters: Annotated[
+        int | None,
+        typer.Option(help=f"How many adapters, all on the GPU; {DEFAULT_ADAPTERS} if only --lora-rank is given."),
+    ] = None
+    quick: Annotated[bool, typer.Option("--quick", help="A few seconds of everything: a smoke test.")] = False
+    budget_s: Annotated[
+        float | None, typer.Option(help="Seconds for everything; what would come too late is left out.")
+    ] = None
+    log_dir: Annotated[Path | None, typer.Option(help="Keep the engine's log and all recorded steps here.")] = None
+    max_num_seqs: Annotated[int, of_vllm("Most requests in a step.")] = DEFAULTS.max_num_seqs
+    max_num_batched_tokens: Annotated[int, of_vllm("Most tokens in a step.")] = DEFAULTS.max_num_batched_tokens
+    max_model_len: Annotated[int, of_vllm("Most tokens of a request.")] = DEFAULTS.max_model_len
+    gpu_memory_utilization: Annotated[float, of_vllm("Share of the GPU's memory.")] = DEFAULTS.gpu_memory_utilization
+    kv_cache_dtype: Annotated[str, of_vllm(f"One of {', '.join(KV_CACHE_DTYPES)}.")] = DEFAULTS.kv_cache_dtype
+    tensor_parallel_size: Annotated[int, of_vllm("GPUs that share the model.")] = DEFAULTS.tensor_parallel_size
+
+    def settings(self, **more: Any) -> EngineSettings:
+        """The engine's, with more of them; raises ValueError for what it would not take."""
+        of_engine = {f.name: getattr(self, f.name) for f in fields(self) if f.name in EngineSettings.__slots__}
+        return EngineSettings(**of_engine, lora=lora_settings(self.lora_rank, self.adapters), **more)
+
+    def order(self) -> dict[str, Any]:
+        """What every order has, but the settings."""
+        names = ("model", "weights", "gpu_name", "quick", "budget_s", "log_dir")
+        return {name: getattr(self, name) for name in names} | {"variant": self.variant.value}
+
+
+def with_shared(command: Callable[..., None]) -> Callable[..., None]:
+    """The command with all options of `Shared` in place of its parameter `shared`, those that must be given first."""
+    hints = get_type_hints(Shared, include_extras=True)
+    options = [
+        inspect.Parameter(
+            field.name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=inspect.Parameter.empty if field.default is MISSING else field.default,
+            annotation=hints[field.name],
+        )
+        for field in fields(Shared)
+    ]
+    signature = inspect.signature(command)
+    own = [
+        parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+        for name, parameter in signature.parameters.items()
+        if name != "shared"
+    ]
+
+    @wraps(command)
+    def called(**given: Any) -> None:
+        shared = Shared(**{option.name: given.pop(option.name) for option in options})
+        command(**given, shared=shared)
+
+    everything = sorted([*own, *options], key=lambda parameter: parameter.default is not inspect.Parameter.empty)
+    called.__signature__ = signature.replace(parameters=everything)  # type: ignore[attr-defined]
+    return called
