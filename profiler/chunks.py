@@ -28,6 +28,7 @@ def prefill_points(steps: Sequence[Step]) -> list[dict[str, Any]]:
             "attended_pairs": attended_pairs(chunks),
             "context_before": sum(before for _, before in chunks),
             "idle_start": idle_start,
+            "lengths": "uniform",
         }
         | step_stats(milliseconds(group))
         for (chunks, idle_start), group in groups.items()
@@ -41,7 +42,7 @@ def idle_starts(steps: Sequence[Step]) -> list[dict[str, Any]]:
     """
     groups: dict[tuple[int, int, int], list[Step]] = defaultdict(list)
     for step in _launched(steps):
-        groups[_chunk_tokens(step), step.decode_requests, step.context_tokens].append(step)
+        groups[chunk_tokens(step), step.decode_requests, step.context_tokens].append(step)
     return [_idle_start(group, "uniform") for _, group in sorted(groups.items())]
 
 
@@ -50,7 +51,7 @@ def idle_starts_by_size(steps: Sequence[Step]) -> list[dict[str, Any]]:
     groups: dict[int, list[Step]] = defaultdict(list)
     for step in _launched(steps):
         if step.chunks and not step.decode_requests:
-            groups[(_chunk_tokens(step) - 1).bit_length()].append(step)
+            groups[(chunk_tokens(step) - 1).bit_length()].append(step)
     return [_idle_start(group, "traffic") for _, group in sorted(groups.items())]
 
 
@@ -58,14 +59,15 @@ def _launched(steps: Sequence[Step]) -> list[Step]:
     return [step for step in steps if step.idle_start and step.launch_s is not None]
 
 
-def _chunk_tokens(step: Step) -> int:
+def chunk_tokens(step: Step) -> int:
+    """Prompt tokens that a step computes."""
     return sum(tokens for tokens, _ in step.chunks)
 
 
 def _idle_start(group: Sequence[Step], lengths: str) -> dict[str, Any]:
     launch_ms = [step.launch_s * 1e3 for step in group if step.launch_s is not None]
     return {
-        "chunk_tokens": round(sum(map(_chunk_tokens, group)) / len(group)),
+        "chunk_tokens": round(sum(map(chunk_tokens, group)) / len(group)),
         "batch": group[0].decode_requests,
         "context_tokens": group[0].context_tokens,
         "lengths": lengths,
@@ -99,6 +101,7 @@ def mixed_points(steps: Sequence[Step]) -> list[dict[str, Any]]:
             "chunk_tokens": tokens,
             "chunk_context": before,
             "attended_pairs": round(sum(attended_pairs(s.chunks) for s in chosen) / len(chosen)),
+            "lengths": "uniform",
             "previous_extra_ms": _median_extra(steps, usual, [i - 1 for i in at]),
             "next_extra_ms": _median_extra(steps, usual, [i + 1 for i in at]),
         }

@@ -5,11 +5,12 @@ from functools import partial
 from typing import Any
 
 from profiler.engine import Engine
-from profiler.phases import arrivals, decode, prefill, traffic
+from profiler.phases import arrivals, decode, prefill, prompts, traffic
 from profiler.phases.arrivals import ChunkPlan, JoinPlan
 from profiler.phases.base import Phase, Points
+from profiler.phases.prompts import PromptPlan
 from profiler.phases.steady import steady_step_ms, until_steady
-from profiler.phases.traffic import LengthLaw, PrefillPlan, TrafficPlan
+from profiler.phases.traffic import LengthLaw, TrafficPlan
 from profiler.request_ids import Kind
 from profiler.settings import LEAST_MODEL_LEN, EngineSettings
 
@@ -39,7 +40,10 @@ TRAFFIC = (
     TrafficPlan("longest", (LengthLaw(11500, 0.2, 8000, 15500),), _OUTPUTS, ramp_s=5),
     TrafficPlan("short", (LengthLaw(250, 0.8, 8, 2000),), _OUTPUTS, ramp_s=5),
 )
-_PROMPTS = PrefillPlan(_CHAT_PROMPTS, rate_rps=17, duration_s=14)
+# About half of what a worker can do, then four fifths of it, some of it at once.
+_PROMPTS = PromptPlan(_CHAT_PROMPTS, rate_rps=17, duration_s=14)
+_BURSTS = PromptPlan(_CHAT_PROMPTS, rate_rps=27, duration_s=9, together=(1, 1, 1, 1, 1, 2, 4, 8, 16), seed=20261127)
+_COLOCATED = PromptPlan(_CHAT_PROMPTS, rate_rps=14, duration_s=10, outputs=_OUTPUTS)
 
 _IDLE: tuple[tuple[Kind, int], ...] = (
     ("decode", 128),
@@ -130,7 +134,8 @@ def full(settings: EngineSettings) -> list[Phase]:
         *_even(4096, settings),
         Phase("first-tokens", partial(prefill.first_tokens, wanted=idle, repeats=12)),
         chat,
-        Phase("traffic-prefill", partial(traffic.prefill_traffic, plan=_PROMPTS)),
+        Phase("traffic-prefill", partial(prompts.prefill_traffic, plans=(_PROMPTS, _BURSTS))),
+        Phase("traffic-colocated", partial(prompts.colocated_traffic, plan=_COLOCATED)),
         _mixed(64, settings),
         *others,
         Phase("prefill-long", partial(prefill.long_prompts, lengths=_long_prompts(settings), repeats=4)),
@@ -155,7 +160,8 @@ def quick(settings: EngineSettings) -> list[Phase]:
         Phase("first-tokens", partial(prefill.first_tokens, wanted=(("decode", 128), ("prefill", 128)), repeats=3)),
         Phase("prefill-long", partial(prefill.long_prompts, lengths=_long_prompts(settings)[:1], repeats=1)),
         Phase("traffic-chat", partial(traffic.traffic, plan=replace(_CHAT, ramp_s=0.5, largest=12))),
-        Phase("traffic-prefill", partial(traffic.prefill_traffic, plan=replace(_PROMPTS, duration_s=1.0))),
+        Phase("traffic-prefill", partial(prompts.prefill_traffic, plans=(replace(_BURSTS, duration_s=1.0),))),
+        Phase("traffic-colocated", partial(prompts.colocated_traffic, plan=replace(_COLOCATED, duration_s=2.0))),
     ]
 
 

@@ -16,6 +16,7 @@ POINT_LISTS = (
     "prefill_points",
     "mixed_points",
     "idle_starts",
+    "pauses",
     "stalls",
     "host_stalls",
 )

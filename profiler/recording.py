@@ -3,8 +3,9 @@
 A schedule line is `["s", begin_s, done_s, requests, tokens, context, joined, chunks, finished, running, waiting,
 preempted, free_blocks, longest, squares]`, an output line `["u", begin_s, done_s]`, and the first line `["h", {...}]`
 holds what the engine resolved. Context, longest and squares are the sum, the largest and the sum of squares of what the
-requests with one token each had computed before. Outputs come in the order of their schedules. Times are
-CLOCK_MONOTONIC seconds, which client and engine share on one host.
+requests with one token each had computed before. A line `["l", at_s]` says when the step last scheduled was launched,
+all but its sampling. Outputs come in the order of their schedules. Times are CLOCK_MONOTONIC seconds, which client and
+engine share on one host.
 """
 
 import json
@@ -16,6 +17,8 @@ from pathlib import Path
 from typing import Any
 
 STEP_LOG_VARIABLE = "SUNSIM_STEP_LOG"
+HELD_S = 0.003
+"""An output taken so soon after a launch was there before: what is left of a launch, its sampling, takes less."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +27,9 @@ class Step:
 
     step_s: from the later of the previous step's end and this step's own scheduling to this step's end.
     idle_start: the engine had nothing else to run when this step was scheduled.
-    launch_s: from then until the engine's thread was free again, so what the launch takes; known of idle starts only.
+    launch_s: from `scheduled_s` until the engine's thread was free again, so what deciding and launching take; known of
+        idle starts only.
+    held_up: its output came late, because the engine's thread was still launching the step behind it.
     decode_requests: requests that computed one token each.
     context_tokens: tokens these attend to, their own included: the prompt plus all that was emitted before.
     longest_tokens: the most that one of them attends to; context_std_tokens: the standard deviation over them.
@@ -51,6 +56,7 @@ class Step:
     longest_tokens: int = 0
     context_std_tokens: float = 0.0
     launch_s: float | None = None
+    held_up: bool = False
 
 
 class StepLogReader:
@@ -64,6 +70,7 @@ class StepLogReader:
         self._previous_end_s = float("-inf")
         self._launching: list[Any] | None = None
         self._launch_s: dict[int, float] = {}
+        self._launched: tuple[list[Any], float] | None = None
 
     def feed(self, lines: Iterable[str]) -> list[Step]:
         """The steps these lines complete, in order."""
@@ -78,6 +85,8 @@ class StepLogReader:
             elif record[0] == "s":
                 self._open.append(record)
                 self.preemptions += record[11]
+            elif record[0] == "l":
+                self._launched = self._open[-1], record[1]
             elif record[0] == "u":
                 if not self._open:
                     msg = "step log: an output without a schedule"
@@ -91,13 +100,21 @@ class StepLogReader:
 
     def _time_launch(self, record: list[Any]) -> None:
         """What the engine does next after a launch is to schedule again, or to take the output of an empty step."""
+        if record[0] == "l":
+            return
         launched, self._launching = self._launching, None
         if launched is not None and record[0] in "su" and record[1] >= launched[2]:
             is_own_output = record[0] == "u" and self._open[0] is launched
             if not is_own_output:
-                self._launch_s[id(launched)] = record[1] - launched[2]
+                self._launch_s[id(launched)] = record[1] - launched[1]
         if record[0] == "s" and record[4] > 0 and not any(schedule[4] for schedule in self._open):
             self._launching = record
+
+    def _holds_up(self, schedule: list[Any], output: list[Any]) -> bool:
+        """Whether the launch of the step behind this one is why its output came no sooner."""
+        if self._launched is None or self._launched[0] is schedule:
+            return False
+        return bool(output[1] - self._launched[1] <= HELD_S)
 
     def _close(self, schedule: list[Any], output: list[Any]) -> Step:
         _, begin_s, done_s, requests, tokens, context, joined, chunks, *rest = schedule
@@ -125,6 +142,7 @@ class StepLogReader:
             longest_tokens=longest + bool(decode_requests),
             context_std_tokens=math.sqrt(max(0.0, square - mean**2)),
             launch_s=self._launch_s.pop(id(schedule), None),
+            held_up=self._holds_up(schedule, output),
         )
         self._previous_end_s = end_s
         return step

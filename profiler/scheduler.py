@@ -115,6 +115,12 @@ class RecordingScheduler(AsyncScheduler):  # type: ignore[misc]
             f"{max(contexts, default=0)},{sum(map(operator.mul, contexts, contexts))}]"
         )
 
+    def get_grammar_bitmask(self, *args: Any, **kwargs: Any) -> Any:
+        """What vLLM asks for between the launch of a step and that of its sampling."""
+        if self._path:
+            self._lines.append(f'["l",{time.monotonic():.6f}]')
+        return super().get_grammar_bitmask(*args, **kwargs)
+
     def update_from_output(self, *args: Any, **kwargs: Any) -> Any:
         if not self._path:
             return super().update_from_output(*args, **kwargs)

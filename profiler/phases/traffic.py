@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
-from profiler.chunks import idle_starts_by_size
 from profiler.engine import Engine, undisturbed
 from profiler.phases.base import Points, first_token_point, fitting_batch, kv_capacity_tokens, recorded_steps
 from profiler.plateaus import milliseconds, step_stats
@@ -64,16 +63,6 @@ class TrafficPlan:
         """Prompt and output tokens of one request, together at most `limit_tokens`."""
         output = min(self.outputs.draw(draws), limit_tokens // 4)
         return min(draws.choice(self.prompts).draw(draws), limit_tokens - output), output
-
-
-@dataclass(frozen=True, slots=True)
-class PrefillPlan:
-    """Prompts at random times, `rate_rps` in the mean."""
-
-    prompts: LengthLaw
-    rate_rps: float
-    duration_s: float
-    seed: int = 20261126
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,21 +164,3 @@ async def traffic(engine: Engine, plan: TrafficPlan) -> Points:
         "first_token_points": first_token_points(sweep, plan.name),
         "host_stalls": [{"phase": f"traffic-{plan.name}"} | stall_record(sweep.steps)],
     }
-
-
-async def prefill_traffic(engine: Engine, plan: PrefillPlan) -> Points:
-    """Prompts of unequal lengths that find the engine idle or busy, as it comes."""
-    engine.drain_steps()
-    draws = random.Random(plan.seed)
-    tasks = []
-    with undisturbed():
-        loop = asyncio.get_running_loop()
-        end_s = loop.time() + plan.duration_s
-        while loop.time() < end_s:
-            await asyncio.sleep(draws.expovariate(plan.rate_rps))
-            prompt = min(plan.prompts.draw(draws), engine.settings.max_model_len - 1)
-            request = engine.request("prefill", prompt, 1, streamed=True)
-            tasks.append(asyncio.create_task(request))
-        await asyncio.gather(*tasks)
-    await engine.settle()
-    return {"idle_starts": idle_starts_by_size(recorded_steps(engine))}

@@ -47,11 +47,12 @@ class PrefillCurve:
 
     @classmethod
     def fit(cls, points: list[PrefillPoint]) -> PrefillCurve | NoPrefill:
-        """Least squares of relative errors over back-to-back steps, the knots at every token count measured.
+        """Least squares of relative errors over back-to-back steps of even lengths, the knots at every token count.
 
         The time of a step that started on an idle worker holds the launch that others hide, so it is left out where
         there is another of the same tokens.
         """
+        points = [point for point in points if point.lengths == "uniform"]
         if not points:
             return NoPrefill()
         busy = [point for point in points if not point.idle_start]

@@ -77,12 +77,14 @@ class PrefillPoint(StepStats):
 
     `attended_pairs` is the number of (query, key) pairs of the step, the sum over chunks of
     ``chunk * before + chunk * (chunk + 1) / 2``; `idle_start`: the worker had nothing to run when they were scheduled.
+    Steps of `lengths` "traffic" are of whichever prompts came together, and only about equal: the rest are their means.
     """
 
     prompts: int = Field(ge=1, le=2**20)
     new_tokens: int = Field(ge=1, le=2**20)
     attended_pairs: float = Field(gt=0, le=1e16)
     idle_start: bool = False
+    lengths: Literal["uniform", "traffic"] = "uniform"
 
     @model_validator(mode="after")
     def _attend_to_themselves(self) -> Self:
@@ -93,12 +95,19 @@ class PrefillPoint(StepStats):
 
 
 class MixedPoint(StepStats):
-    """Steps in which `batch` decodes run beside a prefill chunk that follows `chunk_context` tokens."""
+    """Steps in which `batch` decodes run beside a prefill chunk that follows `chunk_context` tokens.
+
+    Those of `lengths` "traffic" are only about equal, and all numbers are means. With `decode_steps_before` 1 the times
+    are those of such a step and of the decode step before it together: its launch held that one's output up.
+    """
 
     batch: Batch
     context_tokens: float = Field(gt=0, le=1e9)
     chunk_tokens: Tokens
     chunk_context: int = Field(ge=0, le=10**8)
+    attended_pairs: float | None = Field(default=None, gt=0, le=1e16)
+    lengths: Literal["uniform", "traffic"] = "uniform"
+    decode_steps_before: Literal[0, 1] = 0
 
 
 class IdleStart(StepStats):
@@ -150,14 +159,23 @@ class Delay(Document):
 
 
 class FirstTokenPoint(Document):
-    """The way of requests to their first token: single ones on an idle worker or beside `batch` decodes, or in traffic."""
+    """The way of requests to their first token: single ones on an idle worker or beside `batch` decodes, or in traffic.
 
-    where: Literal["idle", "busy", "traffic"]
+    In traffic of a prefill worker (`where` is "prefill"), `batch` prompts have their first token from one step.
+    """
+
+    where: Literal["idle", "busy", "traffic", "prefill"]
     batch: int = Field(default=0, ge=0, le=4096)
     prompt_tokens: Tokens
     submit_to_queued_ms: Delay
     queued_to_scheduled_ms: Delay
     first_token_to_client_ms: Delay
+
+
+class Pause(Document):
+    """From an output with no step behind it until the host schedules requests that have waited for that output."""
+
+    pause_ms_median: Milliseconds
 
 
 class EngineArgs(Document):
@@ -221,6 +239,7 @@ class ProfileData(Document):
     leave_points: list[dict[str, Any]] = Field(default=[], max_length=100_000)
     first_token_points: list[FirstTokenPoint] = Field(default=[], max_length=100_000)
     idle_starts: list[IdleStart] = Field(default=[], max_length=100_000)
+    pauses: list[Pause] = Field(default=[], max_length=100_000)
     host_stalls: list[HostStalls] = Field(default=[], max_length=100_000)
 
     @field_validator("host")

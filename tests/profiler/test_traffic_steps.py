@@ -36,7 +36,7 @@ def test_a_launch_lasts_until_the_engine_schedules_again_and_is_known_of_idle_st
 
     first, second = StepLogReader().feed(lines)
 
-    assert first.launch_s == pytest.approx(0.02)
+    assert first.launch_s == pytest.approx(0.021)
     assert second.launch_s is None
 
 
@@ -45,20 +45,20 @@ def test_a_launch_beside_an_empty_step_lasts_until_that_steps_output_is_taken() 
 
     (step,) = StepLogReader().feed(lines)
 
-    assert step.launch_s == pytest.approx(0.003)
+    assert step.launch_s == pytest.approx(0.004)
 
 
 def test_idle_starts_are_grouped_by_what_they_compute() -> None:
     lines = []
     for begin_s, launch_s in ((1.0, 0.02), (2.0, 0.04)):
-        lines += [schedule(begin_s, 0, 512), schedule(begin_s + 0.001 + launch_s, 0), output(begin_s + 0.05)]
+        lines += [schedule(begin_s, 0, 512), schedule(begin_s + launch_s, 0), output(begin_s + 0.05)]
         lines += [output(begin_s + 0.05)]
     lines += [schedule(3.0, 1), schedule(3.004, 0), output(3.008), output(3.008)]
 
     decode, prefill = idle_starts(StepLogReader().feed(lines))
 
     assert (decode["chunk_tokens"], decode["batch"], prefill["chunk_tokens"], prefill["steps"]) == (0, 1, 512, 2)
-    assert decode["launch_ms_mean"] == pytest.approx(3.0)
+    assert decode["launch_ms_mean"] == pytest.approx(4.0)
     assert prefill["launch_ms_mean"] == pytest.approx(30.0)
     assert prefill["launch_ms"] == [20.0, 40.0]
     assert prefill["step_ms_mean"] == pytest.approx(50.0)

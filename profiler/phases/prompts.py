@@ -1,0 +1,85 @@
+"""Steps as serving has them where prompts are computed: on a prefill worker, and on a colocated one."""
+
+import asyncio
+import random
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from profiler import served
+from profiler.chunks import idle_starts_by_size
+from profiler.engine import Engine, undisturbed
+from profiler.phases.base import Points, first_token_point, recorded_steps
+from profiler.phases.traffic import LengthLaw
+from profiler.recording import RequestStamps
+
+
+@dataclass(frozen=True, slots=True)
+class PromptPlan:
+    """Prompts at random times, `rate_rps` in the mean, for `duration_s`.
+
+    together: how many come at once, each as likely.
+    outputs: of how many tokens; None is one each, so that nothing is decoded.
+    """
+
+    prompts: LengthLaw
+    rate_rps: float
+    duration_s: float
+    together: tuple[int, ...] = (1,)
+    outputs: LengthLaw | None = None
+    seed: int = 20261126
+
+
+async def _arrive(engine: Engine, plan: PromptPlan) -> list[RequestStamps]:
+    """Serves all requests of a plan."""
+    draws = random.Random(plan.seed)
+    mean_gap_s = sum(plan.together) / len(plan.together) / plan.rate_rps
+    most_tokens = engine.settings.max_model_len
+    tasks = []
+    with undisturbed():
+        loop = asyncio.get_running_loop()
+        end_s = loop.time() + plan.duration_s
+        while loop.time() < end_s:
+            await asyncio.sleep(draws.expovariate(1 / mean_gap_s))
+            for _ in range(draws.choice(plan.together)):
+                output = min(plan.outputs.draw(draws), most_tokens // 4) if plan.outputs else 1
+                prompt = min(plan.prompts.draw(draws), most_tokens - output)
+                tasks.append(asyncio.create_task(engine.request("prefill", prompt, output, streamed=True)))
+        stamps = await asyncio.gather(*tasks)
+    await engine.settle()
+    return stamps
+
+
+async def prefill_traffic(engine: Engine, plans: Sequence[PromptPlan]) -> Points:
+    """Prompts of unequal lengths that find the engine idle or busy, as it comes."""
+    engine.drain_steps()
+    stamps = [each for plan in plans for each in await _arrive(engine, plan)]
+    steps = recorded_steps(engine)
+    return {
+        "idle_starts": idle_starts_by_size(steps),
+        "prefill_points": served.prefill_points(steps),
+        "pauses": served.pauses(steps, "prefill"),
+        "first_token_points": first_token_points(stamps),
+    }
+
+
+async def colocated_traffic(engine: Engine, plan: PromptPlan) -> Points:
+    """Prompts beside requests that decode, as an ordinary worker has them."""
+    engine.drain_steps()
+    await _arrive(engine, plan)
+    return {"mixed_points": served.mixed_points(recorded_steps(engine))}
+
+
+def first_token_points(stamps: Sequence[RequestStamps]) -> list[dict[str, Any]]:
+    """The way of prompts to their first token, by how many had theirs from the same step, whose tokens have one stamp."""
+    together = Counter(each.engine_first_token_s for each in stamps)
+    groups: dict[int, list[RequestStamps]] = defaultdict(list)
+    for each in stamps:
+        if each.engine_first_token_s is not None:
+            groups[together[each.engine_first_token_s]].append(each)
+    return [
+        first_token_point("prefill", prompts, group)
+        | {"prompt_tokens": round(sum(each.prompt_tokens for each in group) / len(group))}
+        for prompts, group in sorted(groups.items())
+    ]

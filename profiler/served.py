@@ -1,0 +1,93 @@
+"""What the steps of traffic with prompts say: those whose time is the GPU's own, and pauses of the host."""
+
+import math
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from profiler.chunks import attended_pairs, chunk_tokens
+from profiler.plateaus import step_stats
+from profiler.recording import Step
+
+LEAST_STEPS = 3
+LONGEST_PAUSE_S = 0.004
+"""A step scheduled so soon after the last output was of requests that had waited for that output."""
+
+
+def prefill_points(steps: Sequence[Step]) -> list[dict[str, Any]]:
+    """Steps of prompts alone, one point for each half power of two of their tokens, apart for idle starts.
+
+    Left out are steps whose own output came late, and those that followed one whose output did: when they began is not
+    known.
+    """
+    groups: dict[tuple[bool, int], list[Step]] = defaultdict(list)
+    for previous, step in pairwise(steps):
+        is_timed = not step.held_up and (step.idle_start or not previous.held_up)
+        if is_timed and step.chunks and not step.decode_requests:
+            groups[step.idle_start, round(2 * math.log2(step.tokens))].append(step)
+    return [
+        {
+            "prompts": round(_mean(group, lambda step: len(step.chunks))),
+            "new_tokens": round(_mean(group, chunk_tokens)),
+            "attended_pairs": round(_mean(group, lambda step: attended_pairs(step.chunks))),
+            "idle_start": group[0].idle_start,
+            "lengths": "traffic",
+        }
+        | step_stats([step.step_s * 1e3 for step in group])
+        for _, group in sorted(groups.items())
+        if len(group) >= LEAST_STEPS
+    ]
+
+
+def mixed_points(steps: Sequence[Step]) -> list[dict[str, Any]]:
+    """Steps of decodes beside prompts, one point for each power of two of either side's size.
+
+    Where the launch of such a step held the decode step before it up, only both together have a known time: then
+    `decode_steps_before` is 1, and the times are those of both.
+    """
+    groups: dict[tuple[bool, int, int], list[tuple[Step, float]]] = defaultdict(list)
+    for before, step in pairwise(steps):
+        together = before.held_up
+        if not (step.chunks and step.decode_requests) or step.held_up or (together and before.chunks):
+            continue
+        sizes = (step.decode_requests - 1).bit_length(), (chunk_tokens(step) - 1).bit_length()
+        groups[together, *sizes].append((step, step.step_s + together * before.step_s))
+    return [
+        {
+            "batch": round(_mean(group, lambda step: step.decode_requests)),
+            "context_tokens": round(_mean(group, lambda step: step.context_tokens)),
+            "prompts": round(_mean(group, lambda step: len(step.chunks))),
+            "chunk_tokens": round(_mean(group, chunk_tokens)),
+            "chunk_context": round(_mean(group, lambda step: sum(before for _, before in step.chunks))),
+            "attended_pairs": round(_mean(group, lambda step: attended_pairs(step.chunks))),
+            "lengths": "traffic",
+            "decode_steps_before": int(together),
+        }
+        | step_stats([seconds * 1e3 for _, seconds in timed])
+        for (together, *_), timed in sorted(groups.items())
+        if len(group := [step for step, _ in timed]) >= LEAST_STEPS
+    ]
+
+
+def pauses(steps: Sequence[Step], traffic: str) -> list[dict[str, Any]]:
+    """From an output with nothing in flight behind it until requests that have waited for it are scheduled, ms."""
+    gaps_s = [step.scheduled_s - previous.end_s for previous, step in pairwise(steps) if step.idle_start]
+    pauses_ms = [gap_s * 1e3 for gap_s in gaps_s if gap_s <= LONGEST_PAUSE_S]
+    if len(pauses_ms) < LEAST_STEPS:
+        return []
+    median, p90 = np.percentile(pauses_ms, (50, 90))
+    return [
+        {
+            "traffic": traffic,
+            "pauses": len(pauses_ms),
+            "pause_ms_median": round(float(median), 4),
+            "pause_ms_p90": round(float(p90), 4),
+        }
+    ]
+
+
+def _mean(steps: Sequence[Step], value: Callable[[Step], float]) -> float:
+    return sum(map(value, steps)) / len(steps)
