@@ -33,18 +33,21 @@ def stall_extra_ms(steps: Sequence[Step]) -> NDArray[np.float64]:
     return np.where(longer_ms > STALL_MS, longer_ms, 0.0)
 
 
-def stall_record(steps: Sequence[Step]) -> dict[str, Any]:
+def stall_record(steps: Sequence[Step], *, arrivals_apart: bool = False) -> dict[str, Any]:
     """When the host stalled, and for how long: what a simulated worker's stalls are drawn from.
 
     observed_s: time in decode steps, the stalls left out. stalls: (seconds of this time until it began, its length in
-    ms), in order.
+    ms), in order. With `arrivals_apart` without those at or right before a step that somebody joined: they have a cause,
+    which `profiler.arrival_cost` looks at.
     """
     observed_s = 0.0
     stalls = []
-    for step, extra_ms in zip(steps, stall_extra_ms(steps).tolist(), strict=True):
+    joined = [bool(step.joined) for step in steps]
+    has_cause = [arrivals_apart and (now or after) for now, after in zip(joined, [*joined[1:], False], strict=True)]
+    for step, extra_ms, caused in zip(steps, stall_extra_ms(steps).tolist(), has_cause, strict=True):
         if step.chunks or step.idle_start:
             continue
-        if extra_ms:
+        if extra_ms and not caused:
             stalls.append([round(observed_s, 4), round(extra_ms, 3)])
         observed_s += step.step_s - extra_ms / 1e3
     return {"observed_s": round(observed_s, 4), "stalls": stalls}
