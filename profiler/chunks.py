@@ -47,12 +47,24 @@ def idle_starts(steps: Sequence[Step]) -> list[dict[str, Any]]:
 
 
 def idle_starts_by_size(steps: Sequence[Step]) -> list[dict[str, Any]]:
-    """The same for prompts of any length: one point for each power of two that the step's tokens do not exceed."""
-    groups: dict[int, list[Step]] = defaultdict(list)
+    """The same for prompts of any length: one point for each power of two that the step's tokens do not exceed.
+
+    launch_ms: of all such steps, also of those that began behind others.
+    """
+    idle: dict[int, list[Step]] = defaultdict(list)
     for step in _launched(steps):
         if step.chunks and not step.decode_requests:
-            groups[(chunk_tokens(step) - 1).bit_length()].append(step)
-    return [_idle_start(group, "traffic") for _, group in sorted(groups.items())]
+            idle[_size(step)].append(step)
+    sampling_s = [step.launch_s - step.launched_s for step in _launched(steps) if step.launch_s and step.launched_s]
+    launches_s: dict[int, list[float]] = defaultdict(list)
+    for step in steps:
+        if step.chunks and not step.decode_requests and step.launched_s and sampling_s:
+            launches_s[_size(step)].append(step.launched_s + float(np.median(sampling_s)))
+    return [_idle_start(group, "traffic", launches_s.get(size)) for size, group in sorted(idle.items())]
+
+
+def _size(step: Step) -> int:
+    return (chunk_tokens(step) - 1).bit_length()
 
 
 def _launched(steps: Sequence[Step]) -> list[Step]:
@@ -64,8 +76,9 @@ def chunk_tokens(step: Step) -> int:
     return sum(tokens for tokens, _ in step.chunks)
 
 
-def _idle_start(group: Sequence[Step], lengths: str) -> dict[str, Any]:
-    launch_ms = [step.launch_s * 1e3 for step in group if step.launch_s is not None]
+def _idle_start(group: Sequence[Step], lengths: str, launches_s: Sequence[float] | None = None) -> dict[str, Any]:
+    """launches_s: None where those of the group are all there are."""
+    launch_ms = [seconds * 1e3 for seconds in launches_s or [step.launch_s for step in group if step.launch_s]]
     return {
         "chunk_tokens": round(sum(map(chunk_tokens, group)) / len(group)),
         "batch": group[0].decode_requests,

@@ -27,8 +27,9 @@ class Step:
 
     step_s: from the later of the previous step's end and this step's own scheduling to this step's end.
     idle_start: the engine had nothing else to run when this step was scheduled.
-    launch_s: from `scheduled_s` until the engine's thread was free again, so what deciding and launching take; known of
-        idle starts only.
+    launched_s: from `scheduled_s` until all but its sampling was launched.
+    launch_s: from `scheduled_s` until the engine's thread was free again, so all that deciding and launching take; known of idle
+        starts only.
     held_up: its output came late, because the engine's thread was still launching the step behind it.
     decode_requests: requests that computed one token each.
     context_tokens: tokens these attend to, their own included: the prompt plus all that was emitted before.
@@ -55,6 +56,7 @@ class Step:
     free_blocks: int
     longest_tokens: int = 0
     context_std_tokens: float = 0.0
+    launched_s: float | None = None
     launch_s: float | None = None
     held_up: bool = False
 
@@ -70,6 +72,7 @@ class StepLogReader:
         self._previous_end_s = float("-inf")
         self._launching: list[Any] | None = None
         self._launch_s: dict[int, float] = {}
+        self._launched_s: dict[int, float] = {}
         self._launched: tuple[list[Any], float] | None = None
 
     def feed(self, lines: Iterable[str]) -> list[Step]:
@@ -87,6 +90,7 @@ class StepLogReader:
                 self.preemptions += record[11]
             elif record[0] == "l":
                 self._launched = self._open[-1], record[1]
+                self._launched_s[id(self._open[-1])] = record[1] - self._open[-1][1]
             elif record[0] == "u":
                 if not self._open:
                     msg = "step log: an output without a schedule"
@@ -141,6 +145,7 @@ class StepLogReader:
             free_blocks=free_blocks,
             longest_tokens=longest + bool(decode_requests),
             context_std_tokens=math.sqrt(max(0.0, square - mean**2)),
+            launched_s=self._launched_s.pop(id(schedule), None),
             launch_s=self._launch_s.pop(id(schedule), None),
             held_up=self._holds_up(schedule, output),
         )

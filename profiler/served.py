@@ -65,6 +65,7 @@ def mixed_points(steps: Sequence[Step]) -> list[dict[str, Any]]:
             "attended_pairs": round(_mean(group, lambda step: attended_pairs(step.chunks))),
             "lengths": "traffic",
             "decode_steps_before": int(together),
+            "launched_ms_mean": round(_mean(group, lambda step: step.launched_s or 0.0) * 1e3, 4),
         }
         | step_stats([seconds * 1e3 for _, seconds in timed])
         for (together, *_), timed in sorted(groups.items())

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from profiler import served
-from profiler.chunks import attended_pairs
+from profiler.chunks import attended_pairs, idle_starts_by_size
 from profiler.phases.prompts import PromptPlan, colocated_traffic, first_token_points, prefill_traffic
 from profiler.phases.traffic import LengthLaw
 from profiler.recording import RequestStamps, Step, StepLogReader
@@ -51,6 +51,19 @@ def test_an_output_taken_right_after_a_launch_was_held_up_by_it() -> None:
 
 def test_an_output_that_the_engine_waited_for_was_not_held_up() -> None:
     assert [step.held_up for step in two_steps(1.026, 1.046)] == [False, False]
+
+
+def test_launches_in_traffic_are_those_of_all_steps_with_what_sampling_takes() -> None:
+    short, long = idle_starts_by_size(two_steps(1.026, 1.046) + [*two_steps(1.026, 1.046)][1:] + idle_start(2.0, 2000))
+
+    # 20 ms and 1 ms for the sampling; 5 ms twice behind another step, and 19 ms on an idle engine.
+    assert (short["chunk_tokens"], short["launch_ms"]) == (600, [21.0])
+    assert (long["chunk_tokens"], long["steps"], sorted(long["launch_ms"])) == (2000, 1, [6.0, 6.0, 20.0])
+
+
+def idle_start(at_s: float, tokens: int) -> list[Step]:
+    lines = [schedule(at_s, tokens), launched(at_s + 0.019), schedule(at_s + 0.020, 0), *[output(at_s + 0.050)] * 2]
+    return StepLogReader().feed(lines)
 
 
 def test_a_launch_does_not_hold_up_the_steps_own_output() -> None:
