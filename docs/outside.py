@@ -17,6 +17,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 import sunsim
+from docs.fidelity import WIDTH
 from sunsim.clock import PS_PER_MS, to_ps
 from sunsim.cluster.engine import Engine
 from sunsim.cluster.outcome import Outcome
@@ -47,9 +48,6 @@ SERVER = {
 }
 REPEATS = 3
 """Runs of a point, each with a seed of its own, the same ones at every point."""
-
-WIDTH = 120
-"""Columns."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,10 +13,10 @@ import pandas as pd
 import pytest
 
 import sunsim
+from docs.fidelity import WIDTH
 from docs.outside import (
     CACHE_TOKENS,
     POINTS,
-    WIDTH,
     Compared,
     Figures,
     Point,
