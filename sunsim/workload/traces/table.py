@@ -101,7 +101,7 @@ class Table:
 
     def recognises(self, first_line: str) -> bool:
         """Whether a file that starts so has the columns."""
-        return set(self.needed) <= set(values_of(first_line) or ())
+        return not first_line.startswith("{") and set(self.needed) <= set(values_of(first_line) or ())
 
     def read(self, text: Text) -> TraceRows:
         """Reads a whole file.
