@@ -9,24 +9,30 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from sunsim.clock import to_ps, to_s
+from sunsim.clock import PS_PER_MS, to_ps, to_s
 from sunsim.cluster.batch_at import batch_at
 from sunsim.cluster.engine import Engine
 from sunsim.cluster.engine_config import EngineConfig
-from sunsim.cluster.sequence import KV, UNSET, Sequence
+from sunsim.cluster.sequence import KV, NEVER, UNSET, Sequence
 from sunsim.errors import InputError
 from sunsim.latency.model import LatencyModel
+from sunsim.metrics.rows import Floats
 from sunsim.validation.served import Ints, Served
 from sunsim.validation.worker_run import ActualRun
 
 
 @dataclass(frozen=True, slots=True)
 class Replayed:
-    """A stream as simulated: its requests in the order of the run's, the steps taken, those outside the profile."""
+    """A stream as simulated: its requests in the order of the run's, the steps taken, those outside the profile.
+
+    `itl_ms`: gaps between the tokens of a request as they come to its client, of all requests, float64[k]; None where the
+    run does not have them.
+    """
 
     served: Served
     steps: int
     outside: int
+    itl_ms: Floats | None = None
 
 
 def replay(run: ActualRun, times: LatencyModel, offset: float = 0.0) -> Replayed:
@@ -57,19 +63,58 @@ def replay(run: ActualRun, times: LatencyModel, offset: float = 0.0) -> Replayed
     ]
     through_ps = to_ps(actual.submit_s) + np.array([times.frontend_in_ps(prompt) for prompt in prompts], dtype=np.int64)
     queued_ps = np.zeros_like(through_ps)
+    outputs_ps: list[int] = []
+    every_step = run.client is not None
     for i in np.argsort(through_ps, kind="stable").tolist():
         now_ps = int(through_ps[i])
-        while (due_ps := engine.next_wake()) is not None and due_ps < now_ps:
-            engine.wake(due_ps)
+        _wake(engine, now_ps, outputs_ps, every_step=every_step)
         engine.submit(now_ps, sequences[i])
         # vLLM looks for new requests, and stamps them as queued, right before it composes a step.
         decision_ps = engine.next_wake()
         queued_ps[i] = now_ps if decision_ps is None else decision_ps
-    while (due_ps := engine.next_wake()) is not None:
-        engine.wake(due_ps)
+    _wake(engine, NEVER, outputs_ps, every_step=every_step)
     _check_all_done(run, sequences)
     served = _served(actual, queued_ps, sequences, times, prefills=meta.prefills_only)
-    return Replayed(served, engine.steps, sum(engine.outside.values()))
+    outside = sum(engine.outside.values())
+    if not every_step:
+        return Replayed(served, engine.steps, outside)
+    return Replayed(served.to_client(), engine.steps, outside, _gaps_ms(outputs_ps, sequences, times))
+
+
+def _wake(engine: Engine, until_ps: int, outputs_ps: list[int], *, every_step: bool) -> None:
+    """Takes the decisions due before `until_ps`, and notes when; `every_step` has its output noted then.
+
+    Without it an engine leaps over steps in which nothing is decided.
+    """
+    while (due_ps := engine.next_wake()) is not None:
+        if every_step:
+            due_ps = engine.due_ps
+        if due_ps >= until_ps:
+            return
+        outputs_ps.append(due_ps)
+        engine.wake(due_ps)
+
+
+def _gaps_ms(outputs_ps: list[int], sequences: list[Sequence], times: LatencyModel) -> Floats:
+    """Every step gives a token to each request that is between its first and its last.
+
+    Preempted requests are left out: theirs come with breaks that their stamps do not tell.
+    """
+    stamps = [(sequence.scheduled_ps, sequence.first_ps, sequence.last_ps) for sequence in sequences]
+    scheduled_ps, first_ps, last_ps = np.array(stamps, dtype=np.int64).T
+    kept = np.array([not sequence.preemptions for sequence in sequences])
+    out_ps = np.unique(np.array(outputs_ps, dtype=np.int64))
+    client_ps = out_ps + times.out_ps(_begun(scheduled_ps, out_ps) - _ended(last_ps, out_ps))
+    tokens = _begun(first_ps[kept], out_ps[:-1]) - _ended(last_ps[kept], out_ps[1:])
+    return np.repeat(np.diff(client_ps) / PS_PER_MS, tokens)
+
+
+def _begun(begin_ps: Ints, at_ps: Ints) -> Ints:
+    return np.searchsorted(np.sort(begin_ps), at_ps, side="right")
+
+
+def _ended(end_ps: Ints, at_ps: Ints) -> Ints:
+    return np.searchsorted(np.sort(end_ps), at_ps, side="left")
 
 
 def _served(

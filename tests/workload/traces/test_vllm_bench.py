@@ -68,6 +68,8 @@ def test_a_result_may_be_longer_than_a_line_of_a_trace_and_spread_over_lines(tmp
     long = {**RESULT, "generated_texts": ["w" * MAX_LINE] * 5}
     assert len(read_any(write(tmp_path, "vllm-bench", json.dumps(long)), None)[1]) == 5
     assert len(read_trace(write(tmp_path, "vllm-bench", json.dumps(RESULT, indent=1)), "vllm-bench")) == 5
+    with pytest.raises(InputError, match="the first line shows none of the known formats"):
+        read_any(write(tmp_path, "vllm-bench", json.dumps(long)[:-2]), None)
 
 
 @settings(max_examples=100, deadline=None)
@@ -82,7 +84,7 @@ def test_lists_of_any_lengths_are_read_whole_or_refused(columns: tuple[list[floa
     result = RESULT | dict(zip(KEYS, columns, strict=True))
     with tempfile.TemporaryDirectory() as folder:
         path = write(Path(folder), "vllm-bench", json.dumps(result))
-        if len(set(map(len, columns))) > 1 or not columns[0]:
+        if len({len(column) for column in columns}) > 1 or not columns[0]:
             with pytest.raises(InputError, match="must"):
                 read_trace(path, "vllm-bench")
             return
