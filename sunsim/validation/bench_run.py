@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from sunsim.clock import MAX_S, since_s
 from sunsim.errors import InputError
 from sunsim.latency.profile import Profile
-from sunsim.metrics.rows import Floats
+from sunsim.report.format import counted
 from sunsim.roles import Stage
-from sunsim.validation.served import Ints, Served
+from sunsim.validation.served import Served
 from sunsim.validation.worker_run import SCHEMA_VERSION, ActualRun, ClientRecord, RunMeta
 from sunsim.workload.traces.rows import MAX_CLOCK_S
 from sunsim.workload.traces.text import Text, read_text
@@ -45,35 +46,25 @@ def read_bench(path: Path, profile: Profile, options: ServerOptions) -> ActualRu
         options: of the server, where they are not the profile's.
 
     Raises:
-        InputError: the file is no such result or has no details, no request got an answer, or one is longer than the
-            server takes.
+        InputError: the file is no such result or has no details, no request got an answer, one is longer than the
+            server takes, or no server would take the options.
     """
     text = _text(path)
     result = bench_result(text)
-    start_s, ttft_s = numbers(result, KEYS[0], MAX_CLOCK_S, text), numbers(result, "ttfts", MAX_S, text)
-    prompt_tokens, output_tokens = (tokens(result, key, text) for key in KEYS[1:])
-    itls_s = _gaps_s(result, text)
-    lists = {**dict(zip(KEYS, (start_s, prompt_tokens, output_tokens), strict=True)), "ttfts": ttft_s, "itls": itls_s}
-    same_length(lists, text)
-    answered = np.flatnonzero((output_tokens > 0) & (prompt_tokens > 0))
-    if not answered.size:
-        message = f"none of {len(start_s):,} requests got an output token, must be at least one"
-        raise InputError(message, path)
-    _check_streamed(ttft_s[answered], answered, path)
-    order = answered[np.argsort(start_s[answered], kind="stable")]
-    gaps_s = [itls_s[i] for i in order]
-    served = _served(start_s[order], ttft_s[order], gaps_s, prompt_tokens[order], output_tokens[order])
+    sent = _requests(result, text)
+    answered = sent[(sent["output_tokens"] > 0) & (sent["prompt_tokens"] > 0)].sort_values("start_s", kind="stable")
     meta = _meta(path, result, profile, options)
-    _check_lengths(served, order, meta, path)
-    chunks = len(order) + sum(map(len, gaps_s))
+    _check(answered, len(sent), meta, path)
+    gaps_s = np.fromiter(chain.from_iterable(answered["gaps_s"]), np.float64)
+    chunks = len(answered) + len(gaps_s)
     client = ClientRecord(
         model_id=str(result.get("model_id", "a model")),
-        itl_ms=np.fromiter(chain.from_iterable(gaps_s), np.float64) * 1000,
-        failed=len(start_s) - len(order),
-        together=max(0.0, 1 - chunks / int(served.output_tokens.sum())),
+        itl_ms=gaps_s * 1000,
+        failed=len(sent) - len(answered),
+        together=max(0.0, 1 - chunks / int(answered["output_tokens"].sum())),
         drafts=ACCEPTED in result,
     )
-    return ActualRun(path.stem, path, meta, [str(i) for i in order], served, None, client)
+    return ActualRun(path.stem, path, meta, [str(i) for i in answered.index], _served(answered), None, client)
 
 
 def _text(path: Path) -> Text:
@@ -84,35 +75,55 @@ def _text(path: Path) -> Text:
         raise InputError(message, path) from error
 
 
-def _gaps_s(result: dict[str, Any], text: Text) -> list[list[float]]:
-    """Gaps between the chunks of each request's answer."""
-    found = column(result, "itls", text)
-    for i, gaps in enumerate(found):
+def _requests(result: dict[str, Any], text: Text) -> pd.DataFrame:
+    """All requests, counted from 1, in the order of the file; `gaps_s`: between the chunks of each one's answer."""
+    columns: dict[str, Any] = {
+        KEYS[0]: numbers(result, KEYS[0], MAX_CLOCK_S, text),
+        **{key: tokens(result, key, text) for key in KEYS[1:]},
+        "ttfts": numbers(result, "ttfts", MAX_S, text),
+        "itls": column(result, "itls", text),
+    }
+    same_length(columns, text)
+    for i, gaps in enumerate(columns["itls"], 1):
         if not isinstance(gaps, list) or first_wrong(gaps, MAX_S) is not None:
-            message = f"itls has something else for request {i + 1}, must be a list of seconds from 0 to {MAX_S:g}"
+            message = f"itls has something else for request {i}, must be a list of seconds from 0 to {MAX_S:g}"
             raise InputError(message, text.path)
-    return found
+    names = ("start_s", "prompt_tokens", "output_tokens", "ttft_s", "gaps_s")
+    frame = pd.DataFrame(dict(zip(names, columns.values(), strict=True)))
+    return frame.set_index(frame.index + 1)
 
 
-def _check_streamed(ttft_s: Floats, answered: Ints, path: Path) -> None:
-    if (ttft_s <= 0).any():
+def _check(answered: pd.DataFrame, sent: int, meta: RunMeta, path: Path) -> None:
+    if answered.empty:
+        message = f"none of {counted(sent, 'request')} got an output token, must be at least one"
+        raise InputError(message, path)
+    if not answered["ttft_s"].min():
+        number = answered["ttft_s"].idxmin()
+        message = f"ttfts has 0 for request {number}, which got tokens: must be from a backend that streams"
+        raise InputError(message, path)
+    total, most = answered["prompt_tokens"] + answered["output_tokens"], meta.engine_args.max_model_len
+    if most is not None and total.max() > most:
         message = (
-            f"ttfts has 0 for request {answered[(ttft_s <= 0).argmax()] + 1}, which got tokens: must be from a backend "
-            "that streams"
+            f"request {total.idxmax()} has {total.max():,} tokens (prompt + output), must have at most {most:,}, or the "
+            "server's --max-model-len be given"
         )
+        raise InputError(message, path)
+    lasts_s = float(answered["start_s"].max() - answered["start_s"].min())
+    if lasts_s > MAX_S:
+        message = f"the last request was sent {lasts_s:,.0f} s after the first, must be at most {MAX_S:,.0f} s"
         raise InputError(message, path)
 
 
-def _served(
-    start_s: Floats, ttft_s: Floats, gaps_s: list[list[float]], prompt_tokens: Ints, output_tokens: Ints
-) -> Served:
+def _served(answered: pd.DataFrame) -> Served:
     """All by the client's stamps."""
+    start_s = answered["start_s"].to_numpy()
+    output_tokens = answered["output_tokens"].to_numpy()
     submit_s = since_s(start_s, float(start_s[0]))
-    first_s = submit_s + ttft_s
+    first_s = submit_s + answered["ttft_s"].to_numpy()
     # A single token is the last as well, whatever chunks without a token came behind it.
-    last_s = first_s + np.where(output_tokens > 1, [sum(gaps) for gaps in gaps_s], 0.0)
+    last_s = first_s + np.where(output_tokens > 1, answered["gaps_s"].map(sum), 0.0)
     return Served(
-        prompt_tokens=prompt_tokens,
+        prompt_tokens=answered["prompt_tokens"].to_numpy(),
         output_tokens=output_tokens,
         submit_s=submit_s,
         queued_s=submit_s,
@@ -121,7 +132,7 @@ def _served(
         last_token_s=last_s,
         client_first_token_s=first_s,
         client_last_token_s=last_s,
-        preemptions=np.zeros(len(start_s), dtype=np.int64),
+        preemptions=np.zeros(len(answered), dtype=np.int64),
     )
 
 
@@ -132,6 +143,9 @@ def _meta(path: Path, result: dict[str, Any], profile: Profile, options: ServerO
         name: getattr(options, name) or getattr(profile, name)
         for name in ("max_num_seqs", "max_num_batched_tokens", "max_model_len")
     }
+    if args["max_num_batched_tokens"] < args["max_num_seqs"]:
+        message = f"is {args['max_num_batched_tokens']}, must be at least --max-num-seqs ({args['max_num_seqs']})"
+        raise InputError(message, "--max-num-batched-tokens")
     return RunMeta.model_validate(
         {
             "schema_version": SCHEMA_VERSION,
@@ -143,18 +157,3 @@ def _meta(path: Path, result: dict[str, Any], profile: Profile, options: ServerO
             "engine_args": args,
         }
     )
-
-
-def _check_lengths(served: Served, order: Ints, meta: RunMeta, path: Path) -> None:
-    most = meta.engine_args.max_model_len
-    total = served.prompt_tokens + served.output_tokens
-    if most is not None and (total > most).any():
-        i = int(total.argmax())
-        message = (
-            f"request {order[i] + 1} has {total[i]:,} tokens (prompt + output), must have at most {most:,}, or the "
-            "server's --max-model-len be given"
-        )
-        raise InputError(message, path)
-    if served.last_token_s.max() > MAX_S:
-        message = f"the run lasts {served.last_token_s.max():,.0f} s, must be at most {MAX_S:,.0f} s"
-        raise InputError(message, path)

@@ -78,7 +78,9 @@ def replay(run: ActualRun, times: LatencyModel, offset: float = 0.0) -> Replayed
     outside = sum(engine.outside.values())
     if not every_step:
         return Replayed(served, engine.steps, outside)
-    return Replayed(served.to_client(), engine.steps, outside, _gaps_ms(outputs_ps, sequences, times))
+    return Replayed(
+        served.to_client(), engine.steps, outside, _gaps_ms(outputs_ps, sequences, actual.output_tokens, times)
+    )
 
 
 def _wake(engine: Engine, until_ps: int, outputs_ps: list[int], *, every_step: bool) -> None:
@@ -95,33 +97,42 @@ def _wake(engine: Engine, until_ps: int, outputs_ps: list[int], *, every_step: b
         engine.wake(due_ps)
 
 
-def _gaps_ms(outputs_ps: list[int], sequences: list[Sequence], times: LatencyModel) -> Floats:
-    """Every step gives a token to each request that is between its first and its last.
+def _gaps_ms(outputs_ps: list[int], sequences: list[Sequence], outputs: Ints, times: LatencyModel) -> Floats:
+    """Gaps between tokens at the client: every step gives one to each request from the step of its first on.
 
     Preempted requests are left out: theirs come with breaks that their stamps do not tell.
+
+    Args:
+        outputs_ps: when the output of each step is out, in order; a long launch can have those of two come together.
+        sequences: all requests, done.
+        outputs: tokens of each.
+        times: say when tokens reach the client.
     """
-    stamps = [(sequence.scheduled_ps, sequence.first_ps, sequence.last_ps) for sequence in sequences]
-    scheduled_ps, first_ps, last_ps = np.array(stamps, dtype=np.int64).T
+    out_ps = np.array(outputs_ps, dtype=np.int64)
+    scheduled_ps, first_ps, last_ps = _stamps(sequences)
+    begun = np.searchsorted(np.sort(scheduled_ps), out_ps, side="right")
+    ended = np.searchsorted(np.sort(last_ps), out_ps, side="left")
+    client_ps = out_ps + times.out_ps(begun - ended)
     kept = np.array([not sequence.preemptions for sequence in sequences])
-    out_ps = np.unique(np.array(outputs_ps, dtype=np.int64))
-    client_ps = out_ps + times.out_ps(_begun(scheduled_ps, out_ps) - _ended(last_ps, out_ps))
-    tokens = _begun(first_ps[kept], out_ps[:-1]) - _ended(last_ps[kept], out_ps[1:])
-    return np.repeat(np.diff(client_ps) / PS_PER_MS, tokens)
+    gaps = outputs[kept] - 1
+    # Of steps that are out together, the first that leaves enough for all of a request's tokens.
+    first, last = (np.searchsorted(out_ps, stamp_ps[kept]) for stamp_ps in (first_ps, last_ps))
+    first = np.maximum(first, last - gaps)
+    size = len(out_ps)
+    requests = np.cumsum(np.bincount(first, minlength=size) - np.bincount(first + gaps, minlength=size))
+    return np.repeat(np.diff(client_ps) / PS_PER_MS, requests[:-1])
 
 
-def _begun(begin_ps: Ints, at_ps: Ints) -> Ints:
-    return np.searchsorted(np.sort(begin_ps), at_ps, side="right")
-
-
-def _ended(end_ps: Ints, at_ps: Ints) -> Ints:
-    return np.searchsorted(np.sort(end_ps), at_ps, side="left")
+def _stamps(sequences: list[Sequence]) -> Ints:
+    """When each was first scheduled, and its first and last token, [3, n]."""
+    stamps = [(sequence.scheduled_ps, sequence.first_ps, sequence.last_ps) for sequence in sequences]
+    return np.array(stamps, dtype=np.int64).T
 
 
 def _served(
     actual: Served, queued_ps: Ints, sequences: list[Sequence], times: LatencyModel, *, prefills: bool
 ) -> Served:
-    stamps = [(sequence.scheduled_ps, sequence.first_ps, sequence.last_ps) for sequence in sequences]
-    scheduled_ps, first_ps, last_ps = np.array(stamps, dtype=np.int64).T
+    scheduled_ps, first_ps, last_ps = _stamps(sequences)
     alone = np.zeros_like(first_ps)
     # A prefill worker's batches are a few prompts, and its front end was measured idle.
     out_first_ps, out_last_ps = (

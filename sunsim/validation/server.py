@@ -50,7 +50,7 @@ def _pace(result: Validated) -> str:
         for name, (tag, unit, words) in COMPARED.items()
         if (figure := result.figure(tag)) and (longer := _longer(figure)) is not None
     ]
-    return f"Your server against profile {result.profile.name}: {', '.join(parts)}."
+    return f"Your server ({result.name}) against profile {result.profile.name}: {', '.join(parts)}."
 
 
 def _compared(change: float, words: tuple[str, str]) -> str:
@@ -69,8 +69,8 @@ def _limits(result: Validated) -> list[str]:
     if client.failed:
         everybody = client.failed + len(result.run.served)
         said.append(
-            f"{counted(client.failed, 'request')} of {count(everybody)} failed: left out, and whatever the server did for "
-            "them is not simulated."
+            f"{counted(client.failed, 'request')} of {count(everybody)} failed: left out, with whatever the server did "
+            "about it."
         )
     if client.drafts:
         said.append("The server decoded speculatively, which is not simulated: TPOT and ITL do not compare.")
