@@ -197,7 +197,7 @@ def _targets() -> str:
     return (
         "Errors are simulated against actual, in %. A stream is a hit if all its errors are within their targets; those "
         f"with a ! are not. Targets, profile and run from one host (from two): TPOT {limits(TPOT)}; where a queue lasts, "
-        f"{limits(QUEUE)}; TTFT of prefill {limits(TTFT)}."
+        f"{limits(QUEUE)}; TTFT of prefill and colocated {limits(TTFT)}."
     )
 
 
@@ -229,7 +229,9 @@ def _stream_tables(named: Sequence[Named], title: str) -> list[TextTable]:
     prefill = [item for item in named if item[0].run.meta.prefills_only]
     tables = []
     if decode:
-        tables.append(_stream_table(decode, title, "TPOT", TPOT | QUEUE))
+        prompts = {tag: f"TTFT\n{name}" for tag, name in TTFT.items()}
+        there = any(result.run.meta.does.prefills for result, _ in decode)
+        tables.append(_stream_table(decode, title, "TPOT", TPOT | QUEUE | (prompts if there else {})))
     if prefill:
         tables.append(_stream_table(prefill, f"{title}; prefill" if decode else title, "TTFT", TTFT))
     return tables

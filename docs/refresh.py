@@ -1,6 +1,7 @@
 """Brings the figures of the documents up to date: ``python -m docs.refresh [NAME ...]``, or all.
 
-Names are run, trace, sweep, plan, figures, speed, fidelity, outside and columns. Runs the commands that the pages name, in the checkout,
+Names are run, trace, server, sweep, plan, figures, speed, fidelity, outside and columns. Runs the commands that the pages
+name, in the checkout,
 compares the committed actual runs with their simulation, and replaces the pictures and the blocks between
 ``<!-- begin: NAME -->`` and ``<!-- end: NAME -->``.
 """
@@ -21,6 +22,7 @@ from PIL import Image
 from docs.columns import columns
 from docs.fidelity import Checked, check, fidelity_text, live_text, sharing_text
 from docs.outside import outside
+from sunsim.program import MISSED
 from sunsim.validation.check import check_cluster
 from sunsim.validation.folders import committed_campaigns, committed_clusters
 
@@ -34,11 +36,13 @@ FIGURES = ("claims", "zipf")
 WIDTH = 120
 """Columns of what commands print."""
 TRACE = "scenarios/traces/azure-conv-2000.csv"
+BENCH = "scenarios/traces/vllm-bench-40.json"
 
 PLACES = {
     "run": DOCS / "run.md",
     "run-short": README,
     "trace": DOCS / "traces.md",
+    "server": DOCS / "your-server.md",
     "sweep": DOCS / "sweep.md",
     "plan": DOCS / "plan.md",
     "plan-csv": README,
@@ -91,14 +95,17 @@ def beginning(printed: str, parts: int) -> str:
     return "\n\n".join(printed.split("\n\n")[:parts]) + "\n"
 
 
-def _output(*command: str) -> str:
+def _output(*command: str, code: int = 0) -> str:
     env = {**os.environ, "COLUMNS": str(WIDTH)}
     command = (sys.executable, *command)
-    return subprocess.run(command, cwd=ROOT, env=env, stdout=subprocess.PIPE, text=True, check=True).stdout
+    done = subprocess.run(command, cwd=ROOT, env=env, stdout=subprocess.PIPE, text=True, check=False)
+    if done.returncode != code:
+        raise subprocess.CalledProcessError(done.returncode, command)
+    return done.stdout
 
 
-def _sunsim(*arguments: str) -> str:
-    return _output("-c", "from sunsim.cli import app; app()", *arguments)
+def _sunsim(*arguments: str, code: int = 0) -> str:
+    return _output("-c", "from sunsim.cli import app; app()", *arguments, code=code)
 
 
 def run() -> dict[str, str]:
@@ -113,6 +120,11 @@ def run() -> dict[str, str]:
 def trace() -> dict[str, str]:
     """What `sunsim trace describe` prints of the shipped trace."""
     return {"trace": _sunsim("trace", "describe", TRACE)}
+
+
+def server() -> dict[str, str]:
+    """What `sunsim validate` prints of the shipped result of a server, which misses targets."""
+    return {"server": _sunsim("validate", BENCH, "--profile", "h100-80gb/llama-3.1-8b-bf16", code=MISSED)}
 
 
 def sweep() -> dict[str, str]:
@@ -192,6 +204,7 @@ def main() -> None:
     makers = {
         "run": run,
         "trace": trace,
+        "server": server,
         "sweep": sweep,
         "plan": plan,
         "figures": figures,

@@ -26,6 +26,11 @@ File = Annotated[Path, typer.Argument(help="Scenario, a YAML file.", show_defaul
 Set = Annotated[list[str], typer.Option("--set", metavar="PATH=VALUE", help="Replace one value of the scenario.")]
 Seed = Annotated[int | None, typer.Option("--seed", min=0, help="Replace the scenario's seed.", show_default=False)]
 
+ServerOption = Annotated[
+    int | None,
+    typer.Option(min=1, metavar="N", help="Of the server, if not the profile's.", show_default=False),
+]
+
 Jobs = Annotated[
     int | None,
     typer.Option(
@@ -200,7 +205,10 @@ def split(
 def validate(
     runs: Annotated[
         list[Path],
-        typer.Argument(help="Actual runs, Parquet files; or folders with a campaign.yaml.", show_default=False),
+        typer.Argument(
+            help="Actual runs, Parquet files; results of vllm bench serve, JSON; or folders with a campaign.yaml.",
+            show_default=False,
+        ),
     ],
     profile: Annotated[
         str | None,
@@ -218,12 +226,21 @@ def validate(
         list[str],
         typer.Option("--tolerance", metavar="METRIC=PERCENT", help="Replace one target; `none` drops all of them."),
     ] = [],  # noqa: B006 - typer copies it
+    max_num_seqs: ServerOption = None,
+    max_num_batched_tokens: ServerOption = None,
+    max_model_len: ServerOption = None,
+    num_gpu_blocks: Annotated[
+        int | None,
+        typer.Option(min=2, metavar="N", help="KV blocks of the server, if not the profile's.", show_default=False),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
 ) -> None:
     """Simulate what was run on a real engine, and compare request by request."""
+    from sunsim.validation.bench_run import ServerOptions
     from sunsim.validation.validate import validate as validate_runs
 
-    if not validate_runs(runs, profile, out, tolerances, as_json=as_json):
+    options = ServerOptions(max_num_seqs, max_num_batched_tokens, max_model_len, num_gpu_blocks)
+    if not validate_runs(runs, profile, out, tolerances, options, as_json=as_json):
         raise typer.Exit(MISSED)
 
 

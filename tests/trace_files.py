@@ -9,6 +9,7 @@ PROMPT_TOKENS = [374, 396, 879, 91, 6758]
 OUTPUT_TOKENS = [44, 109, 55, 0, 500]
 
 JSON_LINES = ("bailian", "mooncake")
+ONE_OBJECT = ("vllm-bench",)
 
 TEXTS = {
     "csv": """\
@@ -57,11 +58,27 @@ arrived_at,num_prefill_tokens,num_decode_tokens
 61.0,91,0
 90.5,6758,500
 """,
+    "vllm-bench": """\
+{"date": "20261129-101500", "backend": "vllm", "num_prompts": 5, "request_rate": 2.0, "max_concurrency": null, \
+"start_times": [15.5, 15.75, 15.75, 76.5, 106.0], "input_lens": [374, 396, 879, 91, 6758], \
+"output_lens": [44, 109, 55, 0, 500], "errors": ["", "", "", "Service Unavailable", ""]}
+""",
 }
+
+
+def file_name(name: str) -> str:
+    """What a file in the format `name` is called."""
+    return f"{name}.{'jsonl' if name in JSON_LINES else 'json' if name in ONE_OBJECT else 'csv'}"
+
+
+def places(name: str) -> list[int]:
+    """The line of each of the five requests."""
+    first = 1 if name in JSON_LINES else 2
+    return [1] * 5 if name in ONE_OBJECT else list(range(first, first + 5))
 
 
 def write(folder: Path, name: str, text: str | None = None) -> Path:
     """A file in the format `name`, the requests above if no text is given."""
-    path = folder / f"{name}.{'jsonl' if name in JSON_LINES else 'csv'}"
+    path = folder / file_name(name)
     path.write_text(TEXTS[name] if text is None else text, encoding="utf-8")
     return path

@@ -69,6 +69,11 @@ class Engine:
         return self._k - self._pipeline.rests
 
     @property
+    def due_ps(self) -> int:
+        """When the output of the last step but one is out, and the next step is composed."""
+        return self._pipeline.due_ps
+
+    @property
     def busy_ps(self) -> int:
         """The time of these steps on the GPU, stalls included, in picoseconds."""
         return self._pipeline.busy_ps

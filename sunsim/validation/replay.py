@@ -9,24 +9,30 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from sunsim.clock import to_ps, to_s
+from sunsim.clock import PS_PER_MS, to_ps, to_s
 from sunsim.cluster.batch_at import batch_at
 from sunsim.cluster.engine import Engine
 from sunsim.cluster.engine_config import EngineConfig
-from sunsim.cluster.sequence import KV, UNSET, Sequence
+from sunsim.cluster.sequence import KV, NEVER, UNSET, Sequence
 from sunsim.errors import InputError
 from sunsim.latency.model import LatencyModel
+from sunsim.metrics.rows import Floats
 from sunsim.validation.served import Ints, Served
 from sunsim.validation.worker_run import ActualRun
 
 
 @dataclass(frozen=True, slots=True)
 class Replayed:
-    """A stream as simulated: its requests in the order of the run's, the steps taken, those outside the profile."""
+    """A stream as simulated: its requests in the order of the run's, the steps taken, those outside the profile.
+
+    `itl_ms`: gaps between the tokens of a request as they come to its client, of all requests, float64[k]; None where the
+    run does not have them.
+    """
 
     served: Served
     steps: int
     outside: int
+    itl_ms: Floats | None = None
 
 
 def replay(run: ActualRun, times: LatencyModel, offset: float = 0.0) -> Replayed:
@@ -57,26 +63,76 @@ def replay(run: ActualRun, times: LatencyModel, offset: float = 0.0) -> Replayed
     ]
     through_ps = to_ps(actual.submit_s) + np.array([times.frontend_in_ps(prompt) for prompt in prompts], dtype=np.int64)
     queued_ps = np.zeros_like(through_ps)
+    outputs_ps: list[int] = []
+    every_step = run.client is not None
     for i in np.argsort(through_ps, kind="stable").tolist():
         now_ps = int(through_ps[i])
-        while (due_ps := engine.next_wake()) is not None and due_ps < now_ps:
-            engine.wake(due_ps)
+        _wake(engine, now_ps, outputs_ps, every_step=every_step)
         engine.submit(now_ps, sequences[i])
         # vLLM looks for new requests, and stamps them as queued, right before it composes a step.
         decision_ps = engine.next_wake()
         queued_ps[i] = now_ps if decision_ps is None else decision_ps
-    while (due_ps := engine.next_wake()) is not None:
-        engine.wake(due_ps)
+    _wake(engine, NEVER, outputs_ps, every_step=every_step)
     _check_all_done(run, sequences)
     served = _served(actual, queued_ps, sequences, times, prefills=meta.prefills_only)
-    return Replayed(served, engine.steps, sum(engine.outside.values()))
+    outside = sum(engine.outside.values())
+    if not every_step:
+        return Replayed(served, engine.steps, outside)
+    return Replayed(
+        served.to_client(), engine.steps, outside, _gaps_ms(outputs_ps, sequences, actual.output_tokens, times)
+    )
+
+
+def _wake(engine: Engine, until_ps: int, outputs_ps: list[int], *, every_step: bool) -> None:
+    """Takes the decisions due before `until_ps`, and notes when; `every_step` has its output noted then.
+
+    Without it an engine leaps over steps in which nothing is decided.
+    """
+    while (due_ps := engine.next_wake()) is not None:
+        if every_step:
+            due_ps = engine.due_ps
+        if due_ps >= until_ps:
+            return
+        outputs_ps.append(due_ps)
+        engine.wake(due_ps)
+
+
+def _gaps_ms(outputs_ps: list[int], sequences: list[Sequence], outputs: Ints, times: LatencyModel) -> Floats:
+    """Gaps between tokens at the client: every step gives one to each request from the step of its first on.
+
+    Preempted requests are left out: theirs come with breaks that their stamps do not tell.
+
+    Args:
+        outputs_ps: when the output of each step is out, in order; a long launch can have those of two come together.
+        sequences: all requests, done.
+        outputs: tokens of each.
+        times: say when tokens reach the client.
+    """
+    out_ps = np.array(outputs_ps, dtype=np.int64)
+    scheduled_ps, first_ps, last_ps = _stamps(sequences)
+    begun = np.searchsorted(np.sort(scheduled_ps), out_ps, side="right")
+    ended = np.searchsorted(np.sort(last_ps), out_ps, side="left")
+    client_ps = out_ps + times.out_ps(begun - ended)
+    kept = np.array([not sequence.preemptions for sequence in sequences])
+    gaps = outputs[kept] - 1
+    # Of steps that are out together, the first that leaves enough for all of a request's tokens.
+    first, last = (np.searchsorted(out_ps, stamp_ps[kept]) for stamp_ps in (first_ps, last_ps))
+    first = np.maximum(first, last - gaps)
+    size = len(out_ps)
+    requests = np.cumsum(np.bincount(first, minlength=size) - np.bincount(first + gaps, minlength=size))
+    return np.repeat(np.diff(client_ps) / PS_PER_MS, requests[:-1])
+
+
+def _stamps(sequences: list[Sequence]) -> Ints:
+    """When each was first scheduled, and its first and last token, [3, n]."""
+    stamps = [(sequence.scheduled_ps, sequence.first_ps, sequence.last_ps) for sequence in sequences]
+    return np.array(stamps, dtype=np.int64).T
 
 
 def _served(
     actual: Served, queued_ps: Ints, sequences: list[Sequence], times: LatencyModel, *, prefills: bool
 ) -> Served:
-    stamps = [(sequence.scheduled_ps, sequence.first_ps, sequence.last_ps) for sequence in sequences]
-    scheduled_ps, first_ps, last_ps = np.array(stamps, dtype=np.int64).T
+    scheduled_ps, first_ps, last_ps = _stamps(sequences)
     alone = np.zeros_like(first_ps)
     # A prefill worker's batches are a few prompts, and its front end was measured idle.
     out_first_ps, out_last_ps = (

@@ -10,7 +10,7 @@ from sunsim.latency.transfer import LinkTimes, TransferData, load_transfers, mea
 from sunsim.report.blocks import Block, Figure, Report, Section, Verdict
 from sunsim.report.format import count, number
 from sunsim.report.text_table import TextTable
-from sunsim.validation import tables
+from sunsim.validation import server, tables
 from sunsim.validation.arm_tables import CLUSTER, cluster_tables, worker_arm_tables
 from sunsim.validation.check import CheckedCluster
 from sunsim.validation.folders import Cluster
@@ -55,6 +55,7 @@ def _overview(validation: Validation) -> list[Block | None]:
     results = validation.results
     single = len(results) == 1
     return [
+        *(server.sentences(result) for result in results if result.run.client),
         [*([tables.heading(results[0])] if single else []), *dict.fromkeys(map(tables.subject, results))],
         tables.figures_table(results[0]) if single else tables.overview_table(results),
         tables.steps_table(results),

@@ -11,6 +11,7 @@ from sunsim.validation.arms import THROUGHPUT, ComparedArm, Comparison
 from sunsim.validation.check import CheckedCluster
 from sunsim.validation.figures import Figure, known_errors, signed_percent
 from sunsim.validation.floor import Pair
+from sunsim.validation.server import sentences
 from sunsim.validation.worker import Validated
 from sunsim.validation.worker_figures import HEADERS
 from sunsim.version import __version__
@@ -74,6 +75,7 @@ def _run(result: Validated) -> dict[str, Any]:
         "holds": result.holds,
         "figures": {figure.tag: {k: v for k, v in asdict(figure).items() if k != "tag"} for figure in result.figures},
         "steps": [asdict(band) for band in result.bands],
+        **({"server": sentences(result)} if run.client else {}),
     }
 
 

@@ -1,6 +1,6 @@
 """What one worker did with each request of a stream, real or simulated: the same arrays for both."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -78,6 +78,17 @@ class Served:
     def submissions(self) -> Window:
         """From the first submission to the last: the ramp-up is in, the drain is not."""
         return Window(float(self.submit_s.min()), float(self.submit_s.max()))
+
+    def to_client(self) -> "Served":
+        """As the client saw it: its stamps in the place of the engine's, and nothing of queues and preemptions."""
+        return replace(
+            self,
+            queued_s=self.submit_s,
+            scheduled_s=self.submit_s,
+            first_token_s=self.client_first_token_s,
+            last_token_s=self.client_last_token_s,
+            preemptions=np.zeros_like(self.preemptions),
+        )
 
     def requests(self) -> Requests:
         """The same for the functions of `sunsim.metrics`, by the engine's clock."""

@@ -157,8 +157,16 @@ def heading(result: Validated) -> str:
 
 def subject(result: Validated) -> str:
     """What ran on what, and what simulates it."""
-    meta = result.run.meta
-    return f"{meta.model} {meta.variant} on {meta.card}, simulated with profile {result.profile.name}"
+    meta, client = result.run.meta, result.run.client
+    ran = f"{meta.model} {meta.variant} on {meta.card}"
+    if client is None:
+        return f"{ran}, simulated with profile {result.profile.name}"
+    args = meta.engine_args
+    return (
+        f"{client.model_id}, taken for {ran} with --max-num-seqs {args.max_num_seqs} --max-num-batched-tokens "
+        f"{args.max_num_batched_tokens} --max-model-len {args.max_model_len} --num-gpu-blocks {meta.num_gpu_blocks}, "
+        "without prefix caching"
+    )
 
 
 def outside(results: Sequence[Validated]) -> str:

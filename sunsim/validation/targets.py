@@ -13,21 +13,25 @@ Relation: TypeAlias = Literal["same engine start", "same host", "other host"]
 
 
 class Target(NamedTuple):
-    """The most that a figure may be off, in percent either way; set for workers that decode, or for those that don't."""
+    """The most that a figure may be off, in percent either way; set for workers that decode, or for those that prefill."""
 
     one_host: float
     other_host: float
-    decodes: bool
+    of: Literal["decodes", "prefills"]
+
+    def holds_for(self, role: Role) -> bool:
+        """Whether workers of that role are held to it."""
+        return role.decodes if self.of == "decodes" else role.prefills
 
 
 TARGETS = {
-    "mean_tpot_ms": Target(1, 3, decodes=True),
-    "median_tpot_ms": Target(1, 3, decodes=True),
-    "p99_tpot_ms": Target(2, 6, decodes=True),
-    "saturated_output_throughput": Target(1, 3, decodes=True),
-    "saturated_mean_queueing_ms": Target(10, 10, decodes=True),
-    "mean_ttft_ms": Target(5, 5, decodes=False),
-    "p99_ttft_ms": Target(10, 10, decodes=False),
+    "mean_tpot_ms": Target(1, 3, "decodes"),
+    "median_tpot_ms": Target(1, 3, "decodes"),
+    "p99_tpot_ms": Target(2, 6, "decodes"),
+    "saturated_output_throughput": Target(1, 3, "decodes"),
+    "saturated_mean_queueing_ms": Target(10, 10, "decodes"),
+    "mean_ttft_ms": Target(5, 5, "prefills"),
+    "p99_ttft_ms": Target(10, 10, "prefills"),
 }
 
 
@@ -48,7 +52,7 @@ class Tolerances:
         if tag in self.stated:
             return self.stated[tag]
         target = TARGETS.get(tag)
-        if not self.use_targets or target is None or role.decodes != target.decodes:
+        if not self.use_targets or target is None or not target.holds_for(role):
             return None
         return target.other_host if relation == "other host" else target.one_host
 

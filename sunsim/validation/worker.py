@@ -1,6 +1,7 @@
 """One worker's run beside its simulation, held to its targets."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from sunsim.errors import InputError
 from sunsim.latency.attention import LengthMix
@@ -12,7 +13,7 @@ from sunsim.validation.record import check_subject
 from sunsim.validation.replay import Replayed, replay
 from sunsim.validation.steps import Band, check_steps
 from sunsim.validation.targets import TARGETS_ALONE, Relation, Tolerances, relation_to_profile
-from sunsim.validation.worker_figures import worker_figures
+from sunsim.validation.worker_figures import client_figures, worker_figures
 from sunsim.validation.worker_run import ActualRun
 
 
@@ -58,7 +59,11 @@ def check_run(
     relation = relation or relation_to_profile(run.meta, profile)
     replayed = replay(run, model)
     saturated = run.served.saturated()
-    found = worker_figures(run.served, replayed.served, run.meta.does, saturated)
+    if run.client and replayed.itl_ms is not None:
+        gaps = (run.client.itl_ms, replayed.itl_ms)
+        found = client_figures(run.served, replayed.served, run.meta.does, gaps)
+    else:
+        found = worker_figures(run.served, replayed.served, run.meta.does, saturated)
     figures = [figure.held_to(tolerances.of(figure.tag, run.meta.does, relation)) for figure in found]
     bands = check_steps(run.steps, model) if run.steps else []
     return Validated(run.name, figures, run, profile, relation, replayed, saturated, bands)
@@ -71,15 +76,27 @@ def profile_of(run: ActualRun, name: str | None) -> Profile:
         InputError: there is none, or it was measured on another card, model or variant.
     """
     meta = run.meta
-    wanted = name or f"{meta.gpu}/{meta.model}-{meta.variant}"
-    try:
-        profile = load_named(wanted)
-    except FileNotFoundError as error:
-        known = ", ".join(list_profiles()) or "none is shipped"
-        message = f"no profile {wanted} for it, must be given with --profile: a .json file or one of: {known}"
-        raise InputError(message, run.path) from error
+    profile = profile_called(name or f"{meta.gpu}/{meta.model}-{meta.variant}", run.path)
     check_subject(run.path, meta, profile)
     return profile
+
+
+def profile_called(name: str, path: Path) -> Profile:
+    """The profile of that name, for the run in the file `path`.
+
+    Raises:
+        InputError: there is none.
+    """
+    try:
+        return load_named(name)
+    except FileNotFoundError as error:
+        message = f"no profile {name} for it, must be given with --profile: {one_of_the_profiles()}"
+        raise InputError(message, path) from error
+
+
+def one_of_the_profiles() -> str:
+    """What may be given, as the end of a message."""
+    return f"a .json file or one of: {', '.join(list_profiles()) or 'none is shipped'}"
 
 
 def _check_points(run: ActualRun, profile: Profile) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 from sunsim.metrics import registry
 from sunsim.metrics.registry import QUANTILES
 from sunsim.metrics.rows import Floats, Window
-from sunsim.metrics.serving import tokens_inside
+from sunsim.metrics.serving import latency, tokens_inside
 from sunsim.metrics.workers import running
 from sunsim.roles import Role
 from sunsim.validation.figures import Figure, change_percent, error_interval, known
@@ -25,13 +25,24 @@ LATENCIES = {
 }
 """Statistics of each latency."""
 
+GAPS = {"itl": ("mean", "median", "p99")}
+"""Of gaps between chunks, which only a client has: vLLM's inter-token latency."""
+
+UNSEEN = ("mean_engine_ttft_ms", "median_engine_ttft_ms", "p99_engine_ttft_ms", "preemptions")
+"""Figures that a client does not have."""
+
 NAMES = {key: name for key, (name, _) in registry.LATENCIES.items()} | {
     "engine_ttft": "engine TTFT",
     "queueing": "queueing",
+    "itl": "ITL",
 }
 
 HEADERS = {
-    **{f"{stat}_{key}_ms": (f"{NAMES[key]} {stat}", "ms") for key, stats in LATENCIES.items() for stat in stats},
+    **{
+        f"{stat}_{key}_ms": (f"{NAMES[key]} {stat}", "ms")
+        for key, stats in ({"tpot": LATENCIES["tpot"]} | GAPS | LATENCIES).items()
+        for stat in stats
+    },
     "saturated_mean_queueing_ms": ("queueing mean, saturated", "ms"),
     "output_throughput": ("output, with drain", "tok/s"),
     "prompt_throughput": ("prompts, with drain", "tok/s"),
@@ -53,8 +64,24 @@ def worker_figures(actual: Served, simulated: Served, role: Role, saturated: Win
     found = [*_latencies(actual, simulated, role), *_rates(actual, simulated, role)]
     if saturated:
         found += _saturated(actual, simulated, saturated, role)
+    return _in_order(found)
+
+
+def client_figures(actual: Served, simulated: Served, role: Role, itl_ms: tuple[Floats, Floats]) -> list[Figure]:
+    """Every figure that a client has; `itl_ms` are the gaps of both sides, which belong to no requests."""
+    (real, model) = (latency("itl", side, GAPS["itl"]) for side in itl_ms)
+    gaps = [
+        Figure(tag, value, model[tag], change_percent(model[tag], value))
+        for tag, value in real.items()
+        if value is not None
+    ]
+    seen = [figure for figure in worker_figures(actual, simulated, role, None) if figure.tag not in UNSEEN]
+    return _in_order([*seen, *gaps])
+
+
+def _in_order(figures: list[Figure]) -> list[Figure]:
     places = list(HEADERS)
-    return sorted(found, key=lambda figure: places.index(figure.tag))
+    return sorted(figures, key=lambda figure: places.index(figure.tag))
 
 
 def _latencies(actual: Served, simulated: Served, role: Role) -> Iterator[Figure]:

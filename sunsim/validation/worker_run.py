@@ -26,12 +26,16 @@ STEP_COLUMNS = ("step_s", "requests", "context_tokens", "chunk_tokens")
 
 
 class RunEngineArgs(BaseModel):
-    """The engine arguments that the simulated worker takes over; `kv_connector`: None on an ordinary worker."""
+    """The engine arguments that the simulated worker takes over.
+
+    `kv_connector`: None on an ordinary worker; `max_model_len`: None where it is not told.
+    """
 
     model_config = ConfigDict(frozen=True, extra="allow")
 
     max_num_seqs: int = Field(ge=1)
     max_num_batched_tokens: int = Field(ge=1)
+    max_model_len: int | None = None
     kv_connector: str | None = None
 
 
@@ -91,8 +95,30 @@ class StepRows:
 
 
 @dataclass(frozen=True, slots=True)
+class ClientRecord:
+    """What the client of a server recorded, for which nothing inside the server is known.
+
+    Attributes:
+        model_id: what the server calls its model.
+        itl_ms: from each chunk of a request's answer to the next, of all requests, float64[k].
+        failed: requests that got no answer, and are in no row.
+        together: share of the output tokens that did not come in a chunk of their own.
+        drafts: whether the server decoded speculatively.
+    """
+
+    model_id: str
+    itl_ms: Floats
+    failed: int
+    together: float
+    drafts: bool
+
+
+@dataclass(frozen=True, slots=True)
 class ActualRun:
-    """One run as read; `request_ids` belong to the rows of `served`."""
+    """One run as read; `request_ids` belong to the rows of `served`.
+
+    A run with a `client` is the client's: all stamps in `served` are its own (`Served.to_client`).
+    """
 
     name: str
     path: Path
@@ -100,6 +126,7 @@ class ActualRun:
     request_ids: list[str]
     served: Served
     steps: StepRows | None
+    client: ClientRecord | None = None
 
 
 def read_run(path: Path) -> ActualRun:

@@ -16,7 +16,7 @@ from sunsim.workload.traces.formats import read_trace
 from sunsim.workload.traces.known import FORMATS
 from sunsim.workload.traces.select import Window
 from tests.test_cli import invoke
-from tests.trace_files import ARRIVAL_S, JSON_LINES, OUTPUT_TOKENS, PROMPT_TOKENS, TEXTS, write
+from tests.trace_files import ARRIVAL_S, OUTPUT_TOKENS, PROMPT_TOKENS, TEXTS, file_name, write
 
 USED = [i for i, tokens in enumerate(OUTPUT_TOKENS) if tokens]
 
@@ -26,7 +26,7 @@ def test_every_format_converts_to_the_same_requests(tmp_path: Path, name: str) -
     out = tmp_path / "made" / "requests.csv"
     code, stdout, stderr = invoke("trace", "convert", write(tmp_path, name), "--out", out)
     assert (code, stderr) == (0, "")
-    file = f"{name}.{'jsonl' if name in JSON_LINES else 'csv'}"
+    file = file_name(name)
     assert stdout == f"{out}: 4 requests of {file}, without 1 of its 5 requests: 1 without an output token\n"
     rows = read_trace(out, "csv")
     assert rows.arrival_s.tolist() == [ARRIVAL_S[i] for i in USED]

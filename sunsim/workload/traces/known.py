@@ -14,6 +14,7 @@ from sunsim.clock import MAX_S
 from sunsim.workload.traces.json_lines import JsonLines
 from sunsim.workload.traces.rows import MAX_CLOCK_S
 from sunsim.workload.traces.table import Seconds, Table
+from sunsim.workload.traces.vllm_bench import VllmBench
 
 CSV = Table(Seconds("arrival_s", MAX_S), "prompt_tokens", "output_tokens", "model", least_tokens=1, sorted=True)
 """This project's own: `sunsim split` and `sunsim trace convert` write it, `profiler replay` plays it.
@@ -81,11 +82,15 @@ VIDUR = Table(Seconds("arrived_at", MAX_CLOCK_S), "num_prefill_tokens", "num_dec
 Columns ``arrived_at`` (seconds), ``num_prefill_tokens``, ``num_decode_tokens``.
 """
 
-FORMATS: Final[Mapping[str, Table | JsonLines]] = {
+VLLM_BENCH = VllmBench()
+"""Results of vLLM's benchmark of a server, see `sunsim.workload.traces.vllm_bench`."""
+
+FORMATS: Final[Mapping[str, Table | JsonLines | VllmBench]] = {
     "csv": CSV,
     "azure": AZURE,
     "bailian": BAILIAN,
     "burstgpt": BURSTGPT,
     "mooncake": MOONCAKE,
     "vidur": VIDUR,
+    "vllm-bench": VLLM_BENCH,
 }

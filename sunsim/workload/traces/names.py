@@ -2,4 +2,4 @@
 
 from typing import Literal, TypeAlias
 
-FormatName: TypeAlias = Literal["csv", "azure", "bailian", "burstgpt", "mooncake", "vidur"]
+FormatName: TypeAlias = Literal["csv", "azure", "bailian", "burstgpt", "mooncake", "vidur", "vllm-bench"]

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from sunsim.errors import InputError, clipped, clipped_list
 from sunsim.workload.traces.lookalikes import renamed
 from sunsim.workload.traces.rows import MAX_TOKENS, TraceRows, from_first
-from sunsim.workload.traces.text import MAX_LINE, Text
+from sunsim.workload.traces.text import MAX_LINE, MAX_OBJECT, Text
 
 # A value may be as long as its line, which Python's reader does not allow by itself.
-csv.field_size_limit(MAX_LINE)
+csv.field_size_limit(MAX_OBJECT)
 
 
 class Clock(Protocol):
@@ -101,7 +101,7 @@ class Table:
 
     def recognises(self, first_line: str) -> bool:
         """Whether a file that starts so has the columns."""
-        return set(self.needed) <= set(values_of(first_line) or ())
+        return not first_line.startswith("{") and set(self.needed) <= set(values_of(first_line) or ())
 
     def read(self, text: Text) -> TraceRows:
         """Reads a whole file.

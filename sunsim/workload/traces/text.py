@@ -15,6 +15,9 @@ from sunsim.errors import InputError
 MAX_LINE: Final = 2**20
 """Bytes of a line: the 62,500 hashes of a prompt of a million tokens are half of it."""
 
+MAX_OBJECT: Final = 2**28
+"""Bytes of a line where the file begins with a JSON object, which may be all of a file: 10 million tokens' times."""
+
 MAX_TEXT: Final = 2**31
 """Bytes of a file, unpacked: twice the largest public trace in one of these formats."""
 
@@ -78,7 +81,7 @@ def read_text(path: Path) -> Text:
 def _unpacked(path: Path) -> bytes:
     """The file's bytes; a file that is too large, or has too long a line, is not read any further."""
     unpacked = io.BytesIO()
-    line = 0
+    line, longest = 0, MAX_LINE
     with path.open("rb") as file:
         start = file.peek(8)
         for magic, name in PACKED.items():
@@ -88,10 +91,12 @@ def _unpacked(path: Path) -> bytes:
         source = cast("IO[bytes]", gzip.GzipFile(fileobj=file)) if start.startswith(GZIP) else file
         try:
             while part := source.read(CHUNK):
+                if not unpacked.tell() and part.removeprefix(codecs.BOM_UTF8).startswith(b"{"):
+                    longest = MAX_OBJECT
                 line += _first_end(part)
-                if line > MAX_LINE:
+                if line > longest:
                     ends = max(unpacked.getvalue().count(end) for end in (b"\n", b"\r"))
-                    message = f"the line is longer than {MAX_LINE:,} bytes, must be one request of a trace"
+                    message = f"the line is longer than {longest:,} bytes, must be one request of a trace"
                     raise InputError(message, path, ends + 1)
                 last = max(part.rfind(b"\n"), part.rfind(b"\r"))
                 line = len(part) - last - 1 if last >= 0 else line

@@ -12,7 +12,7 @@ from sunsim.trace.cli import Format
 from sunsim.workload.blocks import Trace
 from sunsim.workload.traces.formats import read_any, read_trace
 from sunsim.workload.traces.known import FORMATS
-from tests.trace_files import ARRIVAL_S, JSON_LINES, OUTPUT_TOKENS, PROMPT_TOKENS, TEXTS, write
+from tests.trace_files import ARRIVAL_S, JSON_LINES, ONE_OBJECT, OUTPUT_TOKENS, PROMPT_TOKENS, TEXTS, places, write
 
 FOREIGN = [name for name in FORMATS if name != "csv"]
 
@@ -28,11 +28,10 @@ def test_requests_are_read_from_the_first_one_on(tmp_path: Path, name: str) -> N
     assert rows.prompt_tokens.tolist() == PROMPT_TOKENS
     assert rows.output_tokens.tolist() == OUTPUT_TOKENS
     assert rows.out_of_order == 0
-    first = 1 if name in JSON_LINES else 2
-    assert rows.line.tolist() == list(range(first, first + 5))
+    assert rows.line.tolist() == places(name)
 
 
-@pytest.mark.parametrize("name", FOREIGN)
+@pytest.mark.parametrize("name", [name for name in FOREIGN if name not in ONE_OBJECT])
 def test_requests_out_of_order_are_sorted_and_counted(tmp_path: Path, name: str) -> None:
     text = lines(name)
     text[-1], text[-4] = text[-4], text[-1]
@@ -73,7 +72,7 @@ def test_a_format_is_known_by_its_first_line(tmp_path: Path, name: str) -> None:
     assert read_any(write(tmp_path, name), None)[0] == name
 
 
-TOLD = "must be told with --format: one of csv, azure, bailian, burstgpt, mooncake, vidur"
+TOLD = "must be told with --format: one of csv, azure, bailian, burstgpt, mooncake, vidur, vllm-bench"
 NONE = f"shows none of the known formats, {TOLD}"
 
 # (the first line, what is said about it)

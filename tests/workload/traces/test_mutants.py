@@ -8,6 +8,7 @@ import json
 import tempfile
 from pathlib import Path
 
+import numpy as np
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -15,7 +16,7 @@ from sunsim.errors import InputError
 from sunsim.workload.traces.formats import read_any
 from sunsim.workload.traces.known import FORMATS
 from sunsim.workload.traces.rows import MAX_TOKENS, TraceRows
-from tests.trace_files import JSON_LINES, TEXTS
+from tests.trace_files import JSON_LINES, ONE_OBJECT, TEXTS
 
 PIECES = [
     *(
@@ -96,7 +97,14 @@ def test_a_mutant_is_read_whole_or_refused(name: str, changes: list[Change], pac
 
 
 def _whole(data: bytes, name: str, rows: TraceRows) -> None:
-    """Every line that is not blank is a request, with the tokens that stand in it."""
+    """Every line that is not blank is a request, with the tokens that stand in it, or an object has lists of them."""
+    if name in ONE_OBJECT:
+        written = json.loads(data.decode("utf-8-sig"))
+        assert (rows.arrival_s[1:] >= rows.arrival_s[:-1]).all()
+        order = np.argsort(written["start_times"], kind="stable")
+        assert rows.prompt_tokens.tolist() == [written["input_lens"][i] for i in order]
+        assert rows.output_tokens.tolist() == [written["output_lens"][i] for i in order]
+        return
     lines = data.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n").rstrip().split("\n")
     first = 1 if name in JSON_LINES else 2
     assert sorted(rows.line.tolist()) == list(range(first, len(lines) + 1))

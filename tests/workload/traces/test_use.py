@@ -30,7 +30,7 @@ def requests_of(folder: Path, name: str, *overrides: str) -> Requests:
     return build_requests(load_scenario(scenario_of(folder, name), overrides))
 
 
-@pytest.mark.parametrize("name", ["azure", "bailian", "mooncake", "vidur"])
+@pytest.mark.parametrize("name", ["azure", "bailian", "mooncake", "vidur", "vllm-bench"])
 def test_models_are_drawn_where_a_trace_names_none(tmp_path: Path, name: str) -> None:
     requests = requests_of(tmp_path, name)
     assert to_s(requests.arrival_ps).tolist() == [0.0, 0.25, 0.25, 90.5]
