@@ -13,7 +13,7 @@ LARGEST_WEIGHT = 1e-3
 
 # vLLM numbers the adapters of its own warm-up from 1.
 FIRST_ID = 1001
-LOAD_TIMEOUT_S = 120.0
+LOAD_TIMEOUT_S = 240.0
 
 
 class AdapterError(Exception):

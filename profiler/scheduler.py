@@ -24,7 +24,7 @@ MAX_BUFFERED_LINES = 50_000
 
 
 class RecordingScheduler(AsyncScheduler):  # type: ignore[misc]
-    """Costs a few microseconds a step; without the log's variable in the environment it records nothing."""
+    """Costs some ten microseconds a step; without the log's variable in the environment it records nothing."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

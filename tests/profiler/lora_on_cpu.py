@@ -53,7 +53,7 @@ ADAPTERS = range(1001, 1004)
 def main(model_name: str, rank: int, directory: Path) -> dict[str, Any]:
     """The share of each adapter's slot in each layer that is not zero, and the bytes of a slot against the file's."""
     config = shapes.load_config(model_name, "bf16") | SMALL
-    settings = EngineSettings(lora=LoraSettings(rank, len(ADAPTERS)), max_model_len=512, max_num_batched_tokens=512)
+    settings = EngineSettings(lora=LoraSettings(rank, len(ADAPTERS)), max_model_len=2048, max_num_batched_tokens=512)
     arguments = engine_arguments(settings, write_model(directory / "model", config), dummy_weights=True)
     vllm_config = AsyncEngineArgs(**arguments, enforce_eager=True).create_engine_config()
     # Pages are pinned by a driver.

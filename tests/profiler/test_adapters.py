@@ -103,15 +103,16 @@ def engine_with(llm: FakeLLM, tmp_path: Path) -> Engine:
 
 
 @needs_vllm
-def test_requests_take_adapters_in_turn_after_each_has_been_warmed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("count", [3, 64])
+def test_requests_take_adapters_in_turn_after_each_has_been_warmed(tmp_path: Path, count: int) -> None:
     llm = FakeLLM()
     engine = engine_with(llm, tmp_path)
-    asyncio.run(load_adapters(engine, tmp_path, 3))
-    assert llm.loaded == [1001, 1002, 1003]
-    assert set(llm.used) == {1001, 1002, 1003}
+    asyncio.run(load_adapters(engine, tmp_path, count))
+    assert llm.loaded == [*range(1001, 1001 + count)]
+    assert set(llm.used) == set(llm.loaded)
     llm.used.clear()
-    asyncio.run(engine.batch([64] * 6, [1] * 6))
-    assert {i: llm.used.count(i) for i in llm.loaded} == {1001: 2, 1002: 2, 1003: 2}
+    asyncio.run(engine.batch([64] * 2 * count, [1] * 2 * count))
+    assert {llm.used.count(i) for i in llm.loaded} == {2}
 
 
 @needs_vllm

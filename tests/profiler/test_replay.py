@@ -100,11 +100,13 @@ def test_a_cache_too_small_for_one_request_is_refused() -> None:
 
 
 def test_a_stream_lasts_until_its_queue_is_drained(tmp_path: Path) -> None:
-    # One request of 50 tokens at 20 ms; then 100,000 tokens at 10,000 a second, the last of them 1,000 tokens long.
-    assert stream_of(tmp_path, "10,5,50").expected_s() == pytest.approx(11.005)
-    assert stream_of(tmp_path, *["0,5,1000"] * 100).expected_s() == pytest.approx(10 + 20)
-    assert stream_of(tmp_path, *["0,4000,9"] * 100, role="prefill").expected_s() == pytest.approx(10.02)
-    assert stream_of(tmp_path, *["0,4000,1000"] * 100, role="colocated").expected_s() == pytest.approx(20 + 20)
+    # One request of 50 tokens at 12 ms; then 100,000 tokens at 12,000 a second, the last of them 1,000 tokens long.
+    assert stream_of(tmp_path, "10,5,50").expected_s() == pytest.approx(10 + 50 / 12_000 + 0.6)
+    assert stream_of(tmp_path, *["0,5,1000"] * 100).expected_s() == pytest.approx(100_000 / 12_000 + 12)
+    assert stream_of(tmp_path, *["0,4000,9"] * 100, role="prefill").expected_s() == pytest.approx(10.012)
+    assert stream_of(tmp_path, *["0,4000,1000"] * 100, role="colocated").expected_s() == pytest.approx(
+        10 + 100_000 / 12_000 + 12
+    )
 
 
 def test_no_stream_starts_that_would_end_after_the_budget(tmp_path: Path) -> None:
