@@ -81,7 +81,7 @@ class MixedPoint(StepStats):
 
 
 class IdleStart(StepStats):
-    """Steps begun on an idle worker, timed from their scheduling; `launch_ms_mean`: until the host was free again.
+    """Steps begun on an idle worker, timed from their scheduling; `launch_ms`: each, until the host was free again.
 
     The same tokens over and over ("uniform") are launched faster than those of ever other prompts ("traffic").
     """
@@ -91,6 +91,7 @@ class IdleStart(StepStats):
     context_tokens: int = Field(ge=0, le=10**9)
     lengths: Literal["uniform", "traffic"] = "uniform"
     launch_ms_mean: Milliseconds
+    launch_ms: list[Milliseconds] = Field(default=[], max_length=100_000)
 
     @model_validator(mode="after")
     def _compute_something(self) -> Self:

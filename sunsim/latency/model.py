@@ -25,7 +25,7 @@ from sunsim.clock import PS_PER_MS
 from sunsim.latency.attention import LengthMix, kernel_of
 from sunsim.latency.curves import PrefillCurve
 from sunsim.latency.decode import DecodeTimes
-from sunsim.latency.host import Delay, Launch, endless_stalls, lead_ms, slope_from, split_by_lengths
+from sunsim.latency.host import Delay, Launch, endless_stalls, lead_ms, pause_ms, slope_from, split_by_lengths, tail_ms
 from sunsim.latency.profile import Profile
 from sunsim.latency.steps import Chunk, DecodeLine, Outside
 
@@ -35,6 +35,7 @@ class LatencyModel:
 
     Attributes:
         frontend_out_ps: from the engine's token to the client, on an idle worker.
+        pause_ps: from an output with no step behind it until the host looks for requests.
     """
 
     def __init__(self, profile: Profile, mix: LengthMix | None = None, adapters: int = 0) -> None:
@@ -64,6 +65,8 @@ class LatencyModel:
         chunks = [point for point in even_starts if point.chunk_tokens > largest_graph and data.prefill_points]
         self._decode_lead_ms = lead_ms(decodes, lambda p: self._decode.even_ms(p.batch, p.context_tokens))
         self._chunk_lead_ms = lead_ms(chunks, lambda p: self._prefill_ms(p.chunk_tokens))
+        self._chunk_tail_ms = tail_ms([point for point in even_starts if point.chunk_tokens])
+        self.pause_ps = round(pause_ms(data) * PS_PER_MS)
         self._host_stalls = data.host_stalls
         idle = [p for p in data.first_token_points if p.where == "idle"]
         self._in = Delay.through(
@@ -93,13 +96,17 @@ class LatencyModel:
             outside = decodes_outside or outside
         return max(1, round(step_ms * PS_PER_MS)), outside
 
-    def launch_ps(self, chunk_tokens: int) -> int:
-        """The host's time to launch a step whose chunks have so many tokens in all; 0 for decodes alone."""
-        return round(self._launch.ms(chunk_tokens) * PS_PER_MS)
+    def launch_ps(self, tokens: int, nth: int) -> int:
+        """The host's time to launch a step that computes so many tokens, its `nth`; 0 tokens: decodes alone."""
+        return round(self._launch.single_ms(tokens, nth) * PS_PER_MS)
 
-    def lead_ps(self, chunk_tokens: int) -> int:
+    def lead_ps(self, tokens: int) -> int:
         """From the decision for such a step until a free GPU can start it."""
-        return round((self._chunk_lead_ms if chunk_tokens else self._decode_lead_ms) * PS_PER_MS)
+        return round((self._chunk_lead_ms if tokens else self._decode_lead_ms) * PS_PER_MS)
+
+    def tail_ps(self, tokens: int) -> int:
+        """From the end of such a step's launch until its output is there at the earliest."""
+        return round(self._chunk_tail_ms * PS_PER_MS) if tokens else 0
 
     def stalls(self, offset: float) -> Iterator[tuple[int, int]]:
         """When the host stalls and for how long, in picoseconds; `offset` in [0, 1) tells workers apart."""

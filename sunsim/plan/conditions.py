@@ -100,6 +100,8 @@ class _ScaledTimes:
         self._prefill = prefill
         self.launch_ps = times.launch_ps
         self.lead_ps = times.lead_ps
+        self.tail_ps = times.tail_ps
+        self.pause_ps = times.pause_ps
         self.stalls = times.stalls
 
     def decode_line(self, batch: int, context_tokens: int) -> DecodeLine:

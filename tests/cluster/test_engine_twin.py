@@ -29,6 +29,8 @@ class Staircase:
     kink: int
     launch: int
     lead: int
+    tail: int
+    pause_ps: int
 
     def decode_line(self, batch: int, context_tokens: int) -> DecodeLine:
         piece = context_tokens // self.kink
@@ -39,11 +41,14 @@ class Staircase:
         tokens = sum(5 * c.tokens + c.before for c in chunks)
         return self.base + batch + tokens + self.slope * context_tokens, "tokens" if tokens > 99 else None
 
-    def launch_ps(self, chunk_tokens: int) -> int:
-        return self.launch * (1 + 3 * (chunk_tokens > 0)) + (self.launch and chunk_tokens)
+    def launch_ps(self, tokens: int, nth: int) -> int:
+        return self.launch * (1 + 3 * (tokens > 0) + nth % 3) + (self.launch and tokens)
 
-    def lead_ps(self, chunk_tokens: int) -> int:
-        return self.lead * (1 + (chunk_tokens > 9))
+    def lead_ps(self, tokens: int) -> int:
+        return self.lead * (1 + (tokens > 9))
+
+    def tail_ps(self, tokens: int) -> int:
+        return self.tail * (tokens > 0)
 
 
 Stamps = tuple[int, int, int, int, int]
@@ -163,6 +168,8 @@ def cases(draw: st.DrawFn) -> Case:
         kink=draw(st.integers(1, 100)),
         launch=draw(st.just(0) | st.integers(0, 150)),
         lead=draw(st.just(0) | st.integers(0, 150)),
+        tail=draw(st.just(0) | st.integers(0, 150)),
+        pause_ps=draw(st.just(0) | st.integers(0, 150)),
     )
     # Longer gaps than stalls on the whole, or no step would ever end.
     stalls = draw(st.lists(st.tuples(st.integers(1, 1500), st.integers(0, 900)), max_size=6))
