@@ -19,6 +19,8 @@ POINT_LISTS = (
     "pauses",
     "stalls",
     "host_stalls",
+    "arrival_points",
+    "served_lengths",
 )
 
 SAME_SETUP = (

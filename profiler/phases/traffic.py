@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
+from profiler.arrival_cost import arrival_points
 from profiler.engine import Engine, undisturbed
 from profiler.phases.base import Points, first_token_point, fitting_batch, kv_capacity_tokens, recorded_steps
 from profiler.plateaus import milliseconds, step_stats
@@ -17,6 +18,7 @@ from profiler.stalls import stall_extra_ms, stall_record
 SEED = 20261125
 TICK_S = 0.005
 BAND = 16
+MOST_LENGTHS = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,5 +164,18 @@ async def traffic(engine: Engine, plan: TrafficPlan) -> Points:
     return {
         "decode_points": traffic_points(sweep, plan.name),
         "first_token_points": first_token_points(sweep, plan.name),
-        "host_stalls": [{"phase": f"traffic-{plan.name}"} | stall_record(sweep.steps)],
+        "arrival_points": arrival_points(sweep.steps, plan.name),
+        "served_lengths": [served_lengths(sweep.stamps, plan.name)],
+        "host_stalls": [{"phase": f"traffic-{plan.name}"} | stall_record(sweep.steps, arrivals_apart=True)],
+    }
+
+
+def served_lengths(stamps: list[RequestStamps], name: str) -> dict[str, Any]:
+    """Lengths of the sweep's requests, of every so manieth where there are many."""
+    every = -(-len(stamps) // MOST_LENGTHS)
+    return {
+        "traffic": name,
+        "requests": len(stamps),
+        "prompt_tokens": [each.prompt_tokens for each in stamps[::every]],
+        "output_tokens": [each.output_tokens for each in stamps[::every]],
     }

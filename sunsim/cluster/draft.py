@@ -15,6 +15,7 @@ class Draft:
         emitting: requests that emit in this step, but were not decoding before.
         model: whose tokens were taken last.
         preempted: somebody was preempted, so nobody else is admitted.
+        taken_in: prompt tokens of the entering requests whose KV has come from elsewhere.
     """
 
     __slots__ = (
@@ -26,6 +27,7 @@ class Draft:
         "entering",
         "model",
         "preempted",
+        "taken_in",
     )
 
     def __init__(self, budget: int) -> None:
@@ -37,3 +39,4 @@ class Draft:
         self.emitting: list[Sequence] = []
         self.model = UNSET
         self.preempted = False
+        self.taken_in = 0

@@ -53,6 +53,7 @@ class Engine:
         self.preemptions = 0
         self._pipeline = Pipeline(times, stalls)
         self._pause_ps = times.pause_ps
+        self._take_in_ps = times.take_in_ps
         self._steady = SteadyDecodes(times)
         self._k = 0  # the last step composed
         self._decide = False  # something waits for the next decision
@@ -208,8 +209,10 @@ class Engine:
             # Budget or model may have cut the step short; the rest may fit into the next one.
             cut_short = draft.chunks or (self.config.one_model_a_step and draft.model != UNSET)
             self._decide = bool(cut_short and (self.waiting or self._ready))
-        if outcome.loads:
-            self._pipeline.hold(sum([sequence.post_ps for sequence in outcome.loads]))
+        if draft.taken_in or outcome.loads:
+            busy_ps = sum([sequence.post_ps for sequence in outcome.loads]) + self._take_in_ps(draft.taken_in)
+            if busy_ps:
+                self._pipeline.hold(busy_ps)
         self._launch(step, draft)
 
     def _launch(self, step: int, draft: Draft) -> None:
@@ -328,6 +331,8 @@ class Engine:
         if sequence.scheduled_ps == UNSET:
             sequence.scheduled_ps = now_ps
             draft.entering.append(sequence)
+            if sequence.kv is not COMPUTE:
+                draft.taken_in += sequence.prompt_tokens
         self._take_tokens(sequence, step, draft)
 
     def _take_tokens(self, sequence: Sequence, step: int, draft: Draft) -> None:

@@ -27,7 +27,18 @@ class Pipeline:
         outside: steps outside the range of the measurements, by what took them out.
     """
 
-    __slots__ = ("_idle_ps", "_launches", "_stalls", "_times", "due_ps", "in_flight", "out_ps", "outside", "rests")
+    __slots__ = (
+        "_held",
+        "_idle_ps",
+        "_launches",
+        "_stalls",
+        "_times",
+        "due_ps",
+        "in_flight",
+        "out_ps",
+        "outside",
+        "rests",
+    )
 
     def __init__(self, times: StepTimes, stalls: Iterable[tuple[int, int]]) -> None:
         self._times = times
@@ -37,6 +48,7 @@ class Pipeline:
         self.in_flight = False
         self.rests = 0
         self._launches = 0
+        self._held = False  # the host was, before the next launch
         self._idle_ps = 0  # of the time until `out_ps`, that in which the GPU did not compute
         self.outside = dict.fromkeys(OUTSIDE, 0)
 
@@ -68,19 +80,24 @@ class Pipeline:
             steady.look_up(step)
         if steady.outside:
             self.outside[steady.outside] += 1
-        start_ps = self.out_ps
+        start_ps = due_ps = self.out_ps
         duration_ps = steady.base_ps + steady.growth_ps * step
         if not self.in_flight:
             return self._launch_shown(0, duration_ps)
+        if self._held:
+            start_ps = max(due_ps, self.due_ps + self._times.lead_ps(0))
+            self._idle_ps += start_ps - due_ps
+            self._held = False
         end_ps = start_ps + duration_ps
         if self._stalls.next_ps < end_ps:
             end_ps = self._stalls.take(start_ps, end_ps)
-        self.due_ps = start_ps
+        self.due_ps = due_ps
         self.out_ps = end_ps
         return start_ps
 
     def hold(self, busy_ps: int) -> None:
         """The host does something else for so long before it launches what it has decided at `due_ps`."""
+        self._held = True
         self.due_ps += busy_ps
         if self.due_ps > self.out_ps:
             self._idle_ps += self.due_ps - self.out_ps
@@ -92,6 +109,7 @@ class Pipeline:
         self._idle_ps += out_ps - self.out_ps
         self.due_ps = self.out_ps = out_ps
         self.in_flight = False
+        self._held = False
         self.rests += 1
 
     def leap(self, steady: SteadyDecodes, step: int, most: int, now_ps: int) -> int:
@@ -142,4 +160,5 @@ class Pipeline:
         self.due_ps = due_ps
         self.out_ps = out_ps
         self.in_flight = True
+        self._held = False
         return start_ps

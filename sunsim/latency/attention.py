@@ -5,27 +5,25 @@ none is much longer than a processor's share of the whole
 (https://github.com/Dao-AILab/flash-attention/blob/main/hopper/flash_prepare_scheduler.cu). Each processor takes the next
 tile when it has finished one. Lengths decide how even that comes out: the same context takes up to 5 % of a step longer
 in a mix than in equal parts, and equal parts take longest where their number is a little over a multiple of what the
-processors can do at once.
+processors can do at once. What one tile costs is not in that source.
 
-What one tile costs is not in that source. ``python -m benchmarks.attention`` shows how near this comes to the steps of
-the runs for calibration, whose requests are known one by one.
+``python -m benchmarks.step_models`` shows what this account is worth.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
-from heapq import heapreplace
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sunsim.latency.measured import ProfileData
 
-PROCESSORS = {"H100 80GB HBM3": 132, "H200": 132}
-"""Streaming multiprocessors by card."""
+KERNEL = "FLASH_ATTN FA3"
+"""The one that this module knows, as the engine's log names it."""
 HEAD_DIMENSIONS = 128
 BLOCK_TOKENS = 128
 """KV tokens of one block of a tile, for heads of so many dimensions in paged memory."""
@@ -37,11 +35,9 @@ ALONE = 3.5
 """How much faster than its share of a full GPU's memory bandwidth one processor reads when most others are done."""
 
 MOST_REQUESTS = 4000
-SAMPLES = 60
-BIN_SAMPLES = 12
-APART_TOKENS = 128
-"""Context a request that the samples' extremes must be apart for lines between them to tell of time."""
-ALIKE_FACTORS = (0.25, 1.0, 4.0)
+FACTORS = (0.5, 1.0, 2.0)
+"""Batches of a mix are looked at as they are and with all contexts shorter and longer, so that the line through them
+holds around the mix's mean context."""
 EXACT_BATCHES = 64
 BATCH_STRIDE = 8
 SEED = 20_261_125
@@ -59,51 +55,48 @@ class AttentionKernel:
     heads: int
     processors: int
 
-    def blocks(self, contexts: Iterable[int]) -> float:
-        """Time of one layer's attention, in units of reading one block with all processors busy.
+    def blocks(self, contexts: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Time of one layer's attention, in units of reading one block with all processors busy, float64[n].
 
         Args:
-            contexts: tokens that each request of the batch attends to, in order of admission.
+            contexts: tokens that each request of a batch attends to, in order of admission, int64[n, batch].
         """
         # The heads' tiles are equal and follow one another, so a part of the heads on that part of the processors takes
         # just as long.
         parts = math.gcd(self.heads, self.processors)
         heads, processors = self.heads // parts, self.processors // parts
-        lengths = [-(-context // BLOCK_TOKENS) for context in contexts]
-        share = math.ceil(sum(lengths) * heads * SHARE_MARGIN / processors)
-        tiles: list[int] = []
-        for length in lengths:
-            rest = length
-            if length > share:
-                splits = min(-(-length // share), MOST_SPLITS)
-                part = -(-length // splits)
-                rest = max(length - part * (splits - 1), 0)
-                tiles += [part] * ((splits - 1) * heads)
-            tiles += [rest] * heads
-        finished = [0] * processors
-        for tile in tiles:
-            heapreplace(finished, finished[0] + tile + TILE_BLOCKS)
-        total, before = 0.0, 0
-        for done, end in enumerate(sorted(finished)):
-            total += (end - before) / min(ALONE, processors / (processors - done))
-            before = end
-        return total
+        lengths = -(-contexts // BLOCK_TOKENS)
+        share = np.ceil(lengths.sum(axis=1, keepdims=True) * heads * SHARE_MARGIN / processors).astype(np.int64)
+        splits = np.clip(-(-lengths // share), 1, MOST_SPLITS)
+        part = -(-lengths // splits)
+        rest = np.maximum(lengths - part * (splits - 1), 0)
+        finished = np.zeros((len(contexts), processors), dtype=np.int64)
+        every = np.arange(len(contexts))
+        for i in range(contexts.shape[1]):
+            for split in range(1, int(splits[:, i].max())):
+                cost = np.where(split < splits[:, i], part[:, i] + TILE_BLOCKS, 0)
+                for _ in range(heads):
+                    finished[every, finished.argmin(axis=1)] += cost
+            for _ in range(heads):
+                finished[every, finished.argmin(axis=1)] += rest[:, i] + TILE_BLOCKS
+        ends = np.sort(finished, axis=1)
+        left = processors - np.arange(processors)  # still at work before each end
+        return np.diff(ends, axis=1, prepend=0) @ (1 / np.minimum(ALONE, processors / left))
 
 
 def kernel_of(data: ProfileData) -> AttentionKernel | None:
-    """The kernel that a profile's engine ran; None if it is another one than this module knows, or on another card."""
+    """The kernel that a profile's engine ran; None if this module does not know it, or not the card's processors."""
     heads = data.shape.num_key_value_heads
     queries = data.shape.num_attention_heads or 1
     dimensions = data.shape.head_dim or (data.shape.hidden_size or 0) // queries
-    processors = next((count for card, count in PROCESSORS.items() if card in data.card), None)
-    is_known = data.kernels.attention == "FLASH_ATTN FA3" and dimensions == HEAD_DIMENSIONS
-    return AttentionKernel(heads, processors) if is_known and heads and processors else None
+    is_known = data.kernels.attention == KERNEL and dimensions == HEAD_DIMENSIONS
+    return AttentionKernel(heads, data.processors) if is_known and heads and data.processors else None
 
 
-def even_contexts(batch: int, context_tokens: float) -> list[int]:
-    """Contexts of requests of about one length, spread over a KV block as the profiler spreads them."""
+def even_contexts(batch: int, context_tokens: float) -> NDArray[np.int64]:
+    """Contexts of requests of about one length, spread over a KV block as the profiler spreads them, int64[batch]."""
     least = round(context_tokens / batch) - 8
-    return [max(1, least + i % 16) for i in range(batch)]
+    return np.maximum(1, least + np.arange(batch) % 16)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,47 +133,51 @@ class LengthMix:
         return contexts
 
 
-@dataclass(frozen=True, slots=True)
-class BlocksCurve:
-    """Blocks of attention of one batch size over the total context: knots in tokens, ascending."""
+class BlocksLine(NamedTuple):
+    """Expected blocks of a batch from a mix: at no context, and for each token of its total context."""
 
-    context_tokens: NDArray[np.float64]
-    blocks: NDArray[np.float64]
+    at_none: float
+    a_token: float
 
 
-@lru_cache(maxsize=4096)
-def mixed_blocks(kernel: AttentionKernel, mix: LengthMix, batch: int) -> BlocksCurve:
-    """Expected blocks of a batch of requests from `mix`, by its total context."""
+@lru_cache(maxsize=16384)
+def mixed_blocks(kernel: AttentionKernel, mixes: tuple[LengthMix, ...], batch: int, samples: int) -> list[BlocksLine]:
+    """A line a mix, with the least squared relative errors over random batches.
+
+    Args:
+        kernel: of attention.
+        mixes: that batches come from; several at once take less time.
+        batch: requests.
+        samples: batches of a mix to look at, at each of the `FACTORS`.
+    """
     stride = _stride(batch)
-    if batch > EXACT_BATCHES and batch % stride:
+    if batch % stride:
         low = batch // stride * stride
-        below, above = (mixed_blocks(kernel, mix, size) for size in (low, low + stride))
-        if below.blocks.size != above.blocks.size:  # only one of them has batches that differ enough
-            return BlocksCurve(below.context_tokens * (batch / low), below.blocks * (batch / low))
         share = (batch - low) / stride
-        return BlocksCurve(
-            (1 - share) * below.context_tokens + share * above.context_tokens,
-            (1 - share) * below.blocks + share * above.blocks,
-        )
-    contexts = mix.contexts(batch, SAMPLES)
-    totals = contexts.sum(axis=1)
-    if np.ptp(totals) < APART_TOKENS * batch:
-        return _alike_blocks(kernel, contexts)
-    blocks = np.array([kernel.blocks(row) for row in contexts.tolist()])
-    bins = np.array_split(np.argsort(totals, kind="stable"), SAMPLES // BIN_SAMPLES)
-    return BlocksCurve(np.array([totals[b].mean() for b in bins]), np.array([blocks[b].mean() for b in bins]))
+        ends = (mixed_blocks(kernel, mixes, size, samples) for size in (low, low + stride))
+        return [
+            BlocksLine(*((1 - share) * one + share * other for one, other in zip(below, above, strict=True)))
+            for below, above in zip(*ends, strict=True)
+        ]
+    drawn = np.concatenate([mix.contexts(batch, samples) for mix in mixes])
+    contexts = np.stack([np.maximum(drawn * factor, 1).astype(np.int64) for factor in FACTORS], axis=1)
+    blocks = kernel.blocks(contexts.reshape(-1, batch)).reshape(len(mixes), -1)
+    totals = contexts.sum(axis=2).reshape(len(mixes), -1)
+    return [_line(total, found) for total, found in zip(totals, blocks, strict=True)]
+
+
+def _line(totals: NDArray[np.int64], blocks: NDArray[np.float64]) -> BlocksLine:
+    rows = np.column_stack([1 / blocks, totals / blocks])
+    at_none, a_token = np.linalg.lstsq(rows, np.ones(len(blocks)), rcond=None)[0].tolist()
+    return BlocksLine(at_none, max(0.0, a_token))
 
 
 def _stride(batch: int) -> int:
-    """How far apart the batch sizes lie that are looked at: above 1,024 a 64th to a 128th, so that all of them up to any
-    size take time in proportion to that size, not to its square."""
+    """How far apart the batch sizes lie that are looked at.
+
+    All small ones are. Above 1,024 it is a 64th to a 128th, so that all of them up to any size take time in proportion
+    to that size, not to its square.
+    """
+    if batch <= EXACT_BATCHES:
+        return 1
     return max(BATCH_STRIDE, 1 << max((batch - 1).bit_length() - 7, 0))
-
-
-def _alike_blocks(kernel: AttentionKernel, contexts: NDArray[np.int64]) -> BlocksCurve:
-    """Of batches that hardly differ in context, so that no line can be drawn through them: of shorter and longer ones."""
-    scaled = [np.maximum(contexts[:BIN_SAMPLES] * factor, 1).astype(np.int64) for factor in ALIKE_FACTORS]
-    blocks = [np.mean([kernel.blocks(row) for row in rows.tolist()]) for rows in scaled]
-    totals = [rows.sum(axis=1).mean() for rows in scaled]
-    known = [i for i, total in enumerate(totals) if not i or total > totals[i - 1]]
-    return BlocksCurve(np.array([totals[i] for i in known]), np.array([blocks[i] for i in known]))

@@ -1,8 +1,7 @@
-"""Curves through measured steps: decode time over context, prefill time over tokens and attended pairs."""
+"""The curve through measured prefill steps: time over tokens and attended pairs."""
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
@@ -10,52 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sunsim.latency.host import HIDDEN_MS
-from sunsim.latency.measured import DecodePoint, PrefillPoint
+from sunsim.latency.measured import PrefillPoint
 from sunsim.latency.steps import Outside
 
 LEAST_CONTEXTS = 2
 """Contexts that a batch size must be measured at for a curve of its own."""
-
-
-@dataclass(frozen=True, slots=True)
-class DecodeCurve:
-    """Step time of one batch size over the total context: knots in tokens, ascending, values in milliseconds."""
-
-    context_tokens: NDArray[np.float64]
-    step_ms: NDArray[np.float64]
-
-    def at(self, context_tokens: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Interpolated step times, the end pieces going on beyond the ends; one shape in, the same out."""
-        x, y = self.context_tokens, self.step_ms
-        if x.size == 1:
-            return np.full(context_tokens.shape, y[0])
-        i = np.clip(np.searchsorted(x, context_tokens) - 1, 0, x.size - 2)
-        return y[i] + (context_tokens - x[i]) * (y[i + 1] - y[i]) / (x[i + 1] - x[i])
-
-    def of_more(self, factor: float) -> DecodeCurve:
-        """The curve of `factor` times the batch: as many times the context takes as many times as long."""
-        return DecodeCurve(self.context_tokens * factor, self.step_ms * factor)
-
-
-def decode_curves(points: list[DecodePoint]) -> dict[int, DecodeCurve]:
-    """A curve for each batch size measured at several contexts with requests of even lengths.
-
-    A point is the mean of its runs' medians. More context never makes a step faster: where noise says so, the values
-    are evened out to the middle between the running maximum and the running minimum from the other end.
-    """
-    by_batch: dict[int, dict[float, list[float]]] = defaultdict(lambda: defaultdict(list))
-    for point in points:
-        if point.lengths == "uniform":
-            by_batch[point.batch][point.context_tokens].append(point.step_ms_median)
-    most = max((len(at) for at in by_batch.values()), default=0)
-    curves = {}
-    for batch, at in by_batch.items():
-        if len(at) < min(LEAST_CONTEXTS, most):
-            continue
-        contexts = sorted(at)
-        step_ms = np.array([float(np.mean(at[context])) for context in contexts])
-        curves[batch] = DecodeCurve(np.array(contexts, dtype=np.float64), rising(step_ms))
-    return curves
 
 
 def rising(values: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -1,44 +1,50 @@
-"""Decode step times of a profile as lines over the total context, for any batch size."""
+"""Decode step times of a profile: for each batch size a line over the total context.
 
-from bisect import bisect_left, bisect_right
+Steady batches of even lengths say where the lines begin: over the batch size they are a staircase, since batches are
+padded to captured sizes and matrix kernels have tiles. Where the attention kernel is known its part is taken off there,
+and put back for the lengths that meet in the batches at hand (`sunsim.latency.attention`). Serving, where requests come
+and go, differs from that by a little more, which the profile's own traffic says (`sunsim.latency.traffic`).
+"""
+
+from bisect import bisect_left
+from collections.abc import Iterable
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sunsim.clock import PS_PER_MS
-from sunsim.latency.attention import BLOCK_TOKENS, AttentionKernel, LengthMix, even_contexts, mixed_blocks
-from sunsim.latency.curves import DecodeCurve, decode_curves, rising
-from sunsim.latency.limits import Limits
-from sunsim.latency.measured import DecodePoint
+from sunsim.latency.attention import AttentionKernel, LengthMix, even_contexts, mixed_blocks
+from sunsim.latency.measured import DecodePoint, ServedLengths
+from sunsim.latency.steady import StepLine, steady_lines, steady_points
 from sunsim.latency.steps import DecodeLine, Outside
+from sunsim.latency.traffic import TrafficFit
 
 NEIGHBOURS = 1 / 10
 """Share of a batch size within which contexts seen with another one count as seen with it."""
+SAMPLES, SWEEP_SAMPLES = 20, 8
+FOREVER = 2**62
 
 
 class DecodeTimes:
-    """Step times, interpolated between measured ones where they are smooth.
+    """Step times by batch size and total context.
 
-    Where the attention kernel is known, its part is: so much a block, and so many blocks as
-    `sunsim.latency.attention` says for the lengths at hand. What remains of the measured times hardly depends on
-    anything, and is interpolated. Otherwise the times are interpolated as they are, and lengths taken as even.
-
-    A larger batch than any measured takes as many times as long as it is larger than the largest, at the same context a
-    request; its attention is that of its own lengths where the kernel is known. What bounds all steps that were not
-    measured is `sunsim.latency.limits.Limits`.
+    Between two measured batch sizes that are padded to the same captured CUDA graph a step takes as long as with the
+    measured one. A larger batch than any measured takes as many times as long as it is larger than the largest, at the
+    same context a request; its attention is that of its own lengths where the kernel is known. A token of context never
+    takes less than the card's memory takes to read its KV.
 
     Attributes:
         batches: measured at several contexts, ascending.
-        context_ms: milliseconds that a token of context adds: the median slope over the batches measured.
         block_ms: milliseconds a block of attention; 0 where the kernel is not known.
+        traffic: how serving differs; None if the profile does not say.
     """
 
     def __init__(
         self,
         points: list[DecodePoint],
         graph_sizes: list[int],
-        kernel: AttentionKernel | None,
-        mix: LengthMix | None,
+        kernel: AttentionKernel | None = None,
+        mix: LengthMix | None = None,
+        served: Iterable[ServedLengths] = (),
         read_ms: float = 0.0,
         otherwise: Outside | None = None,
     ) -> None:
@@ -48,124 +54,140 @@ class DecodeTimes:
             points: measured.
             graph_sizes: batch sizes with a captured graph of their own.
             kernel: of attention, if it is known.
-            mix: None for batches of even lengths.
+            mix: whose lengths meet in the batches; None for batches of even lengths.
+            served: lengths of the requests in the sweeps of traffic.
             read_ms: what the card's memory takes at least to read a token's KV.
             otherwise: what steps lack whose batch and context were measured.
         """
         self._graph_sizes = sorted(graph_sizes)
         self._otherwise = otherwise
+        self._read_ms = read_ms
         self._kernel = kernel
         self._mix = mix
-        measured = decode_curves(points)
-        self.batches = sorted(measured)
-        self.context_ms = _context_ms(measured)
-        self.block_ms = _block_ms(measured, kernel) if kernel else 0.0
-        self._curves = {batch: self._without_attention(batch, curve) for batch, curve in measured.items()}
-        self._measured_to = {batch: curve.context_tokens[-1] for batch, curve in measured.items()}
-        self._served_to = _served_to(points)
-        self._least_context = min((c.context_tokens[0] / b for b, c in measured.items()), default=0.0)
-        self._limits = Limits.of(measured, self.context_ms, read_ms)
-        self._lines: dict[int, tuple[list[int], list[DecodeLine]]] = {}
+        self._steady = steady_lines(points)
+        self.batches = sorted(self._steady)
+        self.block_ms, self._rest_ms = self._attention_apart(points)
+        self._least_ms = min((line.base_ms for line in self._steady.values()), default=0.0)
+        self._least_context = min((line.from_tokens / b for b, line in self._steady.items()), default=0.0)
+        traffic = [point for point in points if point.lengths == "traffic"]
+        self._served_to = _served_to(traffic)
+        self.traffic = self._fit(traffic, list(served))
+        self._lines: dict[int, tuple[DecodeLine, DecodeLine, DecodeLine]] = {}
 
     def line(self, batch: int, context_tokens: int) -> DecodeLine:
         """The line that holds for `batch` decodes (at least one) whose contexts add up to `context_tokens`."""
-        limits, lines = self._lines.get(batch) or self._make_lines(batch)
-        return lines[bisect_right(limits, context_tokens)]
+        below, inside, above = self._lines.get(batch) or self._make_lines(batch)
+        if context_tokens < below.limit_tokens:
+            return below
+        return inside if context_tokens < inside.limit_tokens else above
 
-    def rest_ms(self, batch: int) -> float:
-        """Milliseconds of a step of a mix that are not attention."""
-        return float(sum(share * curve.step_ms[0] for curve, share in self._rest(batch)))
+    def token_ms(self, batch: int) -> float:
+        """Milliseconds that a token of context adds to a step of `batch` decodes."""
+        return self._step_line(batch)[1]
 
-    def even_ms(self, batch: int, context_tokens: float) -> float:
-        """Milliseconds of a step of even lengths; beyond the measured contexts the curves' ends go on."""
-        at = np.array([float(context_tokens)])
-        rest = sum(share * curve.at(at)[0] for curve, share in self._rest(batch))
-        return float(rest) + self._even_attention_ms(batch, context_tokens)
+    def steady(self, batch: int) -> StepLine:
+        """The line of a steady batch of even lengths."""
+        factor = self._times_largest(batch)
+        lines = [(self._steady[size], share) for size, share in self._parts(batch)]
+        return StepLine(
+            sum(line.base_ms * share for line, share in lines) * factor,
+            sum(line.token_ms * share for line, share in lines),
+            min(line.from_tokens for line, _ in lines),
+            min(line.to_tokens for line, _ in lines) * factor,
+        )
 
-    def _even_attention_ms(self, batch: int, context_tokens: float) -> float:
-        return self.block_ms * self._kernel.blocks(even_contexts(batch, context_tokens)) if self._kernel else 0.0
+    def _attention_apart(self, points: list[DecodePoint]) -> tuple[float, dict[int, float]]:
+        """Milliseconds a block of attention, and of what remains of the steps of each batch size.
 
-    def _without_attention(self, batch: int, curve: DecodeCurve) -> DecodeCurve:
-        """What remains of measured times.
-
-        It is the work that does not depend on the context. Where it seems to, what was taken off is a little wrong for
-        even lengths: right for them if they are asked for, else averaged out, by squared relative errors.
+        A block takes the slope of measured times over blocks, batch sizes kept apart. What remains is the work that does
+        not depend on the context; where it seems to, what was taken off is a little wrong for even lengths, which is
+        averaged out, by squared relative errors.
         """
         if not self._kernel:
-            return curve
-        contexts = curve.context_tokens
-        blocks = np.array([self._kernel.blocks(even_contexts(batch, context)) for context in contexts])
-        rest_ms = curve.step_ms - self.block_ms * blocks
-        if self._mix:
-            return DecodeCurve(contexts[:1], np.array([np.average(rest_ms, weights=blocks**-2.0)]))
-        ends = np.concatenate([contexts[:1] / 2, contexts, contexts[-1:] * 2])
-        return DecodeCurve(ends, np.concatenate([rest_ms[:1], rest_ms, rest_ms[-1:]]))
+            return 0.0, {}
+        above = below = 0.0
+        found = {}
+        for batch, (contexts, step_ms) in steady_points(points).items():
+            blocks = self._kernel.blocks(np.stack([even_contexts(batch, context) for context in contexts.tolist()]))
+            apart = blocks - blocks.mean()
+            above += float(apart @ step_ms)
+            below += float(apart @ apart)
+            found[batch] = step_ms, blocks
+        block_ms = max(0.0, above / below) if below else 0.0
+        return block_ms, {
+            batch: max(0.0, float(np.average(step_ms - block_ms * blocks, weights=blocks**-2.0)))
+            for batch, (step_ms, blocks) in found.items()
+        }
 
-    def _attention(self, batch: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Total contexts, ascending, and milliseconds of attention there; empty where the kernel is not known."""
+    def _fit(self, traffic: list[DecodePoint], served: list[ServedLengths]) -> TrafficFit | None:
+        """How the sweeps of traffic differ from batches of their requests; nothing of sweeps whose lengths are unknown."""
+        mixes = {each.traffic: LengthMix(tuple(each.prompt_tokens), tuple(each.output_tokens)) for each in served}
+        known = [point for point in traffic if point.traffic in mixes]
+        if not known:
+            return None
+        order = tuple(mixes.values())
+        at = {name: i for i, name in enumerate(mixes)}
+        lines = [self._mixed(point.batch, order, SWEEP_SAMPLES)[at[point.traffic or ""]] for point in known]
+        return TrafficFit.of(
+            known, [base_ms + token_ms * p.context_tokens for p, (base_ms, token_ms) in zip(known, lines, strict=True)]
+        )
+
+    def _mixed(self, batch: int, mixes: tuple[LengthMix, ...], samples: int) -> list[tuple[float, float]]:
+        """Milliseconds of a step at no context, and a token of it, for batches of each mix."""
         if not self._kernel:
-            return np.empty(0), np.empty(0)
+            steady = self.steady(batch)
+            return [(steady.base_ms, steady.token_ms)] * len(mixes)
+        rest_ms = sum(self._rest_ms[size] * share for size, share in self._parts(batch)) * self._times_largest(batch)
+        return [
+            (rest_ms + self.block_ms * line.at_none, self.block_ms * line.a_token)
+            for line in mixed_blocks(self._kernel, mixes, batch, samples)
+        ]
+
+    def _step_line(self, batch: int) -> tuple[float, float]:
+        """Milliseconds of a step at no context, and a token of it."""
         if self._mix:
-            curve = mixed_blocks(self._kernel, self._mix, batch)
-            return curve.context_tokens, curve.blocks * self.block_ms
-        measured = [curve.context_tokens for curve, _ in self._rest(batch)]
-        # Blocks go up in steps, which two contexts close to one another would take for a slope.
-        contexts = measured[0] if batch in self._curves else _apart(np.concatenate(measured), BLOCK_TOKENS * batch)
-        return contexts, np.array([self._even_attention_ms(batch, context) for context in contexts])
+            ((base_ms, token_ms),) = self._mixed(batch, (self._mix,), SAMPLES)
+        else:
+            base_ms, token_ms, *_ = self.steady(batch)
+        if self.traffic and self._mix:
+            base_ms += self.traffic.request_ms * batch
+            token_ms += self.traffic.token_ms
+        return max(base_ms, self._least_ms), max(token_ms, self._read_ms, 0.0)
 
-    def _make_lines(self, batch: int) -> tuple[list[int], list[DecodeLine]]:
-        """Step times of `batch` as integer lines, one a piece, and the contexts at which all but the last end.
+    def _make_lines(self, batch: int) -> tuple[DecodeLine, DecodeLine, DecodeLine]:
+        """Integer lines below, inside and above the measured contexts, which meet.
 
-        Below the measured contexts the first piece goes on, within the limits of what was not measured. That counts as
-        measured down to the least context a request that any batch size was measured with, since step time was seen to
-        be linear there. Above them the last piece would go on with a slope between two points, so the limits say how.
+        They are one line, but that of a batch larger than any measured is flat below, so that it emits no more a second
+        than was seen. Where nothing says what context costs, it costs nothing up to the one that was measured, and a
+        step of more takes proportionally longer.
         """
-        curves = self._rest(batch)
-        contexts, attention_ms = self._attention(batch)
-        knots = np.unique(np.concatenate([*(curve.context_tokens for curve, _ in curves), contexts]).round())
-        step_ms = sum((share * curve.at(knots) for curve, share in curves), np.zeros(knots.shape))
-        if contexts.size:
-            step_ms = rising(step_ms + DecodeCurve(contexts, attention_ms).at(knots))
-        if knots.size == 1:  # nothing tells what context costs up to the one that was measured
-            knots, step_ms = np.append(knots, knots * 2), np.append(step_ms, step_ms)
-        made = self._pieces(batch, knots, step_ms)
-        self._lines[batch] = [line.limit_tokens for line in made[:-1]], made
+        low, high = self._measured(batch)
+        base_ms, token_ms = self._step_line(batch)
+        slope_ps = round(token_ms * PS_PER_MS)
+        base_ps = max(1, round(base_ms * PS_PER_MS))
+        beyond_ps = slope_ps or -(-base_ps // high)
+        is_measured = self.batches[0] <= batch <= self.batches[-1]
+        outside: Outside = "context" if is_measured else "batch"
+        self._lines[batch] = (
+            DecodeLine(base_ps, slope_ps, low, outside)
+            if batch <= self.batches[-1]
+            else DecodeLine(base_ps + slope_ps * low, 0, low, outside),
+            DecodeLine(base_ps, slope_ps, high + 1, self._otherwise if is_measured else outside),
+            DecodeLine(base_ps - (beyond_ps - slope_ps) * high, beyond_ps, FOREVER, outside),
+        )
         return self._lines[batch]
 
-    def _pieces(self, batch: int, knots: NDArray[np.float64], step_ms: NDArray[np.float64]) -> list[DecodeLine]:
-        low, high = self._measured(batch)
-        is_batch_measured = self.batches[0] <= batch <= self.batches[-1]
-        limits = [limit for limit in (round(knot) + 1 for knot in knots[1:-1]) if limit <= high]
-        limits = sorted({low, high + 1, *limits})
-        made: list[DecodeLine] = []
-        for start, limit in zip([0, *limits[:-1]], limits, strict=True):
-            piece = int(np.clip(np.searchsorted(knots, start) - 1, 0, knots.size - 2))
-            line = DecodeLine(*_line(knots, step_ms, piece), limit, self._otherwise)
-            if is_batch_measured and low <= start <= high:
-                made.append(line)
-                continue
-            line = line._replace(outside="context" if is_batch_measured else "batch")
-            made.append(line if start < low else self._limits.above(line, batch, start, made[-1]))
-        first = limits.index(low)
-        made.append(self._limits.beyond(made[-1], batch, made[min(first + 1, len(made) - 1)], low))
-        for i in range(first, -1, -1):
-            made[i] = self._limits.below(made[i], batch, made[i - 1].limit_tokens if i else 0, made[i + 1])
-        return made
-
     def _measured(self, batch: int) -> tuple[int, int]:
-        """Least and most total context that was measured with the batch sizes that `batch` is interpolated from."""
-        steady = min(self._measured_to[b] for b, _ in self._parts(batch)) * self._times_largest(batch)
-        served = (most for b, most in self._served_to.items() if abs(b - batch) <= batch * NEIGHBOURS)
-        return max(1, int(self._least_context * batch)), round(max(steady, max(served, default=0.0)))
+        """Least and most total context that was measured with the batch sizes that `batch` is interpolated from.
+
+        The least is that of any batch size, a request: step time was seen to be linear down to there.
+        """
+        served = [most for size, most in self._served_to.items() if abs(size - batch) <= batch * NEIGHBOURS]
+        return max(1, int(self._least_context * batch)), round(max(self.steady(batch).to_tokens, *served, 0.0))
 
     def _times_largest(self, batch: int) -> float:
         """How many times as large as the largest batch measured; 1 for one that is not larger."""
         return max(1.0, batch / self.batches[-1])
-
-    def _rest(self, batch: int) -> list[tuple[DecodeCurve, float]]:
-        """Curves without attention that a batch size is interpolated from, with their shares."""
-        factor = self._times_largest(batch)
-        return [(self._curves[b].of_more(factor), share) for b, share in self._parts(batch)]
 
     def _parts(self, batch: int) -> list[tuple[int, float]]:
         """Measured batch sizes that `batch` is interpolated from, with their shares."""
@@ -192,42 +214,9 @@ class DecodeTimes:
         return self._graph_sizes[i] if i < len(self._graph_sizes) else batch
 
 
-def _apart(contexts: NDArray[np.float64], least_tokens: int) -> NDArray[np.float64]:
-    """Whole contexts, ascending, without those that follow another one closely: rounding would bend the line there."""
-    whole = np.unique(contexts.round())
-    return whole[np.diff(whole, prepend=-np.inf) >= least_tokens]
-
-
-def _line(knots: NDArray[np.float64], step_ms: NDArray[np.float64], i: int) -> tuple[int, int]:
-    """Base and slope in whole picoseconds of the piece from knot `i` to the next."""
-    slope_ps = max(0, round((step_ms[i + 1] - step_ms[i]) * PS_PER_MS / (knots[i + 1] - knots[i])))
-    return max(1, round(step_ms[i] * PS_PER_MS - slope_ps * knots[i])), slope_ps
-
-
-def _context_ms(curves: dict[int, DecodeCurve]) -> float:
-    slopes = [
-        (curve.step_ms[-1] - curve.step_ms[0]) / (curve.context_tokens[-1] - curve.context_tokens[0])
-        for curve in curves.values()
-        if curve.context_tokens.size > 1
-    ]
-    return float(np.median(slopes)) if slopes else 0.0
-
-
-def _block_ms(curves: dict[int, DecodeCurve], kernel: AttentionKernel) -> float:
-    """Milliseconds a block of attention: the slope of measured times over blocks, batch sizes kept apart."""
-    above = below = 0.0
-    for batch, curve in curves.items():
-        blocks = np.array([kernel.blocks(even_contexts(batch, context)) for context in curve.context_tokens])
-        apart = blocks - blocks.mean()
-        above += float(apart @ curve.step_ms)
-        below += float(apart @ apart)
-    return above / below if below else 0.0
-
-
-def _served_to(points: list[DecodePoint]) -> dict[int, float]:
+def _served_to(traffic: list[DecodePoint]) -> dict[int, float]:
     """Most total context seen under traffic, by batch size."""
     most: dict[int, float] = {}
-    for point in points:
-        if point.lengths == "traffic":
-            most[point.batch] = max(point.context_tokens, most.get(point.batch, 0.0))
+    for point in traffic:
+        most[point.batch] = max(point.context_tokens, most.get(point.batch, 0.0))
     return most

@@ -26,13 +26,14 @@ class StepStats(Document):
 class DecodePoint(StepStats):
     """Decode steps: `batch` requests whose contexts add up to `context_tokens`.
 
-    They are a steady batch unless `lengths` is "traffic": then they come and go.
+    They are a steady batch unless `lengths` is "traffic": then they come and go, in the sweep named by `traffic`.
     """
 
     batch: Batch
     context_tokens: float = Field(gt=0, le=1e9)
     lengths: Literal["uniform", "mixed", "extreme", "traffic", "ordered"] = "uniform"
     run: int = 0
+    traffic: Text | None = None
 
     @model_validator(mode="after")
     def _have_a_token_each(self) -> Self:
@@ -40,6 +41,35 @@ class DecodePoint(StepStats):
             message = f"context_tokens is {self.context_tokens:g}, must be at least the batch ({self.batch})"
             raise ValueError(message)
         return self
+
+
+class ServedLengths(Document):
+    """Requests of a sweep of traffic, or some of them evenly chosen, in tokens."""
+
+    traffic: Text
+    prompt_tokens: list[Tokens] = Field(min_length=1, max_length=10_000)
+    output_tokens: list[Tokens] = Field(min_length=1, max_length=10_000)
+
+    @model_validator(mode="after")
+    def _pair_up(self) -> Self:
+        prompts, outputs = len(self.prompt_tokens), len(self.output_tokens)
+        if prompts != outputs:
+            message = f"output_tokens has {outputs} values, must have one for each of the {prompts} prompt_tokens"
+            raise ValueError(message)
+        return self
+
+
+class ArrivalPoint(Document):
+    """Requests whose KV had arrived and that joined a step together, with `tokens` of prompts, or `steps` in a row.
+
+    `step_ms`: what these usually take; `extra_ms`: by how much longer they took in all, with the two before them.
+    """
+
+    crowds: int = Field(ge=1, le=10**9)
+    tokens: Tokens
+    steps: float = Field(ge=1, le=1e6)
+    step_ms: StepMilliseconds
+    extra_ms: float = Field(ge=-1e6, le=1e6)
 
 
 class PrefillPoint(StepStats):
@@ -197,10 +227,13 @@ class ProfileData(Document):
     cudagraph_capture_sizes: list[Annotated[int, Field(ge=1, le=10**6)]] = Field(max_length=10_000)
     weight_bytes: Bytes
     streamed_weight_bytes: Bytes
+    processors: int | None = Field(default=None, ge=1, le=10_000)
     kv_bytes_per_token: int = Field(ge=1, le=10**9)
     memory_bandwidth_gb_s: float | None = Field(default=None, ge=1, le=1e6)
     copy_bandwidth_gb_s: float | None = Field(default=None, ge=1, le=1e6)
     decode_points: list[DecodePoint] = Points
+    arrival_points: list[ArrivalPoint] = Field(default=[], max_length=100_000)
+    served_lengths: list[ServedLengths] = Field(default=[], max_length=1000)
     prefill_points: list[PrefillPoint] = Points
     mixed_points: list[MixedPoint] = Field(default=[], max_length=100_000)
     join_points: list[dict[str, Any]] = Field(default=[], max_length=100_000)

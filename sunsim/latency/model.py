@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sunsim.clock import PS_PER_MS
+from sunsim.latency.arrivals import reading_ms
 from sunsim.latency.attention import LengthMix, kernel_of
 from sunsim.latency.curves import PrefillCurve
 from sunsim.latency.decode import DecodeTimes
@@ -34,6 +35,7 @@ class LatencyModel:
     """Step times of one profile, for simulation (`StepTimes`, picoseconds) and for people (milliseconds).
 
     Attributes:
+        traffic: how serving differs from what steady steps say; None if the profile does not say.
         frontend_out_ps: from the engine's token to the client, on an idle worker.
         pause_ps: from an output with no step behind it until the host looks for requests.
     """
@@ -50,23 +52,27 @@ class LatencyModel:
         sizes = data.cudagraph_capture_sizes
         self._otherwise: Outside | None = "adapters" if adapters > data.engine_args.max_loras else None
         read_ms = data.kv_bytes_per_token / (data.memory_bandwidth_gb_s * 1e6) if data.memory_bandwidth_gb_s else 0.0
-        self._decode = DecodeTimes(data.decode_points, sizes, kernel_of(data), mix, read_ms, self._otherwise)
+        self._decode = DecodeTimes(
+            data.decode_points, sizes, kernel_of(data), mix, data.served_lengths, read_ms, self._otherwise
+        )
+        self.traffic = self._decode.traffic
         even_starts, served_starts = split_by_lengths(data.idle_starts)
         largest_graph = max(sizes, default=0)
         self._prefill = PrefillCurve.fit(data.prefill_points)
         if even_starts and self._decode.batches:
             self._prefill = self._prefill.on_gpu(
                 Launch(even_starts, largest_graph).ms,
-                lambda tokens: self._decode.even_ms(tokens, tokens),
+                lambda tokens: self._decode.steady(tokens).ms(tokens),
                 self._decode.batches[-1],
             )
         self._launch = Launch(served_starts, largest_graph)
         decodes = [point for point in even_starts if not point.chunk_tokens and self._decode.batches]
         chunks = [point for point in even_starts if point.chunk_tokens > largest_graph and data.prefill_points]
-        self._decode_lead_ms = lead_ms(decodes, lambda p: self._decode.even_ms(p.batch, p.context_tokens))
+        self._decode_lead_ms = lead_ms(decodes, lambda p: self._decode.steady(p.batch).ms(p.context_tokens))
         self._chunk_lead_ms = lead_ms(chunks, lambda p: self._prefill_ms(p.chunk_tokens))
         self._chunk_tail_ms = tail_ms([point for point in even_starts if point.chunk_tokens])
         self.pause_ps = round(pause_ms(data) * PS_PER_MS)
+        self._reading_ms = reading_ms(data.arrival_points, self._decode_lead_ms)
         self._host_stalls = data.host_stalls
         idle = [p for p in data.first_token_points if p.where == "idle"]
         self._in = Delay.through(
@@ -88,7 +94,9 @@ class LatencyModel:
             tokens += new
             pairs += _pairs(new, before)
             longest = max(longest, new + before)
-        step_ms = self._prefill.step_ms(tokens, pairs) + self._decode.context_ms * context_tokens
+        step_ms = self._prefill.step_ms(tokens, pairs) + (
+            self._decode.token_ms(batch) * context_tokens if batch else 0.0
+        )
         outside = self._prefill.outside(tokens, pairs, longest) or self._otherwise
         if batch:
             base_ps, slope_ps, _, decodes_outside = self._decode.line(batch, context_tokens)
@@ -107,6 +115,10 @@ class LatencyModel:
     def tail_ps(self, tokens: int) -> int:
         """From the end of such a step's launch until its output is there at the earliest."""
         return round(self._chunk_tail_ms * PS_PER_MS) if tokens else 0
+
+    def take_in_ps(self, prompt_tokens: int) -> int:
+        """How long the host is kept from deciding by requests whose KV has come from elsewhere; of so many tokens."""
+        return round(self._reading_ms * prompt_tokens * PS_PER_MS)
 
     def stalls(self, offset: float) -> Iterator[tuple[int, int]]:
         """When the host stalls and for how long, in picoseconds; `offset` in [0, 1) tells workers apart."""
@@ -129,10 +141,6 @@ class LatencyModel:
         """Time of a decode step in milliseconds."""
         line = self.decode_line(batch, context_tokens)
         return (line.base_ps + line.slope_ps * context_tokens) / PS_PER_MS
-
-    def rest_ms(self, batch: int) -> float:
-        """Milliseconds of a decode step of a mix that are not attention; all of them where the kernel is not known."""
-        return self._decode.rest_ms(batch)
 
     def prefill_step_ms(self, prompt_tokens: int, prompts: int = 1) -> float:
         """Time in milliseconds of a step that prefills `prompts` prompts of `prompt_tokens` each."""

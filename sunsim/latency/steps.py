@@ -53,7 +53,13 @@ class StepTimes(Protocol):
         """
 
     def lead_ps(self, tokens: int) -> int:
-        """From the decision for a step until a free GPU can start it; asked for the same steps as `launch_ps`."""
+        """From the decision for a step until a free GPU can start it.
+
+        Asked for the same steps as `launch_ps`, and for decodes whose decision the host was kept from.
+        """
+
+    def take_in_ps(self, prompt_tokens: int) -> int:
+        """How long the host is kept from deciding by requests whose KV has come from elsewhere; of so many tokens."""
 
     def tail_ps(self, tokens: int) -> int:
         """From the end of its launch until its output is there at the earliest; asked for the same steps."""

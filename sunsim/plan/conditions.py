@@ -102,6 +102,7 @@ class _ScaledTimes:
         self.lead_ps = times.lead_ps
         self.tail_ps = times.tail_ps
         self.pause_ps = times.pause_ps
+        self.take_in_ps = times.take_in_ps
         self.stalls = times.stalls
 
     def decode_line(self, batch: int, context_tokens: int) -> DecodeLine:

@@ -66,8 +66,10 @@ def hosts(draw: st.DrawFn) -> Host:
         return NO_DELAY
     delays = st.sampled_from([0, 10**7, 10**9, 10**10, 5 * 10**10])
     launch, graph_launch, lead, stall = (draw(delays) for _ in range(4))
+    reading = draw(st.sampled_from([0, 10**7, 10**9]))
     tail, pause = (draw(st.just(0) | st.integers(0, 10**10)) for _ in range(2))
-    return Host(launch, graph_launch, lead, tail, pause, every=draw(st.integers(10**11, 10**12)), stall=stall)
+    every = draw(st.integers(10**11, 10**12))
+    return Host(launch, graph_launch, lead, tail, pause, reading, every=every, stall=stall)
 
 
 @st.composite

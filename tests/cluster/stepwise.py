@@ -164,8 +164,9 @@ class StepwiseEngine:
         if not preempted:
             entering = self._admit(now, budget, taken, outcome)
         outcome.entered = [job.sequence for job in entering]
-        now += sum(sequence.post_ps for sequence in outcome.loads)
-        start = self._launch(now, taken)
+        taken_in = sum(job.sequence.prompt_tokens for job in entering if job.sequence.kv is not KV.COMPUTE)
+        held = sum(sequence.post_ps for sequence in outcome.loads) + self.times.take_in_ps(taken_in)
+        start = self._launch(now + held, taken, held=held > 0)
         for job in entering:
             job.sequence.started_ps = start
 
@@ -209,7 +210,7 @@ class StepwiseEngine:
                 budget -= enter(job)
         return entering
 
-    def _launch(self, now: int, taken: list[tuple[_Job, int]]) -> int:
+    def _launch(self, now: int, taken: list[tuple[_Job, int]], *, held: bool) -> int:
         singles = [job for job, _ in taken if job.known - job.computed == 1]
         chunks = [Chunk(tokens, job.computed) for job, tokens in taken if job.known - job.computed > 1]
         context = sum(job.known for job in singles)
@@ -230,6 +231,8 @@ class StepwiseEngine:
             ready += self.times.lead_ps(tokens)
             earliest = launched + self.times.tail_ps(tokens)
             self.launches += 1
+        elif singles and held:
+            ready += self.times.lead_ps(0)
         start = max(self.gpu_free, ready)
         if taken:
             end = self._end(start, duration)

@@ -31,6 +31,7 @@ class Staircase:
     lead: int
     tail: int
     pause_ps: int
+    reading: int = 0
 
     def decode_line(self, batch: int, context_tokens: int) -> DecodeLine:
         piece = context_tokens // self.kink
@@ -49,6 +50,9 @@ class Staircase:
 
     def tail_ps(self, tokens: int) -> int:
         return self.tail * (tokens > 0)
+
+    def take_in_ps(self, prompt_tokens: int) -> int:
+        return self.reading * prompt_tokens
 
 
 Stamps = tuple[int, int, int, int, int]
@@ -170,6 +174,7 @@ def cases(draw: st.DrawFn) -> Case:
         lead=draw(st.just(0) | st.integers(0, 150)),
         tail=draw(st.just(0) | st.integers(0, 150)),
         pause_ps=draw(st.just(0) | st.integers(0, 150)),
+        reading=draw(st.just(0) | st.integers(0, 20)),
     )
     # Longer gaps than stalls on the whole, or no step would ever end.
     stalls = draw(st.lists(st.tuples(st.integers(1, 1500), st.integers(0, 900)), max_size=6))

@@ -249,3 +249,16 @@ def test_the_stalls_of_a_profile_reach_its_workers(tmp_path: Path, monkeypatch: 
     world = scenario(["m"], {"decode": pool(write_profile(tmp_path))})
     rows = serve(world, [(0, 0, 8, 3)], lambda times: EvenSteps(10 * us, times=times)).rows
     assert (rows["last_token_s"] * 1e6).round().tolist() == [37]
+
+
+@both
+@pytest.mark.parametrize(("reading", "late_first", "end"), [(1, 103, 203), (4, 106, 206), (5, 117, 217)])
+def test_reading_those_who_join_shows_only_where_the_running_step_is_over_before(
+    reading: int, late_first: int, end: int, make: type[Engine]
+) -> None:
+    running, late = given(4), given(1, prompt_tokens=12)
+    play(make(config(), Steps(50, lead=2, reading=reading), iter(())), [(0, running), (1, late)])
+    # One token is read, and the first step starts 2 later. Twelve tokens are read meanwhile: from 5 to 65, where each
+    # takes 5, but the step ends at 57; so the next one starts at 67.
+    assert stamps(late)[2] == late_first
+    assert stamps(running)[3] == end

@@ -53,6 +53,9 @@ class Noted:
     def tail_ps(self, tokens: int) -> int:
         return self.times.tail_ps(tokens)
 
+    def take_in_ps(self, prompt_tokens: int) -> int:
+        return self.times.take_in_ps(prompt_tokens)
+
 
 class NotedStepwise(StepwiseEngine):
     """Writes down each step as vLLM's are recorded."""
@@ -66,14 +69,14 @@ class NotedStepwise(StepwiseEngine):
         self._preempted.append(job.sequence.request)
         super()._preempt(job, outcome)
 
-    def _launch(self, now: int, taken: list[tuple[Any, int]]) -> int:
+    def _launch(self, now: int, taken: list[tuple[Any, int]], *, held: bool) -> int:
         if taken or self._preempted:
             counts = [tokens for _, tokens in taken]
             requests = [job.sequence.request for job, _ in taken]
             more = counts if max(counts, default=1) > 1 else []
             self.rows.append([now, self.free_blocks, requests, more, sorted(self._preempted)])
             self._preempted.clear()
-        return super()._launch(now, taken)
+        return super()._launch(now, taken, held=held)
 
 
 def config(case: dict[str, Any]) -> EngineConfig:

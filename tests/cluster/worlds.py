@@ -39,6 +39,7 @@ class Steps:
         launch, graph_launch: the host's time to launch a step with chunks, and one without; the GPU can start the step
             after `lead`, and a step with chunks is done `tail` after its launch at the earliest.
         pause_ps: from an output with no step behind it until the host looks for requests.
+        reading: the host's time to read a token of a prompt whose KV has come from elsewhere.
     """
 
     base: int
@@ -50,6 +51,7 @@ class Steps:
     lead: int = 0
     tail: int = 0
     pause_ps: int = 0
+    reading: int = 0
 
     def decode_line(self, batch: int, context_tokens: int) -> DecodeLine:  # noqa: ARG002
         return DecodeLine(self.base + self.decode * batch, self.context, 2**62, outside=None)
@@ -66,6 +68,9 @@ class Steps:
 
     def tail_ps(self, tokens: int) -> int:
         return self.tail if tokens else 0
+
+    def take_in_ps(self, prompt_tokens: int) -> int:
+        return self.reading * prompt_tokens
 
 
 @dataclass(frozen=True)
@@ -95,19 +100,23 @@ class Doubled:
     def tail_ps(self, tokens: int) -> int:
         return 2 * self.times.tail_ps(tokens)
 
+    def take_in_ps(self, prompt_tokens: int) -> int:
+        return 2 * self.times.take_in_ps(prompt_tokens)
+
     def stalls(self, offset: float) -> Iterator[tuple[int, int]]:
         return ((2 * at, 2 * extra) for at, extra in self.times.stalls(offset))
 
 
 @dataclass(frozen=True)
 class Host:
-    """A host that takes its time; see `Steps` for the launches. Every so often it stalls, for always the same time."""
+    """A host that takes its time; see `Steps` for what it does. Every so often it stalls, for always the same time."""
 
     launch: int = 0
     graph_launch: int = 0
     lead: int = 0
     tail: int = 0
     pause: int = 0
+    reading: int = 0
     every: int = 1
     stall: int = 0
 
@@ -141,6 +150,9 @@ class Hosted:
 
     def tail_ps(self, tokens: int) -> int:
         return self.host.tail if tokens else 0
+
+    def take_in_ps(self, prompt_tokens: int) -> int:
+        return self.host.reading * prompt_tokens
 
     def stalls(self, offset: float) -> Iterator[tuple[int, int]]:  # noqa: ARG002
         every, stall = self.host.every, self.host.stall

@@ -15,6 +15,7 @@ from sunsim.latency.attention import (
     ALONE,
     TILE_BLOCKS,
     AttentionKernel,
+    BlocksLine,
     LengthMix,
     even_contexts,
     kernel_of,
@@ -25,13 +26,26 @@ from sunsim.latency.profile import load_profile
 from tests.latency.committed import NAMES, profile
 from tests.synthetic import synthetic_profile
 
+Each = list[int]
+
+
+def blocks(kernel: AttentionKernel, contexts: Each) -> float:
+    """Of one batch."""
+    return float(kernel.blocks(np.array([contexts]))[0])
+
+
+def mixed(mix: LengthMix, batch: int) -> BlocksLine:
+    (line,) = mixed_blocks(H100, (mix,), batch, 20)
+    return line
+
+
 TWO = AttentionKernel(heads=1, processors=2)
 H100 = AttentionKernel(heads=8, processors=132)
 CHAT = LengthMix((200, 900, 4000), (50, 150, 400))
 
 
 @pytest.mark.parametrize(
-    ("contexts", "blocks"),
+    ("contexts", "expected"),
     [
         ([128, 128], 2.0),  # one tile of a block and its overhead on each processor
         ([256], 1.5),  # one tile of 3, alone on two: as fast as both together
@@ -40,32 +54,37 @@ CHAT = LengthMix((200, 900, 4000), (50, 150, 400))
         ([1280, 128], 7.0),  # more than 7 of 11 blocks is more than a share: two tiles of 6, and one of 2 after them
     ],
 )
-def test_two_processors_by_hand(contexts: list[int], blocks: float) -> None:
-    assert TWO.blocks(contexts) == pytest.approx(blocks)
+def test_two_processors_by_hand(contexts: Each, expected: float) -> None:
+    assert blocks(TWO, contexts) == pytest.approx(expected)
+
+
+@given(st.lists(st.lists(st.integers(1, 16_000), min_size=7, max_size=7), min_size=1, max_size=5))
+def test_many_batches_at_once_are_each_as_alone(batches: list[Each]) -> None:
+    assert H100.blocks(np.array(batches)).tolist() == pytest.approx([blocks(H100, contexts) for contexts in batches])
 
 
 def test_one_processor_of_many_reads_faster_than_its_share_but_not_as_fast_as_all() -> None:
     # Of one block nothing can be split.
-    assert AttentionKernel(1, 64).blocks([100]) == pytest.approx((1 + TILE_BLOCKS) / ALONE)
+    assert blocks(AttentionKernel(1, 64), [100]) == pytest.approx((1 + TILE_BLOCKS) / ALONE)
 
 
 def test_order_matters_long_ones_last_take_longest() -> None:
     contexts = [1000] * 40 + [2000]
-    assert H100.blocks(contexts) > H100.blocks(contexts[::-1])
+    assert blocks(H100, contexts) > blocks(H100, contexts[::-1])
 
 
 @given(st.lists(st.integers(1, 16_000), min_size=1, max_size=60))
 def test_no_faster_than_all_processors_reading_and_no_slower_than_one_after_the_other(contexts: list[int]) -> None:
     read = sum(-(-context // 128) for context in contexts) * 8 / 132
-    assert H100.blocks(contexts) >= read * (1 - 1e-9)
-    assert H100.blocks(contexts) <= (read + 8 * 32 * len(contexts) / 132) * 132
+    assert blocks(H100, contexts) >= read * (1 - 1e-9)
+    assert blocks(H100, contexts) <= (read + 8 * 32 * len(contexts) / 132) * 132
 
 
 @given(st.lists(st.integers(1, 9000), min_size=1, max_size=40), st.sampled_from([(8, 132), (4, 66), (6, 33)]))
 def test_heads_and_processors_shrink_together(contexts: list[int], shape: tuple[int, int]) -> None:
     heads, processors = shape
-    whole = AttentionKernel(heads, processors).blocks(contexts)
-    assert AttentionKernel(2 * heads, 2 * processors).blocks(contexts) == pytest.approx(whole)
+    whole = blocks(AttentionKernel(heads, processors), contexts)
+    assert blocks(AttentionKernel(2 * heads, 2 * processors), contexts) == pytest.approx(whole)
 
 
 def test_requests_are_met_anywhere_in_their_output_and_oldest_first() -> None:
@@ -86,11 +105,10 @@ def test_of_very_many_requests_some_evenly_spaced_ones_are_taken() -> None:
 
 
 def test_a_mix_takes_longer_than_even_parts_of_the_same_context() -> None:
-    curve = mixed_blocks(H100, CHAT, 64)
+    at_none, a_token = mixed(CHAT, 64)
 
-    assert (np.diff(curve.context_tokens) > 0).all()
-    even = [H100.blocks(even_contexts(64, context)) for context in curve.context_tokens]
-    assert (curve.blocks > even).all()
+    for context in (64 * 1000, 64 * 2000):
+        assert at_none + a_token * context > H100.blocks(even_contexts(64, context)[None])[0]
 
 
 @pytest.mark.parametrize("mix", [LengthMix((1000,), (1,)), LengthMix((1,), (1,)), LengthMix((16_000,), (100,))])
@@ -103,20 +121,21 @@ def test_requests_of_one_length_have_a_time_at_any_context(mix: LengthMix) -> No
         assert steps_ms[-1] < 5 + 0.6 * batch
 
 
-def test_a_mix_may_be_alike_at_some_batch_sizes_only() -> None:
-    mix = LengthMix((1000,), (1300,))
-    knots = [mixed_blocks(H100, mix, batch).blocks.size for batch in range(65, 257)]
-
-    assert len(set(knots)) == 2
+def test_a_line_of_requests_of_one_length_is_near_that_length() -> None:
     for batch in range(65, 257):
-        curve = mixed_blocks(H100, mix, batch)
-        expected = float(np.interp(batch * 1500, curve.context_tokens, curve.blocks))
-        assert expected == pytest.approx(H100.blocks([1500] * batch), rel=0.12)  # even parts come in waves
+        at_none, a_token = mixed(LengthMix((1000,), (1300,)), batch)
+        # Even parts come in waves.
+        assert at_none + a_token * batch * 1500 == pytest.approx(blocks(H100, [1500] * batch), rel=0.12)
 
 
 def test_between_sizes_of_the_grid_blocks_are_interpolated() -> None:
-    below, middle, above = (mixed_blocks(H100, CHAT, batch).blocks for batch in (128, 132, 136))
-    assert middle == pytest.approx((below + above) / 2)
+    below, middle, above = (mixed(CHAT, batch) for batch in (128, 132, 136))
+    assert middle == pytest.approx(np.mean([below, above], axis=0))
+
+
+def test_mixes_looked_at_together_are_each_as_alone() -> None:
+    long = LengthMix((9000,), (10,))
+    assert mixed_blocks(H100, (CHAT, long), 100, 20) == [mixed(CHAT, 100), mixed(long, 100)]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -126,13 +145,13 @@ def test_the_kernel_of_the_shipped_profiles_is_known(name: str) -> None:
 
 def test_another_kernel_card_or_head_is_not_known(tmp_path: Path) -> None:
     known: dict[str, Any] = {
-        "card": "NVIDIA H100 80GB HBM3",
+        "processors": 132,
         "kernels": {"attention": "FLASH_ATTN FA3"},
         "model_config": {"num_attention_heads": 32, "num_key_value_heads": 8, "hidden_size": 4096},
     }
     others: list[dict[str, Any]] = [
         {"kernels": {"attention": "TRITON_ATTN"}},
-        {"card": "NVIDIA A100"},
+        {"processors": None},
         {"model_config": {**known["model_config"], "head_dim": 64}},
         {"model_config": {}},
     ]
@@ -141,33 +160,3 @@ def test_another_kernel_card_or_head_is_not_known(tmp_path: Path) -> None:
         (tmp_path / "p.json").write_text(json.dumps(synthetic_profile(**(known | changes))))
         found.append(kernel_of(load_profile(tmp_path / "p.json").data))
     assert found == [H100, None, None, None, None]
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_what_attention_leaves_of_a_step_hardly_depends_on_anything(name: str) -> None:
-    """Reading the weights and launching: no more for 256 requests of any length than a little over that for one."""
-    times = LatencyModel(profile(name), CHAT)
-    rest_ms = [times.rest_ms(batch) for batch in range(1, 257)]
-    assert min(rest_ms) / rest_ms[0] > 0.95
-    # What dequantizing and adapters add grows with the batch.
-    assert max(rest_ms) / rest_ms[0] < (1.9 if name.endswith("awq") else 1.5 if "-lora-" in name else 1.25)
-
-
-@pytest.mark.parametrize(
-    "name", [name for name in NAMES if any(p.lengths == "traffic" for p in profile(name).data.decode_points)]
-)
-def test_steps_under_traffic_are_near_what_a_mix_like_theirs_takes(name: str) -> None:
-    draws = np.random.default_rng(1)
-    prompts = np.clip(draws.lognormal(np.log(860), 0.8, 2000), 16, 6000).astype(int)
-    outputs = np.clip(draws.lognormal(np.log(150), 0.7, 2000), 8, 1000).astype(int)
-    times = LatencyModel(profile(name), LengthMix.of(prompts, outputs))
-    chat = [
-        p
-        for p in profile(name).data.decode_points
-        if p.lengths == "traffic" and (p.model_extra or {})["traffic"] == "chat"
-    ]
-    errors = [times.decode_step_ms(p.batch, round(p.context_tokens)) / p.step_ms_mean - 1 for p in chat]
-    # Whenever the batch changes, vLLM works out anew which request has which adapter; steady steps skip that.
-    apart = 0.04 if "-lora-" in name else 0.01
-    assert abs(np.mean(errors)) < apart
-    assert np.median(np.abs(errors)) < apart + 0.005

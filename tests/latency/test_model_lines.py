@@ -37,15 +37,15 @@ def at(line: DecodeLine, context_tokens: int) -> int:
 
 
 @each_profile
-def test_passes_through_what_was_measured(name: str) -> None:
+def test_lines_pass_near_what_was_measured(name: str) -> None:
     errors = [
         even_model(name).decode_step_ms(batch, round(context)) / step_ms - 1
         for batch, (contexts, values) in measured_curves(name).items()
         if contexts.size > 1
         for context, step_ms in zip(contexts.tolist(), values.tolist(), strict=True)
     ]
-    assert np.max(np.abs(errors)) < 1e-3  # a falling pair of noisy points is evened out
-    assert np.mean(np.abs(errors)) < 1e-4
+    assert np.max(np.abs(errors)) < 0.03
+    assert np.mean(np.abs(errors)) < 0.005
 
 
 @each_profile

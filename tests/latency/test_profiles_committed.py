@@ -66,7 +66,7 @@ def test_growing_batch_at_equal_context_is_no_faster_unless_repeats_say_so(name:
 def test_a_confirmed_drop_is_in_the_model_too(drop: Drop) -> None:
     context = round(drop.context_tokens)
     small, large = (even_model(drop.profile).decode_step_ms(batch, context) for batch in drop[1:3])
-    assert 1 - large / small == pytest.approx(drop.by, abs=0.005)
+    assert 1 - large / small == pytest.approx(drop.by, abs=0.015)
 
 
 @each_profile

@@ -1,0 +1,109 @@
+"""How serving differs from steady batches, learned from a profile's own traffic.
+
+A sweep of traffic is a stretch of serving in which requests of unequal lengths come and go. Two numbers, fitted to all
+steps of all sweeps at once, correct what the model says of batches of the sweep's requests::
+
+    step_ms = said_ms + request_ms * batch + token_ms * context
+
+How far they hold is judged on each sweep by numbers fitted to the others (`TrafficFit.left_out`): so far the model may
+be off on traffic of a shape that it has not seen. ``python -m benchmarks.step_models`` has other forms beside this one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sunsim.latency.measured import DecodePoint
+
+Floats = NDArray[np.float64]
+
+LEAST_SWEEPS = 2
+"""One does not tell batch from context."""
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """A sweep, and what numbers fitted to the other sweeps say of it.
+
+    Attributes:
+        sweep: its name.
+        steps: that it has.
+        error: of all its steps' time, relative: below 0 if the model is short.
+        spread: root of the mean squared relative error of its points, weighted by their steps.
+    """
+
+    sweep: str
+    steps: int
+    error: float
+    spread: float
+
+
+@dataclass(frozen=True, slots=True)
+class TrafficFit:
+    """Numbers fitted to traffic.
+
+    Attributes:
+        request_ms: milliseconds a request in the step.
+        token_ms: milliseconds a token of context.
+        left_out: a sweep each, by name; empty if one of them alone would be left to fit to.
+    """
+
+    request_ms: float
+    token_ms: float
+    left_out: tuple[LeftOut, ...] = ()
+
+    @classmethod
+    def of(cls, points: Sequence[DecodePoint], said_ms: Sequence[float]) -> TrafficFit | None:
+        """Least squares of relative errors, each point weighted by its steps; None if there are too few sweeps.
+
+        Args:
+            points: of traffic.
+            said_ms: what the model says of each.
+        """
+        sweeps = np.array([point.traffic or "" for point in points])
+        names = sorted(set(sweeps.tolist()))
+        if len(names) < LEAST_SWEEPS:
+            return None
+        table = _Table(
+            np.array([(point.batch, point.context_tokens) for point in points]),
+            np.array([point.step_ms_mean for point in points]),
+            np.array(said_ms),
+            np.array([float(point.steps) for point in points]),
+        )
+        left_out = [
+            LeftOut(name, int(table.steps[sweeps == name].sum()), *table.errors(sweeps == name))
+            for name in names
+            if len(names) > LEAST_SWEEPS
+        ]
+        request_ms, token_ms = table.fit(np.full(len(points), True)).tolist()
+        return cls(request_ms, token_ms, tuple(left_out))
+
+
+@dataclass(frozen=True, slots=True)
+class _Table:
+    """Points as columns, a value each: batch and context (float64[n, 2]), milliseconds measured and said, steps."""
+
+    rows: Floats
+    step_ms: Floats
+    said_ms: Floats
+    steps: Floats
+
+    def fit(self, chosen: NDArray[np.bool_]) -> Floats:
+        """The two numbers, float64[2]."""
+        weights = np.sqrt(self.steps[chosen]) / self.step_ms[chosen]
+        scale = self.rows.max(axis=0)  # so that no column counts as noise beside the other
+        rows = self.rows[chosen] / scale * weights[:, None]
+        missing_ms = (self.step_ms - self.said_ms)[chosen]
+        found: Floats = np.linalg.lstsq(rows, missing_ms * weights, rcond=None)[0] / scale
+        return found
+
+    def errors(self, which: NDArray[np.bool_]) -> tuple[float, float]:
+        """Of those points, with numbers fitted to the others: relative error in total, and its spread."""
+        said_ms = self.said_ms[which] + self.rows[which] @ self.fit(~which)
+        steps, step_ms = self.steps[which], self.step_ms[which]
+        spread = np.sqrt(np.average((said_ms / step_ms - 1) ** 2, weights=steps))
+        return float(steps @ said_ms / (steps @ step_ms) - 1), float(spread)
