@@ -109,6 +109,12 @@ class MixedPoint(StepStats):
     lengths: Literal["uniform", "traffic"] = "uniform"
     decode_steps_before: Literal[0, 1] = 0
 
+    @property
+    def pairs(self) -> float:
+        """(query, key) pairs of the prompts: those of one chunk where they were not counted."""
+        chunk = self.chunk_tokens
+        return self.attended_pairs or chunk * self.chunk_context + chunk * (chunk + 1) // 2
+
 
 class IdleStart(StepStats):
     """Steps begun on an idle worker, timed from their scheduling; `launch_ms`: each, until the host was free again.

@@ -5,9 +5,9 @@ takes as long as with the measured one; the graph sizes make it a staircase. Att
 known.
 
 Prefill: a step's time is a piecewise linear function of its new tokens plus a term in the (query, key) pairs that
-attention visits, fitted together to the measured points. A step that mixes decodes and chunks is taken as a prefill
-step of all its tokens that also reads the decodes' KV, at the pace of decode steps, and never as shorter than the
-decodes alone; ``pytest -rA tests/latency/test_model_lines.py -k mixed`` prints how far that is off.
+attention visits, fitted together to the measured points, and set right by the steps of traffic, as is that of a step that
+mixes decodes and prompts (`sunsim.latency.chunked`). Such a step is never shorter than its decodes alone;
+``pytest -rA tests/latency/test_model_lines.py -k mixed`` prints how far that is off.
 
 Beyond what was measured nothing gets cheaper: `sunsim.latency.curves.PrefillCurve` and `sunsim.latency.decode` say what
 is assumed there. Every step says what of it was not measured, if anything.
@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from sunsim.clock import PS_PER_MS
 from sunsim.latency.arrivals import reading_ms
 from sunsim.latency.attention import LengthMix, kernel_of
+from sunsim.latency.chunked import ChunkedTimes
 from sunsim.latency.curves import PrefillCurve
 from sunsim.latency.decode import DecodeTimes
 from sunsim.latency.host import Delay, Launch, endless_stalls, lead_ms, pause_ms, slope_from, split_by_lengths, tail_ms
@@ -35,6 +36,7 @@ class LatencyModel:
     """Step times of one profile, for simulation (`StepTimes`, picoseconds) and for people (milliseconds).
 
     Attributes:
+        chunked: times of steps with prompts.
         traffic: how serving differs from what steady steps say; None if the profile does not say.
         frontend_out_ps: from the engine's token to the client, on an idle worker.
         pause_ps: from an output with no step behind it until the host looks for requests.
@@ -58,9 +60,9 @@ class LatencyModel:
         self.traffic = self._decode.traffic
         even_starts, served_starts = split_by_lengths(data.idle_starts)
         largest_graph = max(sizes, default=0)
-        self._prefill = PrefillCurve.fit(data.prefill_points)
+        self._even = PrefillCurve.fit(data.prefill_points)
         if even_starts and self._decode.batches:
-            self._prefill = self._prefill.on_gpu(
+            self._even = self._even.on_gpu(
                 Launch(even_starts, largest_graph).ms,
                 lambda tokens: self._decode.steady(tokens).ms(tokens),
                 self._decode.batches[-1],
@@ -69,9 +71,12 @@ class LatencyModel:
         decodes = [point for point in even_starts if not point.chunk_tokens and self._decode.batches]
         chunks = [point for point in even_starts if point.chunk_tokens > largest_graph and data.prefill_points]
         self._decode_lead_ms = lead_ms(decodes, lambda p: self._decode.steady(p.batch).ms(p.context_tokens))
-        self._chunk_lead_ms = lead_ms(chunks, lambda p: self._prefill_ms(p.chunk_tokens))
+        self._chunk_lead_ms = lead_ms(chunks, lambda p: self._even.step_ms(p.chunk_tokens, _pairs(p.chunk_tokens, 0)))
         self._chunk_tail_ms = tail_ms([point for point in even_starts if point.chunk_tokens])
         self.pause_ps = round(pause_ms(data) * PS_PER_MS)
+        self.chunked = ChunkedTimes(
+            self._even, self._decode, data.prefill_points, data.mixed_points, self._launch, self._chunk_lead_ms
+        )
         self._reading_ms = reading_ms(data.arrival_points, self._decode_lead_ms)
         self._host_stalls = data.host_stalls
         idle = [p for p in data.first_token_points if p.where == "idle"]
@@ -94,14 +99,10 @@ class LatencyModel:
             tokens += new
             pairs += _pairs(new, before)
             longest = max(longest, new + before)
-        step_ms = self._prefill.step_ms(tokens, pairs) + (
-            self._decode.token_ms(batch) * context_tokens if batch else 0.0
-        )
-        outside = self._prefill.outside(tokens, pairs, longest) or self._otherwise
+        step_ms = self.chunked.ms(batch, context_tokens, tokens, pairs)
+        outside = self._even.outside(tokens, pairs, longest) or self._otherwise
         if batch:
-            base_ps, slope_ps, _, decodes_outside = self._decode.line(batch, context_tokens)
-            step_ms = max(step_ms, (base_ps + slope_ps * context_tokens) / PS_PER_MS)
-            outside = decodes_outside or outside
+            outside = self._decode.line(batch, context_tokens).outside or outside
         return max(1, round(step_ms * PS_PER_MS)), outside
 
     def launch_ps(self, tokens: int, nth: int) -> int:
@@ -145,10 +146,6 @@ class LatencyModel:
     def prefill_step_ms(self, prompt_tokens: int, prompts: int = 1) -> float:
         """Time in milliseconds of a step that prefills `prompts` prompts of `prompt_tokens` each."""
         return self.chunked_step(0, 0, [Chunk(prompt_tokens, 0)] * prompts)[0] / PS_PER_MS
-
-    def _prefill_ms(self, tokens: int) -> float:
-        """Milliseconds of a step with one prompt, begun on a busy worker."""
-        return self._prefill.step_ms(tokens, _pairs(tokens, 0))
 
 
 @lru_cache(maxsize=64)
