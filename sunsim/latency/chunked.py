@@ -45,6 +45,8 @@ class Seen(NamedTuple):
 class Correction:
     """``served_ms = said_ms + extra_ms(tokens)``: straight lines between the knots, level beyond the outer ones.
 
+    From steps larger than any knot nothing is taken off.
+
     Attributes:
         tokens, extra_ms: the knots, ascending; none where there was no traffic.
         error: of all steps of traffic without it, relative: below 0 if too short is said.
@@ -74,7 +76,9 @@ class Correction:
             return said_ms
         extra_ms = self._known.get(tokens)
         if extra_ms is None:
-            extra_ms = self._known[tokens] = float(np.interp(tokens, self.tokens, self.extra_ms))
+            beyond_ms = max(0.0, float(self.extra_ms[-1]))
+            extra_ms = float(np.interp(tokens, self.tokens, self.extra_ms, right=beyond_ms))
+            self._known[tokens] = extra_ms
         return max(said_ms / 2, said_ms + extra_ms)
 
 
@@ -118,13 +122,15 @@ class ChunkedTimes:
 
     def ms(self, batch: int, context_tokens: int, tokens: int, pairs: int) -> float:
         """Of a step of so many decodes, with their context, and prompts; `tokens` and `pairs` are those of all."""
+        said_ms = self.even_ms(batch, context_tokens, tokens, pairs)
         if not batch:
-            return self.alone.ms(self._even.step_ms(tokens, pairs), tokens)
-        said_ms = self._said_beside(batch, context_tokens, tokens, pairs)
+            return self.alone.ms(said_ms, tokens)
         return max(self.beside.ms(said_ms, tokens), self._decode_ms(batch, context_tokens))
 
-    def _said_beside(self, batch: int, context_tokens: float, tokens: int, pairs: float) -> float:
-        return self._even.step_ms(tokens, pairs) + self._decode.token_ms(batch) * context_tokens
+    def even_ms(self, batch: int, context_tokens: float, tokens: int, pairs: float) -> float:
+        """What even prompts say of such a step."""
+        reading_ms = self._decode.token_ms(batch) * context_tokens if batch else 0.0
+        return self._even.step_ms(tokens, pairs) + reading_ms
 
     def _decode_ms(self, batch: int, context_tokens: float) -> float:
         base_ps, slope_ps, _, _ = self._decode.line(batch, round(context_tokens))
@@ -134,7 +140,7 @@ class ChunkedTimes:
         for point in points:
             if point.lengths != "traffic":
                 continue
-            said_ms = self._even.step_ms(point.new_tokens, point.attended_pairs)
+            said_ms = self.even_ms(0, 0, point.new_tokens, point.attended_pairs)
             if not point.idle_start:
                 yield Seen(point.new_tokens, said_ms, point.step_ms_mean, point.steps)
             elif _waited(point.step_ms_p10, launch.ms(point.new_tokens)):
@@ -145,7 +151,7 @@ class ChunkedTimes:
             if point.lengths != "traffic":
                 continue
             tokens = point.batch + point.chunk_tokens
-            said_ms = self._said_beside(point.batch, point.context_tokens, tokens, point.pairs)
+            said_ms = self.even_ms(point.batch, point.context_tokens, tokens, point.pairs)
             before_ms = point.decode_steps_before * self._decode_ms(point.batch, point.context_tokens)
             if not before_ms or _waited(point.step_ms_p10, launch.ms(tokens)):
                 yield Seen(tokens, said_ms, point.step_ms_mean - before_ms, point.steps)

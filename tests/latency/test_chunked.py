@@ -54,8 +54,8 @@ def test_prompts_take_what_those_of_their_size_took_in_traffic(tmp_path: Path) -
     asked = (256, 1024, 2560, 4096, 8192)
     extra_ms = [times.prefill_step_ms(tokens) - even_ms(tokens) for tokens in asked]
 
-    # Level outside, halfway between in the middle.
-    assert extra_ms == pytest.approx([4, 4, 1, -2, -2], abs=0.02)
+    # Halfway between in the middle; larger steps were not seen to be shorter.
+    assert extra_ms == pytest.approx([4, 4, 1, -2, 0], abs=0.02)
     assert times.chunked.alone.error < 0
 
 
