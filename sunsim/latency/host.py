@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import accumulate
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sunsim.clock import PS_PER_MS, to_ps
-from sunsim.latency.measured import HostStalls, IdleStart, ProfileData
+from sunsim.latency.measured import FirstTokenPoint, HostStalls, IdleStart, ProfileData
 
+BAND = 16
 HIDDEN_MS = 2.0
 """A step that outlasts its own launch by more than this was waiting for the GPU, not for the host."""
 
@@ -141,12 +144,40 @@ class Delay:
         return self.start_ms * amount / self.most
 
 
-def slope_from(start_ms: float, points: list[tuple[int, float]]) -> float:
-    """Slope, not negative, of the line from `start_ms` at 0 that has the least squares; zero without points there."""
-    if not any(amount for amount, _ in points):
-        return 0.0
-    amount, delay_ms = np.array(points, dtype=np.float64).T
-    return max(0.0, float(amount @ (delay_ms - start_ms) / (amount @ amount)))
+@dataclass(frozen=True, slots=True)
+class WayOut:
+    """From a token of a decoding worker to the client, by how many requests decode: lines through what was measured.
+
+    Attributes:
+        batch, delay_ms: the knots, batches ascending from 0, an idle worker's, milliseconds never falling.
+        per_ms: milliseconds a request beyond them: the slope through all of them. The way out itself is gone once.
+    """
+
+    batch: NDArray[np.float64]
+    delay_ms: NDArray[np.float64]
+    per_ms: float
+
+    @classmethod
+    def through(cls, idle_ms: float, points: list[FirstTokenPoint]) -> WayOut:
+        """Of points in traffic, those of a band of `BAND` batch sizes together, each request counted once."""
+        bands: dict[int, list[FirstTokenPoint]] = defaultdict(list)
+        for point in points:
+            bands[point.batch // BAND].append(point)
+        knots = [(0.0, idle_ms)]
+        for _, found in sorted(bands.items()):
+            rows = [(point.batch, point.first_token_to_client_ms.median) for point in found]
+            knots.append(tuple(np.average(rows, axis=0, weights=[point.requests for point in found]).tolist()))
+        batch, delay_ms = np.array(knots).T
+        above_ms = np.maximum(delay_ms - idle_ms, 0.0)
+        per_ms = float(batch @ above_ms / (batch @ batch)) if len(knots) > 1 else 0.0
+        return cls(batch, np.maximum.accumulate(idle_ms + above_ms), per_ms)
+
+    def ps(self, batch: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Picoseconds, for each batch."""
+        beyond = np.maximum(batch - self.batch[-1], 0.0)
+        delay_ms = np.interp(batch, self.batch, self.delay_ms) + self.per_ms * beyond
+        found: NDArray[np.int64] = np.rint(delay_ms * PS_PER_MS).astype(np.int64)
+        return found
 
 
 def endless_stalls(records: list[HostStalls], offset: float) -> Iterator[tuple[int, int]]:

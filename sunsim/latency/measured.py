@@ -174,6 +174,7 @@ class FirstTokenPoint(Document):
     where: Literal["idle", "busy", "traffic", "prefill"]
     batch: int = Field(default=0, ge=0, le=4096)
     prompt_tokens: Tokens
+    requests: int = Field(default=1, ge=1, le=10**9)
     submit_to_queued_ms: Delay
     queued_to_scheduled_ms: Delay
     first_token_to_client_ms: Delay

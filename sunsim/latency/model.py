@@ -27,7 +27,7 @@ from sunsim.latency.attention import LengthMix, kernel_of
 from sunsim.latency.chunked import ChunkedTimes
 from sunsim.latency.curves import PrefillCurve
 from sunsim.latency.decode import DecodeTimes
-from sunsim.latency.host import Delay, Launch, endless_stalls, lead_ms, pause_ms, slope_from, split_by_lengths, tail_ms
+from sunsim.latency.host import Delay, Launch, WayOut, endless_stalls, lead_ms, pause_ms, split_by_lengths, tail_ms
 from sunsim.latency.profile import Profile
 from sunsim.latency.steps import Chunk, DecodeLine, Outside
 
@@ -38,7 +38,8 @@ class LatencyModel:
     Attributes:
         chunked: times of steps with prompts.
         traffic: how serving differs from what steady steps say; None if the profile does not say.
-        frontend_out_ps: from the engine's token to the client, on an idle worker.
+        prefill_out_ps: from the token of a prefill worker to the client: the mean over traffic's requests, and an idle
+            worker's where there was none.
         pause_ps: from an output with no step behind it until the host looks for requests.
     """
 
@@ -84,9 +85,12 @@ class LatencyModel:
             [(p.prompt_tokens, p.submit_to_queued_ms.median + p.queued_to_scheduled_ms.median) for p in idle]
         )
         out_ms = float(np.median([p.first_token_to_client_ms.median for p in idle])) if idle else 0.0
-        busy = [(p.batch, p.first_token_to_client_ms.median) for p in data.first_token_points if p.where == "traffic"]
-        self.frontend_out_ps = round(out_ms * PS_PER_MS)
-        self._out_ps_per_request = round(slope_from(out_ms, busy) * PS_PER_MS)
+        self._out = WayOut.through(out_ms, [p for p in data.first_token_points if p.where == "traffic"])
+        prompts = [
+            (p.first_token_to_client_ms.median, p.requests) for p in data.first_token_points if p.where == "prefill"
+        ]
+        prompt_out_ms = np.average(*np.array(prompts).T) if prompts else out_ms
+        self.prefill_out_ps = round(float(prompt_out_ms) * PS_PER_MS)
 
     def decode_line(self, batch: int, context_tokens: int) -> DecodeLine:
         """The line that holds for `batch` decodes (at least one) whose contexts add up to `context_tokens`."""
@@ -130,13 +134,8 @@ class LatencyModel:
         return round(self._in.ms(prompt_tokens) * PS_PER_MS)
 
     def out_ps(self, batch: NDArray[np.int64]) -> NDArray[np.int64]:
-        """From a token of a decoding worker to the client, where so many requests decode.
-
-        The front end hands out a step's tokens in turn: so much a request, the slope through all batches measured, on
-        top of what an idle worker's token takes. That goes on beyond them: the way out itself is gone once, whatever
-        the batch.
-        """
-        return self.frontend_out_ps + self._out_ps_per_request * batch
+        """From a token of a decoding worker to the client, where so many requests decode: it hands them out in turn."""
+        return self._out.ps(batch)
 
     def decode_step_ms(self, batch: int, context_tokens: int) -> float:
         """Time of a decode step in milliseconds."""

@@ -77,10 +77,10 @@ def _served(
 ) -> Served:
     stamps = [(sequence.scheduled_ps, sequence.first_ps, sequence.last_ps) for sequence in sequences]
     scheduled_ps, first_ps, last_ps = np.array(stamps, dtype=np.int64).T
-    alone = np.zeros_like(first_ps)
-    # A prefill worker's batches are a few prompts, and its front end was measured idle.
+    worker = np.zeros_like(first_ps)
     out_first_ps, out_last_ps = (
-        times.out_ps(alone if prefills else batch_at(alone, scheduled_ps, last_ps, at)) for at in (first_ps, last_ps)
+        times.prefill_out_ps if prefills else times.out_ps(batch_at(worker, scheduled_ps, last_ps, at))
+        for at in (first_ps, last_ps)
     )
     return replace(
         actual,
