@@ -86,11 +86,11 @@ class LatencyModel:
         )
         out_ms = float(np.median([p.first_token_to_client_ms.median for p in idle])) if idle else 0.0
         self._out = WayOut.through(out_ms, [p for p in data.first_token_points if p.where == "traffic"])
-        prompts = [
-            (p.first_token_to_client_ms.median, p.requests) for p in data.first_token_points if p.where == "prefill"
-        ]
-        prompt_out_ms = np.average(*np.array(prompts).T) if prompts else out_ms
-        self.prefill_out_ps = round(float(prompt_out_ms) * PS_PER_MS)
+        prompts = [p for p in data.first_token_points if p.where == "prefill"]
+        if prompts:
+            delays_ms = [p.first_token_to_client_ms.median for p in prompts]
+            out_ms = float(np.average(delays_ms, weights=[p.requests for p in prompts]))
+        self.prefill_out_ps = round(out_ms * PS_PER_MS)
 
     def decode_line(self, batch: int, context_tokens: int) -> DecodeLine:
         """The line that holds for `batch` decodes (at least one) whose contexts add up to `context_tokens`."""
