@@ -1,6 +1,6 @@
 """Brings the figures of the documents up to date: ``python -m docs.refresh [NAME ...]``, or all.
 
-Names are run, trace, sweep, plan, figures, speed, fidelity and columns. Runs the commands that the pages name, in the checkout,
+Names are run, trace, sweep, plan, figures, speed, fidelity, outside and columns. Runs the commands that the pages name, in the checkout,
 compares the committed actual runs with their simulation, and replaces the pictures and the blocks between
 ``<!-- begin: NAME -->`` and ``<!-- end: NAME -->``.
 """
@@ -20,6 +20,7 @@ from PIL import Image
 
 from docs.columns import columns
 from docs.fidelity import Checked, check, fidelity_text, live_text, sharing_text
+from docs.outside import outside
 from sunsim.validation.check import check_cluster
 from sunsim.validation.folders import committed_campaigns, committed_clusters
 
@@ -46,6 +47,7 @@ PLACES = {
     "speed-plain": DOCS / "speed.md",
     "fidelity": FIDELITY,
     "sharing": FIDELITY,
+    "outside": FIDELITY,
     "calibration": FIDELITY,
     "trust": README,
     "live": DOCS / "live-clusters.md",
@@ -195,6 +197,7 @@ def main() -> None:
         "figures": figures,
         "speed": speed,
         "fidelity": fidelity,
+        "outside": outside,
         "columns": columns,
     }
     for maker in sys.argv[1:] or makers:

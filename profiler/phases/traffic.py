@@ -112,7 +112,7 @@ def traffic_points(sweep: Sweep, name: str) -> list[dict[str, Any]]:
     extra_ms = stall_extra_ms(sweep.steps).tolist()
     joins = [bool(step.joined) for step in sweep.steps]
     groups: dict[tuple[int, int], list[tuple[Step, bool, bool]]] = {}
-    for step, extra, join, after_join in zip(sweep.steps, extra_ms, joins, [False, *joins[:-1]], strict=True):
+    for step, extra, join, after_join in zip(sweep.steps, extra_ms, joins, [False, *joins], strict=False):
         if not extra and not step.chunks and not step.idle_start:
             direction = int(step.scheduled_s > sweep.peak_s)
             groups.setdefault((step.requests, direction), []).append((step, join, after_join))
