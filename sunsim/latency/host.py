@@ -13,9 +13,11 @@ from numpy.typing import NDArray
 from sunsim.clock import PS_PER_MS, to_ps
 from sunsim.latency.measured import FirstTokenPoint, HostStalls, IdleStart, ProfileData
 
-BAND = 16
 HIDDEN_MS = 2.0
 """A step that outlasts its own launch by more than this was waiting for the GPU, not for the host."""
+
+BAND = 16
+"""Batch sizes whose ways out count together: the profiler's own bands."""
 
 PAUSE_MS = 1.0
 """vLLM's engine sleeps so long after an output with no step behind it, before it looks for requests: `time.sleep(0.001)`
