@@ -53,11 +53,11 @@ _IDLE: tuple[tuple[Kind, int], ...] = (
     ("prefill", 128),
     ("prefill", 256),
     ("prefill", 512),
-    ("prefill", 768),
-    ("prefill", 1024),
-    ("prefill", 2048),
-    ("prefill", 4096),
-    ("prefill", 8192),
+    ("prefill", 672),
+    ("prefill", 928),
+    ("prefill", 2208),
+    ("prefill", 4256),
+    ("prefill", 8096),
 )
 
 

@@ -13,21 +13,27 @@ from profiler.plateaus import step_stats
 from profiler.recording import Step
 
 LEAST_STEPS = 3
+STALLED = 1.5
+"""A step this many times as long as usual for its size was held up by the host."""
 LONGEST_PAUSE_S = 0.004
 """A step scheduled so soon after the last output was of requests that had waited for that output."""
+
+
+Timed = tuple[Step, float]
+"""A step, and the seconds that count."""
 
 
 def prefill_points(steps: Sequence[Step]) -> list[dict[str, Any]]:
     """Steps of prompts alone, one point for each half power of two of their tokens, apart for idle starts.
 
     Left out are steps whose own output came late, and those that followed one whose output did: when they began is not
-    known.
+    known. So are those that the host held up.
     """
-    groups: dict[tuple[bool, int], list[Step]] = defaultdict(list)
+    groups: dict[tuple[bool, int], list[Timed]] = defaultdict(list)
     for previous, step in pairwise(steps):
         is_timed = not step.held_up and (step.idle_start or not previous.held_up)
         if is_timed and step.chunks and not step.decode_requests:
-            groups[step.idle_start, round(2 * math.log2(step.tokens))].append(step)
+            groups[step.idle_start, round(2 * math.log2(step.tokens))].append((step, step.step_s))
     return [
         {
             "prompts": round(_mean(group, lambda step: len(step.chunks))),
@@ -36,9 +42,10 @@ def prefill_points(steps: Sequence[Step]) -> list[dict[str, Any]]:
             "idle_start": group[0].idle_start,
             "lengths": "traffic",
         }
-        | step_stats([step.step_s * 1e3 for step in group])
-        for _, group in sorted(groups.items())
-        if len(group) >= LEAST_STEPS
+        | step_stats(times_ms)
+        for _, timed in sorted(groups.items())
+        if len(timed) >= LEAST_STEPS
+        for group, times_ms in [_undisturbed(timed)]
     ]
 
 
@@ -48,7 +55,7 @@ def mixed_points(steps: Sequence[Step]) -> list[dict[str, Any]]:
     Where the launch of such a step held the decode step before it up, only both together have a known time: then
     `decode_steps_before` is 1, and the times are those of both.
     """
-    groups: dict[tuple[bool, int, int], list[tuple[Step, float]]] = defaultdict(list)
+    groups: dict[tuple[bool, int, int], list[Timed]] = defaultdict(list)
     for before, step in pairwise(steps):
         together = before.held_up
         if not (step.chunks and step.decode_requests) or step.held_up or (together and before.chunks):
@@ -67,9 +74,10 @@ def mixed_points(steps: Sequence[Step]) -> list[dict[str, Any]]:
             "decode_steps_before": int(together),
             "launched_ms_mean": round(_mean(group, lambda step: step.launched_s or 0.0) * 1e3, 4),
         }
-        | step_stats([seconds * 1e3 for _, seconds in timed])
+        | step_stats(times_ms)
         for (together, *_), timed in sorted(groups.items())
-        if len(group := [step for step, _ in timed]) >= LEAST_STEPS
+        if len(timed) >= LEAST_STEPS
+        for group, times_ms in [_undisturbed(timed)]
     ]
 
 
@@ -88,6 +96,13 @@ def pauses(steps: Sequence[Step], traffic: str) -> list[dict[str, Any]]:
             "pause_ms_p90": round(float(p90), 4),
         }
     ]
+
+
+def _undisturbed(timed: Sequence[Timed]) -> tuple[list[Step], list[float]]:
+    """The steps that no stall made much longer than usual, and their times, ms."""
+    most_s = STALLED * float(np.median([seconds for _, seconds in timed]))
+    kept = [(step, seconds) for step, seconds in timed if seconds <= most_s]
+    return [step for step, _ in kept], [seconds * 1e3 for _, seconds in kept]
 
 
 def _mean(steps: Sequence[Step], value: Callable[[Step], float]) -> float:

@@ -2,7 +2,8 @@
 
 The worker takes steps back to back, and scheduling runs one step ahead: step ``k + 1`` is composed when the output of
 step ``k - 1`` is out, which is when step ``k`` starts, or later if the launch of step ``k`` takes longer. If nothing was
-in flight before step ``k``, step ``k + 1`` is composed as soon as step ``k`` is launched. `Pipeline` keeps these times.
+in flight before step ``k``, step ``k + 1`` is composed as soon as step ``k`` is launched. An output with no step behind it
+is followed by a pause before anything is composed. `Pipeline` keeps these times.
 
 Between two changes of the batch nothing has to be decided and the time of every step is known, so the engine leaps:
 `Engine.next_wake` says when the next decision falls due and `Engine.wake` takes it. Steps in between cost nothing,
@@ -51,6 +52,7 @@ class Engine:
         self.blocks = KVBlocks(config.num_gpu_blocks, config.block_size)
         self.preemptions = 0
         self._pipeline = Pipeline(times, stalls)
+        self._pause_ps = times.pause_ps
         self._take_in_ps = times.take_in_ps
         self._steady = SteadyDecodes(times)
         self._k = 0  # the last step composed
@@ -153,6 +155,11 @@ class Engine:
         outcome = Outcome()
         if self._finishing:
             self._finish(now_ps, outcome)
+            if self._pause_ps and not self._pipeline.in_flight:
+                self._pipeline.rest(now_ps + self._pause_ps)
+                self._k += 1
+                self._decide = self._decide or bool(self.waiting)  # there are places now
+                return outcome
         self._compose(now_ps, outcome)
         return outcome
 

@@ -12,9 +12,9 @@ class Pipeline:
 
     The host's one thread takes the decision for a step, launches the step, and looks at the output of the step before
     when that is there and the launch is over. So a long launch holds up that output and the next decision; the GPU goes
-    on meanwhile. If nothing was in flight, there is no output to wait for, and the next decision follows the launch. A
-    launch takes time for a step with chunks and for any step with nothing in flight before it; that of decodes behind
-    another step is hidden.
+    on meanwhile, but cannot be done before the launch is. If nothing was in flight, there is no output to wait for, and the
+    next decision follows the launch. A launch takes time for a step with chunks and for any step with nothing in flight
+    before it; that of decodes behind another step is hidden.
 
     Step ``k`` is the last one launched; it may be empty.
 
@@ -27,7 +27,18 @@ class Pipeline:
         outside: steps outside the range of the measurements, by what took them out.
     """
 
-    __slots__ = ("_held", "_idle_ps", "_stalls", "_times", "due_ps", "in_flight", "out_ps", "outside", "rests")
+    __slots__ = (
+        "_held",
+        "_idle_ps",
+        "_launches",
+        "_stalls",
+        "_times",
+        "due_ps",
+        "in_flight",
+        "out_ps",
+        "outside",
+        "rests",
+    )
 
     def __init__(self, times: StepTimes, stalls: Iterable[tuple[int, int]]) -> None:
         self._times = times
@@ -36,6 +47,7 @@ class Pipeline:
         self.out_ps = 0
         self.in_flight = False
         self.rests = 0
+        self._launches = 0
         self._held = False  # the host was, before the next launch
         self._idle_ps = 0  # of the time until `out_ps`, that in which the GPU did not compute
         self.outside = dict.fromkeys(OUTSIDE, 0)
@@ -54,7 +66,7 @@ class Pipeline:
             chunks: its prefill chunks.
         """
         duration_ps, outside = self._times.chunked_step(batch, context, chunks)
-        start_ps = self._launch_shown(sum(chunk.tokens for chunk in chunks), duration_ps)
+        start_ps = self._launch_shown(batch + sum(chunk.tokens for chunk in chunks), duration_ps)
         if outside:
             self.outside[outside] += 1
         return start_ps
@@ -133,14 +145,17 @@ class Pipeline:
             out_ps = self.out_ps + steady.span_ps(step, n)
         return out_ps if out_ps <= self._stalls.next_ps else self._stalls.foresee(self.out_ps, out_ps)
 
-    def _launch_shown(self, chunk_tokens: int, duration_ps: int) -> int:
+    def _launch_shown(self, tokens: int, duration_ps: int) -> int:
         """Launches a step of `duration_ps` whose launch takes time; gives the moment at which the GPU starts it."""
-        start_ps = max(self.out_ps, self.due_ps + self._times.lead_ps(chunk_tokens))
-        due_ps = max(self.out_ps, self.due_ps + self._times.launch_ps(chunk_tokens))
+        times = self._times
+        start_ps = max(self.out_ps, self.due_ps + times.lead_ps(tokens))
+        launched_ps = self.due_ps + times.launch_ps(tokens, self._launches)
+        self._launches += 1
+        due_ps = max(self.out_ps, launched_ps)
         end_ps = start_ps + duration_ps
         if self._stalls.next_ps < end_ps:
             end_ps = self._stalls.take(start_ps, end_ps)
-        out_ps = max(end_ps, due_ps)
+        out_ps = max(end_ps, launched_ps + times.tail_ps(tokens))
         self._idle_ps += out_ps - self.out_ps - (end_ps - start_ps)
         self.due_ps = due_ps
         self.out_ps = out_ps

@@ -80,7 +80,7 @@ class World:
         return Course(
             has_decode=self.decode is not None,
             emitted_before_decode=self.emitted_before_decode,
-            prefill_out_ps=self.prefill.times.frontend_out_ps if self.prefill else 0,
+            prefill_out_ps=self.prefill.times.prefill_out_ps if self.prefill else 0,
             decode_out_ps=self.decode.times.out_ps if self.decode else np.zeros_like,
         )
 
@@ -154,11 +154,11 @@ class World:
             if self.decode:
                 worker.release(sequence)
             if self._loop and self.prefill:
-                self._loop.ended(i, self.prefill.times.frontend_out_ps)
+                self._loop.ended(i, self.prefill.times.prefill_out_ps)
 
     def _hand_over(self, i: int, prefill: Pool, decode: Pool) -> None:
         """The prefill worker's answer goes out, and the request on to the decode stage."""
-        delay = prefill.times.frontend_out_ps + decode.times.frontend_in_ps(self._prompts[i])
+        delay = prefill.times.prefill_out_ps + decode.times.frontend_in_ps(self._prompts[i])
         if delay:
             self.env.after(delay, partial(self._send_to_decode, i))
         else:

@@ -100,7 +100,7 @@ class PrefillCurve:
         bound = np.interp(self.tokens, at, [known[tokens] for tokens in at], right=np.inf)
         return replace(self, token_ms=rising(np.minimum(self.token_ms, bound)))
 
-    def step_ms(self, tokens: int, pairs: int) -> float:
+    def step_ms(self, tokens: int, pairs: float) -> float:
         """Step time in milliseconds."""
         token_ms = self._known.get(tokens)
         if token_ms is None:
@@ -128,7 +128,7 @@ class NoPrefill:
         """Still none."""
         return self
 
-    def step_ms(self, tokens: int, pairs: int) -> float:
+    def step_ms(self, tokens: int, pairs: float) -> float:
         """Never: raises ValueError."""
         message = f"the profile has no prefill_points, so no step of {tokens} tokens ({pairs} pairs) can be timed"
         raise ValueError(message)

@@ -1,18 +1,27 @@
-"""What the host adds to a worker's steps: launches that the GPU does not hide, and stalls."""
+"""What the host adds to a worker's steps: launches that the GPU does not hide, pauses, and stalls."""
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import accumulate
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sunsim.clock import PS_PER_MS, to_ps
-from sunsim.latency.measured import HostStalls, IdleStart
+from sunsim.latency.measured import FirstTokenPoint, HostStalls, IdleStart, ProfileData
 
 HIDDEN_MS = 2.0
 """A step that outlasts its own launch by more than this was waiting for the GPU, not for the host."""
+
+BAND = 16
+"""Batch sizes whose ways out count together: the profiler's own bands."""
+
+PAUSE_MS = 1.0
+"""vLLM's engine sleeps so long after an output with no step behind it, before it looks for requests: `time.sleep(0.001)`
+in ``EngineCoreProc._process_engine_step`` (vllm/v1/engine/core.py, vLLM 0.24)."""
 
 
 def split_by_lengths(points: list[IdleStart]) -> tuple[list[IdleStart], list[IdleStart]]:
@@ -23,29 +32,56 @@ def split_by_lengths(points: list[IdleStart]) -> tuple[list[IdleStart], list[Idl
 
 
 class Launch:
-    """How long the host launches a step, in milliseconds; always zero without any `idle_starts` in the profile.
+    """How long the host takes to decide and launch a step, in ms; always zero without any `idle_starts` in the profile.
 
     Steps of few tokens run as captured graphs, whose launch was seen to grow a little with the tokens; longer ones are
-    launched kernel by kernel, in a time that does not depend on the tokens.
+    launched kernel by kernel, in a time that does not depend on the tokens. Launches of one kind spread widely, by a
+    fifth and more: single ones are those recorded, one after the other, over and over.
     """
 
     def __init__(self, points: list[IdleStart], largest_graph: int) -> None:
         """`largest_graph`: the most tokens that a captured graph is for."""
         prompts = [point for point in points if point.chunk_tokens]
+        decodes = [point for point in points if not point.chunk_tokens]
         graphs = [point for point in prompts if point.chunk_tokens <= largest_graph]
+        eager = [point for point in prompts if point.chunk_tokens > largest_graph]
         self._largest_graph = largest_graph
-        self._decode_ms = _mean([point for point in points if not point.chunk_tokens])
-        self._eager_ms = _mean([point for point in prompts if point.chunk_tokens > largest_graph])
+        self._decode_ms = _mean(decodes)
+        self._eager_ms = _mean(eager)
         self._graph_tokens = [point.chunk_tokens for point in graphs]
         self._graph_ms = [point.launch_ms_mean for point in graphs]
+        self._shares = {
+            kind: _shares(found) for kind, found in (("decode", decodes), ("graph", graphs), ("eager", eager))
+        }
 
-    def ms(self, chunk_tokens: int) -> float:
-        """For a step with so many prompt tokens; 0 tokens: a decode step."""
-        if not chunk_tokens:
-            return self._decode_ms
-        if chunk_tokens > self._largest_graph or not self._graph_ms:
-            return self._eager_ms
-        return float(np.interp(chunk_tokens, self._graph_tokens, self._graph_ms))
+    def ms(self, tokens: int) -> float:
+        """The mean for a step with prompts that computes so many tokens; 0 tokens: a decode step."""
+        kind = self._kind(tokens)
+        if kind == "graph":
+            return float(np.interp(tokens, self._graph_tokens, self._graph_ms))
+        return self._eager_ms if kind == "eager" else self._decode_ms
+
+    def single_ms(self, tokens: int, nth: int) -> float:
+        """That of the worker's launch number `nth`."""
+        shares = self._shares[self._kind(tokens)]
+        return self.ms(tokens) * shares[nth % len(shares)]
+
+    def _kind(self, tokens: int) -> str:
+        if not tokens:
+            return "decode"
+        return "graph" if tokens <= self._largest_graph and self._graph_ms else "eager"
+
+
+def _mean(points: list[IdleStart]) -> float:
+    """Of the launches, each step counted once, in milliseconds; 0 without any."""
+    launches = [point.launch_ms_mean for point in points]
+    return float(np.average(launches, weights=[point.steps for point in points])) if points else 0.0
+
+
+def _shares(points: list[IdleStart]) -> list[float]:
+    """Single launches as shares of what is usual for their tokens, 1 in the mean; just 1 where none was recorded."""
+    shares = [ms / point.launch_ms_mean for point in points for ms in point.launch_ms if point.launch_ms_mean]
+    return [share / float(np.mean(shares)) for share in shares] if any(shares) else [1.0]
 
 
 def lead_ms(points: list[IdleStart], busy_ms: Callable[[IdleStart], float]) -> float:
@@ -58,6 +94,27 @@ def lead_ms(points: list[IdleStart], busy_ms: Callable[[IdleStart], float]) -> f
     waited = [point for point in points if point.step_ms_median > point.launch_ms_mean + HIDDEN_MS]
     leads = [point.step_ms_median - busy_ms(point) for point in waited]
     return max(0.0, float(np.median(leads))) if leads else 0.0
+
+
+def tail_ms(points: list[IdleStart]) -> float:
+    """From the end of a launch until the output is there at the earliest: the median over those that waited for no GPU.
+
+    Args:
+        points: steps with prompts, begun on an idle worker.
+    """
+    tails = [point.step_ms_mean - point.launch_ms_mean for point in points]
+    launched = [tail for tail in tails if tail <= HIDDEN_MS]
+    return max(0.0, float(np.median(launched))) if launched else 0.0
+
+
+def pause_ms(data: ProfileData) -> float:
+    """From an output with no step behind it until requests that wait for it are looked at.
+
+    vLLM's own sleep where it was not measured; zero in a profile that says nothing of what a host takes.
+    """
+    if data.pauses:
+        return float(np.median([pause.pause_ms_median for pause in data.pauses]))
+    return PAUSE_MS if data.idle_starts else 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,12 +146,40 @@ class Delay:
         return self.start_ms * amount / self.most
 
 
-def slope_from(start_ms: float, points: list[tuple[int, float]]) -> float:
-    """Slope, not negative, of the line from `start_ms` at 0 that has the least squares; zero without points there."""
-    if not any(amount for amount, _ in points):
-        return 0.0
-    amount, delay_ms = np.array(points, dtype=np.float64).T
-    return max(0.0, float(amount @ (delay_ms - start_ms) / (amount @ amount)))
+@dataclass(frozen=True, slots=True)
+class WayOut:
+    """From a token of a decoding worker to the client, by how many requests decode: lines through what was measured.
+
+    Attributes:
+        batch, delay_ms: the knots, batches ascending from 0, an idle worker's, milliseconds never falling.
+        per_ms: milliseconds a request beyond them: the slope through all of them. The way out itself is gone once.
+    """
+
+    batch: NDArray[np.float64]
+    delay_ms: NDArray[np.float64]
+    per_ms: float
+
+    @classmethod
+    def through(cls, idle_ms: float, points: list[FirstTokenPoint]) -> WayOut:
+        """Of points in traffic, those of a band of `BAND` batch sizes together, each request counted once."""
+        bands: dict[int, list[FirstTokenPoint]] = defaultdict(list)
+        for point in points:
+            bands[point.batch // BAND].append(point)
+        knots = [(0.0, idle_ms)]
+        for _, found in sorted(bands.items()):
+            rows = [(point.batch, point.first_token_to_client_ms.median) for point in found]
+            knots.append(tuple(np.average(rows, axis=0, weights=[point.requests for point in found]).tolist()))
+        batch, delay_ms = np.array(knots).T
+        above_ms = np.maximum(delay_ms - idle_ms, 0.0)
+        per_ms = float(batch @ above_ms / (batch @ batch)) if len(knots) > 1 else 0.0
+        return cls(batch, np.maximum.accumulate(idle_ms + above_ms), per_ms)
+
+    def ps(self, batch: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Picoseconds, for each batch."""
+        beyond = np.maximum(batch - self.batch[-1], 0.0)
+        delay_ms = np.interp(batch, self.batch, self.delay_ms) + self.per_ms * beyond
+        found: NDArray[np.int64] = np.rint(delay_ms * PS_PER_MS).astype(np.int64)
+        return found
 
 
 def endless_stalls(records: list[HostStalls], offset: float) -> Iterator[tuple[int, int]]:
@@ -117,9 +202,3 @@ def endless_stalls(records: list[HostStalls], offset: float) -> Iterator[tuple[i
             if round_begin_ps + at_ps >= 0:
                 yield round_begin_ps + at_ps, extra_ps
         round_begin_ps += length_ps
-
-
-def _mean(points: list[IdleStart]) -> float:
-    """Of the launches, each step counted once, in milliseconds; 0 without any."""
-    launches = [point.launch_ms_mean for point in points]
-    return float(np.average(launches, weights=[point.steps for point in points])) if points else 0.0

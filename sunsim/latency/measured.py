@@ -109,9 +109,15 @@ class MixedPoint(StepStats):
     lengths: Literal["uniform", "traffic"] = "uniform"
     decode_steps_before: Literal[0, 1] = 0
 
+    @property
+    def pairs(self) -> float:
+        """(query, key) pairs of the prompts: those of one chunk where they were not counted."""
+        chunk = self.chunk_tokens
+        return self.attended_pairs or chunk * self.chunk_context + chunk * (chunk + 1) // 2
+
 
 class IdleStart(StepStats):
-    """Steps begun on an idle worker, timed from their scheduling; `launch_ms_mean`: until the host was free again.
+    """Steps begun on an idle worker, timed from their scheduling; `launch_ms`: each, until the host was free again.
 
     The same tokens over and over ("uniform") are launched faster than those of ever other prompts ("traffic").
     """
@@ -121,6 +127,7 @@ class IdleStart(StepStats):
     context_tokens: int = Field(ge=0, le=10**9)
     lengths: Literal["uniform", "traffic"] = "uniform"
     launch_ms_mean: Milliseconds
+    launch_ms: list[Milliseconds] = Field(default=[], max_length=100_000)
 
     @model_validator(mode="after")
     def _compute_something(self) -> Self:
@@ -167,6 +174,7 @@ class FirstTokenPoint(Document):
     where: Literal["idle", "busy", "traffic", "prefill"]
     batch: int = Field(default=0, ge=0, le=4096)
     prompt_tokens: Tokens
+    requests: int = Field(default=1, ge=1, le=10**9)
     submit_to_queued_ms: Delay
     queued_to_scheduled_ms: Delay
     first_token_to_client_ms: Delay

@@ -5,9 +5,9 @@ takes as long as with the measured one; the graph sizes make it a staircase. Att
 known.
 
 Prefill: a step's time is a piecewise linear function of its new tokens plus a term in the (query, key) pairs that
-attention visits, fitted together to the measured points. A step that mixes decodes and chunks is taken as a prefill
-step of all its tokens that also reads the decodes' KV, at the pace of decode steps, and never as shorter than the
-decodes alone; ``pytest -rA tests/latency/test_model_lines.py -k mixed`` prints how far that is off.
+attention visits, fitted together to the measured points, and set right by the steps of traffic, as is that of a step that
+mixes decodes and prompts (`sunsim.latency.chunked`). Such a step is never shorter than its decodes alone;
+``pytest -rA tests/latency/test_model_lines.py -k mixed`` prints how far that is off.
 
 Beyond what was measured nothing gets cheaper: `sunsim.latency.curves.PrefillCurve` and `sunsim.latency.decode` say what
 is assumed there. Every step says what of it was not measured, if anything.
@@ -24,9 +24,10 @@ from numpy.typing import NDArray
 from sunsim.clock import PS_PER_MS
 from sunsim.latency.arrivals import reading_ms
 from sunsim.latency.attention import LengthMix, kernel_of
+from sunsim.latency.chunked import ChunkedTimes
 from sunsim.latency.curves import PrefillCurve
 from sunsim.latency.decode import DecodeTimes
-from sunsim.latency.host import Delay, Launch, endless_stalls, lead_ms, slope_from, split_by_lengths
+from sunsim.latency.host import Delay, Launch, WayOut, endless_stalls, lead_ms, pause_ms, split_by_lengths, tail_ms
 from sunsim.latency.profile import Profile
 from sunsim.latency.steps import Chunk, DecodeLine, Outside
 
@@ -35,8 +36,11 @@ class LatencyModel:
     """Step times of one profile, for simulation (`StepTimes`, picoseconds) and for people (milliseconds).
 
     Attributes:
+        chunked: times of steps with prompts.
         traffic: how serving differs from what steady steps say; None if the profile does not say.
-        frontend_out_ps: from the engine's token to the client, on an idle worker.
+        prefill_out_ps: from the token of a prefill worker to the client: the mean over traffic's requests, and an idle
+            worker's where there was none.
+        pause_ps: from an output with no step behind it until the host looks for requests.
     """
 
     def __init__(self, profile: Profile, mix: LengthMix | None = None, adapters: int = 0) -> None:
@@ -57,9 +61,9 @@ class LatencyModel:
         self.traffic = self._decode.traffic
         even_starts, served_starts = split_by_lengths(data.idle_starts)
         largest_graph = max(sizes, default=0)
-        self._prefill = PrefillCurve.fit(data.prefill_points)
+        self._even = PrefillCurve.fit(data.prefill_points)
         if even_starts and self._decode.batches:
-            self._prefill = self._prefill.on_gpu(
+            self._even = self._even.on_gpu(
                 Launch(even_starts, largest_graph).ms,
                 lambda tokens: self._decode.steady(tokens).ms(tokens),
                 self._decode.batches[-1],
@@ -68,7 +72,12 @@ class LatencyModel:
         decodes = [point for point in even_starts if not point.chunk_tokens and self._decode.batches]
         chunks = [point for point in even_starts if point.chunk_tokens > largest_graph and data.prefill_points]
         self._decode_lead_ms = lead_ms(decodes, lambda p: self._decode.steady(p.batch).ms(p.context_tokens))
-        self._chunk_lead_ms = lead_ms(chunks, lambda p: self._prefill_ms(p.chunk_tokens))
+        self._chunk_lead_ms = lead_ms(chunks, lambda p: self._even.step_ms(p.chunk_tokens, _pairs(p.chunk_tokens, 0)))
+        self._chunk_tail_ms = tail_ms([point for point in even_starts if point.chunk_tokens])
+        self.pause_ps = round(pause_ms(data) * PS_PER_MS)
+        self.chunked = ChunkedTimes(
+            self._even, self._decode, data.prefill_points, data.mixed_points, self._launch, self._chunk_lead_ms
+        )
         self._reading_ms = reading_ms(data.arrival_points, self._decode_lead_ms)
         self._host_stalls = data.host_stalls
         idle = [p for p in data.first_token_points if p.where == "idle"]
@@ -76,9 +85,12 @@ class LatencyModel:
             [(p.prompt_tokens, p.submit_to_queued_ms.median + p.queued_to_scheduled_ms.median) for p in idle]
         )
         out_ms = float(np.median([p.first_token_to_client_ms.median for p in idle])) if idle else 0.0
-        busy = [(p.batch, p.first_token_to_client_ms.median) for p in data.first_token_points if p.where == "traffic"]
-        self.frontend_out_ps = round(out_ms * PS_PER_MS)
-        self._out_ps_per_request = round(slope_from(out_ms, busy) * PS_PER_MS)
+        self._out = WayOut.through(out_ms, [p for p in data.first_token_points if p.where == "traffic"])
+        prompts = [p for p in data.first_token_points if p.where == "prefill"]
+        if prompts:
+            delays_ms = [p.first_token_to_client_ms.median for p in prompts]
+            out_ms = float(np.average(delays_ms, weights=[p.requests for p in prompts]))
+        self.prefill_out_ps = round(out_ms * PS_PER_MS)
 
     def decode_line(self, batch: int, context_tokens: int) -> DecodeLine:
         """The line that holds for `batch` decodes (at least one) whose contexts add up to `context_tokens`."""
@@ -91,23 +103,23 @@ class LatencyModel:
             tokens += new
             pairs += _pairs(new, before)
             longest = max(longest, new + before)
-        step_ms = self._prefill.step_ms(tokens, pairs) + (
-            self._decode.token_ms(batch) * context_tokens if batch else 0.0
-        )
-        outside = self._prefill.outside(tokens, pairs, longest) or self._otherwise
+        step_ms = self.chunked.ms(batch, context_tokens, tokens, pairs)
+        outside = self._even.outside(tokens, pairs, longest) or self._otherwise
         if batch:
-            base_ps, slope_ps, _, decodes_outside = self._decode.line(batch, context_tokens)
-            step_ms = max(step_ms, (base_ps + slope_ps * context_tokens) / PS_PER_MS)
-            outside = decodes_outside or outside
+            outside = self._decode.line(batch, context_tokens).outside or outside
         return max(1, round(step_ms * PS_PER_MS)), outside
 
-    def launch_ps(self, chunk_tokens: int) -> int:
-        """The host's time to launch a step whose chunks have so many tokens in all; 0 for decodes alone."""
-        return round(self._launch.ms(chunk_tokens) * PS_PER_MS)
+    def launch_ps(self, tokens: int, nth: int) -> int:
+        """The host's time to launch a step that computes so many tokens, its `nth`; 0 tokens: decodes alone."""
+        return round(self._launch.single_ms(tokens, nth) * PS_PER_MS)
 
-    def lead_ps(self, chunk_tokens: int) -> int:
+    def lead_ps(self, tokens: int) -> int:
         """From the decision for such a step until a free GPU can start it."""
-        return round((self._chunk_lead_ms if chunk_tokens else self._decode_lead_ms) * PS_PER_MS)
+        return round((self._chunk_lead_ms if tokens else self._decode_lead_ms) * PS_PER_MS)
+
+    def tail_ps(self, tokens: int) -> int:
+        """From the end of such a step's launch until its output is there at the earliest."""
+        return round(self._chunk_tail_ms * PS_PER_MS) if tokens else 0
 
     def take_in_ps(self, prompt_tokens: int) -> int:
         """How long the host is kept from deciding by requests whose KV has come from elsewhere; of so many tokens."""
@@ -122,13 +134,8 @@ class LatencyModel:
         return round(self._in.ms(prompt_tokens) * PS_PER_MS)
 
     def out_ps(self, batch: NDArray[np.int64]) -> NDArray[np.int64]:
-        """From a token of a decoding worker to the client, where so many requests decode.
-
-        The front end hands out a step's tokens in turn: so much a request, the slope through all batches measured, on
-        top of what an idle worker's token takes. That goes on beyond them: the way out itself is gone once, whatever
-        the batch.
-        """
-        return self.frontend_out_ps + self._out_ps_per_request * batch
+        """From a token of a decoding worker to the client, where so many requests decode: it hands them out in turn."""
+        return self._out.ps(batch)
 
     def decode_step_ms(self, batch: int, context_tokens: int) -> float:
         """Time of a decode step in milliseconds."""
@@ -138,10 +145,6 @@ class LatencyModel:
     def prefill_step_ms(self, prompt_tokens: int, prompts: int = 1) -> float:
         """Time in milliseconds of a step that prefills `prompts` prompts of `prompt_tokens` each."""
         return self.chunked_step(0, 0, [Chunk(prompt_tokens, 0)] * prompts)[0] / PS_PER_MS
-
-    def _prefill_ms(self, tokens: int) -> float:
-        """Milliseconds of a step with one prompt, begun on a busy worker."""
-        return self._prefill.step_ms(tokens, _pairs(tokens, 0))
 
 
 @lru_cache(maxsize=64)

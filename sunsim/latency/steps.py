@@ -32,22 +32,27 @@ class Chunk(NamedTuple):
 class StepTimes(Protocol):
     """Step times of one worker in picoseconds."""
 
+    @property
+    def pause_ps(self) -> int:
+        """From an output with no step behind it until the host looks for requests."""
+
     def decode_line(self, batch: int, context_tokens: int) -> DecodeLine:
         """The line that holds for `batch` decodes (at least one) whose contexts add up to `context_tokens`."""
 
     def chunked_step(self, batch: int, context_tokens: int, chunks: list[Chunk]) -> tuple[int, Outside | None]:
         """Time of a step of `batch` decodes and at least one prefill chunk, and what of it was not measured."""
 
-    def launch_ps(self, chunk_tokens: int) -> int:
+    def launch_ps(self, tokens: int, nth: int) -> int:
         """The host's time to launch a step.
 
         Asked for steps with chunks, and for any step when nothing is in flight.
 
         Args:
-            chunk_tokens: tokens of its chunks in all; 0 for decodes alone.
+            tokens: that it computes; 0 for decodes alone.
+            nth: how many launches the worker was asked for before.
         """
 
-    def lead_ps(self, chunk_tokens: int) -> int:
+    def lead_ps(self, tokens: int) -> int:
         """From the decision for a step until a free GPU can start it.
 
         Asked for the same steps as `launch_ps`, and for decodes whose decision the host was kept from.
@@ -55,6 +60,9 @@ class StepTimes(Protocol):
 
     def take_in_ps(self, prompt_tokens: int) -> int:
         """How long the host is kept from deciding by requests whose KV has come from elsewhere; of so many tokens."""
+
+    def tail_ps(self, tokens: int) -> int:
+        """From the end of its launch until its output is there at the earliest; asked for the same steps."""
 
 
 class WorkerTimes(StepTimes, Protocol):

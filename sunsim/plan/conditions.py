@@ -100,6 +100,8 @@ class _ScaledTimes:
         self._prefill = prefill
         self.launch_ps = times.launch_ps
         self.lead_ps = times.lead_ps
+        self.tail_ps = times.tail_ps
+        self.pause_ps = times.pause_ps
         self.take_in_ps = times.take_in_ps
         self.stalls = times.stalls
 

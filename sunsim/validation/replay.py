@@ -133,10 +133,10 @@ def _served(
     actual: Served, queued_ps: Ints, sequences: list[Sequence], times: LatencyModel, *, prefills: bool
 ) -> Served:
     scheduled_ps, first_ps, last_ps = _stamps(sequences)
-    alone = np.zeros_like(first_ps)
-    # A prefill worker's batches are a few prompts, and its front end was measured idle.
+    worker = np.zeros_like(first_ps)
     out_first_ps, out_last_ps = (
-        times.out_ps(alone if prefills else batch_at(alone, scheduled_ps, last_ps, at)) for at in (first_ps, last_ps)
+        times.prefill_out_ps if prefills else times.out_ps(batch_at(worker, scheduled_ps, last_ps, at))
+        for at in (first_ps, last_ps)
     )
     return replace(
         actual,

@@ -67,7 +67,9 @@ def hosts(draw: st.DrawFn) -> Host:
     delays = st.sampled_from([0, 10**7, 10**9, 10**10, 5 * 10**10])
     launch, graph_launch, lead, stall = (draw(delays) for _ in range(4))
     reading = draw(st.sampled_from([0, 10**7, 10**9]))
-    return Host(launch, graph_launch, lead, reading, every=draw(st.integers(10**11, 10**12)), stall=stall)
+    tail, pause = (draw(st.just(0) | st.integers(0, 10**10)) for _ in range(2))
+    every = draw(st.integers(10**11, 10**12))
+    return Host(launch, graph_launch, lead, tail, pause, reading, every=every, stall=stall)
 
 
 @st.composite

@@ -50,6 +50,7 @@ class StepwiseEngine:
         self.gpu_free = 0
         self.idle = True
         self.steps = 0
+        self.launches = 0
         self.busy_ps = 0
         self.preemptions = 0
         self.outside: dict[Outside, int] = dict.fromkeys(OUTSIDE, 0)
@@ -95,6 +96,9 @@ class StepwiseEngine:
         outcome.finished, outcome.loads, outcome.evicted = [], [], []
         if len(self.in_flight) == 2:
             self._emit(self.in_flight.pop(0), now, outcome)
+        if outcome.finished and self.times.pause_ps and all(step.empty for step in self.in_flight):
+            self.due = now + self.times.pause_ps
+            return outcome
         self.free_blocks += self.deferred_blocks
         self.deferred_blocks = 0
         self._compose(now, outcome)
@@ -220,18 +224,21 @@ class StepwiseEngine:
             duration, outside = line.base_ps + line.slope_ps * context, line.outside
         if outside:
             self.outside[outside] += 1
-        launched = ready = now
+        launched = ready = earliest = now
         if chunks or (singles and idle):
-            tokens = sum(chunk.tokens for chunk in chunks)
-            launched += self.times.launch_ps(tokens)
+            tokens = sum(tokens for _, tokens in taken) if chunks else 0
+            launched += self.times.launch_ps(tokens, self.launches)
             ready += self.times.lead_ps(tokens)
+            earliest = launched + self.times.tail_ps(tokens)
+            self.launches += 1
         elif singles and held:
             ready += self.times.lead_ps(0)
         start = max(self.gpu_free, ready)
         if taken:
-            self.gpu_free = self._end(start, duration)
+            end = self._end(start, duration)
+            self.gpu_free = max(end, earliest)
             self.steps += 1
-            self.busy_ps += self.gpu_free - start
+            self.busy_ps += end - start
         if taken or not idle:
             self.in_flight.append(_Step(self.gpu_free, self._schedule(taken), not taken))
         else:

@@ -29,6 +29,8 @@ class Staircase:
     kink: int
     launch: int
     lead: int
+    tail: int
+    pause_ps: int
     reading: int = 0
 
     def decode_line(self, batch: int, context_tokens: int) -> DecodeLine:
@@ -40,11 +42,14 @@ class Staircase:
         tokens = sum(5 * c.tokens + c.before for c in chunks)
         return self.base + batch + tokens + self.slope * context_tokens, "tokens" if tokens > 99 else None
 
-    def launch_ps(self, chunk_tokens: int) -> int:
-        return self.launch * (1 + 3 * (chunk_tokens > 0)) + (self.launch and chunk_tokens)
+    def launch_ps(self, tokens: int, nth: int) -> int:
+        return self.launch * (1 + 3 * (tokens > 0) + nth % 3) + (self.launch and tokens)
 
-    def lead_ps(self, chunk_tokens: int) -> int:
-        return self.lead * (1 + (chunk_tokens > 9))
+    def lead_ps(self, tokens: int) -> int:
+        return self.lead * (1 + (tokens > 9))
+
+    def tail_ps(self, tokens: int) -> int:
+        return self.tail * (tokens > 0)
 
     def take_in_ps(self, prompt_tokens: int) -> int:
         return self.reading * prompt_tokens
@@ -167,6 +172,8 @@ def cases(draw: st.DrawFn) -> Case:
         kink=draw(st.integers(1, 100)),
         launch=draw(st.just(0) | st.integers(0, 150)),
         lead=draw(st.just(0) | st.integers(0, 150)),
+        tail=draw(st.just(0) | st.integers(0, 150)),
+        pause_ps=draw(st.just(0) | st.integers(0, 150)),
         reading=draw(st.just(0) | st.integers(0, 20)),
     )
     # Longer gaps than stalls on the whole, or no step would ever end.

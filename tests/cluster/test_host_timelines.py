@@ -106,6 +106,39 @@ def test_a_prompt_that_comes_after_a_launch_waits_for_the_output(make: type[Engi
 
 
 @both
+@pytest.mark.parametrize(("tail", "first"), [(0, 30), (4, 34), (5, 35), (30, 60)])
+def test_an_output_is_not_there_before_the_gpu_is_through_with_the_launch(
+    make: type[Engine], tail: int, first: int
+) -> None:
+    request, late = prompt(15), prompt(15)
+    engine = make(config(), Steps(10, token=1, launch=30, tail=tail), iter(()))
+    play(engine, [(0, request), (1000, late)])
+    # Launched until 30, and 25 of work.
+    assert stamps(request) == (0, 0, first, first)
+    assert late.first_ps == 1000 + first
+    assert engine.busy_ps == 50
+
+
+@both
+def test_who_waits_for_an_output_with_no_step_behind_it_waits_for_the_pause_too(make: type[Engine]) -> None:
+    a, b, c, d = (prompt(20) for _ in range(4))
+    times = Steps(10, token=1, launch=5, pause_ps=7)
+    play(make(config(), times, iter(())), [(0, a), (10, b), (69, c), (200, d)])
+    # a: from 0 to 30. b: waits for a, and is decided at 37: to 67. c: comes in the pause after it. d: finds it idle.
+    assert [sequence.scheduled_ps for sequence in (a, b, c, d)] == [0, 37, 74, 200]
+    assert [sequence.first_ps for sequence in (a, b, c, d)] == [30, 67, 104, 230]
+
+
+@both
+def test_no_pause_where_a_step_follows(make: type[Engine]) -> None:
+    a, b, decoding = prompt(20), prompt(20), given(3)
+    play(make(config(), Steps(10, token=1, launch=5, pause_ps=1000), iter(())), [(0, a), (1, b), (20, decoding)])
+    # b is launched behind a, and the decodes behind b.
+    assert [sequence.first_ps for sequence in (a, b, decoding)] == [30, 60, 70]
+    assert decoding.last_ps == 90
+
+
+@both
 def test_a_prompt_cut_into_chunks_is_launched_chunk_by_chunk(make: type[Engine]) -> None:
     request = prompt(20)
     engine = make(config(max_num_batched_tokens=8, max_num_seqs=8), Steps(10, token=1, launch=25, lead=5), iter(()))

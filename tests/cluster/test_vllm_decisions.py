@@ -40,11 +40,18 @@ class Noted:
         self.asked.append((batch, context_tokens, list(chunks)))
         return self.times.chunked_step(batch, context_tokens, chunks)
 
-    def launch_ps(self, chunk_tokens: int) -> int:
-        return self.times.launch_ps(chunk_tokens)
+    @property
+    def pause_ps(self) -> int:
+        return self.times.pause_ps
 
-    def lead_ps(self, chunk_tokens: int) -> int:
-        return self.times.lead_ps(chunk_tokens)
+    def launch_ps(self, tokens: int, nth: int) -> int:
+        return self.times.launch_ps(tokens, nth)
+
+    def lead_ps(self, tokens: int) -> int:
+        return self.times.lead_ps(tokens)
+
+    def tail_ps(self, tokens: int) -> int:
+        return self.times.tail_ps(tokens)
 
     def take_in_ps(self, prompt_tokens: int) -> int:
         return self.times.take_in_ps(prompt_tokens)

@@ -37,7 +37,8 @@ class Steps:
 
     Attributes:
         launch, graph_launch: the host's time to launch a step with chunks, and one without; the GPU can start the step
-            after `lead`.
+            after `lead`, and a step with chunks is done `tail` after its launch at the earliest.
+        pause_ps: from an output with no step behind it until the host looks for requests.
         reading: the host's time to read a token of a prompt whose KV has come from elsewhere.
     """
 
@@ -48,6 +49,8 @@ class Steps:
     launch: int = 0
     graph_launch: int = 0
     lead: int = 0
+    tail: int = 0
+    pause_ps: int = 0
     reading: int = 0
 
     def decode_line(self, batch: int, context_tokens: int) -> DecodeLine:  # noqa: ARG002
@@ -57,11 +60,14 @@ class Steps:
         tokens = sum(chunk.tokens for chunk in chunks)
         return self.base + self.decode * batch + self.context * context_tokens + self.token * tokens, None
 
-    def launch_ps(self, chunk_tokens: int) -> int:
-        return self.launch if chunk_tokens else self.graph_launch
+    def launch_ps(self, tokens: int, nth: int) -> int:  # noqa: ARG002
+        return self.launch if tokens else self.graph_launch
 
-    def lead_ps(self, chunk_tokens: int) -> int:  # noqa: ARG002
+    def lead_ps(self, tokens: int) -> int:  # noqa: ARG002
         return self.lead
+
+    def tail_ps(self, tokens: int) -> int:
+        return self.tail if tokens else 0
 
     def take_in_ps(self, prompt_tokens: int) -> int:
         return self.reading * prompt_tokens
@@ -81,11 +87,18 @@ class Doubled:
         duration, outside = self.times.chunked_step(batch, context_tokens, chunks)
         return 2 * duration, outside
 
-    def launch_ps(self, chunk_tokens: int) -> int:
-        return 2 * self.times.launch_ps(chunk_tokens)
+    @property
+    def pause_ps(self) -> int:
+        return 2 * self.times.pause_ps
 
-    def lead_ps(self, chunk_tokens: int) -> int:
-        return 2 * self.times.lead_ps(chunk_tokens)
+    def launch_ps(self, tokens: int, nth: int) -> int:
+        return 2 * self.times.launch_ps(tokens, nth)
+
+    def lead_ps(self, tokens: int) -> int:
+        return 2 * self.times.lead_ps(tokens)
+
+    def tail_ps(self, tokens: int) -> int:
+        return 2 * self.times.tail_ps(tokens)
 
     def take_in_ps(self, prompt_tokens: int) -> int:
         return 2 * self.times.take_in_ps(prompt_tokens)
@@ -101,6 +114,8 @@ class Host:
     launch: int = 0
     graph_launch: int = 0
     lead: int = 0
+    tail: int = 0
+    pause: int = 0
     reading: int = 0
     every: int = 1
     stall: int = 0
@@ -123,11 +138,18 @@ class Hosted:
     def chunked_step(self, batch: int, context_tokens: int, chunks: list[Chunk]) -> tuple[int, Outside | None]:
         return self.times.chunked_step(batch, context_tokens, chunks)
 
-    def launch_ps(self, chunk_tokens: int) -> int:
-        return self.host.launch if chunk_tokens else self.host.graph_launch
+    @property
+    def pause_ps(self) -> int:
+        return self.host.pause
 
-    def lead_ps(self, chunk_tokens: int) -> int:  # noqa: ARG002
+    def launch_ps(self, tokens: int, nth: int) -> int:
+        return self.host.launch + nth % 3 if tokens else self.host.graph_launch
+
+    def lead_ps(self, tokens: int) -> int:  # noqa: ARG002
         return self.host.lead
+
+    def tail_ps(self, tokens: int) -> int:
+        return self.host.tail if tokens else 0
 
     def take_in_ps(self, prompt_tokens: int) -> int:
         return self.host.reading * prompt_tokens

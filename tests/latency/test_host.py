@@ -33,8 +33,9 @@ def load(path: Path, **changes: Any) -> LatencyModel:
 def test_without_idle_starts_the_host_takes_no_time(tmp_path: Path) -> None:
     times = load(tmp_path)
 
-    assert [times.launch_ps(tokens) for tokens in (0, 100, 5000)] == [0, 0, 0]
+    assert [times.launch_ps(tokens, 0) for tokens in (0, 100, 5000)] == [0, 0, 0]
     assert [times.lead_ps(tokens) for tokens in (0, 100, 5000)] == [0, 0, 0]
+    assert [times.tail_ps(5000), times.pause_ps] == [0, 0]
     assert list(times.stalls(0.3)) == []
 
 
@@ -42,10 +43,10 @@ def test_graphs_are_launched_by_their_tokens_and_longer_steps_all_alike(tmp_path
     starts = [idle_start(0, 3, 9), idle_start(100, 10, 12), idle_start(200, 12, 14)]
     times = load(tmp_path, idle_starts=[*starts, idle_start(1024, 20, 30), idle_start(4096, 30, 99)])
 
-    assert times.launch_ps(0) == 3 * MS
-    assert times.launch_ps(150) == 11 * MS
-    assert times.launch_ps(256) == 12 * MS
-    assert times.launch_ps(257) == times.launch_ps(8192) == 25 * MS
+    assert times.launch_ps(0, 0) == 3 * MS
+    assert times.launch_ps(150, 0) == 11 * MS
+    assert times.launch_ps(256, 0) == 12 * MS
+    assert times.launch_ps(257, 0) == times.launch_ps(8192, 0) == 25 * MS
 
 
 def test_launches_that_serving_sees_count_before_those_of_the_same_prompt_over_and_over(tmp_path: Path) -> None:
@@ -54,7 +55,33 @@ def test_launches_that_serving_sees_count_before_those_of_the_same_prompt_over_a
         tmp_path, idle_starts=[idle_start(0, 3, 9), idle_start(100, 10, 12), idle_start(1024, 20, 30), *served]
     )
 
-    assert [times.launch_ps(tokens) for tokens in (0, 100, 1024)] == [3 * MS, 14 * MS, 33 * MS]
+    assert [times.launch_ps(tokens, 0) for tokens in (0, 100, 1024)] == [3 * MS, 14 * MS, 33 * MS]
+
+
+def test_single_launches_are_the_recorded_ones_in_turn_with_the_mean_of_their_kind(tmp_path: Path) -> None:
+    even = [idle_start(0, 3, 9), idle_start(100, 10, 12), idle_start(1024, 20, 30)]
+    graph = idle_start(200, 15, 17, "traffic") | {"launch_ms": [12.0, 18.0]}
+    eager = [idle_start(tokens, ms, 40, "traffic") for tokens, ms in ((1000, 20), (3000, 30))]
+    times = load(tmp_path, idle_starts=[*even, graph, eager[0] | {"launch_ms": [16.0, 24.0]}, eager[1]])
+
+    assert [times.launch_ps(tokens, 5) for tokens in (0, 200)] == [3 * MS, 18 * MS]
+    assert [times.launch_ps(2000, nth) for nth in range(4)] == [20 * MS, 30 * MS, 20 * MS, 30 * MS]
+
+
+def test_the_tail_is_what_follows_a_launch_that_the_gpu_kept_up_with(tmp_path: Path) -> None:
+    waited = [idle_start(0, 3, 3.2), idle_start(4096, 20, 99)]
+    times = load(tmp_path, idle_starts=[*waited, *(idle_start(64, 10, ms) for ms in (10.5, 11.5, 11.9))])
+
+    assert times.tail_ps(64) == times.tail_ps(4096) == pytest.approx(1.5 * MS)
+    assert times.tail_ps(0) == 0
+
+
+def test_the_pause_is_vllms_sleep_until_one_is_measured(tmp_path: Path) -> None:
+    starts = [idle_start(64, 10, 11)]
+
+    assert load(tmp_path).pause_ps == 0
+    assert load(tmp_path, idle_starts=starts).pause_ps == MS
+    assert load(tmp_path, idle_starts=starts, pauses=[{"pause_ms_median": 1.75}]).pause_ps == 1.75 * MS
 
 
 def test_the_lead_is_what_an_idle_start_adds_where_the_gpu_waited_for_it(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -84,6 +85,15 @@ def test_prefill_steps_count_where_neither_their_own_output_nor_the_one_before_w
     assert behind["attended_pairs"] == attended_pairs([(2000, 0)])
     assert {begun_idle["lengths"], behind["lengths"]} == {"traffic"}
     assert served.prefill_points(two_steps(1.045, 1.046) * 4) == []
+
+
+def test_a_step_that_the_host_held_up_is_no_step_of_its_size() -> None:
+    steps = [*two_steps(1.026, 1.046) * 4]
+    steps[3] = replace(steps[3], step_s=0.2)
+
+    (behind, *_) = served.prefill_points(steps)
+
+    assert (behind["new_tokens"], behind["steps"], behind["step_ms_mean"]) == (2000, 3, pytest.approx(54.0))
 
 
 def beside_decodes(first_launched_s: float, decode_out_s: float) -> list[Step]:
