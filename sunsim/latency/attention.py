@@ -14,8 +14,8 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from enum import Enum
 from functools import lru_cache
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,16 +31,14 @@ SHARE_MARGIN = 1.1
 MOST_SPLITS = 32
 TILE_BLOCKS = 1
 """What starting and ending a tile costs, in blocks."""
-ALONE = 3.5
-"""How much faster than its share of a full GPU's memory bandwidth one processor reads when most others are done."""
 
 MOST_REQUESTS = 4000
 FACTORS = (0.5, 1.0, 2.0)
 """Batches of a mix are looked at as they are and with all contexts shorter and longer, so that the line through them
 holds around the mix's mean context."""
-EXACT_BATCHES = 64
-BATCH_STRIDE = 8
 SEED = 20_261_125
+
+Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,14 +53,15 @@ class AttentionKernel:
     heads: int
     processors: int
 
-    def blocks(self, contexts: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Time of one layer's attention, in units of reading one block with all processors busy, float64[n].
+    def spans(self, contexts: NDArray[np.int64]) -> NDArray[np.int64]:
+        """How long so many processors of those that share the work are busy: all first, one last; int64[n, processors].
+
+        In units of reading one block. Which processors share the work: the heads' tiles are equal and follow one
+        another, so a part of the heads on that part of the processors takes just as long.
 
         Args:
             contexts: tokens that each request of a batch attends to, in order of admission, int64[n, batch].
         """
-        # The heads' tiles are equal and follow one another, so a part of the heads on that part of the processors takes
-        # just as long.
         parts = math.gcd(self.heads, self.processors)
         heads, processors = self.heads // parts, self.processors // parts
         lengths = -(-contexts // BLOCK_TOKENS)
@@ -79,9 +78,23 @@ class AttentionKernel:
                     finished[every, finished.argmin(axis=1)] += cost
             for _ in range(heads):
                 finished[every, finished.argmin(axis=1)] += rest[:, i] + TILE_BLOCKS
-        ends = np.sort(finished, axis=1)
-        left = processors - np.arange(processors)  # still at work before each end
-        return np.diff(ends, axis=1, prepend=0) @ (1 / np.minimum(ALONE, processors / left))
+        ends: NDArray[np.int64] = np.sort(finished, axis=1)
+        ends[:, 1:] -= ends[:, :-1].copy()
+        return ends
+
+
+def blocks(spans: NDArray[np.int64], alone: float) -> Floats:
+    """Time of one layer's attention, in units of reading one block with all processors busy, float64[...].
+
+    Args:
+        spans: of a kernel, int64[..., processors].
+        alone: how much faster than its share of a full GPU's memory bandwidth one processor reads when most others are
+            done.
+    """
+    processors = spans.shape[-1]
+    left = processors - np.arange(processors)
+    found: Floats = spans @ (1 / np.minimum(alone, processors / left))
+    return found
 
 
 def kernel_of(data: ProfileData) -> AttentionKernel | None:
@@ -133,51 +146,60 @@ class LengthMix:
         return contexts
 
 
-class BlocksLine(NamedTuple):
-    """Expected blocks of a batch from a mix: at no context, and for each token of its total context."""
+class Grid(Enum):
+    """At which batch sizes a mix is looked at; in between it is interpolated."""
 
-    at_none: float
-    a_token: float
+    FINE = (64, 8)
+    COARSE = (16, 16)
+
+    def step(self, batch: int) -> int:
+        """How far apart the sizes lie there.
+
+        All small ones are looked at. Above 1,024 it is at least a 64th to a 128th, so that all sizes up to any take time
+        in proportion to that size, not to its square.
+        """
+        exact, stride = self.value
+        if batch <= exact:
+            return 1
+        return 4 if batch <= 4 * exact and stride > 8 else max(stride, 1 << max((batch - 1).bit_length() - 7, 0))
 
 
 @lru_cache(maxsize=16384)
-def mixed_blocks(kernel: AttentionKernel, mixes: tuple[LengthMix, ...], batch: int, samples: int) -> list[BlocksLine]:
-    """A line a mix, with the least squared relative errors over random batches.
+def _looked_at(
+    kernel: AttentionKernel, mixes: tuple[LengthMix, ...], batch: int, samples: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Total contexts of random batches, int64[mixes, n], and their spans, int64[mixes, n, processors]."""
+    drawn = np.concatenate([mix.contexts(batch, samples) for mix in mixes])
+    contexts = np.stack([np.maximum(drawn * factor, 1).astype(np.int64) for factor in FACTORS], axis=1)
+    spans = kernel.spans(contexts.reshape(-1, batch))
+    return contexts.sum(axis=2).reshape(len(mixes), -1), spans.reshape(len(mixes), -1, spans.shape[-1])
+
+
+def mixed_blocks(
+    kernel: AttentionKernel, mixes: tuple[LengthMix, ...], batch: int, alone: float, samples: int, grid: Grid
+) -> Floats:
+    """Expected blocks of a batch of each mix: at no context, and for each token of its total context; float64[mixes, 2].
+
+    Lines with the least squared relative errors over random batches.
 
     Args:
         kernel: of attention.
         mixes: that batches come from; several at once take less time.
         batch: requests.
+        alone: as `blocks` takes it.
         samples: batches of a mix to look at, at each of the `FACTORS`.
+        grid: of batch sizes.
     """
-    stride = _stride(batch)
-    if batch % stride:
-        low = batch // stride * stride
-        share = (batch - low) / stride
-        ends = (mixed_blocks(kernel, mixes, size, samples) for size in (low, low + stride))
-        return [
-            BlocksLine(*((1 - share) * one + share * other for one, other in zip(below, above, strict=True)))
-            for below, above in zip(*ends, strict=True)
-        ]
-    drawn = np.concatenate([mix.contexts(batch, samples) for mix in mixes])
-    contexts = np.stack([np.maximum(drawn * factor, 1).astype(np.int64) for factor in FACTORS], axis=1)
-    blocks = kernel.blocks(contexts.reshape(-1, batch)).reshape(len(mixes), -1)
-    totals = contexts.sum(axis=2).reshape(len(mixes), -1)
-    return [_line(total, found) for total, found in zip(totals, blocks, strict=True)]
-
-
-def _line(totals: NDArray[np.int64], blocks: NDArray[np.float64]) -> BlocksLine:
-    rows = np.column_stack([1 / blocks, totals / blocks])
-    at_none, a_token = np.linalg.lstsq(rows, np.ones(len(blocks)), rcond=None)[0].tolist()
-    return BlocksLine(at_none, max(0.0, a_token))
-
-
-def _stride(batch: int) -> int:
-    """How far apart the batch sizes lie that are looked at.
-
-    All small ones are. Above 1,024 it is a 64th to a 128th, so that all of them up to any size take time in proportion
-    to that size, not to its square.
-    """
-    if batch <= EXACT_BATCHES:
-        return 1
-    return max(BATCH_STRIDE, 1 << max((batch - 1).bit_length() - 7, 0))
+    step = grid.step(batch)
+    if batch % step:
+        low = batch // step * step
+        share = (batch - low) / step
+        below, above = (mixed_blocks(kernel, mixes, size, alone, samples, grid) for size in (low, low + step))
+        return (1 - share) * below + share * above
+    totals, spans = _looked_at(kernel, mixes, batch, samples)
+    found = blocks(spans, alone)
+    one, token = 1 / found, totals / found  # the line at these two is to be 1
+    ones, tokens, both = (one**2).sum(axis=1), (token**2).sum(axis=1), (one * token).sum(axis=1)
+    apart = ones * tokens - both**2
+    a_token = np.maximum(0.0, (ones * token.sum(axis=1) - both * one.sum(axis=1)) / apart)
+    return np.stack([(one.sum(axis=1) - both * a_token) / ones, a_token], axis=1)

@@ -8,20 +8,34 @@ and go, differs from that by a little more, which the profile's own traffic says
 
 from bisect import bisect_left
 from collections.abc import Iterable
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sunsim.clock import PS_PER_MS
-from sunsim.latency.attention import AttentionKernel, LengthMix, even_contexts, mixed_blocks
+from sunsim.latency.attention import AttentionKernel, Grid, LengthMix, blocks, even_contexts, mixed_blocks
 from sunsim.latency.measured import DecodePoint, ServedLengths
-from sunsim.latency.steady import StepLine, steady_lines, steady_points
+from sunsim.latency.steady import Floats, StepLine, steady_lines, steady_points
 from sunsim.latency.steps import DecodeLine, Outside
 from sunsim.latency.traffic import TrafficFit
 
 NEIGHBOURS = 1 / 10
 """Share of a batch size within which contexts seen with another one count as seen with it."""
-SAMPLES, SWEEP_SAMPLES = 20, 8
+SAMPLES, SWEEP_SAMPLES = 20, 6
+ALONE = 3.5
+"""As `sunsim.latency.attention.blocks` takes it, where no traffic says: found on an H100."""
+TRIED = (1.0, 1.25, 1.5, 1.75, 2.0, 2.5, 3.0, 3.5, 4.0, 5.0, 6.0)
+"""For the traffic to choose from; 1 is no faster alone than beside all others."""
 FOREVER = 2**62
+
+
+class Attention(NamedTuple):
+    """Attention taken off steady steps: `blocks` with this `alone`, milliseconds a block, and the rest by batch size."""
+
+    alone: float
+    block_ms: float
+    rest_ms: dict[int, float]
 
 
 class DecodeTimes:
@@ -34,7 +48,6 @@ class DecodeTimes:
 
     Attributes:
         batches: measured at several contexts, ascending.
-        block_ms: milliseconds a block of attention; 0 where the kernel is not known.
         traffic: how serving differs; None if the profile does not say.
     """
 
@@ -66,12 +79,13 @@ class DecodeTimes:
         self._mix = mix
         self._steady = steady_lines(points)
         self.batches = sorted(self._steady)
-        self.block_ms, self._rest_ms = self._attention_apart(points)
+        self._spans = self._even_spans(points)
         self._least_ms = min((line.base_ms for line in self._steady.values()), default=0.0)
         self._least_context = min((line.from_tokens / b for b, line in self._steady.items()), default=0.0)
         traffic = [point for point in points if point.lengths == "traffic"]
         self._served_to = _served_to(traffic)
         self.traffic = self._fit(traffic, list(served))
+        self._attention = self._attention_apart(self.traffic.alone if self.traffic else ALONE)
         self._lines: dict[int, tuple[DecodeLine, DecodeLine, DecodeLine]] = {}
 
     def line(self, batch: int, context_tokens: int) -> DecodeLine:
@@ -96,28 +110,34 @@ class DecodeTimes:
             min(line.to_tokens for line, _ in lines) * factor,
         )
 
-    def _attention_apart(self, points: list[DecodePoint]) -> tuple[float, dict[int, float]]:
-        """Milliseconds a block of attention, and of what remains of the steps of each batch size.
+    def _even_spans(self, points: list[DecodePoint]) -> dict[int, tuple[Floats, NDArray[np.int64]]]:
+        """Step times of each batch size in milliseconds, and the spans of its batches; none if the kernel is not known."""
+        if not self._kernel:
+            return {}
+        return {
+            batch: (
+                step_ms,
+                self._kernel.spans(np.stack([even_contexts(batch, tokens) for tokens in contexts.tolist()])),
+            )
+            for batch, (contexts, step_ms) in steady_points(points).items()
+        }
+
+    def _attention_apart(self, alone: float) -> Attention:
+        """Taken off the steady steps.
 
         A block takes the slope of measured times over blocks, batch sizes kept apart. What remains is the work that does
         not depend on the context; where it seems to, what was taken off is a little wrong for even lengths, which is
         averaged out, by squared relative errors.
         """
-        if not self._kernel:
-            return 0.0, {}
-        above = below = 0.0
-        found = {}
-        for batch, (contexts, step_ms) in steady_points(points).items():
-            blocks = self._kernel.blocks(np.stack([even_contexts(batch, context) for context in contexts.tolist()]))
-            apart = blocks - blocks.mean()
-            above += float(apart @ step_ms)
-            below += float(apart @ apart)
-            found[batch] = step_ms, blocks
+        found = {batch: (step_ms, blocks(spans, alone)) for batch, (step_ms, spans) in self._spans.items()}
+        above = sum(float((each - each.mean()) @ step_ms) for step_ms, each in found.values())
+        below = sum(float(((each - each.mean()) ** 2).sum()) for _, each in found.values())
         block_ms = max(0.0, above / below) if below else 0.0
-        return block_ms, {
-            batch: max(0.0, float(np.average(step_ms - block_ms * blocks, weights=blocks**-2.0)))
-            for batch, (step_ms, blocks) in found.items()
+        rest_ms = {
+            batch: max(0.0, float(np.average(step_ms - block_ms * each, weights=each**-2.0)))
+            for batch, (step_ms, each) in found.items()
         }
+        return Attention(alone, block_ms, rest_ms)
 
     def _fit(self, traffic: list[DecodePoint], served: list[ServedLengths]) -> TrafficFit | None:
         """How the sweeps of traffic differ from batches of their requests; nothing of sweeps whose lengths are unknown."""
@@ -125,28 +145,33 @@ class DecodeTimes:
         known = [point for point in traffic if point.traffic in mixes]
         if not known:
             return None
-        order = tuple(mixes.values())
-        at = {name: i for i, name in enumerate(mixes)}
-        lines = [self._mixed(point.batch, order, SWEEP_SAMPLES)[at[point.traffic or ""]] for point in known]
-        return TrafficFit.of(
-            known, [base_ms + token_ms * p.context_tokens for p, (base_ms, token_ms) in zip(known, lines, strict=True)]
-        )
+        order, at = tuple(mixes.values()), {name: i for i, name in enumerate(mixes)}
+        said_ms = {}
+        for alone in TRIED if self._kernel else (ALONE,):
+            attention = self._attention_apart(alone)
+            lines = {
+                batch: self._mixed(batch, order, attention, SWEEP_SAMPLES, Grid.COARSE)
+                for batch in {point.batch for point in known}
+            }
+            ends = np.array([lines[point.batch][at[point.traffic or ""]] for point in known])
+            said_ms[alone] = ends[:, 0] + ends[:, 1] * np.array([point.context_tokens for point in known])
+        return TrafficFit.of(known, said_ms)
 
-    def _mixed(self, batch: int, mixes: tuple[LengthMix, ...], samples: int) -> list[tuple[float, float]]:
-        """Milliseconds of a step at no context, and a token of it, for batches of each mix."""
+    def _mixed(
+        self, batch: int, mixes: tuple[LengthMix, ...], attention: Attention, samples: int, grid: Grid
+    ) -> Floats:
+        """Milliseconds of a step at no context, and a token of it, for batches of each mix; float64[mixes, 2]."""
         if not self._kernel:
-            steady = self.steady(batch)
-            return [(steady.base_ms, steady.token_ms)] * len(mixes)
-        rest_ms = sum(self._rest_ms[size] * share for size, share in self._parts(batch)) * self._times_largest(batch)
-        return [
-            (rest_ms + self.block_ms * line.at_none, self.block_ms * line.a_token)
-            for line in mixed_blocks(self._kernel, mixes, batch, samples)
-        ]
+            return np.array([self.steady(batch)[:2]] * len(mixes))
+        rest_ms = sum(attention.rest_ms[size] * share for size, share in self._parts(batch))
+        lines = attention.block_ms * mixed_blocks(self._kernel, mixes, batch, attention.alone, samples, grid)
+        lines[:, 0] += rest_ms * self._times_largest(batch)
+        return lines
 
     def _step_line(self, batch: int) -> tuple[float, float]:
         """Milliseconds of a step at no context, and a token of it."""
         if self._mix:
-            ((base_ms, token_ms),) = self._mixed(batch, (self._mix,), SAMPLES)
+            base_ms, token_ms = self._mixed(batch, (self._mix,), self._attention, SAMPLES, Grid.FINE)[0].tolist()
         else:
             base_ms, token_ms, *_ = self.steady(batch)
         if self.traffic and self._mix:

@@ -1,9 +1,10 @@
 """How serving differs from steady batches, learned from a profile's own traffic.
 
-A sweep of traffic is a stretch of serving in which requests of unequal lengths come and go. Two numbers, fitted to all
-steps of all sweeps at once, correct what the model says of batches of the sweep's requests::
+A sweep of traffic is a stretch of serving in which requests of unequal lengths come and go. Three numbers are fitted to
+all steps of all sweeps at once: `alone`, how fast attention ends (`sunsim.latency.attention`), and two that correct what
+the model says then of batches of the sweep's requests::
 
-    step_ms = said_ms + request_ms * batch + token_ms * context
+    step_ms = said_ms(alone) + request_ms * batch + token_ms * context
 
 How far they hold is judged on each sweep by numbers fitted to the others (`TrafficFit.left_out`): so far the model may
 be off on traffic of a shape that it has not seen. ``python -m benchmarks.step_models`` has other forms beside this one.
@@ -11,7 +12,7 @@ be off on traffic of a shape that it has not seen. ``python -m benchmarks.step_m
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +21,7 @@ from numpy.typing import NDArray
 from sunsim.latency.measured import DecodePoint
 
 Floats = NDArray[np.float64]
+Chosen = NDArray[np.bool_]
 
 LEAST_SWEEPS = 2
 """One does not tell batch from context."""
@@ -47,22 +49,24 @@ class TrafficFit:
     """Numbers fitted to traffic.
 
     Attributes:
+        alone: one of those that were tried.
         request_ms: milliseconds a request in the step.
         token_ms: milliseconds a token of context.
         left_out: a sweep each, by name; empty if one of them alone would be left to fit to.
     """
 
+    alone: float
     request_ms: float
     token_ms: float
     left_out: tuple[LeftOut, ...] = ()
 
     @classmethod
-    def of(cls, points: Sequence[DecodePoint], said_ms: Sequence[float]) -> TrafficFit | None:
+    def of(cls, points: Sequence[DecodePoint], said_ms: Mapping[float, Floats]) -> TrafficFit | None:
         """Least squares of relative errors, each point weighted by its steps; None if there are too few sweeps.
 
         Args:
             points: of traffic.
-            said_ms: what the model says of each.
+            said_ms: what the model says of each, float64[n], by `alone`.
         """
         sweeps = np.array([point.traffic or "" for point in points])
         names = sorted(set(sweeps.tolist()))
@@ -71,7 +75,7 @@ class TrafficFit:
         table = _Table(
             np.array([(point.batch, point.context_tokens) for point in points]),
             np.array([point.step_ms_mean for point in points]),
-            np.array(said_ms),
+            said_ms,
             np.array([float(point.steps) for point in points]),
         )
         left_out = [
@@ -79,8 +83,8 @@ class TrafficFit:
             for name in names
             if len(names) > LEAST_SWEEPS
         ]
-        request_ms, token_ms = table.fit(np.full(len(points), True)).tolist()
-        return cls(request_ms, token_ms, tuple(left_out))
+        alone, (request_ms, token_ms) = table.fit(np.full(len(points), True))
+        return cls(alone, float(request_ms), float(token_ms), tuple(left_out))
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,21 +93,24 @@ class _Table:
 
     rows: Floats
     step_ms: Floats
-    said_ms: Floats
+    said_ms: Mapping[float, Floats]
     steps: Floats
 
-    def fit(self, chosen: NDArray[np.bool_]) -> Floats:
-        """The two numbers, float64[2]."""
+    def fit(self, chosen: Chosen) -> tuple[float, Floats]:
+        """`alone`, and the two numbers, float64[2]."""
         weights = np.sqrt(self.steps[chosen]) / self.step_ms[chosen]
         scale = self.rows.max(axis=0)  # so that no column counts as noise beside the other
         rows = self.rows[chosen] / scale * weights[:, None]
-        missing_ms = (self.step_ms - self.said_ms)[chosen]
-        found: Floats = np.linalg.lstsq(rows, missing_ms * weights, rcond=None)[0] / scale
-        return found
+        inverse = np.linalg.pinv(rows)
+        missing = {alone: (self.step_ms - said_ms)[chosen] * weights for alone, said_ms in self.said_ms.items()}
+        numbers = {alone: inverse @ wanted for alone, wanted in missing.items()}
+        best = min(missing, key=lambda alone: float(((missing[alone] - rows @ numbers[alone]) ** 2).sum()))
+        return best, numbers[best] / scale
 
-    def errors(self, which: NDArray[np.bool_]) -> tuple[float, float]:
+    def errors(self, which: Chosen) -> tuple[float, float]:
         """Of those points, with numbers fitted to the others: relative error in total, and its spread."""
-        said_ms = self.said_ms[which] + self.rows[which] @ self.fit(~which)
+        alone, numbers = self.fit(~which)
+        said_ms = self.said_ms[alone][which] + self.rows[which] @ numbers
         steps, step_ms = self.steps[which], self.step_ms[which]
         spread = np.sqrt(np.average((said_ms / step_ms - 1) ** 2, weights=steps))
         return float(steps @ said_ms / (steps @ step_ms) - 1), float(spread)
