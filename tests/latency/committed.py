@@ -14,7 +14,7 @@ from sunsim.latency.profile import Profile, load_profile, profiles_root
 
 Curve = tuple[NDArray[np.float64], NDArray[np.float64]]
 
-PATHS = {path.stem: path for path in sorted((profiles_root() / "h100-80gb").glob("*.json"))}
+PATHS = {f"{path.parent.name}/{path.stem}": path for path in sorted(profiles_root().glob("*/*.json"))}
 NAMES = list(PATHS)
 
 

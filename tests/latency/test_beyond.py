@@ -64,7 +64,7 @@ def test_smaller_prefill_steps_than_measured_take_as_long_as_the_smallest(name: 
 
 def test_sixteen_prompts_take_twice_as_long_as_eight() -> None:
     """The largest steps measured were of 8,192 tokens; this one is over the rate that the card can reach otherwise."""
-    times = model("llama-3.1-8b-bf16")
+    times = model("h100-80gb/llama-3.1-8b-bf16")
     assert times.prefill_step_ms(1024, 16) == pytest.approx(2 * times.prefill_step_ms(1024, 8), rel=0.01)
     assert times.prefill_step_ms(1024, 16) == pytest.approx(374, rel=0.02)
 

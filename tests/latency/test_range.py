@@ -17,7 +17,7 @@ from sunsim.scenario import build_requests, load_scenario
 from tests.latency.committed import NAMES, model, profile
 from tests.synthetic import synthetic_profile
 
-BF16 = "llama-3.1-8b-bf16"
+BF16 = "h100-80gb/llama-3.1-8b-bf16"
 LORA = [name for name in NAMES if "-lora-" in name]
 
 

@@ -14,7 +14,6 @@ if __name__ == "__main__":
     now = errors(check(committed_campaigns()))
     now |= cluster_errors([check_cluster(cluster) for cluster in committed_clusters()])
     # What becomes worse by being written should not go unseen.
-    if KEPT.is_file():
-        sys.stdout.write("".join(f"{line}\n" for line in complaints(now, kept())))
+    sys.stdout.write("".join(f"{line}\n" for line in complaints(now, kept())))
     write(now)
-    sys.stdout.write(f"{KEPT}\n")
+    sys.stdout.write("".join(f"{path}\n" for path in KEPT.values()))

@@ -5,27 +5,37 @@ from __future__ import annotations
 import json
 
 from docs.fidelity import Errors
+from sunsim.latency.profile import profiles_root
 from sunsim.validation.folders import errors_file
 
-KEPT = errors_file("h100-80gb")
+CARDS = {folder.name: folder.parent.parent.name for folder in profiles_root().glob("*/actual-*/*/")}
+"""The card of each campaign and cluster."""
+
+KEPT = {card: errors_file(card) for card in sorted({*CARDS.values()})}
+"""The file of each card."""
 
 SLACK_POINTS = 0.5
 """Percentage points that an error's size may grow by."""
 
 
 def kept() -> Errors:
-    """The errors as they were when they were last written."""
-    content: Errors = json.loads(KEPT.read_text(encoding="utf-8"))
+    """The errors of all cards as they were when they were last written."""
+    content: Errors = {}
+    for path in KEPT.values():
+        if path.is_file():
+            content |= json.loads(path.read_text(encoding="utf-8"))
     return content
 
 
 def write(now: Errors) -> None:
-    """Keep these."""
+    """Keep these, each card's beside its runs."""
     rounded = {
         name: {tag: None if error is None else round(error, 3) for tag, error in figures.items()}
         for name, figures in now.items()
     }
-    KEPT.write_text(json.dumps(rounded, indent=1) + "\n", encoding="utf-8")
+    for card, path in KEPT.items():
+        of_card = {name: figures for name, figures in rounded.items() if CARDS[name.split("/")[0]] == card}
+        path.write_text(json.dumps(of_card, indent=1) + "\n", encoding="utf-8")
 
 
 def complaints(now: Errors, before: Errors) -> list[str]:
@@ -33,7 +43,7 @@ def complaints(now: Errors, before: Errors) -> list[str]:
     lines = [f"{name} is no longer there" for name in before if name not in now]
     for name, figures in now.items():
         if name not in before:
-            lines.append(f"{name} is not in {KEPT.name}")
+            lines.append(f"{name} has no errors kept")
             continue
         for tag in figures.keys() | before[name].keys():
             error, was = figures.get(tag), before[name].get(tag)
