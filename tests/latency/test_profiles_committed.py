@@ -13,6 +13,9 @@ from tests.latency.committed import NAMES, PATHS, even_model, measured_curves, m
 
 DROP = 0.03  # of step time; less may be noise
 BF16 = [name for name in NAMES if name.endswith("-bf16")]
+QUANTIZED = [name for name in NAMES if name.endswith(("-awq", "-fp8"))]
+CARDS = {"h100-80gb": "NVIDIA H100 80GB HBM3", "h200-141gb": "NVIDIA H200"}
+GEMM = {"awq": "MacheteLinearKernel", "fp8": "CutlassFP8ScaledMMLinearKernel"}
 
 each_profile = pytest.mark.parametrize("name", NAMES)
 
@@ -50,14 +53,22 @@ def confirmed(drop: Drop) -> bool:
     return bool(again) or min(streams) >= 2
 
 
+def repeated(drop: Drop) -> bool:
+    """Whether the second run reached that context with both batch sizes."""
+    second = measured_curves(drop.profile, 1)
+    return all(
+        batch in second and second[batch][0][-1] >= drop.context_tokens >= second[batch][0][0] for batch in drop[1:3]
+    )
+
+
 LARGEST = {(drop.profile, *drop[1:3]): drop for name in NAMES for drop in sorted(drops(name, DROP), key=lambda d: d.by)}
 
 
 @each_profile
 def test_growing_batch_at_equal_context_is_no_faster_unless_repeats_say_so(name: str) -> None:
     # What was measured once cannot be confirmed, so a little more has to be taken for noise there.
-    least = DROP if measured_curves(name, 1) else 0.04
-    assert [drop for drop in drops(name, least) if not confirmed(drop)] == []
+    found = [drop for drop in drops(name, DROP) if repeated(drop) or drop.by > 0.04]
+    assert [drop for drop in found if not confirmed(drop)] == []
 
 
 @pytest.mark.parametrize(
@@ -80,19 +91,21 @@ def test_growing_context_at_equal_batch_is_no_faster(name: str, run: int) -> Non
 def test_no_step_is_faster_than_memory(name: str) -> None:
     data = profile(name).data
     for point in data.decode_points:
+        if point.lengths == "traffic" and point.steps < 3:
+            continue  # times are between outputs, and one that the host was late with makes the next step look short
         read = data.streamed_weight_bytes + point.context_tokens * data.kv_bytes_per_token
         assert data.memory_bandwidth_gb_s
         assert point.step_ms_median * 1e-3 >= read / (data.memory_bandwidth_gb_s * 1e9), point
 
 
-@pytest.mark.parametrize("name", BF16)
-def test_awq_is_much_faster_for_a_few_requests(name: str) -> None:
-    for batch, (context, step_ms) in measured_curves(name).items():
+@pytest.mark.parametrize("name", QUANTIZED)
+def test_quantized_weights_are_much_faster_for_a_few_requests(name: str) -> None:
+    for batch, (context, step_ms) in measured_curves(f"{name.rsplit('-', 1)[0]}-bf16").items():
         if batch > 8:
             break
-        awq_context, awq_ms = measured_curves(name.replace("-bf16", "-awq"))[batch]
+        less_context, less_ms = measured_curves(name)[batch]
         at = 1024 * batch
-        gain = float(np.interp(at, context, step_ms) / np.interp(at, awq_context, awq_ms))
+        gain = float(np.interp(at, context, step_ms) / np.interp(at, less_context, less_ms))
         assert gain >= 1.3, (batch, gain)
 
 
@@ -121,12 +134,12 @@ def test_origin_is_recorded(name: str) -> None:
         "enable_prefix_caching": False,
     }
     assert reference.items() <= document["engine_args"].items()
-    assert "H100" in document["card"]
+    assert (document["gpu"], document["card"]) == (name.partition("/")[0], CARDS[document["gpu"]])
     assert document["date"]
     assert document["host"].keys() >= {"cpu", "cores", "kernel", "gpu_memory_mib"}
     assert document["versions"].keys() >= {"vllm", "torch", "cuda", "driver", "python"}
     assert document["kernels"]["attention"]
-    assert document["kernels"]["gemm"] == ("MacheteLinearKernel" if name.endswith("awq") else "unquantized")
+    assert document["kernels"]["gemm"] == GEMM.get(document["variant"], "unquantized")
     assert document["quick"] is False
     sizes = document["cudagraph_capture_sizes"]
     assert sizes == sorted(sizes)
@@ -149,8 +162,8 @@ def test_bytes_follow_from_the_models_shape(name: str) -> None:
     config = document["model_config"]
     table, linear, norms = parameters(config)
     # AWQ as Machete holds it: 4 bits a weight, and for each group of 128 a scale and a zero point of 16 bits each.
-    linear_bytes = linear * (4 + 32 / 128) / 8 if name.endswith("awq") else 2 * linear
-    whole = 2 * (2 * table + norms) + linear_bytes
+    a_weight = {"awq": (4 + 32 / 128) / 8, "fp8": 1}.get(document["variant"], 2)
+    whole = 2 * (2 * table + norms) + a_weight * linear
     assert config["tie_word_embeddings"] is False
     assert document["weight_bytes"] == pytest.approx(whole, rel=1e-3)
     assert document["streamed_weight_bytes"] == document["weight_bytes"] - 2 * table
@@ -167,13 +180,13 @@ def test_weights_and_kv_blocks_fill_the_memory_they_may(name: str) -> None:
     assert 0.78 < share <= document["engine_args"]["gpu_memory_utilization"]
 
 
-@pytest.mark.parametrize("name", BF16)
+@pytest.mark.parametrize("name", [name for name in BF16 if name.startswith("h100-80gb/")])
 def test_decode_steps_are_of_the_order_known_from_elsewhere(name: str) -> None:
     assert model(name).decode_step_ms(6, 6 * 1300) == pytest.approx(7.4, rel=0.2)
     assert model(name).decode_step_ms(256, 256 * 1300) == pytest.approx(22, rel=0.2)
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if "-lora-" not in name])
-def test_a_prefill_worker_peaks_near_45_000_tokens_a_second(name: str) -> None:
+def test_a_prefill_worker_peaks_near_45_000_tokens_a_second_or_twice_that_in_fp8(name: str) -> None:
     peak = max(point.new_tokens / point.step_ms_median * 1000 for point in profile(name).data.prefill_points)
-    assert peak == pytest.approx(45_000, rel=0.2)
+    assert peak == pytest.approx(90_000 if name.endswith("-fp8") else 45_000, rel=0.2)
