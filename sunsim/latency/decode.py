@@ -175,7 +175,7 @@ class DecodeTimes:
         else:
             base_ms, token_ms, *_ = self.steady(batch)
         if self.traffic and self._mix:
-            base_ms += self.traffic.request_ms * batch
+            base_ms += self.traffic.more_ms(batch)
             token_ms += self.traffic.token_ms
         return max(base_ms, self._least_ms), max(token_ms, 0.0)
 
