@@ -26,7 +26,7 @@ QUICK_BATCHES = (16, 9, 8, 4, 2, 1)
 # Short outputs, so that a sweep sees many mixes of lengths: who is there changes completely in a second or two.
 _OUTPUTS = LengthLaw(80, 0.7, 8, 600)
 _CHAT_PROMPTS = LengthLaw(900, 0.8, 16, 6000)
-_CHAT = TrafficPlan("chat", (_CHAT_PROMPTS,), _OUTPUTS, ramp_s=9)
+_CHAT = TrafficPlan("chat", (_CHAT_PROMPTS,), _OUTPUTS, ramp_s=8, hold_s=8)
 _TWO_KINDS = (*[LengthLaw(200, 0.4, 16, 1000)] * 4, LengthLaw(9000, 0.25, 4000, 14000))
 
 # Between them, batch and context vary apart, and so do how unequal contexts are and how often somebody joins.
@@ -141,12 +141,10 @@ def full(settings: EngineSettings) -> list[Phase]:
         Phase("prefill-long", partial(prefill.long_prompts, lengths=_long_prompts(settings), repeats=4)),
         _mixed(192, settings),
         _mixed(16, settings),
-        *_even(2048, settings),
         _joins(64, settings),
         *_even(8192, settings),
         *([Phase("decode-extreme", _extremes)] if limit > 8192 + decode.EXTREME_STEPS else []),
         *_even(1024, settings, run=1),
-        *_even(128, settings, run=1),
     ]
 
 
@@ -159,7 +157,7 @@ def quick(settings: EngineSettings) -> list[Phase]:
         Phase("joins-8", partial(arrivals.joins, plan=_join_plan(8, ((128, 2),), ((4, 2),), settings))),
         Phase("first-tokens", partial(prefill.first_tokens, wanted=(("decode", 128), ("prefill", 128)), repeats=3)),
         Phase("prefill-long", partial(prefill.long_prompts, lengths=_long_prompts(settings)[:1], repeats=1)),
-        Phase("traffic-chat", partial(traffic.traffic, plan=replace(_CHAT, ramp_s=0.5, largest=12))),
+        Phase("traffic-chat", partial(traffic.traffic, plan=replace(_CHAT, ramp_s=0.5, hold_s=0.0, largest=12))),
         Phase("traffic-prefill", partial(prompts.prefill_traffic, plans=(replace(_BURSTS, duration_s=1.0),))),
         Phase("traffic-colocated", partial(prompts.colocated_traffic, plan=replace(_COLOCATED, duration_s=2.0))),
     ]

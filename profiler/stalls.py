@@ -43,7 +43,7 @@ def stall_record(steps: Sequence[Step], *, arrivals_apart: bool = False) -> dict
     observed_s = 0.0
     stalls = []
     joined = [bool(step.joined) for step in steps]
-    has_cause = [arrivals_apart and (now or after) for now, after in zip(joined, [*joined[1:], False], strict=True)]
+    has_cause = [arrivals_apart and (now or after) for now, after in zip(joined, [*joined[1:], False], strict=False)]
     for step, extra_ms, caused in zip(steps, stall_extra_ms(steps).tolist(), has_cause, strict=True):
         if step.chunks or step.idle_start:
             continue

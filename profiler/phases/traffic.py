@@ -44,6 +44,7 @@ class LengthLaw:
 class TrafficPlan:
     """How many requests run at a time goes from 1 to `largest`, as far as KV reaches, and back, `ramp_s` each way.
 
+    hold_s: how long they are as many as that in between. A card that is kept at its limits for seconds slows down.
     prompts: a prompt has one of these laws, all equally likely.
     largest: None is as many as the engine takes.
     refill_s: those who have ended are replaced about so often, all at once; where that is long, they come in bursts.
@@ -54,6 +55,7 @@ class TrafficPlan:
     outputs: LengthLaw
     ramp_s: float
     largest: int | None = None
+    hold_s: float = 0.0
     refill_s: float = TICK_S
 
     @property
@@ -84,10 +86,11 @@ async def _sweep(engine: Engine, plan: TrafficPlan, largest: int) -> Sweep:
     stamps: list[RequestStamps] = []
     loop = asyncio.get_running_loop()
     start_s = loop.time()
-    peak_s = start_s + plan.ramp_s
+    peak_s = start_s + plan.ramp_s + plan.hold_s / 2
     prompt, output = plan.draw(draws, limit_tokens)
-    while (now_s := loop.time()) < start_s + 2 * plan.ramp_s:
-        wanted = math.ceil(largest * (1 - abs(now_s - peak_s) / plan.ramp_s))
+    while (now_s := loop.time()) < start_s + 2 * plan.ramp_s + plan.hold_s:
+        from_peak_s = max(0.0, abs(now_s - peak_s) - plan.hold_s / 2)
+        wanted = math.ceil(largest * (1 - from_peak_s / plan.ramp_s))
         while len(held) < wanted and sum(held.values()) + prompt + output + engine.block_size <= room:
             task = asyncio.create_task(engine.request("decode", prompt, output, streamed=True))
             held[task] = prompt + output + engine.block_size

@@ -43,8 +43,8 @@ class DecodeTimes:
 
     Between two measured batch sizes that are padded to the same captured CUDA graph a step takes as long as with the
     measured one. A larger batch than any measured takes as many times as long as it is larger than the largest, at the
-    same context a request; its attention is that of its own lengths where the kernel is known. A token of context never
-    takes less than the card's memory takes to read its KV.
+    same context a request; its attention is that of its own lengths where the kernel is known. Beyond the measured
+    contexts a token of context never takes less than the card's memory takes to read its KV.
 
     Attributes:
         batches: measured at several contexts, ascending.
@@ -175,9 +175,9 @@ class DecodeTimes:
         else:
             base_ms, token_ms, *_ = self.steady(batch)
         if self.traffic and self._mix:
-            base_ms += self.traffic.request_ms * batch
+            base_ms += self.traffic.more_ms(batch)
             token_ms += self.traffic.token_ms
-        return max(base_ms, self._least_ms), max(token_ms, self._read_ms, 0.0)
+        return max(base_ms, self._least_ms), max(token_ms, 0.0)
 
     def _make_lines(self, batch: int) -> tuple[DecodeLine, DecodeLine, DecodeLine]:
         """Integer lines below, inside and above the measured contexts, which meet.
@@ -190,7 +190,7 @@ class DecodeTimes:
         base_ms, token_ms = self._step_line(batch)
         slope_ps = round(token_ms * PS_PER_MS)
         base_ps = max(1, round(base_ms * PS_PER_MS))
-        beyond_ps = slope_ps or -(-base_ps // high)
+        beyond_ps = max(slope_ps or -(-base_ps // high), round(self._read_ms * PS_PER_MS))
         is_measured = self.batches[0] <= batch <= self.batches[-1]
         outside: Outside = "context" if is_measured else "batch"
         self._lines[batch] = (

@@ -4,7 +4,7 @@ A sweep of traffic is a stretch of serving in which requests of unequal lengths 
 all steps of all sweeps at once: `alone`, how fast attention ends (`sunsim.latency.attention`), and two that correct what
 the model says then of batches of the sweep's requests::
 
-    step_ms = said_ms(alone) + request_ms * batch + token_ms * context
+    step_ms = said_ms(alone) + request_ms * min(batch, LASTING) + token_ms * context
 
 How far they hold is judged on each sweep by numbers fitted to the others (`TrafficFit.left_out`): so far the model may
 be off on traffic of a shape that it has not seen. ``python -m benchmarks.step_models`` has other forms beside this one.
@@ -23,6 +23,13 @@ from sunsim.latency.measured import DecodePoint
 Floats = NDArray[np.float64]
 Chosen = NDArray[np.bool_]
 
+LASTING = 128
+"""Requests up to which a step's time is corrected by their number.
+
+A sweep passes through larger batches within seconds. They are what slows a card down when they last: steps of 177 to 256
+requests took 1 to 2 % longer when they were measured again at the end of a profile, those of 96 or fewer 0.1 %
+(``python -m benchmarks.step_models``). So what a sweep sees of them does not go on.
+"""
 LEAST_SWEEPS = 2
 """One does not tell batch from context."""
 
@@ -50,7 +57,7 @@ class TrafficFit:
 
     Attributes:
         alone: one of those that were tried.
-        request_ms: milliseconds a request in the step.
+        request_ms: milliseconds a request in the step, of the first `LASTING`.
         token_ms: milliseconds a token of context.
         left_out: a sweep each, by name; empty if one of them alone would be left to fit to.
     """
@@ -59,6 +66,10 @@ class TrafficFit:
     request_ms: float
     token_ms: float
     left_out: tuple[LeftOut, ...] = ()
+
+    def more_ms(self, batch: int) -> float:
+        """Milliseconds that a step of so many requests takes longer at no context."""
+        return self.request_ms * min(batch, LASTING)
 
     @classmethod
     def of(cls, points: Sequence[DecodePoint], said_ms: Mapping[float, Floats]) -> TrafficFit | None:
@@ -73,7 +84,7 @@ class TrafficFit:
         if len(names) < LEAST_SWEEPS:
             return None
         table = _Table(
-            np.array([(point.batch, point.context_tokens) for point in points]),
+            np.array([(min(point.batch, LASTING), point.context_tokens) for point in points]),
             np.array([point.step_ms_mean for point in points]),
             said_ms,
             np.array([float(point.steps) for point in points]),
@@ -89,7 +100,7 @@ class TrafficFit:
 
 @dataclass(frozen=True, slots=True)
 class _Table:
-    """Points as columns, a value each: batch and context (float64[n, 2]), milliseconds measured and said, steps."""
+    """Points as columns, a value each: requests and context (float64[n, 2]), milliseconds measured and said, steps."""
 
     rows: Floats
     step_ms: Floats

@@ -12,11 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sunsim.latency.attention import (
-    ALONE,
     TILE_BLOCKS,
     AttentionKernel,
-    BlocksLine,
+    Grid,
     LengthMix,
+    blocks,
     even_contexts,
     kernel_of,
     mixed_blocks,
@@ -29,14 +29,18 @@ from tests.synthetic import synthetic_profile
 Each = list[int]
 
 
-def blocks(kernel: AttentionKernel, contexts: Each) -> float:
+ALONE = 3.5
+
+
+def blocks_of(kernel: AttentionKernel, contexts: Each) -> float:
     """Of one batch."""
-    return float(kernel.blocks(np.array([contexts]))[0])
+    return float(blocks(kernel.spans(np.array([contexts])), ALONE)[0])
 
 
-def mixed(mix: LengthMix, batch: int) -> BlocksLine:
-    (line,) = mixed_blocks(H100, (mix,), batch, 20)
-    return line
+def mixed(mix: LengthMix, batch: int, grid: Grid = Grid.FINE) -> list[float]:
+    """Blocks at no context, and a token."""
+    (line,) = mixed_blocks(H100, (mix,), batch, ALONE, 20, grid)
+    return [float(value) for value in line]
 
 
 TWO = AttentionKernel(heads=1, processors=2)
@@ -55,36 +59,38 @@ CHAT = LengthMix((200, 900, 4000), (50, 150, 400))
     ],
 )
 def test_two_processors_by_hand(contexts: Each, expected: float) -> None:
-    assert blocks(TWO, contexts) == pytest.approx(expected)
+    assert blocks_of(TWO, contexts) == pytest.approx(expected)
 
 
 @given(st.lists(st.lists(st.integers(1, 16_000), min_size=7, max_size=7), min_size=1, max_size=5))
 def test_many_batches_at_once_are_each_as_alone(batches: list[Each]) -> None:
-    assert H100.blocks(np.array(batches)).tolist() == pytest.approx([blocks(H100, contexts) for contexts in batches])
+    assert blocks(H100.spans(np.array(batches)), ALONE).tolist() == pytest.approx(
+        [blocks_of(H100, contexts) for contexts in batches]
+    )
 
 
 def test_one_processor_of_many_reads_faster_than_its_share_but_not_as_fast_as_all() -> None:
     # Of one block nothing can be split.
-    assert blocks(AttentionKernel(1, 64), [100]) == pytest.approx((1 + TILE_BLOCKS) / ALONE)
+    assert blocks_of(AttentionKernel(1, 64), [100]) == pytest.approx((1 + TILE_BLOCKS) / ALONE)
 
 
 def test_order_matters_long_ones_last_take_longest() -> None:
     contexts = [1000] * 40 + [2000]
-    assert blocks(H100, contexts) > blocks(H100, contexts[::-1])
+    assert blocks_of(H100, contexts) > blocks_of(H100, contexts[::-1])
 
 
 @given(st.lists(st.integers(1, 16_000), min_size=1, max_size=60))
 def test_no_faster_than_all_processors_reading_and_no_slower_than_one_after_the_other(contexts: list[int]) -> None:
     read = sum(-(-context // 128) for context in contexts) * 8 / 132
-    assert blocks(H100, contexts) >= read * (1 - 1e-9)
-    assert blocks(H100, contexts) <= (read + 8 * 32 * len(contexts) / 132) * 132
+    assert blocks_of(H100, contexts) >= read * (1 - 1e-9)
+    assert blocks_of(H100, contexts) <= (read + 8 * 32 * len(contexts) / 132) * 132
 
 
 @given(st.lists(st.integers(1, 9000), min_size=1, max_size=40), st.sampled_from([(8, 132), (4, 66), (6, 33)]))
 def test_heads_and_processors_shrink_together(contexts: list[int], shape: tuple[int, int]) -> None:
     heads, processors = shape
-    whole = blocks(AttentionKernel(heads, processors), contexts)
-    assert blocks(AttentionKernel(2 * heads, 2 * processors), contexts) == pytest.approx(whole)
+    whole = blocks_of(AttentionKernel(heads, processors), contexts)
+    assert blocks_of(AttentionKernel(2 * heads, 2 * processors), contexts) == pytest.approx(whole)
 
 
 def test_requests_are_met_anywhere_in_their_output_and_oldest_first() -> None:
@@ -108,7 +114,7 @@ def test_a_mix_takes_longer_than_even_parts_of_the_same_context() -> None:
     at_none, a_token = mixed(CHAT, 64)
 
     for context in (64 * 1000, 64 * 2000):
-        assert at_none + a_token * context > H100.blocks(even_contexts(64, context)[None])[0]
+        assert at_none + a_token * context > blocks_of(H100, even_contexts(64, context).tolist())
 
 
 @pytest.mark.parametrize("mix", [LengthMix((1000,), (1,)), LengthMix((1,), (1,)), LengthMix((16_000,), (100,))])
@@ -125,17 +131,26 @@ def test_a_line_of_requests_of_one_length_is_near_that_length() -> None:
     for batch in range(65, 257):
         at_none, a_token = mixed(LengthMix((1000,), (1300,)), batch)
         # Even parts come in waves.
-        assert at_none + a_token * batch * 1500 == pytest.approx(blocks(H100, [1500] * batch), rel=0.12)
+        assert at_none + a_token * batch * 1500 == pytest.approx(blocks_of(H100, [1500] * batch), rel=0.12)
 
 
-def test_between_sizes_of_the_grid_blocks_are_interpolated() -> None:
-    below, middle, above = (mixed(CHAT, batch) for batch in (128, 132, 136))
+@pytest.mark.parametrize(("grid", "sizes"), [(Grid.FINE, (128, 132, 136)), (Grid.COARSE, (128, 136, 144))])
+def test_between_sizes_of_the_grid_blocks_are_interpolated(grid: Grid, sizes: tuple[int, int, int]) -> None:
+    below, middle, above = (mixed(CHAT, batch, grid) for batch in sizes)
     assert middle == pytest.approx(np.mean([below, above], axis=0))
+
+
+@pytest.mark.parametrize("grid", Grid)
+def test_all_sizes_up_to_any_take_few_looks(grid: Grid) -> None:
+    looked = {size for size in range(1, 5000) if size % grid.step(size) == 0}
+    assert set(range(1, 17)) <= looked
+    assert len(looked) < 400
+    assert all(any(low in looked for low in range(size - 64, size + 1)) for size in range(65, 5000))
 
 
 def test_mixes_looked_at_together_are_each_as_alone() -> None:
     long = LengthMix((9000,), (10,))
-    assert mixed_blocks(H100, (CHAT, long), 100, 20) == [mixed(CHAT, 100), mixed(long, 100)]
+    assert mixed_blocks(H100, (CHAT, long), 100, ALONE, 20, Grid.FINE).tolist() == [mixed(CHAT, 100), mixed(long, 100)]
 
 
 @pytest.mark.parametrize("name", NAMES)

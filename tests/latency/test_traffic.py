@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from sunsim.latency.arrivals import reading_ms
 from sunsim.latency.attention import LengthMix
@@ -30,15 +31,19 @@ def point(sweep: str, batch: int, context: int, step_ms: float, steps: int = 10)
     return DecodePoint.model_validate(found | times)
 
 
-def sweeps(names: str, request_ms: float, token_ms: float) -> tuple[list[DecodePoint], list[float]]:
-    """Points of three shapes that follow the formula exactly, and what the model says of them."""
+Said = dict[float, NDArray[np.float64]]
+
+
+def sweeps(names: str, request_ms: float, token_ms: float) -> tuple[list[DecodePoint], Said]:
+    """Points of three shapes that follow the formula exactly with `alone` 2, and what the model says of them."""
     points, said = [], []
     for sweep, each in zip(names, (300, 1200, 5000), strict=False):
         for batch in (1, 4, 16, 64, 128):
             said_ms = 7 + batch / 50 + 4e-5 * batch * each
             points.append(point(sweep, batch, batch * each, said_ms + request_ms * batch + token_ms * batch * each))
             said.append(said_ms)
-    return points, said
+    right = np.array(said)
+    return points, {1.0: right * 1.1, 2.0: right, 3.0: right - np.array([p.batch**0.5 for p in points]) / 10}
 
 
 @given(st.floats(-5e-3, 5e-3), st.floats(-1e-5, 1e-5))
@@ -47,6 +52,7 @@ def test_traffic_that_follows_the_formula_gives_its_numbers_and_leaves_no_error(
 ) -> None:
     fit = TrafficFit.of(*sweeps("abc", request_ms, token_ms))
     assert fit
+    assert fit.alone == 2.0
     assert fit.request_ms == pytest.approx(request_ms, abs=1e-9)
     assert fit.token_ms == pytest.approx(token_ms, abs=1e-12)
     assert [each.sweep for each in fit.left_out] == ["a", "b", "c"]
@@ -56,7 +62,7 @@ def test_traffic_that_follows_the_formula_gives_its_numbers_and_leaves_no_error(
 def test_a_sweep_is_judged_by_the_others_alone() -> None:
     points, said = sweeps("abc", 0.0, 0.0)
     slow = [p.model_copy(update={"step_ms_mean": p.step_ms_mean * 1.1}) if p.traffic == "c" else p for p in points]
-    fit = TrafficFit.of(slow, said)
+    fit = TrafficFit.of(slow, {2.0: said[2.0]})
     assert fit
     assert fit.left_out[2].error == pytest.approx(1 / 1.1 - 1)
     assert fit.left_out[2].spread == pytest.approx(1 - 1 / 1.1)
