@@ -218,26 +218,35 @@ def _abroad(other: Foreign) -> str:
 def _subject(each: Checked) -> str:
     result = each.results[0]
     meta = result.run.meta
-    facts = [result.engine, f"host {each.campaign.plan.host}"]
+    facts = [f"{result.engine} on {meta.card}", f"host {each.campaign.plan.host}"]
     facts += [meta.date[:10]] if meta.date else []
     return ", ".join([*facts, f"profile from the {result.relation}"])
 
 
 def _stream_tables(named: Sequence[Named], title: str) -> list[TextTable]:
-    """A stream a row; those of prefill workers have other figures, so they get a table of their own."""
-    decode = [item for item in named if not item[0].run.meta.prefills_only]
-    prefill = [item for item in named if item[0].run.meta.prefills_only]
-    tables = []
-    if decode:
-        prompts = {tag: f"TTFT\n{name}" for tag, name in TTFT.items()}
-        there = any(result.run.meta.does.prefills for result, _ in decode)
-        tables.append(_stream_table(decode, title, "TPOT", TPOT | QUEUE | (prompts if there else {})))
-    if prefill:
-        tables.append(_stream_table(prefill, f"{title}; prefill" if decode else title, "TTFT", TTFT))
-    return tables
+    """A stream a row; workers that prefill have other figures, so those of a kind get a table of their own."""
+    prompts = {tag: f"TTFT\n{name}" for tag, name in TTFT.items()}
+    figures = {
+        "": ("TPOT", TPOT | QUEUE),
+        "; colocated": ("TPOT", TPOT | QUEUE | prompts),
+        "; prefill": ("TTFT", TTFT),
+    }
+    return [
+        _stream_table(there, f"{title}{kind}", *figures[kind])
+        for kind in figures
+        if (there := [item for item in named if _kind(item[0]) == kind])
+    ]
 
 
-def _stream_table(named: Sequence[Named], title: str, latency: str, errors: dict[str, str]) -> TextTable:
+def _kind(result: Validated) -> str:
+    meta = result.run.meta
+    if meta.prefills_only:
+        return "; prefill"
+    return "; colocated" if meta.does.prefills else ""
+
+
+def _stream_table(named: Sequence[Named], title: str, latency: str, figures: dict[str, str]) -> TextTable:
+    errors = {tag: name for tag, name in figures.items() if any(result.figure(tag) for result, _ in named)}
     headers = (
         "stream",
         "requests",

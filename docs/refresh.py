@@ -36,7 +36,7 @@ FIGURES = ("claims", "zipf")
 WIDTH = 120
 """Columns of what commands print."""
 TRACE = "scenarios/traces/azure-conv-2000.csv"
-BENCH = "scenarios/traces/vllm-bench-40.json"
+BENCH = "profiles/h200-141gb/actual-runs/served/open-12rps.json"
 
 PLACES = {
     "run": DOCS / "run.md",
@@ -61,10 +61,13 @@ PLACES = {
 """The document of each block. The README's are beginnings or sums of what the pages have whole."""
 
 SHAPES = {
-    "chat": r"(b-)?(iso|sun)\d?-\w+",
+    "chat": r"(b-)?(iso|sun)\d?-\w+|chat-\w+",
     "chat, in bursts": "burst",
     "more requests than it can do": "saturated",
     "long prompts, short outputs": "long",
+    "short prompts, long outputs": "long-outputs",
+    "two kinds of prompts": "two-kinds",
+    "colocated, chat and code": r"colocated-\w+",
     "colocated, KV cache too small": "pressure",
     "prefill (TTFT)": r"prefill\d+",
 }
@@ -123,8 +126,8 @@ def trace() -> dict[str, str]:
 
 
 def server() -> dict[str, str]:
-    """What `sunsim validate` prints of the shipped result of a server, which misses targets."""
-    return {"server": _sunsim("validate", BENCH, "--profile", "h100-80gb/llama-3.1-8b-bf16", code=MISSED)}
+    """What `sunsim validate` prints of a recorded result of a server, which misses targets."""
+    return {"server": _sunsim("validate", BENCH, "--profile", "h200-141gb/llama-3.1-8b-bf16", code=MISSED)}
 
 
 def sweep() -> dict[str, str]:
@@ -188,14 +191,20 @@ def fidelity_blocks(checked: Sequence[Checked]) -> dict[str, str]:
 
 
 def trust(table: str) -> str:
-    """How far off each shape of traffic is, from a table of streams: the mean size of the mean errors, and the worst."""
-    streams = re.findall(r"^(\S+): .*? ([+-][\d.]+)", table.split("\nThe floor", maxsplit=1)[0], re.MULTILINE)
-    lines = [f"{'traffic':30}  runs   off by   worst\n"]
-    for shape, names in SHAPES.items():
-        errors = [float(error) for name, error in streams if re.fullmatch(names, name)]
-        if errors:
-            size, worst = sum(map(abs, errors)) / len(errors), max(errors, key=abs)
-            lines.append(f"{shape:30}  {len(errors):4}  {size:5.1f} %  {worst:+5.1f} %\n")
+    """How far off each shape of traffic is on each card, from tables of streams: the mean size of the mean errors, and the
+    worst."""
+    # A heading has the card of the streams below it.
+    _, *cards = re.split(r"^\S+ \S+ on (.+?), host .*$", table.split("\nThe floor", maxsplit=1)[0], flags=re.MULTILINE)
+    errors: dict[tuple[str, str], list[float]] = {}
+    for card, streams in zip(cards[::2], cards[1::2], strict=True):
+        for name, error in re.findall(r"^(\S+): .*? ([+-][\d.]+)", streams, re.MULTILINE):
+            for shape, names in SHAPES.items():
+                if re.fullmatch(names, name):
+                    errors.setdefault((shape, card), []).append(float(error))
+    lines = [f"{'traffic':30}  {'card':21}  runs   off by   worst\n"]
+    for (shape, card), found in sorted(errors.items(), key=lambda item: [*SHAPES].index(item[0][0])):
+        size, worst = sum(map(abs, found)) / len(found), max(found, key=abs)
+        lines.append(f"{shape:30}  {card:21}  {len(found):4}  {size:5.1f} %  {worst:+5.1f} %\n")
     return "".join(lines)
 
 

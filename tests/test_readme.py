@@ -140,6 +140,11 @@ def test_replaced_changes_one_block() -> None:
 
 
 def test_trust_takes_the_worst_of_each_shape() -> None:
-    table = "iso-m1: hot   100  1.0  2.0  2.0  -0.5  +0.1\nsun4-w0: w   90  1.0  2.0  2.0  +1.5!  +9.9\n\nThe floor\nlong: x  1  +7.0\n"
-    assert trust(table).splitlines()[1].split() == ["chat", "2", "1.0", "%", "+1.5", "%"]
+    table = "m v on Card A, host B, 2026\niso-m1: hot   100  1.0  2.0  2.0  -0.5  +0.1\nsun4-w0: w   90  1.0  2.0  2.0  +1.5!  +9.9\n\nThe floor\nlong: x  1  +7.0\n"
+    assert trust(table).splitlines()[1].split() == ["chat", "Card", "A", "2", "1.0", "%", "+1.5", "%"]
     assert len(trust(table).splitlines()) == 2
+
+
+def test_trust_keeps_cards_apart() -> None:
+    table = "".join(f"m v on Card {card}, host {card}\nlong: x  1  +{card}.0\n" for card in "12")
+    assert [line.split()[-2] for line in trust(table + "\nThe floor\n").splitlines()[1:]] == ["+1.0", "+2.0"]

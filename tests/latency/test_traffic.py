@@ -106,7 +106,7 @@ def test_a_shipped_profile_predicts_a_sweep_from_the_others(name: str) -> None:
     apart = 0.04 if "-lora-" in name else 0.02
     for sweep in found.left_out:
         assert abs(sweep.error) < apart, sweep
-        assert sweep.spread < 2 * apart + 0.02, sweep
+        assert sweep.spread < 2 * apart + 0.03, sweep
 
 
 def crowd(tokens: int, step_ms: float, extra_ms: float, steps: float = 1.0, crowds: int = 1) -> ArrivalPoint:
