@@ -70,6 +70,9 @@ def test_described_trace_is_current() -> None:
 
 def test_trust_is_of_the_page() -> None:
     assert placed("trust") == trust(placed("fidelity"))
+    (streams,) = re.findall(r"\d+ of (\d+) streams within all targets", placed("fidelity").split("\nThe floor")[0])
+    runs = re.findall(r" (\d+) +[\d.]+ % ", placed("trust"))
+    assert sum(map(int, runs)) == int(streams)  # no stream is left out of it
 
 
 def test_figures_in_the_text_are_of_the_pages() -> None:
