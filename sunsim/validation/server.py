@@ -100,7 +100,7 @@ def _loop(limit: Limit) -> str | None:
     return (
         f"The limit of {counted(limit.concurrency, 'request')} under way was reached for {percent(limit.full, 1)} of the "
         "time. When requests would have come without it is not told, so they are simulated when they were sent, which the "
-        "server's own speed has delayed: TPOT is compared at the server's rate of requests, and the output hardly at all."
+        "server's own speed has delayed: TPOT is compared at the server's rate of requests, and the output tells little."
     )
 
 
