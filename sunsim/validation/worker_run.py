@@ -113,7 +113,7 @@ class ClientRecord:
     failed: int
     together: float
     drafts: bool
-    limit: Limit | None = None
+    limit: Limit | None
 
     @property
     def loop(self) -> Limit | None:
