@@ -45,8 +45,8 @@ class Seen(NamedTuple):
 class Correction:
     """``served_ms = said_ms + extra_ms(tokens)``: straight lines between the knots, level beyond the outer ones.
 
-    From steps smaller or larger than any knot nothing is taken off: small ones mostly wait for their launch, so that
-    those with a time of the GPU's own are few and the fastest.
+    From steps smaller or larger than any knot nothing is taken off. There may be none for small ones, as most of these
+    wait for their launch and tell nothing of the GPU.
 
     Attributes:
         tokens, extra_ms: the knots, ascending; none where there was no traffic.
