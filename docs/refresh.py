@@ -1,8 +1,8 @@
 """Brings the figures of the documents up to date: ``python -m docs.refresh [NAME ...]``, or all.
 
-Names are run, trace, server, sweep, plan, figures, speed, fidelity, outside and columns. Runs the commands that the pages
-name, in the checkout,
-compares the committed actual runs with their simulation, and replaces the pictures and the blocks between
+Names are run, trace, server, sweep, plan, figures, speed, fidelity, candidates, outside and columns. Runs the commands
+that the pages name, in the checkout, compares the committed actual runs with their simulation, and replaces the pictures
+and the blocks between
 ``<!-- begin: NAME -->`` and ``<!-- end: NAME -->``.
 """
 
@@ -51,6 +51,7 @@ PLACES = {
     "speed-plain": DOCS / "speed.md",
     "fidelity": FIDELITY,
     "sharing": FIDELITY,
+    "candidates": FIDELITY,
     "outside": FIDELITY,
     "calibration": FIDELITY,
     "trust": README,
@@ -190,6 +191,11 @@ def fidelity_blocks(checked: Sequence[Checked]) -> dict[str, str]:
     }
 
 
+def candidates() -> dict[str, str]:
+    """What the benchmark prints of the forms that the step time may have."""
+    return {"candidates": _output("-m", "benchmarks.step_models")}
+
+
 def trust(table: str) -> str:
     """How far off each shape of traffic is on each card, from tables of streams: the mean size of the mean errors, and the
     worst."""
@@ -219,6 +225,7 @@ def main() -> None:
         "figures": figures,
         "speed": speed,
         "fidelity": fidelity,
+        "candidates": candidates,
         "outside": outside,
         "columns": columns,
     }

@@ -246,7 +246,7 @@ def validate(
 
 @profiles_app.callback()
 def profiles(context: typer.Context) -> None:
-    """List the measured profiles; `profiles show` draws one."""
+    """List the measured profiles; `profiles show` shows one."""
     if context.invoked_subcommand is not None:
         return
     from sunsim.latency.profile import list_profiles, profiles_root
@@ -268,11 +268,11 @@ def show_profile(
         typer.Option("--out", metavar="FILE.png", help="Where to, NAME.png here if not given.", show_default=False),
     ] = None,
 ) -> None:
-    """Draw a profile's step times: measured points, and the model's lines through them."""
-    from sunsim.profiles import draw_profile, named_profile, profiles_report
+    """Say what a profile's step model has learned from traffic and how far it is off there, and draw its step times."""
+    from sunsim.profiles import draw_profile, named_profile, profile_report
     from sunsim.report.terminal import say
 
     profile = named_profile(name)
     path = out or Path(f"{Path(profile.name).name.removesuffix('.json')}.png")
     draw_profile(profile, path)
-    say(profiles_report([profile], path).blocks)
+    say(profile_report(profile, path).blocks)

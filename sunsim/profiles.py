@@ -1,4 +1,4 @@
-"""The verb `profiles`: what measured profiles hold, as a table and as a figure."""
+"""The verb `profiles`: what measured profiles hold, as tables and as a figure."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -10,6 +10,7 @@ from sunsim.errors import InputError
 from sunsim.files import replacing
 from sunsim.latency.model import LatencyModel
 from sunsim.latency.profile import Profile, list_profiles, load_named
+from sunsim.profile_fit import fit_blocks
 from sunsim.report.blocks import Report
 from sunsim.report.format import ABSENT, count
 from sunsim.report.origin import day, origin, vllm_version
@@ -36,11 +37,19 @@ def named_profile(name: str) -> Profile:
         raise InputError(message) from error
 
 
-def profiles_report(profiles: Iterable[Profile], figure: Path | None = None) -> Report:
-    """A profile a row: what it was measured on, and how much of it; and where the figure is."""
+def profiles_report(profiles: Iterable[Profile]) -> Report:
+    """A profile a row: what it was measured on, and how much of it."""
+    return Report("Profiles", [_overview(profiles)])
+
+
+def profile_report(profile: Profile, figure: Path) -> Report:
+    """One of them: what its model has learned from traffic, how far it is off there, and where the figure is."""
+    return Report(profile.name, [_overview([profile]), *fit_blocks(profile), f"Figure: {figure}"])
+
+
+def _overview(profiles: Iterable[Profile]) -> TextTable:
     headers = ("profile", "card", "vLLM", "date", "decode\npoints", "prefill\npoints", "mixed\npoints", "KV\nblocks")
-    table = TextTable("", headers, [_profile_row(profile) for profile in profiles], left=4)
-    return Report("Profiles", [table, f"Figure: {figure}" if figure else None])
+    return TextTable("", headers, [_profile_row(profile) for profile in profiles], left=4)
 
 
 def _profile_row(profile: Profile) -> tuple[str, ...]:

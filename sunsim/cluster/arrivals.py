@@ -4,9 +4,11 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Generator, Iterator
 
 import numpy as np
+from numpy.typing import NDArray
 from simpy.events import Event
 
 from sunsim.cluster.events import ARRIVAL, Alarm, Clock
+from sunsim.cluster.outcome import Outcome
 from sunsim.cluster.sequence import UNSET
 from sunsim.workload.requests import Requests
 
@@ -76,10 +78,25 @@ class Decoding:
         self._begun_ps: list[int] = []
         self._ended_ps: list[int] = []
 
-    def note(self, now_ps: int, begun: int, ended: int) -> None:
-        """So many begin now, and so many end."""
-        self._begun_ps += [now_ps] * begun
-        self._ended_ps += [now_ps] * ended
+    def note(
+        self, now_ps: int, outcome: Outcome, out_ps: Callable[[NDArray[np.int64]], NDArray[np.int64]]
+    ) -> list[tuple[int, int]]:
+        """Takes down a decision; returns the requests that it ended, and how long their last tokens take to the client.
+
+        As `sunsim.cluster.journey.request_rows` will have it of the whole run.
+
+        Args:
+            now_ps: when it is taken.
+            outcome: what it brought.
+            out_ps: from the worker's engine to the client, for workers that decode so many requests.
+        """
+        self._begun_ps += [now_ps] * len(outcome.entered)
+        self._ended_ps += [now_ps] * len(outcome.finished)
+        ends = []
+        for sequence in outcome.finished:
+            first_out_ps, last_out_ps = out_ps(np.array([self.at(sequence.first_ps), self.at(now_ps)])).tolist()
+            ends.append((sequence.request, max(last_out_ps, sequence.first_ps + first_out_ps - now_ps)))
+        return ends
 
     def at(self, at_ps: int) -> int:
         """Requests that had begun and not ended before a moment up to now."""

@@ -165,8 +165,10 @@ class World:
             self._send_to_decode(i)
 
     def _on_decode(self, worker: Worker, outcome: Outcome) -> None:
-        if self._loop:
-            self._tell_clients(self._loop, worker, outcome)
+        if self._loop and self.decode:
+            decoding = self._decoding[worker.slot]
+            for i, out_ps in decoding.note(self.env.now_ps, outcome, self.decode.times.out_ps):
+                self._loop.ended(i, out_ps)
         for sequence in outcome.finished:
             self.journeys.note_decode(sequence)
         posted_ps = 0
@@ -176,16 +178,6 @@ class World:
         for sequence in outcome.evicted:
             assert self.prefill
             self._send_to_prefill(sequence.request, self.prefill)
-
-    def _tell_clients(self, loop: ClosedLoop, worker: Worker, outcome: Outcome) -> None:
-        """As `journey.request_rows` will have it of the whole run."""
-        assert self.decode
-        now_ps, decoding = self.env.now_ps, self._decoding[worker.slot]
-        decoding.note(now_ps, len(outcome.entered), len(outcome.finished))
-        for sequence in outcome.finished:
-            batches = np.array([decoding.at(sequence.first_ps), decoding.at(now_ps)])
-            first_out_ps, last_out_ps = self.decode.times.out_ps(batches).tolist()
-            loop.ended(sequence.request, max(last_out_ps, sequence.first_ps + first_out_ps - now_ps))
 
     def _pull(self, worker: Worker, sequence: Sequence, after_ps: int) -> None:
         i, journeys = sequence.request, self.journeys

@@ -45,7 +45,8 @@ class Seen(NamedTuple):
 class Correction:
     """``served_ms = said_ms + extra_ms(tokens)``: straight lines between the knots, level beyond the outer ones.
 
-    From steps larger than any knot nothing is taken off.
+    From steps smaller or larger than any knot nothing is taken off. There may be none for small ones, as most of these
+    wait for their launch and tell nothing of the GPU.
 
     Attributes:
         tokens, extra_ms: the knots, ascending; none where there was no traffic.
@@ -76,8 +77,8 @@ class Correction:
             return said_ms
         extra_ms = self._known.get(tokens)
         if extra_ms is None:
-            beyond_ms = max(0.0, float(self.extra_ms[-1]))
-            extra_ms = float(np.interp(tokens, self.tokens, self.extra_ms, right=beyond_ms))
+            below_ms, beyond_ms = (max(0.0, float(self.extra_ms[end])) for end in (0, -1))
+            extra_ms = float(np.interp(tokens, self.tokens, self.extra_ms, below_ms, beyond_ms))
             self._known[tokens] = extra_ms
         return max(said_ms / 2, said_ms + extra_ms)
 

@@ -139,22 +139,41 @@ class DecodeTimes:
         }
         return Attention(alone, block_ms, rest_ms)
 
+    def uncorrected_ms(
+        self,
+        batch: NDArray[np.int64],
+        context_tokens: Floats,
+        mixes: tuple[LengthMix, ...],
+        mix: NDArray[np.int64],
+        alone: float,
+    ) -> Floats:
+        """Milliseconds of steps of traffic as traffic does not correct them yet, float64[n].
+
+        Args:
+            batch, context_tokens: of each step, [n].
+            mixes: that batches come from, and `mix`, which of them each step's does, int64[n].
+            alone: to take attention off steady steps with.
+        """
+        attention = self._attention_apart(alone)
+        sizes, at = np.unique(batch, return_inverse=True)
+        lines = [self._mixed(size, mixes, attention, SWEEP_SAMPLES, Grid.COARSE) for size in sizes.tolist()]
+        ends = np.stack(lines)[at, mix]
+        said_ms: Floats = ends[:, 0] + ends[:, 1] * context_tokens
+        return said_ms
+
     def _fit(self, traffic: list[DecodePoint], served: list[ServedLengths]) -> TrafficFit | None:
         """How the sweeps of traffic differ from batches of their requests; nothing of sweeps whose lengths are unknown."""
         mixes = {each.traffic: LengthMix(tuple(each.prompt_tokens), tuple(each.output_tokens)) for each in served}
         known = [point for point in traffic if point.traffic in mixes]
         if not known:
             return None
-        order, at = tuple(mixes.values()), {name: i for i, name in enumerate(mixes)}
-        said_ms = {}
-        for alone in TRIED if self._kernel else (ALONE,):
-            attention = self._attention_apart(alone)
-            lines = {
-                batch: self._mixed(batch, order, attention, SWEEP_SAMPLES, Grid.COARSE)
-                for batch in {point.batch for point in known}
-            }
-            ends = np.array([lines[point.batch][at[point.traffic or ""]] for point in known])
-            said_ms[alone] = ends[:, 0] + ends[:, 1] * np.array([point.context_tokens for point in known])
+        at = {name: i for i, name in enumerate(mixes)}
+        batch = np.array([point.batch for point in known])
+        context_tokens = np.array([point.context_tokens for point in known])
+        mix = np.array([at[point.traffic or ""] for point in known])
+        order = tuple(mixes.values())
+        tried = TRIED if self._kernel else (ALONE,)
+        said_ms = {alone: self.uncorrected_ms(batch, context_tokens, order, mix, alone) for alone in tried}
         return TrafficFit.of(known, said_ms)
 
     def _mixed(

@@ -28,7 +28,7 @@ LASTING = 128
 
 A sweep passes through larger batches within seconds. They are what slows a card down when they last: steps of 177 to 256
 requests took 1 to 2 % longer when they were measured again at the end of a profile, those of 96 or fewer 0.1 %
-(``python -m benchmarks.step_models``). So what a sweep sees of them does not go on.
+(``python -m benchmarks.repeats``). So what a sweep sees of them does not go on.
 """
 LEAST_SWEEPS = 2
 """One does not tell batch from context."""
@@ -83,7 +83,7 @@ class TrafficFit:
         names = sorted(set(sweeps.tolist()))
         if len(names) < LEAST_SWEEPS:
             return None
-        table = _Table(
+        table = Sweeps(
             np.array([(min(point.batch, LASTING), point.context_tokens) for point in points]),
             np.array([point.step_ms_mean for point in points]),
             said_ms,
@@ -99,8 +99,15 @@ class TrafficFit:
 
 
 @dataclass(frozen=True, slots=True)
-class _Table:
-    """Points as columns, a value each: requests and context (float64[n, 2]), milliseconds measured and said, steps."""
+class Sweeps:
+    """Points of traffic as columns, for numbers that make up for what is missing in what is said of them.
+
+    Attributes:
+        rows: what each number is multiplied by, float64[n, numbers].
+        step_ms: measured, float64[n].
+        said_ms: without the numbers, float64[n], by `alone`.
+        steps: that a point is the mean of, float64[n].
+    """
 
     rows: Floats
     step_ms: Floats
@@ -108,7 +115,7 @@ class _Table:
     steps: Floats
 
     def fit(self, chosen: Chosen) -> tuple[float, Floats]:
-        """`alone`, and the two numbers, float64[2]."""
+        """`alone`, and the numbers, that suit these points best."""
         weights = np.sqrt(self.steps[chosen]) / self.step_ms[chosen]
         scale = self.rows.max(axis=0)  # so that no column counts as noise beside the other
         rows = self.rows[chosen] / scale * weights[:, None]

@@ -11,6 +11,9 @@ from sunsim.report.format import count, counted, limits, listed, milliseconds, n
 Entry = Mapping[str, Any]
 Arms = Mapping[str, Entry]
 
+MOST = 0.5
+"""Share of steps outside the measured range from which on a number of GPUs rests on them."""
+
 
 def heading(plan: Entry) -> str:
     """What was planned for."""
@@ -40,6 +43,8 @@ def conclusion(plan: Entry) -> list[str]:
     said += _hidden(plan, passing)
     said.append(_breaks(plan, best, passing[best]))
     said.append(" ".join([*_margin(plan, best, passing[best]), *_error(plan, best, passing)]))
+    said.append(_left_out(plan, passing[best]))
+    said += _unmeasured(best, passing[best])
     return said
 
 
@@ -180,8 +185,7 @@ def _margin(plan: Entry, name: str, arm: Entry) -> Iterator[str]:
 def _error(plan: Entry, best: str, passing: Arms) -> Iterator[str]:
     """Whether the error that the profiles were seen to have would change a number of GPUs."""
     if not plan["profile_errors"]:
-        yield "How far off its profiles are is not known: no actual run of their card, model and variant is shipped."
-        return
+        yield "No actual run of its profiles' card, model and variant is shipped to compare with."
     if passing[best]["within_error"] is False:
         yield "With steps slower by the typical error of its profiles, it still passes."
     needs = []
@@ -191,3 +195,27 @@ def _error(plan: Entry, best: str, passing: Arms) -> Iterator[str]:
             needs.append(f"{name} would need " + (f"{count(gpus['all'])} GPUs" if gpus else "more than may be tried"))
     if needs:
         yield f"Within the simulator's error: with steps slower by that of the profiles, {listed(needs)}."
+
+
+def _left_out(plan: Entry, arm: Entry) -> str:
+    """How far off its profiles' models are on traffic of a shape that they were not fitted to."""
+    known = {(found["stage"], found["profile"]): found for found in plan["left_out_errors"]}
+    parts = []
+    for stage, profile in sorted(arm["profiles"].items()):
+        found = known.get((stage, profile))
+        off = (
+            f"off by {found['mean_percent']:.1f} % in the mean, {found['largest_percent']:.1f} % at most"
+            if found
+            else ""
+        )
+        parts.append(f"{stage} steps of {profile} {off or 'not judged'}")
+    return f"On traffic of a shape that the model was not fitted to: {'; '.join(parts)}."
+
+
+def _unmeasured(name: str, arm: Entry) -> Iterator[str]:
+    """Stages of which hardly any step is inside the measured range."""
+    shares = arm["portrait"]["entry"]["outside_measured_share"] if arm["portrait"] else {}
+    for stage, share in shares.items():
+        if share is not None and share >= MOST:
+            many = "All" if share == 1 else percent(share)
+            yield f"{many} of {name}'s {stage} steps are outside the measured range, so its number is an extrapolation."

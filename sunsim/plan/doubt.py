@@ -1,10 +1,18 @@
-"""How far off the profiles have been seen to be: the errors of the committed actual runs of the same card, model and variant."""
+"""How far off the profiles have been seen to be.
+
+By the errors of the committed actual runs of the same card, model and variant; and, of decode steps, by what a profile's
+model says of each sweep of its own traffic if it is fitted to the others.
+"""
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from math import sqrt
+from statistics import fmean
 
+from sunsim.latency.model import LatencyModel
+from sunsim.latency.profile import Profile
+from sunsim.roles import Stage
 from sunsim.validation.folders import committed_campaigns, errors_file
 
 TAGS = {"decode": "mean_tpot_ms", "prefill": "mean_ttft_ms"}
@@ -13,36 +21,78 @@ TAGS = {"decode": "mean_tpot_ms", "prefill": "mean_ttft_ms"}
 
 @dataclass(frozen=True, slots=True)
 class Doubt:
-    """Errors of a profile, simulated against actual, in percent, of the reported runs of one stage.
+    """Errors of a profile in one stage, simulated against actual, in percent.
 
     Attributes:
-        tag: the figure that the errors are of.
-        errors: of each run, by ``campaign/run``.
+        tag: the figure that the errors of runs are of.
+        errors: of each reported run, by ``campaign/run``.
+        left_out: of the time of each sweep of the profile's traffic, fitted to the others.
     """
 
     profile: str
     tag: str
-    errors: dict[str, float]
+    errors: Mapping[str, float]
+    left_out: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def typical(self) -> float:
-        """Root mean square, percent."""
-        return sqrt(sum(error**2 for error in self.errors.values()) / len(self.errors))
+        """Of runs: root mean square, percent; 0 without any."""
+        return sqrt(fmean(error**2 for error in self.errors.values())) if self.errors else 0.0
 
     @property
     def too_fast(self) -> float:
         """By how many percent the actual run that was underrated most was slower than its simulation."""
-        worst = min(0.0, *self.errors.values()) / 100
-        return 100 * (1 / (1 + worst) - 1)
+        return _too_fast(self.errors)
+
+    @property
+    def left_out_mean(self) -> float:
+        """Of sweeps, in either direction, percent; 0 without any."""
+        return fmean(map(abs, self.left_out.values())) if self.left_out else 0.0
+
+    @property
+    def left_out_largest(self) -> float:
+        """Of sweeps, in either direction, percent; 0 without any."""
+        return max(map(abs, self.left_out.values()), default=0.0)
+
+    @property
+    def slower(self) -> float:
+        """By how many percent steps may well be slower than simulated: what is larger, of runs or of sweeps."""
+        return max(self.typical, self.left_out_mean)
+
+    @property
+    def slower_at_worst(self) -> float:
+        """By how many percent what was underrated most was slower, a run or a sweep."""
+        return max(self.too_fast, _too_fast(self.left_out))
 
 
-def doubts(stage: str, profiles: Sequence[str]) -> dict[str, Doubt]:
-    """Of each profile that reported runs are there of; those of the profile's card, model and variant count.
+def _too_fast(errors: Mapping[str, float]) -> float:
+    worst = min((0.0, *errors.values())) / 100
+    return 100 * (1 / (1 + worst) - 1)
+
+
+def doubts(stage: str, profiles: Mapping[str, Profile]) -> dict[str, Doubt]:
+    """Of each profile that has reported runs, those of its card, model and variant; or traffic to judge it by.
 
     Args:
         stage: ``prefill`` or ``decode``.
-        profiles: as a loaded scenario names them. Files of a user's own have no runs here.
+        profiles: by the name that a loaded scenario gives them. Files of a user's own have no runs here.
     """
+    runs = _of_runs(stage, profiles)
+    sweeps = {name: _of_sweeps(profile) if stage == Stage.DECODE else {} for name, profile in profiles.items()}
+    return {
+        name: Doubt(name, TAGS[stage], runs.get(name, {}), sweeps[name])
+        for name in sorted(profiles)
+        if name in runs or sweeps[name]
+    }
+
+
+def _of_sweeps(profile: Profile) -> dict[str, float]:
+    traffic = LatencyModel(profile).traffic
+    return {each.sweep: 100 * each.error for each in traffic.left_out} if traffic else {}
+
+
+def _of_runs(stage: str, profiles: Mapping[str, Profile]) -> dict[str, dict[str, float]]:
+    """Errors by profile and run."""
     found: dict[str, dict[str, float]] = {}
     for campaign in committed_campaigns():
         gpu = campaign.folder.parent.parent.name
@@ -55,4 +105,4 @@ def doubts(stage: str, profiles: Sequence[str]) -> dict[str, Doubt]:
             error = errors.get(f"{campaign.name}/{run}", {}).get(TAGS[stage])
             if error is not None:
                 found.setdefault(name, {})[f"{campaign.name}/{run}"] = error
-    return {name: Doubt(name, TAGS[stage], errors) for name, errors in sorted(found.items())}
+    return found

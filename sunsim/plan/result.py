@@ -140,6 +140,19 @@ def document(
             }
             for stage, of_profile in doubts.items()
             for doubt in of_profile.values()
+            if doubt.errors
+        ],
+        "left_out_errors": [
+            {
+                "profile": doubt.profile,
+                "stage": stage,
+                "sweeps": len(doubt.left_out),
+                "mean_percent": doubt.left_out_mean,
+                "largest_percent": doubt.left_out_largest,
+            }
+            for stage, of_profile in doubts.items()
+            for doubt in of_profile.values()
+            if doubt.left_out
         ],
         **meta,
     }

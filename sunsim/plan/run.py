@@ -68,7 +68,9 @@ def planned(scenario: Scenario, folder: Path, command: str, *, jobs: int | None,
     store = Store(results(folder).folder)
     lab = Lab(store, jobs or cores(), scenario.plan.budget)
     of_stage = {
-        str(stage): doubts(stage, [pool.profile_name for arm in scenario.arms if (pool := arm.pools().get(stage))])
+        str(stage): doubts(
+            stage, {pool.profile_name: pool.profile for arm in scenario.arms if (pool := arm.pools().get(stage))}
+        )
         for stage in (Stage.PREFILL, Stage.DECODE)
     }
     searches = {arm.name: plan_arm(scenario, arm, variants(scenario, arm, of_stage)) for arm in scenario.arms}

@@ -28,9 +28,9 @@ def variants(scenario: Scenario, arm: Arm, doubts: Doubts) -> dict[str, Conditio
     of_arm = {stage: doubts[stage].get(pool.profile_name) for stage, pool in arm.pools().items()}
     known = {stage: doubt for stage, doubt in of_arm.items() if doubt}
     if known:
-        found[TYPICAL] = _slower({stage: doubt.typical for stage, doubt in known.items()})
+        found[TYPICAL] = _slower({stage: doubt.slower for stage, doubt in known.items()})
         if scenario.plan.sensitivity:
-            found[WORST] = _slower({stage: doubt.too_fast for stage, doubt in known.items()})
+            found[WORST] = _slower({stage: doubt.slower_at_worst for stage, doubt in known.items()})
     return found
 
 

@@ -17,6 +17,7 @@ from sunsim.errors import InputError
 from sunsim.latency.profile import Profile
 from sunsim.report.format import counted
 from sunsim.roles import Stage
+from sunsim.validation.limit import limit_of
 from sunsim.validation.served import Served
 from sunsim.validation.worker_run import SCHEMA_VERSION, ActualRun, ClientRecord, RunMeta
 from sunsim.workload.traces.rows import MAX_CLOCK_S
@@ -46,7 +47,7 @@ def read_bench(path: Path, profile: Profile, options: ServerOptions) -> ActualRu
         options: of the server, where they are not the profile's.
 
     Raises:
-        InputError: the file is no such result or has no details, no request got an answer, one is longer than the
+        InputError: the file is no such result or has no details or no such limit, no request got an answer, one is longer than the
             server takes, or no server would take the options.
     """
     text = _text(path)
@@ -56,6 +57,7 @@ def read_bench(path: Path, profile: Profile, options: ServerOptions) -> ActualRu
     meta = _meta(path, result, profile, options)
     _check(answered, len(sent), meta, path)
     gaps_s = np.fromiter(chain.from_iterable(answered["gaps_s"]), np.float64)
+    served = _served(answered)
     chunks = len(answered) + len(gaps_s)
     client = ClientRecord(
         model_id=str(result.get("model_id", "a model")),
@@ -63,8 +65,9 @@ def read_bench(path: Path, profile: Profile, options: ServerOptions) -> ActualRu
         failed=len(sent) - len(answered),
         together=max(0.0, 1 - chunks / int(answered["output_tokens"].sum())),
         drafts=ACCEPTED in result,
+        limit=limit_of(result, served, text),
     )
-    return ActualRun(path.stem, path, meta, [str(i) for i in answered.index], _served(answered), None, client)
+    return ActualRun(path.stem, path, meta, [str(i) for i in answered.index], served, None, client)
 
 
 def _text(path: Path) -> Text:

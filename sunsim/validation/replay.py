@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from sunsim.clock import PS_PER_MS, to_ps, to_s
+from sunsim.clock import PS_PER_MS, to_s
 from sunsim.cluster.batch_at import batch_at
 from sunsim.cluster.engine import Engine
 from sunsim.cluster.engine_config import EngineConfig
@@ -17,6 +17,7 @@ from sunsim.cluster.sequence import KV, NEVER, UNSET, Sequence
 from sunsim.errors import InputError
 from sunsim.latency.model import LatencyModel
 from sunsim.metrics.rows import Floats
+from sunsim.validation.clients import Clients
 from sunsim.validation.served import Ints, Served
 from sunsim.validation.worker_run import ActualRun
 
@@ -36,10 +37,11 @@ class Replayed:
 
 
 def replay(run: ActualRun, times: LatencyModel, offset: float = 0.0) -> Replayed:
-    """Simulates the run's requests from their recorded submissions, on a worker with the run's own options.
+    """Simulates the run's requests, sent as its clients do, on a worker with the run's own options.
 
     Args:
-        run: the actual run; nothing of its outcome is used.
+        run: the actual run; nothing of its outcome is used but the times at which requests were sent. Those of a closed
+            loop are not used either, beyond its first requests.
         times: step times, front-end delays and stalls.
         offset: which of the model's series of stalls the worker sees, in [0, 1).
 
@@ -61,20 +63,21 @@ def replay(run: ActualRun, times: LatencyModel, offset: float = 0.0) -> Replayed
         Sequence(i, 0, prompt, output, kv)
         for i, (prompt, output) in enumerate(zip(prompts, actual.output_tokens.tolist(), strict=True))
     ]
-    through_ps = to_ps(actual.submit_s) + np.array([times.frontend_in_ps(prompt) for prompt in prompts], dtype=np.int64)
-    queued_ps = np.zeros_like(through_ps)
-    outputs_ps: list[int] = []
     every_step = run.client is not None
-    for i in np.argsort(through_ps, kind="stable").tolist():
-        now_ps = int(through_ps[i])
-        _wake(engine, now_ps, outputs_ps, every_step=every_step)
-        engine.submit(now_ps, sequences[i])
-        # vLLM looks for new requests, and stamps them as queued, right before it composes a step.
-        decision_ps = engine.next_wake()
-        queued_ps[i] = now_ps if decision_ps is None else decision_ps
-    _wake(engine, NEVER, outputs_ps, every_step=every_step)
+    clients = Clients(actual, times, run.client.loop if run.client else None)
+    queued_ps = np.zeros_like(clients.submit_ps)
+    outputs_ps: list[int] = []
+    while (now_ps := min(clients.next_ps, due_ps := _due_ps(engine, every_step=every_step))) != NEVER:
+        if due_ps < clients.next_ps:
+            outputs_ps.append(now_ps)
+            clients.note(now_ps, engine.wake(now_ps))
+        elif (i := clients.take()) is not None:
+            engine.submit(now_ps, sequences[i])
+            # vLLM looks for new requests, and stamps them as queued, right before it composes a step.
+            decision_ps = engine.next_wake()
+            queued_ps[i] = now_ps if decision_ps is None else decision_ps
     _check_all_done(run, sequences)
-    served = _served(actual, queued_ps, sequences, times, prefills=meta.prefills_only)
+    served = _served(actual, clients.submit_ps, queued_ps, sequences, times, prefills=meta.prefills_only)
     outside = sum(engine.outside.values())
     if not every_step:
         return Replayed(served, engine.steps, outside)
@@ -83,18 +86,10 @@ def replay(run: ActualRun, times: LatencyModel, offset: float = 0.0) -> Replayed
     )
 
 
-def _wake(engine: Engine, until_ps: int, outputs_ps: list[int], *, every_step: bool) -> None:
-    """Takes the decisions due before `until_ps`, and notes when; `every_step` has its output noted then.
-
-    Without it an engine leaps over steps in which nothing is decided.
-    """
-    while (due_ps := engine.next_wake()) is not None:
-        if every_step:
-            due_ps = engine.due_ps
-        if due_ps >= until_ps:
-            return
-        outputs_ps.append(due_ps)
-        engine.wake(due_ps)
+def _due_ps(engine: Engine, *, every_step: bool) -> int:
+    """When the next decision falls due; without `every_step` an engine leaps over steps in which nothing is decided."""
+    due_ps = engine.next_wake()
+    return NEVER if due_ps is None else engine.due_ps if every_step else due_ps
 
 
 def _gaps_ms(outputs_ps: list[int], sequences: list[Sequence], outputs: Ints, times: LatencyModel) -> Floats:
@@ -130,7 +125,13 @@ def _stamps(sequences: list[Sequence]) -> Ints:
 
 
 def _served(
-    actual: Served, queued_ps: Ints, sequences: list[Sequence], times: LatencyModel, *, prefills: bool
+    actual: Served,
+    submit_ps: Ints,
+    queued_ps: Ints,
+    sequences: list[Sequence],
+    times: LatencyModel,
+    *,
+    prefills: bool,
 ) -> Served:
     scheduled_ps, first_ps, last_ps = _stamps(sequences)
     worker = np.zeros_like(first_ps)
@@ -140,6 +141,7 @@ def _served(
     )
     return replace(
         actual,
+        submit_s=to_s(submit_ps),
         queued_s=to_s(queued_ps),
         scheduled_s=to_s(scheduled_ps),
         first_token_s=to_s(first_ps),

@@ -2,6 +2,7 @@
 
 from sunsim.report.format import count, counted, number, percent
 from sunsim.validation.figures import Figure, change_percent
+from sunsim.validation.limit import Limit
 from sunsim.validation.worker import Validated
 
 PACE = ("slower", "faster")
@@ -13,6 +14,9 @@ COMPARED = {
 
 FEW_TOGETHER = 0.01
 """Share of tokens in a common chunk that goes unmentioned: a client that is busy takes two at once now and then."""
+
+RARELY_FULL = 0.01
+"""Share of the time with as many requests under way as the client allows that goes unmentioned."""
 
 OUTSIDE_NOTE = "Measured TTFT and E2EL have HTTP, tokenizing and the client's own time in them; the profile has not."
 
@@ -66,6 +70,8 @@ def _limits(result: Validated) -> list[str]:
     client = result.run.client
     assert client
     said = [OUTSIDE_NOTE]
+    if client.limit and (how := _loop(client.limit)):
+        said.append(how)
     if client.failed:
         everybody = client.failed + len(result.run.served)
         said.append(
@@ -79,6 +85,23 @@ def _limits(result: Validated) -> list[str]:
             f"{percent(client.together, 1)} of the output tokens came in a chunk with others: ITL is between chunks."
         )
     return said
+
+
+def _loop(limit: Limit) -> str | None:
+    """How a limit of requests under way is simulated; None where it held nobody back."""
+    if limit.closed:
+        return (
+            f"Simulated as a closed loop of {counted(limit.concurrency, 'client')}: after the first, a request is sent when "
+            f"another has ended, {number(limit.gap_s * 1000)} ms later (the client's own time, its median), so that the "
+            "output compares too."
+        )
+    if limit.full < RARELY_FULL:
+        return None
+    return (
+        f"The limit of {counted(limit.concurrency, 'request')} under way was reached for {percent(limit.full, 1)} of the "
+        "time. When requests would have come without it is not told, so they are simulated when they were sent, which the "
+        "server's own speed has delayed: TPOT is compared at the server's rate of requests, and the output tells little."
+    )
 
 
 def _reasons(result: Validated) -> list[str]:

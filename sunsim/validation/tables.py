@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from sunsim.report.format import ABSENT, count, listed, number, percent
+from sunsim.report.format import ABSENT, count, counted, listed, number, percent
 from sunsim.report.text_table import MISSED, TextTable
 from sunsim.validation.arms import DECODE_THROUGHPUT, THROUGHPUT
 from sunsim.validation.figures import Figure, bare_percent, signed_percent
@@ -148,9 +148,11 @@ def heading(result: Validated) -> str:
     """What was run and what it is compared with, in one line."""
     run, meta = result.run, result.run.meta
     saturated = result.saturated
+    loop = run.client.loop if run.client else None
+    sent = f", from a closed loop of {counted(loop.concurrency, 'client')}" if loop else ""
     stretch = f"; saturated from {number(saturated.start_s)} s to {number(saturated.end_s)} s" if saturated else ""
     return (
-        f"{run.name}: {meta.role}, {count(len(run.served))} requests in {number(run.served.duration_s)} s{stretch}; "
+        f"{run.name}: {meta.role}, {count(len(run.served))} requests in {number(run.served.duration_s)} s{sent}{stretch}; "
         f"profile from {'an' if result.relation == 'other host' else 'the '}{result.relation}"
     )
 

@@ -120,12 +120,14 @@ def _rates(actual: Served, simulated: Served, role: Role) -> Iterator[Figure]:
     tag = "output_throughput" if role.decodes else "prompt_throughput"
     tokens = (actual.output_tokens if role.decodes else actual.prompt_tokens).sum()
     yield _figure(tag, tokens / actual.duration_s, tokens / simulated.duration_s)
-    window = actual.submissions
-    if window.length_s:
-        slices = _slices(window)
-        levels = running(actual.requests()), running(simulated.requests())
-        real, model = (np.array([level.mean(part) for part in slices]) for level in levels)
-        yield from _resampled(["mean_batch"], real, model, ("mean",), _cube_root(len(slices)))
+    if actual.submissions.length_s:
+        slices = _slices(actual.submissions)
+        # Each side while its own requests are sent: in a closed loop a faster worker is done earlier.
+        real, model = (
+            np.array([running(side.requests()).mean(part) for part in side.submissions.parts(slices)])
+            for side in (actual, simulated)
+        )
+        yield from _resampled(["mean_batch"], real, model, ("mean",), _cube_root(slices))
     yield _figure("preemptions", actual.preemptions.sum(), simulated.preemptions.sum())
 
 
@@ -136,10 +138,10 @@ def _saturated(actual: Served, simulated: Served, window: Window, role: Role) ->
         yield from _resampled(["saturated_mean_queueing_ms"], real, model, ("mean",), _in_flight(actual))
     if role.decodes:
         slices = _slices(window)
+        parts = window.parts(slices)
         sides = actual.requests(), simulated.requests()
-        real, model = (np.array([tokens_inside(side, part).sum() / part.length_s for part in slices]) for side in sides)
-        block = _cube_root(len(slices))
-        yield from _resampled(["saturated_output_throughput"], real, model, ("mean",), block)
+        real, model = (np.array([tokens_inside(side, part).sum() / part.length_s for part in parts]) for side in sides)
+        yield from _resampled(["saturated_output_throughput"], real, model, ("mean",), _cube_root(slices))
 
 
 def _in_flight(served: Served) -> int:
@@ -148,9 +150,9 @@ def _in_flight(served: Served) -> int:
     return max(1, round(together))
 
 
-def _slices(window: Window) -> list[Window]:
-    """The window in equal parts of a second or so."""
-    return window.parts(min(max(int(window.length_s), FEWEST_SLICES), MOST_SLICES))
+def _slices(window: Window) -> int:
+    """How many equal parts of a second or so the window has."""
+    return min(max(int(window.length_s), FEWEST_SLICES), MOST_SLICES)
 
 
 def _cube_root(n: int) -> int:

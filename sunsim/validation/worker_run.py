@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from sunsim.errors import InputError
 from sunsim.metrics.rows import Floats
 from sunsim.roles import Role, Stage
+from sunsim.validation.limit import Limit
 from sunsim.validation.record import STEPS_SUFFIX, Facts, check_columns, numbers, read_facts, read_rows
 from sunsim.validation.served import Served
 
@@ -104,6 +105,7 @@ class ClientRecord:
         failed: requests that got no answer, and are in no row.
         together: share of the output tokens that did not come in a chunk of their own.
         drafts: whether the server decoded speculatively.
+        limit: of requests under way; None without one.
     """
 
     model_id: str
@@ -111,6 +113,12 @@ class ClientRecord:
     failed: int
     together: float
     drafts: bool
+    limit: Limit | None
+
+    @property
+    def loop(self) -> Limit | None:
+        """The limit, if requests came from a closed loop."""
+        return self.limit if self.limit and self.limit.closed else None
 
 
 @dataclass(frozen=True, slots=True)

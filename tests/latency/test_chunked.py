@@ -59,6 +59,14 @@ def test_prompts_take_what_those_of_their_size_took_in_traffic(tmp_path: Path) -
     assert times.chunked.alone.error < 0
 
 
+def test_nothing_is_taken_off_steps_of_sizes_that_traffic_did_not_have(tmp_path: Path) -> None:
+    times = model(tmp_path, [served(1024, even_ms(1024) - 2), served(2048, even_ms(2048) - 3)])
+
+    extra_ms = [times.prefill_step_ms(tokens) - even_ms(tokens) for tokens in (64, 512, 1024, 2048, 4096)]
+
+    assert extra_ms == pytest.approx([0, 0, -2, -3, 0], abs=0.02)
+
+
 def test_traffic_of_one_size_counts_by_its_steps_and_none_with_too_few(tmp_path: Path) -> None:
     points = [served(1024, even_ms(1024) + 1, 30), served(1024, even_ms(1024) + 5, 10), served(4096, 500, 4)]
 

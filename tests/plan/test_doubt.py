@@ -3,30 +3,33 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
+from typing import Any
 
 import pytest
 
+from sunsim.latency.profile import Profile, load_named, load_profile
 from sunsim.plan.conditions import Conditions
 from sunsim.plan.doubt import Doubt, doubts
 from sunsim.plan.variants import TYPICAL, WORST, variants
 from sunsim.scenario import checked, read_source
 from sunsim.validation.folders import committed_campaigns, errors_file
 from tests.golden.figures import SCENARIOS
+from tests.synthetic import synthetic_profile
 
 BF16 = "h100-80gb/llama-3.1-8b-bf16"
 
 
 def test_it_takes_every_reported_run_and_no_other() -> None:
-    found = doubts("decode", [BF16])
+    found = doubts("decode", {BF16: load_named(BF16)})
     assert list(found) == [BF16]
     kept = json.loads(errors_file("h100-80gb").read_text())
     expected = {
         f"{campaign.name}/{run}"
         for campaign in committed_campaigns()
         for run in campaign.plan.runs
-        if campaign.plan.purpose == "reported"
-        and campaign.folder.parent.parent.name == "h100-80gb"
-        and campaign.profile.stem == "llama-3.1-8b-bf16"
+        if campaign.plan.purpose == "reported" and campaign.profile.stem == "llama-3.1-8b-bf16"
+        if campaign.folder.parent.parent.name == "h100-80gb"
     }
     expected = {name for name in expected if kept[name].get("mean_tpot_ms") is not None}
     assert set(found[BF16].errors) == expected
@@ -34,8 +37,32 @@ def test_it_takes_every_reported_run_and_no_other() -> None:
     assert all(found[BF16].errors[name] == kept[name]["mean_tpot_ms"] for name in expected)
 
 
-def test_a_profile_of_ones_own_has_none() -> None:
-    assert doubts("decode", ["/somewhere/mine.json"]) == {}
+def own(folder: Path, **changes: Any) -> dict[str, Profile]:
+    (folder / "mine.json").write_text(json.dumps(synthetic_profile(**changes)))
+    return {"mine.json": load_profile(folder / "mine.json")}
+
+
+def test_a_profile_of_ones_own_has_none(tmp_path: Path) -> None:
+    assert doubts("decode", own(tmp_path)) == {}
+
+
+def test_a_profile_is_judged_by_each_sweep_of_its_own_traffic_but_only_its_decode_steps(tmp_path: Path) -> None:
+    """Sweeps a and b are as steady batches say, and c takes twice as long, so the model is half short of c."""
+    spread = ("step_ms_median", "step_ms_mean", "step_ms_p10", "step_ms_p90")
+    served = [
+        {"batch": batch, "context_tokens": batch * each, "lengths": "traffic", "traffic": sweep, "steps": 10}
+        | dict.fromkeys(spread, times * (7 + 0.02 * batch + 4e-5 * batch * each))
+        for sweep, times in (("a", 1), ("b", 1), ("c", 2))
+        for batch in (1, 8, 64)
+        for each in (300, 2000)
+    ]
+    lengths = [{"traffic": name, "prompt_tokens": [1000], "output_tokens": [100]} for name in "abc"]
+    profiles = own(tmp_path, decode_points=synthetic_profile()["decode_points"] + served, served_lengths=lengths)
+    doubt = doubts("decode", profiles)["mine.json"]
+    assert list(doubt.left_out) == ["a", "b", "c"]
+    assert doubt.left_out["c"] == pytest.approx(-50)
+    assert doubt.errors == {}
+    assert doubts("prefill", profiles) == {}
 
 
 def test_typical_and_worst() -> None:
@@ -46,6 +73,19 @@ def test_typical_and_worst() -> None:
     assert Doubt("p", "mean_tpot_ms", {"a": 3.0}).too_fast == 0
 
 
+def test_steps_may_be_slower_by_what_is_larger_of_runs_and_sweeps() -> None:
+    sweeps = {"chat": 2.0, "long": -4.0}
+    alone = Doubt("p", "mean_tpot_ms", {}, sweeps)
+    assert (alone.typical, alone.left_out_mean, alone.left_out_largest) == (0, 3, 4)
+    assert [alone.slower, alone.slower_at_worst] == pytest.approx([3, 100 / 0.96 - 100])
+    small = Doubt("p", "mean_tpot_ms", {"a": -1.0}, sweeps)
+    assert [small.slower, small.slower_at_worst] == pytest.approx([3, 100 / 0.96 - 100])
+    large = Doubt("p", "mean_tpot_ms", {"a": -10.0}, sweeps)
+    assert [large.slower, large.slower_at_worst] == pytest.approx([10, 100 / 0.9 - 100])
+    # What was only overrated makes nothing slower.
+    assert Doubt("p", "mean_tpot_ms", {}, {"chat": 2.0}).slower_at_worst == 0
+
+
 def test_each_arm_gets_slower_by_the_errors_of_its_own_profiles() -> None:
     (file,) = [file for file in SCENARIOS if file.stem == "plan-zipf"]
     scenario = checked(read_source(file))
@@ -54,6 +94,10 @@ def test_each_arm_gets_slower_by_the_errors_of_its_own_profiles() -> None:
     made = variants(scenario, arm, of)
     assert made[TYPICAL] == Conditions(decode_time=1.02, prefill_time=1.1)
     assert made[WORST].prefill_time == pytest.approx(1 / 0.9)
+    of["decode"][BF16] = Doubt(BF16, "", {}, {"chat": 1.0, "long": -5.0})
+    made = variants(scenario, arm, of)
+    assert (made[TYPICAL].decode_time, made[TYPICAL].prefill_time) == (1.03, 1.1)
+    assert made[WORST].decode_time == pytest.approx(1 / 0.95)
     assert {"rate +10 %", "outputs -20 %", "alpha +0.3"} < set(made)
     none: dict[str, dict[str, Doubt]] = {"prefill": {}, "decode": {}}
     assert not {TYPICAL, WORST} & set(variants(scenario, arm, none))

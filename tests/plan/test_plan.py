@@ -123,8 +123,37 @@ def test_costs_are_price_times_gpus(done: Done) -> None:
 
 def test_the_error_of_a_profile_of_ones_own_is_not_known(done: Done) -> None:
     _, content, stdout = done
-    assert content["profile_errors"] == []
-    assert "How far off its profiles are is not known" in stdout
+    assert content["profile_errors"] == content["left_out_errors"] == []
+    assert "No actual run of its profiles' card, model and variant is shipped to compare with." in stdout
+    (name,) = content["profiles"]
+    unseen = "On traffic of a shape that the model was not fitted to"
+    assert f"{unseen}: decode steps of {name} not judged; prefill steps of {name} not judged." in stdout
+
+
+def test_a_plan_says_how_far_off_its_profiles_are_on_traffic_of_other_shapes(done: Done) -> None:
+    content = deepcopy(done[1])
+    (name,) = content["profiles"]
+    assert content["arms"]["sun"]["profiles"] == {"prefill": name, "decode": name}
+    judged = {"stage": "decode", "sweeps": 8, "mean_percent": 1.04, "largest_percent": 1.71}
+    content["left_out_errors"] = [{"profile": name, **judged}]
+    assert (
+        f"On traffic of a shape that the model was not fitted to: decode steps of {name} off by 1.0 % in the mean, 1.7 % at "
+        f"most; prefill steps of {name} not judged."
+    ) in conclusion(content)
+    content["left_out_errors"] = [{"profile": "other.json", **judged}]
+    assert any(f": decode steps of {name} not judged;" in each for each in conclusion(content))
+
+
+@pytest.mark.parametrize(("share", "said"), [(1.0, "All of"), (0.6, "60 % of"), (0.4, None), (None, None)])
+def test_a_winner_of_which_hardly_a_step_was_measured_is_an_extrapolation(
+    done: Done, share: float | None, said: str | None
+) -> None:
+    content = deepcopy(done[1])
+    for arm in content["arms"].values():
+        arm["portrait"]["entry"]["outside_measured_share"] = {"prefill": 0.0, "decode": share}
+    sentence = "sun's decode steps are outside the measured range, so its number is an extrapolation."
+    assert (f"{said} {sentence}" in conclusion(content)) == (said is not None)
+    assert any(sentence in each for each in conclusion(content)) == (said is not None)
 
 
 def test_a_plan_within_the_error_of_its_profiles_says_so(done: Done) -> None:

@@ -47,7 +47,11 @@ def bench_result(
 
 
 def served_result(
-    profile: Path, options: dict[str, int] | None = None, slower: float = 1.0, requests: int = 300
+    profile: Path,
+    options: dict[str, int] | None = None,
+    slower: float = 1.0,
+    requests: int = 300,
+    clients: int | None = None,
 ) -> dict[str, Any]:
     """What one simulated colocated worker did, as its client would have recorded it.
 
@@ -56,6 +60,7 @@ def served_result(
         options: of the worker, if not the profile's.
         slower: every gap between tokens is so many times as long.
         requests: how many, ten a second.
+        clients: of a closed loop, which have all of them at once; None without one.
     """
     worker = {"profile": str(profile), "policy": "isolated", "workers": 1, **(options or {})}
     document = {
@@ -65,7 +70,7 @@ def served_result(
         "workload": {
             "kind": "synthetic",
             "requests": requests,
-            "arrivals": {"kind": "poisson", "rate_rps": 10},
+            "arrivals": {"kind": "closed", "concurrency": clients} if clients else {"kind": "poisson", "rate_rps": 10},
             "lengths": {
                 "kind": "lognormal",
                 "prompt": {"median_tokens": 400, "sigma": 0.5, "max_tokens": 2000},
@@ -83,6 +88,7 @@ def served_result(
         rows["output_tokens"].tolist(),
         (rows["first_token_s"] - rows["arrival_s"]).tolist(),
         [[span_s / n] * n for span_s, n in zip(spans_s, gaps, strict=True)],
+        **({"request_rate": "inf", "max_concurrency": clients} if clients else {}),
     )
 
 
