@@ -215,7 +215,11 @@ class Kernels(Document):
 
 
 class ProfileData(Document):
-    """The JSON document of a profile. Keys beyond these are kept and shown, not interpreted."""
+    """The JSON document of a profile. Keys beyond these are kept and shown, not interpreted.
+
+    `measured_sha256`: of the file as it was measured, where facts were added to it later: the card's `processors` and
+    the lengths that the sweeps of traffic were drawn from.
+    """
 
     schema_version: Literal[1]
     gpu: Text
@@ -234,6 +238,7 @@ class ProfileData(Document):
     cudagraph_capture_sizes: list[Annotated[int, Field(ge=1, le=10**6)]] = Field(max_length=10_000)
     weight_bytes: Bytes
     streamed_weight_bytes: Bytes
+    measured_sha256: Text | None = None
     processors: int | None = Field(default=None, ge=1, le=10_000)
     kv_bytes_per_token: int = Field(ge=1, le=10**9)
     memory_bandwidth_gb_s: float | None = Field(default=None, ge=1, le=1e6)

@@ -88,7 +88,7 @@ def parse_tolerances(given: Sequence[str], known: Sequence[str]) -> Tolerances:
 def relation_to_profile(meta: RunMeta, profile: Profile) -> Relation:
     """Whether the profile was measured in the run's engine start, or on its host, as far as both say."""
     extra = profile.data.model_extra or {}
-    if meta.profile and meta.profile.sha256 == profile.sha256:
+    if meta.profile and meta.profile.sha256 in {profile.sha256, profile.data.measured_sha256}:
         return "same engine start"
     return relation((meta.engine_start, meta.host), (extra.get("engine_start"), profile.data.host))
 
