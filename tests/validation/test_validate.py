@@ -114,6 +114,9 @@ def test_a_profile_that_the_run_names_is_of_its_start(folder: Path) -> None:
     sha256 = write_profile(folder / "p.json").sha256
     path = write_run(folder / "run.parquet", stream(50, 5.0), profile={"file": "p.json", "sha256": sha256})
     assert checked(folder, path)["runs"][0]["profile"]["from"] == "same engine start"
+    # Facts that were added to the profile since do not make it another.
+    write_profile(folder / "p.json", profile_document(processors=132, measured_sha256=sha256))
+    assert checked(folder, path)["runs"][0]["profile"]["from"] == "same engine start"
 
 
 @pytest.mark.parametrize(
