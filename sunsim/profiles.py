@@ -60,7 +60,7 @@ def _profile_row(profile: Profile) -> tuple[str, ...]:
 
 
 def draw_profile(profile: Profile, out: Path) -> None:
-    """Draw the measured points and the model's lines through them.
+    """Draw the steady points measured and the model's lines through them; what serving adds is not in either.
 
     Raises:
         InputError: the profile has measured no decode step, or no prefill step; or `out` is no name of a figure, or
@@ -76,7 +76,7 @@ def draw_profile(profile: Profile, out: Path) -> None:
             raise InputError(message, profile.path)
     model = LatencyModel(profile)
     decode = pd.DataFrame(
-        [(p.batch, p.context_tokens / p.batch, p.step_ms_median) for p in data.decode_points],
+        [(p.batch, p.context_tokens / p.batch, p.step_ms_median) for p in data.decode_points if p.lengths == "uniform"],
         columns=["batch", "context_per_request", "step_ms"],
     )
     most_tokens = max(p.context_tokens for p in data.decode_points)
@@ -89,7 +89,8 @@ def draw_profile(profile: Profile, out: Path) -> None:
         if batch * context <= most_tokens
     ]
     prefill = pd.DataFrame(
-        [(p.new_tokens, p.step_ms_median) for p in data.prefill_points], columns=["new_tokens", "step_ms"]
+        [(p.new_tokens, p.step_ms_median) for p in data.prefill_points if p.lengths == "uniform"],
+        columns=["new_tokens", "step_ms"],
     )
     lengths = range(int(prefill["new_tokens"].min()), int(prefill["new_tokens"].max()) + 1, 32)
     with replacing(out, "a file for a figure") as path:

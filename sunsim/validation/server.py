@@ -21,8 +21,8 @@ RARELY_FULL = 0.01
 OUTSIDE_NOTE = "Measured TTFT and E2EL have HTTP, tokenizing and the client's own time in them; the profile has not."
 
 SLOWER = (
-    "TPOT is longer than by the profile: another card, host or vLLM version, a card that is shared or held back, or "
-    "options such as --enforce-eager, LoRA or another --kv-cache-dtype."
+    "TPOT is longer than by the profile: another card, host or vLLM version, other weights (--quantization), a card that is "
+    "shared or held back, or options such as --enforce-eager, LoRA or another --kv-cache-dtype."
 )
 FASTER = (
     "TPOT is shorter than by the profile: another card, quantized weights or KV, or several cards "
