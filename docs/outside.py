@@ -177,7 +177,7 @@ def stepped(scenario: Scenario) -> tuple[Result, Ints]:
         """Wakes at every step, and notes when."""
 
         def next_wake(self) -> int | None:
-            return None if super().next_wake() is None else self._pipeline.due_ps
+            return None if super().next_wake() is None else self.due_ps
 
         def wake(self, now_ps: int) -> Outcome:
             moments_ps.append(now_ps)

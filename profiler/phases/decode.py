@@ -61,7 +61,6 @@ async def even(
     run: int = 0,
     steps: int = PLATEAU_STEPS,
     batches: tuple[int, ...] | None = None,
-    lengths: str = "uniform",
 ) -> Points:
     """All prompts of about one length, tokens."""
 
@@ -69,7 +68,7 @@ async def even(
         return even_prompts(context, batch, engine.block_size)
 
     stairs, drawn = _staircase(engine, steps, prompts, batches)
-    return await _descend(engine, stairs, drawn, lengths, run)
+    return await _descend(engine, stairs, drawn, "uniform", run)
 
 
 async def extreme(engine: Engine, *, batch: int, longest: int, longest_tokens: int, mean_tokens: int) -> Points:

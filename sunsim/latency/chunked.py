@@ -31,6 +31,9 @@ LEAST_STEPS = 5
 
 Floats = NDArray[np.float64]
 
+FADED = 2**0.25
+"""So many times as large or small as an outer knot what it takes off has faded: where its half power of two ends."""
+
 
 class Seen(NamedTuple):
     """Steps of traffic of about one size: their tokens, what is said of them and what they took (ms), how many."""
@@ -43,14 +46,14 @@ class Seen(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Correction:
-    """``served_ms = said_ms + extra_ms(tokens)``: straight lines between the knots, level beyond the outer ones.
+    """``served_ms = said_ms + extra_ms(tokens)``: straight lines between the knots.
 
-    From steps smaller or larger than any knot nothing is taken off. There may be none for small ones, as most of these
-    wait for their launch and tell nothing of the GPU.
+    Beyond the outer ones what they add goes on, but what they take off fades. There may be no knots for small steps, as most of these wait for their launch and tell nothing
+    of the GPU.
 
     Attributes:
         tokens, extra_ms: the knots, ascending; none where there was no traffic.
-        error: of all steps of traffic without it, relative: below 0 if too short is said.
+        error: of the steps of traffic behind the knots without it, relative: below 0 if too short is said.
     """
 
     tokens: Floats
@@ -77,8 +80,10 @@ class Correction:
             return said_ms
         extra_ms = self._known.get(tokens)
         if extra_ms is None:
-            below_ms, beyond_ms = (max(0.0, float(self.extra_ms[end])) for end in (0, -1))
-            extra_ms = float(np.interp(tokens, self.tokens, self.extra_ms, below_ms, beyond_ms))
+            first, last = self.tokens[0], self.tokens[-1]
+            at = [first / FADED, *self.tokens, last * FADED]
+            ends_ms = np.maximum(0.0, self.extra_ms[[0, -1]])
+            extra_ms = float(np.interp(tokens, at, [ends_ms[0], *self.extra_ms, ends_ms[1]]))
             self._known[tokens] = extra_ms
         return max(said_ms / 2, said_ms + extra_ms)
 

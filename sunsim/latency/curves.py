@@ -12,9 +12,6 @@ from sunsim.latency.host import HIDDEN_MS
 from sunsim.latency.measured import PrefillPoint
 from sunsim.latency.steps import Outside
 
-LEAST_CONTEXTS = 2
-"""Contexts that a batch size must be measured at for a curve of its own."""
-
 
 def rising(values: NDArray[np.float64]) -> NDArray[np.float64]:
     """The middle between the running maximum and, from the other end, the running minimum."""

@@ -48,7 +48,7 @@ class DecodeTimes:
 
     Attributes:
         batches: measured at several contexts, ascending.
-        traffic: how serving differs; None if the profile does not say.
+        traffic: how serving differs, if that is known.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class DecodeTimes:
         graph_sizes: list[int],
         kernel: AttentionKernel | None = None,
         mix: LengthMix | None = None,
-        served: Iterable[ServedLengths] = (),
+        traffic: TrafficFit | None = None,
         read_ms: float = 0.0,
         otherwise: Outside | None = None,
     ) -> None:
@@ -68,7 +68,7 @@ class DecodeTimes:
             graph_sizes: batch sizes with a captured graph of their own.
             kernel: of attention, if it is known.
             mix: whose lengths meet in the batches; None for batches of even lengths.
-            served: lengths of the requests in the sweeps of traffic.
+            traffic: how serving differs, as `fit` says; None if that is not known.
             read_ms: what the card's memory takes at least to read a token's KV.
             otherwise: what steps lack whose batch and context were measured.
         """
@@ -82,9 +82,9 @@ class DecodeTimes:
         self._spans = self._even_spans(points)
         self._least_ms = min((line.base_ms for line in self._steady.values()), default=0.0)
         self._least_context = min((line.from_tokens / b for b, line in self._steady.items()), default=0.0)
-        traffic = [point for point in points if point.lengths == "traffic"]
-        self._served_to = _served_to(traffic)
-        self.traffic = self._fit(traffic, list(served))
+        self._served = [point for point in points if point.lengths == "traffic"]
+        self._served_to = _served_to(self._served)
+        self.traffic = traffic
         self._attention = self._attention_apart(self.traffic.alone if self.traffic else ALONE)
         self._lines: dict[int, tuple[DecodeLine, DecodeLine, DecodeLine]] = {}
 
@@ -161,10 +161,14 @@ class DecodeTimes:
         said_ms: Floats = ends[:, 0] + ends[:, 1] * context_tokens
         return said_ms
 
-    def _fit(self, traffic: list[DecodePoint], served: list[ServedLengths]) -> TrafficFit | None:
-        """How the sweeps of traffic differ from batches of their requests; nothing of sweeps whose lengths are unknown."""
+    def fit(self, served: Iterable[ServedLengths]) -> TrafficFit | None:
+        """How the sweeps of traffic differ from batches of their requests; nothing of sweeps whose lengths are unknown.
+
+        Args:
+            served: lengths of the requests in the sweeps.
+        """
         mixes = {each.traffic: LengthMix(tuple(each.prompt_tokens), tuple(each.output_tokens)) for each in served}
-        known = [point for point in traffic if point.traffic in mixes]
+        known = [point for point in self._served if point.traffic in mixes]
         if not known:
             return None
         at = {name: i for i, name in enumerate(mixes)}

@@ -119,7 +119,8 @@ class MixedPoint(StepStats):
 class IdleStart(StepStats):
     """Steps begun on an idle worker, timed from their scheduling; `launch_ms`: each, until the host was free again.
 
-    The same tokens over and over ("uniform") are launched faster than those of ever other prompts ("traffic").
+    The same tokens over and over ("uniform") are launched faster than those of ever other prompts ("traffic"). Profiles of
+    2026-11-26 and before count a launch from the end of its scheduling, some tenths of a millisecond later.
     """
 
     chunk_tokens: int = Field(ge=0, le=10**8)

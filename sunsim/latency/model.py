@@ -30,6 +30,7 @@ from sunsim.latency.decode import DecodeTimes
 from sunsim.latency.host import Delay, Launch, WayOut, endless_stalls, lead_ms, pause_ms, split_by_lengths, tail_ms
 from sunsim.latency.profile import Profile
 from sunsim.latency.steps import Chunk, DecodeLine, Outside
+from sunsim.latency.traffic import TrafficFit
 
 
 class LatencyModel:
@@ -55,10 +56,10 @@ class LatencyModel:
         sizes = data.cudagraph_capture_sizes
         self._otherwise: Outside | None = "adapters" if adapters > data.engine_args.max_loras else None
         read_ms = data.kv_bytes_per_token / (data.memory_bandwidth_gb_s * 1e6) if data.memory_bandwidth_gb_s else 0.0
+        self.traffic = traffic_fit(profile)
         self._decode = DecodeTimes(
-            data.decode_points, sizes, kernel_of(data), mix, data.served_lengths, read_ms, self._otherwise
+            data.decode_points, sizes, kernel_of(data), mix, self.traffic, read_ms, self._otherwise
         )
-        self.traffic = self._decode.traffic
         even_starts, served_starts = split_by_lengths(data.idle_starts)
         largest_graph = max(sizes, default=0)
         self._even = PrefillCurve.fit(data.prefill_points)
@@ -145,6 +146,13 @@ class LatencyModel:
     def prefill_step_ms(self, prompt_tokens: int, prompts: int = 1) -> float:
         """Time in milliseconds of a step that prefills `prompts` prompts of `prompt_tokens` each."""
         return self.chunked_step(0, 0, [Chunk(prompt_tokens, 0)] * prompts)[0] / PS_PER_MS
+
+
+@lru_cache(maxsize=64)
+def traffic_fit(profile: Profile) -> TrafficFit | None:
+    """How serving differs from what the profile's steady steps say; None if it does not say."""
+    data = profile.data
+    return DecodeTimes(data.decode_points, data.cudagraph_capture_sizes, kernel_of(data)).fit(data.served_lengths)
 
 
 @lru_cache(maxsize=64)

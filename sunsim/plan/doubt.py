@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from math import sqrt
 from statistics import fmean
 
-from sunsim.latency.model import LatencyModel
+from sunsim.latency.model import traffic_fit
 from sunsim.latency.profile import Profile
 from sunsim.roles import Stage
 from sunsim.validation.folders import committed_campaigns, errors_file
@@ -87,7 +87,7 @@ def doubts(stage: str, profiles: Mapping[str, Profile]) -> dict[str, Doubt]:
 
 
 def _of_sweeps(profile: Profile) -> dict[str, float]:
-    traffic = LatencyModel(profile).traffic
+    traffic = traffic_fit(profile)
     return {each.sweep: 100 * each.error for each in traffic.left_out} if traffic else {}
 
 

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from sunsim.latency.model import LatencyModel
@@ -51,11 +52,11 @@ def model(path: Path, prefill: list[dict[str, Any]], **changes: Any) -> LatencyM
 def test_prompts_take_what_those_of_their_size_took_in_traffic(tmp_path: Path) -> None:
     times = model(tmp_path, [served(1024, even_ms(1024) + 4), served(4096, even_ms(4096) - 2)])
 
-    asked = (256, 1024, 2560, 4096, 8192)
+    asked = (256, 1000, 1024, 2560, 4096, 8192)
     extra_ms = [times.prefill_step_ms(tokens) - even_ms(tokens) for tokens in asked]
 
-    # Halfway between in the middle; larger steps were not seen to be shorter.
-    assert extra_ms == pytest.approx([4, 4, 1, -2, 0], abs=0.02)
+    # Halfway between in the middle; much larger steps were not seen to be shorter.
+    assert extra_ms == pytest.approx([4, 4, 4, 1, -2, 0], abs=0.02)
     assert times.chunked.alone.error < 0
 
 
@@ -65,6 +66,15 @@ def test_nothing_is_taken_off_steps_of_sizes_that_traffic_did_not_have(tmp_path:
     extra_ms = [times.prefill_step_ms(tokens) - even_ms(tokens) for tokens in (64, 512, 1024, 2048, 4096)]
 
     assert extra_ms == pytest.approx([0, 0, -2, -3, 0], abs=0.02)
+
+
+@pytest.mark.parametrize("extra_ms", [-3.0, 3.0])
+def test_nothing_jumps_where_the_sizes_of_traffic_end(extra_ms: float, tmp_path: Path) -> None:
+    times = model(tmp_path, [served(1024, even_ms(1024) + extra_ms), served(4096, even_ms(4096) + extra_ms)])
+
+    step_ms = np.array([times.prefill_step_ms(tokens) for tokens in range(300, 8192, 8)])
+
+    assert np.abs(np.diff(step_ms)).max() < 0.4
 
 
 def test_traffic_of_one_size_counts_by_its_steps_and_none_with_too_few(tmp_path: Path) -> None:

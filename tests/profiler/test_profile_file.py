@@ -1,3 +1,4 @@
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -6,6 +7,7 @@ import pytest
 
 from profiler import profile_file
 from profiler.profile_file import OtherSetupError
+from sunsim.latency.profile import profiles_root
 
 SETUP: dict[str, Any] = {"schema_version": 1, "gpu": "h100-80gb", "card": "H100", "host": {"cpu": "x", "cores": 8}}
 
@@ -47,3 +49,15 @@ def test_one_point_a_line() -> None:
 
     assert json.loads(text) == profile
     assert '  {"batch": 1},\n  {"batch": 2}\n' in text
+
+
+ADDED = {"measured_sha256", "processors", "served_lengths"}
+
+
+@pytest.mark.parametrize(
+    "path", sorted((profiles_root() / "h100-80gb").glob("**/*8b-*.json")), ids=lambda p: str(p.parent.name)
+)
+def test_without_the_facts_that_were_added_a_profile_is_the_file_that_was_measured(path: Path) -> None:
+    profile = json.loads(path.read_text())
+    measured = {name: value for name, value in profile.items() if name not in ADDED}
+    assert hashlib.sha256(profile_file.dump(measured).encode()).hexdigest() == profile["measured_sha256"]
