@@ -7,7 +7,7 @@ known.
 Prefill: a step's time is a piecewise linear function of its new tokens plus a term in the (query, key) pairs that
 attention visits, fitted together to the measured points, and set right by the steps of traffic, as is that of a step that
 mixes decodes and prompts (`sunsim.latency.chunked`). Such a step is never shorter than its decodes alone;
-``pytest -rA tests/latency/test_model_lines.py -k mixed`` prints how far that is off.
+``pytest -rA tests/latency/test_model_lines.py -k mixed`` prints how far even prompts alone are off.
 
 Beyond what was measured nothing gets cheaper: `sunsim.latency.curves.PrefillCurve` and `sunsim.latency.decode` say what
 is assumed there. Every step says what of it was not measured, if anything.
