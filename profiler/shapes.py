@@ -11,6 +11,16 @@ QUANTIZATION: dict[Variant, str] = {"fp8": "fp8"}
 
 MODELS = Path(__file__).parent / "models"
 
+NEEDED = (
+    "hidden_size",
+    "intermediate_size",
+    "num_attention_heads",
+    "num_hidden_layers",
+    "num_key_value_heads",
+    "vocab_size",
+)
+"""Keys of a config.json that sizes are computed from."""
+
 AWQ = {"quant_method": "awq", "bits": 4, "group_size": 128, "zero_point": True, "version": "gemm"}
 
 BF16_BYTES = 2
@@ -32,8 +42,17 @@ def load_config(model: str, variant: Variant) -> dict[str, Any]:
     if not path.is_file():
         msg = f"no model named {model!r}; known: {', '.join(model_names())}, or give the path of a config.json"
         raise ValueError(msg)
-    config: dict[str, Any] = json.loads(path.read_text())
-    return config | {"quantization_config": AWQ} if variant == "awq" else config
+    try:
+        config: Any = json.loads(path.read_text())
+    except ValueError as error:
+        msg = f"{path}: not JSON ({error}), must be a model's config.json"
+        raise ValueError(msg) from error
+    missing = [key for key in NEEDED if key not in config] if isinstance(config, dict) else NEEDED
+    if missing:
+        msg = f"{path}: {missing[0]} is missing, must be there as in a model's config.json"
+        raise ValueError(msg)
+    checked: dict[str, Any] = config
+    return checked | {"quantization_config": AWQ} if variant == "awq" else checked
 
 
 def check(config: dict[str, Any], *, max_model_len: int, tensor_parallel_size: int) -> None:

@@ -28,6 +28,8 @@ ALONE = 3.5
 TRIED = (1.0, 1.25, 1.5, 1.75, 2.0, 2.5, 3.0, 3.5, 4.0, 5.0, 6.0)
 """For the traffic to choose from; 1 is no faster alone than beside all others."""
 FOREVER = 2**62
+LEAST_MS = 1e-3
+"""No step is shorter, whatever a profile says: as no measured one may be."""
 
 
 class Attention(NamedTuple):
@@ -200,7 +202,7 @@ class DecodeTimes:
         if self.traffic and self._mix:
             base_ms += self.traffic.more_ms(batch)
             token_ms += self.traffic.token_ms
-        return max(base_ms, self._least_ms), max(token_ms, 0.0)
+        return max(base_ms, self._least_ms, LEAST_MS), max(token_ms, 0.0)
 
     def _make_lines(self, batch: int) -> tuple[DecodeLine, DecodeLine, DecodeLine]:
         """Integer lines below, inside and above the measured contexts, which meet.

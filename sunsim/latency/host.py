@@ -44,7 +44,9 @@ class Launch:
         """`largest_graph`: the most tokens that a captured graph is for."""
         prompts = [point for point in points if point.chunk_tokens]
         decodes = [point for point in points if not point.chunk_tokens]
-        graphs = [point for point in prompts if point.chunk_tokens <= largest_graph]
+        graphs = sorted(
+            (point for point in prompts if point.chunk_tokens <= largest_graph), key=lambda point: point.chunk_tokens
+        )
         eager = [point for point in prompts if point.chunk_tokens > largest_graph]
         self._largest_graph = largest_graph
         self._decode_ms = _mean(decodes)

@@ -203,7 +203,7 @@ class EngineArgs(Document):
 class Shape(Document):
     """Of the model, as its Hugging Face configuration has it; what is missing is not known."""
 
-    num_key_value_heads: int | None = Field(default=None, ge=1, le=256)
+    num_key_value_heads: int | None = Field(default=None, ge=1, le=128)
     num_attention_heads: int | None = Field(default=None, ge=1, le=4096)
     head_dim: int | None = Field(default=None, ge=1, le=65_536)
     hidden_size: int | None = Field(default=None, ge=1, le=10**7)
@@ -240,7 +240,7 @@ class ProfileData(Document):
     weight_bytes: Bytes
     streamed_weight_bytes: Bytes
     measured_sha256: Text | None = None
-    processors: int | None = Field(default=None, ge=1, le=10_000)
+    processors: int | None = Field(default=None, ge=1, le=1000)
     kv_bytes_per_token: int = Field(ge=1, le=10**9)
     memory_bandwidth_gb_s: float | None = Field(default=None, ge=1, le=1e6)
     copy_bandwidth_gb_s: float | None = Field(default=None, ge=1, le=1e6)
@@ -272,3 +272,20 @@ class ProfileData(Document):
             message = "no point has lengths uniform, must have some: step times are curves through these"
             raise ValueError(message)
         return points
+
+    @field_validator("prefill_points")
+    @classmethod
+    def _some_are_of_even_prompts(cls, points: list[PrefillPoint]) -> list[PrefillPoint]:
+        if points and not any(point.lengths == "uniform" for point in points):
+            message = "no point has lengths uniform, must have some: step times are curves through these"
+            raise ValueError(message)
+        return points
+
+    @field_validator("served_lengths")
+    @classmethod
+    def _are_of_different_sweeps(cls, served: list[ServedLengths]) -> list[ServedLengths]:
+        names = [each.traffic for each in served]
+        if twice := [name for name in names if names.count(name) > 1]:
+            message = f"{twice[0]} stands there {names.count(twice[0])} times, must be there once"
+            raise ValueError(message)
+        return served

@@ -68,6 +68,11 @@ def sound_profile() -> dict[str, Any]:
         host_stalls=[{"observed_s": 10, "stalls": [[2, 5.0], [9, 7.0]]}],
     )
     found["decode_points"] = [p for p in found["decode_points"] if p["batch"] in {1, 4, 16}]
+    served = [p | {"lengths": "traffic", "traffic": name} for p in found["decode_points"] for name in ("chat", "long")]
+    found["decode_points"] += served
+    found["processors"] = 132
+    found["served_lengths"] = [{"traffic": n, "prompt_tokens": [900], "output_tokens": [80]} for n in ("chat", "long")]
+    found["arrival_points"] = [{"crowds": 3, "tokens": 20_000, "steps": 1.0, "step_ms": 9.0, "extra_ms": 4.0}]
     return copy.deepcopy(found)
 
 
@@ -276,3 +281,11 @@ def test_wrong_transfers_are_said_where_they_stand(mutate: Mutate, message: str,
     said = refusal(tmp_path, sound_profile(), changed)
     assert re.search(message, said), said
     assert said.startswith(str(tmp_path / "link.json"))
+
+
+def test_sweeps_lengths_are_there_once_and_prefill_has_even_prompts(tmp_path: Path) -> None:
+    twice, uneven = sound_profile(), sound_profile()
+    twice["served_lengths"] += twice["served_lengths"][:1]
+    uneven["prefill_points"] = [point | {"lengths": "traffic"} for point in uneven["prefill_points"]]
+    assert "served_lengths: chat stands there 2 times, must be there once" in refusal(tmp_path, twice)
+    assert "prefill_points: no point has lengths uniform, must have some" in refusal(tmp_path, uneven)

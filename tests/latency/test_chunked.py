@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from sunsim.errors import InputError
 from sunsim.latency.model import LatencyModel
 from sunsim.latency.profile import load_profile
 from sunsim.latency.steps import Chunk
@@ -117,9 +118,8 @@ def test_a_mixed_step_is_never_shorter_than_its_decodes(tmp_path: Path) -> None:
 
 
 def test_traffic_alone_is_no_curve(tmp_path: Path) -> None:
-    document = synthetic_profile(prefill_points=[served(1024, 30)], mixed_points=[beside(256, 20)])
+    document = synthetic_profile(prefill_points=[served(1024, 30)])
     (tmp_path / "profile.json").write_text(json.dumps(document))
-    times = LatencyModel(load_profile(tmp_path / "profile.json"))
 
-    with pytest.raises(ValueError, match="no prefill_points"):
-        times.prefill_step_ms(1024)
+    with pytest.raises(InputError, match="prefill_points: no point has lengths uniform"):
+        load_profile(tmp_path / "profile.json")

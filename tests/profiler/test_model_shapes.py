@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 
 from profiler import facts, shapes
@@ -83,3 +85,12 @@ def test_bandwidth_is_known_by_card() -> None:
     assert facts.memory_bandwidth_gb_s("NVIDIA H100 80GB HBM3") == 3352
     assert facts.memory_bandwidth_gb_s("NVIDIA H200") == 4800
     assert facts.memory_bandwidth_gb_s("none") is None
+
+
+@pytest.mark.parametrize(
+    ("text", "said"), [("x", "not JSON"), ("[]", "hidden_size is missing"), ("{}", "hidden_size is missing")]
+)
+def test_a_config_that_is_none_is_refused_by_name(text: str, said: str, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(text)
+    with pytest.raises(ValueError, match=f"config.json: {said}"):
+        shapes.load_config(str(tmp_path / "config.json"), "bf16")
