@@ -46,7 +46,7 @@ def of_plans(seen: str, plans: Sequence[Grid], missing: Sequence[str], marks: st
     simulated = [f"{runs}, {marks}", "step times between the measured points"]
     scenarios = [plan.scenario for plan in plans]
     if any(arm.colocated for scenario in scenarios for arm in scenario.arms):
-        simulated.append("a colocated worker's mixed steps, derived too, were compared with one real run only")
+        simulated.append("a colocated worker's mixed steps, derived too, were compared with few real runs")
     return _caption(seen, simulated, scenarios, [swept(plan) for plan in plans], missing)
 
 
