@@ -90,7 +90,7 @@ def profile_called(name: str, path: Path) -> Profile:
     try:
         return load_named(name)
     except FileNotFoundError as error:
-        message = f"no profile {name} for it, must be given with --profile: {one_of_the_profiles()}"
+        message = f"there is no profile {name}, --profile must be {one_of_the_profiles()}"
         raise InputError(message, path) from error
 
 

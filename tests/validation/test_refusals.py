@@ -89,8 +89,8 @@ def test_files_that_are_no_runs_are_refused(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (("--profile", "nothing"), "no profile nothing for it"),
-        ((), "no profile test-gpu/llama-3.1-8b-bf16 for it, must be given with --profile"),
+        (("--profile", "nothing"), "there is no profile nothing, --profile must be"),
+        ((), "there is no profile test-gpu/llama-3.1-8b-bf16, --profile must be a .json file or one of"),
         (("--tolerance", "tpot=1"), "'tpot=1' must be none or METRIC=PERCENT"),
         (
             ("--profile", "p.json", "--tolerance", "saturated_output_throughput=1"),
