@@ -13,7 +13,7 @@ processors can do at once. What one tile costs is not in that source.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from functools import lru_cache
 
@@ -122,6 +122,13 @@ class LengthMix:
 
     prompt_tokens: tuple[int, ...]
     output_tokens: tuple[int, ...]
+    _hash: int = field(init=False, repr=False, compare=False)  # of thousands of lengths, asked for again and again
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_hash", hash((self.prompt_tokens, self.output_tokens)))
+
+    def __hash__(self) -> int:
+        return self._hash
 
     @classmethod
     def of(cls, prompt_tokens: NDArray[np.integer], output_tokens: NDArray[np.integer]) -> LengthMix:
@@ -175,6 +182,7 @@ def _looked_at(
     return contexts.sum(axis=2).reshape(len(mixes), -1), spans.reshape(len(mixes), -1, spans.shape[-1])
 
 
+@lru_cache(maxsize=16384)
 def mixed_blocks(
     kernel: AttentionKernel, mixes: tuple[LengthMix, ...], batch: int, alone: float, samples: int, grid: Grid
 ) -> Floats:
