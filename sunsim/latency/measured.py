@@ -265,17 +265,9 @@ class ProfileData(Document):
             raise ValueError(message)
         return host
 
-    @field_validator("decode_points")
+    @field_validator("decode_points", "prefill_points")
     @classmethod
-    def _some_are_steady(cls, points: list[DecodePoint]) -> list[DecodePoint]:
-        if points and not any(point.lengths == "uniform" for point in points):
-            message = "no point has lengths uniform, must have some: step times are curves through these"
-            raise ValueError(message)
-        return points
-
-    @field_validator("prefill_points")
-    @classmethod
-    def _some_are_of_even_prompts(cls, points: list[PrefillPoint]) -> list[PrefillPoint]:
+    def _some_are_uniform(cls, points: list[DecodePoint | PrefillPoint]) -> list[DecodePoint | PrefillPoint]:
         if points and not any(point.lengths == "uniform" for point in points):
             message = "no point has lengths uniform, must have some: step times are curves through these"
             raise ValueError(message)
