@@ -29,6 +29,7 @@ FIGURES = columns(
     "p99_ttft_ms",
     "mean_tpot_ms",
     "p99_tpot_ms",
+    "energy_j_per_output_token",
 )
 """Of a run's arm."""
 WEIGHED = ("gpus", "output_throughput_per_gpu", "mean_ttft_ms", "mean_tpot_ms")
@@ -178,12 +179,12 @@ def _outcome_rows(folders: Sequence[Folder], came_out: Mapping[str, Sequence[Dif
 
 
 def _run_rows(folders: Sequence[Folder], arm: str) -> Iterator[tuple[str, ...]]:
-    """Each figure, a folder a column, beside its ratio to the first that has the arm."""
-    entries = [folder.arms.get(arm) for folder in folders]
-    base = next(entry for entry in entries if entry)
+    """Each figure, a folder a column, beside its ratio to the first that has it."""
     for column in FIGURES:
+        entries = [entry if column.tag in entry else None for entry in (folder.arms.get(arm, {}) for folder in folders)]
+        base = next(filter(None, entries), None)
         shown = [column.cell(entry) if entry else ABSENT for entry in entries]
-        if len({cell for cell in shown if cell != ABSENT}) > 1:
+        if base and len({cell for cell in shown if cell != ABSENT}) > 1:
             ratios = [
                 times(against(column.tag, entry, base)) if entry and entry is not base else "" for entry in entries
             ]
