@@ -75,7 +75,7 @@ def sentences(
     said = _of_runs(folders) if folders[0].verb == "run" else _of_plans(folders)
     same = [arm for arm, found in came_out.items() if not found]
     said += [f"All figures of {listed(same)} are the same."] if same else []
-    return said + _only(folders) + _of_input(given)
+    return said + _only(folders) + (_of_input(given) or [_unseen(folders)])
 
 
 def _differ(folders: Sequence[Folder], came_out: Mapping[str, Sequence[Difference]]) -> bool:
@@ -143,8 +143,9 @@ def _only(folders: Sequence[Folder]) -> list[str]:
 
 
 def _of_input(given: Sequence[Difference]) -> list[str]:
+    """The places by name, the first of them at least."""
     if not given:
-        return ["Nothing in the input differs, so the difference comes from sunsim's own code."]
+        return []
     paths = [each.path for each in given]
     rest = len(paths) - NAMED
     more = [f"{counted(rest, 'more place')} (below)"] if rest > 0 else []
@@ -152,6 +153,14 @@ def _of_input(given: Sequence[Difference]) -> list[str]:
     if "seed" in paths:
         said.append("The seeds differ, so part of it is chance; a sweep over several seeds tells how much.")
     return said
+
+
+def _unseen(folders: Sequence[Folder]) -> str:
+    """Where a difference comes from that no recorded input has: of traces and links results keep no hash."""
+    scenarios = [folder.scenario for folder in folders]
+    reads = any(each["workload"]["kind"] == "trace" or "measured" in each["transfer"] for each in scenarios)
+    more = ", or what is in its trace or the file of its link" if reads else ""
+    return f"Nothing in the input differs, so sunsim's own code has changed{more}."
 
 
 def _input_row(each: Difference) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from sunsim.compare.differences import differences
 from sunsim.compare.folders import read_folders
 from sunsim.errors import InputError
+from sunsim.result import results
 from tests.plan.small import PLAN, invoke, write_plan
 
 SMALL = ("--quiet", "--set", "workload.duration_s=2")
@@ -148,6 +149,32 @@ def test_what_cannot_be_compared(runs: Path, plans: Path, tmp_path: Path) -> Non
     assert f"{plans / 'slow'}: holds a plan, must hold a run" in refused(runs / "base", plans / "slow")
     assert "holds no results" in refused(runs / "base", tmp_path)
     assert "holds no results" in refused(runs / "base", tmp_path / "nowhere")
+
+
+def other(folder: Path, out: Path, change: Callable[[dict[str, Any]], object]) -> Path:
+    """A run's folder again, with another summary, as another version might have left it."""
+    content = json.loads((folder / "summary.json").read_text())
+    change(content)
+    with results(out).writing() as place:
+        for name in ("requests.parquet", "scenario.resolved.yaml"):
+            (place / name).write_bytes((folder / name).read_bytes())
+        (place / "summary.json").write_text(json.dumps(content))
+    return out
+
+
+def test_another_outcome_of_the_same_input_is_the_code_s(runs: Path, tmp_path: Path) -> None:
+    faster = other(runs / "base", tmp_path / "faster", lambda content: content["arms"]["sun"].update(mean_tpot_ms=1.0))
+    stdout = invoke("compare", runs / "base", faster)[1]
+    assert "- Nothing in the input differs, so sunsim's own code has changed.\n" in stdout
+    newer = other(runs / "base", tmp_path / "newer", lambda content: content.update(sunsim_version="9.9"))
+    assert "What differs in the input: sunsim's version." in invoke("compare", runs / "base", newer)[1]
+
+
+def test_results_of_a_version_without_a_figure_are_refused_in_a_line(runs: Path, tmp_path: Path) -> None:
+    older = other(runs / "base", tmp_path / "older", lambda content: content["arms"]["sun"].pop("overloaded"))
+    code, stdout, stderr = invoke("compare", runs / "base", older)
+    assert (code, stdout) == (2, "")
+    assert stderr.startswith("compare: a folder lacks 'overloaded', must be of this version of sunsim")
 
 
 def test_a_damaged_folder_is_refused(runs: Path, tmp_path: Path) -> None:
