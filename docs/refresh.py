@@ -1,9 +1,7 @@
 """Brings the figures of the documents up to date: ``python -m docs.refresh [NAME ...]``, or all.
 
-Names are run, trace, server, sweep, plan, figures, speed, fidelity, candidates, outside, columns and adapters. Runs the
-commands that the pages name, in the checkout, compares the committed actual runs with their simulation, and replaces the pictures
-and the blocks between
-``<!-- begin: NAME -->`` and ``<!-- end: NAME -->``.
+Names are those in `main`. Runs the commands that the pages name, in the checkout, compares the committed actual runs with
+their simulation, and replaces the pictures and the blocks between ``<!-- begin: NAME -->`` and ``<!-- end: NAME -->``.
 """
 
 from __future__ import annotations
@@ -42,6 +40,7 @@ BENCH = "profiles/h200-141gb/actual-runs/served/open-12rps.json"
 PLACES = {
     "run": DOCS / "run.md",
     "run-short": README,
+    "compare": DOCS / "compare.md",
     "trace": DOCS / "traces.md",
     "server": DOCS / "your-server.md",
     "sweep": DOCS / "sweep.md",
@@ -123,6 +122,15 @@ def run() -> dict[str, str]:
         printed = _sunsim("run", "scenarios/zipf3.yaml", "--out", str(out)).replace(str(out), "results/zipf3")
         shutil.copy(out / "throughput.png", PICTURE)
     return {"run": printed, "run-short": beginning(printed, 2)}
+
+
+def compare() -> dict[str, str]:
+    """What `sunsim compare` prints of zipf3 and of the same with a GPU less."""
+    with tempfile.TemporaryDirectory() as folder:
+        before, after = f"{folder}/before", f"{folder}/after"
+        _sunsim("run", "zipf3", "--quiet", "--out", before)
+        _sunsim("run", "zipf3", "--quiet", "--out", after, "--set", "arms.sun.decode.workers=3")
+        return {"compare": _sunsim("compare", before, after)}
 
 
 def trace() -> dict[str, str]:
@@ -225,6 +233,7 @@ def main() -> None:
     """Replaces the blocks named on the command line."""
     makers = {
         "run": run,
+        "compare": compare,
         "trace": trace,
         "server": server,
         "sweep": sweep,

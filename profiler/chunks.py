@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from profiler.plateaus import SETTLED_STEPS, milliseconds, step_stats
+from profiler.power import average_power
 from profiler.recording import Step, decode_runs
 
 
@@ -31,6 +32,7 @@ def prefill_points(steps: Sequence[Step]) -> list[dict[str, Any]]:
             "lengths": "uniform",
         }
         | step_stats(milliseconds(group))
+        | average_power(group)
         for (chunks, idle_start), group in groups.items()
     ]
 

@@ -64,11 +64,12 @@ def main() -> None:
 def measure_command(
     shared: Shared,
     out: Annotated[Path, typer.Option(help="Profile to write; one already there is completed.")],
+    power: Annotated[bool, typer.Option("--power", help="Read the card's power too, with NVML.")] = False,
 ) -> None:
     """Measure one model variant on this machine's GPU in one engine start."""
     progress = Progress()
     with in_one_line():
-        order = Order(**shared.order(), out=out, settings=shared.settings())
+        order = Order(**shared.order(), out=out, settings=shared.settings(), power=power)
         profile = asyncio.run(measure(order, progress))
     progress.say(f"{out}: {len(profile['decode_points'])} decode points")
     failed = [name for name, outcome in profile["phases"].items() if str(outcome).startswith("failed")]

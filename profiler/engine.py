@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+from profiler.power import PowerMeter
 from profiler.recording import RequestStamps, Step, StepLog
 from profiler.request_ids import UNMARKED, Kind, Mark, request_id
 from profiler.settings import EngineSettings
@@ -63,6 +64,7 @@ class Engine:
         self.step_log = step_log
         self.adapters: list[Any] = []
         self.best_prefill_tokens_per_s = 0.0
+        self.power: PowerMeter | None = None
         self._serial = itertools.count()
         self._groups = itertools.count()
         self._prompts: dict[int, list[int]] = {}
@@ -171,8 +173,9 @@ class Engine:
         await asyncio.sleep(0.02)
 
     def drain_steps(self) -> list[Step]:
-        """Steps recorded since the last call."""
-        return self.step_log.drain()
+        """Steps recorded since the last call, with the card's power where that is read."""
+        steps = self.step_log.drain()
+        return self.power.beside(steps) if self.power else steps
 
     async def worker_call(self, method: str) -> Any:
         """Result of one of the worker extension's methods, or None where the worker cannot give it."""

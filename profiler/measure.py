@@ -17,6 +17,7 @@ from profiler.adapters import adapter_bytes, write_adapter
 from profiler.engine import Engine
 from profiler.engine_log import last_error
 from profiler.phases.base import PHASE_TIMEOUT_S, Phase
+from profiler.power import PowerMeter, nvml_watts
 from profiler.progress import Progress
 from profiler.settings import EngineSettings
 from profiler.start import require_vllm, running_engine, write_model
@@ -53,9 +54,10 @@ class Subject:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order(Subject):
-    """What to measure and where to put it."""
+    """What to measure and where to put it; `power`: the card's too."""
 
     out: Path
+    power: bool = False
     budget_s: float | None = None
 
 
@@ -221,7 +223,10 @@ async def state_engine(engine: Engine, profile: dict[str, Any], order: Order) ->
 
 
 async def measure(order: Order, progress: Progress) -> dict[str, Any]:
-    """The profile, also on disk at `order.out`; raises OtherSetupError if the file there is of another set-up."""
+    """The profile, also on disk at `order.out`; raises OtherSetupError if the file there is of another set-up.
+
+    Raises ValueError where power is asked for and cannot be read.
+    """
     fresh = set_up(order)
     profile = profile_file.start_or_resume(order.out, fresh)
     phases = missing_phases(profile, order)
@@ -229,8 +234,12 @@ async def measure(order: Order, progress: Progress) -> dict[str, Any]:
         progress.say(f"{order.out}: complete")
         return profile
     progress.say(f"{len(phases)} phases to measure")
+    watts = nvml_watts() if order.power else None
     async with started(order, fresh, progress) as engine:
         await state_engine(engine, profile, order)
         profile["warm_up"] = await warm(engine, order, progress)
-        await run_phases(engine, phases, profile, order, progress)
+        with PowerMeter(watts) if watts else contextlib.nullcontext() as engine.power:
+            if engine.power:
+                profile["idle_power_w"] = await engine.power.idle_power_w()
+            await run_phases(engine, phases, profile, order, progress)
     return profile

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from profiler.power import average_power
 from profiler.recording import Run, Step, decode_runs
 
 STALL_FACTOR = 1.5
@@ -86,6 +87,7 @@ def decode_points(steps: Sequence[Step], lengths: str, run: int, **more: Any) ->
             {"batch": plateau.batch, "context_tokens": round(context), "lengths": lengths, "run": run}
             | more
             | step_stats(milliseconds(settled))
+            | average_power(settled)
         )
     return points
 

@@ -30,6 +30,7 @@ class Step:
     launched_s: from `scheduled_s` until all but its sampling was launched.
     launch_s: from `scheduled_s` until the engine's thread was free again, so all that deciding and launching take; known of idle
         starts only.
+    watts: readings of the card's power during it, if they were asked for.
     held_up: its output came late, because the engine's thread was still launching the step behind it.
     decode_requests: requests that computed one token each.
     context_tokens: tokens these attend to, their own included: the prompt plus all that was emitted before.
@@ -59,6 +60,7 @@ class Step:
     launched_s: float | None = None
     launch_s: float | None = None
     held_up: bool = False
+    watts: tuple[float, ...] = ()
 
 
 class StepLogReader:

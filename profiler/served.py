@@ -10,6 +10,7 @@ import numpy as np
 
 from profiler.chunks import attended_pairs, chunk_tokens
 from profiler.plateaus import step_stats
+from profiler.power import average_power
 from profiler.recording import Step
 
 LEAST_STEPS = 3
@@ -43,6 +44,7 @@ def prefill_points(steps: Sequence[Step]) -> list[dict[str, Any]]:
             "lengths": "traffic",
         }
         | step_stats(times_ms)
+        | average_power(group)
         for _, timed in sorted(groups.items())
         if len(timed) >= LEAST_STEPS
         for group, times_ms in [_undisturbed(timed)]

@@ -10,7 +10,9 @@ from typing import Annotated, Literal
 
 import typer
 
+from sunsim.compare.cli import compare
 from sunsim.program import FAILED, MISSED, Program
+from sunsim.start.cli import init, scenarios
 from sunsim.trace.cli import trace_app
 from sunsim.version import __version__, loop
 from sunsim.visible import visible
@@ -22,7 +24,7 @@ profiles_app = typer.Typer(invoke_without_command=True)
 app.add_typer(profiles_app, name="profiles")
 app.add_typer(trace_app, name="trace")
 
-File = Annotated[Path, typer.Argument(help="Scenario, a YAML file.", show_default=False)]
+File = Annotated[Path, typer.Argument(help="Scenario: a YAML file, or the name of a shipped one.", show_default=False)]
 Set = Annotated[list[str], typer.Option("--set", metavar="PATH=VALUE", help="Replace one value of the scenario.")]
 Seed = Annotated[int | None, typer.Option("--seed", min=0, help="Replace the scenario's seed.", show_default=False)]
 
@@ -166,6 +168,10 @@ def plan(
 
     if not plan_scenario(file, out, overrides, seed, jobs=jobs, as_json=as_json, quiet=quiet):
         raise typer.Exit(MISSED)
+
+
+for verb in (compare, init, scenarios):
+    app.command()(verb)
 
 
 @app.command()

@@ -66,6 +66,19 @@ def read_manifest(folder: Path) -> Manifest | None:
         return None
 
 
+def refuse_broken(folder: Path, manifest: Manifest, needed: Collection[str]) -> None:
+    """Whether the files that are `needed` are as they were written.
+
+    Raises:
+        InputError: one is not, or the writer was stopped amid them.
+    """
+    broken = [name for name in manifest.broken(folder) if name in needed]
+    if broken or not manifest.complete:
+        what = f"{', '.join(broken)} changed since it was written" if broken else "its writer was stopped"
+        message = f"is damaged ({what}), must be as sunsim {manifest.verb} has left it: give its command again"
+        raise InputError(message, folder)
+
+
 class Results:
     """A folder that a verb leaves its results in.
 

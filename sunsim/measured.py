@@ -6,7 +6,9 @@ from typing import Any
 from sunsim.clock import to_ps, to_s
 from sunsim.document.source import Loc
 from sunsim.errors import InputError
+from sunsim.latency.power import Power
 from sunsim.metrics import summarize
+from sunsim.metrics.energy import add_power
 from sunsim.metrics.rows import Window
 from sunsim.records import ArmResult
 from sunsim.scenario import Scenario, build_requests
@@ -88,8 +90,8 @@ def arriving_s(scenario: Scenario, requests: Requests) -> float:
 def summary_of(
     scenario: Scenario, arms: Sequence[ArmResult], window: Window, meta: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
-    """`summarize` for simulated arms of a scenario."""
-    return summarize(
+    """`summarize` for simulated arms of a scenario; with their power, if a profile has it."""
+    summary = summarize(
         arms,
         window,
         slo=scenario.slo.model_dump(),
@@ -97,6 +99,13 @@ def summary_of(
         stop_s=_stop_s(scenario),
         model_names=scenario.model_names,
     )
+    power = {
+        arm.name: {stage: found for stage, pool in arm.pools().items() if (found := Power.of(pool.profile.data))}
+        for arm in scenario.arms
+    }
+    if any(power.values()):
+        add_power(summary, arms, power)
+    return summary
 
 
 def _moments(scenario: Scenario, requests: Requests) -> tuple[float, float, float]:

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from sunsim.artist import Artist
 from sunsim.errors import InputError
-from sunsim.folder import Manifest, Results, read_manifest
+from sunsim.folder import Results, read_manifest, refuse_broken
 from sunsim.metrics import REGISTRY, to_json
 from sunsim.records import REQUEST_COLUMNS
 
@@ -128,7 +128,7 @@ def read(folder: Path | str) -> Result:
     folder = Path(folder)
     try:
         if manifest := read_manifest(folder):
-            _refuse_broken(folder, manifest)
+            refuse_broken(folder, manifest, {REQUESTS, SUMMARY, SCENARIO})
         summary = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))
         scenario = (folder / SCENARIO).read_text(encoding="utf-8")
         rows = pq.read_table(folder / REQUESTS, schema=SCHEMA).to_pandas()
@@ -137,14 +137,6 @@ def read(folder: Path | str) -> Result:
         reason = getattr(error, "strerror", None) or " ".join(str(error).split())
         message = f"cannot be read ({reason}), must be a folder that sunsim run has written, with all of its files"
         raise InputError(message, folder) from error
-
-
-def _refuse_broken(folder: Path, manifest: Manifest) -> None:
-    broken = [name for name in manifest.broken(folder) if name in {REQUESTS, SUMMARY, SCENARIO}]
-    if broken or not manifest.complete:
-        what = f"{', '.join(broken)} changed since it was written" if broken else "its writer was stopped"
-        message = f"is damaged ({what}), must be as sunsim run has left it: give its command again"
-        raise InputError(message, folder)
 
 
 def write_requests(path: Path, rows: Mapping[str, pd.DataFrame], summary: Mapping[str, Any]) -> None:

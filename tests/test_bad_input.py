@@ -268,7 +268,8 @@ def test_a_file_that_is_no_scenario_is_refused(tmp_path: Path) -> None:
     empty.write_text("")
     words.write_text("just words")
     expected = {
-        tmp_path / "none.yaml": "cannot be read (No such file or directory), must be a scenario file",
+        tmp_path / "none.yaml": "there is no such file, must be a scenario file or the name of a shipped scenario: "
+        "`sunsim scenarios` lists those",
         folder: "cannot be read (Is a directory), must be a scenario file",
         binary: "is not UTF-8 text, must be a scenario file",
     }

@@ -176,7 +176,7 @@ def test_an_unwritable_place_is_bad_input(scenario: Path, tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("run", "nowhere.yaml"), "nowhere.yaml: cannot be read"),
+        (("run", "nowhere.yaml"), "nowhere.yaml: there is no such file"),
         (("check", "scenario.yaml", "--set", "seeed=3"), "did you mean seed?"),
         (("check", "scenario.yaml", "--set", "measure.warmup_s=119.999999"), "must be below"),
         (("profiles", "show", "nothing"), "no profile nothing"),

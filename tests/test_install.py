@@ -68,6 +68,7 @@ def holds_what_it_needs_and_nothing_else(site: Path) -> None:
     assert (site / "sunsim/workload/tables/azure-conv.json").is_file()
     assert (site / "sunsim/report/templates/report.html.j2").is_file()
     assert (site / "profiler/models/llama-3.1-8b.json").is_file()
+    assert (site / "sunsim/start/my-models.yaml").is_file()
     assert (site / "sunsim/py.typed").is_file()
     assert list(site.glob("*.dist-info/licenses/LICENSE"))
     top = {path.name for path in site.iterdir() if not path.name.endswith(".dist-info")}
@@ -78,10 +79,11 @@ def runs_outside_the_checkout(site: Path, folder: Path) -> None:
     where = run(site, folder, "import sunsim; print(sunsim.__file__)").strip()
     assert Path(where).is_relative_to(site)
     assert "h100-80gb/llama-3.1-8b-bf16" in run(site, folder, SUNSIM, "profiles")
-    shutil.copy(ROOT / "scenarios" / "zipf3.yaml", folder)
-    stdout = run(site, folder, SUNSIM, "run", "zipf3.yaml", *SHORT)
+    stdout = run(site, folder, SUNSIM, "run", "zipf3", *SHORT)
     assert "Files: results/zipf3/" in stdout
     assert (folder / "results" / "zipf3" / "summary.json").is_file()
+    run(site, folder, SUNSIM, "init")
+    assert run(site, folder, SUNSIM, "check", "my-models.yaml").startswith("ok: my-models: ")
 
 
 def gives_the_rows_of_the_plain_loop(site: Path, folder: Path) -> None:

@@ -12,6 +12,7 @@ from profiler.arrival_cost import arrival_points
 from profiler.engine import Engine, undisturbed
 from profiler.phases.base import Points, first_token_point, fitting_batch, kv_capacity_tokens, recorded_steps
 from profiler.plateaus import milliseconds, step_stats
+from profiler.power import average_power
 from profiler.recording import RequestStamps, Step
 from profiler.stalls import stall_extra_ms, stall_record
 
@@ -134,7 +135,7 @@ def traffic_points(sweep: Sweep, name: str) -> list[dict[str, Any]]:
             "join_steps": sum(join for _, join, _ in group),
             "after_join_steps": sum(after_join for _, _, after_join in group),
         }
-        points.append(point | step_stats(milliseconds(steps)))
+        points.append(point | step_stats(milliseconds(steps)) | average_power(steps))
     return points
 
 

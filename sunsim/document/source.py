@@ -12,6 +12,7 @@ from ruamel.yaml.comments import CommentedBase, CommentedMap, CommentedSeq
 
 from sunsim.document.block import MISSING_CHOICE, UNKNOWN_KEY
 from sunsim.document.text import parse, plain
+from sunsim.document.unsimulated import reference
 from sunsim.errors import InputError, clipped, clipped_list
 
 Loc = tuple[str | int, ...]
@@ -139,6 +140,8 @@ class Source:
         kind, loc, value, context = error["type"], error["loc"], error["input"], error.get("ctx", {})
         if kind == UNKNOWN_KEY:
             loc = (*loc, context["key"])
+            if found := reference(context["key"]):
+                return self.error(loc, f"{self.path(loc)} is not simulated, must be left out: {found}")
             return self.error(loc, f"unknown key {self.path(loc)}, {context['hint']}")
         if kind == MISSING_CHOICE:
             loc = (*loc, *context["loc"])
@@ -155,7 +158,9 @@ class Source:
         if kind not in _EXPECTED:
             message = str(context.get("error", error["msg"]))
             return self.error(loc, f"{path}: {message}" if path else message)
-        return self.error(loc, f"{path} is {show(value)}, must be {_EXPECTED[kind](context)}")
+        asked = reference(value)
+        why = f": {show(value)} is not simulated, {asked}" if asked else ""
+        return self.error(loc, f"{path} is {show(value)}, must be {_EXPECTED[kind](context)}{why}")
 
 
 def _commented(value: Any) -> Any:

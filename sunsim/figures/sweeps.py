@@ -9,12 +9,13 @@ from pathlib import Path
 import pandas as pd
 
 from sunsim.errors import InputError
-from sunsim.latency.profile import list_profiles, profiles_root
+from sunsim.latency.profile import list_profiles
 from sunsim.points.keep import keep_all
 from sunsim.points.local import run_local
 from sunsim.points.point import Point, outcome_of
 from sunsim.points.store import Store
 from sunsim.scenario import read_source
+from sunsim.scenario.shipped import scenarios_root
 from sunsim.sweep.grid import Grid, load_grid
 from sunsim.visible import visible
 
@@ -44,7 +45,7 @@ class SweepFile:
 
 def scenario_file(name: str) -> Path:
     """The file of a shipped scenario of the figures: beside the package in a checkout, inside it when installed."""
-    return profiles_root().parent / "scenarios" / "figures" / f"{name}.yaml"
+    return scenarios_root() / "figures" / f"{name}.yaml"
 
 
 def missing_profiles(sweep: SweepFile) -> list[str]:

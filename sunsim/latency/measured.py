@@ -7,6 +7,7 @@ from pydantic import Field, field_validator, model_validator
 from sunsim.latency.document import Batch, Bytes, Document, Milliseconds, Text, Tokens
 
 StepMilliseconds = Annotated[float, Field(ge=1e-3, le=1e6)]
+Watts = Annotated[float, Field(gt=0, le=1e5)]
 STALLS_A_SECOND = 100
 """More than any host was seen to have, by far; each one costs a simulation time."""
 
@@ -27,6 +28,7 @@ class DecodePoint(StepStats):
     """Decode steps: `batch` requests whose contexts add up to `context_tokens`.
 
     They are a steady batch unless `lengths` is "traffic": then they come and go, in the sweep named by `traffic`.
+    `avg_power_w`: the card's median power during them.
     """
 
     batch: Batch
@@ -34,6 +36,7 @@ class DecodePoint(StepStats):
     lengths: Literal["uniform", "mixed", "extreme", "traffic", "ordered"] = "uniform"
     run: int = 0
     traffic: Text | None = None
+    avg_power_w: Watts | None = None
 
     @model_validator(mode="after")
     def _have_a_token_each(self) -> Self:
@@ -85,6 +88,7 @@ class PrefillPoint(StepStats):
     attended_pairs: float = Field(gt=0, le=1e16)
     idle_start: bool = False
     lengths: Literal["uniform", "traffic"] = "uniform"
+    avg_power_w: Watts | None = None
 
     @model_validator(mode="after")
     def _attend_to_themselves(self) -> Self:
@@ -244,6 +248,7 @@ class ProfileData(Document):
     kv_bytes_per_token: int = Field(ge=1, le=10**9)
     memory_bandwidth_gb_s: float | None = Field(default=None, ge=1, le=1e6)
     copy_bandwidth_gb_s: float | None = Field(default=None, ge=1, le=1e6)
+    idle_power_w: Watts | None = None
     decode_points: list[DecodePoint] = Points
     arrival_points: list[ArrivalPoint] = Field(default=[], max_length=100_000)
     served_lengths: list[ServedLengths] = Field(default=[], max_length=1000)

@@ -143,6 +143,14 @@ _ARM = [
         short="per decode\nGPU",
     ),
     Metric("output_throughput_per_gpu", "output per GPU", "tok/s", "output_throughput_window / gpus.", short="per GPU"),
+    Metric(
+        "energy_j_per_output_token",
+        "energy per output token",
+        "J/tok",
+        "Sum of the workers' mean_power_w / output_throughput_window: the GPUs alone, those that idle too. There only where "
+        "a profile has power; None for an arm with a worker whose power is not known.",
+        short="energy",
+    ),
     _share("mean_decode_batch_share", "decode batch", "", "Mean of mean_batch / max_num_seqs over the decode workers."),
     _count("steps", "steps", "", "Steps of all workers, over the whole run."),
     Metric("outside_measured", "outside", "", "Steps outside the profile's measured range, by stage and reason."),
@@ -182,6 +190,14 @@ _WORKER = [
         "the transfer (or first step) on, growing evenly with the output; on prefill workers until pulled. None where "
         "the worker preempted, or prefill got back what decode preempted: rows hold a request's first pass only. "
         f"{CUT_OFF}",
+    ),
+    Metric(
+        "mean_power_w",
+        "power",
+        "W",
+        "Mean power of its GPUs over the window: while it is busy what the profile measured at the mean batch, or at the mean "
+        "number of prompt tokens of its steps, its idle power otherwise. There only where a profile has power; None of "
+        "workers that both prefill and decode.",
     ),
     _share("peak_kv_occupancy", "KV peak", "", "The highest such share inside the window."),
 ]

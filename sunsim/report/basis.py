@@ -44,6 +44,7 @@ def _of_profile(profile: Profile) -> list[str]:
     facts += ["idle front-end delays"] if any(point.where == "idle" for point in data.first_token_points) else []
     facts += ["what mixed lengths add to decode steps"] if served else []
     facts += ["launches"] if data.idle_starts else []
+    facts += ["power"] if data.idle_power_w is not None else []
     return facts + (["host stalls"] if data.host_stalls else [])
 
 

@@ -45,7 +45,7 @@ def verdicts(arms: Arms) -> list[str]:
     """One sentence for each arm against the first, at most for the three that get most out of a GPU."""
     (base_name, base), *others = arms.items()
     best = sorted(others, key=lambda item: item[1]["output_throughput_per_gpu"] or 0.0, reverse=True)[:VERDICTS]
-    return [_verdict(name, entry, base_name, base) for name, entry in others if (name, entry) in best]
+    return [verdict(name, entry, base_name, base) for name, entry in others if (name, entry) in best]
 
 
 def other_models(of_arms: Mapping[str, str]) -> list[str]:
@@ -58,7 +58,8 @@ def other_models(of_arms: Mapping[str, str]) -> list[str]:
     return [f"The arms do not serve the same base model: {parts}; {text}."]
 
 
-def _verdict(name: str, entry: Entry, base_name: str, base: Entry) -> str:
+def verdict(name: str, entry: Entry, base_name: str, base: Entry) -> str:
+    """What an arm carries, with how many GPUs and how fast, against another."""
     if ("decode" in stages(worker_pools(entry))) != ("decode" in stages(worker_pools(base))):
         return f"{name} is not compared with {base_name}: without decode a request ends with its first token."
     carried = against("output_throughput_window", entry, base)

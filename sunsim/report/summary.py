@@ -19,6 +19,8 @@ GPUS = columns("gpus", "decode_gpus")
 THROUGHPUT = columns(
     "output_throughput_window", "output_throughput_per_gpu", "output_throughput_per_decode_gpu", "request_goodput"
 )
+ENERGY = ("energy_j_per_output_token",)
+"""There only where a profile has power."""
 TTFT, TPOT = (columns(*(f"{stat}_{key}_ms" for stat in ("mean", "median", "p99"))) for key in ("ttft", "tpot"))
 LATENCY = [*TTFT, *TPOT, *columns("median_interactivity")]
 MODEL = [*TPOT, *TTFT]
@@ -57,7 +59,7 @@ def marked(name: str, *, overloaded: bool) -> str:
 
 
 def _throughput(arms: Mapping[str, Entry], base: Entry, worst_window_s: float | None) -> TextTable:
-    met = columns("slo_attainment")
+    met = columns(*(tag for tag in ENERGY if tag in base), "slo_attainment")
     met += [Column("worst_window_slo_attainment", f"worst\n{worst_window_s:g} s")] if worst_window_s else []
     rows = [
         (

@@ -14,17 +14,18 @@ from sunsim.errors import InputError, clipped
 from sunsim.scenario.blocks import Document
 from sunsim.scenario.checks import complete
 from sunsim.scenario.scenario import Scenario
+from sunsim.scenario.shipped import find_scenario
 
 Given = Path | str | Mapping[str, Any]
-"""A scenario's file, or what one would hold."""
+"""A scenario's file, the name of a shipped one, or what one would hold."""
 
 
 def load_scenario(given: Given, overrides: Sequence[str] = (), seed: int | None = None) -> Scenario:
     """Reads, checks and completes a scenario.
 
     Args:
-        given: the YAML file, in which relative paths start at its folder; or what one would hold, in which they start
-            at the working directory.
+        given: the YAML file, in which relative paths start at its folder; the name of a shipped one (`find_scenario`);
+            or what one would hold, in which they start at the working directory.
         overrides: ``dotted.path=value`` each, applied in order; the value is YAML, list entries are addressed by
             number or by their name (``arms.sun.decode.workers=8``).
         seed: replaces the file's seed.
@@ -61,7 +62,8 @@ def _source(given: object) -> Source:
     if isinstance(given, Mapping):
         return Source.of(given)
     if isinstance(given, str | Path):
-        return Source(Path(given), read_text(Path(given), "must be a scenario file"))
+        path = find_scenario(Path(given))
+        return Source(path, read_text(path, "must be a scenario file"))
     message = f"is of type {type(given).__name__}, must be a scenario's file, or a mapping of what one would hold"
     raise InputError(message, "scenario")
 

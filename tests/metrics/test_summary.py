@@ -49,6 +49,7 @@ def test_every_key_is_declared(toy: dict[str, Any]) -> None:
 def test_every_declared_metric_is_used_and_defined(toy: dict[str, Any]) -> None:
     arm = toy["arms"]["sun"]
     used = set(arm).union(*arm["models"].values(), *arm["workers"].values())
+    used |= {"mean_power_w", "energy_j_per_output_token"}  # there only where a profile has power
     assert set(REGISTRY) == used
     assert all(metric.definition.endswith(".") for metric in REGISTRY.values())
 

@@ -1,0 +1,54 @@
+"""Where documents differ: at each place, what every one of them has there."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sunsim.compare.folders import Folder
+
+HASH = 12
+"""Letters of a SHA-256 that are shown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One place, dotted as for ``--set``, and what each document has there; None where it has nothing."""
+
+    path: str
+    values: tuple[Any, ...]
+
+
+def differences(documents: Sequence[Any], path: str = "") -> Iterator[Difference]:
+    """The places where documents differ, as deep as all of them go; entries of lists by their names."""
+    if all(document == documents[0] for document in documents):
+        return
+    found = (
+        [{entry["name"]: entry for entry in each} for each in documents] if all(map(_named, documents)) else documents
+    )
+    if not all(isinstance(each, Mapping) for each in found):
+        yield Difference(path, tuple(documents))
+        return
+    for key in dict.fromkeys(key for each in found for key in each):
+        yield from differences([each.get(key) for each in found], f"{path}.{key}" if path else str(key))
+
+
+def input_differences(folders: Sequence[Folder]) -> list[Difference]:
+    """Of the scenarios, the content of profiles that have one name, and sunsim's version."""
+    hashes = [folder.document["profiles"] for folder in folders]
+    everywhere = [name for name in hashes[0] if all(name in others for others in hashes)]
+    more = [(f"SHA-256 of {name}", [of[name][:HASH] for of in hashes]) for name in everywhere]
+    more.append(("sunsim's version", [folder.document["sunsim_version"] for folder in folders]))
+    found = list(differences([folder.scenario for folder in folders]))
+    return found + [Difference(name, tuple(values)) for name, values in more if len(set(values)) > 1]
+
+
+def outcome_differences(folders: Sequence[Folder]) -> dict[str, list[Difference]]:
+    """By arm, of those that more than one folder has, in the order in which they come: what differs; nothing may."""
+    names = dict.fromkeys(name for folder in folders for name in folder.arms)
+    entries = {name: [folder.arms[name] for folder in folders if name in folder.arms] for name in names}
+    return {name: list(differences(found)) for name, found in entries.items() if len(found) > 1}
+
+
+def _named(document: Any) -> bool:
+    """Whether it is a list whose entries have names."""
+    return isinstance(document, list) and all(isinstance(entry, Mapping) and "name" in entry for entry in document)

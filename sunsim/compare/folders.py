@@ -1,0 +1,76 @@
+"""Folders of results, as they are compared: of runs, or of plans."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import takewhile
+from pathlib import Path
+from typing import Any
+
+from sunsim.document.source import Source
+from sunsim.document.text import read_text
+from sunsim.errors import InputError
+from sunsim.folder import read_manifest, refuse_broken
+from sunsim.plan.result import DOCUMENT
+from sunsim.result import SCENARIO, SUMMARY
+
+DOCUMENTS = {"run": SUMMARY, "plan": DOCUMENT}
+"""By verb, the file in its folder that says all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """What a verb left.
+
+    Attributes:
+        name: that tables and sentences call it by.
+        document: the content of `summary.json` or `plan.json`.
+        scenario: the content of `scenario.resolved.yaml`.
+    """
+
+    name: str
+    verb: str
+    document: Mapping[str, Any]
+    scenario: Mapping[str, Any]
+
+    @property
+    def arms(self) -> Mapping[str, Mapping[str, Any]]:
+        """What came out for each arm, by its name."""
+        arms: Mapping[str, Mapping[str, Any]] = self.document["arms"]
+        return arms
+
+
+def read_folders(paths: Sequence[Path]) -> list[Folder]:
+    """Folders of one verb.
+
+    Raises:
+        InputError: there are fewer than two; one holds something else, is damaged, or is of another verb than the first.
+    """
+    if len(paths) < 2:
+        message = f"{len(paths)} folder given, must be at least two"
+        raise InputError(message, "compare")
+    folders = [_read(path, name) for path, name in zip(paths, _names(paths), strict=True)]
+    for path, folder in zip(paths, folders, strict=True):
+        if folder.verb != folders[0].verb:
+            message = f"holds a {folder.verb}, must hold a {folders[0].verb} as {paths[0]} does"
+            raise InputError(message, path)
+    return folders
+
+
+def _read(path: Path, name: str) -> Folder:
+    manifest = read_manifest(path)
+    if manifest is None or manifest.verb not in DOCUMENTS:
+        holds = f"holds results of sunsim {manifest.verb}" if manifest else "holds no results"
+        message = f"{holds}, must be a folder that sunsim {' or '.join(DOCUMENTS)} has written"
+        raise InputError(message, path)
+    document = DOCUMENTS[manifest.verb]
+    refuse_broken(path, manifest, {document, SCENARIO})
+    scenario = Source(path / SCENARIO, read_text(path / SCENARIO, "must be a scenario")).values()
+    return Folder(name, manifest.verb, json.loads((path / document).read_bytes()), scenario)
+
+
+def _names(paths: Sequence[Path]) -> list[str]:
+    """The paths, without the folders that all of them begin with."""
+    beginnings = zip(*(path.parts[:-1] for path in paths), strict=False)
+    common = len(list(takewhile(lambda parts: len(set(parts)) == 1, beginnings)))
+    return ["/".join(path.parts[common:]) or str(path) for path in paths]

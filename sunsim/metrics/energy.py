@@ -1,0 +1,49 @@
+"""Energy, where profiles have power: a worker draws its busy power while it is busy, and its idle power otherwise."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sunsim.latency.power import Power
+from sunsim.metrics.serving import per
+from sunsim.records import ArmResult, WorkerRecord
+from sunsim.roles import Stage
+
+
+def add_power(
+    summary: Mapping[str, Any], arms: Sequence[ArmResult], power: Mapping[str, Mapping[Stage, Power]]
+) -> None:
+    """Adds `mean_power_w` to the workers of a summary and `energy_j_per_output_token` to its arms.
+
+    Args:
+        summary: of `arms`, in their order.
+        arms: as simulated.
+        power: of an arm's GPUs in each stage; what is not known there is None in the summary.
+    """
+    for (name, entry), arm in zip(summary["arms"].items(), arms, strict=True):
+        tokens = arm.rows.groupby("prefill_worker")["prompt_tokens"].sum()
+        drawn = []
+        for worker in arm.workers:
+            own, known = entry["workers"][worker.name], power[name].get(worker.role.stage)
+            own["mean_power_w"] = known and _mean_power_w(worker, own, known, float(tokens.get(worker.name, 0)))
+            drawn.append(own["mean_power_w"])
+        entry["energy_j_per_output_token"] = (
+            None if None in drawn else per(sum(drawn), entry["output_throughput_window"] or 0)
+        )
+
+
+def _mean_power_w(worker: WorkerRecord, entry: Mapping[str, Any], power: Power, prompt_tokens: float) -> float | None:
+    """Over the window, of all its GPUs: at the mean size of its steps while it is busy."""
+    busy = entry["utilisation"]
+    if busy is None:
+        return None
+    if not busy:
+        return worker.gpus * power.idle_w
+    match worker.role.stage:
+        case Stage.DECODE:
+            busy_w = power.decode_w(entry["mean_batch"] / busy)
+        case Stage.PREFILL:
+            busy_w = power.prefill_w(prompt_tokens / max(worker.steps, 1))
+        case Stage.COLOCATED:
+            # Steps that mix decodes and prompts have no power of their own.
+            busy_w = None
+    return None if busy_w is None else worker.gpus * (busy * busy_w + (1 - busy) * power.idle_w)

@@ -1,0 +1,1 @@
+"""To begin with: a scenario of one's own to change, and those that are shipped."""

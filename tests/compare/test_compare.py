@@ -1,0 +1,205 @@
+"""`sunsim compare`: what differs between folders of results."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sunsim.compare.differences import differences
+from sunsim.compare.folders import read_folders
+from sunsim.errors import InputError
+from sunsim.result import results
+from tests.plan.small import PLAN, invoke, write_plan
+
+SMALL = ("--quiet", "--set", "workload.duration_s=2")
+JSON = st.recursive(
+    st.booleans() | st.integers() | st.text(max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text("abc", min_size=1, max_size=2), inner, max_size=3)
+    ),
+    max_leaves=8,
+)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def without_pictures() -> Iterator[None]:
+    """Drawing takes longer than all else here."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sunsim.pictures.draw", lambda *_: None)
+        yield
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of runs: `again` is `base` once more, the others differ from it as their names say."""
+    folder = tmp_path_factory.mktemp("runs")
+    scenario = write_plan(folder, plan="")
+    changes: dict[str, list[object]] = {
+        "base": [],
+        "again": [],
+        "more": ["--set", "arms.sun.decode.workers=2"],
+        "seed": ["--seed", 4],
+        "one": ["--set", "arms=[{name: sun, decode: {profile: profile.json, policy: shared, workers: 1}}]"],
+    }
+    for name, options in changes.items():
+        assert invoke("run", scenario, "--out", folder / name, *SMALL, *options)[0] == 0
+    return folder
+
+
+@pytest.fixture(scope="module")
+def plans(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("plans")
+    scenario = write_plan(folder, plan=PLAN.replace("seeds: 2", "seeds: 1").replace("8", "4"))
+    for name, rate in {"slow": 20, "fast": 100, "flood": 1000}.items():
+        rate_is = f"workload.arrivals.rate_rps={rate}"
+        assert invoke("plan", scenario, "--out", folder / name, *SMALL, "--set", rate_is)[0] in {0, 3}
+    return folder
+
+
+def compared(folder: Path, *names: str) -> dict[str, Any]:
+    code, stdout, stderr = invoke("compare", *(folder / name for name in names), "--json")
+    assert (code, stderr) == (0, "")
+    found: dict[str, Any] = json.loads(stdout)
+    return found
+
+
+def test_the_same_run_twice_differs_in_nothing(runs: Path) -> None:
+    code, stdout, _ = invoke("compare", runs / "base", runs / "again")
+    assert (code, stdout) == (0, "- Nothing differs: base and again have the same input and the same outcome.\n")
+    found = compared(runs, "base", "again")
+    assert found["input"] == []
+    assert found["outcome"] == {"isolated": [], "sun": []}
+
+
+def test_one_key_and_what_came_of_it(runs: Path) -> None:
+    found = compared(runs, "base", "more")
+    assert found["input"] == [{"path": "arms.sun.decode.workers", "values": [1, 2]}]
+    assert found["outcome"]["isolated"] == []
+    summaries = [json.loads((runs / name / "summary.json").read_text())["arms"]["sun"] for name in ("base", "more")]
+    assert {"path": "gpus", "values": [3, 4]} in found["outcome"]["sun"]
+    tpot = {"path": "mean_tpot_ms", "values": [summary["mean_tpot_ms"] for summary in summaries]}
+    assert tpot in found["outcome"]["sun"]
+    assert found["sentences"][0].startswith("sun in more carries the same load as sun in base with 4 GPUs instead of 3")
+    assert "All figures of isolated are the same." in found["sentences"]
+
+
+def test_tables_have_a_column_a_folder_and_only_what_differs(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "100")
+    lines = invoke("compare", runs / "base", runs / "more", runs / "base")[1].splitlines()
+    assert ["base", "more", "base"] in [line.split() for line in lines]
+    assert ["all", "GPUs", "3", "4", "1.33x", "3", "1.00x"] in [line.split() for line in lines]
+    assert "isolated" not in lines
+    monkeypatch.setenv("COLUMNS", "40")
+    stacked = invoke("compare", runs / "base", runs / "more", runs / "base")[1].splitlines()
+    assert max(map(len, stacked)) <= 40
+    assert sum("TPOT mean ms" in line for line in stacked) > 1
+
+
+def test_seeds_that_differ_are_said_to_bring_chance(runs: Path) -> None:
+    said = compared(runs, "base", "seed")["sentences"]
+    assert any("chance" in sentence for sentence in said)
+    assert not any("chance" in sentence for sentence in compared(runs, "base", "more")["sentences"])
+
+
+def test_arms_of_one_folder_only_are_named(runs: Path) -> None:
+    found = compared(runs, "base", "one")
+    assert found["arms"] == {"isolated": ["base"], "sun": ["base", "one"]}
+    assert "Only in base: isolated." in found["sentences"]
+    assert "isolated" not in found["outcome"]
+
+
+def test_a_profile_of_the_same_name_with_another_content_is_input(runs: Path, tmp_path: Path) -> None:
+    scenario = write_plan(tmp_path, plan="")
+    profile = tmp_path / "profile.json"
+    outs = [tmp_path / "before", tmp_path / "after"]
+    assert invoke("run", scenario, "--out", outs[0], *SMALL)[0] == 0
+    profile.write_text(profile.read_text() + "\n")
+    assert invoke("run", scenario, "--out", outs[1], *SMALL)[0] == 0
+    found = compared(tmp_path, "before", "after")
+    assert [each["path"] for each in found["input"]] == [f"SHA-256 of {profile}"]
+    assert found["sentences"][0] == "The outcome is the same."
+
+
+def test_plans_say_how_many_gpus_each_arm_needs(plans: Path) -> None:
+    found = compared(plans, "slow", "fast")
+    assert found["input"] == [{"path": "workload.arrivals.rate_rps", "values": [20.0, 100.0]}]
+    documents = [json.loads((plans / name / "plan.json").read_text()) for name in ("slow", "fast")]
+    needs = [document["arms"]["sun"]["gpus"]["all"] for document in documents]
+    assert needs[0] != needs[1]
+    assert f"sun needs {needs[0]} GPUs in slow and {needs[1]} GPUs in fast." in found["sentences"]
+    (said, *_) = (sentence for sentence in compared(plans, "fast", "flood")["sentences"] if sentence.startswith("sun "))
+    assert said.endswith("and more than was tried in flood.")
+    table = invoke("compare", plans / "slow", plans / "fast")[1]
+    assert ["all", "GPUs", *map(str, needs)] in [line.split() for line in table.splitlines()]
+
+
+def test_what_cannot_be_compared(runs: Path, plans: Path, tmp_path: Path) -> None:
+    def refused(*folders: Path) -> str:
+        code, stdout, stderr = invoke("compare", *folders)
+        assert (code, stdout, stderr.count("\n")) == (2, "", 1)
+        return stderr
+
+    assert "must be at least two" in refused(runs / "base")
+    assert f"{plans / 'slow'}: holds a plan, must hold a run" in refused(runs / "base", plans / "slow")
+    assert "holds no results" in refused(runs / "base", tmp_path)
+    assert "holds no results" in refused(runs / "base", tmp_path / "nowhere")
+
+
+def other(folder: Path, out: Path, change: Callable[[dict[str, Any]], object]) -> Path:
+    """A run's folder again, with another summary, as another version might have left it."""
+    content = json.loads((folder / "summary.json").read_text())
+    change(content)
+    with results(out).writing() as place:
+        for name in ("requests.parquet", "scenario.resolved.yaml"):
+            (place / name).write_bytes((folder / name).read_bytes())
+        (place / "summary.json").write_text(json.dumps(content))
+    return out
+
+
+def test_another_outcome_of_the_same_input_is_the_code_s(runs: Path, tmp_path: Path) -> None:
+    faster = other(runs / "base", tmp_path / "faster", lambda content: content["arms"]["sun"].update(mean_tpot_ms=1.0))
+    stdout = invoke("compare", runs / "base", faster)[1]
+    assert "- Nothing in the input differs, so sunsim's own code has changed.\n" in stdout
+    newer = other(runs / "base", tmp_path / "newer", lambda content: content.update(sunsim_version="9.9"))
+    assert "What differs in the input: sunsim's version." in invoke("compare", runs / "base", newer)[1]
+
+
+def test_results_of_a_version_without_a_figure_are_refused_in_a_line(runs: Path, tmp_path: Path) -> None:
+    older = other(runs / "base", tmp_path / "older", lambda content: content["arms"]["sun"].pop("overloaded"))
+    code, stdout, stderr = invoke("compare", runs / "base", older)
+    assert (code, stdout) == (2, "")
+    assert stderr.startswith("compare: a folder lacks 'overloaded', must be of this version of sunsim")
+
+
+def test_a_damaged_folder_is_refused(runs: Path, tmp_path: Path) -> None:
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    for file in (runs / "base").iterdir():
+        (broken / file.name).write_bytes(file.read_bytes())
+    (broken / "summary.json").write_text("{}")
+    with pytest.raises(InputError, match=r"is damaged \(summary.json changed since it was written\)"):
+        read_folders([runs / "base", broken])
+
+
+@given(JSON)
+def test_equal_documents_differ_nowhere(document: Any) -> None:
+    assert list(differences([document, json.loads(json.dumps(document))])) == []
+
+
+@given(JSON, JSON)
+def test_every_difference_is_one_and_unequal_documents_have_some(one: Any, other: Any) -> None:
+    found = list(differences([one, other]))
+    assert all(each.values[0] != each.values[1] for each in found)
+    assert bool(found) == (one != other)
+
+
+def test_entries_of_lists_go_by_their_names() -> None:
+    one = {"arms": [{"name": "a", "n": 1}, {"name": "b", "n": 2}]}
+    other = {"arms": [{"name": "b", "n": 3}, {"name": "a", "n": 1}]}
+    assert [(each.path, each.values) for each in differences([one, other])] == [("arms.b.n", (2, 3))]
