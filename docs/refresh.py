@@ -1,6 +1,6 @@
 """Brings the figures of the documents up to date: ``python -m docs.refresh [NAME ...]``, or all.
 
-Names are run, trace, server, sweep, plan, figures, speed, fidelity, candidates, outside and columns. Runs the commands
+Names are run, trace, server, sweep, plan, figures, speed, fidelity, candidates, estimates, outside and columns. Runs the commands
 that the pages name, in the checkout, compares the committed actual runs with their simulation, and replaces the pictures
 and the blocks between
 ``<!-- begin: NAME -->`` and ``<!-- end: NAME -->``.
@@ -53,6 +53,7 @@ PLACES = {
     "sharing": FIDELITY,
     "candidates": FIDELITY,
     "outside": FIDELITY,
+    "estimates": DOCS / "estimates.md",
     "calibration": FIDELITY,
     "trust": README,
     "live": DOCS / "live-clusters.md",
@@ -196,6 +197,11 @@ def candidates() -> dict[str, str]:
     return {"candidates": _output("-m", "benchmarks.step_models")}
 
 
+def estimates() -> dict[str, str]:
+    """What the benchmark prints of estimated profiles."""
+    return {"estimates": _output("-m", "benchmarks.estimates")}
+
+
 def trust(table: str) -> str:
     """How far off each shape of traffic is on each card, from tables of streams: the mean size of the mean errors, and the
     worst."""
@@ -226,6 +232,7 @@ def main() -> None:
         "speed": speed,
         "fidelity": fidelity,
         "candidates": candidates,
+        "estimates": estimates,
         "outside": outside,
         "columns": columns,
     }
