@@ -113,7 +113,7 @@ def draw_profile(profile: Profile, out: Path) -> None:
             pd.DataFrame(lines, columns=["batch", "context_per_request", "step_ms"]),
             prefill,
             pd.DataFrame([(n, model.prefill_step_ms(n)) for n in lengths], columns=["new_tokens", "step_ms"]),
-            f"{profile.name} ({origin(profile)})",
+            f"{profile.name} ({data.card if data.estimated else origin(profile)})",
             path,
             "estimated" if data.estimated else "measured",
         )

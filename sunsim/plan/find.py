@@ -40,6 +40,7 @@ def plan_arm(scenario: Scenario, arm: Arm, variants: Mapping[str, Conditions]) -
         "reason": reason,
         "stages": list(arm.pools()),
         "profiles": {stage: pool.profile_name for stage, pool in arm.pools().items()},
+        "gpus_a_worker": {stage: pool.profile.gpus for stage, pool in arm.pools().items()},
         "gpus": None,
         "points": [point(each) for each in log],
         "passes": False,

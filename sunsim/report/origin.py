@@ -39,7 +39,8 @@ def estimate_facts(name: str, profile: Profile) -> list[str]:
         f"{errors.typical_percent:g} % on {stage} steps (in the worst case these were {errors.slower_percent:g} % slower)"
         for stage, errors in (("decode", made.decode), ("prefill", made.prefill))
     ]
-    known = f"estimates that change as much were off by {listed([*off, f'{made.blocks_percent:g} % on KV blocks'])}"
+    off.append(f"{made.blocks_percent:g} % on KV blocks")
+    known = f"estimates of measured profiles that change as much were off by {listed(off)}, added up over the changes"
     unknown = f"what no measurement tells the error of: {listed(made.unknown)}"
     return [what, known] + ([unknown] if made.unknown else [])
 

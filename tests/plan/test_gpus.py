@@ -45,7 +45,9 @@ def test_a_plan_counts_the_gpus_of_its_workers(tmp_path: Path) -> None:
     assert figures["output_throughput_per_gpu"]["mean"] == pytest.approx(output / arm["gpus"]["all"])
     (less,) = [less for less in arm["one_less"] if less["pool"].startswith("decode")]
     assert (less["pool"], less["gpus"]) == ("decode workers of 2 GPUs", 2)
-    assert "with one less of its decode workers of 2 GPUs" in " ".join(stdout.split())
+    text = " ".join(stdout.split())
+    assert "with one less of its decode workers of 2 GPUs" in text
+    assert "one worker less of any pool that has more than one fails" in text
 
 
 def test_the_most_to_try_is_of_gpus(tmp_path: Path) -> None:
