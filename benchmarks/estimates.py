@@ -12,7 +12,7 @@ from sunsim.estimate.compare import Errors, Pair, pairs
 from sunsim.estimate.errors import FILE, Kinds, by_kind, written
 from sunsim.estimate.source import Source
 from sunsim.latency.profile import list_profiles, load_named
-from sunsim.report.format import together
+from sunsim.report.format import listed, together
 from sunsim.report.terminal import plain
 from sunsim.report.text_table import TextTable
 
@@ -38,7 +38,7 @@ def measured_pairs() -> list[Pair]:
 
 def tables(found: Sequence[Pair]) -> list[TextTable]:
     """Of each change or changes a table, in it a pair a row."""
-    grouped = together((", ".join(pair.changed), pair) for pair in found)
+    grouped = together((listed(list(pair.changed)), pair) for pair in found)
     headers = ("estimated", "from", "decode: size\n(mean, worst)", "prefill: size\n(mean, worst)", "KV\nblocks")
     return [
         TextTable(f"Another {changed}", headers, [_row(pair) for pair in of_change], left=2)

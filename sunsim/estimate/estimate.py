@@ -10,7 +10,7 @@ from sunsim.estimate.cards import named_card
 from sunsim.estimate.errors import errors_of
 from sunsim.estimate.scale import scaled, target_roofline
 from sunsim.estimate.source import Source
-from sunsim.estimate.worker import VARIANTS, Worker, read_config
+from sunsim.estimate.worker import VARIANTS, Worker, quant_method, read_config
 from sunsim.files import replacing
 from sunsim.latency.profile import Profile, load_profile
 from sunsim.report.origin import origin
@@ -58,6 +58,9 @@ def estimate(
     if path.suffix != ".json":
         message = "is no name of a profile, must end in .json"
         raise InputError(message, path)
+    if path.resolve() == source.path.resolve():
+        message = "is the measured profile itself, must be another file"
+        raise InputError(message, path)
     with replacing(path, "a profile") as staged:
         staged.write_text(json.dumps(raw), encoding="utf-8")
     return load_profile(path)
@@ -70,7 +73,7 @@ def _target(source: Source, gpu: str | None, model: Path | None, gpus: int | Non
     if variant is not None and variant not in VARIANTS:
         message = f"is {variant}, must be one of {', '.join(VARIANTS)}"
         raise InputError(message, "--variant")
-    asked = variant or (config.get("quantization_config") or {}).get("quant_method") or own.variant
+    asked = variant or quant_method(config) or own.variant
     heads, gpus = config["num_attention_heads"], gpus or own.gpus
     if not 1 <= gpus <= MOST_GPUS or heads % gpus:
         message = f"is {gpus}, must divide the model's {heads} attention heads, and be at most {MOST_GPUS}"

@@ -128,16 +128,24 @@ def read_config(path: Path) -> Config:
     return config
 
 
+def quant_method(config: Config) -> str | None:
+    """How a model's file says that its weights are quantized; None if they are not."""
+    quantization = config.get("quantization_config")
+    if not quantization:
+        return None
+    return str(quantization.get("quant_method")) if isinstance(quantization, dict) else "an unknown method"
+
+
 def _refuse_unknown_kinds(config: Config, path: Path) -> None:
-    kinds = config.get("layer_types")
-    method = (config.get("quantization_config") or {}).get("quant_method", "awq")
+    kinds = {str(kind) for kind in config["layer_types"]} if isinstance(config.get("layer_types"), list) else set()
+    method = quant_method(config) or "awq"
     wrong = None
     if any(config.get(key) for key in MIXTURE):
         wrong = "is of a mixture of experts"
     elif config.get("kv_lora_rank"):
         wrong = "is of a model with latent attention (MLA)"
-    elif kinds and set(kinds) != {"full_attention"}:
-        wrong = f"mixes kinds of attention ({', '.join(sorted(map(str, set(kinds))))})"
+    elif kinds - {"full_attention"}:
+        wrong = f"mixes kinds of attention ({', '.join(sorted(kinds))})"
     elif config.get("sliding_window") and config.get("use_sliding_window", True):
         wrong = "has a sliding window of attention"
     elif method not in VARIANTS:

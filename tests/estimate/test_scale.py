@@ -142,6 +142,8 @@ def test_a_model_that_does_not_fit_says_how_many_gpus_it_takes() -> None:
         ({"sliding_window": 4096}, "sliding window"),
         ({"layer_types": ["full_attention", "linear_attention"]}, "mixes kinds of attention"),
         ({"quantization_config": {"quant_method": "gptq"}}, "has weights quantized by gptq"),
+        ({"quantization_config": "awq"}, "has weights quantized by an unknown method"),
+        ({"layer_types": [["full_attention"]]}, "mixes kinds of attention"),
     ],
 )
 def test_models_that_the_roofline_is_not_true_of_are_refused(
@@ -165,6 +167,24 @@ def test_models_that_the_roofline_is_not_true_of_are_refused(
 def test_what_cannot_be_is_refused(tmp_path: Path, asked: dict[str, Any], said: str) -> None:
     with pytest.raises(InputError, match=said):
         estimate(load_named(LLAMA), out=tmp_path / "made.json", **asked)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{", "\xff", '{"hidden_size": NaN}'])
+def test_what_is_no_model_is_refused(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "config.json"
+    path.write_text(text, encoding="latin-1")
+    with pytest.raises(InputError, match=r"config\.json"):
+        estimate(load_named(LLAMA), model=path)
+    with pytest.raises(InputError, match="cannot be read"):
+        estimate(load_named(LLAMA), model=tmp_path / "nowhere.json")
+
+
+def test_a_measured_profile_is_never_written_over() -> None:
+    known = load_named(LLAMA)
+    with pytest.raises(InputError, match="is the measured profile itself, must be another file"):
+        estimate(known, gpu="a100-80gb", out=known.path)
+    with pytest.raises(InputError, match=r"must end in \.json"):
+        estimate(known, gpu="a100-80gb", out=Path("made.yaml"))
 
 
 def test_only_measured_base_models_are_sources(tmp_path: Path) -> None:
