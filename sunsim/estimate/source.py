@@ -9,7 +9,7 @@ from sunsim.errors import InputError
 from sunsim.estimate.cards import named_card
 from sunsim.estimate.roofline import Reached, Roofline
 from sunsim.estimate.shapes import NEEDED
-from sunsim.estimate.worker import Worker
+from sunsim.estimate.worker import VARIANTS, Worker
 from sunsim.latency.measured import ProfileData
 from sunsim.latency.profile import Profile
 
@@ -78,6 +78,8 @@ def _refuse_unfit(profile: Profile) -> None:
         wrong = "is itself estimated, must be measured"
     elif profile.adapters:
         wrong = "is of LoRA adapters, must be of a base model: what adapters add is not in the roofline"
+    elif data.variant not in VARIANTS:
+        wrong = f"is of variant {data.variant}, must be of {', '.join(VARIANTS)}"
     elif not data.decode_points or not data.prefill_points:
         wrong = "must have decode_points and prefill_points to estimate from"
     elif missing:

@@ -18,8 +18,9 @@ from sunsim.estimate.scale import scaled
 from sunsim.latency.attention import kernel_of
 from sunsim.latency.decode import DecodeTimes
 from sunsim.latency.measured import ProfileData
-from sunsim.latency.profile import load_named
+from sunsim.latency.profile import load_named, load_profile
 from tests.estimate.models import LLAMA, LLAMA_70B, source, worker, write_config
+from tests.synthetic import synthetic_profile
 
 BASES = [
     f"{card}/{model}"
@@ -120,6 +121,8 @@ def test_an_estimate_is_a_profile_that_says_what_it_is(tmp_path: Path) -> None:
     assert made.data.host["cpu"] == "none: estimated, not measured"
     assert (made.data.model, made.data.variant, made.gpus) == ("llama-70b", "bf16", 8)
     assert (made.data.date, made.data.copy_bandwidth_gb_s) == ("", None)
+    # A transfer moves all heads, each once.
+    assert made.kv_bytes_per_token_of_all == 8 * made.kv_bytes_per_token == 327_680
     again = estimate(load_named(LLAMA), "a100-80gb", write_config(tmp_path), 8, out=tmp_path / "again.json")
     assert again.sha256 == made.sha256
 
@@ -191,5 +194,14 @@ def test_only_measured_base_models_are_sources(tmp_path: Path) -> None:
     made = estimate(load_named(LLAMA), gpu="h200-141gb", out=tmp_path / "made.json")
     with pytest.raises(InputError, match="is itself estimated, must be measured"):
         estimate(made, gpu="a100-80gb")
+    (tmp_path / "mine.json").write_text(json.dumps(synthetic_profile(gpu="h100-80gb", variant="int4")))
+    with pytest.raises(InputError, match="is of variant int4, must be of bf16, awq, fp8"):
+        estimate(load_profile(tmp_path / "mine.json"), gpu="a100-80gb")
+    (tmp_path / "mine.json").write_text(json.dumps(synthetic_profile()))
+    with pytest.raises(InputError, match="model_config.hidden_size is missing"):
+        estimate(load_profile(tmp_path / "mine.json"), gpu="a100-80gb")
+    (tmp_path / "mine.json").write_text(json.dumps(synthetic_profile(model_config=LLAMA_70B)))
+    with pytest.raises(InputError, match="no card test-gpu is known"):
+        estimate(load_profile(tmp_path / "mine.json"), gpu="a100-80gb")
     with pytest.raises(InputError, match="is of LoRA adapters"):
         estimate(load_named("h100-80gb/llama-3.1-8b-lora-r16"), gpu="a100-80gb")
