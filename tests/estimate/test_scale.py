@@ -198,7 +198,7 @@ def test_only_measured_base_models_are_sources(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="is of variant int4, must be of bf16, awq, fp8"):
         estimate(load_profile(tmp_path / "mine.json"), gpu="a100-80gb")
     (tmp_path / "mine.json").write_text(json.dumps(synthetic_profile()))
-    with pytest.raises(InputError, match="model_config.hidden_size is missing"):
+    with pytest.raises(InputError, match=r"model_config\.hidden_size is missing"):
         estimate(load_profile(tmp_path / "mine.json"), gpu="a100-80gb")
     (tmp_path / "mine.json").write_text(json.dumps(synthetic_profile(model_config=LLAMA_70B)))
     with pytest.raises(InputError, match="no card test-gpu is known"):
