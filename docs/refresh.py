@@ -53,6 +53,7 @@ PLACES = {
     "sharing": FIDELITY,
     "candidates": FIDELITY,
     "outside": FIDELITY,
+    "estimates": DOCS / "estimates.md",
     "calibration": FIDELITY,
     "trust": README,
     "live": DOCS / "live-clusters.md",
@@ -208,6 +209,11 @@ def candidates() -> dict[str, str]:
     return {"candidates": _output("-m", "benchmarks.step_models")}
 
 
+def estimates() -> dict[str, str]:
+    """What the benchmark prints of estimated profiles."""
+    return {"estimates": _output("-m", "benchmarks.estimates")}
+
+
 def trust(table: str) -> str:
     """How far off each shape of traffic is on each card, from tables of streams: the mean size of the mean errors, and the
     worst."""
@@ -242,6 +248,7 @@ def main() -> None:
         "speed": speed,
         "fidelity": fidelity,
         "candidates": candidates,
+        "estimates": estimates,
         "outside": outside,
         "columns": columns,
         "adapters": adapters,

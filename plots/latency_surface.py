@@ -20,20 +20,21 @@ def plot_latency_surface(
     prefill_line: pd.DataFrame,
     title: str,
     path: Path,
+    points: str = "measured",
 ) -> None:
     """Draw decode step time against batch, coloured by context, and prefill step time against prompt length.
 
     Decode frames have `batch`, `context_per_request` (tokens) and `step_ms`, prefill frames `new_tokens` and
-    `step_ms`; points are measured, lines are the model's.
+    `step_ms`; `points` says what the points are, lines are the model's.
     """
     with figure(path, 4.4) as fig:
         left, right = fig.subplots(1, 2, width_ratios=(3, 2))
-        _decode(fig, left, decode_points, decode_lines)
-        _prefill(right, prefill_points, prefill_line)
+        _decode(fig, left, decode_points, decode_lines, points)
+        _prefill(right, prefill_points, prefill_line, points)
         fig.suptitle(visible(title), x=0.01, ha="left", fontsize=10)
 
 
-def _decode(fig: Figure, axes: Axes, points: pd.DataFrame, lines: pd.DataFrame) -> None:
+def _decode(fig: Figure, axes: Axes, points: pd.DataFrame, lines: pd.DataFrame, what: str) -> None:
     contexts = [*points["context_per_request"], *lines["context_per_request"]]
     norm = LogNorm(min(contexts), max(contexts))
     shade = mpl.colormaps["viridis"]
@@ -45,14 +46,14 @@ def _decode(fig: Figure, axes: Axes, points: pd.DataFrame, lines: pd.DataFrame) 
     bar.set_ticks(ticks, labels=[f"{tick:,.0f}" for tick in ticks], minor=False)
     bar.minorticks_off()
     bar.set_label("context per request (tokens)")
-    axes.set_title("Decode step (points measured, lines model)")
+    axes.set_title(f"Decode step (points {what}, lines model)")
     axes.set_xlabel("batch (requests)")
     axes.set_ylabel("step time (ms)")
     axes.set_ylim(bottom=0)
 
 
-def _prefill(axes: Axes, points: pd.DataFrame, line: pd.DataFrame) -> None:
-    axes.plot(points["new_tokens"], points["step_ms"], "o", color=PALETTE[3], markersize=4, label="measured")
+def _prefill(axes: Axes, points: pd.DataFrame, line: pd.DataFrame, what: str) -> None:
+    axes.plot(points["new_tokens"], points["step_ms"], "o", color=PALETTE[3], markersize=4, label=what)
     axes.plot(line["new_tokens"], line["step_ms"], color=PALETTE[0], label="model, one prompt")
     axes.set_title("Prefill step")
     axes.set_xlabel("prompt tokens in the step")

@@ -5,8 +5,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from profiler import shapes
 from profiler.engine import Engine
+from sunsim.estimate.shapes import BF16_BYTES, LINEAR_MODULES, linear_modules
 
 # Within what vLLM draws dummy weights from, so that outputs stay finite.
 LARGEST_WEIGHT = 1e-3
@@ -24,7 +24,7 @@ def tensor_shapes(config: dict[str, Any], rank: int) -> dict[str, tuple[int, int
     """Shape of each tensor of an adapter of all linear layers, by the name that PEFT gives it."""
     found = {}
     for layer in range(config["num_hidden_layers"]):
-        for module, (block, inputs, outputs) in shapes.linear_modules(config).items():
+        for module, (block, inputs, outputs) in linear_modules(config).items():
             prefix = f"base_model.model.model.layers.{layer}.{block}.{module}"
             found[f"{prefix}.lora_A.weight"] = (rank, inputs)
             found[f"{prefix}.lora_B.weight"] = (outputs, rank)
@@ -33,7 +33,7 @@ def tensor_shapes(config: dict[str, Any], rank: int) -> dict[str, tuple[int, int
 
 def adapter_bytes(config: dict[str, Any], rank: int) -> int:
     """Bytes of one adapter in bf16."""
-    return shapes.BF16_BYTES * sum(rows * columns for rows, columns in tensor_shapes(config, rank).values())
+    return BF16_BYTES * sum(rows * columns for rows, columns in tensor_shapes(config, rank).values())
 
 
 def write_adapter(directory: Path, config: dict[str, Any], rank: int) -> Path:
@@ -47,7 +47,7 @@ def write_adapter(directory: Path, config: dict[str, Any], rank: int) -> Path:
         "task_type": "CAUSAL_LM",
         "r": rank,
         "lora_alpha": rank,
-        "target_modules": list(shapes.LINEAR_MODULES),
+        "target_modules": list(LINEAR_MODULES),
         "bias": "none",
     }
     (directory / "adapter_config.json").write_text(json.dumps(stated, indent=2))

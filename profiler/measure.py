@@ -21,6 +21,7 @@ from profiler.power import PowerMeter, nvml_watts
 from profiler.progress import Progress
 from profiler.settings import EngineSettings
 from profiler.start import require_vllm, running_engine, write_model
+from sunsim.estimate.shapes import embedding_bytes, kv_bytes_per_token, weight_bytes
 
 WARM_UP_TIMEOUT_S = 150.0
 
@@ -89,7 +90,7 @@ def set_up(order: Subject) -> dict[str, Any]:
         "quick": order.quick,
         "model_config": config,
         "engine_args": settings.recorded(),
-        "kv_bytes_per_token": shapes.kv_bytes_per_token(config, settings.kv_cache_dtype, settings.tensor_parallel_size),
+        "kv_bytes_per_token": kv_bytes_per_token(config, settings.kv_cache_dtype, settings.tensor_parallel_size),
     } | ({"adapter_bytes": adapter_bytes(config, lora.max_lora_rank)} if lora else {})
 
 
@@ -97,8 +98,8 @@ async def engine_facts(engine: Engine, engine_log: Path, config: dict[str, Any])
     """What only the running engine knows."""
     header, settings = engine.step_log.header, engine.settings
     loaded = await engine.worker_call("profiler_weight_bytes") or {
-        "total": shapes.weight_bytes(config, settings.quantization) // settings.tensor_parallel_size,
-        "embedding": shapes.embedding_bytes(config) // settings.tensor_parallel_size,
+        "total": weight_bytes(config, settings.quantization) // settings.tensor_parallel_size,
+        "embedding": embedding_bytes(config) // settings.tensor_parallel_size,
         "from": "shapes",
     }
     total = loaded["total"]

@@ -3,7 +3,7 @@
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from profiler import shapes
+from sunsim.estimate.shapes import LINEAR_MODULES
 
 # What vLLM's LoRAConfig takes.
 RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
@@ -48,7 +48,7 @@ class LoraSettings:
             "max_loras": self.max_loras,
             "max_cpu_loras": self.max_loras,
             "max_lora_rank": self.max_lora_rank,
-            "lora_target_modules": list(shapes.LINEAR_MODULES),
+            "lora_target_modules": list(LINEAR_MODULES),
         }
 
 

@@ -1,8 +1,10 @@
-"""Model shapes as data: a Hugging Face config.json a model, and how many bytes its weights and KV take."""
+"""Models as data: a Hugging Face config.json a model. `sunsim.estimate.shapes` says what its weights and KV take."""
 
 import json
 from pathlib import Path
 from typing import Any, Literal
+
+from sunsim.estimate.shapes import AWQ, NEEDED
 
 Variant = Literal["bf16", "awq", "fp8"]
 
@@ -10,24 +12,6 @@ QUANTIZATION: dict[Variant, str] = {"fp8": "fp8"}
 """What vLLM is asked to make of bf16 weights; AWQ is what the model's config.json says that the weights are."""
 
 MODELS = Path(__file__).parent / "models"
-
-NEEDED = (
-    "hidden_size",
-    "intermediate_size",
-    "num_attention_heads",
-    "num_hidden_layers",
-    "num_key_value_heads",
-    "vocab_size",
-)
-"""Keys of a config.json that sizes are computed from."""
-
-AWQ = {"quant_method": "awq", "bits": 4, "group_size": 128, "zero_point": True, "version": "gemm"}
-
-BF16_BYTES = 2
-FP8_BYTES = 1
-SCALE_BYTES = 4
-
-LINEAR_MODULES = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 
 
 def model_names() -> list[str]:
@@ -64,62 +48,3 @@ def check(config: dict[str, Any], *, max_model_len: int, tensor_parallel_size: i
     if heads % tensor_parallel_size:
         msg = f"--tensor-parallel-size: is {tensor_parallel_size}, must divide the model's {heads} attention heads"
         raise ValueError(msg)
-
-
-def head_dim(config: dict[str, Any]) -> int:
-    """Size of one attention head, in elements."""
-    return int(config.get("head_dim") or config["hidden_size"] // config["num_attention_heads"])
-
-
-def kv_bytes_per_token(config: dict[str, Any], kv_cache_dtype: str = "auto", tensor_parallel_size: int = 1) -> int:
-    """Bytes of keys and values of one token over all layers on each GPU, which has a head at least."""
-    layers, heads = int(config["num_hidden_layers"]), int(config["num_key_value_heads"])
-    size = FP8_BYTES if kv_cache_dtype.startswith("fp8") else BF16_BYTES
-    return 2 * layers * max(1, heads // tensor_parallel_size) * head_dim(config) * size
-
-
-def linear_modules(config: dict[str, Any]) -> dict[str, tuple[str, int, int]]:
-    """Block, input and output size of each linear layer in one transformer layer, by its name in a checkpoint."""
-    hidden, intermediate, size = config["hidden_size"], config["intermediate_size"], head_dim(config)
-    q, kv = config["num_attention_heads"] * size, config["num_key_value_heads"] * size
-    sizes = (
-        ("self_attn", hidden, q),
-        ("self_attn", hidden, kv),
-        ("self_attn", hidden, kv),
-        ("self_attn", q, hidden),
-        ("mlp", hidden, intermediate),
-        ("mlp", hidden, intermediate),
-        ("mlp", intermediate, hidden),
-    )
-    return dict(zip(LINEAR_MODULES, sizes, strict=True))
-
-
-def linear_elements(config: dict[str, Any]) -> int:
-    """Elements of the linear layers that quantization reaches, over all layers."""
-    elements = sum(inputs * outputs for _, inputs, outputs in linear_modules(config).values())
-    return int(config["num_hidden_layers"] * elements)
-
-
-def embedding_bytes(config: dict[str, Any]) -> int:
-    """Bytes of the input embedding, of which a step reads only its own tokens' rows."""
-    return int(config["vocab_size"] * config["hidden_size"] * BF16_BYTES)
-
-
-def weight_bytes(config: dict[str, Any], quantization_of_engine: str | None = None) -> int:
-    """Bytes of all weights by shape, over all GPUs.
-
-    Linear layers have 4 bit plus a scale and a zero point a group in AWQ, 8 bit plus a scale a layer in FP8, else bf16.
-    """
-    linear = linear_elements(config)
-    quantization = config.get("quantization_config")
-    if quantization:
-        bits, group = quantization["bits"], quantization["group_size"]
-        linear_bytes = linear * bits // 8 + linear // group * BF16_BYTES + linear // group * bits // 8
-    elif quantization_of_engine == "fp8":
-        scales = config["num_hidden_layers"] * len(LINEAR_MODULES)
-        linear_bytes = linear * FP8_BYTES + scales * SCALE_BYTES
-    else:
-        linear_bytes = linear * BF16_BYTES
-    norms = (2 * config["num_hidden_layers"] + 1) * config["hidden_size"] * BF16_BYTES
-    heads = 1 if config.get("tie_word_embeddings") else 2
-    return int(linear_bytes + norms + heads * embedding_bytes(config))

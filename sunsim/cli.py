@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 import typer
 
 from sunsim.compare.cli import compare
+from sunsim.profile_cli import profiles_app
 from sunsim.program import FAILED, MISSED, Program
 from sunsim.start.cli import init, scenarios
 from sunsim.trace.cli import trace_app
@@ -20,7 +21,6 @@ from sunsim.visible import visible
 app = typer.Typer(
     name="sunsim", cls=Program, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
 )
-profiles_app = typer.Typer(invoke_without_command=True)
 app.add_typer(profiles_app, name="profiles")
 app.add_typer(trace_app, name="trace")
 
@@ -248,37 +248,3 @@ def validate(
     options = ServerOptions(max_num_seqs, max_num_batched_tokens, max_model_len, num_gpu_blocks)
     if not validate_runs(runs, profile, out, tolerances, options, as_json=as_json):
         raise typer.Exit(MISSED)
-
-
-@profiles_app.callback()
-def profiles(context: typer.Context) -> None:
-    """List the measured profiles; `profiles show` shows one."""
-    if context.invoked_subcommand is not None:
-        return
-    from sunsim.latency.profile import list_profiles, profiles_root
-    from sunsim.profiles import named_profile, profiles_report
-    from sunsim.report.terminal import say
-
-    names = list_profiles()
-    if not names:
-        typer.echo(visible(f"no profile under {profiles_root()}"), err=True)
-        return
-    say(profiles_report(map(named_profile, names)).blocks)
-
-
-@profiles_app.command("show")
-def show_profile(
-    name: Annotated[str, typer.Argument(help="Name of a profile, or a .json file.", show_default=False)],
-    out: Annotated[
-        Path | None,
-        typer.Option("--out", metavar="FILE.png", help="Where to, NAME.png here if not given.", show_default=False),
-    ] = None,
-) -> None:
-    """Say what a profile's step model has learned from traffic and how far it is off there, and draw its step times."""
-    from sunsim.profiles import draw_profile, named_profile, profile_report
-    from sunsim.report.terminal import say
-
-    profile = named_profile(name)
-    path = out or Path(f"{Path(profile.name).name.removesuffix('.json')}.png")
-    draw_profile(profile, path)
-    say(profile_report(profile, path).blocks)

@@ -1,4 +1,4 @@
-"""The verb `profiles`: what measured profiles hold, as tables and as a figure."""
+"""The verb `profiles`: what profiles hold, as tables and as a figure."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -11,9 +11,10 @@ from sunsim.files import replacing
 from sunsim.latency.model import LatencyModel
 from sunsim.latency.profile import Profile, list_profiles, load_named
 from sunsim.profile_fit import fit_blocks
-from sunsim.report.blocks import Report
+from sunsim.report.blocks import Block, Report
 from sunsim.report.format import ABSENT, count
-from sunsim.report.origin import day, origin, vllm_version
+from sunsim.report.origin import day, estimate_facts, origin, vllm_version
+from sunsim.report.sentences import basis
 from sunsim.report.text_table import TextTable
 
 ENDINGS = (".png", ".pdf")
@@ -43,8 +44,21 @@ def profiles_report(profiles: Iterable[Profile]) -> Report:
 
 
 def profile_report(profile: Profile, figure: Path) -> Report:
-    """One of them: what its model has learned from traffic, how far it is off there, and where the figure is."""
-    return Report(profile.name, [_overview([profile]), *fit_blocks(profile), f"Figure: {figure}"])
+    """One of them: what its model has learned from traffic, how far it is off there, and where the figure is.
+
+    Of an estimate, what it was made from: its traffic is that of another profile.
+    """
+    said = _estimated(profile) if profile.data.estimated else fit_blocks(profile)
+    return Report(profile.name, [_overview([profile]), *said, f"Figure: {figure}"])
+
+
+def estimate_report(profile: Profile) -> Report:
+    """An estimate as made: what it is, how far off such estimates were, and how to use it."""
+    return Report(profile.name, [_overview([profile]), *_estimated(profile), f"Estimate: {profile.path}"])
+
+
+def _estimated(profile: Profile) -> list[Block | None]:
+    return [basis({"estimated": estimate_facts(profile.name, profile)})]
 
 
 def _overview(profiles: Iterable[Profile]) -> TextTable:
@@ -99,6 +113,7 @@ def draw_profile(profile: Profile, out: Path) -> None:
             pd.DataFrame(lines, columns=["batch", "context_per_request", "step_ms"]),
             prefill,
             pd.DataFrame([(n, model.prefill_step_ms(n)) for n in lengths], columns=["new_tokens", "step_ms"]),
-            f"{profile.name} ({origin(profile)})",
+            f"{profile.name} ({data.card if data.estimated else origin(profile)})",
             path,
+            "estimated" if data.estimated else "measured",
         )

@@ -29,7 +29,7 @@ class Pool:
     Attributes:
         workers: by slot.
         times: the workers' step times and front-end delays.
-        kv_bytes_per_token: bytes that one token's KV cache takes.
+        kv_bytes_per_token: bytes that one token's KV cache takes, on all GPUs of a worker.
         engine: what drives a worker; tests put the step-by-step twin in its place.
     """
 
@@ -57,7 +57,8 @@ class Pool:
             pin_finished=stage is Stage.PREFILL and feeds_decode,
             defer_block_free=stage is Stage.DECODE,
         )
-        self.kv_bytes_per_token = profile.kv_bytes_per_token
+        self.kv_bytes_per_token = profile.kv_bytes_per_token_of_all
+        self._gpus = profile.gpus
         self.workers: list[Worker] = []
         first_priority = PREFILL if stage is Stage.PREFILL else DECODE
         self._reporters: list[Reporter] = []
@@ -90,4 +91,4 @@ class Pool:
 
     def records(self) -> list[WorkerRecord]:
         """What each worker has done so far."""
-        return [worker.record(role) for worker, role in zip(self.workers, self._routes.roles, strict=True)]
+        return [worker.record(role, self._gpus) for worker, role in zip(self.workers, self._routes.roles, strict=True)]

@@ -72,14 +72,14 @@ class Worker:
         self.engine.release(self.env.now_ps, sequence)
         self._set_alarm()
 
-    def record(self, role: Role) -> WorkerRecord:
-        """What the worker has done so far, steps that no decision was due for included."""
+    def record(self, role: Role, gpus: int) -> WorkerRecord:
+        """What the worker, on so many GPUs, has done so far, steps that no decision was due for included."""
         engine = self.engine
         engine.advance(self.env.now_ps)
         return WorkerRecord(
             name=self.name,
             role=role,
-            gpus=1,
+            gpus=gpus,
             max_num_seqs=engine.config.max_num_seqs,
             num_gpu_blocks=engine.config.num_gpu_blocks,
             block_size=engine.config.block_size,

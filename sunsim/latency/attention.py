@@ -46,7 +46,7 @@ class AttentionKernel:
     """How a GPU shares decode attention out.
 
     Attributes:
-        heads: KV heads of the model.
+        heads: KV heads of the model on one GPU.
         processors: streaming multiprocessors of the card.
     """
 
@@ -103,7 +103,9 @@ def kernel_of(data: ProfileData) -> AttentionKernel | None:
     queries = data.shape.num_attention_heads or 1
     dimensions = data.shape.head_dim or (data.shape.hidden_size or 0) // queries
     is_known = data.kernels.attention == KERNEL and dimensions == HEAD_DIMENSIONS
-    return AttentionKernel(heads, data.processors) if is_known and heads and data.processors else None
+    if not (is_known and heads and data.processors):
+        return None
+    return AttentionKernel(max(1, heads // data.engine_args.tensor_parallel_size), data.processors)
 
 
 def even_contexts(batch: int, context_tokens: float) -> NDArray[np.int64]:

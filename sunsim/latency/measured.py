@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from sunsim.latency.document import Batch, Bytes, Document, Milliseconds, Text, Tokens
+from sunsim.latency.estimated import Estimated
 
 StepMilliseconds = Annotated[float, Field(ge=1e-3, le=1e6)]
 Watts = Annotated[float, Field(gt=0, le=1e5)]
@@ -195,6 +196,7 @@ class EngineArgs(Document):
     """The engine arguments that a simulated worker takes as its defaults.
 
     `max_loras`: adapters that it was measured with; vLLM's default where the profile does not say.
+    `tensor_parallel_size`: GPUs that share the model; bytes in the profile are those of each.
     """
 
     max_num_seqs: int = Field(ge=1, le=65_536)
@@ -202,6 +204,7 @@ class EngineArgs(Document):
     max_model_len: Tokens
     gpu_memory_utilization: float = Field(gt=0, le=1)
     max_loras: int = Field(default=1, ge=1, le=65_536)
+    tensor_parallel_size: int = Field(default=1, ge=1, le=1024)
 
 
 class Shape(Document):
@@ -223,7 +226,7 @@ class ProfileData(Document):
     """The JSON document of a profile. Keys beyond these are kept and shown, not interpreted.
 
     `measured_sha256`: of the file as it was measured, where facts were added to it later: the card's `processors` and
-    the lengths that the sweeps of traffic were drawn from.
+    the lengths that the sweeps of traffic were drawn from. `estimated`: nothing in it was measured; None if all was.
     """
 
     schema_version: Literal[1]
@@ -244,6 +247,7 @@ class ProfileData(Document):
     weight_bytes: Bytes
     streamed_weight_bytes: Bytes
     measured_sha256: Text | None = None
+    estimated: Estimated | None = None
     processors: int | None = Field(default=None, ge=1, le=1000)
     kv_bytes_per_token: int = Field(ge=1, le=10**9)
     memory_bandwidth_gb_s: float | None = Field(default=None, ge=1, le=1e6)

@@ -1,7 +1,8 @@
-"""Measured profiles: finding them, reading them, and what they hold.
+"""Profiles: finding them, reading them, and what they hold.
 
 A profile is one JSON file of raw measurements made by ``python -m profiler measure`` on one card with one model and
-variant. Nothing in it is fitted; `sunsim.latency.model` builds the step-time model from it.
+variant. Nothing in it is fitted; `sunsim.latency.model` builds the step-time model from it. One that `sunsim profiles
+estimate` made has the same format, and says under `estimated` that it was not measured.
 """
 
 from dataclasses import dataclass
@@ -24,6 +25,11 @@ class Profile:
     def adapters(self) -> bool:
         """Whether the models are adapters (LoRA) on one base: they share its weights, and a step may mix them."""
         return self.data.variant.startswith("lora-")
+
+    @property
+    def gpus(self) -> int:
+        """GPUs of one worker."""
+        return self.data.engine_args.tensor_parallel_size
 
     @property
     def max_num_seqs(self) -> int:
@@ -51,7 +57,13 @@ class Profile:
 
     @property
     def kv_bytes_per_token(self) -> int:
+        """Bytes on each GPU of a worker."""
         return self.data.kv_bytes_per_token
+
+    @property
+    def kv_bytes_per_token_of_all(self) -> int:
+        """Bytes on all its GPUs; a head that several of them hold counts once."""
+        return self.data.kv_bytes_per_token * min(self.gpus, self.data.shape.num_key_value_heads or self.gpus)
 
     @property
     def memory_bytes(self) -> int:

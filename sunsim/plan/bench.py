@@ -47,9 +47,9 @@ class Bench:
             for role, size in pool.roles.items()
         }
         self.roles = list(self.given)
-        self.most = {
-            role: plan.max_prefill_gpus if role.stage is Stage.PREFILL else plan.max_decode_gpus for role in self.roles
-        }
+        self.gpus = {role: pools[role.stage].profile.gpus for role in self.roles}
+        most = {Stage.PREFILL: plan.max_prefill_gpus, Stage.DECODE: plan.max_decode_gpus}
+        self.most = {role: max(1, most[role.stage] // self.gpus[role]) for role in self.roles}
         self.problems: dict[str | None, list[Role]] = {None: self.roles}
         if not any(pool.shared for pool in pools.values()):
             self.problems = {name: [r for r in self.roles if r.model == name] for name in scenario.model_names}

@@ -38,8 +38,8 @@ def caveats(plan: Entry) -> list[str]:
 
 def _stops(plan: Entry) -> Iterator[str]:
     said = {
-        Reason.FOUND: "one GPU less of any pool that has more than one fails",
-        Reason.NO_FAILURE: "one GPU in every pool is enough",
+        Reason.FOUND: "one {unit} less of any pool that has more than one fails",
+        Reason.NO_FAILURE: "one {unit} in every pool is enough",
         Reason.NO_PASS: "the largest pools fail too",
         Reason.BUDGET: "what is given may not be the smallest",
     }
@@ -48,7 +48,8 @@ def _stops(plan: Entry) -> Iterator[str]:
         if not arm["gpus"] and arm["hopeless"]:
             return "no number of GPUs can meet a limit"
         spent = not arm["gpus"] and arm["reason"] == Reason.BUDGET
-        return "before a pool was found that passes" if spent else said[arm["reason"]]
+        unit = "GPU" if max(arm["gpus_a_worker"].values()) == 1 else "worker"
+        return "before a pool was found that passes" if spent else said[arm["reason"]].format(unit=unit)
 
     if plan["size"] != "none":
         stopped = together(((arm["reason"], why(arm)), name) for name, arm in plan["arms"].items())
@@ -65,9 +66,13 @@ def _not_monotone(arms: Arms) -> Iterator[str]:
             )
         for less in arm["one_less"]:
             if less["passes"]:
-                yield f"{name} passes with one less of its {less['pool']} too, so its number may be one too high."
+                yield f"{name} passes with one less of its {less['pool']} too, so its number may be {_one(less['gpus'])} too high."
         if arm["overloaded"]:
             yield f"{name} is overloaded: the queue of {listed(arm['overloaded'])} still grows when measuring ends."
+
+
+def _one(gpus: int) -> str:
+    return "one" if gpus == 1 else str(gpus)
 
 
 def _seeds(plan: Entry) -> Iterator[str]:

@@ -184,6 +184,12 @@ def _margin(plan: Entry, name: str, arm: Entry) -> Iterator[str]:
 
 def _error(plan: Entry, best: str, passing: Arms) -> Iterator[str]:
     """Whether the error that the profiles were seen to have would change a number of GPUs."""
+    if plan["estimate_errors"]:
+        off = [
+            f"{found['stage']} steps of {found['profile']} (typically off by {found['typical_percent']:g} %)"
+            for found in plan["estimate_errors"]
+        ]
+        yield f"Estimated, not measured: {listed(off)}."
     if not plan["profile_errors"]:
         yield "No actual run of its profiles' card, model and variant is shipped to compare with."
     if passing[best]["within_error"] is False:

@@ -1,7 +1,8 @@
 """How far off the profiles have been seen to be.
 
 By the errors of the committed actual runs of the same card, model and variant; and, of decode steps, by what a profile's
-model says of each sweep of its own traffic if it is fitted to the others.
+model says of each sweep of its own traffic if it is fitted to the others. Of an estimated profile, by the errors that
+estimates of measured ones had.
 """
 
 import json
@@ -10,6 +11,7 @@ from dataclasses import dataclass, field
 from math import sqrt
 from statistics import fmean
 
+from sunsim.latency.estimated import StepErrors
 from sunsim.latency.model import traffic_fit
 from sunsim.latency.profile import Profile
 from sunsim.roles import Stage
@@ -27,12 +29,14 @@ class Doubt:
         tag: the figure that the errors of runs are of.
         errors: of each reported run, by ``campaign/run``.
         left_out: of the time of each sweep of the profile's traffic, fitted to the others.
+        estimate: of estimates as this profile is one; None if it was measured.
     """
 
     profile: str
     tag: str
     errors: Mapping[str, float]
     left_out: Mapping[str, float] = field(default_factory=dict)
+    estimate: StepErrors | None = None
 
     @property
     def typical(self) -> float:
@@ -56,13 +60,13 @@ class Doubt:
 
     @property
     def slower(self) -> float:
-        """By how many percent steps may well be slower than simulated: what is larger, of runs or of sweeps."""
-        return max(self.typical, self.left_out_mean)
+        """By how many percent steps may well be slower than simulated: the largest, of runs, sweeps and estimates."""
+        return max(self.typical, self.left_out_mean, self.estimate.typical_percent if self.estimate else 0.0)
 
     @property
     def slower_at_worst(self) -> float:
-        """By how many percent what was underrated most was slower, a run or a sweep."""
-        return max(self.too_fast, _too_fast(self.left_out))
+        """By how many percent what was underrated most was slower, a run, a sweep or steps of an estimate."""
+        return max(self.too_fast, _too_fast(self.left_out), self.estimate.slower_percent if self.estimate else 0.0)
 
 
 def _too_fast(errors: Mapping[str, float]) -> float:
@@ -71,7 +75,8 @@ def _too_fast(errors: Mapping[str, float]) -> float:
 
 
 def doubts(stage: str, profiles: Mapping[str, Profile]) -> dict[str, Doubt]:
-    """Of each profile that has reported runs, those of its card, model and variant; or traffic to judge it by.
+    """Of each profile that has reported runs, those of its card, model and variant; or traffic to judge it by; or is
+    estimated.
 
     Args:
         stage: ``prefill`` or ``decode``.
@@ -79,15 +84,25 @@ def doubts(stage: str, profiles: Mapping[str, Profile]) -> dict[str, Doubt]:
     """
     runs = _of_runs(stage, profiles)
     sweeps = {name: _of_sweeps(profile) if stage == Stage.DECODE else {} for name, profile in profiles.items()}
+    estimates = {name: _of_estimate(stage, profile) for name, profile in profiles.items()}
     return {
-        name: Doubt(name, TAGS[stage], runs.get(name, {}), sweeps[name])
+        name: Doubt(name, TAGS[stage], runs.get(name, {}), sweeps[name], estimates[name])
         for name in sorted(profiles)
-        if name in runs or sweeps[name]
+        if name in runs or sweeps[name] or estimates[name]
     }
 
 
+def _of_estimate(stage: str, profile: Profile) -> StepErrors | None:
+    """A colocated worker's steps are judged by those of decode."""
+    made = profile.data.estimated
+    if made is None:
+        return None
+    return made.prefill if stage == Stage.PREFILL else made.decode
+
+
 def _of_sweeps(profile: Profile) -> dict[str, float]:
-    traffic = traffic_fit(profile)
+    """None of an estimate, whose traffic was scaled."""
+    traffic = None if profile.data.estimated else traffic_fit(profile)
     return {each.sweep: 100 * each.error for each in traffic.left_out} if traffic else {}
 
 

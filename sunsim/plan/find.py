@@ -40,6 +40,7 @@ def plan_arm(scenario: Scenario, arm: Arm, variants: Mapping[str, Conditions]) -
         "reason": reason,
         "stages": list(arm.pools()),
         "profiles": {stage: pool.profile_name for stage, pool in arm.pools().items()},
+        "gpus_a_worker": {stage: pool.profile.gpus for stage, pool in arm.pools().items()},
         "gpus": None,
         "points": [point(each) for each in log],
         "passes": False,
@@ -77,7 +78,7 @@ def _details(bench: Bench, sizes: Sizes, verdict: Verdict, variants: Mapping[str
             }
             for name, found in needed.items()
         },
-        "within_error": _more(needed.get(TYPICAL), sizes),
+        "within_error": _more(bench, needed.get(TYPICAL), sizes),
         "portrait": portrait,
     }
 
@@ -97,11 +98,11 @@ def _cost(scenario: Scenario, gpus: int, figures: Entry) -> Entry | None:
     return {"per_hour": per_hour, "per_million_output_tokens": per_million}
 
 
-def _more(found: Found | None, sizes: Sizes) -> bool | None:
+def _more(bench: Bench, found: Found | None, sizes: Sizes) -> bool | None:
     """Whether more GPUs would be needed; None if that is not known."""
     if found is None or found.reason is Reason.BUDGET:
         return None
-    return found.sizes is None or sum(found.sizes.values()) > sum(sizes.values())
+    return found.sizes is None or bench.arm.with_workers(found.sizes).gpus > bench.arm.with_workers(sizes).gpus
 
 
 def size_pools(bench: Bench) -> Search[Found]:
@@ -115,7 +116,7 @@ def size_pools(bench: Bench) -> Search[Found]:
             return Found(None, reason)
     sizes = {role: size for part in parts for role, size in (part.sizes or {}).items()}
     # Apart, a worker's host stalls at other moments than in the whole, so the whole has the last word.
-    whole = yield from climb(sizes, bench.judge, bench.most)
+    whole = yield from climb(sizes, bench.judge, bench.most, bench.gpus)
     if whole.sizes is None:
         return whole
     reasons = {part.reason for part in parts}
@@ -147,7 +148,7 @@ def _problem(bench: Bench, first: Sizes, model: str | None, roles: Sequence[Role
     if len(low) < len(roles):
         return Found(None, next(reason for size, reason in least_of_all if size is None))
     judge = _judge(bench, model)
-    found = yield from climb(low, judge, bench.most)
+    found = yield from climb(low, judge, bench.most, bench.gpus)
     return (yield from shrink(found, judge))
 
 
@@ -156,7 +157,7 @@ def _judge(bench: Bench, model: str | None) -> Callable[[Sizes], Search[Verdict 
 
 
 def _one_less(bench: Bench, sizes: Sizes) -> Search[list[Entry]]:
-    """What breaks first with one GPU less in each pool that has more than one, and all seeds to the end say how badly."""
+    """What breaks first with one worker less in each pool that has more than one, and all seeds to the end say how badly."""
     found = []
     for model, roles in bench.problems.items():
         for role in roles:
@@ -165,8 +166,10 @@ def _one_less(bench: Bench, sizes: Sizes) -> Search[list[Entry]]:
                 verdict = yield from bench.judge(own, model)
                 if verdict:
                     to_the_end = yield from bench.to_the_end(own, model)
-                    pool = f"{role.stage} GPUs of {role.model}" if role.model else f"{role.stage} GPUs"
-                    found.append({"pool": pool} | broken(verdict, to_the_end))
+                    each = bench.gpus[role]
+                    what = f"{role.stage} GPUs" if each == 1 else f"{role.stage} workers of {each} GPUs"
+                    pool = f"{what} of {role.model}" if role.model else what
+                    found.append({"pool": pool, "gpus": each} | broken(verdict, to_the_end))
     return found
 
 
@@ -219,7 +222,7 @@ def _resized(bench: Bench, sizes: Sizes) -> Search[Found]:
 
     def moved(model: str | None, own: Sizes) -> Search[Found]:
         judge = _judge(bench, model)
-        found = yield from climb(own, judge, bench.most)
+        found = yield from climb(own, judge, bench.most, bench.gpus)
         return found if harder else (yield from shrink(found, judge))
 
     parts = {model: {role: sizes[role] for role in roles} for model, roles in bench.problems.items()}

@@ -1,4 +1,4 @@
-"""Where a search begins: how many GPUs the load alone asks for. A guess; what is found does not depend on it."""
+"""Where a search begins: how many workers the load alone asks for. A guess; what is found does not depend on it."""
 
 from math import ceil
 
@@ -18,7 +18,7 @@ HOPELESS_MS = 1e6
 
 
 def starts(scenario: Scenario, arm: Arm, roles: list[Role]) -> dict[Role, int]:
-    """For each pool its load, in GPUs that are always busy, rounded up."""
+    """For each pool its load, in workers that are always busy, rounded up."""
     drawn = requests_under(scenario, AS_PLANNED)
     length_s = arriving_s(scenario, drawn)
     found = {}

@@ -154,5 +154,11 @@ def document(
             for doubt in of_profile.values()
             if doubt.left_out
         ],
+        "estimate_errors": [
+            {"profile": doubt.profile, "stage": stage, **doubt.estimate.model_dump()}
+            for stage, of_profile in doubts.items()
+            for doubt in of_profile.values()
+            if doubt.estimate
+        ],
         **meta,
     }

@@ -102,13 +102,17 @@ def smallest(judge: Callable[[int], Search[J | None]], start: int, most: int) ->
     return high, Reason.NO_FAILURE if high == 1 else Reason.FOUND
 
 
-def climb(low: Sizes, judge: JudgeSizes[J], limits: Sizes) -> Search[Found]:
-    """The cheapest sizes from `low` up that pass: least total first.
+def climb(low: Sizes, judge: JudgeSizes[J], limits: Sizes, gpus: Sizes | None = None) -> Search[Found]:
+    """The cheapest sizes from `low` up that pass: least total of GPUs first, where `gpus` says a worker's, or has one.
 
     Where sizes fail for a model, sizes that pass have more GPUs in one of the pools that serve it; no others are tried.
     """
     order = count()
-    heap = [(sum(low.values()), next(order), dict(low))]
+
+    def total(sizes: Sizes) -> int:
+        return sum(size * (gpus[role] if gpus else 1) for role, size in sizes.items())
+
+    heap = [(total(low), next(order), dict(low))]
     seen = {tuple(low.values())}
     while heap:
         _, _, sizes = heapq.heappop(heap)
@@ -122,7 +126,7 @@ def climb(low: Sizes, judge: JudgeSizes[J], limits: Sizes) -> Search[Found]:
             serves = role.model in {None, verdict.worst_model}
             if serves and more[role] <= limits[role] and tuple(more.values()) not in seen:
                 seen.add(tuple(more.values()))
-                heapq.heappush(heap, (sum(more.values()), next(order), more))
+                heapq.heappush(heap, (total(more), next(order), more))
     return Found(None, Reason.NO_PASS)
 
 

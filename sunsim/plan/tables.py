@@ -118,7 +118,7 @@ def _slo_rows(plan: Entry, name: str, arm: Entry) -> Iterator[Row]:
     for less in arm["one_less"]:
         yield {
             "arm": f"  one less of {less['pool']}",
-            "GPUs": count(arm["gpus"]["all"] - 1),
+            "GPUs": count(arm["gpus"]["all"] - less["gpus"]),
             **{
                 header: f"{less['slo']} breaks" if less["slo"].lower() == key else ABSENT
                 for key, header in limits.items()
@@ -181,7 +181,7 @@ def workers(plan: Entry) -> TextTable:
 
 
 def _pool_row(name: str, pool: str, own: list[Entry]) -> Row:
-    row = {"arm": name, "pool": pool, "GPUs": count(len(own))}
+    row = {"arm": name, "pool": pool, "GPUs": count(sum(worker["gpus"] for worker in own))}
     for header, (tag, of_all, written) in POOL.items():
         known = [worker[tag] for worker in own if worker.get(tag) is not None]
         row[header] = written(of_all(known) if known else None)
@@ -212,7 +212,7 @@ def points(plan: Entry) -> TextTable:
             "arm": name,
             "conditions": _conditions(point["conditions"]),
             "requests of": point["model"] or "all",
-            "GPUs by pool": pools(point["sizes"]),
+            "workers by pool": pools(point["sizes"]),
             "seeds": count(point["seeds"]),
             "requests": count(point["requests"]),
             "SLO met": _bound(point, "share"),

@@ -2,7 +2,7 @@
 
 from sunsim.latency.profile import Profile
 from sunsim.report.format import listed
-from sunsim.report.origin import left_out, origin
+from sunsim.report.origin import estimate_facts, left_out, origin
 from sunsim.roles import Module, Stage
 from sunsim.scenario import Scenario
 from sunsim.scenario.blocks import ModelCount, Zipf
@@ -10,9 +10,11 @@ from sunsim.workload.blocks import Closed, Synthetic, Trace
 
 
 def basis(scenario: Scenario) -> dict[str, list[str]]:
-    """Short facts under `measured`, `derived` and `assumed`."""
+    """Short facts under `measured`, `derived` and `assumed`; under `estimated` where a profile is."""
+    estimated = [fact for name, profile in scenario.profiles.items() for fact in estimate_facts(name, profile)]
     return {
         "measured": _measured(scenario),
+        **({"estimated": estimated} if estimated else {}),
         "derived": [
             "step times between the measured points, and of steps that mix decodes with a prompt",
             "KV occupancy and utilisation, from the requests' times",
@@ -24,7 +26,9 @@ def basis(scenario: Scenario) -> dict[str, list[str]]:
 
 def _measured(scenario: Scenario) -> list[str]:
     facts = [
-        f"{listed(_of_profile(profile))} of {name} ({origin(profile)})" for name, profile in scenario.profiles.items()
+        f"{listed(_of_profile(profile))} of {name} ({origin(profile)})"
+        for name, profile in scenario.profiles.items()
+        if not profile.data.estimated
     ]
     workload = scenario.workload
     if not isinstance(workload, Synthetic):

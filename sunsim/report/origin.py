@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from sunsim.latency.profile import Profile
-from sunsim.report.format import count
+from sunsim.report.format import count, listed
 from sunsim.workload.traces.select import Selection
 
 
@@ -19,14 +19,36 @@ def day(profile: Profile) -> str | None:
 
 
 def origin(profile: Profile) -> str:
-    """Card, vLLM version and day in one phrase; says when it was but a quick measurement."""
+    """Card, vLLM version and day in one phrase; says when it was but a quick measurement, or none."""
+    if estimated := profile.data.estimated:
+        return f"{profile.data.card}, from {estimated.source} ({estimated.source_origin})"
     version = vllm_version(profile)
     quick = "quick measurement, few points" if profile.data.quick else None
     return ", ".join(filter(None, (profile.data.card, f"vLLM {version}" if version else None, day(profile), quick)))
 
 
+def estimate_facts(name: str, profile: Profile) -> list[str]:
+    """What an estimated profile was made from, and how far off such estimates were; none of a measured one."""
+    made = profile.data.estimated
+    if not made:
+        return []
+    other = f", with another {listed(made.changed)}" if made.changed else ""
+    card = profile.data.card.removesuffix(" (estimated)")
+    what = f"{name}, not measured: {card}, from {made.source} ({made.source_origin}){other}"
+    off = [
+        f"{errors.typical_percent:g} % on {stage} steps (in the worst case these were {errors.slower_percent:g} % slower)"
+        for stage, errors in (("decode", made.decode), ("prefill", made.prefill))
+    ]
+    off.append(f"{made.blocks_percent:g} % on KV blocks")
+    known = f"estimates of measured profiles that change as much were off by {listed(off)}, added up over the changes"
+    unknown = f"what no measurement tells the error of: {listed(made.unknown)}"
+    return [what, known] + ([unknown] if made.unknown else [])
+
+
 def measured_range(profile: Profile) -> str:
     """What steps were measured, in one phrase; empty without any."""
+    if profile.data.estimated:
+        return ""
     decode, prefill = profile.data.decode_points, profile.data.prefill_points
     parts = []
     if decode:

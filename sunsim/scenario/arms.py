@@ -63,8 +63,8 @@ class Pool:
 
     @property
     def gpus(self) -> int:
-        """Workers of all roles; each has one GPU."""
-        return sum(self.roles.values())
+        """Those of the workers of all roles."""
+        return sum(self.roles.values()) * self.profile.gpus
 
     @cached_property
     def times(self) -> LatencyModel:
@@ -112,7 +112,7 @@ class Arm:
 
     @property
     def gpus(self) -> int:
-        """Workers of all stages."""
+        """Those of all stages."""
         return sum(pool.gpus for pool in self.pools().values())
 
     def with_workers(self, sizes: Mapping[Role, int]) -> Arm:

@@ -7,7 +7,8 @@ from sunsim.report.basis import base_models
 from sunsim.report.blocks import Bullets, Report
 from sunsim.report.columns import Column, columns
 from sunsim.report.format import ABSENT, count, counted, listed, number, percent, together
-from sunsim.report.sentences import other_models
+from sunsim.report.origin import estimate_facts
+from sunsim.report.sentences import basis, other_models
 from sunsim.report.summary import OVERLOADED, marked
 from sunsim.report.text_table import TextTable
 from sunsim.sweep.estimates import ArmEstimates
@@ -84,7 +85,7 @@ def _cell(tag: str, figures: Mapping[str, Estimate | None], *, signed: bool = Fa
 
 def sentences(grid: Grid, estimates: Estimates) -> list[str]:
     """What the arms differ in, what the intervals are, and which arms are overloaded."""
-    found = [*_verdicts(estimates), *_other_models(grid)]
+    found = [*_verdicts(estimates), *_other_models(grid), *_estimated(grid)]
     if len(grid.seeds) > 1:
         text = (
             f"±: 95 % interval of the mean over {counted(len(grid.seeds), 'seed')} (Student's t; for TTFT and SLO met, which "
@@ -116,6 +117,15 @@ def _other_models(grid: Grid) -> Iterator[str]:
     """Whether the arms are of more than one base model, in any combination."""
     whole = [combination.scenario for combination in grid.combinations if combination.scenario]
     yield from dict.fromkeys(said for scenario in whole for said in other_models(base_models(scenario)))
+
+
+def _estimated(grid: Grid) -> list[str]:
+    """That profiles of any combination were not measured."""
+    whole = [combination.scenario for combination in grid.combinations if combination.scenario]
+    facts = [
+        fact for each in whole for name, profile in each.profiles.items() for fact in estimate_facts(name, profile)
+    ]
+    return basis({"estimated": list(dict.fromkeys(facts))})
 
 
 def _verdicts(estimates: Estimates) -> Iterator[str]:

@@ -162,7 +162,8 @@ def subject(result: Validated) -> str:
     meta, client = result.run.meta, result.run.client
     ran = f"{meta.model} {meta.variant} on {meta.card}"
     if client is None:
-        return f"{ran}, simulated with profile {result.profile.name}"
+        estimated = " (estimated)" if result.profile.data.estimated else ""
+        return f"{ran}, simulated with profile {result.profile.name}{estimated}"
     args = meta.engine_args
     return (
         f"{client.model_id}, taken for {ran} with --max-num-seqs {args.max_num_seqs} --max-num-batched-tokens "

@@ -142,6 +142,10 @@ class FakeBench:
     def most(self) -> dict[Role, int]:
         return dict.fromkeys(self.edge, self.largest)
 
+    @property
+    def gpus(self) -> dict[Role, int]:
+        return dict.fromkeys(self.edge, 1)
+
     def judge(self, sizes: Sizes, _: str | None = None) -> Search[Answer | None]:
         return judge(all(sizes[c] >= least for c, least in self.edge.items()))
 

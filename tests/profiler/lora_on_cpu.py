@@ -45,6 +45,7 @@ from profiler.adapters import adapter_bytes, write_adapter
 from profiler.settings import EngineSettings, LoraSettings
 from profiler.start import engine_arguments, write_model
 from profiler.worker_extension import ProfilerWorkerExtension
+from sunsim.estimate.shapes import embedding_bytes
 
 SMALL = {"num_hidden_layers": 2, "vocab_size": 1024, "hidden_size": 512, "intermediate_size": 768}
 ADAPTERS = range(1001, 1004)
@@ -84,7 +85,7 @@ def main(model_name: str, rank: int, directory: Path) -> dict[str, Any]:
         "adapter_bytes": adapter_bytes(config, rank),
         "parameter_bytes": parameters,
         "weight_bytes": worker.profiler_weight_bytes(),
-        "embedding_bytes": shapes.embedding_bytes(config),
+        "embedding_bytes": embedding_bytes(config),
     }
 
 

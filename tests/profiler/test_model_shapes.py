@@ -4,41 +4,42 @@ import pytest
 
 from profiler import facts, shapes
 from profiler.request_ids import Mark, kv_arrived, mark_of, request_id
+from sunsim.estimate.shapes import embedding_bytes, kv_bytes_per_token, linear_elements, weight_bytes
 
 
 def test_llama_and_qwen_have_the_sizes_their_makers_state() -> None:
     llama, qwen = (shapes.load_config(name, "bf16") for name in ("llama-3.1-8b", "qwen3-8b"))
 
-    assert shapes.weight_bytes(llama) == 2 * 8_030_261_248
-    assert shapes.kv_bytes_per_token(llama) == 131_072
-    assert shapes.kv_bytes_per_token(qwen) == 147_456
+    assert weight_bytes(llama) == 2 * 8_030_261_248
+    assert kv_bytes_per_token(llama) == 131_072
+    assert kv_bytes_per_token(qwen) == 147_456
     # Qwen3 also has a norm a head for queries and keys, which the shape leaves out: under 20 KB.
-    assert shapes.weight_bytes(qwen) == pytest.approx(2 * 8_190_735_360, rel=1e-5)
+    assert weight_bytes(qwen) == pytest.approx(2 * 8_190_735_360, rel=1e-5)
 
 
 def test_awq_shrinks_the_linear_layers_only() -> None:
     config = shapes.load_config("llama-3.1-8b", "awq")
 
     assert config["quantization_config"]["bits"] == 4
-    assert 5.6e9 < shapes.weight_bytes(config) < 5.8e9
-    assert shapes.embedding_bytes(config) == 128256 * 4096 * 2
+    assert 5.6e9 < weight_bytes(config) < 5.8e9
+    assert embedding_bytes(config) == 128256 * 4096 * 2
 
 
 def test_fp8_has_a_byte_an_element_of_the_linear_layers_and_a_scale_each() -> None:
     config = shapes.load_config("llama-3.1-8b", "fp8")
 
     assert "quantization_config" not in config
-    saved = shapes.weight_bytes(config) - shapes.weight_bytes(config, "fp8")
-    assert saved == shapes.linear_elements(config) - 32 * 7 * 4
-    assert 9.0e9 < shapes.weight_bytes(config, "fp8") < 9.2e9
+    saved = weight_bytes(config) - weight_bytes(config, "fp8")
+    assert saved == linear_elements(config) - 32 * 7 * 4
+    assert 9.0e9 < weight_bytes(config, "fp8") < 9.2e9
 
 
 def test_kv_is_half_in_fp8_and_shared_by_gpus_down_to_a_head_each() -> None:
     config = shapes.load_config("llama-3.1-8b", "bf16")
 
-    assert shapes.kv_bytes_per_token(config, "fp8_e4m3") == 65_536
-    assert shapes.kv_bytes_per_token(config, "auto", 2) == 65_536
-    assert shapes.kv_bytes_per_token(config, "bfloat16", 16) == 131_072 // 8
+    assert kv_bytes_per_token(config, "fp8_e4m3") == 65_536
+    assert kv_bytes_per_token(config, "auto", 2) == 65_536
+    assert kv_bytes_per_token(config, "bfloat16", 16) == 131_072 // 8
 
 
 def test_an_unknown_model_is_named_with_the_known_ones() -> None:
