@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from statistics import fmean
 from typing import Any
 
+from sunsim.metrics.slo import limit_values, limits_of
 from sunsim.plan.search import Reason
 from sunsim.plan.variants import TYPICAL, WORST
 from sunsim.report.columns import columns
@@ -102,8 +103,8 @@ def slos(plan: Entry) -> TextTable:
 def _slo_rows(plan: Entry, name: str, arm: Entry) -> Iterator[Row]:
     met, target = arm["attained"], f"target {percent(plan['attainment'])}"
     limits = {
-        key.removesuffix("_ms"): f"{key.removesuffix('_ms').upper()} up to\n{number(limit)} ms"
-        for key, limit in plan["slo"].items()
+        key.removesuffix("_ms"): f"{key.removesuffix('_ms').upper()} up to\n{_range(values)} ms"
+        for key, values in limit_values(plan["slo"], plan["models"]).items()
     }
     yield {
         "arm": name,
@@ -131,6 +132,11 @@ def _slo_rows(plan: Entry, name: str, arm: Entry) -> Iterator[Row]:
         }
 
 
+def _range(values: list[float]) -> str:
+    """1,000, or where models differ 300 to 1,000."""
+    return " to ".join(map(number, dict.fromkeys((values[0], values[-1]))))
+
+
 def _half_width(met: Entry) -> str:
     """In percentage points."""
     return ABSENT if met["half_width_95"] is None else f"{100 * met['half_width_95']:.1f}"
@@ -153,6 +159,7 @@ def models(plan: Entry) -> TextTable:
             "arm": name,
             "model": model,
             "requests": count(met["requests"]),
+            **_own_limits(plan, model),
             "SLO\nmet": percent(met["share"], 1),
             "±": _half_width(met),
             _worst(plan): _worst_share(met),
@@ -163,6 +170,15 @@ def models(plan: Entry) -> TextTable:
         for model, met in arm["attained"]["models"].items()
     ]
     return _table(rows, left=2)
+
+
+def _own_limits(plan: Entry, model: str) -> Row:
+    """The model's limits, where models differ."""
+    if "models" not in plan["slo"]:
+        return {}
+    own = limits_of(plan["slo"], model)
+    stated = limit_values(plan["slo"], plan["models"])
+    return {f"{key.removesuffix('_ms').upper()}\nup to ms": number(own.get(key)) for key in stated}
 
 
 def workers(plan: Entry) -> TextTable:

@@ -12,10 +12,10 @@ from sunsim.clock import PS_PER_S
 from sunsim.cluster.simulation import simulate_arm
 from sunsim.measured import window_of
 from sunsim.metrics.rows import Requests, Window
-from sunsim.metrics.serving import meets_slo
+from sunsim.metrics.slo import limits_each, meets_slo
 from sunsim.plan.watch import SureMissError, Watch
 from sunsim.scenario import Arm, Scenario, build_requests
-from sunsim.scenario.blocks import Slo
+from sunsim.scenario.slo import Slo
 from sunsim.workload.requests import Requests as Drawn
 from tests.plan.small import loaded
 
@@ -24,9 +24,8 @@ def missed_at_the_end(scenario: Scenario, arm: int) -> list[int]:
     """Of each model, how many requests of the window miss their SLO when all is done."""
     requests = build_requests(scenario)
     result = simulate_arm(scenario, scenario.arms[arm], requests)
-    rows = Requests.from_rows(result.rows)
-    slo = {name: limit for name, limit in scenario.slo.model_dump().items() if limit is not None}
-    missed = window_of(scenario, requests).holds(rows.arrival_s) & ~meets_slo(rows, slo)
+    rows, limits = Requests.from_rows(result.rows), limits_each(scenario.slo.limits, result.rows["model"])
+    missed = window_of(scenario, requests).holds(rows.arrival_s) & ~meets_slo(rows, limits)
     return [int(missed[requests.model == model].sum()) for model in range(len(scenario.model_names))]
 
 
