@@ -30,8 +30,14 @@ GOODPUT = (
 MOST_LETTERS = 56
 """Of names side by side below an axis."""
 PARETO = "What a GPU gives against what a user sees, prefill GPUs counted too; the large mark is the planned rate."
-LATENCIES = {"p99_tpot_ms": "tpot_ms", "mean_tpot_ms": "", "p99_ttft_ms": "ttft_ms", "mean_ttft_ms": ""}
-"""With the limit to draw: what holds for a share of requests says little about a mean."""
+LATENCIES = {
+    "p99_tpot_ms": "tpot_ms",
+    "mean_tpot_ms": "",
+    "p99_ttft_ms": "ttft_ms",
+    "mean_ttft_ms": "",
+    "p99_e2el_ms": "e2el_ms",
+}
+"""With the limit to draw: what holds for a share of requests says little about a mean. E2EL is drawn where it has one."""
 SERIES = {
     "batch_fullest": ("batch of the fullest decode worker", 1.0),
     "batch_mean": ("batch, mean of decode workers", 1.0),
@@ -47,7 +53,9 @@ def pictures(plan: Mapping[str, Any]) -> dict[str, list[blocks.Figure]]:
     rate = [(GOODPUT, goodput(arms, plan["rate_rps"])), (PARETO, pareto(arms))]
     slos = [limits_of(plan["slo"], model) for model in plan["models"]]
     of_model = [
-        of_models(arms, plan["models"], tag, [slo.get(limit) for slo in slos]) for tag, limit in LATENCIES.items()
+        of_models(arms, plan["models"], tag, [slo.get(limit) for slo in slos])
+        for tag, limit in LATENCIES.items()
+        if limit != "e2el_ms" or any(limit in slo for slo in slos)
     ]
     window_s = (window["start_s"], window["end_s"])
     times = [over_time(arms, tag, label, window_s, scale) for tag, (label, scale) in SERIES.items()]

@@ -26,6 +26,8 @@ RATE = columns(
     "p99_tpot_ms",
 )
 MODEL = columns("mean_ttft_ms", "p99_ttft_ms", "mean_tpot_ms", "p99_tpot_ms")
+E2EL = columns("mean_e2el_ms", "p99_e2el_ms")
+"""Shown where it is limited."""
 POOL: dict[str, tuple[str, Callable[[list[float]], float], Callable[[float | None], str]]] = {
     "busy\nmean": ("utilisation", fmean, percent),
     "busy\nmost": ("utilisation", max, percent),
@@ -103,7 +105,7 @@ def slos(plan: Entry) -> TextTable:
 def _slo_rows(plan: Entry, name: str, arm: Entry) -> Iterator[Row]:
     met, target = arm["attained"], f"target {percent(plan['attainment'])}"
     limits = {
-        key.removesuffix("_ms"): f"{key.removesuffix('_ms').upper()} up to\n{_range(values)} ms"
+        key.removesuffix("_ms"): f"{key.removesuffix('_ms').upper()} up to\n{_one(values)}"
         for key, values in limit_values(plan["slo"], plan["models"]).items()
     }
     yield {
@@ -132,9 +134,9 @@ def _slo_rows(plan: Entry, name: str, arm: Entry) -> Iterator[Row]:
         }
 
 
-def _range(values: list[float]) -> str:
-    """1,000, or where models differ 300 to 1,000."""
-    return " to ".join(map(number, dict.fromkeys((values[0], values[-1]))))
+def _one(values: list[float]) -> str:
+    """The limit, if it is the same for every model that has it."""
+    return f"{number(values[0])} ms" if len(values) == 1 else "its model's"
 
 
 def _half_width(met: Entry) -> str:
@@ -154,6 +156,7 @@ def rates(plan: Entry) -> TextTable:
 
 def models(plan: Entry) -> TextTable:
     """An arm and model a row: how each model fares, the hottest and the coldest among them."""
+    shown = [*MODEL, *(E2EL if "e2el_ms" in limit_values(plan["slo"], plan["models"]) else [])]
     rows = [
         {
             "arm": name,
@@ -163,7 +166,7 @@ def models(plan: Entry) -> TextTable:
             "SLO\nmet": percent(met["share"], 1),
             "±": _half_width(met),
             _worst(plan): _worst_share(met),
-            **{column.header: column.cell(arm["portrait"]["entry"]["models"][model]) for column in MODEL},
+            **{column.header: column.cell(arm["portrait"]["entry"]["models"][model]) for column in shown},
         }
         for name, arm in plan["arms"].items()
         if arm.get("portrait")
