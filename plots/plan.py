@@ -15,6 +15,7 @@ from matplotlib.ticker import MaxNLocator
 
 from plots.style import MUTED, NO_ARM, in_legend, looks, pale, vector
 from sunsim.metrics.registry import REGISTRY
+from sunsim.metrics.slo import limits_of
 from sunsim.report import blocks
 from sunsim.visible import visible
 
@@ -29,8 +30,14 @@ GOODPUT = (
 MOST_LETTERS = 56
 """Of names side by side below an axis."""
 PARETO = "What a GPU gives against what a user sees, prefill GPUs counted too; the large mark is the planned rate."
-LATENCIES = {"p99_tpot_ms": "tpot_ms", "mean_tpot_ms": "", "p99_ttft_ms": "ttft_ms", "mean_ttft_ms": ""}
-"""With the limit to draw: what holds for a share of requests says little about a mean."""
+LATENCIES = {
+    "p99_tpot_ms": "tpot_ms",
+    "mean_tpot_ms": "",
+    "p99_ttft_ms": "ttft_ms",
+    "mean_ttft_ms": "",
+    "p99_e2el_ms": "e2el_ms",
+}
+"""With the limit to draw: what holds for a share of requests says little about a mean. E2EL is drawn where it has one."""
 SERIES = {
     "batch_fullest": ("batch of the fullest decode worker", 1.0),
     "batch_mean": ("batch, mean of decode workers", 1.0),
@@ -44,7 +51,12 @@ def pictures(plan: Mapping[str, Any]) -> dict[str, list[blocks.Figure]]:
     """All of a plan, the content of `plan.json`, by the part of its report that they stand in."""
     arms, window = plan["arms"], plan["window"]
     rate = [(GOODPUT, goodput(arms, plan["rate_rps"])), (PARETO, pareto(arms))]
-    of_model = [of_models(arms, plan["models"], tag, plan["slo"].get(limit)) for tag, limit in LATENCIES.items()]
+    slos = [limits_of(plan["slo"], model) for model in plan["models"]]
+    of_model = [
+        of_models(arms, plan["models"], tag, [slo.get(limit) for slo in slos])
+        for tag, limit in LATENCIES.items()
+        if limit != "e2el_ms" or any(limit in slo for slo in slos)
+    ]
     window_s = (window["start_s"], window["end_s"])
     times = [over_time(arms, tag, label, window_s, scale) for tag, (label, scale) in SERIES.items()]
     return {
@@ -125,8 +137,8 @@ def pareto(arms: Arms) -> str:
     return _of_arms(arms, draw)
 
 
-def of_models(arms: Arms, models: Sequence[str], tag: str, limit: float | None) -> str:
-    """A latency of each model, by falling popularity, in each arm."""
+def of_models(arms: Arms, models: Sequence[str], tag: str, limits: Sequence[float | None]) -> str:
+    """A latency of each model, by falling popularity, in each arm, and the limit of each model."""
 
     def draw(axes: Axes, drawn: Arms, style: Arms) -> None:
         places = range(len(models))
@@ -134,9 +146,13 @@ def of_models(arms: Arms, models: Sequence[str], tag: str, limit: float | None) 
             of_model = arm["portrait"]["entry"]["models"]
             values = [of_model[model][tag] if model in of_model else None for model in models]
             axes.plot(places, [float("nan") if v is None else v for v in values], **style[name])
-        if limit is not None:
-            axes.axhline(limit, color=MUTED, linestyle=":")
-            axes.annotate("SLO", (0, limit), (2, 2), textcoords="offset points", color="#666666")
+        known = [(place, limit) for place, limit in zip(places, limits, strict=True) if limit is not None]
+        if known and set(limits) == {limits[0]}:
+            axes.axhline(known[0][1], color=MUTED, linestyle=":")
+        for place, limit in known if len(set(limits)) > 1 else ():
+            axes.plot((place - 0.4, place + 0.4), (limit, limit), color=MUTED, linestyle=":")
+        if known:
+            axes.annotate("SLO", known[0], (2, 2), textcoords="offset points", color="#666666")
         axes.set_ylim(bottom=0)
         every = max(1, len(models) // 16)
         names = list(map(visible, models))[::every]

@@ -1,6 +1,6 @@
 """How time per output token is spread over the requests of each arm."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +15,11 @@ LEAST_SPAN = 0.02
 """Of the largest value, on the TPOT axes."""
 
 
-def plot_tpot_ecdf(tpot_ms: Mapping[str, npt.NDArray[np.float64]], path: Path, slo_ms: float | None = None) -> None:
+def plot_tpot_ecdf(tpot_ms: Mapping[str, npt.NDArray[np.float64]], path: Path, slo_ms: Sequence[float] = ()) -> None:
     """Draw the share of requests up to each TPOT, and the slowest tenth on a scale of its own.
 
-    `tpot_ms` holds an array for each arm of the scenario; arms without any are left out.
+    `tpot_ms` holds an array for each arm of the scenario; arms without any are left out. `slo_ms`: the limits, ascending;
+    several where models have their own.
     """
     arms = {name: np.sort(values[~np.isnan(values)]) for name, values in tpot_ms.items()}
     arms = {name: values for name, values in arms.items() if len(values)}
@@ -33,9 +34,11 @@ def plot_tpot_ecdf(tpot_ms: Mapping[str, npt.NDArray[np.float64]], path: Path, s
             # Below ten requests a quantile is one request's luck.
             slowest = np.geomspace(1, max(1e-3, min(1.0, 10 / len(values))), SAMPLES)
             right.plot(np.quantile(values, 1 - slowest), slowest * 100, **line)
-        if slo_ms is not None:
+        for limit_ms in slo_ms:
+            several = f" to {slo_ms[-1]:g} ms, by model" if len(slo_ms) > 1 else " ms"
+            label = f"SLO {limit_ms:g}{several}" if limit_ms == slo_ms[0] else None
             for axes in (left, right):
-                axes.axvline(slo_ms, color=MUTED, linestyle=":", label=f"SLO {slo_ms:g} ms")
+                axes.axvline(limit_ms, color=MUTED, linestyle=":", label=label)
         left.set_title("Share of requests up to a TPOT")
         left.set_ylabel("requests (%)")
         right.set_title("Share of requests above a TPOT")

@@ -94,7 +94,8 @@ def summary_of(
     summary = summarize(
         arms,
         window,
-        slo=scenario.slo.model_dump(),
+        slo=scenario.slo.limits,
+        worst_window_s=scenario.slo.worst_window_s,
         meta=meta or {},
         stop_s=_stop_s(scenario),
         model_names=scenario.model_names,

@@ -10,6 +10,7 @@ from plots.throughput import plot_throughput
 from plots.tpot_ecdf import plot_tpot_ecdf
 from sunsim.artist import Artist
 from sunsim.metrics.rows import Requests, Window
+from sunsim.metrics.slo import limit_values
 
 
 def draw(folder: Path, rows: Mapping[str, pd.DataFrame], summary: Mapping[str, Any], artist: Artist) -> None:
@@ -31,4 +32,6 @@ def draw(folder: Path, rows: Mapping[str, pd.DataFrame], summary: Mapping[str, A
     if any(entry["output_throughput_window"] for entry in entries.values()):
         plot_throughput(entries, folder / "throughput.png")
     if any(entry["mean_tpot_ms"] is not None for entry in entries.values()):
-        plot_tpot_ecdf(tpot_ms, folder / "tpot.png", (summary["slo"] or {}).get("tpot_ms"))
+        models = next(iter(entries.values()))["models"]
+        limits_ms = limit_values(summary["slo"] or {}, models).get("tpot_ms", ())
+        plot_tpot_ecdf(tpot_ms, folder / "tpot.png", limits_ms)

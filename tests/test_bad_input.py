@@ -57,6 +57,21 @@ SCENARIOS = [
     ),
     ("lengths: {kind: azure-conv}", "lengths: long", 10, "workload.lengths is 'long', must be a mapping"),
     ("  duration_s: 120\n", "", 4, "workload: duration_s and requests are missing, one of them must be given"),
+    (
+        "slo: {ttft_ms: 2000, tpot_ms: 25}",
+        "slo:\n  tpot_ms: 25\n  models:\n    m2: {tpot_ms: 9}\n    moon: {tpot_ms: 9}",
+        15,
+        "slo.models.moon is no model of the scenario, must be one of m1, m2, m3, m4",
+    ),
+    (
+        "slo: {ttft_ms: 2000, tpot_ms: 25}",
+        "slo:\n  tpot_ms: 25\n  itl_ms: 30",
+        13,
+        (
+            "unknown key slo.itl_ms, must be tpot_ms: of a request only the first and the last token are timed, so the "
+            "largest gap is not known"
+        ),
+    ),
     ("seed: 7", "seed: true", 2, "seed is true, must be a whole number"),
     ("seed: 7", "seed: 7.5", 2, "seed is 7.5, must be a whole number"),
     (
@@ -238,6 +253,11 @@ def test_a_wrong_trace_is_refused_in_one_line(tmp_path: Path, trace: str, messag
             "--set: 'workload.arrivals.rate_rps' has no path or no value, must be path=value",
         ),
         ("slo.ttft=3", "--set: unknown key slo.ttft, did you mean ttft_ms?"),
+        ("slo.models.m9.tpot_ms=3", "--set: slo.models.m9 is no model of the scenario, must be one of m1, m2, m3, m4"),
+        (
+            "slo.models.m2.worst_window_s=3",
+            "--set: unknown key slo.models.m2.worst_window_s, must be one of ttft_ms, tpot_ms, e2el_ms",
+        ),
         ("seed.x=3", "--set: seed.x: seed is 7, must be a mapping or a list"),
         (
             "arms.moon.decode.workers=3",

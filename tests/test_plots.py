@@ -77,7 +77,7 @@ def test_throughput(summary: dict[str, Any], tmp_path: Path) -> None:
 def test_tpot_of_many_few_and_no_requests(tmp_path: Path) -> None:
     many = np.random.default_rng(0).normal(9, 1, 500)
     tpot_ms = {"many": many, "one": np.array([9.0]), "none": np.array([np.nan])}
-    same_bytes_twice(lambda path: plot_tpot_ecdf(tpot_ms, path, slo_ms=12.0), tmp_path)
+    same_bytes_twice(lambda path: plot_tpot_ecdf(tpot_ms, path, slo_ms=[12.0]), tmp_path)
 
 
 def test_timeline(arms: list[ArmResult], tmp_path: Path) -> None:
@@ -130,7 +130,7 @@ def test_long_names_leave_room(
     first, second = summary["arms"].values()
     plot_throughput({name: first, f"{name[:-1]}2": second}, tmp_path / "throughput.png")
     tpot_ms = {f"{name[:-1]}{i}": np.arange(8.0, 20.0) for i in range(3)}
-    plot_tpot_ecdf(tpot_ms, tmp_path / "tpot.png", slo_ms=12.0)
+    plot_tpot_ecdf(tpot_ms, tmp_path / "tpot.png", slo_ms=[12.0])
 
 
 def test_nothing_finished_draws_nothing_that_lies(tmp_path: Path) -> None:

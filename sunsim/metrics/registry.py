@@ -94,7 +94,7 @@ _SERVING = [
         "request_goodput",
         "goodput",
         "req/s",
-        "Requests that were completed inside the window, whenever they arrived, and met every stated SLO / its length, "
+        "Requests that were completed inside the window, whenever they arrived, and met every limit of their model / the window's length, "
         "as the output counts tokens; a queue that only grows adds nothing. A one-token output meets any TPOT. None "
         "without an SLO.",
     ),
@@ -102,7 +102,7 @@ _SERVING = [
         "slo_attainment",
         "SLO met",
         "",
-        "Share of the requests that arrived inside the window that met every SLO.",
+        "Share of the requests that arrived inside the window that met every limit of their model.",
         short="SLO\nmet",
     ),
     _share(

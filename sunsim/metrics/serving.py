@@ -1,13 +1,13 @@
 """What users got: counts, throughput, latency and goodput of an arm, or of one of its models."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import replace
 
 import numpy as np
 
-from sunsim.clock import PS_PER_MS, PS_PER_S
 from sunsim.metrics.registry import QUANTILES, STATISTICS
-from sunsim.metrics.rows import Bools, Floats, Requests, Window
+from sunsim.metrics.rows import Floats, Requests, Window
+from sunsim.metrics.slo import Limits, meets_slo
 from sunsim.metrics.worst import Worst, worst_window
 
 Numbers = dict[str, float | None]
@@ -80,21 +80,6 @@ def rated(window: Window, arms: Iterable[Requests]) -> Window:
     return replace(window, too_short=not window.length_s > took_s)
 
 
-def meets_slo(requests: Requests, slo: Mapping[str, float]) -> Bools:
-    """Which requests finished within every limit that is stated, on the clock; a one-token output meets any TPOT."""
-    arrival_ps, first_ps, last_ps = (
-        np.rint(time_s * PS_PER_S) for time_s in (requests.arrival_s, requests.first_token_s, requests.last_token_s)
-    )
-    gaps = np.maximum(requests.output_tokens - 1, 0)
-    took_ps = {"ttft_ms": first_ps - arrival_ps, "tpot_ms": np.where(gaps > 0, last_ps - first_ps, 0.0)}
-    times = {"ttft_ms": np.ones_like(gaps), "tpot_ms": gaps}
-    met = requests.finished.copy()
-    for key, took in took_ps.items():
-        if slo.get(key) is not None:
-            met &= took <= slo[key] * PS_PER_MS * times[key]
-    return met
-
-
 def stage_times_s(requests: Requests) -> dict[str, Floats]:
     """Seconds that each request spent in each stage, NaN for a stage that it did not pass."""
     r = requests
@@ -130,11 +115,15 @@ def counts(requests: Requests, duration_s: float) -> Numbers:
 def serving(
     requests: Requests,
     window: Window,
-    slo: Mapping[str, float],
+    slo: Limits,
     duration_s: float,
     worst_window_s: float | None = None,
 ) -> Numbers:
-    """Every figure that an arm and a model have in common; the worst window is sought where its length is given."""
+    """Every figure that an arm and a model have in common; the worst window is sought where its length is given.
+
+    Args:
+        slo: the limits of these requests; empty if they have none.
+    """
     within = window.holds(requests.arrival_s)
     inside = requests.where(within)
     done = inside.where(inside.finished)
@@ -147,7 +136,7 @@ def serving(
     entry["request_goodput"] = per(int(good.sum()), window.length_s) if slo else None
     entry["slo_attainment"] = per(int(met[within].sum()), len(inside)) if slo else None
     worst = Worst(None, None)
-    if worst_window_s is not None:
+    if slo and worst_window_s is not None:
         worst = worst_window(inside.arrival_s, met[within], window, worst_window_s)
     entry |= {"worst_window_slo_attainment": worst.share, "worst_window_start_s": worst.start_s}
     for key, values_s in (("ttft", done.ttft_s), ("tpot", done.tpot_s), ("e2el", done.e2el_s)):

@@ -13,6 +13,7 @@ from sunsim.metrics.limits import limiting_stage, mean_times_ms, prefill_headroo
 from sunsim.metrics.overload import decode_wait_in_tpot, overloaded
 from sunsim.metrics.rows import Requests, Window, places_of
 from sunsim.metrics.serving import per, rated, serving
+from sunsim.metrics.slo import Slo, limits_each, limits_of
 from sunsim.metrics.workers import worker_entry
 from sunsim.records import ArmResult, WorkerRecord
 
@@ -23,7 +24,8 @@ def summarize(
     arms: Sequence[ArmResult],
     window: Window,
     *,
-    slo: Mapping[str, float | None] | None,
+    slo: Slo,
+    worst_window_s: float | None = None,
     meta: Mapping[str, Any],
     stop_s: float | None = None,
     model_names: Sequence[str] = (),
@@ -32,7 +34,8 @@ def summarize(
 
     Args:
         window: the measured interval; in the summary ``too_short`` says that it tells no rates.
-        slo: limits in milliseconds under `ttft_ms`, `tpot_ms`; `worst_window_s` beside them asks for the worst window.
+        slo: see `sunsim.metrics.slo`.
+        worst_window_s: asks for the worst window of this length, where there is a limit.
         stop_s: when the run was stopped; None if it went on until all had finished.
         model_names: have an entry too where they got no request; the hot and the coldest model are of those with some.
 
@@ -41,21 +44,18 @@ def summarize(
         NaN.
     """
     window = rated(window, (Requests.from_rows(arm.rows) for arm in arms))
-    limits = {key: limit for key, limit in (slo or {}).items() if limit is not None}
-    asked_s = limits.pop("worst_window_s", None)
-    worst_window_s = asked_s if limits else None
     models = arms[0].rows["model"].value_counts()
     by_popularity = sorted(arms[0].rows["model"].unique(), key=lambda name: -int(models[name]))
     summary = {
         "schema_version": SCHEMA_VERSION,
         **meta,
         "window": asdict(window),
-        "slo": limits or None,
-        "worst_window_s": worst_window_s,
+        "slo": slo or None,
+        "worst_window_s": worst_window_s if slo else None,
         "hot_model": by_popularity[0],
         "coldest_model": by_popularity[-1],
         "arms": {
-            str(arm.rows["arm"].iloc[0]): _arm(arm, window, limits, worst_window_s, stop_s, model_names) for arm in arms
+            str(arm.rows["arm"].iloc[0]): _arm(arm, window, slo, worst_window_s, stop_s, model_names) for arm in arms
         },
     }
     plain: dict[str, Any] = _plain(summary)
@@ -70,7 +70,7 @@ def to_json(summary: Mapping[str, Any]) -> str:
 def _arm(
     arm: ArmResult,
     window: Window,
-    slo: Mapping[str, float],
+    slo: Slo,
     worst_window_s: float | None,
     stop_s: float | None,
     model_names: Sequence[str],
@@ -82,7 +82,7 @@ def _arm(
     for name in sorted({*model_names, *of_model}, key=_natural):
         own = requests.where(of_model[name])
         models[name] = {
-            **serving(own, window, slo, duration_s, worst_window_s),
+            **serving(own, window, limits_of(slo, name), duration_s, worst_window_s),
             "overloaded": overloaded(own, window),
             "decode_wait_in_tpot": decode_wait_in_tpot(own),
         }
@@ -96,7 +96,7 @@ def _arm(
         waits_ms[worker.name] = mean_times_ms(own.where(window.holds(own.arrival_s)))
     decode_gpus = sum(worker.gpus for worker in arm.workers if worker.role.decodes)
     gpus = sum(worker.gpus for worker in arm.workers)
-    entry: dict[str, Any] = serving(requests, window, slo, duration_s, worst_window_s)
+    entry: dict[str, Any] = serving(requests, window, limits_each(slo, arm.rows["model"]), duration_s, worst_window_s)
     rate = entry["output_throughput_window"]
     shares = [w["mean_batch_share"] for w in workers.values() if w.get("mean_batch_share") is not None]
     return entry | {

@@ -104,7 +104,7 @@ def _gpus(arm: Entry) -> str:
 
 
 def _fails(plan: Entry, name: str, arm: Entry) -> str:
-    too_slow = listed([_too_slow(plan, found) for found in arm["hopeless"]]) if arm["hopeless"] else ""
+    too_slow = listed([_too_slow(found) for found in arm["hopeless"]]) if arm["hopeless"] else ""
     if arm["gpus"] is None:
         why = {
             Reason.NO_PASS: too_slow or "even the largest pools that may be tried fail",
@@ -123,14 +123,14 @@ def _fails(plan: Entry, name: str, arm: Entry) -> str:
     return f"{name} fails with {_gpus(arm)}: {what}{f' ({too_slow})' if too_slow else ''}."
 
 
-def _too_slow(plan: Entry, found: Entry) -> str:
+def _too_slow(found: Entry) -> str:
     """A limit that no pool can meet, and why."""
     several = len(found["steps"]) > 1
     steps = (
         f"the fastest {' and '.join(found['steps'])} step{'s' if several else ''} alone take{'' if several else 's'}"
     )
-    name = found["limit"]
-    limit = f"the {name.removesuffix('_ms').upper()} limit of {number(plan['slo'][name])} ms"
+    whose = f" ({listed(found['models'])})" if found["models"] else ""
+    limit = f"the {found['limit'].removesuffix('_ms').upper()} limit of {number(found['limit_ms'])} ms{whose}"
     return f"no number of GPUs can meet {limit}: {steps} {number(found['ms'])} ms"
 
 

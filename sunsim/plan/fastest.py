@@ -1,34 +1,61 @@
 """Limits that no number of GPUs can meet: those below what the fastest steps take."""
 
+from math import floor
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
+from sunsim.metrics.slo import limits_of
 from sunsim.plan.conditions import AS_PLANNED, requests_under
+from sunsim.report.format import together
 from sunsim.roles import Stage
 from sunsim.scenario import Arm, Pool, Scenario
 
+Tokens = npt.NDArray[np.int32]
+
 
 def hopeless(scenario: Scenario, arm: Arm) -> list[dict[str, Any]]:
-    """For each limit that is below what the fastest steps alone take: which `limit`, these `steps`, and their `ms`.
-
-    The fastest prefill step is that of the shortest prompt alone; of the decode steps, of all batches with the shortest
-    prompts, the fastest counts. A first token takes both where decode emits it.
+    """For each limit that is below what the fastest steps alone take: which `limit`, of how many milliseconds
+    (`limit_ms`), of which `models` where they have their own, these `steps`, and their `ms`.
     """
     drawn = requests_under(scenario, AS_PLANNED)
-    shortest = int(drawn.prompt_tokens.min())
+    slo = scenario.slo.limits
+    alike = together((tuple(limits_of(slo, name).items()), name) for name in drawn.models)
+    found = []
+    for limits, models in alike.items():
+        own = np.isin(drawn.model, [drawn.models.index(name) for name in models])
+        if own.any():
+            too_slow = _too_slow(scenario, arm, dict(limits), drawn.prompt_tokens[own], drawn.output_tokens[own])
+            found += [each | {"models": models if "models" in slo else []} for each in too_slow]
+    return found
+
+
+def _too_slow(
+    scenario: Scenario, arm: Arm, limits: dict[str, float], prompts: Tokens, outputs: Tokens
+) -> list[dict[str, Any]]:
+    """Of requests with the same limits.
+
+    The fastest prefill step is that of the shortest prompt alone; of the decode steps, of all batches with the shortest
+    prompts, the fastest counts. A first token takes both where decode emits it. The last one comes as many tokens later
+    as the longest output has, once as many of the longest as may miss are left out.
+    """
+    shortest = int(prompts.min())
     steps_ms = {stage: _fastest_ms(pool, shortest) for stage, pool in arm.pools().items()}
     to_first = dict(steps_ms)
     if scenario.first_token == "prefill" and len(steps_ms) > 1:
         del to_first[Stage.DECODE]
     assert scenario.plan
-    # A one-token output meets any TPOT, so the others must be more than may miss.
-    many = float((drawn.output_tokens > 1).mean()) > 1 - scenario.plan.attainment
-    between = {stage: ms for stage, ms in steps_ms.items() if stage is Stage.DECODE and many}
-    slo = scenario.slo.limits
-    found = []
-    for limit, taken in (("ttft_ms", to_first), ("tpot_ms", between)):
-        if limit in slo and sum(taken.values()) > slo[limit]:
-            found.append({"limit": limit, "steps": list(taken), "ms": sum(taken.values())})
-    return found
+    may_miss = floor(len(outputs) * (1 - scenario.plan.attainment) + 1e-9)
+    gaps = int(np.sort(outputs)[::-1][min(may_miss, len(outputs) - 1)]) - 1
+    # A one-token output meets any TPOT.
+    between = {stage: ms for stage, ms in steps_ms.items() if stage is Stage.DECODE and gaps}
+    to_last = to_first | {stage: to_first.get(stage, 0.0) + gaps * ms for stage, ms in between.items()}
+    return [
+        {"limit": limit, "limit_ms": limits[limit], "steps": list(taken), "ms": sum(taken.values())}
+        for limit, taken in (("ttft_ms", to_first), ("tpot_ms", between), ("e2el_ms", to_last))
+        if limit in limits and sum(taken.values()) > limits[limit]
+    ]
 
 
 def _fastest_ms(pool: Pool, shortest: int) -> float:

@@ -6,6 +6,7 @@ import numpy as np
 
 from sunsim.measured import arriving_s
 from sunsim.metrics.rows import Bools
+from sunsim.metrics.slo import limit_values
 from sunsim.plan.conditions import AS_PLANNED, requests_under
 from sunsim.roles import Role, Stage
 from sunsim.scenario import Arm, Pool, Scenario
@@ -26,22 +27,25 @@ def starts(scenario: Scenario, arm: Arm, roles: list[Role]) -> dict[Role, int]:
         pool = arm.pools()[role.stage]
         own = np.ones(len(drawn), np.bool_) if role.model is None else drawn.model == drawn.models.index(role.model)
         work_s = _prefill_s if role.stage is Stage.PREFILL else _decode_s
-        found[role] = max(1, ceil(work_s(pool, drawn, own, scenario.slo.tpot_ms) / length_s)) if own.any() else 1
+        served = drawn.models if role.model is None else (role.model,)
+        tightest_ms = min(limit_values(scenario.slo.limits, served).get("tpot_ms", [np.inf]))
+        work = work_s(pool, drawn, own, tightest_ms)
+        found[role] = max(1, ceil(work / length_s)) if own.any() else 1
     return found
 
 
-def _prefill_s(pool: Pool, drawn: Requests, own: Bools, _limit_ms: float | None) -> float:
+def _prefill_s(pool: Pool, drawn: Requests, own: Bools, _limit_ms: float) -> float:
     """GPU time of the prompts, one a step."""
     prompts = drawn.prompt_tokens[own]
     return float(np.mean([pool.times.prefill_step_ms(int(n)) for n in prompts[:SAMPLE]])) / 1000 * len(prompts)
 
 
-def _decode_s(pool: Pool, drawn: Requests, own: Bools, limit_ms: float | None) -> float:
+def _decode_s(pool: Pool, drawn: Requests, own: Bools, limit_ms: float) -> float:
     """GPU time of the output tokens, in the batch that gives most of them per second within the TPOT limit."""
     prompts, outputs = drawn.prompt_tokens[own].astype(float), drawn.output_tokens[own].astype(float)
     context = float(((prompts + outputs / 2) * outputs).sum() / outputs.sum())
     most = min(pool.max_num_seqs, int(pool.num_gpu_blocks * pool.profile.block_size / context))
     steps_ms = {batch: pool.times.decode_step_ms(batch, round(batch * context)) for batch in range(1, most + 1)}
-    fits = (batch / ms for batch, ms in steps_ms.items() if ms <= (limit_ms or np.inf))
+    fits = (batch / ms for batch, ms in steps_ms.items() if ms <= limit_ms)
     best = max(fits, default=1 / HOPELESS_MS)
     return float(outputs.sum() / best / 1000)

@@ -10,7 +10,8 @@ from sunsim.cluster.simulation import simulate_arm
 from sunsim.measured import window_of
 from sunsim.metrics.overload import overloaded
 from sunsim.metrics.rows import Bools, Requests, Window
-from sunsim.metrics.serving import meets_slo, per, rated, serving
+from sunsim.metrics.serving import per, rated, serving
+from sunsim.metrics.slo import LIMITS, limits_each, meets_slo, missed
 from sunsim.metrics.worst import worst_window
 from sunsim.plan.conditions import AS_PLANNED, Conditions, only, requests_under
 from sunsim.plan.portrait import portrait
@@ -31,7 +32,7 @@ FIGURES = (
     "median_interactivity",
 )
 
-KINDS = ("requests", "missed", "ttft", "tpot", "beyond")
+KINDS = ("requests", "missed", *LIMITS, "beyond")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +81,7 @@ def row_of(probe: Probe) -> Row:
     """Simulates a probe.
 
     Returns:
-        Of each model by name under ``models``, `requests` of the window and how many `missed`, of these `ttft` and `tpot`,
+        Of each model by name under ``models``, `requests` of the window and how many `missed`, of these each of `LIMITS`,
         `beyond`, the number of windows in which more missed than may, and the `worst` of its windows; the same of all
         ``together``. ``stopped_s`` is when the run was ended early, because of ``broke``, a model's name; None if it was
         not. Then the counts are those so far, and there are no ``figures``.
@@ -104,7 +105,12 @@ def row_of(probe: Probe) -> Row:
     except SureMissError as sure:
         inside = np.bincount(own.model[window.holds(to_s(own.arrival_ps))], minlength=len(own.models))
         counts = {
-            name: _counts(int(inside[i]), sure.missed[i], sure.ttft[i], sure.tpot[i], int(i == sure.model))
+            name: _counts(
+                requests=int(inside[i]),
+                missed=sure.missed[i],
+                beyond=int(i == sure.model),
+                **{key: late[i] for key, late in sure.late.items()},
+            )
             for i, name in enumerate(own.models)
             if name in names
         }
@@ -117,21 +123,20 @@ def row_of(probe: Probe) -> Row:
 def _complete(probe: Probe, result: ArmResult, window: Window, names: tuple[str, ...]) -> Row:
     requests = Requests.from_rows(result.rows)
     window = rated(window, [requests])
-    slo = probe.scenario.slo.limits
-    limits = (slo, *({tag: limit for tag, limit in slo.items() if tag.startswith(key)} for key in ("ttft", "tpot")))
-    missed = [~meets_slo(requests, limit) for limit in limits]
+    limits = limits_each(probe.scenario.slo.limits, result.rows["model"])
+    late = {"missed": ~meets_slo(requests, limits)} | missed(requests, limits)
     inside = window.holds(requests.arrival_s)
     of_model = {name: inside & (result.rows["model"] == name).to_numpy(np.bool_) for name in names}
 
     def counted(own: Bools) -> dict[str, Any]:
-        counts = _counts(*(int(each.sum()) for each in (own, *(own & late for late in missed))))
+        counts = _counts(requests=int(own.sum()), **{kind: int((own & which).sum()) for kind, which in late.items()})
         if probe.stretches:
-            arrival_s, late = requests.arrival_s[own], missed[0][own]
-            worst = worst_window(arrival_s, ~late, window, probe.stretches.length_s, probe.stretches.fewest)
-            counts |= {"beyond": probe.stretches.beyond(arrival_s, late, window), "worst": asdict(worst)}
+            arrival_s, too_late = requests.arrival_s[own], late["missed"][own]
+            worst = worst_window(arrival_s, ~too_late, window, probe.stretches.length_s, probe.stretches.fewest)
+            counts |= {"beyond": probe.stretches.beyond(arrival_s, too_late, window), "worst": asdict(worst)}
         return counts
 
-    entry = serving(requests, window, slo, 1.0)
+    entry = serving(requests, window, limits, 1.0)
     output = entry["output_throughput_window"]
     (arm,) = probe.scenario.arms
     growing = [name for name, own in of_model.items() if overloaded(requests.where(own), window)]
@@ -146,12 +151,12 @@ def _complete(probe: Probe, result: ArmResult, window: Window, names: tuple[str,
     }
 
 
-def _counts(*counts: int) -> dict[str, Any]:
-    """As many `KINDS` as are known, the others 0."""
-    return dict.fromkeys(KINDS, 0) | dict(zip(KINDS, counts, strict=False)) | {"worst": None}
+def _counts(**counts: int) -> dict[str, Any]:
+    """Those of `KINDS` that are known, the others 0."""
+    return dict.fromkeys(KINDS, 0) | counts | {"worst": None}
 
 
 def _row(models: dict[str, dict[str, Any]]) -> Row:
     """Of a run that has not come to its end."""
-    together = _counts(*(sum(counts[kind] for counts in models.values()) for kind in KINDS))
+    together = _counts(**{kind: sum(counts[kind] for counts in models.values()) for kind in KINDS})
     return {"models": models, "together": together, "stopped_s": None, "broke": None, "overloaded": [], "figures": None}

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from sunsim.document.source import Source
-from sunsim.errors import InputError
+from sunsim.errors import InputError, clipped
 from sunsim.measured import refuse_empty, window_of
 from sunsim.metrics import to_json
+from sunsim.metrics.slo import limits_of
 from sunsim.plan.conditions import AS_PLANNED, requests_under
 from sunsim.plan.doubt import doubts
 from sunsim.plan.find import plan_arm
@@ -97,9 +98,11 @@ def load(given: Given, overrides: Sequence[str], seed: int | None) -> Scenario:
     if scenario.plan is None:
         message = f"has no plan block, must have one such as {EXAMPLE}"
         raise InputError(message, source.file)
-    if scenario.slo.ttft_ms is None:
-        message = "slo.ttft_ms is missing, must be given to plan: without a limit on waiting any pool would do"
-        raise source.error(("slo",), message)
+    for name in scenario.model_names:
+        if not {"ttft_ms", "e2el_ms"} & limits_of(scenario.slo.limits, name).keys():
+            missing = f"slo.ttft_ms is missing{f' for {clipped(name)}' if scenario.slo.models else ''}"
+            message = f"{missing}, must be given to plan, or e2el_ms: without a limit on waiting any pool would do"
+            raise source.error(("slo",), message)
     if isinstance(scenario.workload, Synthetic) and isinstance(scenario.workload.arrivals, Closed):
         message = "workload.arrivals.kind is closed, must be one with rate_rps: a plan is made for a rate of requests"
         raise source.error(("workload", "arrivals", "kind"), message)

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from statistics import fmean
 from typing import Any
 
+from sunsim.metrics.slo import limit_values, limits_of
 from sunsim.plan.search import Reason
 from sunsim.plan.variants import TYPICAL, WORST
 from sunsim.report.columns import columns
@@ -25,6 +26,8 @@ RATE = columns(
     "p99_tpot_ms",
 )
 MODEL = columns("mean_ttft_ms", "p99_ttft_ms", "mean_tpot_ms", "p99_tpot_ms")
+E2EL = columns("mean_e2el_ms", "p99_e2el_ms")
+"""Shown where it is limited."""
 POOL: dict[str, tuple[str, Callable[[list[float]], float], Callable[[float | None], str]]] = {
     "busy\nmean": ("utilisation", fmean, percent),
     "busy\nmost": ("utilisation", max, percent),
@@ -102,8 +105,8 @@ def slos(plan: Entry) -> TextTable:
 def _slo_rows(plan: Entry, name: str, arm: Entry) -> Iterator[Row]:
     met, target = arm["attained"], f"target {percent(plan['attainment'])}"
     limits = {
-        key.removesuffix("_ms"): f"{key.removesuffix('_ms').upper()} up to\n{number(limit)} ms"
-        for key, limit in plan["slo"].items()
+        key.removesuffix("_ms"): f"{key.removesuffix('_ms').upper()} up to\n{_one(values)}"
+        for key, values in limit_values(plan["slo"], plan["models"]).items()
     }
     yield {
         "arm": name,
@@ -131,6 +134,11 @@ def _slo_rows(plan: Entry, name: str, arm: Entry) -> Iterator[Row]:
         }
 
 
+def _one(values: list[float]) -> str:
+    """The limit, if it is the same for every model that has it."""
+    return f"{number(values[0])} ms" if len(values) == 1 else "its model's"
+
+
 def _half_width(met: Entry) -> str:
     """In percentage points."""
     return ABSENT if met["half_width_95"] is None else f"{100 * met['half_width_95']:.1f}"
@@ -148,21 +156,32 @@ def rates(plan: Entry) -> TextTable:
 
 def models(plan: Entry) -> TextTable:
     """An arm and model a row: how each model fares, the hottest and the coldest among them."""
+    shown = [*MODEL, *(E2EL if "e2el_ms" in limit_values(plan["slo"], plan["models"]) else [])]
     rows = [
         {
             "arm": name,
             "model": model,
             "requests": count(met["requests"]),
+            **_own_limits(plan, model),
             "SLO\nmet": percent(met["share"], 1),
             "±": _half_width(met),
             _worst(plan): _worst_share(met),
-            **{column.header: column.cell(arm["portrait"]["entry"]["models"][model]) for column in MODEL},
+            **{column.header: column.cell(arm["portrait"]["entry"]["models"][model]) for column in shown},
         }
         for name, arm in plan["arms"].items()
         if arm.get("portrait")
         for model, met in arm["attained"]["models"].items()
     ]
     return _table(rows, left=2)
+
+
+def _own_limits(plan: Entry, model: str) -> Row:
+    """The model's limits, where models differ."""
+    if "models" not in plan["slo"]:
+        return {}
+    own = limits_of(plan["slo"], model)
+    stated = limit_values(plan["slo"], plan["models"])
+    return {f"{key.removesuffix('_ms').upper()}\nup to ms": number(own.get(key)) for key in stated}
 
 
 def workers(plan: Entry) -> TextTable:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from sunsim.metrics.slo import LIMITS
 from sunsim.plan.conditions import Conditions
 from sunsim.plan.search import Sizes
 from sunsim.points.estimate import estimate
@@ -21,7 +22,7 @@ class Met:
     Attributes:
         requests: those of the measured window.
         missed: of these, how many miss their SLO; as far as a run went that was ended early.
-        ttft, tpot: how many miss this limit.
+        late: how many miss each limit, by its key.
         allowed: how many of all seeds' requests may miss.
         beyond: windows in which more miss than may.
         by_seed: the share that meets the SLO, with each seed that has requests.
@@ -31,8 +32,7 @@ class Met:
 
     requests: int
     missed: int
-    ttft: int
-    tpot: int
+    late: dict[str, int]
     allowed: int
     beyond: int
     by_seed: list[float]
@@ -41,12 +41,13 @@ class Met:
     @classmethod
     def of(cls, rows: Sequence[Row], allowed: int, first_seed: int) -> Met:
         """Of one entry of each seed's row, in order."""
-        total = {key: sum(row[key] for row in rows) for key in ("requests", "missed", "ttft", "tpot", "beyond")}
+        total = {key: sum(row[key] for row in rows) for key in ("requests", "missed", "beyond")}
+        late = {key: sum(row[key] for row in rows) for key in LIMITS}
         by_seed = [1 - row["missed"] / row["requests"] for row in rows if row["requests"]]
         worst = [row["worst"] | {"seed": first_seed + n} for n, row in enumerate(rows) if row["worst"]]
         known = [window for window in worst if window["share"] is not None]
         least = min(known, key=lambda window: float(window["share"]), default=None)
-        return cls(**total, allowed=allowed, by_seed=by_seed, worst=least)
+        return cls(**total, late=late, allowed=allowed, by_seed=by_seed, worst=least)
 
     @property
     def share(self) -> float | None:
@@ -121,7 +122,7 @@ class Verdict:
         worst = self.models[self.worst_model]
         if not self._too_many(worst):
             return "queue"
-        return "TTFT" if worst.ttft >= worst.tpot else "TPOT"
+        return max(worst.late, key=worst.late.__getitem__).removesuffix("_ms").upper()
 
     def figure(self, tag: str) -> list[float]:
         """A figure with each seed that ran to its end and has it."""
@@ -140,8 +141,9 @@ def attained(verdict: Verdict) -> Entry:
     """
     met, models = verdict.together, verdict.models
     return _interval(met) | {
-        "ttft": 1 - met.ttft / met.requests if met.requests else None,
-        "tpot": 1 - met.tpot / met.requests if met.requests else None,
+        **{
+            key.removesuffix("_ms"): 1 - late / met.requests if met.requests else None for key, late in met.late.items()
+        },
         "worst_model": min(models, key=lambda name: 1.0 if (share := models[name].share) is None else share),
         "models": {
             name: {
@@ -149,8 +151,7 @@ def attained(verdict: Verdict) -> Entry:
                 **_interval(own),
                 "allowed_misses": own.allowed,
                 "missed": own.missed,
-                "missed_ttft": own.ttft,
-                "missed_tpot": own.tpot,
+                **{f"missed_{key.removesuffix('_ms')}": late for key, late in own.late.items()},
             }
             for name, own in models.items()
         },

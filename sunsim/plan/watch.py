@@ -9,8 +9,9 @@ from sunsim.cluster.events import DECODE, Alarm
 from sunsim.cluster.sequence import UNSET
 from sunsim.cluster.world import World
 from sunsim.metrics.rows import Window
+from sunsim.metrics.slo import LIMITS, limits_of
 from sunsim.plan.windows import Allowance, Stretches
-from sunsim.scenario.blocks import Slo
+from sunsim.scenario.slo import Slo
 from sunsim.workload.requests import Requests
 
 EVERY_PS = PS_PER_S // 2
@@ -24,16 +25,15 @@ class SureMissError(Exception):
     Attributes:
         at_s: simulated time of the finding.
         model: index of the model.
-        ttft, tpot: of each model, how many have missed the limit so far. Some may have missed both.
-        missed: of each model, how many have missed either.
+        late: of each limit, by its key, how many of each model have missed it so far. Some may have missed several.
+        missed: of each model, how many have missed any.
     """
 
-    def __init__(self, at_s: float, model: int, ttft: list[int], tpot: list[int], missed: list[int]) -> None:
+    def __init__(self, at_s: float, model: int, late: dict[str, list[int]], missed: list[int]) -> None:
         super().__init__(at_s, model)
         self.at_s = at_s
         self.model = model
-        self.ttft = ttft
-        self.tpot = tpot
+        self.late = late
         self.missed = missed
 
 
@@ -41,7 +41,7 @@ class Watch:
     """Looks at the requests twice a simulated second, and touches nothing.
 
     It counts a miss only when nothing that is still to come can undo it: a request is through and was too slow, or its
-    first token is not out and already late. So a run that is ended early is one that would have missed. How long a
+    first token, or its last, is not out and already late. So a run that is ended early is one that would have missed. How long a
     token's way from a decode worker to its client was depends on all that decoded there, so it gets the benefit of the
     doubt.
     """
@@ -57,8 +57,9 @@ class Watch:
         """`allowed`: of each model, how many requests may miss; `stretches`: what may in every window as well."""
         self._requests = requests
         self._inside = window.holds(to_s(requests.arrival_ps))
-        self._ttft_ps, self._tpot_ps = (
-            np.inf if limit_ms is None else limit_ms * PS_PER_MS for limit_ms in (slo.ttft_ms, slo.tpot_ms)
+        of_model = [limits_of(slo.limits, name) for name in requests.models]
+        self._ttft_ps, self._tpot_ps, self._e2el_ps = (
+            [limits.get(key, np.inf) * PS_PER_MS for limits in of_model] for key in LIMITS
         )
         # A view, because its items come as Python's own integers.
         self._arrival_ps = requests.arrival_ps.data
@@ -66,7 +67,8 @@ class Watch:
         self._open: list[int] = []
         self._seen = 0
         models = len(requests.models)
-        self._ttft, self._tpot, self._missed = ([0] * models for _ in range(3))
+        self._late = {key: [0] * models for key in LIMITS}
+        self._missed = [0] * models
         self._allowances: list[Allowance] = []
         self._place = np.zeros(len(requests), np.int64)
         if stretches:
@@ -100,7 +102,7 @@ class Watch:
         self._open = [i for i in self._open if not self._settled(i, env.now_ps)]
         for model, missed in enumerate(self._missed):
             if missed > self._allowed[model] or (self._allowances and self._allowances[model].spent):
-                raise SureMissError(to_s(env.now_ps), model, self._ttft, self._tpot, self._missed)
+                raise SureMissError(to_s(env.now_ps), model, self._late, self._missed)
         if self._open and env.entries:
             self._look_after(env.now_ps)
         elif self._seen < len(self._arrival_ps):
@@ -113,7 +115,7 @@ class Watch:
     def _settled(self, i: int, now_ps: int) -> bool:
         """Whether it is certain if request `i` meets its SLO; counted if it doesn't."""
         journeys, course, requests = self._world.journeys, self._course, self._requests
-        arrival_ps = self._arrival_ps[i]
+        arrival_ps, model = self._arrival_ps[i], int(requests.model[i])
         outputs = int(requests.output_tokens[i]) if course.has_decode else 1
         prefilled_ps = journeys.prefill_end_ps[i]
         by_prefill = bool(course.emitted_before_decode) or not course.has_decode
@@ -125,26 +127,29 @@ class Watch:
             else:
                 sequence = journeys.decode[i]
                 has_first = sequence is not None and sequence.first_ps != UNSET
-            # A first token that is not out yet comes now at the earliest.
-            if has_first or now_ps - arrival_ps <= self._ttft_ps + DOUBT_PS:
-                return False
-            self._count(i, ttft=True, tpot=False)
-            return True
+            # A token that is not out yet comes now at the earliest.
+            waited_ps = now_ps - arrival_ps - DOUBT_PS
+            no_first, no_last = not has_first and waited_ps > self._ttft_ps[model], waited_ps > self._e2el_ps[model]
+            if no_first or no_last:
+                self._count(i, no_first, False, no_last)
+            return no_first or no_last
         earliest_ps = latest_ps = prefilled_ps + course.prefill_out_ps
         last_out_ps = last_ps + self._least_out_ps if decodes else earliest_ps
         if not by_prefill:
             first_ps = journeys.first_ps[i]
             earliest_ps, latest_ps = first_ps + self._least_out_ps, first_ps + self._most_out_ps
-        ttft = earliest_ps - arrival_ps > self._ttft_ps + DOUBT_PS
-        # Outputs of one token meet any limit.
-        tpot = outputs > 1 and last_out_ps - latest_ps > self._tpot_ps * (outputs - 1) + DOUBT_PS
-        self._count(i, ttft=ttft, tpot=tpot)
+        ttft = earliest_ps - arrival_ps > self._ttft_ps[model] + DOUBT_PS
+        # Outputs of one token meet any TPOT.
+        tpot = outputs > 1 and last_out_ps - latest_ps > self._tpot_ps[model] * (outputs - 1) + DOUBT_PS
+        e2el = last_out_ps - arrival_ps > self._e2el_ps[model] + DOUBT_PS
+        self._count(i, ttft, tpot, e2el)
         return True
 
-    def _count(self, i: int, *, ttft: bool, tpot: bool) -> None:
+    def _count(self, i: int, *late: bool) -> None:
+        """`late`: whether request `i` has missed each of `LIMITS`."""
         model = int(self._requests.model[i])
-        self._ttft[model] += ttft
-        self._tpot[model] += tpot
-        self._missed[model] += ttft or tpot
-        if self._allowances and (ttft or tpot):
+        for key, one in zip(LIMITS, late, strict=True):
+            self._late[key][model] += one
+        self._missed[model] += any(late)
+        if self._allowances and any(late):
             self._allowances[model].miss(int(self._place[i]))

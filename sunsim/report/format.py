@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from typing import TypeVar
+from typing import Any, TypeVar
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -63,9 +63,17 @@ def milliseconds(value_ms: float | None) -> str:
     return f"{number(value_ms / 1000)} s" if value_ms >= 10_000 else f"{number(value_ms)} ms"
 
 
-def limits(slo: Mapping[str, float]) -> str:
-    """TTFT 2,000 ms, TPOT 25.0 ms."""
-    return ", ".join(f"{key.removesuffix('_ms').upper()} {number(limit)} ms" for key, limit in slo.items())
+def limits(slo: Mapping[str, Any]) -> str:
+    """TTFT 2,000 ms, TPOT 25.0 ms; of m1 and m3 TPOT 10.0 ms."""
+    of_all = {key: limit for key, limit in slo.items() if key != "models"}
+    alike = together((_stated(own), name) for name, own in slo.get("models", {}).items())
+    return "; ".join(
+        [*([_stated(of_all)] if of_all else []), *(f"of {listed(names)} {own}" for own, names in alike.items())]
+    )
+
+
+def _stated(limits_ms: Mapping[str, float]) -> str:
+    return ", ".join(f"{key.removesuffix('_ms').upper()} {number(limit)} ms" for key, limit in limits_ms.items())
 
 
 def together(pairs: Iterable[tuple[K, V]]) -> dict[K, list[V]]:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from sunsim.metrics.slo import limit_values, limits_of
 from sunsim.report.blocks import Bullets, Report
 from sunsim.report.columns import Column, columns
 from sunsim.report.compare import against
@@ -21,8 +22,10 @@ THROUGHPUT = columns(
 )
 ENERGY = ("energy_j_per_output_token",)
 """There only where a profile has power."""
-TTFT, TPOT = (columns(*(f"{stat}_{key}_ms" for stat in ("mean", "median", "p99"))) for key in ("ttft", "tpot"))
-LATENCY = [*TTFT, *TPOT, *columns("median_interactivity")]
+TTFT, TPOT, E2EL = (
+    columns(*(f"{stat}_{key}_ms" for stat in ("mean", "median", "p99"))) for key in ("ttft", "tpot", "e2el")
+)
+PACE = columns("median_interactivity")
 MODEL = [*TPOT, *TTFT]
 
 
@@ -40,16 +43,18 @@ def summary_report(summary: Entry) -> Report:
 
 
 def tables(summary: Entry) -> list[TextTable]:
-    """Throughput, latency, and the hot and coldest model."""
+    """Throughput, latency, the hot and coldest model, and models that have limits of their own."""
     arms: Mapping[str, Entry] = summary["arms"]
-    base = next(iter(arms.values()))
+    slo, base = summary["slo"] or {}, next(iter(arms.values()))
+    shown = [*TTFT, *TPOT, *(E2EL if "e2el_ms" in limit_values(slo, base["models"]) else []), *PACE]
     latency = [
-        (marked(name, overloaded=entry["overloaded"]), *_compared(LATENCY, entry, base)) for name, entry in arms.items()
+        (marked(name, overloaded=entry["overloaded"]), *_compared(shown, entry, base)) for name, entry in arms.items()
     ]
     return [
         _throughput(arms, base, summary.get("worst_window_s")),
-        TextTable("", ("arm", *_headers(LATENCY)), latency),
+        TextTable("", ("arm", *_headers(shown)), latency),
         _models(summary, arms, base),
+        *([_own_limits(slo, arms)] if "models" in slo else []),
     ]
 
 
@@ -88,6 +93,19 @@ def _models(summary: Entry, arms: Mapping[str, Entry], base: Entry) -> TextTable
                 (f"  {marked(name, overloaded=own['overloaded'])}", *_compared(MODEL, own, base["models"][model]))
             )
     return TextTable("", ("model", *_headers(MODEL)), rows)
+
+
+def _own_limits(slo: Entry, arms: Mapping[str, Entry]) -> TextTable:
+    """The share of its requests that meet the SLO, of each model with limits of its own."""
+    rows = [
+        (
+            model,
+            limits(limits_of(slo, model)),
+            *(percent(e["models"][model]["slo_attainment"], 1) for e in arms.values()),
+        )
+        for model in slo["models"]
+    ]
+    return TextTable("", ("SLO met", "limits", *arms), rows, left=2)
 
 
 def _headers(shown: Sequence[Column]) -> list[str]:

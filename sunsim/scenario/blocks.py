@@ -24,7 +24,6 @@ from sunsim.document.block import (
     FileName,
     FolderName,
     Gigabits,
-    Milliseconds,
     Moment,
     Name,
     Positive,
@@ -32,6 +31,7 @@ from sunsim.document.block import (
     Workers,
 )
 from sunsim.roles import Stage
+from sunsim.scenario.slo import Slo
 from sunsim.workload.blocks import Synthetic, Trace
 
 
@@ -67,24 +67,6 @@ class ModelWeight(Block):
 
     name: Name
     weight: Positive
-
-
-class Slo(Block):
-    """Latency targets in milliseconds; None means that there is none.
-
-    Attributes:
-        worst_window_s: how long the window is whose attainment is given beside the mean, in seconds; see
-            `sunsim.metrics.worst`. None: none is, but `sunsim plan` takes 60 s.
-    """
-
-    ttft_ms: Milliseconds | None = None
-    tpot_ms: Milliseconds | None = None
-    worst_window_s: Duration | None = None
-
-    @property
-    def limits(self) -> dict[str, float]:
-        """The limits that are stated, milliseconds, by their keys."""
-        return {key: limit for key in ("ttft_ms", "tpot_ms") if (limit := getattr(self, key)) is not None}
 
 
 class Measure(Block):

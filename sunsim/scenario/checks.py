@@ -28,6 +28,8 @@ def complete(document: Document, source: Source) -> Scenario:
     """
     _unique(list(document.model_names), ("models",), source)
     _unique([arm.name for arm in document.arms], ("arms",), source)
+    for name in document.slo.models:
+        _known(name, ("slo", "models"), document, source)
     workload = document.workload
     if isinstance(workload, Trace):
         path = (source.folder / workload.path).resolve()
@@ -58,6 +60,14 @@ def _unique(names: list[str], loc: Loc, source: Source) -> None:
             message = f"{loc[0]}: the name {name} is given twice, each must have its own"
             raise source.error((*loc, index, "name"), message)
         seen.add(name)
+
+
+def _known(model: str, loc: Loc, document: Document, source: Source) -> None:
+    """Refuses a key of the mapping at `loc` that is no model's name."""
+    names = document.model_names
+    if model not in names:
+        where = f"{source.path(loc)}.{clipped(model)}"
+        raise source.error((*loc, model), f"{where} is no model of the scenario, {key_hint(model, names)}")
 
 
 def _models_mapped(workload: Trace, document: Document, source: Source) -> None:
@@ -164,8 +174,7 @@ def _workers(pool: PoolBlock, document: Document, loc: Loc, source: Source) -> i
             raise source.error(loc, message)
         return allocate(given, names, document.model_shares, pool.allocation or "equal")
     for name in given:
-        if name not in names:
-            raise source.error((*loc, name), f"{where}.{name} is no model of the scenario, {key_hint(name, names)}")
+        _known(name, loc, document, source)
     if sum(given.values()) > MAX_WORKERS:
         raise source.error(loc, f"{where} adds up to {sum(given.values())}, must be at most {MAX_WORKERS} in all")
     missing = [name for name in names if name not in given]

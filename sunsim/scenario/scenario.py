@@ -18,12 +18,12 @@ from sunsim.scenario.blocks import (
     Document,
     Measure,
     Planning,
-    Slo,
     StopAtTime,
     StopWhenFinished,
     Sweep,
     Transfer,
 )
+from sunsim.scenario.slo import Slo
 from sunsim.workload.blocks import Synthetic, Trace
 from sunsim.workload.mix import length_mix
 from sunsim.workload.traces.select import Selection

@@ -10,7 +10,8 @@ import numpy as np
 
 from sunsim.metrics.overload import overloaded
 from sunsim.metrics.rows import Floats, Requests, Window
-from sunsim.metrics.serving import Numbers, latency, meets_slo, output_rate, per
+from sunsim.metrics.serving import Numbers, latency, output_rate, per
+from sunsim.metrics.slo import Limits, Slo, meets_slo
 from sunsim.report.format import ratio
 from sunsim.validation.cluster_run import ClusterRun
 from sunsim.validation.figures import Compared, Figure, change_percent
@@ -43,10 +44,11 @@ class Side:
         return cls(served.requests(), {key: getattr(served, f"{key}_ms") for key in STATISTICS})
 
     @classmethod
-    def of_cluster(cls, requests: Requests, window: Window, slo: Mapping[str, float]) -> "Side":
+    def of_cluster(cls, requests: Requests, window: Window, limits: Limits) -> "Side":
         """The requests that came inside the window, by the client's clock."""
-        inside = requests.where(window.holds(requests.arrival_s))
-        met = per(float(meets_slo(inside, slo).sum()), len(inside)) if slo else None
+        within = window.holds(requests.arrival_s)
+        inside = requests.where(within)
+        met = per(float(meets_slo(requests, limits)[within].sum()), len(inside)) if limits else None
         return cls(requests, {"tpot": inside.tpot_s * 1000, "ttft": inside.ttft_s * 1000}, met)
 
     def figures(self, window: Window, gpus: Mapping[str, int]) -> Numbers:
@@ -116,7 +118,7 @@ class Comparison:
     name: str
     window: Window
     arms: list[ComparedArm]
-    slo: Mapping[str, float] = field(default_factory=dict)
+    slo: Slo = field(default_factory=dict)
 
     @property
     def gains(self) -> list[Gain]:

@@ -11,6 +11,7 @@ from sunsim.clock import to_ps
 from sunsim.cluster.simulation import simulate_arm
 from sunsim.measured import window_of
 from sunsim.metrics.rows import Requests, Window
+from sunsim.metrics.slo import limits_each
 from sunsim.scenario import Transfer
 from sunsim.validation.arms import (
     DECODE_THROUGHPUT,
@@ -116,7 +117,7 @@ def _point(cluster: Cluster, name: str, runs: Sequence[ClusterRun]) -> Compariso
 
 def _arm(cluster: Cluster, run: ClusterRun, window: Window) -> ComparedArm:
     actual, simulated = (
-        Side.of_cluster(Requests.from_rows(rows), window, run.scenario.slo.limits)
+        Side.of_cluster(Requests.from_rows(rows), window, limits_each(run.scenario.slo.limits, rows["model"]))
         for rows in (run.rows, _simulated(cluster, run))
     )
     return compared_arm(run.meta.arm, [run.name], (actual, simulated), window, _gpus(run), run)

@@ -28,14 +28,14 @@ def toy_worker(
 
 def toy_summary(
     *arms: ArmResult,
-    slo: dict[str, float | None] | dict[str, float] | None = None,
+    slo: dict[str, Any] | None = None,
     warmup_s: float = 0.0,
     **options: Any,
 ) -> dict[str, Any]:
     """The summary of arms, measured from the end of the warm-up to the last arrival, or to a stop."""
     last_s = max(float(arm.rows["arrival_s"].max()) for arm in arms)
     window = Window(warmup_s, min(last_s, options.get("stop_s", last_s)))
-    return summarize(arms, window, slo=slo, **{"meta": {"scenario": "toy"}, **options})
+    return summarize(arms, window, slo=slo or {}, **{"meta": {"scenario": "toy"}, **options})
 
 
 def table(*requests: dict[str, Any], arm: str = "a") -> pd.DataFrame:

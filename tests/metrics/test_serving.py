@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from sunsim.metrics.rows import Requests, Window
-from sunsim.metrics.serving import meets_slo, serving, statistics, tokens_inside
+from sunsim.metrics.serving import serving, statistics, tokens_inside
+from sunsim.metrics.slo import meets_slo
 from tests.metrics.synthetic import table
 
 WINDOW = Window(1.0, 3.0)

@@ -96,8 +96,7 @@ def test_it_is_given_beside_the_mean_of_all_and_of_each_model() -> None:
         )
     )
     arms = [ArmResult(rows, [toy_worker("p", "prefill"), toy_worker("d", "decode")])]
-    slo = {"ttft_ms": 500.0, "worst_window_s": 20.0}
-    summary = toy_summary(*arms, slo=slo)
+    summary = toy_summary(*arms, slo={"ttft_ms": 500.0}, worst_window_s=20.0)
     (entry,) = summary["arms"].values()
     assert entry["slo_attainment"] == 0.95
     assert (entry["worst_window_slo_attainment"], entry["worst_window_start_s"]) == (0.5, 40.0)
@@ -108,9 +107,9 @@ def test_it_is_given_beside_the_mean_of_all_and_of_each_model() -> None:
     assert block.rows[0][block.headers.index("worst\n20 s")] == "50.0 %"
 
 
-@pytest.mark.parametrize("slo", [None, {"worst_window_s": 20.0}, {"ttft_ms": 500.0}])
-def test_there_is_none_without_an_slo_or_a_length(slo: dict[str, float] | None) -> None:
+@pytest.mark.parametrize(("slo", "length_s"), [({}, None), ({}, 20.0), ({"ttft_ms": 500.0}, None)])
+def test_there_is_none_without_an_slo_or_a_length(slo: dict[str, float], length_s: float | None) -> None:
     rows = table(*({"arrival_s": float(i), "first_token_s": i + 0.1, "last_token_s": i + 1.0} for i in range(50)))
-    summary = toy_summary(ArmResult(rows, [toy_worker("p", "prefill")]), slo=slo)
+    summary = toy_summary(ArmResult(rows, [toy_worker("p", "prefill")]), slo=slo, worst_window_s=length_s)
     assert summary["arms"]["a"]["worst_window_slo_attainment"] is None
     assert not any("worst" in header for header in tables(summary)[0].headers)

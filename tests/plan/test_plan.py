@@ -365,7 +365,7 @@ def test_an_arm_without_a_pool_to_size_is_refused(tmp_path: Path, monkeypatch: p
 def test_without_a_limit_on_waiting_there_is_nothing_to_plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     write_plan(tmp_path, PLAN, SCENARIO.replace("ttft_ms: 300, ", ""))
-    said = "small.yaml:9: slo.ttft_ms is missing, must be given to plan: without a limit on waiting any pool would do\n"
+    said = "small.yaml:9: slo.ttft_ms is missing, must be given to plan, or e2el_ms: without a limit on waiting any pool would do\n"
     assert invoke("plan", "small.yaml") == (2, "", said)
 
 

@@ -12,10 +12,10 @@ from sunsim.clock import PS_PER_S
 from sunsim.cluster.simulation import simulate_arm
 from sunsim.measured import window_of
 from sunsim.metrics.rows import Requests, Window
-from sunsim.metrics.serving import meets_slo
+from sunsim.metrics.slo import limits_each, meets_slo
 from sunsim.plan.watch import SureMissError, Watch
 from sunsim.scenario import Arm, Scenario, build_requests
-from sunsim.scenario.blocks import Slo
+from sunsim.scenario.slo import Slo
 from sunsim.workload.requests import Requests as Drawn
 from tests.plan.small import loaded
 
@@ -24,9 +24,8 @@ def missed_at_the_end(scenario: Scenario, arm: int) -> list[int]:
     """Of each model, how many requests of the window miss their SLO when all is done."""
     requests = build_requests(scenario)
     result = simulate_arm(scenario, scenario.arms[arm], requests)
-    rows = Requests.from_rows(result.rows)
-    slo = {name: limit for name, limit in scenario.slo.model_dump().items() if limit is not None}
-    missed = window_of(scenario, requests).holds(rows.arrival_s) & ~meets_slo(rows, slo)
+    rows, limits = Requests.from_rows(result.rows), limits_each(scenario.slo.limits, result.rows["model"])
+    missed = window_of(scenario, requests).holds(rows.arrival_s) & ~meets_slo(rows, limits)
     return [int(missed[requests.model == model].sum()) for model in range(len(scenario.model_names))]
 
 
@@ -45,6 +44,9 @@ CASES = [
     ("workload.arrivals.rate_rps=300", "first_token=prefill"),
     ("slo={ttft_ms: 60, tpot_ms: 7.5}",),
     ("slo={ttft_ms: 40}",),
+    ("slo={e2el_ms: 330}",),
+    ("slo={ttft_ms: 60, e2el_ms: 400}", "first_token=prefill", "workload.arrivals.rate_rps=200"),
+    ("slo={ttft_ms: 300, tpot_ms: 8, models: {m1: {tpot_ms: 7.6}, m2: {ttft_ms: 40, e2el_ms: 500}}}",),
     ("stop={when: time, limit_s: 2.5}", "workload.arrivals.rate_rps=200"),
     ("arms=[{name: front, prefill: {profile: profile.json, policy: isolated, workers: 2}}]",),
     ("arms=[{name: back, decode: {profile: profile.json, policy: shared, workers: 1}}]", "slo.tpot_ms=7.6"),
@@ -79,6 +81,25 @@ def test_overload_is_found_long_before_the_end(tmp_path: Path) -> None:
     with pytest.raises(SureMissError) as sure:
         simulate_arm(scenario, scenario.arms[1], requests, watch=Watch(requests, window, scenario.slo, [100, 100]))
     assert sure.value.at_s < 4
+
+
+def test_a_last_token_that_is_not_out_in_time_is_missed_at_once(tmp_path: Path) -> None:
+    """One request a model, of 3,000 tokens, 7 ms each: only m2's must be through within 5 s."""
+    lengths = "{kind: fixed, prompt_tokens: 100, output_tokens: 3000}"
+    scenario = loaded(tmp_path, "slo={ttft_ms: 2000, models: {m2: {e2el_ms: 5000}}}", f"workload.lengths={lengths}")
+    drawn = build_requests(scenario)
+    few = slice(2)
+    two = replace(
+        drawn, **{name: getattr(drawn, name)[few] for name in ("arrival_ps", "prompt_tokens", "output_tokens")}
+    )
+    two = replace(two, model=np.array([0, 1], drawn.model.dtype))
+    arrival_s = two.arrival_ps[1] / PS_PER_S
+    for arm in scenario.arms:
+        sure = ended(scenario, arm, two, Watch(two, Window(0.0, 9.0), scenario.slo, [0, 0]))
+        assert sure
+        assert (sure.model, sure.missed) == (1, [0, 1])
+        assert sure.late == {"ttft_ms": [0, 0], "tpot_ms": [0, 0], "e2el_ms": [0, 1]}
+        assert arrival_s + 5 < sure.at_s <= arrival_s + 5.5
 
 
 def test_it_does_not_look_where_nothing_can_have_happened(tmp_path: Path) -> None:

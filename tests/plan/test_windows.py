@@ -12,7 +12,7 @@ import pytest
 from sunsim.cluster.simulation import simulate_arm
 from sunsim.measured import window_of
 from sunsim.metrics.rows import Requests, Window
-from sunsim.metrics.serving import meets_slo
+from sunsim.metrics.slo import limits_each, meets_slo
 from sunsim.metrics.worst import worst_window
 from sunsim.plan.bench import Bench
 from sunsim.plan.conclusion import conclusion
@@ -103,8 +103,9 @@ def test_one_miss_may_be_allowed_in_the_shortest_window(tmp_path: Path, attainme
 def beyond_at_the_end(scenario: Scenario, arm: int, stretches: Stretches, window: Window) -> list[int]:
     """Of each model, in how many windows more requests than may have missed when all is done."""
     requests = build_requests(scenario)
-    rows = Requests.from_rows(simulate_arm(scenario, scenario.arms[arm], requests).rows)
-    met = meets_slo(rows, scenario.slo.model_dump())
+    table = simulate_arm(scenario, scenario.arms[arm], requests).rows
+    rows = Requests.from_rows(table)
+    met = meets_slo(rows, limits_each(scenario.slo.limits, table["model"]))
     own = [window.holds(rows.arrival_s) & (requests.model == model) for model in range(len(scenario.model_names))]
     return [stretches.beyond(rows.arrival_s[mask], ~met[mask], window) for mask in own]
 
