@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from sunsim.estimate.errors import kept
 from sunsim.estimate.estimate import estimate
 from sunsim.latency.profile import Profile, load_named
 from sunsim.plan.doubt import doubts
@@ -18,7 +19,8 @@ from tests.plan.small import SCENARIO, invoke
 ONE = SCENARIO.replace("profile.json", "made.json").replace("rate_rps: 100", "rate_rps: 10")
 ONE = ONE.replace("ttft_ms: 300, tpot_ms: 8", "ttft_ms: 3000, tpot_ms: 40")
 SAID = "made.json, not measured: NVIDIA H100 SXM 80 GB, from h100-80gb/llama-3.1-8b-bf16 (NVIDIA H100 80GB HBM3, vLLM 0.24.0"
-OFF = "off by 1.8 % on decode steps"
+KEPT = kept()["model"]
+OFF = f"off by {KEPT['decode_typical']} % on decode steps"
 UNKNOWN = "a model 9.8 times as large and tensor parallel"
 
 
@@ -85,7 +87,9 @@ def test_plans_say_so_and_widen_their_ranges(made: Profile, tmp_path: Path) -> N
     assert code == 0
     check(stdout)
     text = plain(stdout)
-    assert f"Estimated, not measured: prefill steps of {made.path} (typically off by 12.8 %)" in text
+    assert (
+        f"Estimated, not measured: prefill steps of {made.path} (typically off by {KEPT['prefill_typical']} %)" in text
+    )
     assert "Measured of" not in text
     content = json.loads((tmp_path / "out" / "plan.json").read_text())
     (name,) = content["profiles"]
