@@ -6,7 +6,8 @@ from typing import Any
 from sunsim.plan.search import Reason
 from sunsim.plan.tables import breaking
 from sunsim.plan.variants import TYPICAL
-from sunsim.plan.way_tables import ANY, cards, work
+from sunsim.plan.way_tables import cards, work
+from sunsim.plan.ways import ANY
 from sunsim.report.format import count, counted, limits, listed, milliseconds, number, percent, together
 from sunsim.roles import Stage
 
@@ -136,8 +137,8 @@ def _gpus(plan: Entry, arm: Entry) -> str:
 def _needed(passing: Arms) -> Iterator[str]:
     """What the models must be; nothing is said where any would do for all arms."""
     alike = together((tuple(arm["needs"]), name) for name, arm in passing.items())
-    if any(alike):
-        parts = [f"{listed(list(needs)) if needs else ANY} ({listed(names)})" for needs, names in alike.items()]
+    if alike.keys() != {(ANY,)}:
+        parts = [f"{listed(list(needs))} ({listed(names)})" for needs, names in alike.items()]
         yield f"What the models must be: {'; '.join(parts)}."
 
 

@@ -9,7 +9,6 @@ from sunsim.roles import Stage
 
 Entry = Mapping[str, Any]
 
-ANY = "any fine-tunes"
 RUNS = ("workers", "of profile", "in arms", "real\nruns", "TPOT\noff by", "TPOT\nworst", "TTFT\noff by", "TTFT\nworst")
 
 
@@ -25,7 +24,7 @@ def cards(plan: Entry) -> list[str]:
 
 def needed(plan: Entry) -> TextTable:
     """An arm a row: what its models must be."""
-    rows = [(name, ", ".join(arm["needs"]) or ANY) for name, arm in plan["arms"].items()]
+    rows = [(name, ", ".join(arm["needs"])) for name, arm in plan["arms"].items()]
     return TextTable("", ("arm", "what its models must be"), rows, left=2)
 
 

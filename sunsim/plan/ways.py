@@ -10,6 +10,8 @@ from sunsim.scenario import Arm
 
 Entry = dict[str, Any]
 
+ANY = "any fine-tunes"
+"""Where nothing is asked of them."""
 UNQUANTIZED = "bf16"
 """The variant of a profile whose weights are as they were trained."""
 
@@ -34,13 +36,14 @@ def way(arm: Arm, models: int, reported: Mapping[str, Runs]) -> Entry:
 
 
 def needs(arm: Arm, models: int) -> list[str]:
-    """What the models must be for this way to serve them, in words; nothing where any fine-tunes will do."""
+    """What the models must be for this way to serve them, in words."""
     pools = arm.pools()
     found = []
     if models > 1 and any(pool.module is Module.SHARED for pool in pools.values()):
         found.append("models tuned for one frozen decoder")
     if any(pool.module is Module.ADAPTER for pool in pools.values()):
         found.append("LoRA adapters of one base model")
+    found = found or [ANY]
     variants = {
         stage: pool.profile.data.variant
         for stage, pool in pools.items()

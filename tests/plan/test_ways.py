@@ -13,7 +13,7 @@ from sunsim.plan.conclusion import conclusion
 from sunsim.plan.doubt import reported_runs
 from sunsim.plan.run import load
 from sunsim.plan.way_tables import needed, validated
-from sunsim.plan.ways import needs, way
+from sunsim.plan.ways import ANY, needs, way
 from sunsim.validation.folders import errors_file
 from tests.plan.small import write_plan
 from tests.synthetic import synthetic_profile
@@ -22,13 +22,16 @@ OWN = "{profile: profile.json, policy: isolated, workers: 2}"
 SHARED = "{profile: %s, policy: shared, workers: 1}"
 TUNED, ADAPTERS = "models tuned for one frozen decoder", "LoRA adapters of one base model"
 WAYS = {
-    f"colocated: {OWN}": [],
-    f"prefill: {OWN}, decode: {OWN}": [],
-    "colocated: {profile: awq.json, policy: isolated, workers: 2}": ["awq-quantized weights"],
-    f"prefill: {OWN}, decode: {{profile: awq.json, policy: isolated, workers: 2}}": ["awq-quantized decode weights"],
+    f"colocated: {OWN}": [ANY],
+    f"prefill: {OWN}, decode: {OWN}": [ANY],
+    "colocated: {profile: awq.json, policy: isolated, workers: 2}": [ANY, "awq-quantized weights"],
+    f"prefill: {OWN}, decode: {{profile: awq.json, policy: isolated, workers: 2}}": [
+        ANY,
+        "awq-quantized decode weights",
+    ],
     f"prefill: {OWN}, decode: {SHARED % 'profile.json'}": [TUNED],
     f"prefill: {OWN}, decode: {SHARED % 'awq.json'}": [TUNED, "awq-quantized decode weights"],
-    f"prefill: {SHARED % 'profile.json'}, decode: {OWN}": [],
+    f"prefill: {SHARED % 'profile.json'}, decode: {OWN}": [ANY],
     f"prefill: {SHARED % 'lora-r16.json'}, decode: {SHARED % 'lora-r16.json'}": [ADAPTERS],
     f"colocated: {SHARED % 'lora-r16.json'}": [ADAPTERS],
 }
@@ -83,8 +86,8 @@ def test_calibration_is_no_comparison_and_who_has_no_run_was_never_compared() ->
 
 def test_the_tables_have_a_row_an_arm_and_a_row_a_kind_of_workers(done: tuple[Path, dict[str, Any], str]) -> None:
     _, content, stdout = done
-    assert needed(content).rows == [("isolated", "any fine-tunes"), ("sun", TUNED)]
+    assert needed(content).rows == [("isolated", ANY), ("sun", TUNED)]
     rows = [row[:1] + row[2:4] for row in validated(content).rows]
     assert rows == [("prefill", "isolated, sun", "never"), ("decode", "isolated, sun", "never")]
-    assert f"What the models must be: any fine-tunes (isolated); {TUNED} (sun)." in conclusion(content)
+    assert f"What the models must be: {ANY} (isolated); {TUNED} (sun)." in conclusion(content)
     assert "what its models must be" in stdout
