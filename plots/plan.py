@@ -68,7 +68,7 @@ def pictures(plan: Mapping[str, Any]) -> dict[str, list[blocks.Figure]]:
 
 
 def gpu_bars(arms: Arms) -> str:
-    """GPUs of each arm, prefill and decode."""
+    """GPUs of each arm, those that only prefill and those that decode."""
     look, arms = looks(arms), _drawn(arms)
     if not arms:
         return ""
@@ -76,9 +76,14 @@ def gpu_bars(arms: Arms) -> str:
     with vector(svg, WIDTH_IN, 1.1 + 0.42 * len(arms)) as fig:
         axes = fig.subplots()
         left = [0] * len(arms)
-        shades: dict[str, tuple[Callable[[str], Any], str]] = {"decode": (str, "white"), "prefill": (pale, "black")}
-        for stage, (shade, ink) in shades.items():
-            sizes = [arm["gpus"].get(stage, 0) for arm in arms.values()]
+        # What decodes is drawn alike, whether it prefills too or not.
+        full = [stage for stage in ("decode", "colocated") if any(stage in arm["gpus"] for arm in arms.values())]
+        shades: dict[str, tuple[Callable[[str], Any], str, list[str]]] = {
+            " or ".join(full or ["decode"]): (str, "white", full),
+            "prefill": (pale, "black", ["prefill"]),
+        }
+        for shade, ink, stages in shades.values():
+            sizes = [sum(arm["gpus"].get(stage, 0) for stage in stages) for arm in arms.values()]
             colour = [shade(look[name].colour) for name in arms]
             bars = axes.barh(range(len(arms)), sizes, left=left, color=colour, height=0.62)
             axes.bar_label(bars, [str(size) if size else "" for size in sizes], label_type="center", color=ink)
@@ -91,7 +96,7 @@ def gpu_bars(arms: Arms) -> str:
         axes.margins(x=0.1)
         axes.set_xlabel("GPUs")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        patches = [Patch(color=shade(NO_ARM), label=stage) for stage, (shade, _) in shades.items()]
+        patches = [Patch(color=shade(NO_ARM), label=label) for label, (shade, _, _) in shades.items()]
         fig.legend(handles=patches, loc="outside upper left", ncols=2, columnspacing=1.0, handlelength=1.8)
     return svg.getvalue()
 

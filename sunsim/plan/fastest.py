@@ -37,13 +37,15 @@ def _too_slow(
     """Of requests with the same limits.
 
     The fastest prefill step is that of the shortest prompt alone; of the decode steps, of all batches with the shortest
-    prompts, the fastest counts. A first token takes both where decode emits it. The last one comes as many tokens later
+    prompts, the fastest counts. A first token takes both where a decode worker emits it. The last one comes as many tokens later
     as the longest output has, once as many of the longest as may miss are left out.
     """
     shortest = int(prompts.min())
-    steps_ms = {stage: _fastest_ms(pool, shortest) for stage, pool in arm.pools().items()}
+    steps_ms = {
+        steps: _fastest_ms(pool, steps, shortest) for stage, pool in arm.pools().items() for steps in stage.steps
+    }
     to_first = dict(steps_ms)
-    if scenario.first_token == "prefill" and len(steps_ms) > 1:
+    if arm.colocated or (scenario.first_token == "prefill" and len(steps_ms) > 1):
         del to_first[Stage.DECODE]
     assert scenario.plan
     may_miss = floor(len(outputs) * (1 - scenario.plan.attainment) + 1e-9)
@@ -58,7 +60,7 @@ def _too_slow(
     ]
 
 
-def _fastest_ms(pool: Pool, shortest: int) -> float:
-    if pool.stage is Stage.PREFILL:
+def _fastest_ms(pool: Pool, steps: Stage, shortest: int) -> float:
+    if steps is Stage.PREFILL:
         return pool.times.prefill_step_ms(shortest)
     return min(pool.times.decode_step_ms(batch, batch * shortest) for batch in range(1, pool.max_num_seqs + 1))

@@ -62,6 +62,11 @@ class Pool:
         return next(iter(self.roles)).module
 
     @property
+    def card(self) -> str:
+        """What its GPUs are, as profiles and prices name it."""
+        return self.profile.data.gpu
+
+    @property
     def gpus(self) -> int:
         """Those of the workers of all roles."""
         return sum(self.roles.values()) * self.profile.gpus
