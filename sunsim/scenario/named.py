@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 from pydantic import ValidationError
 
@@ -31,20 +33,23 @@ def models_of(document: Document, workload: object, source: Source) -> Models:
         only = "" if not isinstance(workload, Trace) else ": workload.models says that the trace's names are not theirs"
         raise source.error(("models",), f"models is missing, must be given{only}")
     rows = read_trace(workload.path, workload.format)
-    return ModelCount(count=1) if rows.model is None else tuple(_named(rows, workload))
+    return ModelCount(count=1) if rows.model is None else tuple(_weighted(rows, workload))
 
 
-def _named(rows: TraceRows, workload: Trace) -> list[ModelWeight]:
-    assert rows.model is not None
+def asked(rows: TraceRows) -> dict[str, int]:
+    """The number of requests of each model that a trace names, most first; none if it names no models."""
+    if rows.model is None:
+        return {}
     counts = np.bincount(rows.model, minlength=len(rows.names))
-    found = []
-    for index in np.argsort(-counts, kind="stable"):
-        name = rows.names[index]
+    return {rows.names[index]: int(counts[index]) for index in np.argsort(-counts, kind="stable")}
+
+
+def _weighted(rows: TraceRows, workload: Trace) -> Iterator[ModelWeight]:
+    for name, requests in asked(rows).items():
         try:
-            found.append(ModelWeight(name=name, weight=float(counts[index])))
+            yield ModelWeight(name=name, weight=float(requests))
         except ValidationError as error:
-            line = int(rows.line[rows.model == index].min())
+            line = int(rows.line[rows.model == rows.names.index(name)].min())
             must = "must be a name of 1 to 200 characters, none of them a control character"
             message = f"{FORMATS[workload.format].model} is '{clipped(name)}', {must}"
             raise InputError(message, workload.path, line) from error
-    return found
