@@ -5,7 +5,7 @@ from pathlib import Path
 
 from sunsim.errors import InputError, clipped_list
 from sunsim.workload.traces.json_lines import keys_of
-from sunsim.workload.traces.known import BAILIAN, CSV, FORMATS
+from sunsim.workload.traces.known import BAILIAN, CSV, CSV_AS_LOGGED, FORMATS
 from sunsim.workload.traces.lookalikes import renamed
 from sunsim.workload.traces.rows import TraceRows
 from sunsim.workload.traces.table import UNCLOSED, values_of
@@ -25,18 +25,19 @@ def read_trace(path: Path, name: str) -> TraceRows:
 TOLD = "must be told with --format"
 
 
-def read_any(path: Path, name: str | None, otherwise: str = TOLD) -> tuple[str, TraceRows]:
+def read_any(path: Path, name: str | None, otherwise: str = TOLD, *, as_logged: bool = False) -> tuple[str, TraceRows]:
     """`read_trace`, in the format that the first line shows if none is given, with the format's name.
 
     Args:
         otherwise: what a file must be, or be given with, whose first line does not show its format.
+        as_logged: whether arrivals of format csv may fall and be of any clock; then they are as in other formats.
 
     Raises:
         InputError: as for `read_trace`, or the first line shows no format, or more than one.
     """
     try:
         stat = path.stat()
-        return _read_once(path, name, otherwise, stat.st_mtime_ns, stat.st_size)
+        return _read_once(path, name, otherwise, as_logged, stat.st_mtime_ns, stat.st_size)
     except OSError as error:
         message = f"cannot be read ({error.strerror}), must be a trace file"
         raise InputError(message, path) from error
@@ -47,6 +48,7 @@ def _read_once(
     path: Path,
     name: str | None,
     otherwise: str,
+    as_logged: bool,
     mtime_ns: int,  # noqa: ARG001 - with the size, the file's state
     size: int,  # noqa: ARG001
 ) -> tuple[str, TraceRows]:
@@ -55,7 +57,12 @@ def _read_once(
         message = "the trace is empty, must have a line for each request"
         raise InputError(message, path)
     name = _format(text, name, otherwise)
-    rows = FORMATS[name].read(text)
+    try:
+        rows = FORMATS[name].read(text)
+    except InputError:
+        if not (as_logged and name == "csv"):
+            raise
+        rows = CSV_AS_LOGGED.read(text)
     for column in (rows.arrival_s, rows.prompt_tokens, rows.output_tokens, rows.line):
         column.setflags(write=False)
     return name, rows
