@@ -1,7 +1,7 @@
 """Brings the figures of the documents up to date: ``python -m docs.refresh [NAME ...]``, or all.
 
-Names are run, trace, server, sweep, plan, figures, speed, fidelity, candidates, outside and columns. Runs the commands
-that the pages name, in the checkout, compares the committed actual runs with their simulation, and replaces the pictures
+Names are run, trace, server, sweep, plan, figures, speed, fidelity, candidates, outside, columns and adapters. Runs the
+commands that the pages name, in the checkout, compares the committed actual runs with their simulation, and replaces the pictures
 and the blocks between
 ``<!-- begin: NAME -->`` and ``<!-- end: NAME -->``.
 """
@@ -19,6 +19,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from docs.adapters import adapters
 from docs.columns import columns
 from docs.fidelity import Checked, check, fidelity_text, live_text, sharing_text
 from docs.outside import outside
@@ -57,6 +58,7 @@ PLACES = {
     "calibration": FIDELITY,
     "trust": README,
     "live": DOCS / "live-clusters.md",
+    "adapters": DOCS / "profiling.md",
     "requests": DOCS / "python.md",
     "workers": DOCS / "python.md",
 }
@@ -74,6 +76,8 @@ SHAPES = {
     "prefill (TTFT)": r"prefill\d+",
 }
 """Shapes of traffic, and the names of their streams."""
+ADAPTERS = {"LoRA adapters": r"(?!colocated).*", "LoRA adapters, colocated": r"colocated-.*"}
+"""The same of streams whose requests use adapters."""
 
 
 def block(text: str, name: str) -> str:
@@ -202,16 +206,19 @@ def candidates() -> dict[str, str]:
 def trust(table: str) -> str:
     """How far off each shape of traffic is on each card, from tables of streams: the mean size of the mean errors, and the
     worst."""
-    # A heading has the card of the streams below it.
-    _, *cards = re.split(r"^\S+ \S+ on (.+?), host .*$", table.split("\nThe floor", maxsplit=1)[0], flags=re.MULTILINE)
+    # A heading has variant and card of the streams below it.
+    _, *headed = re.split(
+        r"^\S+ (\S+) on (.+?), host .*$", table.split("\nThe floor", maxsplit=1)[0], flags=re.MULTILINE
+    )
     errors: dict[tuple[str, str], list[float]] = {}
-    for card, streams in zip(cards[::2], cards[1::2], strict=True):
+    for variant, card, streams in zip(headed[::3], headed[1::3], headed[2::3], strict=True):
+        shapes = ADAPTERS if "lora" in variant else SHAPES
         for name, error in re.findall(r"^(\S+): .*? ([+-][\d.]+)", streams, re.MULTILINE):
-            for shape, names in SHAPES.items():
+            for shape, names in shapes.items():
                 if re.fullmatch(names, name):
                     errors.setdefault((shape, card), []).append(float(error))
     lines = [f"{'traffic':30}  {'card':21}  runs   off by   worst\n"]
-    for (shape, card), found in sorted(errors.items(), key=lambda item: [*SHAPES].index(item[0][0])):
+    for (shape, card), found in sorted(errors.items(), key=lambda item: [*SHAPES, *ADAPTERS].index(item[0][0])):
         size, worst = sum(map(abs, found)) / len(found), max(found, key=abs)
         lines.append(f"{shape:30}  {card:21}  {len(found):4}  {size:5.1f} %  {worst:+5.1f} %\n")
     return "".join(lines)
@@ -231,6 +238,7 @@ def main() -> None:
         "candidates": candidates,
         "outside": outside,
         "columns": columns,
+        "adapters": adapters,
     }
     for maker in sys.argv[1:] or makers:
         for name, made in makers[maker]().items():

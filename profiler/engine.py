@@ -53,7 +53,8 @@ def count_preemptions() -> Counter[str]:
 class Engine:
     """A running engine. Requests are token counts; what they say does not matter to how long they take.
 
-    They use `adapters`, vLLM's LoRARequests, in turn; none while there are none.
+    They use `adapters`, vLLM's LoRARequests, in turn; none while there are none. `best_prefill_tokens_per_s` is as found
+    while it was warmed up.
     """
 
     def __init__(self, llm: Any, settings: EngineSettings, step_log: StepLog) -> None:
@@ -61,6 +62,7 @@ class Engine:
         self.settings = settings
         self.step_log = step_log
         self.adapters: list[Any] = []
+        self.best_prefill_tokens_per_s = 0.0
         self._serial = itertools.count()
         self._groups = itertools.count()
         self._prompts: dict[int, list[int]] = {}

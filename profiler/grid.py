@@ -40,10 +40,11 @@ TRAFFIC = (
     TrafficPlan("longest", (LengthLaw(11500, 0.2, 8000, 15500),), _OUTPUTS, ramp_s=5),
     TrafficPlan("short", (LengthLaw(250, 0.8, 8, 2000),), _OUTPUTS, ramp_s=5),
 )
-# About half of what a worker can do, then four fifths of it, some of it at once.
-_PROMPTS = PromptPlan(_CHAT_PROMPTS, rate_rps=17, duration_s=14)
-_BURSTS = PromptPlan(_CHAT_PROMPTS, rate_rps=27, duration_s=9, together=(1, 1, 1, 1, 1, 2, 4, 8, 16), seed=20261127)
-_COLOCATED = PromptPlan(_CHAT_PROMPTS, rate_rps=14, duration_s=10, outputs=_OUTPUTS)
+# Prompts of serving never reach the best speed: these are about half of what a worker can do, then four fifths of it,
+# some of it at once.
+_PROMPTS = PromptPlan(_CHAT_PROMPTS, load=0.47, duration_s=14)
+_BURSTS = PromptPlan(_CHAT_PROMPTS, load=0.75, duration_s=9, together=(1, 1, 1, 1, 1, 2, 4, 8, 16), seed=20261127)
+_COLOCATED = PromptPlan(_CHAT_PROMPTS, load=0.39, duration_s=10, outputs=_OUTPUTS)
 
 _IDLE: tuple[tuple[Kind, int], ...] = (
     ("decode", 128),
@@ -137,10 +138,10 @@ def full(settings: EngineSettings) -> list[Phase]:
         Phase("traffic-prefill", partial(prompts.prefill_traffic, plans=(_PROMPTS, _BURSTS))),
         Phase("traffic-colocated", partial(prompts.colocated_traffic, plan=_COLOCATED)),
         _mixed(64, settings),
-        *others,
         Phase("prefill-long", partial(prefill.long_prompts, lengths=_long_prompts(settings), repeats=4)),
         _mixed(192, settings),
         _mixed(16, settings),
+        *others,
         _joins(64, settings),
         *_even(8192, settings),
         *([Phase("decode-extreme", _extremes)] if limit > 8192 + decode.EXTREME_STEPS else []),
@@ -172,12 +173,13 @@ async def warm_up(engine: Engine, *, is_quick: bool) -> dict[str, Any]:
     """
     if is_quick:
         await decode.even(engine, 128, steps=2, batches=QUICK_BATCHES)
-        await prefill.groups(engine, prefill.QUICK_GRID, 1)
+        seen = await prefill.groups(engine, prefill.QUICK_GRID, 1)
     else:
         await decode.even(engine, 128, steps=2)
-        await prefill.groups(engine, prefill_grid(prefill.GRID, engine.settings), 1)
+        seen = await prefill.groups(engine, prefill_grid(prefill.GRID, engine.settings), 1)
         await prefill.long_prompts(engine, _long_prompts(engine.settings)[-1:], 1)
         await arrivals.chunks(engine, _chunk_plan(64, ((256, 1), (4096, 1)), engine.settings))
+    engine.best_prefill_tokens_per_s = prefill.best_tokens_per_s(seen)
     steady = {} if is_quick else await until_steady(partial(steady_step_ms, engine))
     await engine.scatter_blocks()
     return steady

@@ -18,7 +18,7 @@ AGAIN = "measure again with `python -m profiler measure`"
 def fit_blocks(profile: Profile) -> list[Block | None]:
     """Attention, the numbers that were fitted, and tables of what they leave."""
     model, data = LatencyModel(profile), profile.data
-    sentences: list[Block | None] = [[attention(data), *_unfit(model.traffic, data)]]
+    sentences: list[Block | None] = [[attention(data), *_adapters(model), *_unfit(model.traffic, data)]]
     if model.traffic:
         left = residuals(profile)
         reading_ms = model.take_in_ps(1000) / PS_PER_MS
@@ -42,6 +42,16 @@ def attention(data: ProfileData) -> str:
     if not data.processors:
         return f"The profile does not say how many processors its card has: {even}."
     return f"Attention kernel {name} is known here only with heads of {HEAD_DIMENSIONS} dimensions: {even}."
+
+
+def _adapters(model: LatencyModel) -> list[str]:
+    """What LoRA adapters cost, of a profile that was measured with some."""
+    each_ms, measured = model.adapter_cost
+    if not measured:
+        return []
+    return [
+        f"Each different adapter in a decode step adds {number(each_ms)} ms; {counted(measured, 'adapter')} measured."
+    ]
 
 
 def _unfit(traffic: TrafficFit | None, data: ProfileData) -> list[str]:

@@ -50,6 +50,12 @@ async def groups(engine: Engine, grid: dict[int, tuple[int, ...]], repeats: int)
     return {"prefill_points": prefill_points(recorded_steps(engine))}
 
 
+def best_tokens_per_s(points: Points) -> float:
+    """The most tokens a second that any of the groups' steps computed."""
+    best: float = max(point["new_tokens"] / point["step_ms_median"] for point in points["prefill_points"])
+    return best * 1e3
+
+
 async def long_prompts(engine: Engine, lengths: tuple[int, ...], repeats: int) -> Points:
     """Prompts over the token budget, one at a time: their later chunks attend to the earlier ones."""
     engine.drain_steps()

@@ -17,24 +17,28 @@ from profiler.recording import RequestStamps
 
 @dataclass(frozen=True, slots=True)
 class PromptPlan:
-    """Prompts at random times, `rate_rps` in the mean, for `duration_s`.
+    """Prompts at random times for `duration_s`, as many as take the engine a share `load` of it at its best speed.
 
     together: how many come at once, each as likely.
     outputs: of how many tokens; None is one each, so that nothing is decoded.
     """
 
     prompts: LengthLaw
-    rate_rps: float
+    load: float
     duration_s: float
     together: tuple[int, ...] = (1,)
     outputs: LengthLaw | None = None
     seed: int = 20261126
 
+    def rate_rps(self, best_tokens_per_s: float) -> float:
+        """Prompts a second."""
+        return self.load * best_tokens_per_s / self.prompts.mean
+
 
 async def _arrive(engine: Engine, plan: PromptPlan) -> list[RequestStamps]:
     """Serves all requests of a plan."""
     draws = random.Random(plan.seed)
-    mean_gap_s = sum(plan.together) / len(plan.together) / plan.rate_rps
+    mean_gap_s = sum(plan.together) / len(plan.together) / plan.rate_rps(engine.best_prefill_tokens_per_s)
     most_tokens = engine.settings.max_model_len
     tasks = []
     with undisturbed():

@@ -7,13 +7,14 @@ and go, differs from that by a little more, which the profile's own traffic says
 """
 
 from bisect import bisect_left
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sunsim.clock import PS_PER_MS
+from sunsim.latency.adapters import AdapterCost, at_random, in_turn
 from sunsim.latency.attention import AttentionKernel, Grid, LengthMix, blocks, even_contexts, mixed_blocks
 from sunsim.latency.measured import DecodePoint, ServedLengths
 from sunsim.latency.steady import Floats, StepLine, steady_lines, steady_points
@@ -50,6 +51,7 @@ class DecodeTimes:
 
     Attributes:
         batches: measured at several contexts, ascending.
+        adapter_cost: what LoRA adapters cost.
         traffic: how serving differs, if that is known.
     """
 
@@ -62,6 +64,8 @@ class DecodeTimes:
         traffic: TrafficFit | None = None,
         read_ms: float = 0.0,
         otherwise: Outside | None = None,
+        shares: Sequence[float] | None = None,
+        max_loras: int = 0,
     ) -> None:
         """What the steps are made from.
 
@@ -73,6 +77,8 @@ class DecodeTimes:
             traffic: how serving differs, as `fit` says; None if that is not known.
             read_ms: what the card's memory takes at least to read a token's KV.
             otherwise: what steps lack whose batch and context were measured.
+            shares: of the requests that use each LoRA adapter; None for those of the profile, in turn.
+            max_loras: adapters that were measured; 0 for a profile without.
         """
         self._graph_sizes = sorted(graph_sizes)
         self._otherwise = otherwise
@@ -88,6 +94,9 @@ class DecodeTimes:
         self._served_to = _served_to(self._served)
         self.traffic = traffic
         self._attention = self._attention_apart(self.traffic.alone if self.traffic else ALONE)
+        rest_ms = self._attention.rest_ms or {batch: line.base_ms for batch, line in self._steady.items()}
+        self.adapter_cost = AdapterCost.of(rest_ms, max_loras)
+        self._distinct = at_random(shares) if shares else in_turn(max_loras, mix.output_tokens) if mix else None
         self._lines: dict[int, tuple[DecodeLine, DecodeLine, DecodeLine]] = {}
 
     def line(self, batch: int, context_tokens: int) -> DecodeLine:
@@ -159,6 +168,10 @@ class DecodeTimes:
         attention = self._attention_apart(alone)
         sizes, at = np.unique(batch, return_inverse=True)
         lines = [self._mixed(size, mixes, attention, SWEEP_SAMPLES, Grid.COARSE) for size in sizes.tolist()]
+        if self.adapter_cost.each_ms:
+            turns = [in_turn(self.adapter_cost.measured, mix.output_tokens) for mix in mixes]
+            for size, line in zip(sizes.tolist(), lines, strict=True):
+                line[:, 0] += [self.adapter_cost.more_ms(size, distinct) for distinct in turns]
         ends = np.stack(lines)[at, mix]
         said_ms: Floats = ends[:, 0] + ends[:, 1] * context_tokens
         return said_ms
@@ -197,6 +210,7 @@ class DecodeTimes:
         """Milliseconds of a step at no context, and a token of it."""
         if self._mix:
             base_ms, token_ms = self._mixed(batch, (self._mix,), self._attention, SAMPLES, Grid.FINE)[0].tolist()
+            base_ms += self.adapter_cost.more_ms(batch, self._distinct) if self._distinct else 0.0
         else:
             base_ms, token_ms, *_ = self.steady(batch)
         if self.traffic and self._mix:

@@ -38,28 +38,42 @@ class LatencyModel:
 
     Attributes:
         chunked: times of steps with prompts.
+        adapter_cost: what LoRA adapters cost a decode step.
         traffic: how serving differs from what steady steps say; None if the profile does not say.
         prefill_out_ps: from the token of a prefill worker to the client: the mean over traffic's requests, and an idle
             worker's where there was none.
         pause_ps: from an output with no step behind it until the host looks for requests.
     """
 
-    def __init__(self, profile: Profile, mix: LengthMix | None = None, adapters: int = 0) -> None:
+    def __init__(
+        self, profile: Profile, mix: LengthMix | None = None, adapters: tuple[float, ...] | None = None
+    ) -> None:
         """The model of a profile for one use of it.
 
         Args:
             profile: measured.
             mix: the requests whose lengths meet in decode batches; None for batches of even lengths.
-            adapters: that a worker serves.
+            adapters: share of the requests that use each of those that a worker serves; None for those measured, in turn.
         """
         data = profile.data
         sizes = data.cudagraph_capture_sizes
-        self._otherwise: Outside | None = "adapters" if adapters > data.engine_args.max_loras else None
+        self._otherwise: Outside | None = (
+            "adapters" if adapters and len(adapters) > data.engine_args.max_loras else None
+        )
         read_ms = data.kv_bytes_per_token / (data.memory_bandwidth_gb_s * 1e6) if data.memory_bandwidth_gb_s else 0.0
         self.traffic = traffic_fit(profile)
         self._decode = DecodeTimes(
-            data.decode_points, sizes, kernel_of(data), mix, self.traffic, read_ms, self._otherwise
+            data.decode_points,
+            sizes,
+            kernel_of(data),
+            mix,
+            self.traffic,
+            read_ms,
+            self._otherwise,
+            adapters,
+            loras_of(profile),
         )
+        self.adapter_cost = self._decode.adapter_cost
         even_starts, served_starts = split_by_lengths(data.idle_starts)
         largest_graph = max(sizes, default=0)
         self._even = PrefillCurve.fit(data.prefill_points)
@@ -152,11 +166,17 @@ class LatencyModel:
 def traffic_fit(profile: Profile) -> TrafficFit | None:
     """How serving differs from what the profile's steady steps say; None if it does not say."""
     data = profile.data
-    return DecodeTimes(data.decode_points, data.cudagraph_capture_sizes, kernel_of(data)).fit(data.served_lengths)
+    times = DecodeTimes(data.decode_points, data.cudagraph_capture_sizes, kernel_of(data), max_loras=loras_of(profile))
+    return times.fit(data.served_lengths)
+
+
+def loras_of(profile: Profile) -> int:
+    """Adapters that a profile was measured with."""
+    return profile.data.engine_args.max_loras if profile.adapters else 0
 
 
 @lru_cache(maxsize=64)
-def latency_model(profile: Profile, mix: LengthMix, adapters: int) -> LatencyModel:
+def latency_model(profile: Profile, mix: LengthMix, adapters: tuple[float, ...] | None) -> LatencyModel:
     """The one model of a profile for one use of it: its tables are filled as they are used."""
     return LatencyModel(profile, mix, adapters)
 

@@ -43,7 +43,7 @@ class Pool:
     max_num_batched_tokens: int
     max_model_len: int
     num_gpu_blocks: int
-    _adapters: int
+    _adapters: Callable[[], tuple[float, ...]] | None
     _mix: Callable[[], LengthMix]
 
     @property
@@ -69,7 +69,7 @@ class Pool:
     @cached_property
     def times(self) -> LatencyModel:
         """Step times and front-end delays, for the lengths that meet in the scenario's batches."""
-        return latency_model(self.profile, self._mix(), self._adapters)
+        return latency_model(self.profile, self._mix(), self._adapters() if self._adapters else None)
 
     def with_workers(self, sizes: Mapping[Role, int]) -> Pool:
         """The same with other numbers of workers in some roles."""
@@ -122,20 +122,22 @@ class Arm:
         return replace(self, block=block, **pools)
 
 
-def resolve_arm(block: ArmBlock, models: int, mix: Callable[[], LengthMix]) -> Arm:
+def resolve_arm(block: ArmBlock, shares: Callable[[], tuple[float, ...]], mix: Callable[[], LengthMix]) -> Arm:
     """An arm of a completed document.
 
     Args:
-        models: number of them.
+        shares: gives the share of the requests of each model.
         mix: gives the lengths that meet in batches.
 
     Raises:
         InputError: a profile is no longer what was checked.
     """
-    return Arm(block, **{str(stage): _pool(pool, stage, models, mix) for stage, pool in block.pools().items()})
+    return Arm(block, **{str(stage): _pool(pool, stage, shares, mix) for stage, pool in block.pools().items()})
 
 
-def _pool(block: PoolBlock, stage: Stage, models: int, mix: Callable[[], LengthMix]) -> Pool:
+def _pool(
+    block: PoolBlock, stage: Stage, shares: Callable[[], tuple[float, ...]], mix: Callable[[], LengthMix]
+) -> Pool:
     try:
         profile = load_named(block.profile)
     except OSError as error:
@@ -154,7 +156,7 @@ def _pool(block: PoolBlock, stage: Stage, models: int, mix: Callable[[], LengthM
         router=block.router,
         load_report=block.load_report,
         **{option: getattr(block, option) for option in OPTIONS},
-        _adapters=(models if shared else 1) if profile.adapters else 0,
+        _adapters=(shares if shared else lambda: (1.0,)) if profile.adapters else None,
         _mix=mix,
     )
 

@@ -8,6 +8,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+
 from sunsim.latency.attention import LengthMix
 from sunsim.latency.profile import Profile, find_profile
 from sunsim.latency.transfer import LinkTimes, MeasuredTransfers, load_transfers, measured_link, steady_link
@@ -63,6 +65,14 @@ class Scenario:
         """Expected share of the requests of each model; they add up to 1."""
         return self.document.model_shares
 
+    @cached_property
+    def served_shares(self) -> tuple[float, ...]:
+        """Share of the requests of each model: those that a trace names, else as expected."""
+        if isinstance(self.workload, Synthetic) or self.trace is None or self.trace.rows.model is None:
+            return self.model_shares
+        counts = np.bincount(self.trace.rows.model, minlength=len(self.model_names))
+        return tuple((counts / counts.sum()).tolist())
+
     @property
     def workload(self) -> Synthetic | Trace:
         return self.document.workload
@@ -100,7 +110,7 @@ class Scenario:
     @cached_property
     def arms(self) -> tuple[Arm, ...]:
         """The ways to serve the requests, with their profiles."""
-        return tuple(resolve_arm(block, len(self.model_names), lambda: self.mix) for block in self.document.arms)
+        return tuple(resolve_arm(block, lambda: self.served_shares, lambda: self.mix) for block in self.document.arms)
 
     @cached_property
     def transfers(self) -> MeasuredTransfers | None:

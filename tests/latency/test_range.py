@@ -60,9 +60,10 @@ def test_decode_steps(batch: int, context: int, outside: str | None) -> None:
 
 
 @pytest.mark.parametrize("name", LORA)
-@pytest.mark.parametrize(("adapters", "outside"), [(1, None), (4, None), (5, "adapters"), (200, "adapters")])
-def test_adapters(name: str, adapters: int, outside: str | None) -> None:
-    times = LatencyModel(profile(name), adapters=adapters)
+@pytest.mark.parametrize(("more", "outside"), [(-3, None), (0, None), (1, "adapters"), (200, "adapters")])
+def test_adapters(name: str, more: int, outside: str | None) -> None:
+    adapters = profile(name).data.engine_args.max_loras + more
+    times = LatencyModel(profile(name), adapters=(1 / adapters,) * adapters)
     assert times.decode_line(16, 16_000).outside == outside
     assert times.chunked_step(0, 0, [Chunk(1024, 0)])[1] == outside
     assert times.decode_line(16, 10**6).outside == "context"  # one reason a step

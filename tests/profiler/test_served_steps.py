@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import math
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
@@ -142,6 +143,7 @@ class CountingEngine:
     """Takes requests and serves each at once; its steps are given."""
 
     settings = SimpleNamespace(max_model_len=2000)
+    best_prefill_tokens_per_s = 900 * math.exp(2) * 1000
 
     def __init__(self, steps: list[Step]) -> None:
         self.asked: list[tuple[str, int, int]] = []
@@ -164,9 +166,13 @@ class CountingEngine:
 PROMPTS = LengthLaw(900, 2.0, 16, 6000)
 
 
+def test_a_plan_is_a_share_of_what_the_engine_can_do() -> None:
+    assert PromptPlan(PROMPTS, 0.5, 1.0).rate_rps(CountingEngine.best_prefill_tokens_per_s) == pytest.approx(500)
+
+
 def test_prefill_traffic_comes_as_planned_and_gives_all_its_points() -> None:
     engine: Any = CountingEngine(two_steps(1.026, 1.046) * 4)
-    plans = (PromptPlan(PROMPTS, 1000, 0.1), PromptPlan(PROMPTS, 1000, 0.1, together=(4,)))
+    plans = (PromptPlan(PROMPTS, 1.0, 0.1), PromptPlan(PROMPTS, 1.0, 0.1, together=(4,)))
 
     points = asyncio.run(prefill_traffic(engine, plans))
 
@@ -180,7 +186,7 @@ def test_prefill_traffic_comes_as_planned_and_gives_all_its_points() -> None:
 def test_colocated_traffic_decodes_and_leaves_room_for_it() -> None:
     engine: Any = CountingEngine(beside_decodes(1.030, 1.031) * 3)
 
-    points = asyncio.run(colocated_traffic(engine, PromptPlan(PROMPTS, 500, 0.1, outputs=LengthLaw(80, 2.0, 8, 900))))
+    points = asyncio.run(colocated_traffic(engine, PromptPlan(PROMPTS, 0.5, 0.1, outputs=LengthLaw(80, 2.0, 8, 900))))
 
     assert [point["lengths"] for point in points["mixed_points"]] == ["traffic"]
     assert all(prompt + output <= 2000 and 8 <= output <= 500 for _, prompt, output in engine.asked)
