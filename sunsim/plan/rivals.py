@@ -32,7 +32,7 @@ def rivals(base: Profile, name: str, models: int) -> list[dict[str, Any]]:
             stage: {"profile": profile, "policy": policy, "workers": workers[policy]}
             for stage, (profile, policy) in pools.items()
         }
-        for way, pools in (*_of_their_own(name), *(_shared(base, name) if models > 1 else ()))
+        for way, pools in (*_of_their_own(name), *(_shared(base, name, models) if models > 1 else ()))
     ]
 
 
@@ -42,14 +42,15 @@ def _of_their_own(name: str) -> Iterator[tuple[str, Pools]]:
     yield "isolated", {"prefill": (name, "isolated"), "decode": (name, "isolated")}
 
 
-def _shared(base: Profile, name: str) -> Iterator[tuple[str, Pools]]:
-    """The ways in which models share GPUs."""
+def _shared(base: Profile, name: str, models: int) -> Iterator[tuple[str, Pools]]:
+    """The ways in which models share GPUs: adapters as many as were measured, if they can be, then the smallest."""
     alike = [profile for profile in _shipped() if _alike(base, profile)]
     smaller = [each for each in alike if not each.adapters and each.weight_bytes < base.weight_bytes]
     adapted = [each for each in alike if each.adapters and each.weight_bytes == base.weight_bytes]
     if adapted:
-        # Small adapters leave the most room.
-        adapters = max(adapted, key=lambda each: each.num_gpu_blocks).name
+        adapters = max(
+            adapted, key=lambda each: (min(models, each.data.engine_args.max_loras), each.num_gpu_blocks)
+        ).name
         yield "lora-colocated", {"colocated": (adapters, "shared")}
         yield "lora", {"prefill": (adapters, "shared"), "decode": (adapters, "shared")}
     yield "sun", {"prefill": (name, "isolated"), "decode": (name, "shared")}

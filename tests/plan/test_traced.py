@@ -139,6 +139,12 @@ def test_adapters_are_shared_on_every_gpu() -> None:
     assert found["qsun"]["decode"] == {"profile": "h100-80gb/llama-3.1-8b-awq", "policy": "shared", "workers": 1}
 
 
+@pytest.mark.parametrize(("models", "measured"), [(16, 16), (17, 64), (100, 64)])
+def test_adapters_are_as_many_as_were_measured_if_they_can_be(models: int, measured: int) -> None:
+    found = arms("h200-141gb/llama-3.1-8b-bf16", models)["lora"]["decode"]["profile"]
+    assert load_named(found).data.engine_args.max_loras == measured
+
+
 def test_the_most_measured_is_taken_unasked() -> None:
     assert most_measured() == BASE
 
