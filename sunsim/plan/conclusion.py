@@ -33,7 +33,7 @@ def assumed(plan: Entry) -> list[str]:
         return []
     what = f"Assumed, as a file of requests does not say it: {listed(plan['assumed'])}"
     return [
-        f"{what}. `--set KEY=VALUE` changes what is in brackets; or edit scenario.yaml in the plan's folder, and plan it."
+        f"{what}. --set KEY=VALUE changes what is in brackets; or edit scenario.yaml in the plan's folder, and plan it."
     ]
 
 

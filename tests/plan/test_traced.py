@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 import sunsim
+from examples import make_requests
 from sunsim.errors import InputError
 from sunsim.latency.profile import list_profiles, load_named
 from sunsim.plan.rivals import most_measured, rivals
@@ -16,6 +17,9 @@ from sunsim.plan.run import load
 from sunsim.plan.traced import Made, made_for
 from sunsim.scenario import load_scenario
 from tests.plan.small import invoke, write_plan
+from tests.plan.test_plan import check_by_brute_force
+
+LOG = make_requests.FILE
 
 HEADER = "arrival_s,prompt_tokens,output_tokens"
 NAMED = f"{HEADER},model\n" + "".join(
@@ -80,6 +84,26 @@ def test_it_does_the_same_in_python(tmp_path: Path, planned: tuple[Path, dict[st
     }
     result.save(tmp_path / "saved")
     assert load_scenario(tmp_path / "saved" / "scenario.yaml").model_names == ("chat", "sql")
+
+
+@pytest.mark.benchmark
+def test_the_shipped_log_s_plan_is_what_a_search_of_all_sizes_finds(tmp_path: Path) -> None:
+    """Takes a minute: every way to spread all numbers of GPUs up to the planned one."""
+    out = tmp_path / "out"
+    assert invoke("plan", LOG, "--out", out, "--quiet", "--set", "plan.sensitivity=false")[0] == 0
+    content = json.loads((out / "plan.json").read_text())
+    for arm in ("lora-colocated", "lora"):
+        check_by_brute_force(LOG, content, [*content["arms"]].index(arm))
+
+
+def test_the_shipped_log_is_what_its_script_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(make_requests, "FILE", tmp_path / LOG.name)
+    make_requests.main()
+    assert (tmp_path / LOG.name).read_bytes() == LOG.read_bytes()
+    assert len(LOG.read_bytes()) < 400_000
+    scenario = load(LOG, (), None)
+    assert scenario.model_names[0] == "support-chat"
+    assert set(scenario.model_names) == {*make_requests.MODELS}
 
 
 def test_most_asked_models_come_first_and_a_file_without_names_is_of_one(tmp_path: Path) -> None:
