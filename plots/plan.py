@@ -64,11 +64,18 @@ def gpu_bars(arms: Arms) -> str:
     with vector(svg, WIDTH_IN, 1.1 + 0.42 * len(arms)) as fig:
         axes = fig.subplots()
         left = [0] * len(arms)
-        shades: dict[str, tuple[Callable[[str], Any], str]] = {"decode": (str, "white"), "prefill": (pale, "black")}
-        for stage, (shade, ink) in shades.items():
+        every: dict[str, tuple[Callable[[str], Any], str, str]] = {
+            "colocated": (str, "white", "//"),
+            "decode": (str, "white", ""),
+            "prefill": (pale, "black", ""),
+        }
+        shades = {stage: shade for stage, shade in every.items() if any(stage in arm["gpus"] for arm in arms.values())}
+        for stage, (shade, ink, hatch) in shades.items():
             sizes = [arm["gpus"].get(stage, 0) for arm in arms.values()]
             colour = [shade(look[name].colour) for name in arms]
-            bars = axes.barh(range(len(arms)), sizes, left=left, color=colour, height=0.62)
+            bars = axes.barh(
+                range(len(arms)), sizes, left=left, color=colour, height=0.62, hatch=hatch, edgecolor="white"
+            )
             axes.bar_label(bars, [str(size) if size else "" for size in sizes], label_type="center", color=ink)
             left = [one + size for one, size in zip(left, sizes, strict=True)]
         for place, total in enumerate(left):
@@ -79,8 +86,11 @@ def gpu_bars(arms: Arms) -> str:
         axes.margins(x=0.1)
         axes.set_xlabel("GPUs")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        patches = [Patch(color=shade(NO_ARM), label=stage) for stage, (shade, _) in shades.items()]
-        fig.legend(handles=patches, loc="outside upper left", ncols=2, columnspacing=1.0, handlelength=1.8)
+        patches = [
+            Patch(facecolor=shade(NO_ARM), edgecolor="white", hatch=hatch, label=stage)
+            for stage, (shade, _, hatch) in shades.items()
+        ]
+        fig.legend(handles=patches, loc="outside upper left", ncols=3, columnspacing=1.0, handlelength=1.8)
     return svg.getvalue()
 
 

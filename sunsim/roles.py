@@ -12,6 +12,11 @@ class Stage(StrEnum):
     DECODE = "decode"
     COLOCATED = "colocated"
 
+    @property
+    def steps(self) -> "tuple[Stage, ...]":
+        """The kinds of steps that its workers take: prefill, decode, or both."""
+        return (Stage.PREFILL, Stage.DECODE) if self is Stage.COLOCATED else (self,)
+
 
 class Module(StrEnum):
     """Whose weights a worker computes with."""

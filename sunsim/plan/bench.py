@@ -27,6 +27,7 @@ class Bench:
         given: the numbers of workers that are searched, as the scenario's file has them, by role, prefill first.
         problems: roles that can be sized apart from all others, under the one model whose they are; None for all.
         most: the largest number of each to try.
+        prices: of a GPU of each, as a multiple of the cheapest; all 1 where none is stated.
     """
 
     def __init__(self, scenario: Scenario, arm: Arm, log: list[Verdict], conditions: Conditions = AS_PLANNED) -> None:
@@ -50,6 +51,9 @@ class Bench:
         self.most = {
             role: plan.max_prefill_gpus if role.stage is Stage.PREFILL else plan.max_decode_gpus for role in self.roles
         }
+        stated = {role: plan.price_of(pools[role.stage].card) or 1.0 for role in self.roles}
+        cheapest = min(stated.values(), default=1.0)
+        self.prices = {role: price / cheapest for role, price in stated.items()}
         self.problems: dict[str | None, list[Role]] = {None: self.roles}
         if not any(pool.shared for pool in pools.values()):
             self.problems = {name: [r for r in self.roles if r.model == name] for name in scenario.model_names}

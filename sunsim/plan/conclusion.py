@@ -6,7 +6,9 @@ from typing import Any
 from sunsim.plan.search import Reason
 from sunsim.plan.tables import breaking
 from sunsim.plan.variants import TYPICAL
+from sunsim.plan.way_tables import ANY, cards, work
 from sunsim.report.format import count, counted, limits, listed, milliseconds, number, percent, together
+from sunsim.roles import Stage
 
 Entry = Mapping[str, Any]
 Arms = Mapping[str, Entry]
@@ -49,22 +51,28 @@ def conclusion(plan: Entry) -> list[str]:
     said += [_fails(plan, name, arm) for name, arm in plan["arms"].items() if not arm["passes"]]
     if not passing:
         return said
-    best = min(passing, key=lambda name: (-len(passing[name]["stages"]), passing[name]["gpus"]["all"]))
+    best = min(passing, key=lambda name: (-len(work(passing[name])), *_rank(passing[name])))
+    said += _needed(passing)
     said += _hidden(plan, passing)
     said.append(_breaks(plan, best, passing[best]))
-    said.append(" ".join([*_margin(plan, best, passing[best]), *_error(plan, best, passing)]))
+    said.append(" ".join([*_margin(plan, best, passing[best]), *_error(best, passing)]))
     said.append(_left_out(plan, passing[best]))
     said += _unmeasured(best, passing[best])
     return said
 
 
 def _cheapest(plan: Entry, passing: Arms) -> Iterator[str]:
-    """The arms with the fewest GPUs, and what the others need; arms of one stage are no rivals of those of both."""
+    """The cheapest arms, and what the others need; arms that do one stage's work are no rivals of those that do both."""
     if not passing:
         yield _nothing(plan)
-    alike = together((tuple(arm["stages"]), (name, arm)) for name, arm in passing.items())
-    for stages in sorted(alike, key=len, reverse=True):
-        yield _cheapest_of(plan, dict(alike[stages]))
+    alike = together((work(arm), (name, arm)) for name, arm in passing.items())
+    for done in sorted(alike, key=len, reverse=True):
+        yield _cheapest_of(plan, dict(alike[done]))
+
+
+def _rank(arm: Entry) -> tuple[float, int]:
+    """What arms are ordered by: their cost where prices are given, then GPUs."""
+    return (round(arm["cost"]["per_hour"], 6) if arm["cost"] else 0.0, arm["gpus"]["all"])
 
 
 def _nothing(plan: Entry) -> str:
@@ -80,37 +88,67 @@ def _nothing(plan: Entry) -> str:
 
 
 def _cheapest_of(plan: Entry, arms: Arms) -> str:
-    fewest = min(arm["gpus"]["all"] for arm in arms.values())
-    best = {name: arm for name, arm in arms.items() if arm["gpus"]["all"] == fewest}
+    least = min(map(_rank, arms.values()))
+    best = {name: arm for name, arm in arms.items() if _rank(arm) == least}
     first, cheapest = next(iter(plan["arms"])), next(iter(best.values()))
-    if len({_gpus(arm) for arm in best.values()}) == 1:
-        said = f"{listed(list(best))} meet{'s' if len(best) == 1 else ''} the SLO with {_gpus(cheapest)}"
+    if len({_gpus(plan, arm) for arm in best.values()}) == 1:
+        said = f"{listed(list(best))} meet{'s' if len(best) == 1 else ''} the SLO with {_gpus(plan, cheapest)}"
     else:
-        said = listed([f"{name} meets the SLO with {_gpus(arm)}" for name, arm in best.items()])
+        said = listed([f"{name} meets the SLO with {_gpus(plan, arm)}" for name, arm in best.items()])
     if first in arms and first not in best:
-        said += f"; {first} needs {_gpus(arms[first])}, so that is {_fewer(plan, cheapest, arms[first])}"
-    others = [f"{name} needs {_gpus(arm)}" for name, arm in arms.items() if name not in best and name != first]
+        said += f"; {first} needs {_gpus(plan, arms[first])}, so that is {_fewer(plan, cheapest, arms[first])}"
+    elif cheapest["cost"] and not _prices_differ(plan):
+        said += f", {number(cheapest['cost']['per_hour'])} an hour{_a_gpu(plan)}"
+    others = [f"{name} needs {_gpus(plan, arm)}" for name, arm in arms.items() if name not in best and name != first]
     return f"{said}.{f' Of the others, {listed(others)}.' if others else ''}"
 
 
 def _fewer(plan: Entry, arm: Entry, base: Entry) -> str:
-    """How many GPUs less than the base an arm needs, and what that saves."""
+    """How many GPUs less than the base an arm needs, and what that saves; where prices differ only the latter counts."""
+    if _prices_differ(plan):
+        return f"{percent(1 - arm['cost']['per_hour'] / base['cost']['per_hour'])} cheaper"
     said = f"{percent(1 - arm['gpus']['all'] / base['gpus']['all'])} fewer"
     decode, was = arm["gpus"].get("decode"), base["gpus"].get("decode")
     if decode and was and len(base["stages"]) > 1:
         said += f" ({percent(1 - decode / was)} fewer for decode)" if decode < was else " (none of them for decode)"
     if arm["cost"] and base["cost"]:
         hourly = f"{number(arm['cost']['per_hour'])} instead of {number(base['cost']['per_hour'])} an hour"
-        said += f", {hourly} at {number(plan['price_per_gpu_hour'])} a GPU"
+        said += f", {hourly}{_a_gpu(plan)}"
     return said
 
 
-def _gpus(arm: Entry) -> str:
-    gpus = arm["gpus"]
-    parts = [f"{count(gpus[stage])} {stage}" for stage in ("prefill", "decode") if stage in gpus]
+def _prices_differ(plan: Entry) -> bool:
+    """Whether not all of the plan's GPUs cost the same."""
+    prices = plan["price_per_gpu_hour"]
+    return isinstance(prices, Mapping) and len({prices[card] for card in cards(plan)}) > 1
+
+
+def _a_gpu(plan: Entry) -> str:
+    """The price that all GPUs have."""
+    prices = plan["price_per_gpu_hour"]
+    return f" at {number(prices[cards(plan)[0]] if isinstance(prices, Mapping) else prices)} a GPU"
+
+
+def _gpus(plan: Entry, arm: Entry) -> str:
+    """GPUs by stage, on which cards if there are several in the plan, and what they cost if they cost differently."""
+    gpus, own = arm["gpus"], dict.fromkeys(arm["cards"].values())
+    on = {stage: f" on {card}" if len(own) > 1 else "" for stage, card in arm["cards"].items()}
+    parts = [f"{count(gpus[stage])} {stage}{on[stage]}" for stage in arm["stages"]]
     if len(parts) == 1:
-        return f"{parts[0]} GPU{'s' if gpus['all'] != 1 else ''}"
-    return f"{counted(gpus['all'], 'GPU')} ({' + '.join(parts)})"
+        said = f"{parts[0]} GPU{'s' if gpus['all'] != 1 else ''}"
+    else:
+        said = f"{counted(gpus['all'], 'GPU')} ({' + '.join(parts)})"
+    if len(own) == 1 < len(cards(plan)):
+        said += f" on {next(iter(own))}"
+    return f"{said} for {number(arm['cost']['per_hour'])} an hour" if _prices_differ(plan) else said
+
+
+def _needed(passing: Arms) -> Iterator[str]:
+    """What the models must be; nothing is said where any would do for all arms."""
+    alike = together((tuple(arm["needs"]), name) for name, arm in passing.items())
+    if any(alike):
+        parts = [f"{listed(list(needs)) if needs else ANY} ({listed(names)})" for needs, names in alike.items()]
+        yield f"What the models must be: {'; '.join(parts)}."
 
 
 def _fails(plan: Entry, name: str, arm: Entry) -> str:
@@ -130,7 +168,7 @@ def _fails(plan: Entry, name: str, arm: Entry) -> str:
         what = f"the queue of {listed(arm['overloaded'])} still grows when measuring ends"
     else:
         what = f"{percent(share, 1)} of {model}'s requests meet the SLO"
-    return f"{name} fails with {_gpus(arm)}: {what}{f' ({too_slow})' if too_slow else ''}."
+    return f"{name} fails with {_gpus(plan, arm)}: {what}{f' ({too_slow})' if too_slow else ''}."
 
 
 def _too_slow(plan: Entry, found: Entry) -> str:
@@ -192,10 +230,11 @@ def _margin(plan: Entry, name: str, arm: Entry) -> Iterator[str]:
         yield f"How sure: {name} sustains {rate}{beyond.get(rates['reason'], '')}."
 
 
-def _error(plan: Entry, best: str, passing: Arms) -> Iterator[str]:
+def _error(best: str, passing: Arms) -> Iterator[str]:
     """Whether the error that the profiles were seen to have would change a number of GPUs."""
-    if not plan["profile_errors"]:
-        yield "No actual run of its profiles' card, model and variant is shipped to compare with."
+    unseen = [each["stage"] for each in passing[best]["validated"] if not each["runs"]]
+    if unseen:
+        yield f"Never compared with a real run: {listed(unseen)} workers of {best}'s card, model and variant."
     if passing[best]["within_error"] is False:
         yield "With steps slower by the typical error of its profiles, it still passes."
     needs = []
@@ -211,14 +250,15 @@ def _left_out(plan: Entry, arm: Entry) -> str:
     """How far off its profiles' models are on traffic of a shape that they were not fitted to."""
     known = {(found["stage"], found["profile"]): found for found in plan["left_out_errors"]}
     parts = []
-    for stage, profile in sorted(arm["profiles"].items()):
-        found = known.get((stage, profile))
+    steps_of = {(steps, profile) for stage, profile in arm["profiles"].items() for steps in Stage(stage).steps}
+    for steps, profile in sorted(steps_of):
+        found = known.get((steps, profile))
         off = (
             f"off by {found['mean_percent']:.1f} % in the mean, {found['largest_percent']:.1f} % at most"
             if found
             else ""
         )
-        parts.append(f"{stage} steps of {profile} {off or 'not judged'}")
+        parts.append(f"{steps} steps of {profile} {off or 'not judged'}")
     return f"On traffic of a shape that the model was not fitted to: {'; '.join(parts)}."
 
 
@@ -228,4 +268,5 @@ def _unmeasured(name: str, arm: Entry) -> Iterator[str]:
     for stage, share in shares.items():
         if share is not None and share >= MOST:
             many = "All" if share == 1 else percent(share)
-            yield f"{many} of {name}'s {stage} steps are outside the measured range, so its number is an extrapolation."
+            kind = arm["stages"][0] if len(arm["stages"]) == 1 else stage
+            yield f"{many} of {name}'s {kind} steps are outside the measured range, so its number is an extrapolation."

@@ -5,7 +5,7 @@ model says of each sweep of its own traffic if it is fitted to the others.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from math import sqrt
 from statistics import fmean
@@ -16,12 +16,14 @@ from sunsim.roles import Stage
 from sunsim.validation.folders import committed_campaigns, errors_file
 
 TAGS = {"decode": "mean_tpot_ms", "prefill": "mean_ttft_ms"}
-"""What the runs of a stage are judged by. Steps may be wrong by as much; TTFT has queues in it, so prefill's rather less."""
+"""What steps of a kind are judged by. They may be wrong by as much; TTFT has queues in it, so prefill's rather less."""
+Runs = Mapping[str, Mapping[str, float]]
+"""Of each reported run, by ``campaign/run``: its errors by figure, percent."""
 
 
 @dataclass(frozen=True, slots=True)
 class Doubt:
-    """Errors of a profile in one stage, simulated against actual, in percent.
+    """Errors of a profile in one kind of steps, simulated against actual, in percent.
 
     Attributes:
         tag: the figure that the errors of runs are of.
@@ -70,20 +72,19 @@ def _too_fast(errors: Mapping[str, float]) -> float:
     return 100 * (1 / (1 + worst) - 1)
 
 
-def doubts(stage: str, profiles: Mapping[str, Profile]) -> dict[str, Doubt]:
+def doubts(steps: str, profiles: Mapping[str, Profile]) -> dict[str, Doubt]:
     """Of each profile that has reported runs, those of its card, model and variant; or traffic to judge it by.
 
     Args:
-        stage: ``prefill`` or ``decode``.
+        steps: ``prefill`` or ``decode``; a run of a colocated worker tells of both.
         profiles: by the name that a loaded scenario gives them. Files of a user's own have no runs here.
     """
-    runs = _of_runs(stage, profiles)
-    sweeps = {name: _of_sweeps(profile) if stage == Stage.DECODE else {} for name, profile in profiles.items()}
-    return {
-        name: Doubt(name, TAGS[stage], runs.get(name, {}), sweeps[name])
-        for name in sorted(profiles)
-        if name in runs or sweeps[name]
+    tag, reported = TAGS[steps], reported_runs(profiles)
+    runs = {
+        name: {run: errors[tag] for run, errors in reported.get(name, {}).items() if tag in errors} for name in profiles
     }
+    sweeps = {name: _of_sweeps(profile) if steps == Stage.DECODE else {} for name, profile in profiles.items()}
+    return {name: Doubt(name, tag, runs[name], sweeps[name]) for name in sorted(profiles) if runs[name] or sweeps[name]}
 
 
 def _of_sweeps(profile: Profile) -> dict[str, float]:
@@ -91,9 +92,9 @@ def _of_sweeps(profile: Profile) -> dict[str, float]:
     return {each.sweep: 100 * each.error for each in traffic.left_out} if traffic else {}
 
 
-def _of_runs(stage: str, profiles: Mapping[str, Profile]) -> dict[str, dict[str, float]]:
-    """Errors by profile and run."""
-    found: dict[str, dict[str, float]] = {}
+def reported_runs(profiles: Collection[str]) -> Mapping[str, Runs]:
+    """The reported runs of profiles, by their names; those that have none are left out."""
+    found: dict[str, dict[str, dict[str, float]]] = {}
     for campaign in committed_campaigns():
         gpu = campaign.folder.parent.parent.name
         name = f"{gpu}/{campaign.profile.stem}"
@@ -102,7 +103,8 @@ def _of_runs(stage: str, profiles: Mapping[str, Profile]) -> dict[str, dict[str,
             continue
         errors = json.loads(kept.read_text(encoding="utf-8"))
         for run in campaign.plan.runs:
-            error = errors.get(f"{campaign.name}/{run}", {}).get(TAGS[stage])
-            if error is not None:
-                found.setdefault(name, {})[f"{campaign.name}/{run}"] = error
+            of_run = errors.get(f"{campaign.name}/{run}", {})
+            judged = {tag: of_run[tag] for tag in TAGS.values() if of_run.get(tag) is not None}
+            if judged:
+                found.setdefault(name, {})[f"{campaign.name}/{run}"] = judged
     return found

@@ -11,18 +11,20 @@ def hopeless(scenario: Scenario, arm: Arm) -> list[dict[str, Any]]:
     """For each limit that is below what the fastest steps alone take: which `limit`, these `steps`, and their `ms`.
 
     The fastest prefill step is that of the shortest prompt alone; of the decode steps, of all batches with the shortest
-    prompts, the fastest counts. A first token takes both where decode emits it.
+    prompts, the fastest counts. A first token takes both where a decode worker emits it.
     """
     drawn = requests_under(scenario, AS_PLANNED)
     shortest = int(drawn.prompt_tokens.min())
-    steps_ms = {stage: _fastest_ms(pool, shortest) for stage, pool in arm.pools().items()}
+    steps_ms = {
+        steps: _fastest_ms(pool, steps, shortest) for stage, pool in arm.pools().items() for steps in stage.steps
+    }
     to_first = dict(steps_ms)
-    if scenario.first_token == "prefill" and len(steps_ms) > 1:
+    if arm.colocated or (scenario.first_token == "prefill" and len(steps_ms) > 1):
         del to_first[Stage.DECODE]
     assert scenario.plan
     # A one-token output meets any TPOT, so the others must be more than may miss.
     many = float((drawn.output_tokens > 1).mean()) > 1 - scenario.plan.attainment
-    between = {stage: ms for stage, ms in steps_ms.items() if stage is Stage.DECODE and many}
+    between = {steps: ms for steps, ms in steps_ms.items() if steps is Stage.DECODE and many}
     slo = scenario.slo.limits
     found = []
     for limit, taken in (("ttft_ms", to_first), ("tpot_ms", between)):
@@ -31,7 +33,7 @@ def hopeless(scenario: Scenario, arm: Arm) -> list[dict[str, Any]]:
     return found
 
 
-def _fastest_ms(pool: Pool, shortest: int) -> float:
-    if pool.stage is Stage.PREFILL:
+def _fastest_ms(pool: Pool, steps: Stage, shortest: int) -> float:
+    if steps is Stage.PREFILL:
         return pool.times.prefill_step_ms(shortest)
     return min(pool.times.decode_step_ms(batch, batch * shortest) for batch in range(1, pool.max_num_seqs + 1))

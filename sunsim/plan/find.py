@@ -38,8 +38,6 @@ def plan_arm(scenario: Scenario, arm: Arm, variants: Mapping[str, Conditions]) -
     impossible = not details["passes"] and reason is not Reason.BUDGET
     return {
         "reason": reason,
-        "stages": list(arm.pools()),
-        "profiles": {stage: pool.profile_name for stage, pool in arm.pools().items()},
         "gpus": None,
         "points": [point(each) for each in log],
         "passes": False,
@@ -64,7 +62,7 @@ def _details(bench: Bench, sizes: Sizes, verdict: Verdict, variants: Mapping[str
         "attained": attained(verdict),
         "overloaded": verdict.overloaded,
         "figures": figures,
-        "cost": _cost(bench.scenario, sized.gpus, figures),
+        "cost": _cost(bench.scenario, sized, figures),
         "one_less": less,
         "not_monotone": [point(each) for each in _breaking(bench, sizes)],
         "rates": rates,
@@ -77,7 +75,7 @@ def _details(bench: Bench, sizes: Sizes, verdict: Verdict, variants: Mapping[str
             }
             for name, found in needed.items()
         },
-        "within_error": _more(needed.get(TYPICAL), sizes),
+        "within_error": _more(bench, needed.get(TYPICAL), sizes),
         "portrait": portrait,
     }
 
@@ -87,21 +85,24 @@ def _gpus(arm: Arm) -> dict[str, int]:
     return {stage: pool.gpus for stage, pool in arm.pools().items()} | {"all": arm.gpus}
 
 
-def _cost(scenario: Scenario, gpus: int, figures: Entry) -> Entry | None:
+def _cost(scenario: Scenario, sized: Arm, figures: Entry) -> Entry | None:
+    """Of all its GPUs, each at the price of its card."""
     assert scenario.plan
-    price, output = scenario.plan.price_per_gpu_hour, figures.get("output_throughput_window")
-    if price is None:
+    output = figures.get("output_throughput_window")
+    prices = [(scenario.plan.price_of(pool.card), pool.gpus) for pool in sized.pools().values()]
+    if any(price is None for price, _ in prices):
         return None
-    per_hour = price * gpus
+    per_hour = sum((price or 0.0) * gpus for price, gpus in prices)
     per_million = per_hour / (output["mean"] * 3600) * 1e6 if output and output["mean"] else None
     return {"per_hour": per_hour, "per_million_output_tokens": per_million}
 
 
-def _more(found: Found | None, sizes: Sizes) -> bool | None:
-    """Whether more GPUs would be needed; None if that is not known."""
+def _more(bench: Bench, found: Found | None, sizes: Sizes) -> bool | None:
+    """Whether more or dearer GPUs would be needed; None if that is not known."""
     if found is None or found.reason is Reason.BUDGET:
         return None
-    return found.sizes is None or sum(found.sizes.values()) > sum(sizes.values())
+    needed = found.sizes
+    return needed is None or sum((needed[role] - sizes[role]) * bench.prices[role] for role in bench.roles) > 0
 
 
 def size_pools(bench: Bench) -> Search[Found]:
@@ -115,7 +116,7 @@ def size_pools(bench: Bench) -> Search[Found]:
             return Found(None, reason)
     sizes = {role: size for part in parts for role, size in (part.sizes or {}).items()}
     # Apart, a worker's host stalls at other moments than in the whole, so the whole has the last word.
-    whole = yield from climb(sizes, bench.judge, bench.most)
+    whole = yield from climb(sizes, bench.judge, bench.most, bench.prices)
     if whole.sizes is None:
         return whole
     reasons = {part.reason for part in parts}
@@ -147,8 +148,8 @@ def _problem(bench: Bench, first: Sizes, model: str | None, roles: Sequence[Role
     if len(low) < len(roles):
         return Found(None, next(reason for size, reason in least_of_all if size is None))
     judge = _judge(bench, model)
-    found = yield from climb(low, judge, bench.most)
-    return (yield from shrink(found, judge))
+    found = yield from climb(low, judge, bench.most, bench.prices)
+    return (yield from shrink(found, judge, bench.prices))
 
 
 def _judge(bench: Bench, model: str | None) -> Callable[[Sizes], Search[Verdict | None]]:
@@ -219,8 +220,8 @@ def _resized(bench: Bench, sizes: Sizes) -> Search[Found]:
 
     def moved(model: str | None, own: Sizes) -> Search[Found]:
         judge = _judge(bench, model)
-        found = yield from climb(own, judge, bench.most)
-        return found if harder else (yield from shrink(found, judge))
+        found = yield from climb(own, judge, bench.most, bench.prices)
+        return found if harder else (yield from shrink(found, judge, bench.prices))
 
     parts = {model: {role: sizes[role] for role in roles} for model, roles in bench.problems.items()}
     found = yield from together([moved(model, own) for model, own in parts.items()])

@@ -7,7 +7,7 @@ import numpy as np
 from sunsim.measured import arriving_s
 from sunsim.metrics.rows import Bools
 from sunsim.plan.conditions import AS_PLANNED, requests_under
-from sunsim.roles import Role, Stage
+from sunsim.roles import Role
 from sunsim.scenario import Arm, Pool, Scenario
 from sunsim.workload.requests import Requests
 
@@ -25,12 +25,16 @@ def starts(scenario: Scenario, arm: Arm, roles: list[Role]) -> dict[Role, int]:
     for role in roles:
         pool = arm.pools()[role.stage]
         own = np.ones(len(drawn), np.bool_) if role.model is None else drawn.model == drawn.models.index(role.model)
-        work_s = _prefill_s if role.stage is Stage.PREFILL else _decode_s
-        found[role] = max(1, ceil(work_s(pool, drawn, own, scenario.slo.tpot_ms) / length_s)) if own.any() else 1
+        work_s = 0.0
+        if own.any() and role.prefills:
+            work_s += _prefill_s(pool, drawn, own)
+        if own.any() and role.decodes:
+            work_s += _decode_s(pool, drawn, own, scenario.slo.tpot_ms)
+        found[role] = max(1, ceil(work_s / length_s))
     return found
 
 
-def _prefill_s(pool: Pool, drawn: Requests, own: Bools, _limit_ms: float | None) -> float:
+def _prefill_s(pool: Pool, drawn: Requests, own: Bools) -> float:
     """GPU time of the prompts, one a step."""
     prompts = drawn.prompt_tokens[own]
     return float(np.mean([pool.times.prefill_step_ms(int(n)) for n in prompts[:SAMPLE]])) / 1000 * len(prompts)

@@ -6,6 +6,7 @@ from typing import Any
 from sunsim.plan.caveats import caveats
 from sunsim.plan.conclusion import assumed, conclusion, heading
 from sunsim.plan.tables import models, overview, points, rates, sensitivity, slos, workers
+from sunsim.plan.way_tables import needed, validated
 from sunsim.report.blocks import Bullets, Code, Figure, Gallery, Note, Report, Section, Verdict
 from sunsim.version import __version__
 
@@ -15,6 +16,10 @@ SLO = (
     "The share of requests within each limit, over all seeds. ± is the 95 % interval of the mean over the seeds, in "
     "percentage points; the worst window is of any seed. Below each plan: what breaks first with one GPU less, and the share "
     "of that model."
+)
+RUNS = (
+    "Reported runs of real workers of the same kind, card, model and variant, against their simulation: the mean size of the "
+    "error of mean TPOT and TTFT, and the worst; below 0 the simulation is too fast."
 )
 OTHERS = (
     "GPUs in all. The requests are the same draws, at another rate, with longer or shorter outputs, or of another skew. "
@@ -38,6 +43,8 @@ def plan_report(plan: Mapping[str, Any], scenario: str, pictures: Pictures) -> R
             [heading(plan), *assumed(plan)],
             Verdict(conclusion(plan), missed=not all(arm["passes"] for arm in plan["arms"].values())),
             overview(plan),
+            Section("What each way needs", [needed(plan)]),
+            Section("Compared with real runs", [Note(RUNS), validated(plan)]),
             Gallery(pictures.get("gpus", ())),
             Section("SLO", [Note(SLO), slos(plan)], in_full=True),
             Section(

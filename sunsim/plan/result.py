@@ -115,7 +115,7 @@ def document(
     Args:
         scenario: with its plan block.
         arms: what was found out about each, in the order of the scenario.
-        doubts: by stage and profile.
+        doubts: by kind of steps and profile.
         meta: where it came from: command, basis, hashes, number of simulations.
     """
     assert scenario.plan

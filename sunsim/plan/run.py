@@ -12,12 +12,13 @@ from sunsim.errors import InputError
 from sunsim.measured import refuse_empty, window_of
 from sunsim.metrics import to_json
 from sunsim.plan.conditions import AS_PLANNED, requests_under
-from sunsim.plan.doubt import doubts
+from sunsim.plan.doubt import doubts, reported_runs
 from sunsim.plan.find import plan_arm
 from sunsim.plan.lab import Lab
 from sunsim.plan.result import PlanResult, document, results
 from sunsim.plan.traced import Made, made_for
 from sunsim.plan.variants import variants
+from sunsim.plan.ways import way
 from sunsim.points.local import cores
 from sunsim.points.store import POINTS, Store
 from sunsim.report.basis import base_models, basis
@@ -26,6 +27,7 @@ from sunsim.report.origin import measured_range
 from sunsim.report.terminal import say
 from sunsim.roles import Stage
 from sunsim.scenario import Arm, Scenario, checked, read_source, resolved
+from sunsim.scenario.blocks import Planning
 from sunsim.scenario.loading import Given
 from sunsim.workload.blocks import Closed, Synthetic
 
@@ -72,13 +74,19 @@ def planned(
     assert scenario.plan
     store = Store(results(folder).folder)
     lab = Lab(store, jobs or cores(), scenario.plan.budget)
-    of_stage = {
-        str(stage): doubts(
-            stage, {pool.profile_name: pool.profile for arm in scenario.arms if (pool := arm.pools().get(stage))}
+    of_steps = {
+        str(steps): doubts(
+            steps,
+            {
+                pool.profile_name: pool.profile
+                for arm in scenario.arms
+                for stage, pool in arm.pools().items()
+                if steps in stage.steps
+            },
         )
-        for stage in (Stage.PREFILL, Stage.DECODE)
+        for steps in Stage.COLOCATED.steps
     }
-    searches = {arm.name: plan_arm(scenario, arm, variants(scenario, arm, of_stage)) for arm in scenario.arms}
+    searches = {arm.name: plan_arm(scenario, arm, variants(scenario, arm, of_steps)) for arm in scenario.arms}
     try:
         found = lab.conduct(searches, show_progress=show_progress)
     except KeyboardInterrupt:
@@ -87,7 +95,9 @@ def planned(
     store.tell_damage()
     meta = _meta(scenario, command, lab.asked) | {"assumed": made.assumed if made else []}
     store.inputs.refuse_changed()
-    content = document(scenario, {arm.name: found[arm.name] for arm in scenario.arms}, of_stage, meta)
+    runs, models = reported_runs(scenario.profiles), len(scenario.model_names)
+    arms = {arm.name: way(arm, models, runs) | found[arm.name] for arm in scenario.arms}
+    content = document(scenario, arms, of_steps, meta)
     return PlanResult(json.loads(to_json(content)), resolved(scenario), made)
 
 
@@ -109,8 +119,8 @@ def load(given: Given, overrides: Sequence[str], seed: int | None) -> Scenario:
     if isinstance(scenario.workload, Synthetic) and isinstance(scenario.workload.arrivals, Closed):
         message = "workload.arrivals.kind is closed, must be one with rate_rps: a plan is made for a rate of requests"
         raise source.error(("workload", "arrivals", "kind"), message)
-    for index, arm in enumerate(scenario.arms):
-        _check_arm(arm, index, scenario.plan.size, source)
+    for arm in scenario.arms:
+        _check_arm(arm, scenario.plan, source)
     drawn = requests_under(scenario, AS_PLANNED)
     refuse_empty(scenario, drawn, source.error)
     if not window_of(scenario, drawn).length_s:
@@ -119,14 +129,16 @@ def load(given: Given, overrides: Sequence[str], seed: int | None) -> Scenario:
     return scenario
 
 
-def _check_arm(arm: Arm, index: int, size: str, source: Source) -> None:
-    """An arm without a pool to size would come out as needing no GPU but those that it has."""
-    if arm.colocated:
-        message = f"arms.{arm.name}.colocated cannot be planned for, must be prefill and decode, or one of them"
-        raise source.error(("arms", index, "colocated"), message)
-    if size not in {"both", "none", *arm.pools()}:
-        message = f"plan.size is {size}, but arms.{arm.name} has no {size} pool: must be both, or the arm left out"
+def _check_arm(arm: Arm, plan: Planning, source: Source) -> None:
+    """An arm without a pool to size would come out as needing no GPU but those that it has; one without a price as free."""
+    if plan.size not in {"both", "none", *arm.pools()}:
+        why = "is colocated" if arm.colocated else f"has no {plan.size} pool"
+        message = f"plan.size is {plan.size}, but arms.{arm.name} {why}: must be both, or the arm left out"
         raise source.error(("plan", "size"), message)
+    for stage, pool in arm.pools().items():
+        if plan.price_per_gpu_hour is not None and plan.price_of(pool.card) is None:
+            message = f"plan.price_per_gpu_hour has no price of {pool.card}, must have one"
+            raise source.error(("plan", "price_per_gpu_hour"), f"{message}: arms.{arm.name}.{stage} runs on it")
 
 
 def check(file: Path, overrides: Sequence[str], seed: int | None) -> str:
@@ -137,7 +149,7 @@ def check(file: Path, overrides: Sequence[str], seed: int | None) -> str:
     """
     scenario = load(file, overrides, seed)
     assert scenario.plan
-    what = {"both": "prefill and decode pools", "none": "no pool, only the highest rate"}
+    what = {"both": "all pools", "none": "no pool, only the highest rate"}
     sized = what.get(scenario.plan.size, f"{scenario.plan.size} pools")
     return f"plan: sizes {sized} of {len(scenario.arms)} arms, {scenario.plan.seeds} seeds each"
 

@@ -25,6 +25,9 @@ Search: TypeAlias = Generator[list[Any], list[Any], T]
 
 Sizes: TypeAlias = Mapping[Role, int]
 """Workers of roles whose numbers are searched."""
+Prices: TypeAlias = Mapping[Role, float]
+"""Of one worker of a role, in any unit; 1 of a role that is not named."""
+NO_PRICES: Prices = {}
 
 
 class Reason(StrEnum):
@@ -102,13 +105,17 @@ def smallest(judge: Callable[[int], Search[J | None]], start: int, most: int) ->
     return high, Reason.NO_FAILURE if high == 1 else Reason.FOUND
 
 
-def climb(low: Sizes, judge: JudgeSizes[J], limits: Sizes) -> Search[Found]:
+def climb(low: Sizes, judge: JudgeSizes[J], limits: Sizes, prices: Prices = NO_PRICES) -> Search[Found]:
     """The cheapest sizes from `low` up that pass: least total first.
 
     Where sizes fail for a model, sizes that pass have more GPUs in one of the pools that serve it; no others are tried.
     """
+
+    def cost(sizes: Sizes) -> float:
+        return sum(size * prices.get(role, 1.0) for role, size in sizes.items())
+
     order = count()
-    heap = [(sum(low.values()), next(order), dict(low))]
+    heap = [(cost(low), next(order), dict(low))]
     seen = {tuple(low.values())}
     while heap:
         _, _, sizes = heapq.heappop(heap)
@@ -122,16 +129,17 @@ def climb(low: Sizes, judge: JudgeSizes[J], limits: Sizes) -> Search[Found]:
             serves = role.model in {None, verdict.worst_model}
             if serves and more[role] <= limits[role] and tuple(more.values()) not in seen:
                 seen.add(tuple(more.values()))
-                heapq.heappush(heap, (sum(more.values()), next(order), more))
+                heapq.heappush(heap, (cost(more), next(order), more))
     return Found(None, Reason.NO_PASS)
 
 
-def shrink(found: Found, judge: JudgeSizes[J]) -> Search[Found]:
-    """Takes GPUs away one by one as long as what is left passes; in the end one less of any pool fails."""
+def shrink(found: Found, judge: JudgeSizes[J], prices: Prices = NO_PRICES) -> Search[Found]:
+    """Takes GPUs away one by one, the dearest first, as long as what is left passes; in the end one less of any fails."""
     sizes = found.sizes
     if sizes is None:
         return found
-    untried = list(sizes)
+    dearest = sorted(sizes, key=lambda role: -prices.get(role, 1.0))
+    untried = list(dearest)
     while untried:
         role = untried.pop(0)
         less = sizes | {role: sizes[role] - 1}
@@ -141,7 +149,7 @@ def shrink(found: Found, judge: JudgeSizes[J]) -> Search[Found]:
         if verdict is None:
             return Found(sizes, Reason.BUDGET)
         if verdict.passes:
-            sizes, untried = less, list(sizes)
+            sizes, untried = less, list(dearest)
     smallest_of_all = all(size == 1 for size in sizes.values())
     return Found(sizes, Reason.NO_FAILURE if smallest_of_all else Reason.FOUND)
 

@@ -6,9 +6,11 @@ from typing import Any
 
 from sunsim.plan.search import Reason
 from sunsim.plan.variants import TYPICAL, WORST
+from sunsim.plan.way_tables import cards
 from sunsim.report.columns import columns
 from sunsim.report.format import ABSENT, count, number, percent, together
 from sunsim.report.text_table import MISSED, TextTable
+from sunsim.roles import Stage
 
 Entry = Mapping[str, Any]
 Row = dict[str, str]
@@ -49,7 +51,10 @@ def overview(plan: Entry) -> TextTable:
 
 def _overview(plan: Entry, name: str, arm: Entry) -> Row:
     gpus, cost, met = arm["gpus"] or {}, arm.get("cost") or {}, arm.get("attained")
-    row = {"arm": name} | {f"{stage}\nGPUs": count(gpus.get(stage)) for stage in ("all", "prefill", "decode")}
+    used = [stage for stage in Stage if any(stage in each["stages"] for each in plan["arms"].values())]
+    row = {"arm": name} | {f"{stage}\nGPUs": count(gpus.get(stage)) for stage in ("all", *used)}
+    if len(cards(plan)) > 1:
+        row["cards"] = " + ".join(dict.fromkeys(arm["cards"].values()))
     if plan["price_per_gpu_hour"] is not None:
         row |= {
             "per hour": number(cost.get("per_hour")),
@@ -168,10 +173,10 @@ def models(plan: Entry) -> TextTable:
 def workers(plan: Entry) -> TextTable:
     """A pool a row: how busy and how full its workers are, with the first seed."""
     pools_of = together(
-        ((name, worker["stage"], worker["model"]), worker)
+        ((name, worker.split("/")[0], entry["model"]), entry)
         for name, arm in plan["arms"].items()
         if arm.get("portrait")
-        for worker in arm["portrait"]["entry"]["workers"].values()
+        for worker, entry in arm["portrait"]["entry"]["workers"].items()
     )
     rows = [
         _pool_row(name, f"{stage} {model}" if model in plan["models"] else stage, own)

@@ -8,7 +8,7 @@ from sunsim.roles import Stage
 from sunsim.scenario import Arm, Scenario
 
 Doubts = Mapping[str, Mapping[str, Doubt]]
-"""By stage and profile."""
+"""By kind of steps and profile."""
 
 TYPICAL = "steps slower by the typical error"
 WORST = "steps slower by the worst error"
@@ -25,12 +25,14 @@ def variants(scenario: Scenario, arm: Arm, doubts: Doubts) -> dict[str, Conditio
         found |= {f"outputs {percent:+d} %": Conditions(outputs=1 + percent / 100) for percent in (-20, 20)}
         if has_skew(scenario):
             found |= {f"alpha {shift:+.1f}": Conditions(alpha=shift) for shift in (-0.3, 0.3)}
-    of_arm = {stage: doubts[stage].get(pool.profile_name) for stage, pool in arm.pools().items()}
-    known = {stage: doubt for stage, doubt in of_arm.items() if doubt}
+    of_arm = {
+        steps: doubts[steps].get(pool.profile_name) for stage, pool in arm.pools().items() for steps in stage.steps
+    }
+    known = {steps: doubt for steps, doubt in of_arm.items() if doubt}
     if known:
-        found[TYPICAL] = _slower({stage: doubt.slower for stage, doubt in known.items()})
+        found[TYPICAL] = _slower({steps: doubt.slower for steps, doubt in known.items()})
         if scenario.plan.sensitivity:
-            found[WORST] = _slower({stage: doubt.slower_at_worst for stage, doubt in known.items()})
+            found[WORST] = _slower({steps: doubt.slower_at_worst for steps, doubt in known.items()})
     return found
 
 

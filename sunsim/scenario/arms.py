@@ -62,6 +62,11 @@ class Pool:
         return next(iter(self.roles)).module
 
     @property
+    def card(self) -> str:
+        """What its GPUs are, as profiles and prices name it."""
+        return self.profile.data.gpu
+
+    @property
     def gpus(self) -> int:
         """Workers of all roles; each has one GPU."""
         return sum(self.roles.values())

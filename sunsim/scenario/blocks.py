@@ -242,8 +242,9 @@ class Planning(Block):
         require: whether they must over all seeds together, or with each seed in every window of `Slo.worst_window_s`.
         seeds: how many, counted from the scenario's own; a seed's requests are the same for every arm and size.
         size: the stages whose pools are sized; with ``none`` only the highest rate of the pools as given is looked for.
-        max_prefill_gpus, max_decode_gpus: the largest pool to try; of each model where it keeps its own.
-        price_per_gpu_hour: in any currency; None leaves costs out.
+        max_prefill_gpus, max_decode_gpus: the largest pool to try; of each model where it keeps its own. Colocated
+            workers are held to that of decode.
+        price_per_gpu_hour: in any currency, of every card or by card, as profiles name it; None leaves costs out.
         sensitivity: also size for other rates, lengths, skew and step times.
     """
 
@@ -253,9 +254,20 @@ class Planning(Block):
     size: Literal["both", "prefill", "decode", "none"] = "both"
     max_prefill_gpus: Workers = 256
     max_decode_gpus: Workers = 256
-    price_per_gpu_hour: Positive | None = None
+    price_per_gpu_hour: (
+        Annotated[
+            Annotated[Positive, Tag("<scalar>")] | Annotated[dict[Name, Positive], Tag("<mapping>")],
+            Discriminator(_shape),
+        ]
+        | None
+    ) = None
     budget: Budget = Budget()
     sensitivity: bool = True
+
+    def price_of(self, card: str) -> float | None:
+        """Of an hour of such a GPU; None where none is stated."""
+        prices = self.price_per_gpu_hour
+        return prices.get(card) if isinstance(prices, dict) else prices
 
 
 class Document(Block):

@@ -124,7 +124,8 @@ def test_costs_are_price_times_gpus(done: Done) -> None:
 def test_the_error_of_a_profile_of_ones_own_is_not_known(done: Done) -> None:
     _, content, stdout = done
     assert content["profile_errors"] == content["left_out_errors"] == []
-    assert "No actual run of its profiles' card, model and variant is shipped to compare with." in stdout
+    said = " ".join(stdout.split())
+    assert "Never compared with a real run: prefill and decode workers of sun's card, model and variant." in said
     (name,) = content["profiles"]
     unseen = "On traffic of a shape that the model was not fitted to"
     assert f"{unseen}: decode steps of {name} not judged; prefill steps of {name} not judged." in stdout
@@ -254,7 +255,8 @@ def of_stages(done: Done, **gpus: tuple[int, int]) -> dict[str, Any]:
     content["arms"] = {}
     for name, (prefill, decode) in gpus.items():
         has = {stage: size for stage, size in (("prefill", prefill), ("decode", decode)) if size}
-        content["arms"][name] = arm | {"stages": list(has), "gpus": has | {"all": prefill + decode}, "cost": None}
+        own = {"cards": dict.fromkeys(has, "test-gpu"), "cost": None}
+        content["arms"][name] = arm | {"stages": list(has), "gpus": has | {"all": prefill + decode}} | own
     return content
 
 
@@ -353,8 +355,8 @@ def test_an_arm_without_a_pool_to_size_is_refused(tmp_path: Path, monkeypatch: p
     head = "name: x\nmodels: {count: 2}\nslo: {ttft_ms: 500}\n"
     head += "workload: {kind: synthetic, duration_s: 3, arrivals: {kind: poisson, rate_rps: 5}, lengths: {kind: azure-conv}}\n"
     both = f"arms:\n  - name: a\n    colocated: {{profile: {profile}, policy: isolated, workers: 2}}\n"
-    (tmp_path / "colocated.yaml").write_text(f"{head}{both}plan: {{seeds: 1}}\n")
-    said = "colocated.yaml:7: arms.a.colocated cannot be planned for, must be prefill and decode, or one of them\n"
+    (tmp_path / "colocated.yaml").write_text(f"{head}{both}plan: {{seeds: 1, size: decode}}\n")
+    said = "colocated.yaml:8: plan.size is decode, but arms.a is colocated: must be both, or the arm left out\n"
     assert invoke("plan", "colocated.yaml") == (2, "", said)
     only = f"arms:\n  - name: a\n    decode: {{profile: {profile}, policy: isolated, workers: 2}}\n"
     (tmp_path / "decode.yaml").write_text(f"{head}{only}plan: {{seeds: 1, size: prefill}}\n")
@@ -373,5 +375,5 @@ def test_run_and_check_tell_of_the_plan(tmp_path: Path) -> None:
     file = write_plan(tmp_path)
     code, stdout, _ = invoke("check", file)
     assert code == 0
-    assert stdout.endswith("; plan: sizes prefill and decode pools of 2 arms, 2 seeds each\n")
+    assert stdout.endswith("; plan: sizes all pools of 2 arms, 2 seeds each\n")
     assert invoke("run", file, "--out", tmp_path / "run")[2].endswith("goes by its plan block.\n")

@@ -49,6 +49,7 @@ CASES = [
     ("arms=[{name: front, prefill: {profile: profile.json, policy: isolated, workers: 2}}]",),
     ("arms=[{name: back, decode: {profile: profile.json, policy: shared, workers: 1}}]", "slo.tpot_ms=7.6"),
     ("arms.1.decode.num_gpu_blocks=600", "workload.arrivals.rate_rps=150"),
+    ("arms=[{name: own, colocated: {profile: profile.json, policy: isolated, workers: 2}}]", "slo.tpot_ms=10"),
 ]
 
 

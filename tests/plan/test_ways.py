@@ -1,0 +1,90 @@
+"""What a way asks of the models follows from its modules, and its real runs are those of such workers."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sunsim.latency.profile import load_named
+from sunsim.plan.conclusion import conclusion
+from sunsim.plan.doubt import reported_runs
+from sunsim.plan.run import load
+from sunsim.plan.way_tables import needed, validated
+from sunsim.plan.ways import needs, way
+from sunsim.validation.folders import errors_file
+from tests.plan.small import write_plan
+from tests.synthetic import synthetic_profile
+
+OWN = "{profile: profile.json, policy: isolated, workers: 2}"
+SHARED = "{profile: %s, policy: shared, workers: 1}"
+TUNED, ADAPTERS = "models tuned for one frozen decoder", "LoRA adapters of one base model"
+WAYS = {
+    f"colocated: {OWN}": [],
+    f"prefill: {OWN}, decode: {OWN}": [],
+    "colocated: {profile: awq.json, policy: isolated, workers: 2}": ["weights quantized (awq)"],
+    f"prefill: {OWN}, decode: {{profile: awq.json, policy: isolated, workers: 2}}": ["decode weights quantized (awq)"],
+    f"prefill: {OWN}, decode: {SHARED % 'profile.json'}": [TUNED],
+    f"prefill: {OWN}, decode: {SHARED % 'awq.json'}": [TUNED, "decode weights quantized (awq)"],
+    f"prefill: {SHARED % 'profile.json'}, decode: {OWN}": [],
+    f"prefill: {SHARED % 'lora-r16.json'}, decode: {SHARED % 'lora-r16.json'}": [ADAPTERS],
+    f"colocated: {SHARED % 'lora-r16.json'}": [ADAPTERS],
+}
+
+
+@pytest.mark.parametrize("blocks", WAYS)
+def test_what_the_models_must_be_follows_from_the_modules(tmp_path: Path, blocks: str) -> None:
+    file = write_plan(tmp_path)
+    for variant in ("awq", "lora-r16"):
+        (tmp_path / f"{variant}.json").write_text(json.dumps(synthetic_profile(variant=variant)))
+    # The arm's name says nothing.
+    scenario = load(file, (f"arms=[{{name: qsun, {blocks}}}]",), None)
+    (arm,) = scenario.arms
+    assert needs(arm, 2) == WAYS[blocks]
+    assert TUNED not in needs(arm, 1)
+
+
+H200 = "h200-141gb/llama-3.1-8b-bf16"
+LORA = "h100-80gb/llama-3.1-8b-lora-r16"
+
+
+def test_real_runs_are_those_of_such_workers_on_such_cards(tmp_path: Path) -> None:
+    arms = f"arms=[{{name: a, colocated: {{profile: {H200}, policy: isolated, workers: 2}}}}]"
+    (arm,) = load(write_plan(tmp_path), (arms,), None).arms
+    (found,) = way(arm, 2, reported_runs([H200]))["validated"]
+    kept = json.loads(errors_file("h200-141gb").read_text())
+    own = {name: errors for name, errors in kept.items() if name.startswith("host-f-llama-bf16/colocated-")}
+    assert found["runs"] == len(own) >= 2
+    for tag, figure in found["figures"].items():
+        sizes = [abs(errors[tag]) for errors in own.values()]
+        assert figure["mean_percent"] == pytest.approx(sum(sizes) / len(sizes))
+        assert abs(figure["worst_percent"]) == max(sizes)
+    assert set(found["figures"]) == {"mean_tpot_ms", "mean_ttft_ms"}
+
+
+def test_runs_of_other_workers_are_not_counted(tmp_path: Path) -> None:
+    stages = f"prefill: {{profile: {H200}, policy: isolated, workers: 2}}, decode: {SHARED % H200}"
+    (arm,) = load(write_plan(tmp_path), (f"arms=[{{name: a, {stages}}}]",), None).arms
+    runs = reported_runs([H200])
+    prefill, decode = way(arm, 2, runs)["validated"]
+    assert (set(prefill["figures"]), set(decode["figures"])) == ({"mean_ttft_ms"}, {"mean_tpot_ms"})
+    both = sum(len(errors) == 2 for errors in runs[H200].values())
+    assert prefill["runs"] + decode["runs"] + both == len(runs[H200])
+
+
+def test_calibration_is_no_comparison_and_who_has_no_run_was_never_compared() -> None:
+    assert load_named(LORA).adapters
+    assert LORA not in reported_runs([LORA])
+    bf16 = "h100-80gb/llama-3.1-8b-bf16"
+    assert not any("calibration" in run for run in reported_runs([bf16])[bf16])
+
+
+def test_the_tables_have_a_row_an_arm_and_a_row_a_kind_of_workers(done: tuple[Path, dict[str, Any], str]) -> None:
+    _, content, stdout = done
+    assert needed(content).rows == [("isolated", "any fine-tunes"), ("sun", TUNED)]
+    rows = [row[:1] + row[2:4] for row in validated(content).rows]
+    assert rows == [("prefill", "isolated, sun", "never"), ("decode", "isolated, sun", "never")]
+    assert f"What the models must be: any fine-tunes (isolated); {TUNED} (sun)." in conclusion(content)
+    assert "what its models must be" in stdout
