@@ -158,7 +158,7 @@ def plan() -> dict[str, str]:
 def write_example(folder: Path) -> Path:
     """Writes the scenario of plan.md, and the csv that it reads, into a folder; returns the scenario's path."""
     shutil.copy(ROOT / TRACE, folder / "requests.csv")
-    (example,) = re.findall(r"```yaml\n(.*?)```", PLACES["plan-csv"].read_text(encoding="utf-8"), re.DOTALL)
+    (example,) = re.findall(r"```yaml\n(name: my-models\n.*?)```", PLACES["plan-csv"].read_text(encoding="utf-8"), re.DOTALL)
     file = folder / "my-models.yaml"
     file.write_text(example, encoding="utf-8")
     return file

@@ -56,7 +56,7 @@ def pictures(plan: Mapping[str, Any]) -> dict[str, list[blocks.Figure]]:
 
 
 def gpu_bars(arms: Arms) -> str:
-    """GPUs of each arm, prefill and decode."""
+    """GPUs of each arm, those that only prefill and those that decode."""
     look, arms = looks(arms), _drawn(arms)
     if not arms:
         return ""
@@ -64,18 +64,16 @@ def gpu_bars(arms: Arms) -> str:
     with vector(svg, WIDTH_IN, 1.1 + 0.42 * len(arms)) as fig:
         axes = fig.subplots()
         left = [0] * len(arms)
-        every: dict[str, tuple[Callable[[str], Any], str, str]] = {
-            "colocated": (str, "white", "//"),
-            "decode": (str, "white", ""),
-            "prefill": (pale, "black", ""),
+        # What decodes is drawn alike, whether it prefills too or not.
+        full = [stage for stage in ("decode", "colocated") if any(stage in arm["gpus"] for arm in arms.values())]
+        shades: dict[str, tuple[Callable[[str], Any], str, list[str]]] = {
+            " or ".join(full or ["decode"]): (str, "white", full),
+            "prefill": (pale, "black", ["prefill"]),
         }
-        shades = {stage: shade for stage, shade in every.items() if any(stage in arm["gpus"] for arm in arms.values())}
-        for stage, (shade, ink, hatch) in shades.items():
-            sizes = [arm["gpus"].get(stage, 0) for arm in arms.values()]
+        for shade, ink, stages in shades.values():
+            sizes = [sum(arm["gpus"].get(stage, 0) for stage in stages) for arm in arms.values()]
             colour = [shade(look[name].colour) for name in arms]
-            bars = axes.barh(
-                range(len(arms)), sizes, left=left, color=colour, height=0.62, hatch=hatch, edgecolor="white"
-            )
+            bars = axes.barh(range(len(arms)), sizes, left=left, color=colour, height=0.62)
             axes.bar_label(bars, [str(size) if size else "" for size in sizes], label_type="center", color=ink)
             left = [one + size for one, size in zip(left, sizes, strict=True)]
         for place, total in enumerate(left):
@@ -86,11 +84,8 @@ def gpu_bars(arms: Arms) -> str:
         axes.margins(x=0.1)
         axes.set_xlabel("GPUs")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        patches = [
-            Patch(facecolor=shade(NO_ARM), edgecolor="white", hatch=hatch, label=stage)
-            for stage, (shade, _, hatch) in shades.items()
-        ]
-        fig.legend(handles=patches, loc="outside upper left", ncols=3, columnspacing=1.0, handlelength=1.8)
+        patches = [Patch(color=shade(NO_ARM), label=label) for label, (shade, _, _) in shades.items()]
+        fig.legend(handles=patches, loc="outside upper left", ncols=2, columnspacing=1.0, handlelength=1.8)
     return svg.getvalue()
 
 

@@ -43,9 +43,9 @@ def plan_report(plan: Mapping[str, Any], scenario: str, pictures: Pictures) -> R
             [heading(plan), *assumed(plan)],
             Verdict(conclusion(plan), missed=not all(arm["passes"] for arm in plan["arms"].values())),
             overview(plan),
+            Gallery(pictures.get("gpus", ())),
             Section("What each way needs", [needed(plan)]),
             Section("Compared with real runs", [Note(RUNS), validated(plan)]),
-            Gallery(pictures.get("gpus", ())),
             Section("SLO", [Note(SLO), slos(plan)], in_full=True),
             Section(
                 "Rate",

@@ -49,7 +49,7 @@ def needs(arm: Arm, models: int) -> list[str]:
     for variant in dict.fromkeys(variants.values()):
         stages = [str(stage) for stage, own in variants.items() if own == variant]
         what = "weights" if len(stages) == len(pools) else f"{' and '.join(stages)} weights"
-        found.append(f"{what} quantized ({variant})")
+        found.append(f"{variant}-quantized {what}")
     return found
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import product
 from typing import Any, TypeVar
 
@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sunsim.plan.find import _problem
-from sunsim.plan.search import Found, Reason, Search, Sizes, climb, highest_rate, shrink, smallest, together
+from sunsim.plan.search import Found, Prices, Reason, Search, Sizes, climb, highest_rate, shrink, smallest, together
 from sunsim.roles import Role, Stage
 
 T = TypeVar("T")
@@ -137,6 +137,7 @@ class FakeBench:
 
     edge: dict[Role, int]
     largest: int = 32
+    prices: Prices = field(default_factory=dict)
 
     @property
     def most(self) -> dict[Role, int]:

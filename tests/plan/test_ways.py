@@ -24,10 +24,10 @@ TUNED, ADAPTERS = "models tuned for one frozen decoder", "LoRA adapters of one b
 WAYS = {
     f"colocated: {OWN}": [],
     f"prefill: {OWN}, decode: {OWN}": [],
-    "colocated: {profile: awq.json, policy: isolated, workers: 2}": ["weights quantized (awq)"],
-    f"prefill: {OWN}, decode: {{profile: awq.json, policy: isolated, workers: 2}}": ["decode weights quantized (awq)"],
+    "colocated: {profile: awq.json, policy: isolated, workers: 2}": ["awq-quantized weights"],
+    f"prefill: {OWN}, decode: {{profile: awq.json, policy: isolated, workers: 2}}": ["awq-quantized decode weights"],
     f"prefill: {OWN}, decode: {SHARED % 'profile.json'}": [TUNED],
-    f"prefill: {OWN}, decode: {SHARED % 'awq.json'}": [TUNED, "decode weights quantized (awq)"],
+    f"prefill: {OWN}, decode: {SHARED % 'awq.json'}": [TUNED, "awq-quantized decode weights"],
     f"prefill: {SHARED % 'profile.json'}, decode: {OWN}": [],
     f"prefill: {SHARED % 'lora-r16.json'}, decode: {SHARED % 'lora-r16.json'}": [ADAPTERS],
     f"colocated: {SHARED % 'lora-r16.json'}": [ADAPTERS],
