@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from io import StringIO
+from os.path import exists, isfile
 from pathlib import Path
 from typing import Any, Final
 
@@ -71,9 +72,8 @@ def made_for(given: Given, overrides: Sequence[str], seed: int | None) -> Made |
     Raises:
         InputError: the trace or an override cannot be used.
     """
-    if isinstance(given, Mapping) or not _is_trace(Path(given)):
+    if not isinstance(given, str | Path) or not _is_trace(path := Path(given)):
         return None
-    path = Path(given)
     name, rows = read_any(path, None, OTHERWISE)
     own = [override.partition("=") for override in overrides]
     base = [value for key, _, value in own if key == PROFILE][-1:]
@@ -100,7 +100,8 @@ def made_for(given: Given, overrides: Sequence[str], seed: int | None) -> Made |
 
 def _is_trace(path: Path) -> bool:
     """What is no file, such as a pipe, is read once: it is a scenario."""
-    return path.suffix.lower() not in SCENARIOS and (path.is_file() or not path.exists())
+    # Unlike a path's own methods these give no error where the name is too long.
+    return path.suffix.lower() not in SCENARIOS and (isfile(path) or not exists(path))  # noqa: PTH110, PTH113
 
 
 def _name(path: Path) -> str:

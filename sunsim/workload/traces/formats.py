@@ -38,8 +38,8 @@ def read_any(path: Path, name: str | None, otherwise: str = TOLD, *, as_logged: 
     try:
         stat = path.stat()
         return _read_once(path, name, otherwise, as_logged, stat.st_mtime_ns, stat.st_size)
-    except OSError as error:
-        message = f"cannot be read ({error.strerror}), must be a trace file"
+    except (OSError, ValueError) as error:
+        message = f"cannot be read ({getattr(error, 'strerror', None) or error}), must be a trace file"
         raise InputError(message, path) from error
 
 
