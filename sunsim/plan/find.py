@@ -172,11 +172,13 @@ def _one_less(bench: Bench, sizes: Sizes) -> Search[list[Entry]]:
 
 
 def _breaking(bench: Bench, sizes: Sizes) -> list[Verdict]:
-    """Pools at least as large everywhere that fail all the same."""
+    """Larger pools that fail all the same, none of them smaller."""
     return [
         verdict
         for verdict in bench.verdicts.values()
-        if not verdict.passes and all(size >= sizes[role] for role, size in verdict.sizes.items())
+        if not verdict.passes
+        and verdict.sizes != sizes
+        and all(size >= sizes[role] for role, size in verdict.sizes.items())
     ]
 
 

@@ -330,6 +330,7 @@ def test_pools_as_given_only_get_their_highest_rate(tmp_path: Path) -> None:
     rates = {name: arm["rates"] for name, arm in content["arms"].items()}
     assert all(rate["reason"] == "found" for rate in rates.values())
     assert code == (0 if all(rate["passes"] >= 1 for rate in rates.values()) else 3)
+    assert all(arm["not_monotone"] == [] for arm in content["arms"].values())
     assert "as given" in (tmp_path / "out" / "plan.md").read_text()
 
 
