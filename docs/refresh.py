@@ -45,7 +45,8 @@ PLACES = {
     "server": DOCS / "your-server.md",
     "sweep": DOCS / "sweep.md",
     "plan": DOCS / "plan.md",
-    "plan-csv": README,
+    "plan-csv": DOCS / "plan.md",
+    "plan-requests": README,
     "claims": DOCS / "figures.md",
     "speed": DOCS / "speed.md",
     "speed-plain": DOCS / "speed.md",
@@ -153,18 +154,22 @@ def sweep() -> dict[str, str]:
 
 
 def plan() -> dict[str, str]:
-    """What `sunsim plan` prints of a shipped scenario, and of the README's."""
+    """What `sunsim plan` prints of a shipped scenario, of the page's own, and of the shipped log."""
     with tempfile.TemporaryDirectory() as folder:
         out = f"{folder}/plan-zipf"
         printed = _sunsim("plan", "scenarios/plan-zipf.yaml", "--out", out).replace(out, "results/plan-zipf-plan")
         own = write_example(Path(folder))
-        return {"plan": printed, "plan-csv": beginning(_sunsim("plan", str(own), "--out", f"{folder}/own"), 3)}
+        csv = beginning(_sunsim("plan", str(own), "--out", f"{folder}/own"), 3)
+        requests = beginning(_sunsim("plan", "examples/requests.csv", "--out", f"{folder}/requests"), 3)
+        return {"plan": printed, "plan-csv": csv, "plan-requests": requests}
 
 
 def write_example(folder: Path) -> Path:
-    """Writes the README's scenario, and the csv that it reads, into a folder; returns the scenario's path."""
+    """Writes the scenario of plan.md, and the csv that it reads, into a folder; returns the scenario's path."""
     shutil.copy(ROOT / TRACE, folder / "requests.csv")
-    (example,) = re.findall(r"```yaml\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+    (example,) = re.findall(
+        r"```yaml\n(name: my-models\n.*?)```", PLACES["plan-csv"].read_text(encoding="utf-8"), re.DOTALL
+    )
     file = folder / "my-models.yaml"
     file.write_text(example, encoding="utf-8")
     return file

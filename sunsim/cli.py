@@ -150,7 +150,10 @@ def sweep(
 
 @app.command()
 def plan(
-    file: File,
+    file: Annotated[
+        Path,
+        typer.Argument(help="Scenario, a YAML file; or a trace, for which one is made.", show_default=False),
+    ],
     out: Annotated[
         Path | None,
         typer.Option(

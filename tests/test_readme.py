@@ -88,7 +88,7 @@ def test_figures_in_the_text_are_of_the_pages() -> None:
     assert "Mean TPOT of {} arms is off by {} in the mean, {} at most".format(*live.groups()) in placed("live")
 
 
-def test_readme_scenario_passes_the_check(tmp_path: Path) -> None:
+def test_the_scenario_of_plans_passes_the_check(tmp_path: Path) -> None:
     assert check(write_example(tmp_path), [], None).startswith("ok: ")
 
 

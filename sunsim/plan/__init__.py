@@ -28,7 +28,7 @@ def plan(
     """Finds the fewest GPUs that meet the SLO, for every arm of a scenario with a `plan` block.
 
     Args:
-        scenario: a file with such a block, or what one would hold.
+        scenario: a file with such a block, or what one would hold; or a trace, for which a scenario is made.
         folder: keeps the simulated points, so that the same call goes on where it was stopped; None keeps nothing.
         overrides: ``path=value`` each.
         seed: replaces the scenario's.
@@ -40,8 +40,9 @@ def plan(
         SimulationError: a simulation failed.
     """
     from sunsim.plan.run import command, load, planned
+    from sunsim.plan.traced import made_for
 
     loaded = load(scenario, overrides, seed)
-    again = command(scenario, overrides, seed)
+    again, made = command(scenario, overrides, seed), made_for(scenario, overrides, seed)
     with TemporaryDirectory(prefix="sunsim-") as nowhere:
-        return planned(loaded, Path(folder or nowhere), again, jobs=jobs, show_progress=show_progress)
+        return planned(loaded, Path(folder or nowhere), again, made, jobs=jobs, show_progress=show_progress)

@@ -26,8 +26,9 @@ class Bench:
     Attributes:
         given: the numbers of workers that are searched, as the scenario's file has them, by role, prefill first.
         problems: roles that can be sized apart from all others, under the one model whose they are; None for all.
+        gpus: of a worker of each.
         most: the largest number of each to try.
-        prices: of a GPU of each, as a multiple of the cheapest; all 1 where none is stated.
+        prices: of a worker of each, as a multiple of the cheapest; by its GPUs where none is stated.
     """
 
     def __init__(self, scenario: Scenario, arm: Arm, log: list[Verdict], conditions: Conditions = AS_PLANNED) -> None:

@@ -30,6 +30,16 @@ def heading(plan: Entry) -> str:
     )
 
 
+def assumed(plan: Entry) -> list[str]:
+    """What was assumed where only a trace was given, and how to change it."""
+    if not plan["assumed"]:
+        return []
+    what = f"Assumed, as a file of requests does not say it: {listed(plan['assumed'])}"
+    return [
+        f"{what}. --set KEY=VALUE changes what is in brackets; or edit scenario.yaml in the plan's folder, and plan it."
+    ]
+
+
 def window_length(plan: Entry) -> str:
     """That of the windows, as 60 s."""
     return f"{plan['worst_window']['length_s']:g} s"

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sunsim.plan.caveats import caveats
-from sunsim.plan.conclusion import conclusion, heading
+from sunsim.plan.conclusion import assumed, conclusion, heading
 from sunsim.plan.tables import models, overview, points, rates, sensitivity, slos, workers
 from sunsim.plan.way_tables import needed, validated
 from sunsim.report.blocks import Bullets, Code, Figure, Gallery, Note, Report, Section, Verdict
@@ -40,7 +40,7 @@ def plan_report(plan: Mapping[str, Any], scenario: str, pictures: Pictures) -> R
     return Report(
         f"{plan['scenario']}: capacity plan",
         [
-            heading(plan),
+            [heading(plan), *assumed(plan)],
             Verdict(conclusion(plan), missed=not all(arm["passes"] for arm in plan["arms"].values())),
             overview(plan),
             Gallery(pictures.get("gpus", ())),

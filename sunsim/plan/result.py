@@ -14,6 +14,7 @@ from sunsim.metrics import to_json
 from sunsim.plan.conditions import AS_PLANNED, requests_under
 from sunsim.plan.doubt import Doubt
 from sunsim.plan.report import plan_report
+from sunsim.plan.traced import Made
 from sunsim.plan.windows import Stretches
 from sunsim.points.store import POINTS
 from sunsim.report.blocks import Report
@@ -29,15 +30,23 @@ Entry = dict[str, Any]
 DOCUMENT = "plan.json"
 MARKDOWN = "plan.md"
 PAGE = "plan.html"
+MADE = "scenario.yaml"
 SCHEMA_VERSION = 1
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class PlanResult:
-    """A plan: `document` is the content of `plan.json`, `scenario` the YAML that it was made for."""
+    """A plan.
+
+    Attributes:
+        document: the content of `plan.json`.
+        scenario: the YAML that it was made for, with every default.
+        made: the scenario as it was made for a trace.
+    """
 
     document: dict[str, Any]
     scenario: str
+    made: Made | None = None
 
     @cached_property
     def report(self) -> Report:
@@ -70,6 +79,8 @@ class PlanResult:
             MARKDOWN: to_markdown(self.report),
             SCENARIO: self.scenario,
         }
+        if self.made:
+            texts[MADE] = self.made.text(Path(folder))
         with results(Path(folder)).writing() as place:
             for name, text in texts.items():
                 (place / name).write_text(text, encoding="utf-8")

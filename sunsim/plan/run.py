@@ -17,6 +17,7 @@ from sunsim.plan.doubt import doubts, reported_runs
 from sunsim.plan.find import plan_arm
 from sunsim.plan.lab import Lab
 from sunsim.plan.result import PlanResult, document, results
+from sunsim.plan.traced import Made, made_for
 from sunsim.plan.variants import variants
 from sunsim.plan.ways import way
 from sunsim.points.local import cores
@@ -47,7 +48,8 @@ def plan(
     """`sunsim.plan`, saved in `out` or else in `results/<name>-plan`, and printed; whether every arm passes."""
     scenario = load(file, overrides, seed)
     out = out or Path("results") / f"{scenario.name}-plan"
-    result = planned(scenario, out, command(file, overrides, seed), jobs=jobs, show_progress=not quiet)
+    made = made_for(file, overrides, seed)
+    result = planned(scenario, out, command(file, overrides, seed), made, jobs=jobs, show_progress=not quiet)
     names = [*result.save(out), f"{POINTS}/"]
     if as_json:
         sys.stdout.write(to_json(result.document))
@@ -56,11 +58,14 @@ def plan(
     return all(arm["passes"] for arm in result.document["arms"].values())
 
 
-def planned(scenario: Scenario, folder: Path, command: str, *, jobs: int | None, show_progress: bool) -> PlanResult:
+def planned(
+    scenario: Scenario, folder: Path, command: str, made: Made | None, *, jobs: int | None, show_progress: bool
+) -> PlanResult:
     """Plans for every arm; simulates what `folder` does not keep yet.
 
     Args:
         command: that makes the plan anew.
+        made: the scenario, where it was made for a trace.
 
     Raises:
         InputError: the folder cannot be used.
@@ -89,21 +94,22 @@ def planned(scenario: Scenario, folder: Path, command: str, *, jobs: int | None,
         message = f"interrupted: {count(lab.simulated)} more points are kept, the same command goes on from there"
         raise KeyboardInterrupt(message) from None
     store.tell_damage()
-    meta = _meta(scenario, command, lab.asked)
+    meta = _meta(scenario, command, lab.asked) | {"assumed": made.assumed if made else []}
     store.inputs.refuse_changed()
     runs, models = reported_runs(scenario.profiles), len(scenario.model_names)
     arms = {arm.name: way(arm, models, runs) | found[arm.name] for arm in scenario.arms}
     content = document(scenario, arms, of_steps, meta)
-    return PlanResult(json.loads(to_json(content)), resolved(scenario))
+    return PlanResult(json.loads(to_json(content)), resolved(scenario), made)
 
 
 def load(given: Given, overrides: Sequence[str], seed: int | None) -> Scenario:
-    """A scenario with its `plan` block.
+    """A scenario with its `plan` block; one that is made for it where a trace is given.
 
     Raises:
         InputError: something in it is wrong, or it says too little to plan for.
     """
-    source = read_source(given, overrides, seed)
+    made = made_for(given, overrides, seed)
+    source = made.source if made else read_source(given, overrides, seed)
     scenario = checked(source).changed(sweep=None)
     if scenario.plan is None:
         message = f"has no plan block, must have one such as {EXAMPLE}"

@@ -1,5 +1,7 @@
 """What a result rests on: what was measured, what is derived from that, what is assumed."""
 
+import numpy as np
+
 from sunsim.latency.profile import Profile
 from sunsim.report.format import listed
 from sunsim.report.origin import estimate_facts, left_out, origin
@@ -131,9 +133,11 @@ def _of_trace(scenario: Scenario, workload: Trace) -> list[str]:
 
 def unused_popularity(scenario: Scenario) -> str:
     """That requests' models do not follow the popularity which a loaded scenario states; empty if they do."""
-    workload = scenario.workload
-    stated = len(set(scenario.model_shares)) > 1
-    if isinstance(workload, Synthetic) or not stated or scenario.trace is None or scenario.trace.rows.model is None:
+    workload, shares = scenario.workload, scenario.model_shares
+    if isinstance(workload, Synthetic) or scenario.trace is None or scenario.trace.rows.model is None:
+        return ""
+    counts = np.bincount(scenario.trace.rows.model, minlength=len(shares))
+    if len(set(shares)) == 1 or np.allclose(counts / counts.sum(), shares):
         return ""
     return f"models of requests as {workload.path.name} names them, not by {listed(_popularity(scenario))}"
 

@@ -253,15 +253,22 @@ class Planning(Block):
 
 
 class Document(Block):
-    """A whole scenario file."""
+    """A whole scenario file.
+
+    Attributes:
+        models: None where the trace names them; a completed document has them.
+    """
 
     name: FolderName
     seed: Seed = 0
-    models: Annotated[
-        Annotated[ModelCount, Tag("<mapping>")]
-        | Annotated[tuple[ModelWeight, ...], Field(strict=False, min_length=1, max_length=10_000), Tag("<list>")],
-        Discriminator(_shape),
-    ]
+    models: (
+        Annotated[
+            Annotated[ModelCount, Tag("<mapping>")]
+            | Annotated[tuple[ModelWeight, ...], Field(strict=False, min_length=1, max_length=10_000), Tag("<list>")],
+            Discriminator(_shape),
+        ]
+        | None
+    ) = None
     workload: Synthetic | Trace = Field(discriminator="kind")
     slo: Slo = Slo()
     measure: Measure = Measure()
@@ -275,6 +282,7 @@ class Document(Block):
     @property
     def model_names(self) -> tuple[str, ...]:
         """Names of the models in the order of the file; a request's model index points into it."""
+        assert self.models
         if isinstance(self.models, ModelCount):
             return tuple(f"m{rank}" for rank in range(1, self.models.count + 1))
         return tuple(model.name for model in self.models)
@@ -282,6 +290,7 @@ class Document(Block):
     @property
     def model_shares(self) -> tuple[float, ...]:
         """Expected share of the requests of each model, in the order of `model_names`; they add up to 1."""
+        assert self.models
         if not isinstance(self.models, ModelCount):
             weights = [model.weight for model in self.models]
         else:

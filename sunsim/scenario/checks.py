@@ -12,6 +12,7 @@ from sunsim.roles import Stage
 from sunsim.scenario.allocation import allocate
 from sunsim.scenario.arms import OPTIONS
 from sunsim.scenario.blocks import STATE_BLIND, ArmBlock, Document, PoolBlock, Transfer
+from sunsim.scenario.named import models_of
 from sunsim.scenario.scenario import Scenario
 from sunsim.workload.blocks import MAX_REQUESTS, Closed, Synthetic, Trace
 from sunsim.workload.lengths import longest
@@ -26,7 +27,6 @@ def complete(document: Document, source: Source) -> Scenario:
     Raises:
         InputError: a value does not go together with the others; says where it stands.
     """
-    _unique(list(document.model_names), ("models",), source)
     _unique([arm.name for arm in document.arms], ("arms",), source)
     for name in document.slo.models:
         _known(name, ("slo", "models"), document, source)
@@ -39,14 +39,17 @@ def complete(document: Document, source: Source) -> Scenario:
                 loc,
                 f"workload.path is '{clipped(str(workload.path))}', must be a trace file: there is none at {clipped(str(path), 300)}",
             )
-        _models_mapped(workload, document, source)
         workload = workload.model_copy(update={"path": path})
+    document = document.model_copy(update={"workload": workload, "models": models_of(document, workload, source)})
+    _unique(list(document.model_names), ("models",), source)
+    if isinstance(workload, Trace):
+        _models_mapped(workload, document, source)
     elif workload.duration_s is not None and document.measure.warmup_s >= workload.duration_s:
         message = f"measure.warmup_s is {document.measure.warmup_s:g}, must be less than workload.duration_s"
         raise source.error(("measure", "warmup_s"), f"{message} ({workload.duration_s:g})")
     transfer = _complete_transfer(document.transfer, source)
     arms = tuple(_complete_arm(arm, index, document, source) for index, arm in enumerate(document.arms))
-    scenario = Scenario(document.model_copy(update={"workload": workload, "arms": arms, "transfer": transfer}))
+    scenario = Scenario(document.model_copy(update={"arms": arms, "transfer": transfer}))
     if isinstance(workload, Synthetic):
         _requests_fit(workload, source)
         _lengths_fit(scenario, workload, source)

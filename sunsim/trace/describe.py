@@ -46,5 +46,5 @@ def selected(file: Path, name: str | None, window: Window) -> tuple[str, Selecti
     Raises:
         InputError: the trace is wrong, or no request of it is left.
     """
-    name, rows = read_any(file, name)
+    name, rows = read_any(file, name, as_logged=True)
     return name, select(rows, window, file)

@@ -48,6 +48,14 @@ def test_a_csv_converts_to_itself_byte_for_byte(tmp_path: Path) -> None:
     assert out.read_text() == TEXTS["csv"]
 
 
+def test_a_csv_of_any_clock_and_order_is_sorted_and_counted_from_its_first_request(tmp_path: Path) -> None:
+    first, out = tmp_path / "log.csv", tmp_path / "requests.csv"
+    header = "arrival_s,prompt_tokens,output_tokens,model\n"
+    first.write_text(f"{header}1764424802.5,2,2,b\n1764424800,1,1,a\n1764424802.5,3,3,b\n")
+    assert invoke("trace", "convert", first, "--out", out)[0] == 0
+    assert out.read_text() == f"{header}0.0,1,1,a\n2.5,2,2,b\n2.5,3,3,b\n"
+
+
 @settings(max_examples=40, deadline=None)
 @given(
     gaps_s=st.lists(st.floats(0, 1e4), min_size=1, max_size=30),

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from sunsim.errors import InputError, clipped_list
 from sunsim.workload.traces.json_lines import keys_of
-from sunsim.workload.traces.known import BAILIAN, CSV, FORMATS
+from sunsim.workload.traces.known import BAILIAN, CSV, CSV_AS_LOGGED, FORMATS
 from sunsim.workload.traces.lookalikes import renamed
 from sunsim.workload.traces.rows import TraceRows
 from sunsim.workload.traces.table import UNCLOSED, values_of
@@ -22,17 +22,24 @@ def read_trace(path: Path, name: str) -> TraceRows:
     return read_any(path, name)[1]
 
 
-def read_any(path: Path, name: str | None) -> tuple[str, TraceRows]:
+TOLD = "must be told with --format"
+
+
+def read_any(path: Path, name: str | None, otherwise: str = TOLD, *, as_logged: bool = False) -> tuple[str, TraceRows]:
     """`read_trace`, in the format that the first line shows if none is given, with the format's name.
+
+    Args:
+        otherwise: what a file must be, or be given with, whose first line does not show its format.
+        as_logged: whether arrivals of format csv may fall and be of any clock; then they are as in other formats.
 
     Raises:
         InputError: as for `read_trace`, or the first line shows no format, or more than one.
     """
     try:
         stat = path.stat()
-        return _read_once(path, name, stat.st_mtime_ns, stat.st_size)
-    except OSError as error:
-        message = f"cannot be read ({error.strerror}), must be a trace file"
+        return _read_once(path, name, otherwise, as_logged, stat.st_mtime_ns, stat.st_size)
+    except (OSError, ValueError) as error:
+        message = f"cannot be read ({getattr(error, 'strerror', None) or error}), must be a trace file"
         raise InputError(message, path) from error
 
 
@@ -40,6 +47,8 @@ def read_any(path: Path, name: str | None) -> tuple[str, TraceRows]:
 def _read_once(
     path: Path,
     name: str | None,
+    otherwise: str,
+    as_logged: bool,
     mtime_ns: int,  # noqa: ARG001 - with the size, the file's state
     size: int,  # noqa: ARG001
 ) -> tuple[str, TraceRows]:
@@ -47,14 +56,19 @@ def _read_once(
     if not text.data:
         message = "the trace is empty, must have a line for each request"
         raise InputError(message, path)
-    name = _format(text, name)
-    rows = FORMATS[name].read(text)
+    name = _format(text, name, otherwise)
+    try:
+        rows = FORMATS[name].read(text)
+    except InputError:
+        if not (as_logged and name == "csv"):
+            raise
+        rows = CSV_AS_LOGGED.read(text)
     for column in (rows.arrival_s, rows.prompt_tokens, rows.output_tokens, rows.line):
         column.setflags(write=False)
     return name, rows
 
 
-def _format(text: Text, name: str | None) -> str:
+def _format(text: Text, name: str | None, otherwise: str) -> str:
     """`name`, or the format that the first line shows.
 
     Raises:
@@ -70,11 +84,11 @@ def _format(text: Text, name: str | None) -> str:
         seen = f"the first line has {', '.join(other.shown_by)} as in format {shown[0]}, whose times are {other.unit}"
         message = f"{seen}, must be read as {' or '.join(shown)}, not as {name}"
     elif len(shown) > 1:
-        message = f"the first line could be {' or '.join(shown)}, must be told with --format: {formats}"
+        message = f"the first line could be {' or '.join(shown)}, {otherwise}: {formats}"
     elif shown:
         return shown[0]
     else:
-        nothing = f"the first line shows none of the known formats, must be told with --format: {formats}"
+        nothing = f"the first line shows none of the known formats, {otherwise}: {formats}"
         message = f"{nothing}; {_instead(text, first_line)}"
     raise InputError(message, text.path, 1)
 

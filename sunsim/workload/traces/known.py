@@ -1,7 +1,7 @@
 """The formats that traces are published in, by the names that scenarios call them; one model where none is mentioned."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -16,12 +16,24 @@ from sunsim.workload.traces.rows import MAX_CLOCK_S
 from sunsim.workload.traces.table import Seconds, Table
 from sunsim.workload.traces.vllm_bench import VllmBench
 
-CSV = Table(Seconds("arrival_s", MAX_S), "prompt_tokens", "output_tokens", "model", least_tokens=1, sorted=True)
+CSV = Table(
+    Seconds("arrival_s", MAX_S),
+    "prompt_tokens",
+    "output_tokens",
+    "model",
+    least_tokens=1,
+    sorted=True,
+    mending="; `sunsim trace convert` sorts requests and counts from the first",
+)
 """This project's own: `sunsim split` and `sunsim trace convert` write it, `profiler replay` plays it.
 
 Columns ``arrival_s`` (seconds, not falling), ``prompt_tokens``, ``output_tokens`` (whole, at least 1) and maybe
 ``model``.
 """
+
+
+CSV_AS_LOGGED = replace(CSV, clock=Seconds("arrival_s", MAX_CLOCK_S), sorted=False, mending="")
+"""The same of any clock, such as seconds since 1970, and in any order."""
 
 
 @dataclass(frozen=True, slots=True)

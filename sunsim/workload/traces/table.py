@@ -75,6 +75,7 @@ class Table:
         model: the column of models' names, which a file may lack; None if the format has none.
         least_tokens: of a prompt and an output; 0 where requests that failed are in the trace.
         sorted: whether arrivals must not fall, and stay as they are; if not, requests are sorted, the first at 0.
+        mending: how arrivals that fall, or are too late, are mended; the end of a message.
     """
 
     clock: Clock
@@ -83,6 +84,7 @@ class Table:
     model: str | None = None
     least_tokens: int = 0
     sorted: bool = False
+    mending: str = ""
 
     @property
     def needed(self) -> tuple[str, str, str]:
@@ -199,13 +201,14 @@ class Table:
         arrival, *tokens = self.needed
         values = pa.chunked_array([[found[name]] for name in self.needed], pa.string())
         if np.isnan(self.clock.seconds(values[:1])[0]):
-            return f"{arrival} is '{clipped(found[arrival])}', must be {self.clock.expected}"
+            mending = self.mending if _numbers(values[:1])[0] > 0 else ""
+            return f"{arrival} is '{clipped(found[arrival])}', must be {self.clock.expected}{mending}"
         for name, number in zip(tokens, _whole(_numbers(values[1:]), self.least_tokens), strict=True):
             if number < 0:
                 least = f"must be a whole number of at least {self.least_tokens}, below {MAX_TOKENS}"
                 return f"{name} is '{clipped(found[name])}', {least}"
         before = _values(text, line - 1, text.line(line - 1), header)[arrival]
-        return f"{arrival} is {clipped(found[arrival])} after {clipped(before)} in the line before, must not fall"
+        return f"{arrival} is {clipped(found[arrival])} after {clipped(before)} in the line before, must not fall{self.mending}"
 
 
 UNCLOSED = "a quote opens in the line and is not closed in it, must be closed: no value goes on in the next line"

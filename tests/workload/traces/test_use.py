@@ -20,10 +20,14 @@ from tests.trace_files import write
 MAPPED = "workload.models={ChatGPT: a, GPT-4: b}"
 
 
-def scenario_of(folder: Path, name: str) -> Path:
-    """A scenario of the models a and b that replays the requests of `tests.trace_files`."""
+MODELS = "models: [{name: a, weight: 3}, {name: b, weight: 1}]\n"
+
+
+def scenario_of(folder: Path, name: str, models: str = MODELS) -> Path:
+    """A scenario, of the models a and b if not told otherwise, that replays the requests of `tests.trace_files`."""
     path = write(folder, name)
-    return write_scenario(folder, TRACE.replace("format: csv, path: trace.csv", f"format: {name}, path: {path.name}"))
+    text = TRACE.replace("format: csv, path: trace.csv", f"format: {name}, path: {path.name}")
+    return write_scenario(folder, text.replace(MODELS, models))
 
 
 def requests_of(folder: Path, name: str, *overrides: str) -> Requests:
@@ -37,6 +41,32 @@ def test_models_are_drawn_where_a_trace_names_none(tmp_path: Path, name: str) ->
     assert requests.prompt_tokens.tolist() == [374, 396, 879, 6758]
     assert requests.output_tokens.tolist() == [44, 109, 55, 500]
     assert np.array_equal(requests.model, stream(0, "model").random(4) >= 0.75)
+
+
+def test_models_left_to_the_trace_are_those_that_it_names(tmp_path: Path) -> None:
+    path = scenario_of(tmp_path, "burstgpt", models="")
+    scenario = load_scenario(path)
+    assert (scenario.model_names, scenario.model_shares) == (("ChatGPT", "GPT-4"), (0.6, 0.4))
+    assert build_requests(scenario).model.tolist() == [0, 1, 0, 1]
+    again = tmp_path / "resolved.yaml"
+    again.write_text(resolved(scenario))
+    assert load_scenario(again) == scenario
+    assert load_scenario(scenario_of(tmp_path, "azure", models="")).model_names == ("m1",)
+
+
+def test_models_are_left_to_nothing_but_a_trace_s_own_names(tmp_path: Path) -> None:
+    path = scenario_of(tmp_path, "burstgpt", models="")
+    drawn = (
+        "workload={kind: synthetic, requests: 1, arrivals: {kind: constant, rate_rps: 1}, lengths: {kind: azure-code}}"
+    )
+    for override, why in (
+        (drawn, ""),
+        ("workload.models=popularity", ": workload.models says that the trace's names are not theirs"),
+        (MAPPED, ": workload.models says that the trace's names are not theirs"),
+    ):
+        with pytest.raises(InputError) as caught:
+            load_scenario(path, [override])
+        assert str(caught.value) == f"{path}:1: models is missing, must be given{why}"
 
 
 def test_a_trace_s_names_are_mapped(tmp_path: Path) -> None:

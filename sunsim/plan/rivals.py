@@ -1,0 +1,71 @@
+"""The ways to serve models of one base that the shipped profiles of a card allow."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from sunsim.latency.profile import Profile, list_profiles, load_named
+
+Pools = dict[str, tuple[str, str]]
+"""By stage the name of a profile, and a policy."""
+
+
+def most_measured(models: int) -> str:
+    """The profile with the largest weights of the card and base model that most shipped profiles are of; of equals the first.
+
+    Adapters count where as many as there are `models` were measured.
+    """
+    shipped = [each for each in _shipped() if not each.adapters or each.data.engine_args.max_loras >= models]
+    plain = [profile for profile in shipped if not profile.adapters]
+    return max(plain, key=lambda one: (sum(_alike(one, other) for other in shipped), one.weight_bytes)).name
+
+
+def rivals(base: Profile, name: str, models: int) -> list[dict[str, Any]]:
+    """Arms as a scenario has them, with the fewest workers each.
+
+    Args:
+        base: the profile that says which card and which model; all pools are of it but for quantized decoders, whose
+            weights are smaller, and adapters, whose base's are as large.
+        name: that the scenario has for it.
+        models: number of them.
+    """
+    workers = {"isolated": models, "shared": 1}
+    return [
+        {"name": way}
+        | {
+            stage: {"profile": profile, "policy": policy, "workers": workers[policy]}
+            for stage, (profile, policy) in pools.items()
+        }
+        for way, pools in (*_of_their_own(name), *(_shared(base, name, models) if models > 1 else ()))
+    ]
+
+
+def _of_their_own(name: str) -> Iterator[tuple[str, Pools]]:
+    """The ways in which each model has its own GPUs."""
+    yield "colocated", {"colocated": (name, "isolated")}
+    yield "isolated", {"prefill": (name, "isolated"), "decode": (name, "isolated")}
+
+
+def _shared(base: Profile, name: str, models: int) -> Iterator[tuple[str, Pools]]:
+    """The ways in which models share GPUs: adapters as many as were measured, if they can be, then the smallest."""
+    alike = [profile for profile in _shipped() if _alike(base, profile)]
+    smaller = [each for each in alike if not each.adapters and each.weight_bytes < base.weight_bytes]
+    adapted = [each for each in alike if each.adapters and each.weight_bytes == base.weight_bytes]
+    if adapted:
+        adapters = max(
+            adapted, key=lambda each: (min(models, each.data.engine_args.max_loras), each.num_gpu_blocks)
+        ).name
+        yield "lora-colocated", {"colocated": (adapters, "shared")}
+        yield "lora", {"prefill": (adapters, "shared"), "decode": (adapters, "shared")}
+    yield "sun", {"prefill": (name, "isolated"), "decode": (name, "shared")}
+    if smaller:
+        quantized = min(smaller, key=lambda each: each.weight_bytes).name
+        yield "qsun", {"prefill": (name, "isolated"), "decode": (quantized, "shared")}
+
+
+def _shipped() -> list[Profile]:
+    return [load_named(name) for name in list_profiles()]
+
+
+def _alike(one: Profile, other: Profile) -> bool:
+    """Whether two are of one card and one base model."""
+    return (one.data.gpu, one.data.model) == (other.data.gpu, other.data.model)

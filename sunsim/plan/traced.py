@@ -1,0 +1,141 @@
+"""A scenario for a file of requests alone: what the file does not say is assumed, and said to be."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from io import StringIO
+from os.path import exists, isfile
+from pathlib import Path
+from typing import Any, Final
+
+from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap, CommentedSeq
+
+from sunsim.document.source import Source
+from sunsim.errors import InputError, clipped, clipped_list
+from sunsim.latency.profile import Profile, find_profile, list_profiles, load_profile
+from sunsim.plan.rivals import most_measured, rivals
+from sunsim.scenario import read_source
+from sunsim.scenario.loading import Given
+from sunsim.scenario.named import asked
+from sunsim.workload.traces.formats import read_any
+
+SCENARIOS: Final = (".yaml", ".yml")
+"""How the names of scenarios end; any other file that is planned for is a trace."""
+OTHERWISE: Final = "must be a scenario with a name that ends in .yaml, or a trace; `sunsim trace convert` makes a csv of it with --format"
+PROFILE: Final = "profile"
+"""For ``--set``, though no key of a scenario: the profile that says which card and which model the arms are of."""
+ASSUMED: Final[dict[str, tuple[float, str]]] = {
+    "slo.ttft_ms": (2000, "TTFT within 2,000 ms"),
+    "slo.tpot_ms": (25, "TPOT within 25 ms"),
+    "transfer.bandwidth_gbit_s": (400, "a KV link of 400 Gbit/s"),
+}
+"""The limits of the shipped scenarios, and the link of one that states none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A scenario made for a trace.
+
+    Attributes:
+        source: overrides applied; paths in it start at the working directory.
+        models: what the trace calls its models, the one asked most first; none if it does not name them.
+        assumed: what neither the trace nor an override says, each with the key that changes it.
+    """
+
+    source: Source
+    models: Sequence[str]
+    assumed: list[str]
+
+    def text(self, folder: Path) -> str:
+        """The scenario as YAML to be edited, which works from a folder."""
+        values = self.source.values()
+        for block, key in _files(values):
+            block[key] = os.path.relpath(os.path.realpath(block[key]), os.path.realpath(folder))
+        stream = StringIO()
+        yaml = YAML()
+        yaml.width = 2**16
+        yaml.dump(_laid_out(values), stream)
+        lines = ["Made by `sunsim plan` for a file of requests. Edit it, and plan it again."]
+        lines += [f"The models are those that the file names: {clipped_list(self.models)}."] if self.models else []
+        return "".join(f"# {line}\n" for line in lines) + stream.getvalue()
+
+
+def made_for(given: Given, overrides: Sequence[str], seed: int | None) -> Made | None:
+    """A scenario for what is given if that is a trace; None if it is a scenario itself.
+
+    Its models are the trace's. Its arms are the ways to serve them that the shipped profiles of one card and one base
+    model allow: those of which most are shipped, or of the override ``profile``.
+
+    Raises:
+        InputError: the trace or an override cannot be used.
+    """
+    if not isinstance(given, str | Path) or not _is_trace(path := Path(given)):
+        return None
+    name, rows = read_any(path, None, OTHERWISE)
+    own = [override.partition("=") for override in overrides]
+    base = [value for key, _, value in own if key == PROFILE][-1:]
+    models = [*asked(rows)]
+    profile = base[0] if base else most_measured(len(models))
+    values: dict[str, Any] = {
+        "name": _name(path),
+        "workload": {"kind": "trace", "format": name, "path": os.path.realpath(path)},
+        "slo": {},
+        "transfer": {},
+        "arms": rivals(_load(profile), profile, len(models) or 1),
+        # Of the same requests a seed changes only when a worker's host stalls.
+        "plan": {"seeds": 1},
+    }
+    for key, (value, _) in ASSUMED.items():
+        block, _, word = key.partition(".")
+        values[block][word] = value
+    source = read_source(values, [each for each in overrides if not each.startswith(f"{PROFILE}=")], seed)
+    said = {key for key, _, _ in own} | {key.partition(".")[0] for key, _, _ in own if "." not in key}
+    assumed = [] if base else [f"the card and the base model of {profile} ({PROFILE})"]
+    assumed += [f"{what} ({key})" for key, (_, what) in ASSUMED.items() if not said & {key, key.partition(".")[0]}]
+    return Made(source, models, assumed)
+
+
+def _is_trace(path: Path) -> bool:
+    """What is no file, such as a pipe, is read once: it is a scenario."""
+    # Unlike a path's own methods these give no error where the name is too long.
+    return path.suffix.lower() not in SCENARIOS and (isfile(path) or not exists(path))  # noqa: PTH110, PTH113
+
+
+def _name(path: Path) -> str:
+    """Of the scenario, and so of a folder."""
+    stem = Path(path.name.removesuffix(".gz")).stem.lstrip(".")
+    return "".join(letter for letter in stem if letter.isprintable() and letter != "\\")[:100] or "requests"
+
+
+def _load(profile: str) -> Profile:
+    try:
+        return load_profile(find_profile(profile, Path()))
+    except OSError as error:
+        known = ", ".join(list_profiles()) or "none is shipped"
+        message = f"{PROFILE} is '{clipped(profile)}', must be a .json file or one of the shipped profiles: {known}"
+        raise InputError(message, "--set") from error
+
+
+def _files(values: dict[str, Any]) -> Iterator[tuple[dict[str, Any], str]]:
+    """Where a scenario names files of its own."""
+    yield values["workload"], "path"
+    pools = [pool for arm in values["arms"] for pool in arm.values() if isinstance(pool, dict)]
+    for block, key in [(pool, "profile") for pool in pools] + [(values["transfer"], "measured")]:
+        if str(block.get(key, "")).endswith(".json"):
+            yield block, key
+
+
+def _laid_out(value: Any, depth: int = 0) -> Any:
+    """Blocks of one line each."""
+    if isinstance(value, list):
+        made: Any = CommentedSeq(_laid_out(each, depth + 1) for each in value)
+    elif isinstance(value, dict):
+        made = CommentedMap((key, _laid_out(each, depth + 1)) for key, each in value.items())
+        if depth and not any(isinstance(each, dict) for each in value.values()):
+            made.fa.set_flow_style()
+    else:
+        made = value
+    return made
