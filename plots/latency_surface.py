@@ -55,7 +55,7 @@ def _prefill(axes: Axes, points: pd.DataFrame, line: pd.DataFrame) -> None:
     axes.plot(points["new_tokens"], points["step_ms"], "o", color=PALETTE[3], markersize=4, label="measured")
     axes.plot(line["new_tokens"], line["step_ms"], color=PALETTE[0], label="model, one prompt")
     axes.set_title("Prefill step")
-    axes.set_xlabel("prompt tokens in the step")
+    axes.set_xlabel("new prompt in the step (tokens)")
     axes.set_ylabel("step time (ms)")
     axes.set_ylim(bottom=0)
     axes.legend(loc="upper left")

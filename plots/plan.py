@@ -4,7 +4,7 @@
 is an empty text, else that of an SVG.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from io import StringIO
 from typing import Any
 
@@ -13,24 +13,25 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
-from plots.style import MUTED, NO_ARM, in_legend, looks, pale, vector
-from sunsim.metrics.registry import REGISTRY
+from plots import model_heat
+from plots.style import MUTED, NO_ARM, in_legend, ink, legend_columns, looks, pale, time_unit, vector
 from sunsim.report import blocks
 from sunsim.visible import visible
 
 Arms = Mapping[str, Mapping[str, Any]]
 
-WIDTH_IN, HEIGHT_IN = 5.0, 3.5
+WIDTH_IN, HEIGHT_IN = 4.6, 3.4
+LEGEND: dict[str, Any] = {"loc": "outside upper left", "fontsize": 10, "columnspacing": 1.0, "handlelength": 1.8}
+LETTERS = 52
+"""Of a legend's labels, side by side."""
 
 GOODPUT = (
     "Goodput is what meets every SLO per second; the grey line is all requests. The vertical lines are the highest rates that "
     "still pass, over all seeds."
 )
-MOST_LETTERS = 56
-"""Of names side by side below an axis."""
 PARETO = "What a GPU gives against what a user sees, prefill GPUs counted too; the large mark is the planned rate."
-LATENCIES = {"p99_tpot_ms": "tpot_ms", "mean_tpot_ms": "", "p99_ttft_ms": "ttft_ms", "mean_ttft_ms": ""}
-"""With the limit to draw: what holds for a share of requests says little about a mean."""
+MET = "Over all seeds, white at the share that is asked for; ! marks what is below it."
+LATE = "White at the limit, red beyond it: one request in a hundred takes longer than these."
 SERIES = {
     "batch_fullest": ("batch of the fullest decode worker", 1.0),
     "batch_mean": ("batch, mean of decode workers", 1.0),
@@ -44,13 +45,16 @@ def pictures(plan: Mapping[str, Any]) -> dict[str, list[blocks.Figure]]:
     """All of a plan, the content of `plan.json`, by the part of its report that they stand in."""
     arms, window = plan["arms"], plan["window"]
     rate = [(GOODPUT, goodput(arms, plan["rate_rps"])), (PARETO, pareto(arms))]
-    of_model = [of_models(arms, plan["models"], tag, plan["slo"].get(limit)) for tag, limit in LATENCIES.items()]
+    drawn, models, slo = _drawn(arms), plan["models"], plan["slo"]
+    heat = [(MET, model_heat.slo_met(drawn, models, plan["attainment"]))]
+    for key, limit_ms in slo.items():
+        heat.append((LATE, model_heat.latency(drawn, models, f"p99_{key}", dict.fromkeys(models, limit_ms))))
     window_s = (window["start_s"], window["end_s"])
     times = [over_time(arms, tag, label, window_s, scale) for tag, (label, scale) in SERIES.items()]
     return {
         "gpus": [blocks.Figure("GPUs of the pools that the figures below are of.", gpu_bars(arms))],
         "rate": [] if window["too_short"] else [blocks.Figure(*each) for each in rate],
-        "models": [blocks.Figure(svg=svg) for svg in of_model],
+        "models": [blocks.Figure(*each) for each in heat],
         "workers": [blocks.Figure(svg=svg) for svg in times],
     }
 
@@ -64,12 +68,14 @@ def gpu_bars(arms: Arms) -> str:
     with vector(svg, WIDTH_IN, 1.1 + 0.42 * len(arms)) as fig:
         axes = fig.subplots()
         left = [0] * len(arms)
-        shades: dict[str, tuple[Callable[[str], Any], str]] = {"decode": (str, "white"), "prefill": (pale, "black")}
-        for stage, (shade, ink) in shades.items():
+        shades: dict[str, Callable[[str], Any]] = {"decode": str, "prefill": pale}
+        for stage, shade in shades.items():
             sizes = [arm["gpus"].get(stage, 0) for arm in arms.values()]
-            colour = [shade(look[name].colour) for name in arms]
-            bars = axes.barh(range(len(arms)), sizes, left=left, color=colour, height=0.62)
-            axes.bar_label(bars, [str(size) if size else "" for size in sizes], label_type="center", color=ink)
+            colours = [shade(look[name].colour) for name in arms]
+            bars = axes.barh(range(len(arms)), sizes, left=left, color=colours, height=0.62)
+            inside = axes.bar_label(bars, [str(size) if size else "" for size in sizes], label_type="center")
+            for text, colour in zip(inside, colours, strict=True):
+                text.set_color(ink(colour))
             left = [one + size for one, size in zip(left, sizes, strict=True)]
         for place, total in enumerate(left):
             axes.annotate(f"{total}", (total, place), (5, 0), textcoords="offset points", va="center", weight="bold")
@@ -79,8 +85,8 @@ def gpu_bars(arms: Arms) -> str:
         axes.margins(x=0.1)
         axes.set_xlabel("GPUs")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        patches = [Patch(color=shade(NO_ARM), label=stage) for stage, (shade, _) in shades.items()]
-        fig.legend(handles=patches, loc="outside upper left", ncols=2, columnspacing=1.0, handlelength=1.8)
+        patches = [Patch(color=shade(NO_ARM), label=stage) for stage, shade in shades.items()]
+        fig.legend(handles=patches, **LEGEND, ncols=2)
     return svg.getvalue()
 
 
@@ -125,43 +131,21 @@ def pareto(arms: Arms) -> str:
     return _of_arms(arms, draw)
 
 
-def of_models(arms: Arms, models: Sequence[str], tag: str, limit: float | None) -> str:
-    """A latency of each model, by falling popularity, in each arm."""
-
-    def draw(axes: Axes, drawn: Arms, style: Arms) -> None:
-        places = range(len(models))
-        for name, arm in drawn.items():
-            of_model = arm["portrait"]["entry"]["models"]
-            values = [of_model[model][tag] if model in of_model else None for model in models]
-            axes.plot(places, [float("nan") if v is None else v for v in values], **style[name])
-        if limit is not None:
-            axes.axhline(limit, color=MUTED, linestyle=":")
-            axes.annotate("SLO", (0, limit), (2, 2), textcoords="offset points", color="#666666")
-        axes.set_ylim(bottom=0)
-        every = max(1, len(models) // 16)
-        names = list(map(visible, models))[::every]
-        slanted: dict[str, Any] = {"rotation": 40, "ha": "right", "rotation_mode": "anchor"}
-        # Names that would run into one another are slanted.
-        fit = sum(map(len, names)) <= MOST_LETTERS
-        axes.set_xticks(list(places)[::every], names, **({} if fit else slanted))
-        axes.set_xlabel("model")
-        axes.set_ylabel(REGISTRY[tag].label)
-
-    return _of_arms(arms, draw)
-
-
 def over_time(arms: Arms, series: str, label: str, window_s: tuple[float, float], times: float = 1.0) -> str:
     """A series of the portraits, its values multiplied; the measured window is shaded."""
 
     def draw(axes: Axes, drawn: Arms, style: Arms) -> None:
+        begin_s = min(arm["portrait"]["over_time"]["time_s"][0] for arm in drawn.values())
+        unit, unit_s = time_unit(window_s[1] - begin_s)
         for name, arm in drawn.items():
             values = arm["portrait"]["over_time"]
             line = {**style[name], "marker": "", "linewidth": 1.2}
-            axes.plot(values["time_s"], [times * value for value in values[series]], **line)
-        axes.axvspan(*window_s, color="#F4F4F4", zorder=0)
-        axes.set_xlim(min(arm["portrait"]["over_time"]["time_s"][0] for arm in drawn.values()), window_s[1])
+            time = [time_s / unit_s for time_s in values["time_s"]]
+            axes.plot(time, [times * value for value in values[series]], **line)
+        axes.axvspan(window_s[0] / unit_s, window_s[1] / unit_s, color="#F4F4F4", zorder=0)
+        axes.set_xlim(begin_s / unit_s, window_s[1] / unit_s)
         axes.set_ylim(bottom=0)
-        axes.set_xlabel("time (s); shaded: measured")
+        axes.set_xlabel(f"time ({unit}); shaded: measured")
         axes.set_ylabel(label)
 
     return _of_arms(arms, draw, series)
@@ -201,4 +185,5 @@ def _of_arms(arms: Arms, draw: Callable[[Axes, Arms, Arms], None], series: str =
 
 def _legend(fig: Figure, axes: Axes) -> None:
     handles, labels = axes.get_legend_handles_labels()
-    fig.legend(handles, labels, loc="outside upper left", ncols=4, columnspacing=1.0, handlelength=1.8)
+    columns = legend_columns(labels, LETTERS)
+    fig.legend(handles, labels, **LEGEND, ncols=columns)

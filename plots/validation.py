@@ -22,8 +22,8 @@ Sides = tuple[Floats, Floats]
 ACTUAL: dict[str, Any] = {"color": PALETTE[6], "label": "actual", "linewidth": 1.6}
 SIMULATED: dict[str, Any] = {"color": PALETTE[1], "label": "simulated", "linewidth": 1.3}
 SLICES = 60
-FINE_SLICES = 240
-QUANTILES = 1001
+FINE_SLICES = 160
+QUANTILES = 151
 
 
 @contextmanager
@@ -118,7 +118,7 @@ def _row(fig: Figure, number: int) -> list[Axes]:
 
 
 def _legend(fig: Figure, axes: Axes) -> None:
-    fig.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2)
+    fig.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize=10)
 
 
 def _medians(submit_s: Floats, values: Floats, edges: Floats) -> Sides:

@@ -24,11 +24,12 @@ def draw(folder: Path, rows: Mapping[str, pd.DataFrame], summary: Mapping[str, A
         for name, entry in entries.items()
     }
     artist.begin((rows, folder / "workers.png", (window.start_s, window.end_s), places))
+    tpot_slo_ms = (summary["slo"] or {}).get("tpot_ms")
     tpot_ms = {}
     for name, frame in rows.items():
         requests = Requests.from_rows(frame)
         tpot_ms[name] = requests.where(window.holds(requests.arrival_s)).tpot_s * 1000
     if any(entry["output_throughput_window"] for entry in entries.values()):
-        plot_throughput(entries, folder / "throughput.png")
+        plot_throughput(entries, folder / "throughput.png", [] if tpot_slo_ms is None else [tpot_slo_ms])
     if any(entry["mean_tpot_ms"] is not None for entry in entries.values()):
-        plot_tpot_ecdf(tpot_ms, folder / "tpot.png", (summary["slo"] or {}).get("tpot_ms"))
+        plot_tpot_ecdf(tpot_ms, folder / "tpot.png", tpot_slo_ms)

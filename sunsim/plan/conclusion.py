@@ -104,13 +104,9 @@ def _gpus(arm: Entry) -> str:
 
 
 def _fails(plan: Entry, name: str, arm: Entry) -> str:
-    too_slow = listed([_too_slow(plan, found) for found in arm["hopeless"]]) if arm["hopeless"] else ""
     if arm["gpus"] is None:
-        why = {
-            Reason.NO_PASS: too_slow or "even the largest pools that may be tried fail",
-            Reason.BUDGET: "the budget was spent before a pool was found that passes",
-        }
-        return f"{name}: no plan ({why[arm['reason']]})."
+        return f"{name}: no plan ({no_plan(plan, arm)})."
+    too_slow = listed([_too_slow(plan, found) for found in arm["hopeless"]]) if arm["hopeless"] else ""
     model = arm["attained"]["worst_model"]
     met = arm["attained"]["models"][model]
     share, window = met["share"], met["worst_window"]
@@ -121,6 +117,14 @@ def _fails(plan: Entry, name: str, arm: Entry) -> str:
     else:
         what = f"{percent(share, 1)} of {model}'s requests meet the SLO"
     return f"{name} fails with {_gpus(arm)}: {what}{f' ({too_slow})' if too_slow else ''}."
+
+
+def no_plan(plan: Entry, arm: Entry) -> str:
+    """Why an arm has no pool that passes."""
+    if arm["reason"] == Reason.BUDGET:
+        return "the budget was spent before a pool was found that passes"
+    too_slow = [_too_slow(plan, found) for found in arm["hopeless"]]
+    return listed(too_slow) if too_slow else "even the largest pools that may be tried fail"
 
 
 def _too_slow(plan: Entry, found: Entry) -> str:

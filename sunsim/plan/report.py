@@ -5,6 +5,7 @@ from typing import Any
 
 from sunsim.plan.caveats import caveats
 from sunsim.plan.conclusion import conclusion, heading
+from sunsim.plan.headline import failures, headline
 from sunsim.plan.tables import models, overview, points, rates, sensitivity, slos, workers
 from sunsim.report.blocks import Bullets, Code, Figure, Gallery, Note, Report, Section, Verdict
 from sunsim.version import __version__
@@ -36,8 +37,10 @@ def plan_report(plan: Mapping[str, Any], scenario: str, pictures: Pictures) -> R
         f"{plan['scenario']}: capacity plan",
         [
             heading(plan),
+            headline(plan),
             Verdict(conclusion(plan), missed=not all(arm["passes"] for arm in plan["arms"].values())),
-            overview(plan),
+            overview(plan) if any(arm["gpus"] for arm in plan["arms"].values()) else None,
+            Section("Why no pool passes", [failures(plan)], in_full=True),
             Gallery(pictures.get("gpus", ())),
             Section("SLO", [Note(SLO), slos(plan)], in_full=True),
             Section(
