@@ -13,10 +13,20 @@ from plots.model_heat import latency, slo_met
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-MODELS = (
-    "support-chat sql-writer code-review legal-summary email-draft product-search translation-de meeting-notes "
-    "fraud-check invoice-parser hr-assistant release-notes-and-what-else-there-is-to-tell-of-them"
-).split()
+MODELS = [
+    "support-chat",
+    "sql-writer",
+    "code-review",
+    "legal-summary",
+    "email-draft",
+    "product-search",
+    "translation-de",
+    "meeting-notes",
+    "fraud-check",
+    "invoice-parser",
+    "hr-assistant",
+    "release-notes-and-what-else-there-is-to-tell-of-them",
+]
 
 
 def heat_arms(names: list[str]) -> dict[str, Any]:

@@ -46,7 +46,7 @@ def _environment() -> Environment:
     made.filters["cell_class"] = _cell_class
     made.filters["table_class"] = _table_class
     made.filters["one_line"] = lambda header: " ".join(header.split())
-    made.filters["part"] = _parts()
+    made.filters["part"], made.filters["anchor"] = _parts()
     return made
 
 
@@ -55,10 +55,21 @@ def _visible(value: Any) -> Any:
     return visible_lines(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
-def _parts() -> Callable[[str], str]:
-    """The id of the section of a title; equal titles have one, and a link leads to the first."""
+def _parts() -> tuple[Callable[[str], str], Callable[[str], Markup]]:
+    """The id that a link to a section of a title leads to, and the attribute of its heading: the first of equal titles."""
     known: dict[str, str] = {}
-    return lambda title: known.setdefault(title, f"part-{len(known) + 1}")
+    placed: set[str] = set()
+
+    def part(title: str) -> str:
+        return known.setdefault(title, f"part-{len(known) + 1}")
+
+    def anchor(title: str) -> Markup:
+        if title in placed:
+            return Markup()
+        placed.add(title)
+        return Markup(f' id="{part(title)}"')
+
+    return part, anchor
 
 
 def _inline(svg: str, prefix: str) -> Markup:
