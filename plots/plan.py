@@ -32,6 +32,12 @@ GOODPUT = (
 PARETO = "What a GPU gives against what a user sees, prefill GPUs counted too; the large mark is the planned rate."
 MET = "Over all seeds, white at the share that is asked for; ! marks what is below it."
 LATE = "White at the limit, red beyond it: one request in a hundred takes longer than these."
+SHADES: dict[str, tuple[Callable[[str], Any], str]] = {
+    "colocated": (str, "//"),
+    "decode": (str, ""),
+    "prefill": (pale, ""),
+}
+"""Of an arm's colour, and hatching, by what its GPUs do."""
 SERIES = {
     "batch_fullest": ("batch of the fullest decode worker", 1.0),
     "batch_mean": ("batch, mean of decode workers", 1.0),
@@ -68,14 +74,17 @@ def gpu_bars(arms: Arms) -> str:
     with vector(svg, WIDTH_IN, 1.1 + 0.42 * len(arms)) as fig:
         axes = fig.subplots()
         left = [0] * len(arms)
-        shades: dict[str, Callable[[str], Any]] = {"decode": str, "prefill": pale}
-        for stage, shade in shades.items():
+        shades = {stage: how for stage, how in SHADES.items() if any(stage in arm["gpus"] for arm in arms.values())}
+        for stage, (shade, hatch) in shades.items():
             sizes = [arm["gpus"].get(stage, 0) for arm in arms.values()]
             colours = [shade(look[name].colour) for name in arms]
-            bars = axes.barh(range(len(arms)), sizes, left=left, color=colours, height=0.62)
+            bars = axes.barh(
+                range(len(arms)), sizes, left=left, color=colours, height=0.62, hatch=hatch, edgecolor="white"
+            )
             inside = axes.bar_label(bars, [str(size) if size else "" for size in sizes], label_type="center")
             for text, colour in zip(inside, colours, strict=True):
                 text.set_color(ink(colour))
+                text.set_bbox({"facecolor": colour if text.get_text() else "none", "edgecolor": "none", "pad": 1.0})
             left = [one + size for one, size in zip(left, sizes, strict=True)]
         for place, total in enumerate(left):
             axes.annotate(f"{total}", (total, place), (5, 0), textcoords="offset points", va="center", weight="bold")
@@ -85,8 +94,11 @@ def gpu_bars(arms: Arms) -> str:
         axes.margins(x=0.1)
         axes.set_xlabel("GPUs")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        patches = [Patch(color=shade(NO_ARM), label=stage) for stage, shade in shades.items()]
-        fig.legend(handles=patches, **LEGEND, ncols=2)
+        patches = [
+            Patch(facecolor=shade(NO_ARM), edgecolor="white", hatch=hatch, label=stage)
+            for stage, (shade, hatch) in shades.items()
+        ]
+        fig.legend(handles=patches, **LEGEND, ncols=3)
     return svg.getvalue()
 
 

@@ -96,3 +96,4 @@ def _scale(axes: Axes, means: Sequence[float]) -> None:
         log_axis(axes, "y")
     elif means:
         axes.set_ylim(bottom=0)
+        axes.yaxis.set_major_formatter("{x:,g}")

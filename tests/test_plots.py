@@ -94,11 +94,13 @@ def test_latency_surface(tmp_path: Path) -> None:
     same_bytes_twice(lambda path: plot_latency_surface(decode, decode, prefill, prefill, "test", path), tmp_path)
 
 
-def test_both_step_times_are_labelled(drawn: list[str], tmp_path: Path) -> None:
+def test_every_axis_of_a_profile_has_its_unit(drawn: list[str], tmp_path: Path) -> None:
     decode = pd.DataFrame({"batch": [1, 64], "context_per_request": [256, 4096], "step_ms": [7, 18]})
     prefill = pd.DataFrame({"new_tokens": [128, 8192], "step_ms": [14.0, 180.0]})
     plot_latency_surface(decode, decode, prefill, prefill, "test", tmp_path / "profile.png")
     assert drawn.count("step time (ms)") == 2
+    labels = ("batch (requests)", "context per request (tokens)", "new prompt in the step (tokens)")
+    assert [drawn.count(label) for label in labels] == [1, 1, 1]
 
 
 def test_a_run_draws_three(arms: list[ArmResult], summary: dict[str, Any], tmp_path: Path) -> None:

@@ -39,13 +39,18 @@ def conclusion(plan: Entry) -> list[str]:
     said += [_fails(plan, name, arm) for name, arm in plan["arms"].items() if not arm["passes"]]
     if not passing:
         return said
-    best = min(passing, key=lambda name: (-len(passing[name]["stages"]), passing[name]["gpus"]["all"]))
+    best = best_of(passing)
     said += _hidden(plan, passing)
     said.append(_breaks(plan, best, passing[best]))
     said.append(" ".join([*_margin(plan, best, passing[best]), *_error(plan, best, passing)]))
     said.append(_left_out(plan, passing[best]))
     said += _unmeasured(best, passing[best])
     return said
+
+
+def best_of(passing: Arms) -> str:
+    """The arm with the fewest GPUs, of those of both stages if there are any."""
+    return min(passing, key=lambda name: (-len(passing[name]["stages"]), passing[name]["gpus"]["all"]))
 
 
 def _cheapest(plan: Entry, passing: Arms) -> Iterator[str]:

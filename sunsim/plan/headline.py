@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from sunsim.plan.conclusion import no_plan
+from sunsim.plan.conclusion import best_of, no_plan
 from sunsim.report.blocks import Headline, Number
 from sunsim.report.format import ABSENT, count, counted, number, percent, together
 from sunsim.report.text_table import TextTable
@@ -16,8 +16,9 @@ def headline(plan: Entry) -> Headline:
     passing = {name: arm for name, arm in plan["arms"].items() if arm["passes"]}
     if not passing or plan["size"] == "none":
         return Headline([])
-    best = min(passing, key=lambda name: passing[name]["gpus"]["all"])
-    others = {name: arm for name, arm in passing.items() if name != best}
+    best = best_of(passing)
+    alike = passing[best]["stages"]
+    others = {name: arm for name, arm in passing.items() if name != best and arm["stages"] == alike}
     first = next(iter(plan["arms"]))
     rival = first if first in others else min(others, key=lambda name: others[name]["gpus"]["all"], default=None)
     return Headline(list(_numbers(plan, best, rival)))
@@ -29,8 +30,7 @@ def _numbers(plan: Entry, best: str, rival: str | None) -> Iterator[Number]:
     yield Number(counted(arm["gpus"]["all"], "GPU"), f"{best}, the fewest that meet the SLO{needs}")
     if arm["cost"]:
         instead = f"; {rival} {number(other['cost']['per_hour'])}" if other and other["cost"] else ""
-        each = number(plan["price_per_gpu_hour"])
-        yield Number(f"{number(arm['cost']['per_hour'])} an hour", f"{best}, at {each} a GPU{instead}")
+        yield Number(f"{number(arm['cost']['per_hour'])} an hour", f"{best}{instead}")
     elif other:
         yield Number(counted(other["gpus"]["all"], "GPU"), f"{rival}, to compare")
     met = arm["attained"]
