@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import matplotlib as mpl
+import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -140,12 +141,12 @@ def pale(colour: str) -> tuple[float, float, float]:
 
 
 def shades(colour: str, number: int) -> list[tuple[float, float, float]]:
-    """So many shades of a colour, dark to pale: several things of the same arm."""
-    dark, light = [0.7 * part for part in to_rgb(colour)], pale(colour)
-    steps = [i / (number - 1) if number > 1 else 0.5 for i in range(number)]
-    return [
-        (r, g, b) for to in steps for r, g, b in [[(1 - to) * a + to * z for a, z in zip(dark, light, strict=True)]]
-    ]
+    """So many shades of a colour, dark to pale: several things of the same arm; one is the colour itself."""
+    if number == 1:
+        return [to_rgb(colour)]
+    dark, light = np.array(to_rgb(colour)) * 0.7, np.array(pale(colour))
+    mixed = (dark + (light - dark) * i / (number - 1) for i in range(number))
+    return [(float(red), float(green), float(blue)) for red, green, blue in mixed]
 
 
 def ink(colour: Any) -> str:

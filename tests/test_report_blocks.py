@@ -156,6 +156,26 @@ def test_a_figure_is_never_shown_with_text_under_eight_points() -> None:
     assert 10 * int(shown[1]) / 648 * 72 / 96 >= 8
 
 
+def test_coloured_text_can_be_read_on_every_ground() -> None:
+    """Contrast as WCAG 2.2 defines it."""
+
+    def luminance(colour: str) -> float:
+        """Of a colour as #rrggbb."""
+        parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+        linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+        return sum(weight * part for weight, part in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+    style = to_html(REPORT).split("</style>")[0]
+    whole = {each: "#" + "".join(2 * digit for digit in each[1:]) for each in re.findall(r"#[0-9a-fA-F]{3}\b", style)}
+    inks = [whole.get(each, each) for each in re.findall(r"[ ;{]color: (#[0-9a-fA-F]+)", style)]
+    grounds = ["#ffffff", *re.findall(r"background: (#[0-9a-fA-F]{6});", style)]
+    assert len(inks) > 4
+    assert len(grounds) > 3
+    for ink in inks:
+        for ground in grounds:
+            assert (luminance(ground) + 0.05) / (luminance(ink) + 0.05) >= 4.5, (ink, ground)
+
+
 def test_columns_are_the_registrys() -> None:
     shown = columns("decode_gpus", "output_throughput_per_decode_gpu", "p99_ttft_ms", "slo_attainment")
     assert [column.header for column in shown] == ["decode\nGPUs", "per decode\nGPU tok/s", "TTFT p99\nms", "SLO\nmet"]

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from matplotlib.colors import to_rgb
+
+from plots.style import looks, shades
 from plots.worker_timeline import plot_worker_timeline
 from tests.metrics.synthetic import table
 
@@ -46,6 +49,21 @@ def test_eight_workers_are_drawn_by_pool(tmp_path: Path, monkeypatch: pytest.Mon
     (decoding_band, _waiting) = bands[1]
     assert decoding_band[3] == 20
     assert not bands[0]
+
+
+def test_workers_are_shades_of_their_arm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[list[Any]] = []
+
+    def look(fig: Figure, *_: object, **__: object) -> None:
+        seen.extend([to_rgb(line.get_color()) for line in axes.lines[:2]] for axes in fig.axes[::2])
+
+    monkeypatch.setattr("matplotlib.figure.Figure.savefig", look)
+    one, two = decoding({"decode/shared/0": 3}), decoding({"decode/shared/0": 3, "decode/shared/1": 4})
+    arms = {"isolated": two.assign(decode_worker=None), "sun": one, "lora": two}
+    plot_worker_timeline(arms, tmp_path / "workers.png", (0.0, 10.0), dict.fromkeys(arms, 256))
+    look_of = looks(arms)
+    assert seen[0][0] == to_rgb(look_of["sun"].colour)
+    assert seen[1] == shades(look_of["lora"].colour, 2)
 
 
 def test_a_long_run_has_minutes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
