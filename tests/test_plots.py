@@ -13,7 +13,8 @@ from matplotlib.colors import to_rgb
 from matplotlib.text import Text
 
 from plots.latency_surface import plot_latency_surface
-from plots.paper.page import LOOKS
+from plots.paper.left_out import rivals
+from plots.paper.page import LOOKS, Page
 from plots.plan import gpu_bars, over_time
 from plots.style import PALETTE, ink, looks, pale, shades, time_unit
 from plots.sweep import Mark, Row, plot_sweep
@@ -306,6 +307,49 @@ def test_throughput_leads_with_all_gpus(summary: dict[str, Any], drawn: list[str
     plot_throughput(summary["arms"], tmp_path / "throughput.png")
     assert "Output per GPU, all GPUs counted" in drawn
     assert sum(text.startswith("per decode GPU ") for text in drawn) == 2
+
+
+README_PX = 838
+"""How wide a page of a repository shows a picture."""
+
+
+def rivals_drawn(folder: Path) -> None:
+    """The figure of the ways to serve, of two arms at two loads."""
+    half = dict.fromkeys(("mean_interactivity_half_width_95", "output_throughput_per_gpu_half_width_95"), 1.0)
+    rows = [
+        {"arm": arm, "mean_interactivity": x, "output_throughput_per_gpu": 9.0 - x, "overloaded": x < 5, **half}
+        for arm in ("sun", "lora-r16")
+        for x in (4.0, 8.0)
+    ]
+    rivals(pd.DataFrame(rows), Page(folder / "rivals", "The same ten GPUs", ["Measured: steps. " * 30]))
+
+
+def test_rivals_are_one_panel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    panels: list[int] = []
+    monkeypatch.setattr("matplotlib.figure.Figure.savefig", lambda fig, *_, **__: panels.append(len(fig.axes)))
+    rivals_drawn(tmp_path)
+    assert set(panels) == {1}
+
+
+def test_no_text_is_shown_with_less_than_eight_points(
+    arms: list[ArmResult], summary: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes: list[float] = []
+
+    def look(fig: Figure, *_: object, **__: object) -> None:
+        shown = README_PX / (fig.get_figwidth() * 96)
+        texts = (text for text in fig.findobj(Text) if text.get_visible() and text.get_text())
+        sizes.append(min(float(text.get_fontsize()) * shown for text in texts))
+
+    monkeypatch.setattr("matplotlib.figure.Figure.savefig", look)
+    draw_all(tmp_path, by_name(arms), summary)
+    plot_sweep([Row("a", {"y": {"sun": [Mark(0, 1.0, 0.1)]}})], ["sun"], "x", tmp_path / "s.png", ticks=["one"])
+    tokens = np.array([20, 30, 40, 90])
+    rows = TraceRows(arrival_s=np.arange(4.0), prompt_tokens=tokens, output_tokens=tokens, line=np.arange(4))
+    plot_trace(rows, {"m1": 3, "m2": 1}, "trace", tmp_path / "t.png")
+    rivals_drawn(tmp_path)
+    assert len(sizes) == 7
+    assert min(sizes) >= 8
 
 
 def test_gpus_that_do_both_are_no_decode_gpus() -> None:
