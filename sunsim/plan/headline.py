@@ -27,7 +27,7 @@ def headline(plan: Entry) -> Headline:
 def _numbers(plan: Entry, best: str, rival: str | None) -> Iterator[Number]:
     arm, other = plan["arms"][best], plan["arms"][rival] if rival else None
     needs = f"; {rival} needs {other['gpus']['all']}" if other else ""
-    yield Number(counted(arm["gpus"]["all"], "GPU"), f"{best}, the fewest that meet the SLO{needs}")
+    yield Number(counted(arm["gpus"]["all"], "GPU"), f"{best} meets the SLO{needs}")
     if arm["cost"]:
         instead = f"; {rival} {number(other['cost']['per_hour'])}" if other and other["cost"] else ""
         yield Number(f"{number(arm['cost']['per_hour'])} an hour", f"{best}{instead}")
