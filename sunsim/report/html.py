@@ -13,13 +13,13 @@ from sunsim.report.blocks import Report, there
 from sunsim.report.text_table import TextTable, characters_wide, is_missed
 from sunsim.visible import visible_lines
 
-PHONE, PAGE = 40, 105
+PHONE, PAGE = 40, 112
 """Characters of a table that a phone and a page show side by side.
 
-Of what is wider each row becomes a paragraph on a phone; on a page the type is smaller and cells are broken.
+Of what is wider each row becomes a paragraph on a phone; on a page the type is smaller and long cells are broken.
 """
-LONG = 36
-"""Characters of a cell from which on it may be broken."""
+LONG = 16
+"""Characters of a cell of what is wider than a page, from which on it may be broken."""
 LEGIBLE_PX = 1.07
 """Of a screen for each point of a figure, so that its text of 10 points is shown with 8 at least."""
 
