@@ -30,7 +30,7 @@ ROOT = DOCS.parent
 README = ROOT / "README.md"
 FIDELITY = DOCS / "fidelity.md"
 PICTURE = DOCS / "zipf3.png"
-FIGURES = ("claims", "zipf")
+FIGURES = ("claims", "zipf", "rivals")
 """Those of `sunsim figures` that the pages show."""
 WIDTH = 120
 """Columns of what commands print."""
@@ -176,7 +176,7 @@ def write_example(folder: Path) -> Path:
 
 
 def figures() -> dict[str, str]:
-    """What `sunsim figures` prints; copies two figures. Simulated points stay in the results folder."""
+    """What `sunsim figures` prints; copies three figures. Simulated points stay in the results folder."""
     out = "results/figures"
     printed = _sunsim("figures", "--out", out)
     for name in FIGURES:

@@ -4,7 +4,7 @@
 is an empty text, else that of an SVG.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from io import StringIO
 from typing import Any
 
@@ -13,31 +13,32 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
-from plots.style import MUTED, NO_ARM, in_legend, looks, pale, vector
-from sunsim.metrics.registry import REGISTRY
-from sunsim.metrics.slo import limits_of
+from plots import model_heat
+from plots.style import MUTED, NO_ARM, in_legend, ink, legend_columns, looks, pale, time_unit, vector
+from sunsim.metrics.slo import limit_values, limits_of
 from sunsim.report import blocks
 from sunsim.visible import visible
 
 Arms = Mapping[str, Mapping[str, Any]]
 
-WIDTH_IN, HEIGHT_IN = 5.0, 3.5
+WIDTH_IN, HEIGHT_IN = 4.6, 3.4
+LEGEND: dict[str, Any] = {"loc": "outside upper left", "fontsize": 10, "columnspacing": 1.0, "handlelength": 1.8}
+LETTERS = 52
+"""Of a legend's labels, side by side."""
 
 GOODPUT = (
     "Goodput is what meets every SLO per second; the grey line is all requests. The vertical lines are the highest rates that "
     "still pass, over all seeds."
 )
-MOST_LETTERS = 56
-"""Of names side by side below an axis."""
 PARETO = "What a GPU gives against what a user sees, prefill GPUs counted too; the large mark is the planned rate."
-LATENCIES = {
-    "p99_tpot_ms": "tpot_ms",
-    "mean_tpot_ms": "",
-    "p99_ttft_ms": "ttft_ms",
-    "mean_ttft_ms": "",
-    "p99_e2el_ms": "e2el_ms",
+MET = "Over all seeds, white at the share that is asked for; ! marks what is below it."
+LATE = "White at the limit, red beyond it: one request in a hundred takes longer than these."
+SHADES: dict[str, tuple[Callable[[str], Any], str]] = {
+    "colocated": (str, "//"),
+    "decode": (str, ""),
+    "prefill": (pale, ""),
 }
-"""With the limit to draw: what holds for a share of requests says little about a mean. E2EL is drawn where it has one."""
+"""Of an arm's colour, and hatching, by what its GPUs do."""
 SERIES = {
     "batch_fullest": ("batch of the fullest decode worker", 1.0),
     "batch_mean": ("batch, mean of decode workers", 1.0),
@@ -51,18 +52,18 @@ def pictures(plan: Mapping[str, Any]) -> dict[str, list[blocks.Figure]]:
     """All of a plan, the content of `plan.json`, by the part of its report that they stand in."""
     arms, window = plan["arms"], plan["window"]
     rate = [(GOODPUT, goodput(arms, plan["rate_rps"])), (PARETO, pareto(arms))]
-    slos = [limits_of(plan["slo"], model) for model in plan["models"]]
-    of_model = [
-        of_models(arms, plan["models"], tag, [slo.get(limit) for slo in slos])
-        for tag, limit in LATENCIES.items()
-        if limit != "e2el_ms" or any(limit in slo for slo in slos)
-    ]
+    drawn, models, slo = _drawn(arms), plan["models"], plan["slo"]
+    heat = [(MET, model_heat.slo_met(drawn, models, plan["attainment"]))]
+    of_model = {model: limits_of(slo, model) for model in models}
+    for key in limit_values(slo, models):
+        own = {model: limits[key] for model, limits in of_model.items() if key in limits}
+        heat.append((LATE, model_heat.latency(drawn, models, f"p99_{key}", own)))
     window_s = (window["start_s"], window["end_s"])
     times = [over_time(arms, tag, label, window_s, scale) for tag, (label, scale) in SERIES.items()]
     return {
         "gpus": [blocks.Figure("GPUs of the pools that the figures below are of.", gpu_bars(arms))],
         "rate": [] if window["too_short"] else [blocks.Figure(*each) for each in rate],
-        "models": [blocks.Figure(svg=svg) for svg in of_model],
+        "models": [blocks.Figure(*each) for each in heat],
         "workers": [blocks.Figure(svg=svg) for svg in times],
     }
 
@@ -76,17 +77,17 @@ def gpu_bars(arms: Arms) -> str:
     with vector(svg, WIDTH_IN, 1.1 + 0.42 * len(arms)) as fig:
         axes = fig.subplots()
         left = [0] * len(arms)
-        # What decodes is drawn alike, whether it prefills too or not.
-        full = [stage for stage in ("decode", "colocated") if any(stage in arm["gpus"] for arm in arms.values())]
-        shades: dict[str, tuple[Callable[[str], Any], str, list[str]]] = {
-            " or ".join(full or ["decode"]): (str, "white", full),
-            "prefill": (pale, "black", ["prefill"]),
-        }
-        for shade, ink, stages in shades.values():
-            sizes = [sum(arm["gpus"].get(stage, 0) for stage in stages) for arm in arms.values()]
-            colour = [shade(look[name].colour) for name in arms]
-            bars = axes.barh(range(len(arms)), sizes, left=left, color=colour, height=0.62)
-            axes.bar_label(bars, [str(size) if size else "" for size in sizes], label_type="center", color=ink)
+        shades = {stage: how for stage, how in SHADES.items() if any(stage in arm["gpus"] for arm in arms.values())}
+        for stage, (shade, hatch) in shades.items():
+            sizes = [arm["gpus"].get(stage, 0) for arm in arms.values()]
+            colours = [shade(look[name].colour) for name in arms]
+            bars = axes.barh(
+                range(len(arms)), sizes, left=left, color=colours, height=0.62, hatch=hatch, edgecolor="white"
+            )
+            inside = axes.bar_label(bars, [str(size) if size else "" for size in sizes], label_type="center")
+            for text, colour in zip(inside, colours, strict=True):
+                text.set_color(ink(colour))
+                text.set_bbox({"facecolor": colour if text.get_text() else "none", "edgecolor": "none", "pad": 1.0})
             left = [one + size for one, size in zip(left, sizes, strict=True)]
         for place, total in enumerate(left):
             axes.annotate(f"{total}", (total, place), (5, 0), textcoords="offset points", va="center", weight="bold")
@@ -96,8 +97,11 @@ def gpu_bars(arms: Arms) -> str:
         axes.margins(x=0.1)
         axes.set_xlabel("GPUs")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        patches = [Patch(color=shade(NO_ARM), label=label) for label, (shade, _, _) in shades.items()]
-        fig.legend(handles=patches, loc="outside upper left", ncols=2, columnspacing=1.0, handlelength=1.8)
+        patches = [
+            Patch(facecolor=shade(NO_ARM), edgecolor="white", hatch=hatch, label=stage)
+            for stage, (shade, hatch) in shades.items()
+        ]
+        fig.legend(handles=patches, **LEGEND, ncols=3)
     return svg.getvalue()
 
 
@@ -142,47 +146,21 @@ def pareto(arms: Arms) -> str:
     return _of_arms(arms, draw)
 
 
-def of_models(arms: Arms, models: Sequence[str], tag: str, limits: Sequence[float | None]) -> str:
-    """A latency of each model, by falling popularity, in each arm, and the limit of each model."""
-
-    def draw(axes: Axes, drawn: Arms, style: Arms) -> None:
-        places = range(len(models))
-        for name, arm in drawn.items():
-            of_model = arm["portrait"]["entry"]["models"]
-            values = [of_model[model][tag] if model in of_model else None for model in models]
-            axes.plot(places, [float("nan") if v is None else v for v in values], **style[name])
-        known = [(place, limit) for place, limit in zip(places, limits, strict=True) if limit is not None]
-        if known and set(limits) == {limits[0]}:
-            axes.axhline(known[0][1], color=MUTED, linestyle=":")
-        for place, limit in known if len(set(limits)) > 1 else ():
-            axes.plot((place - 0.4, place + 0.4), (limit, limit), color=MUTED, linestyle=":")
-        if known:
-            axes.annotate("SLO", known[0], (2, 2), textcoords="offset points", color="#666666")
-        axes.set_ylim(bottom=0)
-        every = max(1, len(models) // 16)
-        names = list(map(visible, models))[::every]
-        slanted: dict[str, Any] = {"rotation": 40, "ha": "right", "rotation_mode": "anchor"}
-        # Names that would run into one another are slanted.
-        fit = sum(map(len, names)) <= MOST_LETTERS
-        axes.set_xticks(list(places)[::every], names, **({} if fit else slanted))
-        axes.set_xlabel("model")
-        axes.set_ylabel(REGISTRY[tag].label)
-
-    return _of_arms(arms, draw)
-
-
 def over_time(arms: Arms, series: str, label: str, window_s: tuple[float, float], times: float = 1.0) -> str:
     """A series of the portraits, its values multiplied; the measured window is shaded."""
 
     def draw(axes: Axes, drawn: Arms, style: Arms) -> None:
+        begin_s = min(arm["portrait"]["over_time"]["time_s"][0] for arm in drawn.values())
+        unit, unit_s = time_unit(window_s[1] - begin_s)
         for name, arm in drawn.items():
             values = arm["portrait"]["over_time"]
             line = {**style[name], "marker": "", "linewidth": 1.2}
-            axes.plot(values["time_s"], [times * value for value in values[series]], **line)
-        axes.axvspan(*window_s, color="#F4F4F4", zorder=0)
-        axes.set_xlim(min(arm["portrait"]["over_time"]["time_s"][0] for arm in drawn.values()), window_s[1])
+            time = [time_s / unit_s for time_s in values["time_s"]]
+            axes.plot(time, [times * value for value in values[series]], **line)
+        axes.axvspan(window_s[0] / unit_s, window_s[1] / unit_s, color="#F4F4F4", zorder=0)
+        axes.set_xlim(begin_s / unit_s, window_s[1] / unit_s)
         axes.set_ylim(bottom=0)
-        axes.set_xlabel("time (s); shaded: measured")
+        axes.set_xlabel(f"time ({unit}); shaded: measured")
         axes.set_ylabel(label)
 
     return _of_arms(arms, draw, series)
@@ -222,4 +200,5 @@ def _of_arms(arms: Arms, draw: Callable[[Axes, Arms, Arms], None], series: str =
 
 def _legend(fig: Figure, axes: Axes) -> None:
     handles, labels = axes.get_legend_handles_labels()
-    fig.legend(handles, labels, loc="outside upper left", ncols=4, columnspacing=1.0, handlelength=1.8)
+    columns = legend_columns(labels, LETTERS)
+    fig.legend(handles, labels, **LEGEND, ncols=columns)

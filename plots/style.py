@@ -1,12 +1,14 @@
 """The house style: colours that colour-blind readers can tell apart, sizes for a README, files without dates."""
 
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from io import StringIO
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import matplotlib as mpl
+import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -25,6 +27,10 @@ MARKERS = "osD^vPX"
 DASHES = ("-", "--", "-.", ":")
 WIDTH_IN = 9.0
 DPI = 150
+SVG_DPI = 72
+"""Of what a vector figure holds as pixels: many dots, which as vectors would make a page slow."""
+LEGIBLE_LETTERS = 120
+"""Of a legend, at most, side by side across a figure of `WIDTH_IN`."""
 
 _STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans",
@@ -43,6 +49,8 @@ _STYLE: dict[Any, Any] = {
     "legend.frameon": False,
     "legend.fontsize": 9,
     "lines.linewidth": 1.6,
+    # Text as text: a page finds it, and it is a quarter of its outlines' size.
+    "svg.fonttype": "none",
 }
 
 
@@ -70,8 +78,16 @@ def vector(svg: StringIO, width_in: float, height_in: float) -> Iterator[Figure]
 
 def write_svg(fig: Figure, svg: StringIO) -> None:
     """Write a figure as SVG. Without a fixed salt and with a date, equal data would give other bytes."""
+    whole = StringIO()
     with mpl.rc_context({"svg.hashsalt": "sunsim"}):
-        fig.savefig(svg, format="svg", dpi=DPI, metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
+        fig.savefig(whole, format="svg", dpi=SVG_DPI, metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
+    svg.write(_lean(whole.getvalue()))
+
+
+def _lean(svg: str) -> str:
+    """The same picture without names of groups, which nothing refers to, and indentation, in tenths of a point."""
+    svg = re.sub(r'(?<= (?:d|x|y)=")[-\dM][^"]*', lambda places: re.sub(r"(\.\d)\d+", r"\1", places[0]), svg)
+    return re.sub(r"\n\s+", "\n", re.sub(r'(?<=<g) id="[^"]*"| transform="rotate\(-0 [^"]*"', "", svg))
 
 
 @contextmanager
@@ -100,6 +116,16 @@ def entries(panels: Iterable[Axes]) -> dict[str, Artist]:
     return {label: handle for axes in panels for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)}
 
 
+def legend_columns(labels: Sequence[str], letters: int = LEGIBLE_LETTERS) -> int:
+    """Of a legend that fits into a line of so many letters, six of them a label's line."""
+    return max(1, min(len(labels), 6, letters // (max(map(len, labels), default=0) + 6)))
+
+
+def time_unit(length_s: float) -> tuple[str, float]:
+    """The unit of a time axis so long, and its seconds."""
+    return ("h", 3600.0) if length_s >= 4 * 3600 else ("min", 60.0) if length_s >= 240 else ("s", 1.0)
+
+
 class Look(NamedTuple):
     """How a line is drawn."""
 
@@ -114,13 +140,32 @@ def pale(colour: str) -> tuple[float, float, float]:
     return (red, green, blue)
 
 
+def shades(colour: str, number: int) -> list[tuple[float, float, float]]:
+    """So many shades of a colour, dark to pale: several things of the same arm; one is the colour itself."""
+    if number == 1:
+        return [to_rgb(colour)]
+    dark, light = np.array(to_rgb(colour)) * 0.7, np.array(pale(colour))
+    mixed = (dark + (light - dark) * i / (number - 1) for i in range(number))
+    return [(float(red), float(green), float(blue)) for red, green, blue in mixed]
+
+
+def ink(colour: Any) -> str:
+    """Black or white, whichever can be read better on the colour.
+
+    By contrast as in WCAG 2.2: relative luminances, 0.05 added to both; the better one is always above its 4.5 : 1.
+    """
+    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in to_rgb(colour)]
+    luminance = sum(weight * part for weight, part in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+    return "white" if 1.05 / (luminance + 0.05) > (luminance + 0.05) / 0.05 else "black"
+
+
 def looks(names: Iterable[str]) -> dict[str, Look]:
-    """A look for each name, by its place; colours and markers repeat after seven.
+    """A look for each name, by its place; colours repeat after seven, with other markers and dashes.
 
     Of arms, give all that the scenario has: then one looks the same in every picture, whatever a picture leaves out.
     """
     return {
-        name: Look(PALETTE[i % len(PALETTE)], MARKERS[i % len(MARKERS)], DASHES[i % len(DASHES)])
+        name: Look(PALETTE[i % len(PALETTE)], MARKERS[(i + i // len(PALETTE)) % len(MARKERS)], DASHES[i % len(DASHES)])
         for i, name in enumerate(names)
     }
 

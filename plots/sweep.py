@@ -6,7 +6,7 @@ from pathlib import Path
 
 from matplotlib.axes import Axes
 
-from plots.style import Look, entries, figure, in_legend, log_axis, looks
+from plots.style import Look, entries, figure, in_legend, legend_columns, log_axis, looks
 from sunsim.visible import visible, visible_lines
 
 LOG_FROM = 30.0
@@ -34,7 +34,7 @@ class Row:
 def plot_sweep(
     rows: Sequence[Row], arms: Sequence[str], x_label: str, path: Path, ticks: Sequence[str] = (), note: str = ""
 ) -> None:
-    """Draw a panel a metric, in a row for each setting of whatever else is swept.
+    """Draw a panel a metric, in a row for each setting of whatever else is swept; a metric has one scale in all rows.
 
     Args:
         arms: all of the scenario.
@@ -43,7 +43,7 @@ def plot_sweep(
     """
     look = looks(arms)
     with figure(path, 0.9 + 2.9 * len(rows)) as fig:
-        grid = fig.subplots(len(rows), len(rows[0].panels), squeeze=False, sharex=True)
+        grid = fig.subplots(len(rows), len(rows[0].panels), squeeze=False, sharex=True, sharey="col")
         for row, line in zip(rows, grid, strict=True):
             for (label, marks), axes in zip(row.panels.items(), line, strict=True):
                 _panel(axes, marks, look)
@@ -51,11 +51,15 @@ def plot_sweep(
                 if ticks:
                     axes.set_xticks(range(len(ticks)), list(map(visible, ticks)))
             line[0].set_title(visible(row.title))
+        for axes, label in zip(grid[0], rows[0].panels, strict=True):
+            _scale(axes, [mark.mean for row in rows for marks in row.panels[label].values() for mark in marks])
         for axes in grid[-1]:
             axes.set_xlabel(x_label)
         handles = entries(grid.flat)
         if handles:
-            fig.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=min(len(handles), 6))
+            fig.legend(
+                handles.values(), handles.keys(), loc="outside lower center", ncols=legend_columns(list(handles))
+            )
         fig.suptitle(visible_lines(note), x=0.01, ha="left", fontsize=10)
 
 
@@ -84,8 +88,12 @@ def _panel(axes: Axes, arms: Mapping[str, Sequence[Mark]], look: Mapping[str, Lo
             markersize=5,
             zorder=3,
         )
-    means = [mark.mean for marks in arms.values() for mark in marks]
+
+
+def _scale(axes: Axes, means: Sequence[float]) -> None:
+    """Of a panel and all that share its y axis: from 0 on, or logarithmic."""
     if means and min(means) > 0 and max(means) > LOG_FROM * min(means):
         log_axis(axes, "y")
     elif means:
         axes.set_ylim(bottom=0)
+        axes.yaxis.set_major_formatter("{x:,g}")

@@ -1,45 +1,48 @@
 """Output per GPU and time per output token, by arm."""
 
 import textwrap
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
-from matplotlib.patches import Patch
 
-from plots.style import MUTED, NO_ARM, figure, looks, pale
+from plots.style import MUTED, NO_ARM, figure, looks
 from sunsim.report.compare import against, worker_pools
 from sunsim.report.format import number
 from sunsim.visible import visible
 
 Arms = Mapping[str, Mapping[str, Any]]
 
-PER_GPU: tuple[tuple[str, str, Callable[[str], Any]], ...] = (
-    ("output_throughput_per_gpu", "per GPU, all", str),
-    ("output_throughput_per_decode_gpu", "per decode GPU", pale),
-)
-"""Label, and the shade of an arm's colour."""
+ALL_GPUS, DECODE_GPUS = "output_throughput_per_gpu", "output_throughput_per_decode_gpu"
 TPOT: dict[str, dict[str, Any]] = {
     "median": {"marker": "o", "markersize": 8, "label": "median"},
     "p99": {"marker": "D", "markersize": 7, "label": "p99"},
 }
-BAR = 0.36
+BAR = 0.62
+FARTHEST = 2.5
+"""Times the largest TPOT that a limit is drawn at; one beyond would squeeze what there is to see."""
 NAME_LETTERS = 30
+ROOM = 2.1
+"""Times the longest bar, so that there is place for what is written beside it."""
+LABEL = 0.45
+"""Of the largest TPOT, that a label is as long as, at most."""
 
 
-def plot_throughput(arms: Arms, path: Path) -> None:
-    """Draw what each arm carries per GPU beside what its users feel; `arms` are the entries of a summary."""
+def plot_throughput(arms: Arms, path: Path, tpot_slo_ms: Sequence[float] = ()) -> None:
+    """Draw what each arm carries per GPU, all counted, beside what its users feel.
+
+    `arms` are the entries of a summary; each limit of TPOT is a line.
+    """
     with figure(path, 1.8 + 0.62 * len(arms)) as fig:
-        left, right = fig.subplots(1, 2, sharey=True)
+        left, right = fig.subplots(1, 2, sharey=True, width_ratios=(6, 5))
         _per_gpu(left, arms)
-        _tpot(right, arms)
+        limit = _tpot(right, arms, tpot_slo_ms)
         left.set_yticks(range(len(arms)), [f"{_wrapped(name)}\n{_workers(entry)}" for name, entry in arms.items()])
         left.set_ylim(len(arms) - 0.4, -0.6)
-        bars = [Patch(color=shade(NO_ARM), label=label) for _, label, shade in PER_GPU]
         marks = [Line2D([], [], color=NO_ARM, linestyle="", **mark) for mark in TPOT.values()]
-        fig.legend(handles=[*bars, *marks], loc="outside lower center", ncols=4)
+        fig.legend(handles=[*marks, *limit], loc="outside lower right", ncols=3)
         fig.suptitle(visible(seen(arms)), x=0.01, ha="left", fontsize=10)
 
 
@@ -47,9 +50,7 @@ def seen(arms: Arms) -> str:
     """The arm that carries most per GPU, all counted, without being overloaded, against the first."""
     (base_name, base), *others = arms.items()
     tail = "p99_tpot_ms"
-    ratios = {
-        name: against("output_throughput_per_gpu", entry, base) for name, entry in others if not entry["overloaded"]
-    }
+    ratios = {name: against(ALL_GPUS, entry, base) for name, entry in others if not entry["overloaded"]}
     known = {name: ratio for name, ratio in ratios.items() if ratio}
     if not known:
         return "What each arm carries per GPU, and what its users feel"
@@ -79,25 +80,33 @@ def _workers(entry: Mapping[str, Any]) -> str:
 
 def _per_gpu(axes: Axes, arms: Arms) -> None:
     base, look = next(iter(arms.values())), looks(arms)
-    for i, (tag, _, shade) in enumerate(PER_GPU):
-        values = [entry[tag] or 0.0 for entry in arms.values()]
-        rows = [row + (i - 0.5) * BAR for row in range(len(arms))]
-        axes.barh(rows, values, BAR, color=[shade(look[name].colour) for name in arms])
-        for row, (value, entry) in zip(rows, zip(values, arms.values(), strict=True), strict=True):
-            if value:
-                ratio = None if entry is base else against(tag, entry, base)
-                times = "" if ratio is None else f"  {ratio:.2f}x"
-                axes.annotate(
-                    f"{number(value)}{times}", (value, row), (4, 0), textcoords="offset points", va="center", fontsize=9
-                )
-    axes.margins(x=0.28)
-    axes.set_title("Output carried per GPU")
-    axes.set_xlabel("output tokens/s per GPU")
+    values = [entry[ALL_GPUS] or 0.0 for entry in arms.values()]
+    axes.barh(range(len(arms)), values, BAR, color=[look[name].colour for name in arms])
+    beside: dict[str, Any] = {"textcoords": "offset points", "va": "center", "fontsize": 9}
+    for row, entry in enumerate(arms.values()):
+        if entry[ALL_GPUS]:
+            apart = bool(entry[DECODE_GPUS]) and entry["decode_gpus"] < entry["gpus"]
+            end = (entry[ALL_GPUS], row)
+            axes.annotate(_written(ALL_GPUS, entry, base), end, (4, 6 if apart else 0), weight="bold", **beside)
+            if apart:
+                axes.annotate(f"per decode GPU {_written(DECODE_GPUS, entry, base)}", end, (4, -6), **beside)
+    axes.set_xlim(0, ROOM * max(values) or 1.0)
+    axes.set_title("Output per GPU, all GPUs counted")
+    axes.set_xlabel("output per GPU (tok/s)")
+    axes.xaxis.set_major_formatter("{x:,g}")
     axes.grid(visible=False, axis="y")
 
 
-def _tpot(axes: Axes, arms: Arms) -> None:
+def _written(tag: str, entry: Mapping[str, Any], base: Mapping[str, Any]) -> str:
+    """A figure, and its ratio to the first arm's."""
+    ratio = None if entry is base else against(tag, entry, base)
+    return f"{number(entry[tag])}{'' if ratio is None else f'  {ratio:.2f}x'}"
+
+
+def _tpot(axes: Axes, arms: Arms, slos_ms: Sequence[float]) -> list[Line2D]:
+    """Median and tail of each arm; what stands for the limits in a legend."""
     look = looks(arms)
+    highest = max((entry["p99_tpot_ms"] or 0.0 for entry in arms.values()), default=0.0)
     for row, (name, entry) in enumerate(arms.items()):
         middle, tail = entry["median_tpot_ms"], entry["p99_tpot_ms"]
         if middle is None:
@@ -105,8 +114,25 @@ def _tpot(axes: Axes, arms: Arms) -> None:
         axes.plot([middle, tail], [row, row], color=MUTED, linewidth=3, solid_capstyle="round", zorder=1)
         for value, mark in ((middle, TPOT["median"]), (tail, TPOT["p99"])):
             axes.plot(value, row, color=look[name].colour, **mark)
-        axes.annotate(f"{middle:.1f}, p99 {tail:.1f}", (tail, row), (9, 0), textcoords="offset points", va="center")
-    axes.set_xlim(0, 1.45 * max((entry["p99_tpot_ms"] or 0.0 for entry in arms.values()), default=0.0) or 1.0)
+        # Where the label would lie across the limit it goes to the other side.
+        left = any(tail <= slo_ms <= tail + LABEL * highest for slo_ms in slos_ms)
+        axes.annotate(
+            f"{middle:.1f}, p99 {tail:.1f}",
+            (middle if left else tail, row),
+            (-9 if left else 9, 0),
+            textcoords="offset points",
+            va="center",
+            ha="right" if left else "left",
+        )
+    near = [slo_ms for slo_ms in slos_ms if slo_ms <= FARTHEST * highest]
+    axes.set_xlim(0, max((1 + LABEL) * highest, 1.05 * max(near, default=0.0)) or 1.0)
     axes.set_title("Time per output token")
     axes.set_xlabel("TPOT (ms)")
     axes.grid(visible=False, axis="y")
+    line: dict[str, Any] = {"color": NO_ARM, "linestyle": ":", "linewidth": 1.6}
+    for slo_ms in near:
+        axes.axvline(slo_ms, **line, zorder=0.5)
+    if not slos_ms:
+        return []
+    limits = " to ".join(number(slo_ms) for slo_ms in dict.fromkeys((slos_ms[0], slos_ms[-1])))
+    return [Line2D([], [], **line, label=f"SLO {limits} ms{'' if near else ', beyond the scale'}")]

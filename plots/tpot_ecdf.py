@@ -6,10 +6,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from plots.style import MUTED, figure, in_legend, log_axis, looks
+from plots.style import MUTED, figure, in_legend, legend_columns, log_axis, looks
 
-LEGEND_LETTERS = 120
-"""That a row of the legend holds, six of them a name's line."""
 SAMPLES = 2001
 LEAST_SPAN = 0.02
 """Of the largest value, on the TPOT axes."""
@@ -52,9 +50,4 @@ def plot_tpot_ecdf(tpot_ms: Mapping[str, npt.NDArray[np.float64]], path: Path, s
             axes.set_xlim(low - spare, high + spare)
         if arms:
             handles, labels = left.get_legend_handles_labels()
-            fig.legend(
-                handles,
-                labels,
-                loc="outside lower center",
-                ncols=max(1, min(len(labels), 6, LEGEND_LETTERS // (max(map(len, labels)) + 6))),
-            )
+            fig.legend(handles, labels, loc="outside lower center", ncols=legend_columns(labels))

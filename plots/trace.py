@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
-from plots.style import MUTED, PALETTE, figure, log_axis
+from plots.style import MUTED, PALETTE, figure, log_axis, time_unit
 from sunsim.visible import visible
 from sunsim.workload.traces.rows import TraceRows
 
@@ -46,7 +46,7 @@ def _rate(axes: Axes, rows: TraceRows) -> None:
     whole = max(1, int(last_s // width_s))
     interval = (arrival_s // width_s).astype(np.int64)
     rate = np.bincount(interval[interval < whole], minlength=whole) / width_s
-    unit, unit_s = ("h", 3600) if last_s >= 4 * 3600 else ("min", 60) if last_s >= 240 else ("s", 1)
+    unit, unit_s = time_unit(last_s)
     edges = np.arange(whole + 1) * width_s / unit_s
     axes.stairs(rate, edges, baseline=None, color=PALETTE[0], linewidth=1.4)
     mean = ""
@@ -82,7 +82,7 @@ def _popularity(axes: Axes, models: Mapping[str, int]) -> None:
         shown[f"{others} others"] = total - sum(shown.values())
     axes.barh(range(len(shown)), [requests / total * 100 for requests in shown.values()], color=PALETTE[2])
     axes.set_yticks(range(len(shown)), [_short(visible(name)) for name in shown])
-    axes.tick_params("y", labelsize=8)
+    axes.tick_params("y", labelsize=9)
     axes.invert_yaxis()
     axes.set_title("Models")
     axes.set_xlabel("requests (%)")

@@ -25,13 +25,12 @@ def draw(folder: Path, rows: Mapping[str, pd.DataFrame], summary: Mapping[str, A
         for name, entry in entries.items()
     }
     artist.begin((rows, folder / "workers.png", (window.start_s, window.end_s), places))
+    limits_ms = limit_values(summary["slo"] or {}, next(iter(entries.values()))["models"]).get("tpot_ms", [])
     tpot_ms = {}
     for name, frame in rows.items():
         requests = Requests.from_rows(frame)
         tpot_ms[name] = requests.where(window.holds(requests.arrival_s)).tpot_s * 1000
     if any(entry["output_throughput_window"] for entry in entries.values()):
-        plot_throughput(entries, folder / "throughput.png")
+        plot_throughput(entries, folder / "throughput.png", limits_ms)
     if any(entry["mean_tpot_ms"] is not None for entry in entries.values()):
-        models = next(iter(entries.values()))["models"]
-        limits_ms = limit_values(summary["slo"] or {}, models).get("tpot_ms", ())
         plot_tpot_ecdf(tpot_ms, folder / "tpot.png", limits_ms)

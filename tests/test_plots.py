@@ -13,9 +13,10 @@ from matplotlib.colors import to_rgb
 from matplotlib.text import Text
 
 from plots.latency_surface import plot_latency_surface
-from plots.paper.page import LOOKS
+from plots.paper.left_out import rivals
+from plots.paper.page import LOOKS, Page
 from plots.plan import gpu_bars, over_time
-from plots.style import PALETTE, looks, pale
+from plots.style import PALETTE, ink, looks, pale, shades, time_unit
 from plots.sweep import Mark, Row, plot_sweep
 from plots.throughput import _workers, plot_throughput
 from plots.tpot_ecdf import plot_tpot_ecdf
@@ -94,11 +95,13 @@ def test_latency_surface(tmp_path: Path) -> None:
     same_bytes_twice(lambda path: plot_latency_surface(decode, decode, prefill, prefill, "test", path), tmp_path)
 
 
-def test_both_step_times_are_labelled(drawn: list[str], tmp_path: Path) -> None:
+def test_every_axis_of_a_profile_has_its_unit(drawn: list[str], tmp_path: Path) -> None:
     decode = pd.DataFrame({"batch": [1, 64], "context_per_request": [256, 4096], "step_ms": [7, 18]})
     prefill = pd.DataFrame({"new_tokens": [128, 8192], "step_ms": [14.0, 180.0]})
     plot_latency_surface(decode, decode, prefill, prefill, "test", tmp_path / "profile.png")
     assert drawn.count("step time (ms)") == 2
+    labels = ("batch (requests)", "context per request (tokens)", "new prompt in the step (tokens)")
+    assert [drawn.count(label) for label in labels] == [1, 1, 1]
 
 
 def test_a_run_draws_three(arms: list[ArmResult], summary: dict[str, Any], tmp_path: Path) -> None:
@@ -182,7 +185,7 @@ def test_bars_have_the_colours_of_their_arms(
     monkeypatch.setattr("matplotlib.figure.Figure.savefig", look)
     first, second = (to_rgb(PALETTE[i]) for i in range(2))
     plot_throughput(summary["arms"], tmp_path / "throughput.png")
-    assert seen == {first, pale(PALETTE[0]), second, pale(PALETTE[1])}
+    assert seen == {first, second}
     seen.clear()
     failed: dict[str, Any] = {"gpus": None, "portrait": None, "curve": []}
     gpu_bars({"first": failed, "second": {"gpus": {"decode": 2, "prefill": 1}, "portrait": {"": ""}, "curve": [{}]}})
@@ -231,6 +234,122 @@ def test_names_are_drawn_as_they_are_written(
     plot_trace(rows, {name: 3, "m2": 1}, name, tmp_path / "t.png")
     assert drawn.count(written) == 2
     assert not any("mathdefault" in text for text in drawn)
+
+
+@pytest.mark.parametrize("colour", [*PALETTE, *map(pale, PALETTE), *shades(PALETTE[1], 5)])
+def test_what_is_written_on_a_colour_can_be_read(colour: str | tuple[float, float, float]) -> None:
+    def luminance(of: str | tuple[float, float, float]) -> float:
+        """As WCAG 2.2 defines it."""
+        linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in to_rgb(of)]
+        return float(np.dot((0.2126, 0.7152, 0.0722), linear))
+
+    dark, light = sorted((luminance(colour), luminance(ink(colour))))
+    assert (light + 0.05) / (dark + 0.05) >= 4.5
+
+
+@pytest.mark.parametrize(
+    ("length_s", "unit"), [(60, "s"), (239, "s"), (240, "min"), (14_399, "min"), (14_400, "h"), (86_400, "h")]
+)
+def test_a_time_axis_has_a_unit_that_fits(length_s: float, unit: str) -> None:
+    assert time_unit(length_s)[0] == unit
+
+
+def test_a_metric_has_one_scale_in_all_rows_of_a_sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[tuple[tuple[float, float], str]] = []
+
+    def look(fig: Figure, *_: object, **__: object) -> None:
+        seen.extend((axes.get_ylim(), axes.get_yscale()) for axes in fig.axes)
+
+    monkeypatch.setattr("matplotlib.figure.Figure.savefig", look)
+    rows = [
+        Row(
+            str(high),
+            {tag: {"sun": [Mark(0, 1.0, 0.0), Mark(1, high * most, 0.0)]} for tag, most in (("a", 1), ("b", 50))},
+        )
+        for high in (2.0, 9.0)
+    ]
+    plot_sweep(rows, ["sun"], "x", tmp_path / "sweep.png")
+    first, second, third, fourth = seen
+    assert first == third
+    assert second == fourth
+    assert first[0][0] == 0
+    assert first[0][1] >= 9
+    assert second[1] == "log"
+
+
+def test_the_limit_is_a_line_that_crosses_no_label(
+    summary: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arms = {
+        name: {**entry, "median_tpot_ms": 18.0, "p99_tpot_ms": tail}
+        for (name, entry), tail in zip(summary["arms"].items(), (20.0, 8.0), strict=True)
+    }
+    lines: list[float] = []
+
+    def look(fig: Figure, *_: object, **__: object) -> None:
+        fig.draw_without_rendering()
+        axes = fig.axes[1]
+        lines[:] = [float(np.asarray(line.get_xdata())[0]) for line in axes.lines if line.get_linestyle() == ":"]
+        for slo_ms in lines:
+            x = axes.transData.transform((slo_ms, 0))[0]
+            boxes = [text.get_window_extent() for text in axes.texts]
+            assert not any(box.x0 <= x <= box.x1 for box in boxes)
+        assert all(text.get_window_extent().x0 >= axes.get_window_extent().x0 for text in axes.texts)
+
+    monkeypatch.setattr("matplotlib.figure.Figure.savefig", look)
+    plot_throughput(arms, tmp_path / "throughput.png", [25.0])
+    assert lines == [25.0]
+    plot_throughput(arms, tmp_path / "throughput.png", [400.0])
+    assert lines == []
+
+
+def test_throughput_leads_with_all_gpus(summary: dict[str, Any], drawn: list[str], tmp_path: Path) -> None:
+    plot_throughput(summary["arms"], tmp_path / "throughput.png")
+    assert "Output per GPU, all GPUs counted" in drawn
+    assert sum(text.startswith("per decode GPU ") for text in drawn) == 2
+
+
+README_PX = 838
+"""How wide a page of a repository shows a picture."""
+
+
+def rivals_drawn(folder: Path) -> None:
+    """The figure of the ways to serve, of two arms at two loads."""
+    half = dict.fromkeys(("mean_interactivity_half_width_95", "output_throughput_per_gpu_half_width_95"), 1.0)
+    rows = [
+        {"arm": arm, "mean_interactivity": x, "output_throughput_per_gpu": 9.0 - x, "overloaded": x < 5, **half}
+        for arm in ("sun", "lora-r16")
+        for x in (4.0, 8.0)
+    ]
+    rivals(pd.DataFrame(rows), Page(folder / "rivals", "The same ten GPUs", ["Measured: steps. " * 30]))
+
+
+def test_rivals_are_one_panel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    panels: list[int] = []
+    monkeypatch.setattr("matplotlib.figure.Figure.savefig", lambda fig, *_, **__: panels.append(len(fig.axes)))
+    rivals_drawn(tmp_path)
+    assert set(panels) == {1}
+
+
+def test_no_text_is_shown_with_less_than_eight_points(
+    arms: list[ArmResult], summary: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes: list[float] = []
+
+    def look(fig: Figure, *_: object, **__: object) -> None:
+        shown = README_PX / (fig.get_figwidth() * 96)
+        texts = (text for text in fig.findobj(Text) if text.get_visible() and text.get_text())
+        sizes.append(min(float(text.get_fontsize()) * shown for text in texts))
+
+    monkeypatch.setattr("matplotlib.figure.Figure.savefig", look)
+    draw_all(tmp_path, by_name(arms), summary)
+    plot_sweep([Row("a", {"y": {"sun": [Mark(0, 1.0, 0.1)]}})], ["sun"], "x", tmp_path / "s.png", ticks=["one"])
+    tokens = np.array([20, 30, 40, 90])
+    rows = TraceRows(arrival_s=np.arange(4.0), prompt_tokens=tokens, output_tokens=tokens, line=np.arange(4))
+    plot_trace(rows, {"m1": 3, "m2": 1}, "trace", tmp_path / "t.png")
+    rivals_drawn(tmp_path)
+    assert len(sizes) == 7
+    assert min(sizes) >= 8
 
 
 def test_gpus_that_do_both_are_no_decode_gpus() -> None:

@@ -40,7 +40,7 @@ def _cells(axes: Axes, rows: pd.DataFrame) -> None:
         axes.add_patch(Rectangle((x - 0.5, y - 0.5), 1, 1, color=colour))
         text = f"{row['ratio']:.2f}" + "*" * row["base_overloaded"] + "\u2020" * row["overloaded"]
         ink = "white" if sum(colour[:3]) < DARK else "black"
-        axes.text(x, y, text, ha="center", va="center", fontsize=8, color=ink)
+        axes.text(x, y, text, ha="center", va="center", fontsize=8.5, color=ink)
         if row["holds"]:
             axes.add_patch(Rectangle((x - 0.46, y - 0.46), 0.92, 0.92, fill=False, linewidth=1.8, zorder=3))
     axes.set_xticks(range(len(rates)), [f"{rate:g}" for rate in rates])

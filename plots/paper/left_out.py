@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from plots.paper.page import LOOKS, Page, arms, line, panels, sheet, y_axis
+from plots.paper.page import LOOKS, Page, arms, line, panels, sheet
 from plots.paper.pareto import curves
 from plots.style import PALETTE, log_axis
 
@@ -39,11 +39,6 @@ def first_token(table: pd.DataFrame, page: Page) -> None:
 
 
 def rivals(table: pd.DataFrame, page: Page) -> None:
-    """Output per GPU over interactivity, and both latencies' tails over the load."""
-    with sheet(page, 3.2) as fig:
-        pareto, *tails = fig.subplots(1, 3)
-        curves(pareto, table, "output_throughput_per_gpu")
-        for axes, metric in zip(tails, ("p99_ttft_ms", "p99_tpot_ms"), strict=True):
-            arms(axes, table, "rate_rps", metric)
-            axes.set_xlabel("load (req/s)")
-            y_axis(axes, metric)
+    """Output per GPU over interactivity, from the least load to the greatest."""
+    with sheet(page, 4.2) as fig:
+        curves(fig.subplots(), table, "output_throughput_per_gpu")

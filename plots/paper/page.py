@@ -11,11 +11,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-from plots.style import MUTED, PALETTE, WIDTH_IN, Look, entries, figure, log_axis, looks
+from plots.style import PALETTE, WIDTH_IN, Look, entries, figure, log_axis, looks
 
 BLUE, ORANGE, GREEN, RED, PINK, SKY, BLACK = PALETTE
+GREY = "#757575"
 LOOKS = looks(("isolated", "isolated-prop", "sun", "sun-half", "isolated-awq", "qsun", "qsun-half")) | {
-    "colocated": Look(MUTED, "s", "-"),
+    "colocated": Look(GREY, "s", "-"),
     "lora-r16": Look(PINK, "v", "-"),
     "lora-r64": Look(BLACK, "P", "-"),
     "lora-r16-colocated": Look(PINK, "v", ":"),
@@ -37,8 +38,8 @@ SCALES = {"output_throughput_window": 1e-3}
 """From a metric to the numbers at its axis, where they are others."""
 
 HALF_WIDTH = "_half_width_95"
-CAPTION_COLUMNS = 152
-LINE_IN = 0.137
+CAPTION_COLUMNS = 132
+LINE_IN = 0.155
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +78,7 @@ def sheet(page: Page, body_in: float) -> Iterator[Figure]:
                 handlelength=2.2,
             )
         place = (foot_in - 0.05) / height_in
-        fig.text(0.01, place, "\n".join(caption), va="top", fontsize=7.5, color="#444444")
+        fig.text(0.01, place, "\n".join(caption), va="top", fontsize=8.5, color="#444444")
 
 
 def _columns(labels: Sequence[str]) -> int:

@@ -38,3 +38,4 @@ def curves(axes: Axes, table: pd.DataFrame, metric: str) -> None:
     axes.set_ylabel(LABELS[metric].replace("\n", " "))
     axes.set_xlim(left=0)
     axes.set_ylim(bottom=0)
+    axes.yaxis.set_major_formatter("{x:,g}")

@@ -30,4 +30,4 @@ def plot(table: pd.DataFrame, page: Page) -> None:
         panels[0].set_ylabel("mean TPOT, QSUN / SUN")
         for level, (name, above) in LEVELS.items():
             place = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points"}
-            panels[0].annotate(name, (0.01, level), (0, 2 if above else -9), fontsize=8, color="#666666", **place)
+            panels[0].annotate(name, (0.01, level), (0, 2 if above else -9), fontsize=8.5, color="#666666", **place)

@@ -52,7 +52,7 @@ def conclusion(plan: Entry) -> list[str]:
     said += [_fails(plan, name, arm) for name, arm in plan["arms"].items() if not arm["passes"]]
     if not passing:
         return said
-    best = min(passing, key=lambda name: (-len(work(passing[name])), *_rank(passing[name])))
+    best = best_of(passing)
     said += _needed(passing)
     said += _hidden(plan, passing)
     said.append(_breaks(plan, best, passing[best]))
@@ -60,6 +60,11 @@ def conclusion(plan: Entry) -> list[str]:
     said.append(_left_out(plan, passing[best]))
     said += _unmeasured(best, passing[best])
     return said
+
+
+def best_of(passing: Arms) -> str:
+    """The cheapest arm, of those that do the work of both stages if there are any."""
+    return min(passing, key=lambda name: (-len(work(passing[name])), *_rank(passing[name])))
 
 
 def _cheapest(plan: Entry, passing: Arms) -> Iterator[str]:
@@ -153,13 +158,9 @@ def _needed(passing: Arms) -> Iterator[str]:
 
 
 def _fails(plan: Entry, name: str, arm: Entry) -> str:
-    too_slow = listed([_too_slow(found) for found in arm["hopeless"]]) if arm["hopeless"] else ""
     if arm["gpus"] is None:
-        why = {
-            Reason.NO_PASS: too_slow or "even the largest pools that may be tried fail",
-            Reason.BUDGET: "the budget was spent before a pool was found that passes",
-        }
-        return f"{name}: no plan ({why[arm['reason']]})."
+        return f"{name}: no plan ({no_plan(arm)})."
+    too_slow = listed([_too_slow(found) for found in arm["hopeless"]]) if arm["hopeless"] else ""
     model = arm["attained"]["worst_model"]
     met = arm["attained"]["models"][model]
     share, window = met["share"], met["worst_window"]
@@ -170,6 +171,14 @@ def _fails(plan: Entry, name: str, arm: Entry) -> str:
     else:
         what = f"{percent(share, 1)} of {model}'s requests meet the SLO"
     return f"{name} fails with {_gpus(plan, arm)}: {what}{f' ({too_slow})' if too_slow else ''}."
+
+
+def no_plan(arm: Entry) -> str:
+    """Why an arm has no pool that passes."""
+    if arm["reason"] == Reason.BUDGET:
+        return "the budget was spent before a pool was found that passes"
+    too_slow = [_too_slow(found) for found in arm["hopeless"]]
+    return listed(too_slow) if too_slow else "even the largest pools that may be tried fail"
 
 
 def _too_slow(found: Entry) -> str:

@@ -5,6 +5,7 @@ from typing import Any
 
 from sunsim.plan.caveats import caveats
 from sunsim.plan.conclusion import assumed, conclusion, heading
+from sunsim.plan.headline import failures, headline
 from sunsim.plan.tables import models, overview, points, rates, sensitivity, slos, workers
 from sunsim.plan.way_tables import needed, validated
 from sunsim.report.blocks import Bullets, Code, Figure, Gallery, Note, Report, Section, Verdict
@@ -41,8 +42,10 @@ def plan_report(plan: Mapping[str, Any], scenario: str, pictures: Pictures) -> R
         f"{plan['scenario']}: capacity plan",
         [
             [heading(plan), *assumed(plan)],
+            headline(plan),
             Verdict(conclusion(plan), missed=not all(arm["passes"] for arm in plan["arms"].values())),
-            overview(plan),
+            overview(plan) if any(arm["gpus"] for arm in plan["arms"].values()) else None,
+            Section("Why no pool passes", [failures(plan)], in_full=True),
             Gallery(pictures.get("gpus", ())),
             Section("What each way needs", [needed(plan)]),
             Section("Compared with real runs", [Note(RUNS), validated(plan)]),

@@ -23,6 +23,29 @@ class Verdict:
 
 
 @dataclass(frozen=True, slots=True)
+class Number:
+    """A large number, and below it what it is of."""
+
+    value: str
+    of: str
+
+
+@dataclass(frozen=True, slots=True)
+class Headline:
+    """The few numbers that somebody who reads nothing else should see; on a page alone."""
+
+    numbers: Sequence[Number]
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """Links to the sections of these titles, after a word that says what they are; on a page alone."""
+
+    what: str
+    titles: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
 class Note:
     """How to read what follows; not on a terminal."""
 
@@ -74,7 +97,7 @@ class Section:
     in_full: bool = False
 
 
-Block = str | list[str] | Bullets | Verdict | Note | TextTable | Figure | Gallery | Code | Section
+Block = str | list[str] | Bullets | Verdict | Headline | Contents | Note | TextTable | Figure | Gallery | Code | Section
 """One sentence, sentences under one another, and so on."""
 
 
@@ -102,6 +125,10 @@ def _empty(block: Block, picture: Literal["svg", "file"] | None) -> bool:
             return picture is None or not getattr(block, picture)
         case Bullets() | Verdict():
             return not block.sentences
+        case Headline():
+            return picture != "svg" or not block.numbers
+        case Contents():
+            return picture != "svg" or not block.titles
         case TextTable():
             return not block.rows
         case str() | list():

@@ -38,6 +38,12 @@ def is_missed(cell: str) -> bool:
     return cell == MISSED or cell.endswith("!")
 
 
+def characters_wide(table: TextTable) -> int:
+    """Columns of a terminal that the table needs."""
+    shown = _Shown(table)
+    return shown.across(range(len(shown.widths)))
+
+
 def table_lines(table: TextTable, width: int | None) -> list[Text]:
     """Headers, a rule and rows, whole.
 
@@ -69,14 +75,14 @@ class _Shown:
     def fitted(self, width: int | None) -> list[list[int]]:
         """The numbers of the columns of each part; the first column becomes narrower if that is needed."""
         every = list(range(len(self.widths)))
-        if width is None or self._across(every) <= width:
+        if width is None or self.across(every) <= width:
             return [every]
-        most = max(width // 3, width - self._across(every[1:]) - len(GAP))
+        most = max(width // 3, width - self.across(every[1:]) - len(GAP))
         labels = (size for row in self.whole if (size := cell_len(row[0])) <= most)
         self.widths[0] = max((*map(cell_len, self.headers[0]), *labels))
         keys, parts = every[: self.table.keys], [every[: self.table.keys]]
         for column in every[self.table.keys :]:
-            if parts[-1] != keys and self._across([*parts[-1], column]) > width:
+            if parts[-1] != keys and self.across([*parts[-1], column]) > width:
                 parts.append(keys)
             parts[-1] = [*parts[-1], column]
         return parts
@@ -96,7 +102,8 @@ class _Shown:
                 lines.append(self._line(cells))
         return lines
 
-    def _across(self, columns: Sequence[int]) -> int:
+    def across(self, columns: Sequence[int]) -> int:
+        """How wide they are side by side."""
         return sum(self.widths[i] for i in columns) + len(GAP) * (len(columns) - 1)
 
     def _line(self, cells: dict[int, str], style: str = "") -> Text:

@@ -7,7 +7,7 @@ import pandas as pd
 
 from sunsim.clock import PS_PER_MS
 from sunsim.latency.transfer import LinkTimes, TransferData, load_transfers, measured_link
-from sunsim.report.blocks import Block, Figure, Report, Section, Verdict
+from sunsim.report.blocks import Block, Contents, Figure, Report, Section, Verdict
 from sunsim.report.format import count, number
 from sunsim.report.text_table import TextTable
 from sunsim.validation import server, tables
@@ -42,11 +42,12 @@ def page(validation: Validation, pictures: Mapping[str, Sequence[str]]) -> Repor
     single = len(results) == 1
     name = results[0].name if single else f"{len(results)} runs"
     details = drawn[name] if single else [_run(result, drawn[result.name]) for result in results]
+    runs = None if single else Contents("Runs", [result.name for result in results])
     verdict = Verdict([validation.sentence], missed=not validation.holds)
     hashes = "; ".join(sorted({f"{each.profile.name} {each.profile.sha256[:12]}" for each in results}))
     return Report(
         title=f"Validation of {name}",
-        blocks=[verdict, *_overview(validation), tables.outside(results), *details],
+        blocks=[verdict, runs, *_overview(validation), tables.outside(results), *details],
         footer=[NOTES, f"sunsim {__version__}; profiles: {hashes}"],
     )
 

@@ -94,10 +94,11 @@ def test_plans_say_so_and_widen_their_ranges(made: Profile, tmp_path: Path) -> N
     content = json.loads((tmp_path / "out" / "plan.json").read_text())
     (name,) = content["profiles"]
     told = {found["stage"]: found for found in content["estimate_errors"]}
-    assert told["decode"] == {"profile": name, "stage": "decode", "typical_percent": 1.8, "slower_percent": 5.5}
-    variants = content["arms"]["sun"]["variants"]
-    assert variants[TYPICAL]["conditions"] == pytest.approx({"decode_time": 1.018, "prefill_time": 1.128})
-    assert variants[WORST]["conditions"] == pytest.approx({"decode_time": 1.055, "prefill_time": 1.218})
+    typical, slower = KEPT["decode_typical"], KEPT["decode_slower"]
+    assert told["decode"] == {"profile": name, "stage": "decode", "typical_percent": typical, "slower_percent": slower}
+    for variant, kind in ((TYPICAL, "typical"), (WORST, "slower")):
+        times = {f"{stage}_time": 1 + KEPT[f"{stage}_{kind}"] / 100 for stage in ("decode", "prefill")}
+        assert content["arms"]["sun"]["variants"][variant]["conditions"] == pytest.approx(times)
     check(re.sub("<[^>]*>", " ", (tmp_path / "out" / "plan.html").read_text()))
 
 

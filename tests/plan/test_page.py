@@ -13,7 +13,8 @@ import pytest
 from selenium.webdriver import Chrome, ChromeOptions, ChromeService
 
 PHONE = {"width": 390, "height": 844, "pixelRatio": 2.0}
-FIGURES = 12
+FIGURES = 11
+LEAST_PT = 8
 
 
 @pytest.fixture(scope="module")
@@ -51,8 +52,13 @@ def test_it_renders(phone: Chrome) -> None:
     heights: list[float] = phone.execute_script(
         "return [...document.querySelectorAll('svg')].map(svg => svg.getBoundingClientRect().height)"
     )
+    large = [number.text for number in phone.find_elements("css selector", ".headline strong")]
+    assert len(large) == 3
+    assert large[0].endswith(" GPUs")
+    assert large[1].endswith(" an hour")
+    assert large[2].endswith(" %")
     assert len(heights) == FIGURES
-    assert min(heights) > 100
+    assert min(heights) > 80
 
 
 def test_nothing_is_loaded_and_nothing_goes_wrong(phone: Chrome, report: Path) -> None:
@@ -78,7 +84,47 @@ def test_a_phone_can_show_it(phone: Chrome) -> None:
         ".filter(e => e.getBoundingClientRect().right > window.innerWidth + 1).map(e => e.outerHTML.slice(0, 80))"
     )
     assert wide == []
+    assert tables_that_scroll(phone) == []
+    breaks: list[list[float]] = phone.execute_script(
+        "return [...document.querySelectorAll('td[data-of=\"breaks first\"]')]"
+        ".map(e => [e.getBoundingClientRect().left, e.getBoundingClientRect().right])"
+    )
+    assert len(breaks) == 2
+    assert all(0 <= left < right <= inner for left, right in breaks)
     smallest: float = phone.execute_script(
         "return Math.min(...[...document.querySelectorAll('p, li, td, th')].map(e => parseFloat(getComputedStyle(e).fontSize)))"
     )
     assert smallest >= 12
+    assert smallest_text_of_figures(phone) >= LEAST_PT * 96 / 72
+
+
+def test_no_column_is_beside_a_desktop(phone: Chrome) -> None:
+    desktop = {"width": 1280, "height": 900, "deviceScaleFactor": 1, "mobile": False}
+    phone.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", desktop)
+    try:
+        assert phone.execute_script("return window.innerWidth") == 1280
+        for details in phone.find_elements("css selector", "details"):
+            phone.execute_script("arguments[0].open = true", details)
+        assert tables_that_scroll(phone) == []
+        assert smallest_text_of_figures(phone) >= LEAST_PT * 96 / 72
+    finally:
+        phone.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+def tables_that_scroll(browser: Chrome) -> list[str]:
+    """The first words of each."""
+    found: list[str] = browser.execute_script(
+        "return [...document.querySelectorAll('.scroll')].filter(e => e.scrollWidth > e.clientWidth + 1)"
+        ".map(e => e.innerText.slice(0, 60))"
+    )
+    return found
+
+
+def smallest_text_of_figures(browser: Chrome) -> float:
+    """In pixels, as it is shown."""
+    smallest: float = browser.execute_script(
+        "return Math.min(...[...document.querySelectorAll('svg')].flatMap(svg => {"
+        " const times = svg.getBoundingClientRect().width / svg.viewBox.baseVal.width;"
+        " return [...svg.querySelectorAll('text')].map(e => times * parseFloat(getComputedStyle(e).fontSize)) }))"
+    )
+    return smallest

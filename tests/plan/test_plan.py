@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -213,6 +214,16 @@ def test_no_pool_in_range_is_said(tmp_path: Path) -> None:
     assert code == 3
     assert "no plan (even the largest pools that may be tried fail)" in stdout
     assert "No arm meets the SLO" in stdout
+    assert "breaks first" not in stdout
+    page = (tmp_path / "out" / "plan.html").read_text()
+    assert "breaks first" not in page
+    (table,) = re.findall(r"Why no pool passes</h2>.*?</table>", page, re.DOTALL)
+    rows = re.findall(r"<tr><td[^>]*>(.*?)</td><td[^>]*>(.*?)</td><td[^>]*>(.*?)</td><td[^>]*>(.*?)</td></tr>", table)
+    assert [row[:2] for row in rows] == [
+        (name, "even the largest pools that may be tried fail") for name in ("isolated", "sun")
+    ]
+    assert all(re.fullmatch(r"\d+ prefill \+ \d+ decode", row[2]) for row in rows)
+    assert all(re.fullmatch(r"(at most )?[\d.]+ % of m\d's requests", row[3].replace("&#39;", "'")) for row in rows)
 
 
 @pytest.mark.parametrize(

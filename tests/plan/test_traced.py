@@ -61,10 +61,10 @@ def test_a_file_of_requests_is_enough(planned: tuple[Path, dict[str, Any], str])
     assert content["scenario"] == "requests"
     assert content["models"] == ["chat", "sql"]
     assert content["seeds"] == [0]
-    assert list(content["arms"]) == [*arms(most_measured(), 2)]
+    assert list(content["arms"]) == [*arms(most_measured(2), 2)]
     said = " ".join(stdout.split())
     assert (
-        f"Assumed, as a file of requests does not say it: the card and the base model of {most_measured()} (profile)"
+        f"Assumed, as a file of requests does not say it: the card and the base model of {most_measured(2)} (profile)"
         in said
     )
     assert "TTFT within 2,000 ms (slo.ttft_ms), TPOT within 25 ms (slo.tpot_ms)" in said
@@ -174,7 +174,7 @@ def test_adapters_are_as_many_as_were_measured_if_they_can_be(models: int, measu
 
 def test_the_most_measured_is_taken_unasked() -> None:
     shipped = Counter((load_named(name).data.gpu, load_named(name).data.model) for name in list_profiles())
-    taken = load_named(most_measured())
+    taken = load_named(most_measured(2))
     assert shipped[taken.data.gpu, taken.data.model] == max(shipped.values())
     assert not taken.adapters
 
