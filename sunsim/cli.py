@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from sunsim.export.cli import export
 from sunsim.program import FAILED, MISSED, Program
 from sunsim.trace.cli import trace_app
 from sunsim.version import __version__, loop
@@ -166,6 +167,9 @@ def plan(
 
     if not plan_scenario(file, out, overrides, seed, jobs=jobs, as_json=as_json, quiet=quiet):
         raise typer.Exit(MISSED)
+
+
+app.command("export")(export)
 
 
 @app.command()
