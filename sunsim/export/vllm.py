@@ -69,7 +69,7 @@ def files(deployment: Deployment) -> dict[str, str]:
     # Without job control, what runs in the background would outlive an interrupted script.
     lines += [
         "",
-        "trap 'kill $(jobs -p) 2>/dev/null' EXIT",
+        "trap 'kill $(jobs -p) 2>/dev/null || true' EXIT",
         f'case "${{1:?must be the number of a host, 0 to {hosts - 1}}}" in',
     ]
     for host in range(hosts):
@@ -116,9 +116,9 @@ def variables_of(deployment: Deployment) -> dict[str, str]:
 
 
 def _what(name: str) -> str:
-    """What a variable must be, as its message may say it in double quotes."""
+    """What a variable must be, without what the shell would take for its own."""
     name, _, kind = re.sub(r"[^\w ./-]+", "-", name).rpartition("_")
-    return f"the path of {name}'s weights" if kind == "MODEL" else f"the path of the adapter {name}"
+    return f"the weights of {name}" if kind == "MODEL" else f"the adapter {name}"
 
 
 def _command(place: Place, variables: Mapping[str, str]) -> list[str]:
