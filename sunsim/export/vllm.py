@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import count
 
-from sunsim.export.deployment import Deployment, Part, Workers
+from sunsim.export.deployment import Deployment, Workers
 from sunsim.export.notes import comment, heading, missing
 from sunsim.roles import Stage
+from sunsim.visible import visible
 
 SCRIPT = "serve.sh"
 GPUS_A_HOST = 8
@@ -147,28 +148,24 @@ def _command(place: Place, variables: Mapping[str, str]) -> list[str]:
 
 def _front(deployment: Deployment, placed: list[Place]) -> list[str]:
     """What stands before the workers, as a comment: it runs where requests come in."""
-    said = ["", comment(["What requests are sent to:"]).rstrip("\n")]
-    number = 0
-    for part in deployment.parts:
-        own = [place for place in placed if place.workers in part.workers]
-        if part.disaggregated:
-            said += _proxy(part, own, FIRST_PROXY + number)
-            number += 1
-        elif not deployment.crossing:
-            where = ", ".join(f"HOST_{place.host}:{place.port}" for place in own)
-            router = own[0].workers.router
-            said.append(comment([f"{part.name}: {where}; simulated with {router} before them"]).rstrip("\n"))
     if deployment.crossing:
-        said.append(comment(["a router of your own, see MISSING UPSTREAM above"]).rstrip("\n"))
-    return said
+        return ["", comment(["Requests are sent to a router of your own, see MISSING UPSTREAM above."]).rstrip("\n")]
+    parts = [(part, [place for place in placed if place.workers in part.workers]) for part in deployment.parts]
+    if any(part.disaggregated for part in deployment.parts):
+        said = f"Requests are sent to a proxy a model: vLLM's {PROXY}, as below, or a router of llm-d or Dynamo."
+        front = [f"{part.name}: {_proxy(own, FIRST_PROXY + number)}" for number, (part, own) in enumerate(parts)]
+    else:
+        said = "Requests are sent to a balancer a model, before:"
+        front = [f"{part.name}: {' '.join(f'HOST_{at.host}:{at.port}' for at in own)}" for part, own in parts]
+    routers = ", ".join(dict.fromkeys(workers.router for workers in deployment.workers))
+    head = comment([said, f"HOST_N is the address of host N. Simulated routers: {routers}."]).rstrip("\n")
+    return ["", head, *(f"#   {line}" for line in map(visible, front))]
 
 
-def _proxy(part: Part, own: list[Place], port: int) -> list[str]:
+def _proxy(own: list[Place], port: int) -> str:
     def at(stage: Stage, what: str) -> str:
         of_stage = [place for place in own if place.workers.stage is stage]
         hosts = " ".join(f"HOST_{place.host}" for place in of_stage)
         return f"--{what}-hosts {hosts} --{what}-ports {' '.join(str(place.port) for place in of_stage)}"
 
-    note = f"{part.name}: vLLM's {PROXY}, or a router of llm-d or Dynamo, HOST_N being the address of host N"
-    command = f"python toy_proxy_server.py --port {port} {at(Stage.PREFILL, 'prefiller')} {at(Stage.DECODE, 'decoder')}"
-    return [comment([note]).rstrip("\n"), f"#   {command}"]
+    return f"python toy_proxy_server.py --port {port} {at(Stage.PREFILL, 'prefiller')} {at(Stage.DECODE, 'decoder')}"

@@ -123,6 +123,22 @@ def test_a_worker_has_its_own_gpu_port_and_options(scenario: Path, tmp_path: Pat
     }
 
 
+def test_a_proxy_a_model_is_told_of_its_workers(scenario: Path, tmp_path: Path) -> None:
+    found = commands(scenario, "isolated", tmp_path / "out")
+    told = [
+        line for line in (tmp_path / "out/serve.sh").read_text().splitlines() if "toy_proxy_server.py --port" in line
+    ]
+    for line, model in zip(told, ("law", CHAT), strict=True):
+        name, _, arguments = line.removeprefix("#   ").partition(": python toy_proxy_server.py ")
+        assert name == model
+        proxy = options(arguments.split())
+        for stage, what in (("prefill", "prefiller"), ("decode", "decoder")):
+            own = [options(lines[4:]) for log, lines in found.items() if stage in log]
+            ports = [port for worker in own if worker["--served-model-name"] == [model] for port in worker["--port"]]
+            assert proxy[f"--{what}-ports"] == ports
+            assert proxy[f"--{what}-hosts"] == ["HOST_0"] * len(ports)
+
+
 def test_a_colocated_worker_has_no_connector(scenario: Path, tmp_path: Path) -> None:
     for lines in commands(scenario, "colocated", tmp_path / "out").values():
         own = options(lines[4:])
