@@ -13,6 +13,7 @@ from sunsim.files import file_names
 from sunsim.folder import Results, read_manifest
 from sunsim.plan.result import DOCUMENT
 from sunsim.plan.scenarios import scenario_files
+from sunsim.report.format import counted
 from sunsim.result import SCENARIO
 from sunsim.scenario import Scenario, load_scenario
 
@@ -46,7 +47,7 @@ def export(given: Path, arm: str, target: Target, out: Path | None) -> str:
     with results.writing() as place:
         for name, text in texts.items():
             (place / name).write_text(text, encoding="utf-8")
-    return f"{arm}, {found.gpus} workers: {out}/ ({', '.join(texts)})"
+    return f"{arm}, {counted(found.gpus, 'worker')}: {out}/ ({', '.join(texts)})"
 
 
 def scenario_with(given: Path, arm: str) -> Scenario:

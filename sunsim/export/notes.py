@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from textwrap import wrap
 
 from sunsim.export.deployment import Deployment
-from sunsim.report.format import count
+from sunsim.report.format import counted
 from sunsim.version import __version__
 from sunsim.visible import visible
 
@@ -28,7 +28,7 @@ KV than the model's own. As simulated it goes back to its model's prefill worker
 def heading(deployment: Deployment, what: str) -> list[str]:
     """Paragraphs: what this is, of what, and by which sunsim."""
     arm = f"arm {deployment.arm} of {deployment.scenario}"
-    said = [f"{what} for {arm}: {count(deployment.gpus)} GPUs. Written by sunsim {__version__}."]
+    said = [f"{what} for {arm}: {counted(deployment.gpus, 'GPU')}. Written by sunsim {__version__}."]
     versions = sorted({workers.vllm for workers in deployment.workers if workers.vllm})
     if versions:
         said.append(f"Step times were measured with vLLM {', '.join(versions)}: other versions take other times.")

@@ -51,9 +51,10 @@ def files(deployment: Deployment) -> dict[str, str]:
     """The script, by its name."""
     placed = places(deployment)
     hosts = max(place.host for place in placed) + 1
+    numbers = f"0 to {hosts - 1}" if hosts > 1 else "0"
     head = [
         *heading(deployment, "vllm serve, a command a worker"),
-        f"bash {SCRIPT} N starts the workers of host N, 0 to {hosts - 1}, and waits for them; each has a log where it starts.",
+        f"bash {SCRIPT} N starts the workers of host N, {numbers}, and waits for them; each has a log where it starts.",
         f"Hosts have {GPUS_A_HOST} GPUs here; move workers to hosts of your own as you like.",
         "To be given: the variables below, paths or Hugging Face names of weights and adapters, the same on every host.",
         *missing(deployment, NO_ROUTER),
@@ -71,7 +72,7 @@ def files(deployment: Deployment) -> dict[str, str]:
     lines += [
         "",
         "trap 'kill $(jobs -p) 2>/dev/null || true' EXIT",
-        f'case "${{1:?must be the number of a host, 0 to {hosts - 1}}}" in',
+        f'case "${{1:?must be the number of a host, {numbers}}}" in',
     ]
     for host in range(hosts):
         lines.append(f"{host})")
@@ -81,7 +82,7 @@ def files(deployment: Deployment) -> dict[str, str]:
         lines.append("  ;;")
     lines += [
         "*)",
-        f'  echo "$1: must be the number of a host, 0 to {hosts - 1}" >&2',
+        f'  echo "$1: must be the number of a host, {numbers}" >&2',
         "  exit 2",
         "  ;;",
         "esac",

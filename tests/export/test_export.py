@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -145,6 +148,54 @@ def test_a_colocated_worker_has_no_connector(scenario: Path, tmp_path: Path) -> 
         assert lines[1] == "SIDE=:"
         assert "--kv-transfer-config" not in own
         assert own["--quantization"] == ["fp8"]
+
+
+def test_a_stopped_script_stops_its_workers(scenario: Path, tmp_path: Path) -> None:
+    exported(scenario, "lora", "vllm", tmp_path / "out")
+    vllm = tmp_path / "vllm"
+    vllm.write_text("#!/bin/sh\necho $$\nexec sleep 60\n")
+    vllm.chmod(0o755)
+    given = {"BASE_MODEL": "base", "LAW_ADAPTER": "law", "IT_S_8B_CHAT_ADAPTER": "chat"}
+    environment = {**os.environ, **given, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    script = subprocess.Popen(["bash", str(tmp_path / "out" / "serve.sh"), "0"], cwd=tmp_path, env=environment)
+    assert soon(lambda: len(pids(tmp_path)) == 2)
+    workers = pids(tmp_path)
+    script.terminate()
+    assert script.wait(timeout=20) != 0
+    assert soon(lambda: not any(alive(worker) for worker in workers))
+
+
+def soon(true: Callable[[], bool]) -> bool:
+    """Whether it comes true within 20 seconds."""
+    ends = time.monotonic() + 20
+    while not (came := true()) and time.monotonic() < ends:
+        time.sleep(0.01)
+    return came
+
+
+def pids(folder: Path) -> list[int]:
+    """What workers have written into their logs."""
+    return [int(text) for log in folder.glob("*.log") if (text := log.read_text()).endswith("\n")]
+
+
+def alive(pid: int) -> bool:
+    """Whether it still runs; one that has ended and that nobody has asked for has no command line."""
+    try:
+        return bool(Path(f"/proc/{pid}/cmdline").read_bytes())
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def test_the_script_says_what_it_needs(scenario: Path, tmp_path: Path) -> None:
+    exported(scenario, "sun", "vllm", tmp_path / "out")
+    script = [str(tmp_path / "out" / "serve.sh")]
+    done = subprocess.run(["bash", *script, "0"], capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    assert "LAW_MODEL: must be the weights of law" in done.stderr
+    names = ("LAW", "IT_S_8B_CHAT", "SHARED")
+    environment = {**os.environ, **{f"{name}_MODEL": "x" for name in names}, "HOST_IP": "127.0.0.1"}
+    done = subprocess.run(["bash", *script, "7"], capture_output=True, text=True, check=False, env=environment)
+    assert (done.returncode, done.stderr) == (2, "7: must be the number of a host, 0\n")
 
 
 def test_adapters_are_all_on_each_worker(scenario: Path, tmp_path: Path) -> None:
