@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from sunsim.errors import InputError
 from sunsim.export.options import Option, engine_options, served_adapters, tensor_parallel_size
+from sunsim.report.format import count, counted
 from sunsim.report.origin import vllm_version
 from sunsim.roles import Module, Role, Stage
 from sunsim.scenario import Arm, Pool, Scenario
@@ -26,6 +27,7 @@ class Workers:
         weight_bytes: of these, as they lie on the card.
         names: that requests may ask for.
         adapters: of these names, those that are adapters on `weights`.
+        measured_adapters: so many were on the GPU when step times and the room for KV were measured.
         options: of ``vllm serve``, but for the model, its names and the port.
         profile: name of the one that they were simulated with.
         vllm: its version; None if it does not say.
@@ -40,6 +42,7 @@ class Workers:
     weight_bytes: int
     names: tuple[str, ...]
     adapters: tuple[str, ...]
+    measured_adapters: int
     options: tuple[Option, ...]
     profile: str
     vllm: str | None
@@ -49,7 +52,9 @@ class Workers:
     @property
     def title(self) -> str:
         """In one line, for comments."""
-        return f"{self.profile}, router {self.router}, KV cache of {self.kv_tokens:,} tokens"
+        more = len(self.adapters) - self.measured_adapters
+        less = f", less the room of {counted(more, 'adapter')} not measured" if more > 0 else ""
+        return f"{self.profile}, router {self.router}, KV cache of {count(self.kv_tokens)} tokens{less}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,9 +100,9 @@ def deployment(scenario: Scenario, arm: Arm) -> Deployment:
     connector = _connector(arm, crossing=crossing) if len(pools) > 1 else ()
     of_part: dict[str, list[Workers]] = {}
     for pool in pools.values():
-        for role, count in pool.roles.items():
+        for role, number in pool.roles.items():
             part = role.model or SHARED
-            of_part.setdefault(part, []).append(_workers(scenario, pool, role, count, connector))
+            of_part.setdefault(part, []).append(_workers(scenario, pool, role, number, connector))
     return Deployment(
         scenario=scenario.name,
         arm=arm.name,
@@ -126,17 +131,18 @@ def _refuse(arm: Arm) -> None:
         raise InputError(message)
 
 
-def _workers(scenario: Scenario, pool: Pool, role: Role, count: int, connector: Sequence[Option]) -> Workers:
+def _workers(scenario: Scenario, pool: Pool, role: Role, number: int, connector: Sequence[Option]) -> Workers:
     names = tuple(scenario.model_names) if role.model is None else (role.model,)
     adapters = names if pool.profile.adapters else ()
     return Workers(
         stage=pool.stage,
-        count=count,
+        count=number,
         gpus=tensor_parallel_size(pool.profile),
         weights=_weights(pool, role),
         weight_bytes=pool.profile.weight_bytes,
         names=names,
         adapters=adapters,
+        measured_adapters=pool.profile.data.engine_args.max_loras,
         options=(*engine_options(pool), *served_adapters(pool.profile, len(adapters)), *connector),
         profile=pool.profile.name,
         vllm=vllm_version(pool.profile),

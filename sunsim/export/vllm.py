@@ -5,6 +5,7 @@ import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import count
+from textwrap import indent
 
 from sunsim.export.deployment import Deployment, Workers
 from sunsim.export.notes import comment, heading, missing
@@ -142,7 +143,7 @@ def _command(place: Place, variables: Mapping[str, str]) -> list[str]:
         f">{log} 2>&1 &",
     ]
     return [
-        comment([f"{place.name}: {workers.title}"]).rstrip("\n").replace("# ", "  # "),
+        indent(comment([f"{place.name}: {workers.title}"]).rstrip("\n"), "  "),
         "  " + " \\\n    ".join(parts),
     ]
 

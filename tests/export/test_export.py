@@ -209,6 +209,19 @@ def test_adapters_are_all_on_each_worker(scenario: Path, tmp_path: Path) -> None
         assert "--served-model-name" not in own
 
 
+def test_adapters_that_were_not_measured_are_told(scenario: Path, tmp_path: Path) -> None:
+    text = exported(scenario, "lora", "vllm", tmp_path / "out")["serve.sh"]
+    assert "not measured" not in text
+    profile = json.loads((scenario.parent / "lora-r16.json").read_text())
+    profile["engine_args"]["max_loras"] = 1
+    (tmp_path / "lora-r16.json").write_text(json.dumps(profile))
+    for name in ("bf16", "awq", "fp8", "tp2"):
+        (tmp_path / f"{name}.json").write_text((scenario.parent / f"{name}.json").read_text())
+    (tmp_path / "ways.yaml").write_text(scenario.read_text())
+    text = exported(tmp_path / "ways.yaml", "lora", "vllm", tmp_path / "again")["serve.sh"]
+    assert "KV cache of 384,000 tokens, less the room of 1 adapter not measured" in text.replace("\n  #", "")
+
+
 def test_a_worker_of_two_gpus_is_on_one_host(scenario: Path, tmp_path: Path) -> None:
     found = commands(scenario, "two-gpus", tmp_path / "out", hosts=2)
     assert {name[0]: sum(other[0] == name[0] for other in found) for name in found} == {"0": 4, "1": 1}

@@ -18,7 +18,9 @@ NAMES = st.lists(st.text(min_size=1, max_size=60), min_size=1, max_size=8, uniqu
 def deployed(models: list[str], counts: list[int], gpus: int) -> Deployment:
     """Colocated workers of each model."""
     parts = [
-        Part(model, (Workers(Stage.COLOCATED, count, gpus, model, 1, (model,), (model,), (), "p", None, 1, "random"),))
+        Part(
+            model, (Workers(Stage.COLOCATED, count, gpus, model, 1, (model,), (model,), 1, (), "p", None, 1, "random"),)
+        )
         for model, count in zip(models, counts, strict=True)
     ]
     return Deployment("s", "a", tuple(parts), crossing=False)
