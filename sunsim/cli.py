@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 import typer
 
 from sunsim.compare.cli import compare
+from sunsim.export.cli import export
 from sunsim.profile_cli import profiles_app
 from sunsim.program import FAILED, MISSED, Program
 from sunsim.start.cli import init, scenarios
@@ -173,7 +174,7 @@ def plan(
         raise typer.Exit(MISSED)
 
 
-for verb in (compare, init, scenarios):
+for verb in (export, compare, init, scenarios):
     app.command()(verb)
 
 

@@ -8,12 +8,14 @@ writer, however process ids repeat.
 import errno
 import fcntl
 import os
+import re
 import shutil
 import stat
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 
 from sunsim.errors import InputError
@@ -136,3 +138,13 @@ def _is_output(state: os.stat_result) -> bool:
         return os.path.samestat(state, os.fstat(sys.__stdout__.fileno())) if sys.__stdout__ else False
     except (OSError, ValueError):
         return False
+
+
+def file_names(names: Iterable[str], taken: Iterable[str] = ()) -> dict[str, str]:
+    """A file name for each name, none of `taken`, its own even where two differ only in what a file name cannot have."""
+    found: dict[str, str] = {}
+    for name in names:
+        plain = re.sub(r"[^\w.-]+", "-", name).lstrip(".") or "-"
+        others = {*taken, *found.values()}
+        found[name] = next(free for n in count(1) if (free := plain if n == 1 else f"{plain}-{n}") not in others)
+    return found

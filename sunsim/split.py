@@ -6,9 +6,7 @@ workers' state, so its streams are what the simulation makes of it. `split.json`
 """
 
 import json
-import re
-from collections.abc import Iterable, Sequence
-from itertools import count
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,6 +14,7 @@ import pandas as pd
 
 from sunsim.arms import simulate_arms
 from sunsim.errors import InputError
+from sunsim.files import file_names
 from sunsim.folder import MANIFEST, Results
 from sunsim.records import ArmResult, WorkerRecord
 from sunsim.roles import Stage
@@ -159,13 +158,3 @@ def _exactness(scenario: Scenario, arm: Arm, stage: StageName, workers: Sequence
     if all(size == 1 for size in pool.roles.values()):
         return True, "each request has one worker to go to"
     return False, f"{pool.router} looks at the workers' state, which is the simulation's"
-
-
-def file_names(names: Iterable[str], taken: Iterable[str] = ()) -> dict[str, str]:
-    """A file name for each name, none of `taken`, its own even where two differ only in what a file name cannot have."""
-    found: dict[str, str] = {}
-    for name in names:
-        plain = re.sub(r"[^\w.-]+", "-", name).lstrip(".") or "-"
-        others = {*taken, *found.values()}
-        found[name] = next(free for n in count(1) if (free := plain if n == 1 else f"{plain}-{n}") not in others)
-    return found

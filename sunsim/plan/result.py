@@ -14,6 +14,7 @@ from sunsim.metrics import to_json
 from sunsim.plan.conditions import AS_PLANNED, requests_under
 from sunsim.plan.doubt import Doubt
 from sunsim.plan.report import plan_report
+from sunsim.plan.scenarios import scenario_files, scenario_of
 from sunsim.plan.traced import Made
 from sunsim.plan.windows import Stretches
 from sunsim.points.store import POINTS
@@ -55,6 +56,11 @@ class PlanResult:
 
         return plan_report(self.document, self.scenario, pictures(self.document))
 
+    @property
+    def arms(self) -> dict[str, str]:
+        """The file of each arm that passes: a scenario with the pools found."""
+        return scenario_files(self.document, taken=(SCENARIO, MADE))
+
     def table(self) -> pd.DataFrame:
         """A row an arm: whether it passes, its GPUs, and the share of requests that meet the SLO."""
         rows = {
@@ -78,6 +84,10 @@ class PlanResult:
             DOCUMENT: to_json(self.document),
             MARKDOWN: to_markdown(self.report),
             SCENARIO: self.scenario,
+            **{
+                name: scenario_of(self.document, self.scenario, arm, name.removesuffix(".yaml"))
+                for arm, name in self.arms.items()
+            },
         }
         if self.made:
             texts[MADE] = self.made.text(Path(folder))

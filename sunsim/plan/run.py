@@ -54,8 +54,18 @@ def plan(
     if as_json:
         sys.stdout.write(to_json(result.document))
     elif not quiet:
-        say(result.report.blocks, place=f"{out}/ ({', '.join(names)})")
+        say([*result.report.blocks, use(out, result)], place=f"{out}/ ({', '.join(names)})")
     return all(arm["passes"] for arm in result.document["arms"].values())
+
+
+def use(out: Path, result: PlanResult) -> str | None:
+    """What can be done with the arms that pass."""
+    if not result.arms:
+        return None
+    arm, file = next(iter(result.arms.items()))
+    told = f"`{shlex.join(['sunsim', 'run', str(out / file)])}`"
+    told_too = f"`{shlex.join(['sunsim', 'export', str(out), '--arm', arm, '--to', 'vllm'])}`"
+    return f"Each arm that passes is a scenario of its own, with these pools: {told}. To deploy one: {told_too}."
 
 
 def planned(

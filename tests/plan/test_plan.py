@@ -32,7 +32,16 @@ from tests.plan.small import PLAN, SCENARIO, invoke, write_plan
 
 Done = tuple[Path, dict[str, Any], str]
 
-FILES = ["manifest.json", "plan.html", "plan.json", "plan.md", "points", "scenario.resolved.yaml"]
+FILES = [
+    "isolated.yaml",
+    "manifest.json",
+    "plan.html",
+    "plan.json",
+    "plan.md",
+    "points",
+    "scenario.resolved.yaml",
+    "sun.yaml",
+]
 SHIPPED = ROOT / "scenarios" / "plan-zipf.yaml"
 SUNSIM = "from sunsim.cli import app; app()"
 
@@ -44,7 +53,9 @@ def bytes_of(out: Path) -> dict[str, bytes]:
 def test_it_leaves_a_plan_in_every_form(done: Done) -> None:
     out, content, stdout = done
     assert sorted(path.name for path in out.iterdir()) == FILES
-    assert stdout.endswith(f"Files: {out}/ (plan.html, plan.json, plan.md, scenario.resolved.yaml, points/)\n")
+    assert stdout.endswith(
+        f"Files: {out}/ (plan.html, plan.json, plan.md, scenario.resolved.yaml, isolated.yaml, sun.yaml, points/)\n"
+    )
     sentence = next(line for line in stdout.splitlines() if "meet" in line and "SLO with" in line)
     assert sentence.split(";")[0] in (out / "plan.md").read_text().replace("\n", " ")
     assert sentence.split(";")[0] in (out / "plan.html").read_text()

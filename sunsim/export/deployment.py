@@ -1,0 +1,167 @@
+"""The workers of an arm as plain data: what each target's module makes files of."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sunsim.errors import InputError
+from sunsim.export.options import Option, engine_options, served_adapters, tensor_parallel_size
+from sunsim.report.format import count, counted
+from sunsim.report.origin import vllm_version
+from sunsim.roles import Module, Role, Stage
+from sunsim.scenario import Arm, Pool, Scenario
+
+AWQ = "awq"
+BASE, SHARED = "base", "shared"
+"""What the weights that adapters sit on are called, and those of a decode module that models share."""
+
+
+@dataclass(frozen=True, slots=True)
+class Workers:
+    """Workers that are alike.
+
+    Attributes:
+        count: how many.
+        gpus: of one of them.
+        weights: what they load, by the name that placeholders have for it: ``m1``, ``base``, ``shared-awq``.
+        weight_bytes: of these, as they lie on the card.
+        names: that requests may ask for.
+        adapters: of these names, those that are adapters on `weights`.
+        measured_adapters: so many were on the GPU when step times and the room for KV were measured.
+        options: of ``vllm serve``, but for the model, its names and the port.
+        profile: name of the one that they were simulated with.
+        vllm: its version; None if it does not say.
+        kv_tokens: that fit into the KV cache of one.
+        router: how a request is given to one of them, as simulated.
+    """
+
+    stage: Stage
+    count: int
+    gpus: int
+    weights: str
+    weight_bytes: int
+    names: tuple[str, ...]
+    adapters: tuple[str, ...]
+    measured_adapters: int
+    options: tuple[Option, ...]
+    profile: str
+    vllm: str | None
+    kv_tokens: int
+    router: str
+
+    @property
+    def title(self) -> str:
+        """In one line, for comments."""
+        more = len(self.adapters) - self.measured_adapters
+        less = f", less the room of {counted(more, 'adapter')} not measured" if more > 0 else ""
+        return f"{self.profile}, router {self.router}, KV cache of {count(self.kv_tokens)} tokens{less}"
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What is deployed together, under one name: the workers of a model, or of all."""
+
+    name: str
+    workers: tuple[Workers, ...]
+
+    @property
+    def disaggregated(self) -> bool:
+        """Whether it prefills and decodes, on different workers."""
+        return len(self.workers) > 1
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """An arm; `crossing`: its requests go from workers of one model to such that serve other weights to all models."""
+
+    scenario: str
+    arm: str
+    parts: tuple[Part, ...]
+    crossing: bool
+
+    @property
+    def workers(self) -> tuple[Workers, ...]:
+        return tuple(workers for part in self.parts for workers in part.workers)
+
+    @property
+    def gpus(self) -> int:
+        return sum(workers.count * workers.gpus for workers in self.workers)
+
+
+def deployment(scenario: Scenario, arm: Arm) -> Deployment:
+    """What an arm consists of.
+
+    Raises:
+        InputError: no server can do what the arm does, whatever it is told.
+    """
+    _refuse(arm)
+    pools = arm.pools()
+    crossing = Stage.DECODE in pools and pools[Stage.DECODE].module is Module.SHARED
+    connector = _connector(arm, crossing=crossing) if len(pools) > 1 else ()
+    of_part: dict[str, list[Workers]] = {}
+    for pool in pools.values():
+        for role, number in pool.roles.items():
+            part = role.model or SHARED
+            of_part.setdefault(part, []).append(_workers(scenario, pool, role, number, connector))
+    return Deployment(
+        scenario=scenario.name,
+        arm=arm.name,
+        parts=tuple(Part(name, tuple(workers)) for name, workers in of_part.items()),
+        crossing=crossing,
+    )
+
+
+def _refuse(arm: Arm) -> None:
+    where = f"arms.{arm.name}"
+    pools = arm.pools()
+    if set(pools) not in ({Stage.COLOCATED}, {Stage.PREFILL, Stage.DECODE}):
+        (only,) = pools
+        message = f"{where} has a {only} pool only, must have prefill and decode, or colocated, to be deployed"
+        raise InputError(message)
+    if Stage.COLOCATED in pools:
+        return
+    prefill, decode = pools[Stage.PREFILL], pools[Stage.DECODE]
+    if prefill.shared and prefill.module is not Module.ADAPTER:
+        message = f"{where}.prefill has the weights of all models on each worker, must be isolated to be deployed"
+        message = f"{message}: vLLM serves one model a process"
+        raise InputError(message)
+    if prefill.shared != decode.shared and (prefill.shared or decode.module is not Module.SHARED):
+        message = f"{where}.prefill is {prefill.block.policy} and decode {decode.block.policy}, must both be the same"
+        message = f"{message} to be deployed: one deployment's workers serve the same models"
+        raise InputError(message)
+
+
+def _workers(scenario: Scenario, pool: Pool, role: Role, number: int, connector: Sequence[Option]) -> Workers:
+    names = tuple(scenario.model_names) if role.model is None else (role.model,)
+    adapters = names if pool.profile.adapters else ()
+    return Workers(
+        stage=pool.stage,
+        count=number,
+        gpus=tensor_parallel_size(pool.profile),
+        weights=_weights(pool, role),
+        weight_bytes=pool.profile.weight_bytes,
+        names=names,
+        adapters=adapters,
+        measured_adapters=pool.profile.data.engine_args.max_loras,
+        options=(*engine_options(pool), *served_adapters(pool.profile, len(adapters)), *connector),
+        profile=pool.profile.name,
+        vllm=vllm_version(pool.profile),
+        kv_tokens=pool.num_gpu_blocks * pool.profile.block_size,
+        router=pool.router,
+    )
+
+
+def _weights(pool: Pool, role: Role) -> str:
+    """A quantization that vLLM makes of the published weights needs none of its own."""
+    name = BASE if pool.profile.adapters else role.model or SHARED
+    return f"{name}-awq" if pool.profile.data.variant == AWQ else name
+
+
+def _connector(arm: Arm, *, crossing: bool) -> tuple[Option, ...]:
+    """The connector's handshake compares the path of the model, among other things, so it is told not to where
+    prefill and decode load other weights."""
+    config: dict[str, object] = {"kv_connector": "NixlConnector", "kv_role": "kv_both"}
+    loaded = {(pool.profile.adapters, pool.profile.data.variant == AWQ) for pool in arm.pools().values()}
+    if crossing or len(loaded) > 1:
+        config["kv_connector_extra_config"] = {"enforce_handshake_compat": False}
+    return (("--kv-transfer-config", json.dumps(config)),)

@@ -1,0 +1,47 @@
+"""What both Kubernetes targets need: names, images, arguments and YAML."""
+
+import re
+from collections.abc import Iterable, Mapping
+from io import StringIO
+from itertools import count
+from typing import Any
+
+from ruamel.yaml import YAML
+
+from sunsim.export.deployment import Workers
+
+FILL_IN = "FILL-IN"
+"""Stands where only the user knows what must stand."""
+
+MOST_LETTERS = 40
+"""Of a name, to which the targets add their own."""
+
+
+def names(of: Iterable[str]) -> dict[str, str]:
+    """A name that Kubernetes takes for each, its own: lower-case letters, digits and dashes, a letter first."""
+    found: dict[str, str] = {}
+    for name in of:
+        plain = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:MOST_LETTERS].strip("-")
+        plain = plain if plain[:1].isalpha() else f"m-{plain}".strip("-")
+        found[name] = next(free for n in count(1) if (free := f"{plain}-{n}" if n > 1 else plain) not in found.values())
+    return found
+
+
+def weights(workers: Workers) -> str:
+    """A Hugging Face name, to be filled in."""
+    return f"{FILL_IN}/{workers.weights}"
+
+
+def arguments(workers: Workers) -> list[str]:
+    """The options as a container's arguments."""
+    return [text for option in workers.options for text in option]
+
+
+def yaml(head: str, content: Mapping[str, Any]) -> str:
+    """`head`, a comment, and the content."""
+    stream = StringIO()
+    writer = YAML()
+    writer.width = 2**16
+    writer.indent(mapping=2, sequence=4, offset=2)
+    writer.dump(content, stream)
+    return head + stream.getvalue()

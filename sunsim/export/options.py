@@ -1,0 +1,61 @@
+"""Options of `vllm serve` that a scenario and its profiles fix; nothing of these is left to vLLM's own defaults."""
+
+from typing import Any
+
+from sunsim.latency.profile import Profile
+from sunsim.scenario import Pool
+
+Option = tuple[str, ...]
+"""An option and its values."""
+
+VALUES = ("gpu_memory_utilization", "dtype", "kv_cache_dtype", "quantization")
+SWITCHES = ("enable_prefix_caching", "enable_chunked_prefill", "async_scheduling")
+
+
+def tensor_parallel_size(profile: Profile) -> int:
+    """GPUs of one worker."""
+    return int(_measured(profile).get("tensor_parallel_size") or 1)
+
+
+def engine_options(pool: Pool) -> tuple[Option, ...]:
+    """The worker's own as the scenario has them, all others as the profile was measured with."""
+    measured = _measured(pool.profile)
+    options = [
+        _option(name, getattr(pool, name)) for name in ("max_num_seqs", "max_num_batched_tokens", "max_model_len")
+    ]
+    options += [_option(name, measured[name]) for name in VALUES if measured.get(name) is not None]
+    options += [_switch(name, on=measured[name]) for name in SWITCHES if measured.get(name) is not None]
+    if tensor_parallel_size(pool.profile) > 1:
+        options.append(_option("tensor_parallel_size", tensor_parallel_size(pool.profile)))
+    if pool.num_gpu_blocks != pool.profile.num_gpu_blocks:
+        options.append(_option("num_gpu_blocks_override", pool.num_gpu_blocks))
+    return tuple(options)
+
+
+def served_adapters(profile: Profile, adapters: int) -> tuple[Option, ...]:
+    """LoRA, with all adapters on the GPU at a time, as simulated; none without adapters."""
+    if not adapters:
+        return ()
+    measured = _measured(profile)
+    options = [("--enable-lora",), _option("max_loras", adapters), _option("max_cpu_loras", adapters)]
+    if rank := measured.get("max_lora_rank"):
+        options.append(_option("max_lora_rank", rank))
+    if modules := measured.get("lora_target_modules"):
+        options.append(("--lora-target-modules", *modules))
+    return tuple(options)
+
+
+def _measured(profile: Profile) -> dict[str, Any]:
+    return profile.data.engine_args.model_dump()
+
+
+def _option(name: str, value: object) -> Option:
+    return (_flag(name), str(value))
+
+
+def _switch(name: str, *, on: bool) -> Option:
+    return (_flag(name) if on else _flag(f"no_{name}"),)
+
+
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"

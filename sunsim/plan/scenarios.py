@@ -1,0 +1,48 @@
+"""The arms of a plan that pass, each as a scenario with the pools found, which `sunsim run` runs as it is."""
+
+from collections.abc import Mapping
+from io import StringIO
+from typing import Any
+
+from ruamel.yaml import YAML
+
+from sunsim.files import file_names
+from sunsim.visible import visible
+
+MOST_LETTERS = 100
+"""Of a scenario's name, which names a folder."""
+
+
+def scenario_files(plan: Mapping[str, Any], taken: tuple[str, ...]) -> dict[str, str]:
+    """The file's name of each arm that passes.
+
+    Args:
+        plan: the content of `plan.json`.
+        taken: names of other files of its folder.
+    """
+    stems = file_names(plan["arms"], taken=[name.removesuffix(".yaml") for name in taken])
+    return {arm: f"{stems[arm]}.yaml" for arm, found in plan["arms"].items() if found["passes"]}
+
+
+def scenario_of(plan: Mapping[str, Any], scenario: str, arm: str, stem: str) -> str:
+    """A scenario, YAML, with that arm alone and the pools found for it.
+
+    Args:
+        plan: the content of `plan.json`.
+        scenario: the YAML that it was made for, resolved: its paths hold anywhere.
+        arm: one that passes.
+        stem: of the file's name, which the scenario's name ends with.
+    """
+    yaml = YAML(typ="safe")
+    content = yaml.load(scenario)
+    block = next(each for each in content["arms"] if each["name"] == arm)
+    for stage, workers in plan["arms"][arm]["workers"].items():
+        block[stage] |= {"workers": workers}
+    own = {"name": f"{content['name']}-{stem}"[:MOST_LETTERS], "arms": [block]}
+    rest = {key: value for key, value in content.items() if key not in {"plan", "sweep"}}
+    stream = StringIO()
+    round_trip = YAML()
+    round_trip.width = 2**16
+    round_trip.dump(rest | own, stream)
+    told = visible(f"# The arm {arm} with the pools that `{plan['command']}` found.")
+    return f"{told}\n{stream.getvalue()}"
