@@ -54,6 +54,13 @@ def test_models_left_to_the_trace_are_those_that_it_names(tmp_path: Path) -> Non
     assert load_scenario(scenario_of(tmp_path, "azure", models="")).model_names == ("m1",)
 
 
+def test_limits_are_of_the_models_that_the_trace_names(tmp_path: Path) -> None:
+    path = scenario_of(tmp_path, "burstgpt", models="")
+    assert load_scenario(path, ["slo.models={GPT-4: {ttft_ms: 9}}"]).slo.models["GPT-4"].ttft_ms == 9
+    with pytest.raises(InputError, match=r"slo\.models\.gpt-4 is no model of the scenario, .*GPT-4"):
+        load_scenario(path, ["slo.models={gpt-4: {ttft_ms: 9}}"])
+
+
 def test_models_are_left_to_nothing_but_a_trace_s_own_names(tmp_path: Path) -> None:
     path = scenario_of(tmp_path, "burstgpt", models="")
     drawn = (
