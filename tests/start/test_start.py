@@ -95,6 +95,9 @@ def test_a_shipped_scenario_goes_by_its_name() -> None:
     assert sunsim.load("decode-trace").name == "decode-trace"  # its trace lies beside it
     assert invoke("split", "real-decode", "--out", "streams", *FEW)[0] == 0
     assert invoke("sweep", "sweep-rates", "--quiet", *FEW, "--set", "sweep={seeds: 1}", "--jobs", 1)[0] == 0
+    assert invoke("check", "plan-zipf")[1].startswith("ok: plan-zipf: ")
+    assert invoke("plan", "plan-zipf", "--quiet", *FEW, *QUICK)[0] in {0, 3}
+    assert Path("results/plan-zipf-plan/plan.json").is_file()
 
 
 def test_a_file_in_the_working_directory_wins(empty_folder: Path) -> None:
