@@ -10,12 +10,11 @@ from typing import Any
 from sunsim.errors import InputError
 from sunsim.estimate.roofline import ACTIVATION_BYTES, Roofline
 from sunsim.estimate.source import Source
-from sunsim.estimate.worker import Worker
+from sunsim.estimate.worker import MOST_GPUS, Worker, may_share
 from sunsim.latency.attention import KERNEL
 
 Raw = dict[str, Any]
 MIB = 2**20
-MOST_GPUS = 64
 CARRIED = ("first_token_points", "pauses", "host_stalls", "served_lengths", "arrival_points")
 """What is the host's doing, or the requests': as measured at the source."""
 
@@ -120,7 +119,9 @@ def _times(points: Iterable[Raw], ratio: Callable[[Raw], float]) -> list[Raw]:
 
 
 def _scaled(point: Mapping[str, Any], ratio: float) -> Raw:
-    return {key: _by(value, ratio) if key.startswith("step_ms_") else value for key, value in point.items()}
+    """A point with other times, without the power that the source's card drew."""
+    kept = {key: value for key, value in point.items() if key != "avg_power_w"}
+    return {key: _by(value, ratio) if key.startswith("step_ms_") else value for key, value in kept.items()}
 
 
 def _by(value: Any, ratio: float) -> Any:
@@ -167,8 +168,8 @@ def blocks(source: Source, target: Worker, max_model_len: int) -> int:
     found = _blocks(source, target)
     if found * size >= max_model_len:
         return found
-    heads = target.config["num_attention_heads"]
-    wider = (replace(target, gpus=gpus) for gpus in range(target.gpus + 1, MOST_GPUS + 1) if heads % gpus == 0)
+    more = (gpus for gpus in range(target.gpus + 1, MOST_GPUS + 1) if may_share(target.config, gpus))
+    wider = (replace(target, gpus=gpus) for gpus in more)
     enough = next((each.gpus for each in wider if _blocks(source, each) * size >= max_model_len), None)
     message = (
         f"{weights(source, target) / 1e9:.1f} GB of weights on a card of {target.card.memory_mib / 1024:.0f} GiB leave no room "

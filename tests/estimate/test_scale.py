@@ -172,6 +172,25 @@ def test_what_cannot_be_is_refused(tmp_path: Path, asked: dict[str, Any], said: 
         estimate(load_named(LLAMA), out=tmp_path / "made.json", **asked)
 
 
+def test_kv_heads_are_not_split_between_gpus(tmp_path: Path) -> None:
+    """48 and 6 heads: six GPUs have one each, and four would have one and a half."""
+    six = write_config(tmp_path, num_attention_heads=48, num_key_value_heads=6, head_dim=128)
+    with pytest.raises(InputError, match="is 4, must divide the model's 48 attention heads and its 6 KV heads, or be"):
+        estimate(load_named(LLAMA), model=six, tensor_parallel_size=4, out=tmp_path / "made.json")
+    made = estimate(load_named(LLAMA), model=six, tensor_parallel_size=12, out=tmp_path / "made.json")
+    assert made.kv_bytes_per_token_of_all == 6 * made.kv_bytes_per_token
+
+
+def test_power_is_of_the_card_that_was_measured_alone(tmp_path: Path) -> None:
+    raw = json.loads(load_named(LLAMA).path.read_text())
+    points = {
+        key: [point | {"avg_power_w": 500.0} for point in raw[key]] for key in ("decode_points", "prefill_points")
+    }
+    (tmp_path / "mine.json").write_text(json.dumps(raw | points | {"idle_power_w": 90.0}))
+    made = estimate(load_profile(tmp_path / "mine.json"), gpu="h200-141gb", out=tmp_path / "made.json")
+    assert "power_w" not in made.path.read_text()
+
+
 @pytest.mark.parametrize("text", ["", "[]", "{", "\xff", '{"hidden_size": NaN}'])
 def test_what_is_no_model_is_refused(tmp_path: Path, text: str) -> None:
     path = tmp_path / "config.json"
