@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sunsim.errors import InputError
-from sunsim.export.options import Option, engine_options, served_adapters, tensor_parallel_size
+from sunsim.export.options import Option, engine_options, served_adapters
 from sunsim.report.format import count, counted
 from sunsim.report.origin import vllm_version
 from sunsim.roles import Module, Role, Stage
@@ -137,7 +137,7 @@ def _workers(scenario: Scenario, pool: Pool, role: Role, number: int, connector:
     return Workers(
         stage=pool.stage,
         count=number,
-        gpus=tensor_parallel_size(pool.profile),
+        gpus=pool.profile.gpus,
         weights=_weights(pool, role),
         weight_bytes=pool.profile.weight_bytes,
         names=names,

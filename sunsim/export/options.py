@@ -12,11 +12,6 @@ VALUES = ("gpu_memory_utilization", "dtype", "kv_cache_dtype", "quantization")
 SWITCHES = ("enable_prefix_caching", "enable_chunked_prefill", "async_scheduling")
 
 
-def tensor_parallel_size(profile: Profile) -> int:
-    """GPUs of one worker."""
-    return int(_measured(profile).get("tensor_parallel_size") or 1)
-
-
 def engine_options(pool: Pool) -> tuple[Option, ...]:
     """The worker's own as the scenario has them, all others as the profile was measured with."""
     measured = _measured(pool.profile)
@@ -25,8 +20,8 @@ def engine_options(pool: Pool) -> tuple[Option, ...]:
     ]
     options += [_option(name, measured[name]) for name in VALUES if measured.get(name) is not None]
     options += [_switch(name, on=measured[name]) for name in SWITCHES if measured.get(name) is not None]
-    if tensor_parallel_size(pool.profile) > 1:
-        options.append(_option("tensor_parallel_size", tensor_parallel_size(pool.profile)))
+    if pool.profile.gpus > 1:
+        options.append(_option("tensor_parallel_size", pool.profile.gpus))
     if pool.num_gpu_blocks != pool.profile.num_gpu_blocks:
         options.append(_option("num_gpu_blocks_override", pool.num_gpu_blocks))
     return tuple(options)

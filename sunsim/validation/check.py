@@ -77,7 +77,8 @@ def compare_arms(campaign: Campaign, results: Sequence[Validated]) -> Comparison
         actual = Side.of_workers([worker.run.served for worker in workers])
         simulated = Side.of_workers([worker.replayed.served for worker in workers])
         names = [worker.name for worker in workers]
-        arms.append(compared_arm(arm, names, (actual, simulated), window, {DECODE_THROUGHPUT: len(workers)}))
+        gpus = sum(worker.profile.gpus for worker in workers)
+        arms.append(compared_arm(arm, names, (actual, simulated), window, {DECODE_THROUGHPUT: gpus}))
     return Comparison(campaign.name, window, arms)
 
 
