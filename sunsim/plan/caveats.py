@@ -114,7 +114,8 @@ def _errors(plan: Entry) -> Iterator[str]:
             f"{error['typical_percent']:.1f} % (root mean square); the run that was underrated most was "
             f"{error['too_fast_percent']:.1f} % slower than simulated."
         )
-    unknown = set(plan["profiles"]) - {error["profile"] for error in plan["profile_errors"]}
+    known = {error["profile"] for error in (*plan["profile_errors"], *plan["estimate_errors"])}
+    unknown = set(plan["profiles"]) - known
     if unknown:
         yield f"No reported actual run is shipped of {listed(sorted(unknown))}, so the error there is not known."
 

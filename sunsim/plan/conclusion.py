@@ -64,7 +64,7 @@ def conclusion(plan: Entry) -> list[str]:
 
 def best_of(passing: Arms) -> str:
     """The cheapest arm, of those that do the work of both stages if there are any."""
-    return min(passing, key=lambda name: (-len(work(passing[name])), *_rank(passing[name])))
+    return min(passing, key=lambda name: (-len(work(passing[name])), *rank(passing[name])))
 
 
 def _cheapest(plan: Entry, passing: Arms) -> Iterator[str]:
@@ -76,7 +76,7 @@ def _cheapest(plan: Entry, passing: Arms) -> Iterator[str]:
         yield _cheapest_of(plan, dict(alike[done]))
 
 
-def _rank(arm: Entry) -> tuple[float, int]:
+def rank(arm: Entry) -> tuple[float, int]:
     """What arms are ordered by: their cost where prices are given, then GPUs."""
     return (round(arm["cost"]["per_hour"], 6) if arm["cost"] else 0.0, arm["gpus"]["all"])
 
@@ -94,8 +94,8 @@ def _nothing(plan: Entry) -> str:
 
 
 def _cheapest_of(plan: Entry, arms: Arms) -> str:
-    least = min(map(_rank, arms.values()))
-    best = {name: arm for name, arm in arms.items() if _rank(arm) == least}
+    least = min(map(rank, arms.values()))
+    best = {name: arm for name, arm in arms.items() if rank(arm) == least}
     first, cheapest = next(iter(plan["arms"])), next(iter(best.values()))
     if len({_gpus(plan, arm) for arm in best.values()}) == 1:
         said = f"{listed(list(best))} meet{'s' if len(best) == 1 else ''} the SLO with {_gpus(plan, cheapest)}"

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from sunsim.plan.conclusion import best_of, no_plan
+from sunsim.plan.conclusion import best_of, no_plan, rank
 from sunsim.plan.way_tables import work
 from sunsim.report.blocks import Headline, Number
 from sunsim.report.format import ABSENT, count, counted, number, percent, together
@@ -13,14 +13,14 @@ Entry = Mapping[str, Any]
 
 
 def headline(plan: Entry) -> Headline:
-    """GPUs of the arm that passes with the fewest, what it costs or what another needs, and how far the SLO is met."""
+    """GPUs of the cheapest arm that passes, what it costs or what another needs, and how far the SLO is met."""
     passing = {name: arm for name, arm in plan["arms"].items() if arm["passes"]}
     if not passing or plan["size"] == "none":
         return Headline([])
     best = best_of(passing)
     others = {name: arm for name, arm in passing.items() if name != best and work(arm) == work(passing[best])}
     first = next(iter(plan["arms"]))
-    rival = first if first in others else min(others, key=lambda name: others[name]["gpus"]["all"], default=None)
+    rival = first if first in others else min(others, key=lambda name: rank(others[name]), default=None)
     return Headline(list(_numbers(plan, best, rival)))
 
 
@@ -42,7 +42,7 @@ def failures(plan: Entry) -> TextTable:
     """Why each arm has no pool that passes, and how near the search came."""
     return TextTable(
         "",
-        ("arm", "why", "nearest pool that was tried", "SLO met there"),
+        ("arm", "why", "nearest GPUs that were tried", "SLO met there"),
         [(name, no_plan(arm), *_nearest(arm)) for name, arm in plan["arms"].items() if not arm["gpus"]],
         left=4,
     )
@@ -60,6 +60,7 @@ def _nearest(arm: Entry) -> tuple[str, str]:
         return ABSENT, ABSENT
     point = min(best, key=lambda point: point["worst_share"])
     stages = together((pool.split("/")[0], size) for pool, size in point["sizes"].items())
-    gpus = " + ".join(f"{count(sum(sizes))} {stage}" for stage, sizes in stages.items())
+    each = arm["gpus_a_worker"]
+    gpus = " + ".join(f"{count(sum(sizes) * each[stage])} {stage}" for stage, sizes in stages.items())
     share = f"{'' if point['whole'] else 'at most '}{percent(point['worst_share'], 1)}"
     return gpus, f"{share} of {point['worst_model']}'s requests"

@@ -20,6 +20,7 @@ from sunsim.plan.windows import Stretches
 from sunsim.points.outcome import Outcome, Row, attempt
 from sunsim.points.point import identity, key
 from sunsim.records import ArmResult
+from sunsim.roles import Stage
 from sunsim.scenario import Scenario
 
 FIGURES = (
@@ -139,6 +140,7 @@ def _complete(probe: Probe, result: ArmResult, window: Window, names: tuple[str,
     entry = serving(requests, window, limits, 1.0)
     output = entry["output_throughput_window"]
     (arm,) = probe.scenario.arms
+    decode_gpus = sum(pool.gpus for stage, pool in arm.pools().items() if Stage.DECODE in stage.steps)
     growing = [name for name, own in of_model.items() if overloaded(requests.where(own), window)]
     return _row({name: counted(own) for name, own in of_model.items()}) | {
         "together": counted(inside),
@@ -146,7 +148,7 @@ def _complete(probe: Probe, result: ArmResult, window: Window, names: tuple[str,
         "figures": {tag: entry[tag] for tag in FIGURES}
         | {
             "output_throughput_per_gpu": per(output, arm.gpus),
-            "output_throughput_per_decode_gpu": per(output, arm.decode.gpus if arm.decode else 0),
+            "output_throughput_per_decode_gpu": per(output, decode_gpus),
         },
     }
 
