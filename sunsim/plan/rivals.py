@@ -16,7 +16,8 @@ def most_measured(models: int) -> str:
     """
     shipped = [each for each in _shipped() if not each.adapters or each.data.engine_args.max_loras >= models]
     plain = [profile for profile in shipped if not profile.adapters]
-    return max(plain, key=lambda one: (sum(_alike(one, other) for other in shipped), one.weight_bytes)).name
+    most = max(plain, key=lambda one: sum(_alike(one, other) for other in shipped))
+    return max((each for each in plain if _alike(most, each)), key=lambda each: each.weight_bytes).name
 
 
 def rivals(base: Profile, name: str, models: int) -> list[dict[str, Any]]:
