@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any, Literal
 
-from sunsim.estimate.shapes import AWQ, NEEDED
+from sunsim.estimate.shapes import AWQ, NEEDED, sharing_fault
 
 Variant = Literal["bf16", "awq", "fp8"]
 
@@ -41,10 +41,10 @@ def load_config(model: str, variant: Variant) -> dict[str, Any]:
 
 def check(config: dict[str, Any], *, max_model_len: int, tensor_parallel_size: int) -> None:
     """Raises ValueError for what an engine would not do with the model."""
-    longest, heads = config.get("max_position_embeddings"), config["num_attention_heads"]
+    longest = config.get("max_position_embeddings")
     if longest and max_model_len > longest:
         msg = f"--max-model-len: is {max_model_len}, must be at most the model's {longest}"
         raise ValueError(msg)
-    if heads % tensor_parallel_size:
-        msg = f"--tensor-parallel-size: is {tensor_parallel_size}, must divide the model's {heads} attention heads"
+    if fault := sharing_fault(config, tensor_parallel_size):
+        msg = f"--tensor-parallel-size: {fault}"
         raise ValueError(msg)

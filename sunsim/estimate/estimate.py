@@ -9,8 +9,9 @@ from sunsim.errors import InputError
 from sunsim.estimate.cards import named_card
 from sunsim.estimate.errors import errors_of
 from sunsim.estimate.scale import scaled, target_roofline
+from sunsim.estimate.shapes import sharing_fault
 from sunsim.estimate.source import Source
-from sunsim.estimate.worker import MOST_GPUS, VARIANTS, Worker, may_share, quant_method, read_config
+from sunsim.estimate.worker import VARIANTS, Worker, quant_method, read_config
 from sunsim.files import replacing
 from sunsim.latency.profile import Profile, load_profile
 from sunsim.report.origin import origin
@@ -73,13 +74,8 @@ def _target(source: Source, gpu: str | None, model: Path | None, gpus: int | Non
         raise InputError(message, "--variant")
     asked = variant or quant_method(config) or own.variant
     gpus = gpus or own.gpus
-    if not may_share(config, gpus):
-        heads, kv_heads = config["num_attention_heads"], config["num_key_value_heads"]
-        message = (
-            f"is {gpus}, must divide the model's {heads} attention heads and its {kv_heads} KV heads, or be a multiple of "
-            f"the latter, and be at most {MOST_GPUS}"
-        )
-        raise InputError(message, "--tensor-parallel-size")
+    if fault := sharing_fault(config, gpus):
+        raise InputError(fault, "--tensor-parallel-size")
     return Worker(gpu or own.gpu, card, config, None if asked == "bf16" else asked, gpus, own.kv_cache_dtype)
 
 

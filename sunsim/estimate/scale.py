@@ -9,8 +9,9 @@ from typing import Any
 
 from sunsim.errors import InputError
 from sunsim.estimate.roofline import ACTIVATION_BYTES, Roofline
+from sunsim.estimate.shapes import MOST_GPUS, sharing_fault
 from sunsim.estimate.source import Source
-from sunsim.estimate.worker import MOST_GPUS, Worker, may_share
+from sunsim.estimate.worker import Worker
 from sunsim.latency.attention import KERNEL
 
 Raw = dict[str, Any]
@@ -168,7 +169,7 @@ def blocks(source: Source, target: Worker, max_model_len: int) -> int:
     found = _blocks(source, target)
     if found * size >= max_model_len:
         return found
-    more = (gpus for gpus in range(target.gpus + 1, MOST_GPUS + 1) if may_share(target.config, gpus))
+    more = (gpus for gpus in range(target.gpus + 1, MOST_GPUS + 1) if not sharing_fault(target.config, gpus))
     wider = (replace(target, gpus=gpus) for gpus in more)
     enough = next((each.gpus for each in wider if _blocks(source, each) * size >= max_model_len), None)
     message = (

@@ -21,6 +21,19 @@ SCALE_BYTES = 4
 LINEAR_MODULES = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 
 
+MOST_GPUS = 64
+"""That share a model."""
+
+
+def sharing_fault(config: dict[str, Any], gpus: int) -> str | None:
+    """Why so many GPUs cannot share a model, as vLLM has it: each takes as many heads, and no KV head is split. None if they can."""
+    heads, kv_heads = config["num_attention_heads"], config["num_key_value_heads"]
+    if 1 <= gpus <= MOST_GPUS and not heads % gpus and (not kv_heads % gpus or not gpus % kv_heads):
+        return None
+    kv = f"its {kv_heads} KV heads, or be a multiple of the latter"
+    return f"is {gpus}, must divide the model's {heads} attention heads and {kv}, and be at most {MOST_GPUS}"
+
+
 def head_dim(config: dict[str, Any]) -> int:
     """Size of one attention head, in elements."""
     return int(config.get("head_dim") or config["hidden_size"] // config["num_attention_heads"])

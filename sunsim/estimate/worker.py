@@ -15,8 +15,6 @@ from sunsim.latency.document import MOST_BYTES
 VARIANTS = ("bf16", "awq", "fp8")
 MIXTURE = ("num_experts", "num_local_experts", "n_routed_experts")
 """Keys that a mixture of experts has, under one of these names."""
-MOST_GPUS = 64
-"""That share a model."""
 Config = dict[str, Any]
 
 
@@ -128,12 +126,6 @@ def read_config(path: Path) -> Config:
         message = "num_key_value_heads must divide num_attention_heads"
         raise InputError(message, path)
     return config
-
-
-def may_share(config: Config, gpus: int) -> bool:
-    """Whether vLLM lets so many GPUs share the model: all have as many heads, and a KV head is split between none."""
-    heads, kv_heads = config["num_attention_heads"], config["num_key_value_heads"]
-    return 1 <= gpus <= MOST_GPUS and not heads % gpus and (not kv_heads % gpus or not gpus % kv_heads)
 
 
 def quant_method(config: Config) -> str | None:
