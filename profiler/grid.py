@@ -164,6 +164,11 @@ def quick(settings: EngineSettings) -> list[Phase]:
     ]
 
 
+async def _prompts_once(engine: Engine, grid: dict[int, tuple[int, ...]]) -> None:
+    """Steps of prompts, of which the best says how many the engine can take."""
+    engine.best_prefill_tokens_per_s = prefill.best_tokens_per_s(await prefill.groups(engine, grid, 1))
+
+
 async def warm_up(engine: Engine, *, is_quick: bool) -> dict[str, Any]:
     """Runs through the shapes once: kernels are compiled and caches filled at first use. Returns what a profile states.
 
@@ -173,13 +178,12 @@ async def warm_up(engine: Engine, *, is_quick: bool) -> dict[str, Any]:
     """
     if is_quick:
         await decode.even(engine, 128, steps=2, batches=QUICK_BATCHES)
-        seen = await prefill.groups(engine, prefill.QUICK_GRID, 1)
+        await _prompts_once(engine, prefill.QUICK_GRID)
     else:
         await decode.even(engine, 128, steps=2)
-        seen = await prefill.groups(engine, prefill_grid(prefill.GRID, engine.settings), 1)
+        await _prompts_once(engine, prefill_grid(prefill.GRID, engine.settings))
         await prefill.long_prompts(engine, _long_prompts(engine.settings)[-1:], 1)
         await arrivals.chunks(engine, _chunk_plan(64, ((256, 1), (4096, 1)), engine.settings))
-    engine.best_prefill_tokens_per_s = prefill.best_tokens_per_s(seen)
     steady = {} if is_quick else await until_steady(partial(steady_step_ms, engine))
     await engine.scatter_blocks()
     return steady

@@ -31,7 +31,13 @@ class PromptPlan:
     seed: int = 20261126
 
     def rate_rps(self, best_tokens_per_s: float) -> float:
-        """Prompts a second."""
+        """Prompts a second.
+
+        Raises ValueError where that speed is not known.
+        """
+        if not best_tokens_per_s:
+            msg = "the warm-up did not get as far as the engine's best speed, which traffic with prompts is a share of"
+            raise ValueError(msg)
         return self.load * best_tokens_per_s / self.prompts.mean
 
 

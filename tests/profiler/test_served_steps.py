@@ -168,6 +168,8 @@ PROMPTS = LengthLaw(900, 2.0, 16, 6000)
 
 def test_a_plan_is_a_share_of_what_the_engine_can_do() -> None:
     assert PromptPlan(PROMPTS, 0.5, 1.0).rate_rps(CountingEngine.best_prefill_tokens_per_s) == pytest.approx(500)
+    with pytest.raises(ValueError, match="the warm-up did not get as far"):
+        PromptPlan(PROMPTS, 0.5, 1.0).rate_rps(0.0)
 
 
 def test_prefill_traffic_comes_as_planned_and_gives_all_its_points() -> None:
