@@ -16,7 +16,7 @@ from sunsim.plan.search import Search, Sizes
 from sunsim.plan.verdict import Met, Verdict
 from sunsim.plan.windows import Stretches
 from sunsim.points.outcome import Row
-from sunsim.roles import Role, Stage
+from sunsim.roles import Role
 from sunsim.scenario import Arm, Scenario
 
 
@@ -50,10 +50,7 @@ class Bench:
         }
         self.roles = list(self.given)
         self.gpus = {role: pools[role.stage].profile.gpus for role in self.roles}
-        most = {
-            role: plan.max_prefill_gpus if role.stage is Stage.PREFILL else plan.max_decode_gpus for role in self.roles
-        }
-        self.most = {role: max(1, most[role] // self.gpus[role]) for role in self.roles}
+        self.most = {role: plan.most_gpus(role.stage)[1] // self.gpus[role] for role in self.roles}
         stated = {role: (plan.price_of(pools[role.stage].card) or 1.0) * self.gpus[role] for role in self.roles}
         cheapest = min(stated.values(), default=1.0)
         self.prices = {role: price / cheapest for role, price in stated.items()}

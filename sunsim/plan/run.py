@@ -143,12 +143,18 @@ def load(given: Given, overrides: Sequence[str], seed: int | None) -> Scenario:
 
 
 def _check_arm(arm: Arm, plan: Planning, source: Source) -> None:
-    """An arm without a pool to size would come out as needing no GPU but those that it has; one without a price as free."""
+    """Refuses an arm without a pool to size, which would come out as needing no GPU but those that it has; one without a
+    price, which would be free; and one of which not a worker may be tried.
+    """
     if plan.size not in {"both", "none", *arm.pools()}:
         why = "is colocated" if arm.colocated else f"has no {plan.size} pool"
         message = f"plan.size is {plan.size}, but arms.{arm.name} {why}: must be both, or the arm left out"
         raise source.error(("plan", "size"), message)
     for stage, pool in arm.pools().items():
+        key, most = plan.most_gpus(stage)
+        if plan.size in {"both", stage} and most < pool.profile.gpus:
+            message = f"plan.{key} is {most}, must be at least {pool.profile.gpus}"
+            raise source.error(("plan", key), f"{message}: a worker of arms.{arm.name}.{stage} has so many")
         if plan.price_per_gpu_hour is not None and plan.price_of(pool.card) is None:
             message = f"plan.price_per_gpu_hour has no price of {pool.card}, must have one"
             raise source.error(("plan", "price_per_gpu_hour"), f"{message}: arms.{arm.name}.{stage} runs on it")

@@ -246,6 +246,11 @@ class Planning(Block):
     budget: Budget = Budget()
     sensitivity: bool = True
 
+    def most_gpus(self, stage: Stage) -> tuple[str, int]:
+        """The largest pool of a stage to try, after the key that says it."""
+        key = "max_prefill_gpus" if stage is Stage.PREFILL else "max_decode_gpus"
+        return key, getattr(self, key)
+
     def price_of(self, card: str) -> float | None:
         """Of an hour of such a GPU; None where none is stated."""
         prices = self.price_per_gpu_hour

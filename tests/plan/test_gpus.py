@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from sunsim.errors import InputError
 from sunsim.plan.bench import Bench
 from sunsim.plan.run import load
 from sunsim.plan.search import Found, Reason, Sizes, climb
@@ -55,6 +56,10 @@ def test_the_most_to_try_is_of_gpus(tmp_path: Path) -> None:
     bench = Bench(scenario, scenario.arms[1], [])
     most = {role.stage: most for role, most in bench.most.items()}
     assert most == {Stage.PREFILL: 8, Stage.DECODE: 4}
+    with pytest.raises(
+        InputError, match=r"plan\.max_decode_gpus is 9, must be at least 10: a worker of arms\.\w+\.decode"
+    ):
+        load(folder_of(tmp_path, 10), (), None)
     assert {role.stage: gpus for role, gpus in bench.gpus.items()} == {Stage.PREFILL: 1, Stage.DECODE: 2}
 
 
