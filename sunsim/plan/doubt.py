@@ -62,8 +62,13 @@ class Doubt:
 
     @property
     def slower(self) -> float:
-        """By how many percent steps may well be slower than simulated: the largest, of runs, sweeps and estimates."""
-        return max(self.typical, self.left_out_mean, self.estimate.typical_percent if self.estimate else 0.0)
+        """By how many percent steps may well be slower than simulated: the largest, of runs, sweeps and estimates.
+
+        Those that were overrated make nothing slower, so they count as 0.
+        """
+        runs, sweeps = ([max(0.0, -error) for error in of.values()] or [0.0] for of in (self.errors, self.left_out))
+        of_runs = sqrt(fmean(short**2 for short in runs))
+        return max(of_runs, fmean(sweeps), self.estimate.typical_percent if self.estimate else 0.0)
 
     @property
     def slower_at_worst(self) -> float:
