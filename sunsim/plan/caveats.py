@@ -114,7 +114,9 @@ def _errors(plan: Entry) -> Iterator[str]:
             f"{error['typical_percent']:.1f} % (root mean square); the run that was underrated most was "
             f"{error['too_fast_percent']:.1f} % slower than simulated."
         )
-    known = {error["profile"] for error in (*plan["profile_errors"], *plan["estimate_errors"])}
+    known = {
+        error["profile"] for error in (*plan["profile_errors"], *plan["estimate_errors"]) if error["typical_percent"]
+    }
     unknown = set(plan["profiles"]) - known
     if unknown:
         yield f"No reported actual run is shipped of {listed(sorted(unknown))}, so the error there is not known."

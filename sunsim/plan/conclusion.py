@@ -243,10 +243,7 @@ def _margin(plan: Entry, name: str, arm: Entry) -> Iterator[str]:
 def _error(plan: Entry, best: str, passing: Arms) -> Iterator[str]:
     """Whether the error that the profiles were seen to have would change a number of GPUs."""
     if plan["estimate_errors"]:
-        off = [
-            f"{found['stage']} steps of {found['profile']} (typically off by {found['typical_percent']:g} %)"
-            for found in plan["estimate_errors"]
-        ]
+        off = [f"{found['stage']} steps of {found['profile']} ({_off(found)})" for found in plan["estimate_errors"]]
         yield f"Estimated, not measured: {listed(off)}."
     unseen = [each["stage"] for each in passing[best]["validated"] if not each["runs"]]
     if unseen:
@@ -260,6 +257,13 @@ def _error(plan: Entry, best: str, passing: Arms) -> Iterator[str]:
             needs.append(f"{name} would need " + (f"{count(gpus['all'])} GPUs" if gpus else "more than may be tried"))
     if needs:
         yield f"Within the simulator's error: with steps slower by that of the profiles, {listed(needs)}."
+
+
+def _off(estimate: Entry) -> str:
+    """How far off such estimates were, as far as that is known."""
+    known = [f"typically off by {estimate['typical_percent']:g} %"] if estimate["typical_percent"] else []
+    unknown = [f"not known: the error of {listed(estimate['unknown'])}"] if estimate["unknown"] else []
+    return "; ".join(known + unknown) or "the source itself"
 
 
 def _left_out(plan: Entry, arm: Entry) -> str:
