@@ -248,7 +248,8 @@ def _error(plan: Entry, best: str, passing: Arms) -> Iterator[str]:
     unseen = [each["stage"] for each in passing[best]["validated"] if not each["runs"]]
     if unseen:
         yield f"Never compared with a real run: {listed(unseen)} workers of {best}'s card, model and variant."
-    if passing[best]["within_error"] is False:
+    unjudged = {found["profile"] for found in plan["estimate_errors"] if found["unknown"]}
+    if passing[best]["within_error"] is False and not unjudged & set(passing[best]["profiles"].values()):
         yield "With steps slower by the typical error of its profiles, it still passes."
     needs = []
     for name, arm in passing.items():
