@@ -26,7 +26,7 @@ class Estimated(Document):
         changed: in what it differs from it, of "card", "model", "variant" and "tensor parallel".
         unknown: what of that no pair of measured profiles tells the error of, in words.
         card_source: where the card's figures stand.
-        decode, prefill: errors of steps.
+        decode, prefill: errors of steps; 0 where nothing that is known was changed.
         blocks_percent: mean size of the error of `num_gpu_blocks`.
     """
 
@@ -39,3 +39,8 @@ class Estimated(Document):
     decode: StepErrors
     prefill: StepErrors
     blocks_percent: float = Field(ge=0, le=1000)
+
+    @property
+    def judged(self) -> list[str]:
+        """Changes that `decode`, `prefill` and `blocks_percent` are the errors of."""
+        return [change for change in self.changed if change not in self.unknown]

@@ -117,7 +117,9 @@ def _errors(plan: Entry) -> Iterator[str]:
             f"{error['profile']} against {counted(error['runs'], 'actual run')} with such steps ({error['stage']}): {what} "
             f"is off by {error['typical_percent']:.1f} % (root mean square); {slower}."
         )
-    known = {error["profile"] for error in (*plan["profile_errors"], *plan["estimate_errors"])}
+    known = {
+        error["profile"] for error in (*plan["profile_errors"], *plan["estimate_errors"]) if error["typical_percent"]
+    }
     unknown = set(plan["profiles"]) - known
     if unknown:
         yield f"No reported actual run is shipped of {listed(sorted(unknown))}, so the error there is not known."

@@ -247,15 +247,13 @@ def _margin(plan: Entry, name: str, arm: Entry) -> Iterator[str]:
 def _error(plan: Entry, best: str, passing: Arms) -> Iterator[str]:
     """Whether the error that the profiles were seen to have would change a number of GPUs."""
     if plan["estimate_errors"]:
-        off = [
-            f"{found['stage']} steps of {found['profile']} (typically off by {found['typical_percent']:g} %)"
-            for found in plan["estimate_errors"]
-        ]
+        off = [f"{found['stage']} steps of {found['profile']} ({_off(found)})" for found in plan["estimate_errors"]]
         yield f"Estimated, not measured: {listed(off)}."
     unseen = [each["stage"] for each in passing[best]["validated"] if not each["runs"]]
     if unseen:
         yield f"Never compared with a real run: {listed(unseen)} workers of {best}'s card, model and variant."
-    if passing[best]["within_error"] is False:
+    unjudged = {found["profile"] for found in plan["estimate_errors"] if found["unknown"]}
+    if passing[best]["within_error"] is False and not unjudged & set(passing[best]["profiles"].values()):
         yield "With steps slower by the typical error of its profiles, it still passes."
     needs = []
     for name, arm in passing.items():
@@ -275,6 +273,13 @@ def _overrated(name: str, arm: Entry) -> str:
         return ""
     faster = percent(1 - 1 / (1 + most / 100))
     return f"{name} may need fewer GPUs: mean TPOT of a real run of such workers was {faster} lower than simulated."
+
+
+def _off(estimate: Entry) -> str:
+    """How far off such estimates were, as far as that is known."""
+    known = [f"typically off by {estimate['typical_percent']:g} %"] if estimate["typical_percent"] else []
+    unknown = [f"not known: the error of {listed(estimate['unknown'])}"] if estimate["unknown"] else []
+    return "; ".join(known + unknown) or "the source itself"
 
 
 def _left_out(plan: Entry, arm: Entry) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from sunsim.metrics.slo import limits_of
+from sunsim.metrics.slo import LIMITS, limits_of
 from sunsim.plan.conditions import AS_PLANNED, requests_under
 from sunsim.report.format import together
 from sunsim.roles import Stage
@@ -17,24 +17,27 @@ Tokens = npt.NDArray[np.int32]
 
 def hopeless(scenario: Scenario, arm: Arm) -> list[dict[str, Any]]:
     """For each limit that is below what the fastest steps alone take: which `limit`, of how many milliseconds
-    (`limit_ms`), of which `models` where they have their own, these `steps`, and their `ms`.
+    (`limit_ms`), of which `models` (none if it is that of all), these `steps`, and their `ms`.
     """
     drawn = requests_under(scenario, AS_PLANNED)
-    slo = scenario.slo.limits
-    alike = together((tuple(limits_of(slo, name).items()), name) for name in drawn.models)
+    of_model = {name: limits_of(scenario.slo.limits, name) for name in drawn.models}
     found = []
-    for limits, models in alike.items():
-        own = np.isin(drawn.model, [drawn.models.index(name) for name in models])
-        if own.any():
-            too_slow = _too_slow(scenario, arm, dict(limits), drawn.prompt_tokens[own], drawn.output_tokens[own])
-            found += [each | {"models": models if "models" in slo else []} for each in too_slow]
+    for limit in LIMITS:
+        alike = together((limits[limit], name) for name, limits in of_model.items() if limit in limits)
+        for limit_ms, models in alike.items():
+            own = np.isin(drawn.model, [drawn.models.index(name) for name in models])
+            if not own.any():
+                continue
+            steps_ms = _least_ms(scenario, arm, drawn.prompt_tokens[own], drawn.output_tokens[own])[limit]
+            ms = sum(steps_ms.values())
+            if ms > limit_ms:
+                told = models if len(models) < len(drawn.models) else []
+                found.append({"limit": limit, "limit_ms": limit_ms, "models": told, "steps": list(steps_ms), "ms": ms})
     return found
 
 
-def _too_slow(
-    scenario: Scenario, arm: Arm, limits: dict[str, float], prompts: Tokens, outputs: Tokens
-) -> list[dict[str, Any]]:
-    """Of requests with the same limits.
+def _least_ms(scenario: Scenario, arm: Arm, prompts: Tokens, outputs: Tokens) -> dict[str, dict[Stage, float]]:
+    """What the fastest steps take of the time that each limit is of, for requests of these tokens.
 
     The fastest prefill step is that of the shortest prompt alone; of the decode steps, of all batches with the shortest
     prompts, the fastest counts. A first token takes both where a decode worker emits it. The last one comes as many tokens later
@@ -51,13 +54,9 @@ def _too_slow(
     may_miss = floor(len(outputs) * (1 - scenario.plan.attainment) + 1e-9)
     gaps = int(np.sort(outputs)[::-1][min(may_miss, len(outputs) - 1)]) - 1
     # A one-token output meets any TPOT.
-    between = {stage: ms for stage, ms in steps_ms.items() if stage is Stage.DECODE and gaps}
+    between: dict[Stage, float] = {stage: ms for stage, ms in steps_ms.items() if stage is Stage.DECODE and gaps}
     to_last = to_first | {stage: to_first.get(stage, 0.0) + gaps * ms for stage, ms in between.items()}
-    return [
-        {"limit": limit, "limit_ms": limits[limit], "steps": list(taken), "ms": sum(taken.values())}
-        for limit, taken in (("ttft_ms", to_first), ("tpot_ms", between), ("e2el_ms", to_last))
-        if limit in limits and sum(taken.values()) > limits[limit]
-    ]
+    return dict(zip(LIMITS, (to_first, between, to_last), strict=True))
 
 
 def _fastest_ms(pool: Pool, steps: Stage, shortest: int) -> float:

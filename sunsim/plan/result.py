@@ -176,10 +176,10 @@ def document(
             if doubt.left_out
         ],
         "estimate_errors": [
-            {"profile": doubt.profile, "stage": stage, **doubt.estimate.model_dump()}
+            {"profile": doubt.profile, "stage": stage, **doubt.estimate.model_dump(), "unknown": estimated.unknown}
             for stage, of_profile in doubts.items()
             for doubt in of_profile.values()
-            if doubt.estimate
+            if doubt.estimate and (estimated := scenario.profiles[doubt.profile].data.estimated)
         ],
         **meta,
     }

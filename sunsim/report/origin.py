@@ -40,9 +40,14 @@ def estimate_facts(name: str, profile: Profile) -> list[str]:
         for stage, errors in (("decode", made.decode), ("prefill", made.prefill))
     ]
     off.append(f"{made.blocks_percent:g} % on KV blocks")
-    known = f"estimates of measured profiles that change as much were off by {listed(off)}, added up over the changes"
-    unknown = f"what no measurement tells the error of: {listed(made.unknown)}"
-    return [what, known] + ([unknown] if made.unknown else [])
+    known = []
+    if made.judged:
+        added_up = ", added up over the changes" if len(made.judged) > 1 else ""
+        known = [
+            f"estimates of measured profiles with another {listed(made.judged)} were off by {listed(off)}{added_up}"
+        ]
+    unknown = [f"what no measurement tells the error of: {listed(made.unknown)}"] if made.unknown else []
+    return [what, *known, *unknown]
 
 
 def measured_range(profile: Profile) -> str:

@@ -13,6 +13,7 @@ from sunsim.estimate.estimate import estimate
 from sunsim.latency.profile import Profile, load_named
 from sunsim.plan.doubt import doubts
 from sunsim.plan.variants import TYPICAL, WORST
+from sunsim.report.origin import estimate_facts
 from tests.estimate.models import LLAMA, write_config
 from tests.plan.small import SCENARIO, invoke
 
@@ -88,18 +89,44 @@ def test_plans_say_so_and_widen_their_ranges(made: Profile, tmp_path: Path) -> N
     check(stdout)
     text = plain(stdout)
     assert (
-        f"Estimated, not measured: prefill steps of {made.path} (typically off by {KEPT['prefill_typical']} %)" in text
+        f"Estimated, not measured: prefill steps of {made.path} (typically off by {KEPT['prefill_typical']} %; not known: "
+        f"the error of {UNKNOWN})" in text
     )
     assert "Measured of" not in text
     content = json.loads((tmp_path / "out" / "plan.json").read_text())
     (name,) = content["profiles"]
     told = {found["stage"]: found for found in content["estimate_errors"]}
     typical, slower = KEPT["decode_typical"], KEPT["decode_slower"]
-    assert told["decode"] == {"profile": name, "stage": "decode", "typical_percent": typical, "slower_percent": slower}
+    assert told["decode"] == {
+        "profile": name,
+        "stage": "decode",
+        "typical_percent": typical,
+        "slower_percent": slower,
+        "unknown": ["a model 9.8 times as large", "tensor parallel"],
+    }
     for variant, kind in ((TYPICAL, "typical"), (WORST, "slower")):
         times = {f"{stage}_time": 1 + KEPT[f"{stage}_{kind}"] / 100 for stage in ("decode", "prefill")}
         assert content["arms"]["sun"]["variants"][variant]["conditions"] == pytest.approx(times)
     check(re.sub("<[^>]*>", " ", (tmp_path / "out" / "plan.html").read_text()))
+
+
+def test_no_error_is_told_where_none_is_known(tmp_path: Path) -> None:
+    """Two GPUs share the model, which no pair of measured profiles tells of; nothing else changes."""
+    made = estimate(load_named(LLAMA), tensor_parallel_size=2, out=tmp_path / "made.json")
+    assert made.data.estimated
+    assert made.data.estimated.judged == []
+    facts = estimate_facts("made.json", made)
+    assert facts[1:] == ["what no measurement tells the error of: tensor parallel"]
+    (tmp_path / "small.yaml").write_text(ONE + "plan: {seeds: 1, size: decode, sensitivity: true}\n")
+    code, stdout, _ = invoke("plan", tmp_path / "small.yaml", "--out", tmp_path / "out", "--jobs", 1)
+    assert code == 0
+    text = plain(stdout)
+    assert f"decode steps of {made.path} (not known: the error of tensor parallel)" in text
+    assert f"No reported actual run is shipped of {made.path}, so the error there is not known." in text
+    content = json.loads((tmp_path / "out" / "plan.json").read_text())
+    for arm in content["arms"].values():
+        assert arm["within_error"] is None
+        assert not {TYPICAL, WORST} & arm["variants"].keys()
 
 
 def test_an_estimate_is_doubted_by_no_less_than_estimates_were_off(made: Profile) -> None:

@@ -82,6 +82,9 @@ def test_everything_is_said_of_colocated_gpus(done: Done) -> None:
         assert arm["cost"]["per_hour"] == 2 * gpus["all"]
         assert all(not less["passes"] and less["pool"].startswith("colocated GPUs") for less in arm["one_less"])
         assert arm["rates"]["passes"] >= 1
+        # As in a run's summary, they decode.
+        for figures in (arm["figures"], *arm["curve"], arm["portrait"]["entry"]):
+            assert figures["output_throughput_per_decode_gpu"] == figures["output_throughput_per_gpu"]
         assert arm["portrait"]["over_time"]["batch_mean"]
     said = " ".join(stdout.split())
     less, more = sorted((own["gpus"]["all"], lora["gpus"]["all"]))

@@ -10,6 +10,7 @@ import pytest
 
 from sunsim.errors import InputError
 from sunsim.plan.bench import Bench
+from sunsim.plan.headline import failures
 from sunsim.plan.run import load
 from sunsim.plan.search import Found, Reason, Sizes, climb
 from sunsim.roles import Role, Stage
@@ -61,6 +62,15 @@ def test_the_most_to_try_is_of_gpus(tmp_path: Path) -> None:
     ):
         load(folder_of(tmp_path, 10), (), None)
     assert {role.stage: gpus for role, gpus in bench.gpus.items()} == {Stage.PREFILL: 1, Stage.DECODE: 2}
+
+
+def test_the_nearest_pool_of_an_arm_that_fails_is_told_in_gpus(tmp_path: Path) -> None:
+    file = folder_of(tmp_path, 2)
+    least = ("--set", "plan.max_decode_gpus=2", "--set", "plan.max_prefill_gpus=1", "--set", "slo.ttft_ms=1")
+    assert invoke("plan", file, "--out", tmp_path / "out", "--jobs", 1, "--quiet", *least)[0] == 3
+    content = json.loads((tmp_path / "out" / "plan.json").read_text())
+    (row,) = [row for row in failures(content).rows if row[0] == "sun"]
+    assert row[2].endswith(" prefill + 2 decode")
 
 
 @pytest.mark.parametrize(("gpus", "cheapest"), [(1, (1, 2)), (4, (3, 1))])

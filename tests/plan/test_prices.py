@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from sunsim.plan.bench import Bench
 from sunsim.plan.conclusion import conclusion
+from sunsim.plan.headline import headline
 from sunsim.plan.run import load
 from sunsim.plan.search import Reason, climb, shrink
 from sunsim.plan.tables import overview
@@ -101,6 +102,12 @@ def test_the_cheapest_arm_wins_and_not_that_with_the_fewest_gpus(done: tuple[Pat
         "12.0 an hour, so that is 25 % cheaper. Of the others, third needs 4 colocated GPUs on large for 16.0 an hour."
     )
     assert any(sentence.startswith("What breaks first in second") for sentence in said)
+
+
+def test_the_rival_is_the_next_cheapest(done: tuple[Path, dict[str, Any], str]) -> None:
+    gpus, cost, _ = headline(priced(done, first=("small", 9), second=("large", 3), third=("small", 11))).numbers
+    assert (gpus.value, gpus.of) == ("9 GPUs", "first meets the SLO; third needs 11")
+    assert cost.of == "first; third 11.0"
 
 
 def test_where_all_cost_the_same_gpus_are_counted(done: tuple[Path, dict[str, Any], str]) -> None:

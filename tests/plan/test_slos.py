@@ -108,6 +108,8 @@ def test_a_limit_of_one_model_that_nothing_can_meet_is_named_with_it(tmp_path: P
 
     assert found("{ttft_ms: 300, models: {m2: {tpot_ms: 6}}}") == [("tpot_ms", 6, ["m2"])]
     assert found("{ttft_ms: 300, tpot_ms: 6}") == [("tpot_ms", 6, [])]
+    # The limit that all have is told once, whatever else one of them has.
+    assert found("{ttft_ms: 1, models: {m2: {tpot_ms: 30}}}") == [("ttft_ms", 1, [])]
     # Of 200 tokens the last is out after 199 steps of 7 ms and more.
     fixed = "workload.lengths={kind: fixed, prompt_tokens: 100, output_tokens: 200}"
     assert found("{e2el_ms: 1390}", fixed) == [("e2el_ms", 1390, [])]
