@@ -31,13 +31,16 @@ def heading(plan: Entry) -> str:
 
 
 def assumed(plan: Entry) -> list[str]:
-    """What was assumed where only a trace was given, and how to change it."""
-    if not plan["assumed"]:
-        return []
-    what = f"Assumed, as a file of requests does not say it: {listed(plan['assumed'])}"
-    return [
-        f"{what}. --set KEY=VALUE changes what is in brackets; or edit scenario.yaml in the plan's folder, and plan it."
-    ]
+    """What was assumed where only a trace was given, and how to change it; and which ways are not compared."""
+    said = []
+    if plan["assumed"]:
+        what = f"Assumed, as a file of requests does not say it: {listed(plan['assumed'])}"
+        said.append(
+            f"{what}. --set KEY=VALUE changes what is in brackets; or edit scenario.yaml in the plan's folder, and plan it."
+        )
+    if plan["absent"]:
+        said.append(f"Not compared, for no profile of that card and base model is shipped: {listed(plan['absent'])}.")
+    return said
 
 
 OVERRATED = 5.0

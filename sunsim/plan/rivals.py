@@ -40,6 +40,13 @@ def rivals(base: Profile, name: str, models: int) -> list[dict[str, Any]]:
     ]
 
 
+def absent(base: Profile, models: int) -> list[str]:
+    """Ways for which no profile of the card and base model is shipped, as people call them."""
+    smaller, adapted = _kin(base)
+    of_shared = {"LoRA adapters": adapted, "a quantized shared decoder": smaller}
+    return [way for way, profiles in of_shared.items() if models > 1 and not profiles]
+
+
 def _of_their_own(name: str) -> Iterator[tuple[str, Pools]]:
     """The ways in which each model has its own GPUs."""
     yield "colocated", {"colocated": (name, "isolated")}
@@ -48,9 +55,7 @@ def _of_their_own(name: str) -> Iterator[tuple[str, Pools]]:
 
 def _shared(base: Profile, name: str, models: int) -> Iterator[tuple[str, Pools]]:
     """The ways in which models share GPUs: adapters as many as were measured, if they can be, then the smallest."""
-    alike = [profile for profile in _shipped() if _alike(base, profile)]
-    smaller = [each for each in alike if not each.adapters and each.weight_bytes < base.weight_bytes]
-    adapted = [each for each in alike if each.adapters and each.weight_bytes == base.weight_bytes]
+    smaller, adapted = _kin(base)
     if adapted:
         adapters = max(
             adapted, key=lambda each: (min(models, each.data.engine_args.max_loras), each.num_gpu_blocks)
@@ -61,6 +66,13 @@ def _shared(base: Profile, name: str, models: int) -> Iterator[tuple[str, Pools]
     if smaller:
         quantized = min(smaller, key=lambda each: each.weight_bytes).name
         yield "qsun", {"prefill": (name, "isolated"), "decode": (quantized, "shared")}
+
+
+def _kin(base: Profile) -> tuple[list[Profile], list[Profile]]:
+    """Shipped profiles of its card and model: those with smaller weights, and those with adapters on weights as large."""
+    alike = [profile for profile in _shipped() if _alike(base, profile)]
+    smaller = [each for each in alike if not each.adapters and each.weight_bytes < base.weight_bytes]
+    return smaller, [each for each in alike if each.adapters and each.weight_bytes == base.weight_bytes]
 
 
 def _shipped() -> list[Profile]:

@@ -106,7 +106,8 @@ def planned(
         message = f"interrupted: {count(lab.simulated)} more points are kept, the same command goes on from there"
         raise KeyboardInterrupt(message) from None
     store.tell_damage()
-    meta = _meta(scenario, command, lab.asked) | {"assumed": made.assumed if made else []}
+    meta = _meta(scenario, command, lab.asked)
+    meta |= {"assumed": made.assumed if made else [], "absent": made.absent if made else []}
     store.inputs.refuse_changed()
     runs, models = reported_runs(scenario.profiles), len(scenario.model_names)
     arms = {arm.name: way(arm, models, runs) | found[arm.name] for arm in scenario.arms}

@@ -16,7 +16,7 @@ from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from sunsim.document.source import Source
 from sunsim.errors import InputError, clipped, clipped_list
 from sunsim.latency.profile import Profile, find_profile, list_profiles, load_profile
-from sunsim.plan.rivals import most_measured, rivals
+from sunsim.plan.rivals import absent, most_measured, rivals
 from sunsim.scenario import read_source
 from sunsim.scenario.loading import Given
 from sunsim.scenario.named import asked
@@ -44,11 +44,13 @@ class Made:
         source: overrides applied; paths in it start at the working directory.
         models: what the trace calls its models, the one asked most first; none if it does not name them.
         assumed: what neither the trace nor an override says, each with the key that changes it.
+        absent: ways to serve that no shipped profile allows.
     """
 
     source: Source
     models: Sequence[str]
     assumed: list[str]
+    absent: list[str]
 
     def text(self, folder: Path) -> str:
         """The scenario as YAML to be edited, which works from a folder."""
@@ -96,7 +98,7 @@ def made_for(given: Given, overrides: Sequence[str], seed: int | None) -> Made |
     said = {key for key, _, _ in own} | {key.partition(".")[0] for key, _, _ in own if "." not in key}
     assumed = [] if base else [f"the card and the base model of {profile} ({PROFILE})"]
     assumed += [f"{what} ({key})" for key, (_, what) in ASSUMED.items() if not said & {key, key.partition(".")[0]}]
-    return Made(source, models, assumed)
+    return Made(source, models, assumed, absent(_load(profile), len(models)))
 
 
 def _is_trace(path: Path) -> bool:

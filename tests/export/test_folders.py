@@ -35,9 +35,7 @@ def test_a_plans_arm_has_the_pools_found(done: Done, tmp_path: Path) -> None:
     out, content = done
     code, stdout, _ = invoke("export", out, "--arm", "isolated", "--to", "dynamo", "--out", tmp_path / "out")
     assert code == 0
-    assert stdout.startswith(
-        f"isolated, {content['arms']['isolated']['gpus']['all']} workers: {tmp_path}/out/ (m1.yaml"
-    )
+    assert stdout.startswith(f"isolated, {content['arms']['isolated']['gpus']['all']} GPUs: {tmp_path}/out/ (m1.yaml")
 
 
 def test_a_runs_arm_is_as_it_ran(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,9 +13,11 @@ import sunsim
 from examples import make_requests
 from sunsim.errors import InputError
 from sunsim.latency.profile import list_profiles, load_named
+from sunsim.plan.conclusion import assumed
 from sunsim.plan.rivals import most_measured, rivals
 from sunsim.plan.run import load
 from sunsim.plan.traced import Made, made_for
+from sunsim.report.format import listed
 from sunsim.scenario import load_scenario
 from tests.plan.small import invoke, write_plan
 from tests.plan.test_plan import check_by_brute_force
@@ -170,6 +172,24 @@ def test_adapters_are_shared_on_every_gpu() -> None:
 def test_adapters_are_as_many_as_were_measured_if_they_can_be(models: int, measured: int) -> None:
     found = arms("h200-141gb/llama-3.1-8b-bf16", models)["lora"]["decode"]["profile"]
     assert load_named(found).data.engine_args.max_loras == measured
+
+
+@pytest.mark.parametrize(
+    ("base", "models", "absent"),
+    [
+        (BASE, 2, []),
+        ("h200-141gb/qwen3-8b-bf16", 2, ["LoRA adapters", "a quantized shared decoder"]),
+        ("h200-141gb/qwen3-8b-bf16", 1, []),
+        ("h100-80gb/qwen3-8b-bf16", 2, ["LoRA adapters"]),
+    ],
+)
+def test_ways_without_a_profile_are_named(tmp_path: Path, base: str, models: int, absent: list[str]) -> None:
+    text = NAMED if models == 2 else NAMED.replace("sql", "chat")
+    assert made(write(tmp_path, text), f"profile={base}").absent == absent
+    said = assumed({"assumed": [], "absent": absent})
+    assert said == (
+        [f"Not compared, for no profile of that card and base model is shipped: {listed(absent)}."] if absent else []
+    )
 
 
 def test_the_most_measured_is_taken_unasked() -> None:
