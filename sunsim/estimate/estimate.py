@@ -68,13 +68,13 @@ def estimate(
 
 def _target(source: Source, gpu: str | None, model: Path | None, gpus: int | None, variant: str | None) -> Worker:
     own = source.worker
-    card = named_card(gpu, "--gpu") if gpu else own.card
+    card = own.card if gpu is None else named_card(gpu, "--gpu")
     config = read_config(model) if model else own.config
     if variant is not None and variant not in VARIANTS:
         message = f"is {variant}, must be one of {', '.join(VARIANTS)}"
         raise InputError(message, "--variant")
     asked = variant or quant_method(config) or own.variant
-    heads, gpus = config["num_attention_heads"], gpus or own.gpus
+    heads, gpus = config["num_attention_heads"], own.gpus if gpus is None else gpus
     if not 1 <= gpus <= MOST_GPUS or heads % gpus:
         message = f"is {gpus}, must divide the model's {heads} attention heads, and be at most {MOST_GPUS}"
         raise InputError(message, "--tensor-parallel-size")

@@ -41,8 +41,8 @@ def estimate_facts(name: str, profile: Profile) -> list[str]:
     ]
     off.append(f"{made.blocks_percent:g} % on KV blocks")
     known = f"estimates of measured profiles that change as much were off by {listed(off)}, added up over the changes"
-    unknown = f"what no measurement tells the error of: {listed(made.unknown)}"
-    return [what, known] + ([unknown] if made.unknown else [])
+    unknown = [f"what no measurement tells the error of: {listed(made.unknown)}"] if made.unknown else []
+    return [what, known, *unknown]
 
 
 def measured_range(profile: Profile) -> str:
