@@ -67,13 +67,13 @@ def estimate(
 
 def _target(source: Source, gpu: str | None, model: Path | None, gpus: int | None, variant: str | None) -> Worker:
     own = source.worker
-    card = named_card(gpu, "--gpu") if gpu else own.card
+    card = own.card if gpu is None else named_card(gpu, "--gpu")
     config = read_config(model) if model else own.config
     if variant is not None and variant not in VARIANTS:
         message = f"is {variant}, must be one of {', '.join(VARIANTS)}"
         raise InputError(message, "--variant")
     asked = variant or quant_method(config) or own.variant
-    gpus = gpus or own.gpus
+    gpus = own.gpus if gpus is None else gpus
     if fault := sharing_fault(config, gpus):
         raise InputError(fault, "--tensor-parallel-size")
     return Worker(gpu or own.gpu, card, config, None if asked == "bf16" else asked, gpus, own.kv_cache_dtype)

@@ -9,7 +9,15 @@ from typing import Any
 
 from sunsim.errors import InputError
 from sunsim.estimate.cards import Card
-from sunsim.estimate.shapes import AWQ, NEEDED, embedding_bytes, kv_bytes_per_token, linear_elements, weight_bytes
+from sunsim.estimate.shapes import (
+    AWQ,
+    NEEDED,
+    embedding_bytes,
+    head_dim,
+    kv_bytes_per_token,
+    linear_elements,
+    weight_bytes,
+)
 from sunsim.latency.document import MOST_BYTES
 
 VARIANTS = ("bf16", "awq", "fp8")
@@ -124,6 +132,9 @@ def read_config(path: Path) -> Config:
             raise InputError(message, path)
     if config["num_attention_heads"] % config["num_key_value_heads"]:
         message = "num_key_value_heads must divide num_attention_heads"
+        raise InputError(message, path)
+    if not head_dim(config):
+        message = "hidden_size is less than num_attention_heads, must be a multiple of it, or head_dim be given"
         raise InputError(message, path)
     return config
 

@@ -55,6 +55,15 @@ def test_the_command_says_so(tmp_path: Path) -> None:
     assert f"Estimate: {out}" in plain(stdout)
 
 
+@pytest.mark.parametrize("change", [["--variant", "fp8"], ["--gpu", "h200-141gb"], []])
+def test_nothing_is_called_unknown_where_pairs_tell_of_all_changes(tmp_path: Path, change: list[str]) -> None:
+    out = tmp_path / "made.json"
+    code, stdout, stderr = invoke("profiles", "estimate", "--from", LLAMA, "--out", out, *change)
+    assert (code, stderr) == (0, "")
+    assert "not measured: NVIDIA H" in plain(stdout)
+    assert "what no measurement tells" not in plain(stdout)
+
+
 def test_profiles_show_says_so_and_judges_no_traffic(made: Profile, tmp_path: Path) -> None:
     code, stdout, _ = invoke("profiles", "show", made.path, "--out", tmp_path / "made.png")
     assert code == 0

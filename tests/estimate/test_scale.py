@@ -140,6 +140,7 @@ def test_a_model_that_does_not_fit_says_how_many_gpus_it_takes() -> None:
         ({"hidden_size": None}, "hidden_size is missing, must be there"),
         ({"hidden_size": "8192"}, "hidden_size is '8192', must be a whole number"),
         ({"num_key_value_heads": 7}, "num_key_value_heads must divide"),
+        ({"num_attention_heads": 16384}, "hidden_size is less than num_attention_heads, must be"),
         ({"num_experts": 8}, "is of a mixture of experts, must be a dense decoder"),
         ({"kv_lora_rank": 512}, "latent attention"),
         ({"sliding_window": 4096}, "sliding window"),
@@ -163,6 +164,8 @@ def test_models_that_the_roofline_is_not_true_of_are_refused(
     ("asked", "said"),
     [
         ({"gpu": "tpu"}, "--gpu: no card tpu is known, must be one of a100-40gb"),
+        ({"gpu": ""}, "--gpu: no card  is known, must be one of a100-40gb"),
+        ({"tensor_parallel_size": 0}, "--tensor-parallel-size: is 0, must divide the model's 32 attention heads"),
         ({"variant": "int8"}, "--variant: is int8, must be one of bf16, awq, fp8"),
         ({"tensor_parallel_size": 3}, "--tensor-parallel-size: is 3, must divide the model's 32 attention heads"),
     ],
