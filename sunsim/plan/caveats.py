@@ -6,7 +6,7 @@ from typing import Any
 from sunsim.plan.conclusion import window_length
 from sunsim.plan.search import Reason
 from sunsim.plan.tables import pools
-from sunsim.report.format import listed, percent, together
+from sunsim.report.format import counted, listed, percent, together
 from sunsim.report.sentences import basis, other_models, outside_measured
 
 Entry = Mapping[str, Any]
@@ -109,10 +109,13 @@ def _few(arms: Arms) -> Iterator[str]:
 def _errors(plan: Entry) -> Iterator[str]:
     for error in plan["profile_errors"]:
         what = "mean TPOT" if error["stage"] == "decode" else "mean TTFT"
+        most = error["too_fast_percent"]
+        slower = (
+            f"the run that was underrated most was {most:.1f} % slower than simulated" if most else "none was slower"
+        )
         yield (
-            f"{error['profile']} against {error['runs']} actual runs ({error['stage']}): {what} is off by "
-            f"{error['typical_percent']:.1f} % (root mean square); the run that was underrated most was "
-            f"{error['too_fast_percent']:.1f} % slower than simulated."
+            f"{error['profile']} against {counted(error['runs'], 'actual run')} with such steps ({error['stage']}): {what} "
+            f"is off by {error['typical_percent']:.1f} % (root mean square); {slower}."
         )
     known = {
         error["profile"] for error in (*plan["profile_errors"], *plan["estimate_errors"]) if error["typical_percent"]

@@ -40,6 +40,10 @@ def assumed(plan: Entry) -> list[str]:
     ]
 
 
+OVERRATED = 5.0
+"""Percent that a real run's TPOT has to be overrated by for a plan to say so: the slow side is always counted."""
+
+
 def window_length(plan: Entry) -> str:
     """That of the windows, as 60 s."""
     return f"{plan['worst_window']['length_s']:g} s"
@@ -208,7 +212,7 @@ def _hidden(plan: Entry, passing: Arms) -> Iterator[str]:
         text = (
             f"In the worst {window_length(plan)} fewer than {percent(plan['attainment'])} meet the SLO: {listed(found)}"
         )
-        yield f"{text}. plan.require: worst-window asks for the share in every window."
+        yield f"{text}. `--set plan.require=worst-window` asks for the share in every window."
 
 
 def _breaks(plan: Entry, name: str, arm: Entry) -> str:
@@ -258,6 +262,17 @@ def _error(plan: Entry, best: str, passing: Arms) -> Iterator[str]:
             needs.append(f"{name} would need " + (f"{count(gpus['all'])} GPUs" if gpus else "more than may be tried"))
     if needs:
         yield f"Within the simulator's error: with steps slower by that of the profiles, {listed(needs)}."
+    yield from filter(None, (_overrated(name, arm) for name, arm in passing.items()))
+
+
+def _overrated(name: str, arm: Entry) -> str:
+    """That real workers were so much faster than simulated that fewer may do; empty if they were not."""
+    tpot = [each["figures"].get("mean_tpot_ms") for each in arm["validated"]]
+    most = max((each["worst_percent"] for each in tpot if each), default=0.0)
+    if most < OVERRATED:
+        return ""
+    faster = percent(1 - 1 / (1 + most / 100))
+    return f"{name} may need fewer GPUs: mean TPOT of a real run of such workers was {faster} lower than simulated."
 
 
 def _off(estimate: Entry) -> str:

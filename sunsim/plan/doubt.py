@@ -41,6 +41,11 @@ class Doubt:
     estimate: StepErrors | None = None
 
     @property
+    def is_known(self) -> bool:
+        """Whether anything tells of errors: not of an estimate alone that changes what no measured pair does."""
+        return bool(self.errors or self.left_out or (self.estimate and self.estimate.typical_percent))
+
+    @property
     def typical(self) -> float:
         """Of runs: root mean square, percent; 0 without any."""
         return sqrt(fmean(error**2 for error in self.errors.values())) if self.errors else 0.0
@@ -62,8 +67,13 @@ class Doubt:
 
     @property
     def slower(self) -> float:
-        """By how many percent steps may well be slower than simulated: the largest, of runs, sweeps and estimates."""
-        return max(self.typical, self.left_out_mean, self.estimate.typical_percent if self.estimate else 0.0)
+        """By how many percent steps may well be slower than simulated: the largest, of runs, sweeps and estimates.
+
+        Those that were overrated make nothing slower, so they count as 0.
+        """
+        runs, sweeps = ([max(0.0, -error) for error in of.values()] or [0.0] for of in (self.errors, self.left_out))
+        of_runs = sqrt(fmean(short**2 for short in runs))
+        return max(of_runs, fmean(sweeps), self.estimate.typical_percent if self.estimate else 0.0)
 
     @property
     def slower_at_worst(self) -> float:

@@ -12,6 +12,7 @@ from sunsim.errors import InputError, clipped
 from sunsim.measured import refuse_empty, window_of
 from sunsim.metrics import to_json
 from sunsim.metrics.slo import limits_of
+from sunsim.plan.conclusion import best_of
 from sunsim.plan.conditions import AS_PLANNED, requests_under
 from sunsim.plan.doubt import doubts, reported_runs
 from sunsim.plan.find import plan_arm
@@ -62,7 +63,8 @@ def use(out: Path, result: PlanResult) -> str | None:
     """What can be done with the arms that pass."""
     if not result.arms:
         return None
-    arm, file = next(iter(result.arms.items()))
+    arm = best_of({name: result.document["arms"][name] for name in result.arms})
+    file = result.arms[arm]
     told = f"`{shlex.join(['sunsim', 'run', str(out / file)])}`"
     told_too = f"`{shlex.join(['sunsim', 'export', str(out), '--arm', arm, '--to', 'vllm'])}`"
     return f"Each arm that passes is a scenario of its own, with these pools: {told}. To deploy one: {told_too}."

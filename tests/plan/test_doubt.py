@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sunsim.latency.profile import Profile, load_named, load_profile
 from sunsim.plan.conditions import Conditions
@@ -65,6 +67,9 @@ def test_a_profile_is_judged_by_each_sweep_of_its_own_traffic_but_only_its_decod
     assert doubts("prefill", profiles) == {}
 
 
+ERRORS = st.dictionaries(st.sampled_from("abcdef"), st.floats(-50, 50))
+
+
 def test_typical_and_worst() -> None:
     doubt = Doubt("p", "mean_tpot_ms", {"a": 3.0, "b": -4.0})
     assert doubt.typical == pytest.approx(12.5**0.5)
@@ -77,13 +82,20 @@ def test_steps_may_be_slower_by_what_is_larger_of_runs_and_sweeps() -> None:
     sweeps = {"chat": 2.0, "long": -4.0}
     alone = Doubt("p", "mean_tpot_ms", {}, sweeps)
     assert (alone.typical, alone.left_out_mean, alone.left_out_largest) == (0, 3, 4)
-    assert [alone.slower, alone.slower_at_worst] == pytest.approx([3, 100 / 0.96 - 100])
+    assert [alone.slower, alone.slower_at_worst] == pytest.approx([2, 100 / 0.96 - 100])
     small = Doubt("p", "mean_tpot_ms", {"a": -1.0}, sweeps)
-    assert [small.slower, small.slower_at_worst] == pytest.approx([3, 100 / 0.96 - 100])
+    assert [small.slower, small.slower_at_worst] == pytest.approx([2, 100 / 0.96 - 100])
     large = Doubt("p", "mean_tpot_ms", {"a": -10.0}, sweeps)
     assert [large.slower, large.slower_at_worst] == pytest.approx([10, 100 / 0.9 - 100])
     # What was only overrated makes nothing slower.
-    assert Doubt("p", "mean_tpot_ms", {}, {"chat": 2.0}).slower_at_worst == 0
+    over = Doubt("p", "mean_tpot_ms", {"a": 20.0}, {"chat": 2.0})
+    assert (over.slower, over.slower_at_worst) == (0, 0)
+
+
+@given(ERRORS, ERRORS)
+def test_the_typical_error_is_no_larger_than_the_worst(runs: dict[str, float], sweeps: dict[str, float]) -> None:
+    doubt = Doubt("p", "mean_tpot_ms", runs, sweeps)
+    assert 0 <= doubt.slower <= doubt.slower_at_worst + 1e-9
 
 
 def test_each_arm_gets_slower_by_the_errors_of_its_own_profiles() -> None:
@@ -96,7 +108,7 @@ def test_each_arm_gets_slower_by_the_errors_of_its_own_profiles() -> None:
     assert made[WORST].prefill_time == pytest.approx(1 / 0.9)
     of["decode"][BF16] = Doubt(BF16, "", {}, {"chat": 1.0, "long": -5.0})
     made = variants(scenario, arm, of)
-    assert (made[TYPICAL].decode_time, made[TYPICAL].prefill_time) == (1.03, 1.1)
+    assert (made[TYPICAL].decode_time, made[TYPICAL].prefill_time) == (1.025, 1.1)
     assert made[WORST].decode_time == pytest.approx(1 / 0.95)
     assert {"rate +10 %", "outputs -20 %", "alpha +0.3"} < set(made)
     none: dict[str, dict[str, Doubt]] = {"prefill": {}, "decode": {}}

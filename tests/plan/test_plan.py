@@ -184,6 +184,16 @@ def test_a_plan_within_the_error_of_its_profiles_says_so(done: Done) -> None:
     )
 
 
+def test_an_arm_whose_real_runs_were_faster_may_need_fewer(done: Done) -> None:
+    content = deepcopy(done[1])
+    figures = {"mean_tpot_ms": {"mean_percent": 25.0, "worst_percent": 25.0}}
+    content["arms"]["sun"]["validated"][0] |= {"runs": 1, "figures": figures}
+    said = "sun may need fewer GPUs: mean TPOT of a real run of such workers was 20 % lower than simulated."
+    assert said in " ".join(conclusion(content))
+    figures["mean_tpot_ms"] = {"mean_percent": 25.0, "worst_percent": -25.0}
+    assert "may need fewer" not in " ".join(conclusion(content))
+
+
 def test_again_it_is_there_at_once_with_the_same_bytes(done: Done, monkeypatch: pytest.MonkeyPatch) -> None:
     out, _, stdout = done
     before = bytes_of(out)
