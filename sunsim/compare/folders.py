@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,7 @@ class Folder:
 
     name: str
     verb: str
-    document: Mapping[str, Any]
+    document: dict[str, Any]
     scenario: Mapping[str, Any]
 
     @property
@@ -41,7 +41,7 @@ class Folder:
 
 
 def read_folders(paths: Sequence[Path]) -> list[Folder]:
-    """Folders of one verb.
+    """Folders of one verb; see `_paired`.
 
     Raises:
         InputError: there are fewer than two; one holds something else, is damaged, or is of another verb than the first.
@@ -54,7 +54,24 @@ def read_folders(paths: Sequence[Path]) -> list[Folder]:
         if folder.verb != folders[0].verb:
             message = f"holds a {folder.verb}, must hold a {folders[0].verb} as {paths[0]} does"
             raise InputError(message, path)
-    return folders
+    return _paired(folders)
+
+
+def _paired(folders: list[Folder]) -> list[Folder]:
+    """Folders of one arm each are compared by it, also where each calls it by another name: then by all of these."""
+    names = list(dict.fromkeys(name for folder in folders for name in folder.arms))
+    if len(names) == 1 or any(len(folder.arms) != 1 for folder in folders):
+        return folders
+    together = " / ".join(names)
+
+    def renamed(of_arms: Mapping[str, Any]) -> dict[str, Any]:
+        return dict.fromkeys([together], next(iter(of_arms.values())))
+
+    by_arm = ("arms", "base_models")
+    return [
+        replace(folder, document=folder.document | {key: renamed(folder.document[key]) for key in by_arm})
+        for folder in folders
+    ]
 
 
 def _read(path: Path, name: str) -> Folder:

@@ -145,7 +145,8 @@ def _workers(scenario: Scenario, pool: Pool, role: Role, number: int, connector:
         measured_adapters=pool.profile.data.engine_args.max_loras,
         options=(*engine_options(pool), *served_adapters(pool.profile, len(adapters)), *connector),
         profile=pool.profile.name,
-        vllm=vllm_version(pool.profile),
+        # Those of an estimate are of the profile that it was made from.
+        vllm=None if pool.profile.data.estimated else vllm_version(pool.profile),
         kv_tokens=pool.num_gpu_blocks * pool.profile.block_size,
         router=pool.router,
     )

@@ -47,7 +47,7 @@ def export(given: Path, arm: str, target: Target, out: Path | None) -> str:
     with results.writing() as place:
         for name, text in texts.items():
             (place / name).write_text(text, encoding="utf-8")
-    return f"{arm}, {counted(found.gpus, 'worker')}: {out}/ ({', '.join(texts)})"
+    return f"{arm}, {counted(found.gpus, 'GPU')}: {out}/ ({', '.join(texts)})"
 
 
 def scenario_with(given: Path, arm: str) -> Scenario:

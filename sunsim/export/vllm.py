@@ -73,6 +73,7 @@ def files(deployment: Deployment) -> dict[str, str]:
     lines += [
         "",
         "trap 'kill $(jobs -p) 2>/dev/null || true' EXIT",
+        "workers=()",
         f'case "${{1:?must be the number of a host, {numbers}}}" in',
     ]
     for host in range(hosts):
@@ -87,7 +88,10 @@ def files(deployment: Deployment) -> dict[str, str]:
         "  exit 2",
         "  ;;",
         "esac",
-        "wait",
+        "# The first worker that fails ends them all.",
+        'for worker in "${workers[@]}"; do',
+        '  wait -n || { code=$?; echo "a worker failed, see the logs" >&2; exit "$code"; }',
+        "done",
     ]
     return {SCRIPT: "\n".join([*lines, *_front(deployment, placed)]) + "\n"}
 
@@ -145,6 +149,7 @@ def _command(place: Place, variables: Mapping[str, str]) -> list[str]:
     return [
         indent(comment([f"{place.name}: {workers.title}"]).rstrip("\n"), "  "),
         "  " + " \\\n    ".join(parts),
+        '  workers+=("$!")',
     ]
 
 

@@ -114,6 +114,17 @@ def test_arms_of_one_folder_only_are_named(runs: Path) -> None:
     assert "isolated" not in found["outcome"]
 
 
+def test_folders_of_one_arm_each_are_compared_by_it(runs: Path, tmp_path: Path) -> None:
+    for name in ("sun", "moon"):
+        arm = f"arms=[{{name: {name}, decode: {{profile: profile.json, policy: shared, workers: 1}}}}]"
+        assert invoke("run", runs / "small.yaml", "--out", tmp_path / name, *SMALL, "--set", arm)[0] == 0
+    folders = read_folders([tmp_path / "sun", tmp_path / "moon"])
+    assert [[*folder.arms] for folder in folders] == [["sun / moon"]] * 2
+    code, stdout, _ = invoke("compare", tmp_path / "sun", tmp_path / "moon")
+    assert code == 0
+    assert "Only in" not in stdout
+
+
 def test_a_profile_of_the_same_name_with_another_content_is_input(runs: Path, tmp_path: Path) -> None:
     scenario = write_plan(tmp_path, plan="")
     profile = tmp_path / "profile.json"

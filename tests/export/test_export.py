@@ -165,6 +165,22 @@ def test_a_stopped_script_stops_its_workers(scenario: Path, tmp_path: Path) -> N
     assert soon(lambda: not any(alive(worker) for worker in workers))
 
 
+def test_a_worker_that_fails_ends_the_script_and_the_others(scenario: Path, tmp_path: Path) -> None:
+    exported(scenario, "lora", "vllm", tmp_path / "out")
+    vllm = tmp_path / "vllm"
+    # The first to come sleeps, the other fails.
+    vllm.write_text("#!/bin/sh\nmkdir sleeper 2>/dev/null || exit 3\necho $$\nexec sleep 60\n")
+    vllm.chmod(0o755)
+    given = {"BASE_MODEL": "base", "LAW_ADAPTER": "law", "IT_S_8B_CHAT_ADAPTER": "chat"}
+    environment = {**os.environ, **given, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    script = ["bash", str(tmp_path / "out" / "serve.sh"), "0"]
+    done = subprocess.run(
+        script, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=20, check=False
+    )
+    assert (done.returncode, done.stderr) == (3, "a worker failed, see the logs\n")
+    assert soon(lambda: not any(alive(worker) for worker in pids(tmp_path)))
+
+
 def soon(true: Callable[[], bool]) -> bool:
     """Whether it comes true within 20 seconds."""
     ends = time.monotonic() + 20

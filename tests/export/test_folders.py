@@ -45,7 +45,7 @@ def test_a_runs_arm_is_as_it_ran(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     file = write(tmp_path)
     assert invoke("run", file, "--out", "ran", "--quiet", "--set", "arms.colocated.colocated.workers=7")[0] == 0
     code, stdout, _ = invoke("export", "ran", "--arm", "colocated", "--to", "vllm")
-    assert (code, stdout) == (0, "colocated, 7 workers: results/ran-colocated-vllm/ (serve.sh)\n")
+    assert (code, stdout) == (0, "colocated, 7 GPUs: results/ran-colocated-vllm/ (serve.sh)\n")
     assert (tmp_path / "results/ran-colocated-vllm/serve.sh").read_text().count('vllm serve "$') == 7
 
 
