@@ -41,6 +41,11 @@ class Doubt:
     estimate: StepErrors | None = None
 
     @property
+    def is_known(self) -> bool:
+        """Whether anything tells of errors: not of an estimate alone that changes what no measured pair does."""
+        return bool(self.errors or self.left_out or (self.estimate and self.estimate.typical_percent))
+
+    @property
     def typical(self) -> float:
         """Of runs: root mean square, percent; 0 without any."""
         return sqrt(fmean(error**2 for error in self.errors.values())) if self.errors else 0.0

@@ -24,7 +24,7 @@ RUNS = (
 )
 OTHERS = (
     "GPUs in all. The requests are the same draws, at another rate, with longer or shorter outputs, or of another skew. "
-    "Slower steps: by how far the simulation of the profiles' actual runs was off, or their models on traffic that they were "
+    "Slower steps: by how much the profiles' actual runs were slower than simulated, or their models on traffic that they were "
     "not fitted to, whichever is more; and by what the worst run or traffic was slower. Of estimated profiles, by how far "
     "such estimates were off."
 )

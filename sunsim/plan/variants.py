@@ -28,7 +28,7 @@ def variants(scenario: Scenario, arm: Arm, doubts: Doubts) -> dict[str, Conditio
     of_arm = {
         steps: doubts[steps].get(pool.profile_name) for stage, pool in arm.pools().items() for steps in stage.steps
     }
-    known = {steps: doubt for steps, doubt in of_arm.items() if doubt and doubt.slower}
+    known = {steps: doubt for steps, doubt in of_arm.items() if doubt and doubt.is_known}
     if known:
         found[TYPICAL] = _slower({steps: doubt.slower for steps, doubt in known.items()})
         if scenario.plan.sensitivity:
