@@ -28,8 +28,6 @@ def complete(document: Document, source: Source) -> Scenario:
         InputError: a value does not go together with the others; says where it stands.
     """
     _unique([arm.name for arm in document.arms], ("arms",), source)
-    for name in document.slo.models:
-        _known(name, ("slo", "models"), document, source)
     workload = document.workload
     if isinstance(workload, Trace):
         path = (source.folder / workload.path).resolve()
@@ -42,6 +40,8 @@ def complete(document: Document, source: Source) -> Scenario:
         workload = workload.model_copy(update={"path": path})
     document = document.model_copy(update={"workload": workload, "models": models_of(document, workload, source)})
     _unique(list(document.model_names), ("models",), source)
+    for name in document.slo.models:
+        _known(name, ("slo", "models"), document, source)
     if isinstance(workload, Trace):
         _models_mapped(workload, document, source)
     elif workload.duration_s is not None and document.measure.warmup_s >= workload.duration_s:

@@ -54,6 +54,14 @@ def test_models_left_to_the_trace_are_those_that_it_names(tmp_path: Path) -> Non
     assert load_scenario(scenario_of(tmp_path, "azure", models="")).model_names == ("m1",)
 
 
+def test_models_that_a_trace_names_have_limits_of_their_own(tmp_path: Path) -> None:
+    path = scenario_of(tmp_path, "burstgpt", models="")
+    limits = load_scenario(path, ["slo.models={GPT-4: {e2el_ms: 500}}"]).document.slo.limits
+    assert limits == {"models": {"GPT-4": {"e2el_ms": 500}}}
+    with pytest.raises(InputError, match=r"slo\.models\.GPT-5 is no model of the scenario, did you mean GPT-4"):
+        load_scenario(path, ["slo.models={GPT-5: {e2el_ms: 500}}"])
+
+
 def test_models_are_left_to_nothing_but_a_trace_s_own_names(tmp_path: Path) -> None:
     path = scenario_of(tmp_path, "burstgpt", models="")
     drawn = (
