@@ -20,6 +20,7 @@ from sunsim.plan.rivals import most_measured, rivals
 from sunsim.scenario import read_source
 from sunsim.scenario.loading import Given
 from sunsim.scenario.named import asked
+from sunsim.scenario.shipped import names_scenario
 from sunsim.workload.traces.formats import read_any
 
 SCENARIOS: Final = (".yaml", ".yml")
@@ -99,9 +100,11 @@ def made_for(given: Given, overrides: Sequence[str], seed: int | None) -> Made |
 
 
 def _is_trace(path: Path) -> bool:
-    """What is no file, such as a pipe, is read once: it is a scenario."""
+    """What is no file, such as a pipe, is read once: it is a scenario. So is what only a scenario is called."""
     # Unlike a path's own methods these give no error where the name is too long.
-    return path.suffix.lower() not in SCENARIOS and (isfile(path) or not exists(path))  # noqa: PTH110, PTH113
+    if path.suffix.lower() in SCENARIOS or exists(path):  # noqa: PTH110
+        return path.suffix.lower() not in SCENARIOS and isfile(path)  # noqa: PTH113
+    return bool(path.suffix) and not names_scenario(path)
 
 
 def _name(path: Path) -> str:
