@@ -21,6 +21,8 @@ from pathlib import Path
 from sunsim.errors import InputError
 
 PREFIX, SUFFIX = ".sunsim-", ".partial"
+MOST_BYTES = 240
+"""Of a file name without its ending: file systems take 255."""
 
 
 @contextmanager
@@ -145,6 +147,7 @@ def file_names(names: Iterable[str], taken: Iterable[str] = ()) -> dict[str, str
     found: dict[str, str] = {}
     for name in names:
         plain = re.sub(r"[^\w.-]+", "-", name).lstrip(".") or "-"
+        plain = plain.encode()[:MOST_BYTES].decode(errors="ignore")
         others = {*taken, *found.values()}
         found[name] = next(free for n in count(1) if (free := plain if n == 1 else f"{plain}-{n}") not in others)
     return found

@@ -115,9 +115,12 @@ def _of_plans(folders: Sequence[Folder]) -> list[str]:
     """How many GPUs each arm needs, and which needs fewest."""
     said = []
     for arm in _arms(folders):
-        needs = together((_need(folder.arms[arm]), folder.name) for folder in folders if arm in folder.arms)
+        having = [folder for folder in folders if arm in folder.arms]
+        needs = together((_need(folder.arms[arm]), folder.name) for folder in having)
         if len(needs) > 1:
-            said.append(f"{arm} needs {listed([f'{need} in {listed(names)}' for need, names in needs.items()])}.")
+            none = needs.pop(None, [])
+            found = [f"{counted(gpus, 'GPU')} in {listed(names)}" for gpus, names in needs.items() if gpus]
+            said.append(f"{arm} needs {listed(found)}{f', and has no plan in {listed(none)}' if none else ''}.")
     if not said:
         said.append("Every arm needs as many GPUs in all of the plans that have it.")
     fewest = together((", ".join(_fewest(folder)) or "none", folder.name) for folder in folders)
@@ -126,8 +129,8 @@ def _of_plans(folders: Sequence[Folder]) -> list[str]:
     return said
 
 
-def _need(arm: Entry) -> str:
-    return counted(arm["gpus"]["all"], "GPU") if arm["passes"] else "more than was tried"
+def _need(arm: Entry) -> int | None:
+    return int(arm["gpus"]["all"]) if arm["passes"] else None
 
 
 def _fewest(folder: Folder) -> list[str]:

@@ -1,9 +1,11 @@
 """The workers of an arm as plain data: what each target's module makes files of."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import count as numbers
 
+from sunsim.document.source import show
 from sunsim.errors import InputError
 from sunsim.export.options import Option, engine_options, served_adapters
 from sunsim.report.format import count, counted
@@ -14,6 +16,7 @@ from sunsim.scenario import Arm, Pool, Scenario
 AWQ = "awq"
 BASE, SHARED = "base", "shared"
 """What the weights that adapters sit on are called, and those of a decode module that models share."""
+GPUS_A_HOST = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,12 +99,14 @@ def deployment(scenario: Scenario, arm: Arm) -> Deployment:
     """
     _refuse(arm)
     pools = arm.pools()
+    for pool in pools.values():
+        _refuse_names(scenario.model_names, adapters=pool.profile.adapters)
     crossing = Stage.DECODE in pools and pools[Stage.DECODE].module is Module.SHARED
     connector = _connector(arm, crossing=crossing) if len(pools) > 1 else ()
     of_part: dict[str, list[Workers]] = {}
     for pool in pools.values():
         for role, number in pool.roles.items():
-            part = role.model or SHARED
+            part = role.model or _own(SHARED, scenario.model_names)
             of_part.setdefault(part, []).append(_workers(scenario, pool, role, number, connector))
     return Deployment(
         scenario=scenario.name,
@@ -118,6 +123,10 @@ def _refuse(arm: Arm) -> None:
         (only,) = pools
         message = f"{where} has a {only} pool only, must have prefill and decode, or colocated, to be deployed"
         raise InputError(message)
+    for stage, pool in pools.items():
+        if (gpus := pool.profile.gpus) > GPUS_A_HOST:
+            message = f"{where}.{stage} has workers of {gpus} GPUs, must be of at most {GPUS_A_HOST}, those of one host"
+            raise InputError(message)
     if Stage.COLOCATED in pools:
         return
     prefill, decode = pools[Stage.PREFILL], pools[Stage.DECODE]
@@ -131,6 +140,15 @@ def _refuse(arm: Arm) -> None:
         raise InputError(message)
 
 
+def _refuse_names(models: Iterable[str], *, adapters: bool) -> None:
+    """vLLM takes what begins with a dash for an option, and parts a name from an adapter's path at the sign between."""
+    for name in models:
+        if name.startswith("-") or (adapters and {"=", ","} & set(name)):
+            without = ", and have no = and no comma" if adapters else ""
+            message = f"the model {show(name)} is no name to vllm serve, must not begin with a dash{without}"
+            raise InputError(message)
+
+
 def _workers(scenario: Scenario, pool: Pool, role: Role, number: int, connector: Sequence[Option]) -> Workers:
     names = tuple(scenario.model_names) if role.model is None else (role.model,)
     adapters = names if pool.profile.adapters else ()
@@ -138,7 +156,7 @@ def _workers(scenario: Scenario, pool: Pool, role: Role, number: int, connector:
         stage=pool.stage,
         count=number,
         gpus=pool.profile.gpus,
-        weights=_weights(pool, role),
+        weights=_weights(pool, role, scenario.model_names),
         weight_bytes=pool.profile.weight_bytes,
         names=names,
         adapters=adapters,
@@ -152,10 +170,16 @@ def _workers(scenario: Scenario, pool: Pool, role: Role, number: int, connector:
     )
 
 
-def _weights(pool: Pool, role: Role) -> str:
+def _weights(pool: Pool, role: Role, models: Collection[str]) -> str:
     """A quantization that vLLM makes of the published weights needs none of its own."""
     name = BASE if pool.profile.adapters else role.model or SHARED
-    return f"{name}-awq" if pool.profile.data.variant == AWQ else name
+    name = f"{name}-{AWQ}" if pool.profile.data.variant == AWQ else name
+    return name if name == role.model else _own(name, models)
+
+
+def _own(name: str, models: Collection[str]) -> str:
+    """The name, with a number behind it where a model is called so."""
+    return next(free for n in numbers(1) if (free := f"{name}-{n}" if n > 1 else name) not in models)
 
 
 def _connector(arm: Arm, *, crossing: bool) -> tuple[Option, ...]:

@@ -69,8 +69,8 @@ def _file_of(folder: Path, arm: str) -> str:
     """The name of the scenario of an arm that passed."""
     try:
         plan = json.loads((folder / DOCUMENT).read_text(encoding="utf-8"))
-        files = scenario_files(plan, taken=(SCENARIO,))
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        files = scenario_files(plan)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         message = f"cannot be read ({error}), must be as sunsim plan has left it: give its command again"
         raise InputError(message, folder / DOCUMENT) from error
     if arm not in plan["arms"]:

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from itertools import count
 from textwrap import indent
 
-from sunsim.export.deployment import Deployment, Workers
+from sunsim.export.deployment import GPUS_A_HOST, Deployment, Workers
 from sunsim.export.notes import comment, heading, missing
+from sunsim.files import file_names
 from sunsim.roles import Stage
 from sunsim.visible import visible
 
 SCRIPT = "serve.sh"
-GPUS_A_HOST = 8
 FIRST_PORT, FIRST_SIDE_CHANNEL, FIRST_PROXY = 8000, 5600, 9000
 """Of a host; one a GPU."""
 
@@ -51,6 +51,7 @@ class Place:
 def files(deployment: Deployment) -> dict[str, str]:
     """The script, by its name."""
     placed = places(deployment)
+    logs = file_names(place.name for place in placed)
     hosts = max(place.host for place in placed) + 1
     numbers = f"0 to {hosts - 1}" if hosts > 1 else "0"
     head = [
@@ -80,7 +81,7 @@ def files(deployment: Deployment) -> dict[str, str]:
         lines.append(f"{host})")
         for place in placed:
             if place.host == host:
-                lines += _command(place, variables)
+                lines += _command(place, variables, f"{logs[place.name]}.log")
         lines.append("  ;;")
     lines += [
         "*)",
@@ -128,9 +129,8 @@ def _what(name: str) -> str:
     return f"the weights of {name}" if kind == "MODEL" else f"the adapter {name}"
 
 
-def _command(place: Place, variables: Mapping[str, str]) -> list[str]:
+def _command(place: Place, variables: Mapping[str, str], log: str) -> list[str]:
     workers = place.workers
-    log = shlex.quote(f"{re.sub(r'[^A-Za-z0-9.-]+', '-', place.name)}.log")
     environment = f"CUDA_VISIBLE_DEVICES={place.gpus}"
     if workers.stage is not Stage.COLOCATED:
         environment += f' VLLM_NIXL_SIDE_CHANNEL_HOST="$HOST_IP" VLLM_NIXL_SIDE_CHANNEL_PORT={place.side_channel}'
@@ -144,7 +144,7 @@ def _command(place: Place, variables: Mapping[str, str]) -> list[str]:
         f"--port {place.port}",
         *(shlex.join(option) for option in workers.options),
         *([f"--lora-modules {' '.join(adapters)}"] if adapters else []),
-        f">{log} 2>&1 &",
+        f">{shlex.quote(log)} 2>&1 &",
     ]
     return [
         indent(comment([f"{place.name}: {workers.title}"]).rstrip("\n"), "  "),

@@ -14,7 +14,7 @@ from sunsim.metrics import to_json
 from sunsim.plan.conditions import AS_PLANNED, requests_under
 from sunsim.plan.doubt import Doubt
 from sunsim.plan.report import plan_report
-from sunsim.plan.scenarios import scenario_files, scenario_of
+from sunsim.plan.scenarios import MADE, scenario_files, scenario_of
 from sunsim.plan.traced import Made
 from sunsim.plan.windows import Stretches
 from sunsim.points.store import POINTS
@@ -31,7 +31,6 @@ Entry = dict[str, Any]
 DOCUMENT = "plan.json"
 MARKDOWN = "plan.md"
 PAGE = "plan.html"
-MADE = "scenario.yaml"
 SCHEMA_VERSION = 1
 
 
@@ -59,7 +58,7 @@ class PlanResult:
     @property
     def arms(self) -> dict[str, str]:
         """The file of each arm that passes: a scenario with the pools found."""
-        return scenario_files(self.document, taken=(SCENARIO, MADE))
+        return scenario_files(self.document)
 
     def table(self) -> pd.DataFrame:
         """A row an arm: whether it passes, its GPUs, and the share of requests that meet the SLO."""

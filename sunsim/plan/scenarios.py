@@ -7,20 +7,22 @@ from typing import Any
 from ruamel.yaml import YAML
 
 from sunsim.files import file_names
+from sunsim.result import SCENARIO
 from sunsim.visible import visible
 
+MADE = "scenario.yaml"
+"""The file of a scenario that was made for a trace."""
 MOST_LETTERS = 100
 """Of a scenario's name, which names a folder."""
 
 
-def scenario_files(plan: Mapping[str, Any], taken: tuple[str, ...]) -> dict[str, str]:
-    """The file's name of each arm that passes.
+def scenario_files(plan: Mapping[str, Any]) -> dict[str, str]:
+    """The file's name of each arm that passes, none that the plan's folder has for other scenarios.
 
     Args:
         plan: the content of `plan.json`.
-        taken: names of other files of its folder.
     """
-    stems = file_names(plan["arms"], taken=[name.removesuffix(".yaml") for name in taken])
+    stems = file_names(plan["arms"], taken=[name.removesuffix(".yaml") for name in (SCENARIO, MADE)])
     return {arm: f"{stems[arm]}.yaml" for arm, found in plan["arms"].items() if found["passes"]}
 
 

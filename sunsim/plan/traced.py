@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from io import StringIO
-from os.path import isfile
+from os.path import exists, isfile
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,7 +20,7 @@ from sunsim.plan.rivals import absent, most_measured, rivals
 from sunsim.scenario import read_source
 from sunsim.scenario.loading import Given
 from sunsim.scenario.named import asked
-from sunsim.scenario.shipped import find_scenario
+from sunsim.scenario.shipped import names_scenario
 from sunsim.workload.traces.formats import read_any
 
 SCENARIOS: Final = (".yaml", ".yml")
@@ -102,15 +102,11 @@ def made_for(given: Given, overrides: Sequence[str], seed: int | None) -> Made |
 
 
 def _is_trace(path: Path) -> bool:
-    """What is no file, such as a pipe, is read once: it is a scenario. So is what has the name of a shipped one."""
-    # Unlike a path's own method this gives no error where the name is too long.
-    if path.suffix.lower() in SCENARIOS or isfile(path):  # noqa: PTH113
-        return path.suffix.lower() not in SCENARIOS
-    try:
-        find_scenario(path)
-    except InputError:
-        return True
-    return False
+    """What is no file, such as a pipe, is read once: it is a scenario. So is what only a scenario is called."""
+    # Unlike a path's own methods these give no error where the name is too long.
+    if path.suffix.lower() in SCENARIOS or exists(path):  # noqa: PTH110
+        return path.suffix.lower() not in SCENARIOS and isfile(path)  # noqa: PTH113
+    return bool(path.suffix) and not names_scenario(path)
 
 
 def _name(path: Path) -> str:

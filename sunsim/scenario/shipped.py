@@ -23,6 +23,11 @@ def list_scenarios() -> list[str]:
     return sorted(path.as_posix() for path in paths if path.parts[0] != FIGURES)
 
 
+def names_scenario(given: Path) -> bool:
+    """Whether a name without its ending, for which there is no file, is that of a scenario."""
+    return exists(f"{given}.yaml") or given.as_posix() in list_scenarios()  # noqa: PTH110
+
+
 def find_scenario(given: Path) -> Path:
     """The file that is meant: `given` itself, the one with ``.yaml`` behind it, or else the shipped one of that name.
 

@@ -91,4 +91,4 @@ def started(script: Path, host: int, folder: Path) -> dict[str, list[str]]:
     environment = {**os.environ, **paths, "PATH": f"{bin_folder}:{os.environ['PATH']}"}
     command = ["bash", str(script.resolve()), str(host)]
     subprocess.run(command, cwd=folder, env=environment, check=True, timeout=60)
-    return {log.name: log.read_text().splitlines() for log in sorted(folder.glob("*.log"))}
+    return {log.name: log.read_text().removesuffix("\n").split("\n") for log in sorted(folder.glob("*.log"))}

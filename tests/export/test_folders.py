@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from sunsim.plan.scenarios import scenario_files
 from tests.export.arms import SCENARIO, write
 from tests.plan.small import PLAN, invoke, write_plan
 
@@ -65,10 +66,25 @@ def test_an_arm_that_failed(done: Done, tmp_path: Path) -> None:
     assert "must be one that passed: isolated" in told
 
 
-def test_a_damaged_plan(done: Done, tmp_path: Path) -> None:
+def test_an_arm_called_as_another_file_of_the_plan(done: Done, tmp_path: Path) -> None:
+    out, content = done
+    for name in ("scenario", "scenario.resolved"):
+        renamed = {**content, "arms": {name: content["arms"]["isolated"]}}
+        file = scenario_files(renamed)[name]
+        assert file == f"{name}-2.yaml"
+        (tmp_path / "manifest.json").write_text((out / "manifest.json").read_text())
+        (tmp_path / "plan.json").write_text(json.dumps(renamed))
+        (tmp_path / file).write_text((out / "isolated.yaml").read_text().replace("name: isolated", f"name: {name}"))
+        code, stdout, _ = invoke("export", tmp_path, "--arm", name, "--to", "vllm", "--out", tmp_path / f"out-{name}")
+        assert code == 0
+        assert stdout.startswith(f"{name}, ")
+
+
+@pytest.mark.parametrize("text", ["[]", '{"arms": []}', '{"arms": {"sun": 3}}', "{"])
+def test_a_damaged_plan(done: Done, tmp_path: Path, text: str) -> None:
     out, _ = done
     (tmp_path / "manifest.json").write_text((out / "manifest.json").read_text())
-    (tmp_path / "plan.json").write_text("[]")
+    (tmp_path / "plan.json").write_text(text)
     assert "plan.json: cannot be read" in refused(tmp_path, "--arm", "sun", "--to", "vllm", "--out", tmp_path / "out")
 
 

@@ -7,9 +7,9 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sunsim.export.deployment import Deployment, Part, Workers
+from sunsim.export.deployment import GPUS_A_HOST, Deployment, Part, Workers
 from sunsim.export.kubernetes import names
-from sunsim.export.vllm import GPUS_A_HOST, places, variables_of
+from sunsim.export.vllm import places, variables_of
 from sunsim.roles import Stage
 
 NAMES = st.lists(st.text(min_size=1, max_size=60), min_size=1, max_size=8, unique=True)

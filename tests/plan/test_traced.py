@@ -233,3 +233,14 @@ def test_what_is_not_there_is_said_on_one_line(tmp_path: Path) -> None:
     assert stderr.startswith(
         "--set: profile is 'gone', must be a .json file or one of the shipped profiles: h100-80gb/"
     )
+
+
+def test_a_scenario_is_planned_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("plan-zipf", "zipf1.5-eight-models", "h200/chat"):
+        assert made_for(name, [], None) is None
+    (tmp_path / "mine.v2.yaml").write_text("name: mine")
+    assert made_for(Path("mine.v2"), [], None) is None
+    code, _, stderr = invoke("plan", "plan-zpf")
+    assert (code, stderr.count("\n")) == (2, 1)
+    assert "did you mean plan-zipf" in stderr
