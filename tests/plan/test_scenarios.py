@@ -28,7 +28,7 @@ def test_an_arm_that_passes_is_a_scenario_with_the_pools_found(done: Done, arm: 
 
 def test_it_runs_as_it_is_wherever_it_lies(done: Done, tmp_path: Path) -> None:
     out, content, stdout = done
-    assert f"`sunsim run {out}/isolated.yaml`" in " ".join(stdout.split())
+    assert f"`sunsim run {out}/sun.yaml`" in " ".join(stdout.split())
     (tmp_path / "moved.yaml").write_text((out / "sun.yaml").read_text())
     code, _, _ = invoke("run", tmp_path / "moved.yaml", "--out", tmp_path / "run", "--quiet")
     assert code == 0

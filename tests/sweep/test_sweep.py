@@ -186,7 +186,7 @@ def test_ctrl_c_says_what_is_kept_and_how_to_go_on(tmp_path: Path) -> None:
     process = started("sweep", write_sweep(tmp_path, MANY), "--out", out, "--jobs", 2)
     wait_for(out, 5, process)
     os.killpg(process.pid, signal.SIGINT)
-    stdout, stderr = process.communicate(timeout=20)
+    stdout, stderr = process.communicate(timeout=60)
     assert (process.returncode, stdout) == (130, "")
     assert stderr == f"interrupted: {kept(out)} of 200 points are kept, the same command goes on from there\n"
     assert 5 <= kept(out) < 200
@@ -200,7 +200,7 @@ def test_ctrl_c_while_the_processes_start_is_one_line_too(tmp_path: Path, after_
     wait_for(out, 0, process)
     time.sleep(after_s)
     os.killpg(process.pid, signal.SIGINT)
-    stdout, stderr = process.communicate(timeout=20)
+    stdout, stderr = process.communicate(timeout=60)
     assert (process.returncode, stdout) == (130, "")
     going_on = f"interrupted: {kept(out)} of 200 points are kept, the same command goes on from there\n"
     # The folder is there a moment before the points are known.
