@@ -6,6 +6,7 @@ is an empty text, else that of an SVG.
 
 from collections.abc import Callable, Mapping
 from io import StringIO
+from textwrap import fill
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -22,6 +23,8 @@ from sunsim.visible import visible
 Arms = Mapping[str, Mapping[str, Any]]
 
 WIDTH_IN, HEIGHT_IN = 4.6, 3.4
+LETTERS_UP = 24
+"""Of a label beside an axis."""
 LEGEND: dict[str, Any] = {"loc": "outside upper left", "fontsize": 10, "columnspacing": 1.0, "handlelength": 1.8}
 LETTERS = 52
 """Of a legend's labels, side by side."""
@@ -161,7 +164,8 @@ def over_time(arms: Arms, series: str, label: str, window_s: tuple[float, float]
         axes.set_xlim(begin_s / unit_s, window_s[1] / unit_s)
         axes.set_ylim(bottom=0)
         axes.set_xlabel(f"time ({unit}); shaded: measured")
-        axes.set_ylabel(label)
+        # A line longer than the axis is high would run into the legend.
+        axes.set_ylabel(fill(label, LETTERS_UP))
 
     return _of_arms(arms, draw, series)
 

@@ -24,7 +24,7 @@ from sunsim.plan.ways import way
 from sunsim.points.local import cores
 from sunsim.points.store import POINTS, Store
 from sunsim.report.basis import base_models, basis
-from sunsim.report.format import count
+from sunsim.report.format import count, counted
 from sunsim.report.origin import measured_range
 from sunsim.report.terminal import say
 from sunsim.roles import Stage
@@ -173,7 +173,7 @@ def check(file: Path, overrides: Sequence[str], seed: int | None) -> str:
     assert scenario.plan
     what = {"both": "all pools", "none": "no pool, only the highest rate"}
     sized = what.get(scenario.plan.size, f"{scenario.plan.size} pools")
-    return f"plan: sizes {sized} of {len(scenario.arms)} arms, {scenario.plan.seeds} seeds each"
+    return f"plan: sizes {sized} of {counted(len(scenario.arms), 'arm')}, {counted(scenario.plan.seeds, 'seed')} each"
 
 
 def command(given: Given, overrides: Sequence[str], seed: int | None) -> str:
