@@ -197,15 +197,15 @@ TRACES = [
     (
         HEADER + "1,5,5\n0.5,5,5\n",
         (
-            "trace.csv:3: arrival_s is 0.5 after 1 in the line before, must not fall; `sunsim trace convert` sorts requests "
-            "and counts from the first"
+            "trace.csv:3: arrival_s is 0.5 after 1 in the line before, must not fall; `sunsim trace convert FILE "
+            "--out requests.csv` sorts requests and counts from the first"
         ),
     ),
     (
         HEADER + "1764424800,5,5\n",
         (
-            "trace.csv:2: arrival_s is '1764424800', must be a number of seconds from 0 to 8.64e+06; `sunsim trace convert` "
-            "sorts requests and counts from the first"
+            "trace.csv:2: arrival_s is '1764424800', must be a number of seconds from 0 to 8.64e+06; `sunsim trace convert "
+            "FILE --out requests.csv` sorts requests and counts from the first"
         ),
     ),
     (HEADER + "1,5,0\n", "trace.csv:2: output_tokens is '0', must be a whole number of at least 1, below 1073741824"),

@@ -109,6 +109,8 @@ def slos(plan: Entry) -> TextTable:
 
 def _slo_rows(plan: Entry, name: str, arm: Entry) -> Iterator[Row]:
     met, target = arm["attained"], f"target {percent(plan['attainment'])}"
+    if plan["require"] == "worst-window":
+        target += f"\nin any {plan['worst_window']['length_s']:g} s"
     limits = {
         key.removesuffix("_ms"): f"{key.removesuffix('_ms').upper()} up to\n{_one(values)}"
         for key, values in limit_values(plan["slo"], plan["models"]).items()

@@ -17,6 +17,7 @@ from sunsim.metrics.worst import worst_window
 from sunsim.plan.bench import Bench
 from sunsim.plan.conclusion import conclusion
 from sunsim.plan.run import load
+from sunsim.plan.tables import slos
 from sunsim.plan.watch import SureMissError, Watch
 from sunsim.plan.windows import Allowance, Stretches
 from sunsim.scenario import Scenario, build_requests
@@ -73,6 +74,7 @@ def test_a_burst_passes_in_the_mean_and_not_in_its_window(tmp_path: Path, requir
         assert not less["passes"]
         assert less["worst_window_share"] < 0.95
         content = json.loads((tmp_path / "out" / "plan.json").read_text())
+        assert "target 95 %\nin any 60 s" in slos(content).headers
         at_rate = " ".join(conclusion(content | {"arms": {"all": arm | {"one_less": []}}}))
         assert "times the rate, the TPOT limit of m1 (fewer than 95 % of its requests in its worst 60 s meet" in at_rate
         assert f"{100 * less['worst_window_share']:.1f} % of its requests in its worst 60 s meet the SLO" in said

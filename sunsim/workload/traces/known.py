@@ -23,7 +23,7 @@ CSV = Table(
     "model",
     least_tokens=1,
     sorted=True,
-    mending="; `sunsim trace convert` sorts requests and counts from the first",
+    mending="; `sunsim trace convert FILE --out requests.csv` sorts requests and counts from the first",
 )
 """This project's own: `sunsim split` and `sunsim trace convert` write it, `profiler replay` plays it.
 
