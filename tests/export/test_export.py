@@ -151,13 +151,7 @@ def test_a_colocated_worker_has_no_connector(scenario: Path, tmp_path: Path) -> 
 
 
 def test_a_stopped_script_stops_its_workers(scenario: Path, tmp_path: Path) -> None:
-    exported(scenario, "lora", "vllm", tmp_path / "out")
-    vllm = tmp_path / "vllm"
-    vllm.write_text("#!/bin/sh\necho $$\nexec sleep 60\n")
-    vllm.chmod(0o755)
-    given = {"BASE_MODEL": "base", "LAW_ADAPTER": "law", "IT_S_8B_CHAT_ADAPTER": "chat"}
-    environment = {**os.environ, **given, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
-    script = subprocess.Popen(["bash", str(tmp_path / "out" / "serve.sh"), "0"], cwd=tmp_path, env=environment)
+    script = begun(scenario, tmp_path, "echo $$\nexec sleep 60\n")
     assert soon(lambda: len(pids(tmp_path)) == 2)
     workers = pids(tmp_path)
     script.terminate()
@@ -166,19 +160,23 @@ def test_a_stopped_script_stops_its_workers(scenario: Path, tmp_path: Path) -> N
 
 
 def test_a_worker_that_fails_ends_the_script_and_the_others(scenario: Path, tmp_path: Path) -> None:
-    exported(scenario, "lora", "vllm", tmp_path / "out")
-    vllm = tmp_path / "vllm"
     # The first to come sleeps, the other fails.
-    vllm.write_text("#!/bin/sh\nmkdir sleeper 2>/dev/null || exit 3\necho $$\nexec sleep 60\n")
+    script = begun(scenario, tmp_path, "mkdir sleeper 2>/dev/null || exit 3\necho $$\nexec sleep 60\n")
+    _, stderr = script.communicate(timeout=20)
+    assert (script.returncode, stderr) == (3, "a worker failed, see the logs\n")
+    assert soon(lambda: not any(alive(worker) for worker in pids(tmp_path)))
+
+
+def begun(scenario: Path, folder: Path, worker: str) -> subprocess.Popen[str]:
+    """The script of an arm of two workers, begun; what a worker does is a shell script."""
+    exported(scenario, "lora", "vllm", folder / "out")
+    vllm = folder / "vllm"
+    vllm.write_text(f"#!/bin/sh\n{worker}")
     vllm.chmod(0o755)
     given = {"BASE_MODEL": "base", "LAW_ADAPTER": "law", "IT_S_8B_CHAT_ADAPTER": "chat"}
-    environment = {**os.environ, **given, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
-    script = ["bash", str(tmp_path / "out" / "serve.sh"), "0"]
-    done = subprocess.run(
-        script, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=20, check=False
-    )
-    assert (done.returncode, done.stderr) == (3, "a worker failed, see the logs\n")
-    assert soon(lambda: not any(alive(worker) for worker in pids(tmp_path)))
+    environment = {**os.environ, **given, "PATH": f"{folder}:{os.environ['PATH']}"}
+    command = ["bash", str(folder / "out" / "serve.sh"), "0"]
+    return subprocess.Popen(command, cwd=folder, env=environment, stderr=subprocess.PIPE, text=True)
 
 
 def soon(true: Callable[[], bool]) -> bool:
