@@ -155,7 +155,8 @@ def test_a_stopped_script_stops_its_workers(scenario: Path, tmp_path: Path) -> N
     assert soon(lambda: len(pids(tmp_path)) == 2)
     workers = pids(tmp_path)
     script.terminate()
-    assert script.wait(timeout=20) != 0
+    script.communicate(timeout=20)
+    assert script.returncode != 0
     assert soon(lambda: not any(alive(worker) for worker in workers))
 
 
