@@ -35,7 +35,7 @@ GOODPUT = (
 )
 PARETO = "What a GPU gives against what a user sees, prefill GPUs counted too; the large mark is the planned rate."
 MET = "Over all seeds, white at the share that is asked for; ! marks what is below it."
-LATE = "White at the limit, red beyond it: one request in a hundred takes longer than these."
+LATE = "White at the limit, orange beyond it: one request in a hundred takes longer than these."
 SHADES: dict[str, tuple[Callable[[str], Any], str]] = {
     "colocated": (str, "//"),
     "decode": (str, ""),
