@@ -69,6 +69,8 @@ def holds_what_it_needs_and_nothing_else(site: Path) -> None:
     assert (site / "sunsim/report/templates/report.html.j2").is_file()
     assert (site / "profiler/models/llama-3.1-8b.json").is_file()
     assert (site / "sunsim/start/my-models.yaml").is_file()
+    assert (site / "sunsim/estimate/cards.yaml").is_file()
+    assert (site / "sunsim/estimate/errors.json").is_file()
     assert (site / "sunsim/py.typed").is_file()
     assert list(site.glob("*.dist-info/licenses/LICENSE"))
     top = {path.name for path in site.iterdir() if not path.name.endswith(".dist-info")}
