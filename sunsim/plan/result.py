@@ -131,6 +131,7 @@ def document(
     plan, drawn = scenario.plan, requests_under(scenario, AS_PLANNED)
     stretches = Stretches.of(scenario)
     window = window_of(scenario, drawn)
+    each = [(stage, doubt) for stage, of_profile in doubts.items() for doubt in of_profile.values()]
     too_short = any(arm["portrait"]["window_too_short"] for arm in arms.values() if arm.get("portrait"))
     return {
         "schema_version": SCHEMA_VERSION,
@@ -158,8 +159,7 @@ def document(
                 "typical_percent": doubt.typical,
                 "too_fast_percent": doubt.too_fast,
             }
-            for stage, of_profile in doubts.items()
-            for doubt in of_profile.values()
+            for stage, doubt in each
             if doubt.errors
         ],
         "left_out_errors": [
@@ -170,14 +170,12 @@ def document(
                 "mean_percent": doubt.left_out_mean,
                 "largest_percent": doubt.left_out_largest,
             }
-            for stage, of_profile in doubts.items()
-            for doubt in of_profile.values()
+            for stage, doubt in each
             if doubt.left_out
         ],
         "estimate_errors": [
             {"profile": doubt.profile, "stage": stage, **doubt.estimate.model_dump(), "unknown": estimated.unknown}
-            for stage, of_profile in doubts.items()
-            for doubt in of_profile.values()
+            for stage, doubt in each
             if doubt.estimate and (estimated := scenario.profiles[doubt.profile].data.estimated)
         ],
         **meta,

@@ -51,8 +51,9 @@ def test_larger_prefill_steps_are_no_quicker_a_token_than_the_best_measured(name
     assert never_fall(step_ms)
     taken = [(prompts * tokens, ms) for (prompts, tokens), ms in zip(steps, step_ms, strict=True)]
     beyond = [tokens / ms for tokens, ms in taken if tokens > largest]
-    # What traffic takes off the largest steps fades beyond them.
-    assert max(beyond) <= best_prefill_rate(name) * 1.015
+    # What traffic takes off the largest steps fades beyond them; that shows with Qwen's on the H200 alone.
+    most = 1.015 if name == "h200-141gb/qwen3-8b-bf16" else 1 + 1e-9
+    assert max(beyond) <= best_prefill_rate(name) * most
 
 
 @each_profile

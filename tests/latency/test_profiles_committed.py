@@ -67,7 +67,9 @@ LARGEST = {(drop.profile, *drop[1:3]): drop for name in NAMES for drop in sorted
 @each_profile
 def test_growing_batch_at_equal_context_is_no_faster_unless_repeats_say_so(name: str) -> None:
     # What was measured once cannot be confirmed, so a little more has to be taken for noise there.
-    found = [drop for drop in drops(name, DROP) if repeated(drop) or drop.by > 0.06]
+    # With 16 adapters 17 long requests take longer than 24 of the same context in all, as they do without adapters.
+    noise = 0.06 if name == "h200-141gb/llama-3.1-8b-lora-r16-a16" else 0.04
+    found = [drop for drop in drops(name, DROP) if repeated(drop) or drop.by > noise]
     assert [drop for drop in found if not confirmed(drop)] == []
 
 

@@ -103,7 +103,8 @@ def test_steps_carry_the_correction_where_the_lengths_of_the_sweeps_are_known(tm
 def test_a_shipped_profile_predicts_a_sweep_from_the_others(name: str) -> None:
     found = LatencyModel(profile(name), MIX).traffic
     assert found
-    apart = 0.04 if "-lora-" in name else 0.03
+    # Qwen's on the H200 is the one whose chat and longest contexts do not suit one another.
+    apart = 0.04 if "-lora-" in name else 0.03 if name == "h200-141gb/qwen3-8b-bf16" else 0.02
     for sweep in found.left_out:
         assert abs(sweep.error) < apart, sweep
         assert sweep.spread < 2 * apart + 0.03, sweep
