@@ -14,6 +14,9 @@ class EngineConfig:
         pin_finished: a finished request keeps its KV blocks until `Engine.release`.
         defer_block_free: a preempted request's blocks come free with the next decision, as vLLM does it on workers
             that receive KV through a connector.
+        enable_prefix_caching: blocks of finished and running requests are found again by prompts that begin alike.
+        reuse_answers: KV that this worker's decoding made may be found again, too; False where another module would have
+            to make it.
     """
 
     max_num_seqs: int
@@ -24,3 +27,5 @@ class EngineConfig:
     one_model_a_step: bool = False
     pin_finished: bool = False
     defer_block_free: bool = False
+    enable_prefix_caching: bool = False
+    reuse_answers: bool = True

@@ -27,6 +27,8 @@ class Sequence:
         outputs_left: output tokens not scheduled yet.
         kv: where the prompt's KV comes from at the next admission.
         post_ps: how long the worker's host is busy with beginning to pull its KV.
+        held_tokens: of the prompt, those whose KV is there or comes with `kv` GIVEN or PULL, and is not to be computed.
+        cached_tokens: of the prompt, those found in the worker's prefix cache when it was first admitted.
         blocks: KV blocks held, as `KVBlocks` counts them.
         offset: context at step ``s`` is ``offset + s`` while it decodes steadily.
         last_step: step that emits its last token, `UNSET` while it does not decode steadily.
@@ -34,8 +36,10 @@ class Sequence:
 
     __slots__ = (
         "blocks",
+        "cached_tokens",
         "computed_tokens",
         "first_ps",
+        "held_tokens",
         "known_tokens",
         "kv",
         "last_ps",
@@ -56,6 +60,8 @@ class Sequence:
         self.model = model
         self.prompt_tokens = prompt_tokens
         self.known_tokens = prompt_tokens
+        self.held_tokens = prompt_tokens
+        self.cached_tokens = 0
         self.computed_tokens = 0
         self.outputs_left = output_tokens
         self.kv = kv

@@ -13,6 +13,7 @@ from sunsim.workload.arrivals import draw_arrivals
 from sunsim.workload.blocks import Closed, Synthetic
 from sunsim.workload.lengths import draw_lengths
 from sunsim.workload.popularity import draw_models
+from sunsim.workload.sessions import Sessions
 from sunsim.workload.streams import stream
 from sunsim.workload.traces.rows import TraceRows
 
@@ -31,6 +32,8 @@ class Requests:
         models: the scenario's model names.
         concurrency: of a closed loop, in which so many arrive at 0 and each of the others when one ends; None: all
             arrive when `arrival_ps` says.
+        sessions: where they are rounds of conversations: those that follow another arrive when the run says, and have an
+            `arrival_ps` of 0; the others are in order of arrival. None: nothing is known to be in common.
     """
 
     arrival_ps: NDArray[np.int64]
@@ -39,6 +42,7 @@ class Requests:
     output_tokens: NDArray[np.int32]
     models: tuple[str, ...]
     concurrency: int | None = None
+    sessions: Sessions | None = None
 
     def __len__(self) -> int:
         return self.arrival_ps.size
