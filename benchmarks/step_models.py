@@ -131,11 +131,15 @@ def size_of(errors: Sequence[float]) -> float:
 
 
 def measured_campaigns() -> Iterator[tuple[str, Measured]]:
-    """By card, the reported campaigns whose profile is of their own host and knows its traffic's requests."""
+    """By card, the reported campaigns whose profile is of their own host and knows its traffic's requests.
+
+    Not those with adapters, whose number no form knows.
+    """
     for campaign in committed_campaigns():
-        data = load_profile(campaign.profile).data
-        if campaign.plan.purpose == "reported" and not campaign.plan.profile_host and data.served_lengths:
-            yield data.gpu, Measured(sweeps_of(data), runs_of(campaign, data))
+        profile = load_profile(campaign.profile)
+        of_its_own = campaign.plan.purpose == "reported" and not campaign.plan.profile_host
+        if of_its_own and profile.data.served_lengths and not profile.adapters:
+            yield profile.data.gpu, Measured(sweeps_of(profile.data), runs_of(campaign, profile.data))
 
 
 def scores(candidate: Candidate, measured: Sequence[Measured], shapes: Sequence[str]) -> list[float]:

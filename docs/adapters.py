@@ -5,7 +5,12 @@ from __future__ import annotations
 from sunsim.latency.model import LatencyModel
 from sunsim.latency.profile import load_named
 
-PROFILES = {"without": "bf16", "16 adapters": "lora-r16-a16", "64 adapters": "lora-r16-a64"}
+PROFILES = {
+    "without": "bf16",
+    "4 adapters": "lora-r16-a4",
+    "16 adapters": "lora-r16-a16",
+    "64 adapters": "lora-r16-a64",
+}
 BATCHES = (1, 4, 16, 64, 128, 256)
 CONTEXT = 1024
 

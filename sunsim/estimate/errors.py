@@ -29,8 +29,7 @@ def by_kind(pairs: Iterable[Pair]) -> Kinds:
     alone: dict[str, list[Pair]] = {}
     for pair in pairs:
         if len(pair.changed) == 1:
-            for kind in {pair.changed[0], pair.kind}:
-                alone.setdefault(kind, []).append(pair)
+            alone.setdefault(pair.kind, []).append(pair)
     return {kind: _over(found) for kind, found in sorted(alone.items())}
 
 
@@ -61,9 +60,7 @@ def errors_of(source: Source, target: Worker) -> dict[str, Any]:
     """What an estimate says of its errors: `decode`, `prefill`, `blocks_percent`, and what is `unknown`."""
     changed = source.worker.differs(target)
     known, kinds = kept(), [source.worker.kind(change, target) for change in changed]
-    found = [
-        known[kind if kind in known else change] for kind, change in zip(kinds, changed, strict=True) if change in known
-    ]
+    found = [known[kind] for kind in kinds if kind in known]
     stages = {
         stage: StepErrors(
             typical_percent=_sum(each[f"{stage}_typical"] for each in found),

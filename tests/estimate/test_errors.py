@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
+from itertools import permutations
 
 import pytest
 
@@ -10,6 +11,7 @@ from benchmarks.estimates import measured_pairs
 from docs.refresh import PLACES, block, estimates
 from sunsim.estimate.compare import Errors, Pair
 from sunsim.estimate.errors import FILE, by_kind, errors_of, kept, written
+from sunsim.estimate.worker import VARIANTS
 from tests.estimate.models import LLAMA, source, worker
 
 
@@ -57,10 +59,13 @@ def test_errors_of_several_changes_add_up_to_no_less_than_was_seen() -> None:
 def test_a_change_of_variant_is_told_by_its_direction() -> None:
     fp8 = errors_of(source(LLAMA), worker(config=source(LLAMA).worker.config, variant="fp8"))
     assert fp8["decode"]["typical_percent"] == kept()["variant bf16 to fp8"]["decode_typical"]
-    # Nothing goes from AWQ to FP8 on one card: all changes of variant stand for it.
     awq = source("h100-80gb/llama-3.1-8b-awq")
     other = errors_of(awq, worker(config=awq.worker.config, variant="fp8"))
-    assert other["decode"]["typical_percent"] == kept()["variant"]["decode_typical"]
+    assert other["decode"]["typical_percent"] == kept()["variant awq to fp8"]["decode_typical"]
+
+
+def test_every_change_of_variant_was_seen() -> None:
+    assert {f"variant {one} to {other}" for one, other in permutations(VARIANTS, 2)} <= kept().keys()
 
 
 def test_what_no_pair_changes_is_named() -> None:

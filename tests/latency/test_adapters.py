@@ -66,7 +66,14 @@ def test_in_turn_is_what_serving_gives() -> None:
     assert said == pytest.approx(counted, rel=0.03)
 
 
-@pytest.mark.parametrize("name", ["h100-80gb/llama-3.1-8b-lora-r16", "h200-141gb/llama-3.1-8b-lora-r16-a16"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "h100-80gb/llama-3.1-8b-lora-r16",
+        "h200-141gb/llama-3.1-8b-lora-r16-a4",
+        "h200-141gb/llama-3.1-8b-lora-r16-a16",
+    ],
+)
 def test_a_step_takes_longer_the_more_adapters_share_it(name: str) -> None:
     profile = load_named(name)
     mix = LengthMix((900,), (80,))

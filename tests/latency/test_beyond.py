@@ -26,6 +26,13 @@ MORE = [1.0, 1.001, 1.1, 1.5, 2, 3, 8, 100]
 SHORT = 1000
 """Tokens of context; batches of the mix hold more a request."""
 MIX = LengthMix((200, 900, 3000), (100, 300, 20))
+QUICKER_BEYOND = {
+    "h200-141gb/llama-3.1-8b-awq": 0.006,
+    "h200-141gb/qwen3-8b-awq": 0.006,
+    "h200-141gb/qwen3-8b-bf16": 0.015,
+    "h200-141gb/qwen3-8b-fp8": 0.01,
+}
+"""Prefill rates beyond the best measured: where traffic takes something off the largest steps, that fades beyond them."""
 
 
 def never_fall(values: list[float]) -> bool:
@@ -51,9 +58,7 @@ def test_larger_prefill_steps_are_no_quicker_a_token_than_the_best_measured(name
     assert never_fall(step_ms)
     taken = [(prompts * tokens, ms) for (prompts, tokens), ms in zip(steps, step_ms, strict=True)]
     beyond = [tokens / ms for tokens, ms in taken if tokens > largest]
-    # What traffic takes off the largest steps fades beyond them; that shows with Qwen's on the H200 alone.
-    most = 1.015 if name == "h200-141gb/qwen3-8b-bf16" else 1 + 1e-9
-    assert max(beyond) <= best_prefill_rate(name) * most
+    assert max(beyond) <= best_prefill_rate(name) * (1 + QUICKER_BEYOND.get(name, 1e-9))
 
 
 @each_profile

@@ -99,12 +99,19 @@ def test_steps_carry_the_correction_where_the_lengths_of_the_sweeps_are_known(tm
     assert unknown.decode_step_ms(30, 30_000) == plain.decode_step_ms(30, 30_000)
 
 
+APART = {
+    "h200-141gb/qwen3-8b-bf16": 0.03,  # chat and longest contexts do not suit one another
+    "h200-141gb/qwen3-8b-fp8": 0.025,  # `few`, with small batches of contexts of 4,000 to 8,000 tokens
+    "h200-141gb/llama-3.1-8b-lora-r16-a4": 0.055,  # requests that join cost with adapters, and sweeps differ in how many do
+}
+"""How far off a sweep may be by numbers fitted to the others, where that is more than of other profiles."""
+
+
 @pytest.mark.parametrize("name", [name for name in NAMES if len(profile(name).data.served_lengths) > 2])
 def test_a_shipped_profile_predicts_a_sweep_from_the_others(name: str) -> None:
     found = LatencyModel(profile(name), MIX).traffic
     assert found
-    # Qwen's on the H200 is the one whose chat and longest contexts do not suit one another.
-    apart = 0.04 if "-lora-" in name else 0.03 if name == "h200-141gb/qwen3-8b-bf16" else 0.02
+    apart = APART.get(name, 0.04 if "-lora-" in name else 0.02)
     for sweep in found.left_out:
         assert abs(sweep.error) < apart, sweep
         assert sweep.spread < 2 * apart + 0.03, sweep

@@ -168,7 +168,7 @@ def test_adapters_are_shared_on_every_gpu() -> None:
     assert found["qsun"]["decode"] == {"profile": "h100-80gb/llama-3.1-8b-awq", "policy": "shared", "workers": 1}
 
 
-@pytest.mark.parametrize(("models", "measured"), [(16, 16), (17, 64), (100, 64)])
+@pytest.mark.parametrize(("models", "measured"), [(2, 4), (4, 4), (5, 16), (16, 16), (17, 64), (100, 64)])
 def test_adapters_are_as_many_as_were_measured_if_they_can_be(models: int, measured: int) -> None:
     found = arms("h200-141gb/llama-3.1-8b-bf16", models)["lora"]["decode"]["profile"]
     assert load_named(found).data.engine_args.max_loras == measured
@@ -178,8 +178,8 @@ def test_adapters_are_as_many_as_were_measured_if_they_can_be(models: int, measu
     ("base", "models", "absent"),
     [
         (BASE, 2, []),
-        ("h200-141gb/qwen3-8b-bf16", 2, ["LoRA adapters", "a quantized shared decoder"]),
-        ("h200-141gb/qwen3-8b-bf16", 1, []),
+        ("h200-141gb/qwen3-8b-awq", 2, ["LoRA adapters", "a quantized shared decoder"]),
+        ("h200-141gb/qwen3-8b-awq", 1, []),
         ("h100-80gb/qwen3-8b-bf16", 2, ["LoRA adapters"]),
     ],
 )
