@@ -3,10 +3,13 @@
 from collections.abc import Iterator
 from typing import Any
 
+from sunsim.latency.model import LatencyModel
 from sunsim.latency.profile import Profile, list_profiles, load_named
 
 Pools = dict[str, tuple[str, str]]
 """By stage the name of a profile, and a policy."""
+BUSY_REQUESTS, BUSY_TOKENS = 128, 1024
+"""Of a decode step by which quantized decoders are compared."""
 
 
 def most_measured(models: int) -> str:
@@ -54,7 +57,7 @@ def _of_their_own(name: str) -> Iterator[tuple[str, Pools]]:
 
 
 def _shared(base: Profile, name: str, models: int) -> Iterator[tuple[str, Pools]]:
-    """The ways in which models share GPUs: adapters as many as were measured, if they can be, then the smallest."""
+    """The ways in which models share GPUs: adapters as many as were measured, if they can be; the quickest quantized decoder."""
     smaller, adapted = _kin(base)
     if adapted:
         adapters = max(
@@ -64,8 +67,7 @@ def _shared(base: Profile, name: str, models: int) -> Iterator[tuple[str, Pools]
         yield "lora", {"prefill": (adapters, "shared"), "decode": (adapters, "shared")}
     yield "sun", {"prefill": (name, "isolated"), "decode": (name, "shared")}
     if smaller:
-        quantized = min(smaller, key=lambda each: each.weight_bytes).name
-        yield "qsun", {"prefill": (name, "isolated"), "decode": (quantized, "shared")}
+        yield "qsun", {"prefill": (name, "isolated"), "decode": (min(smaller, key=_busy_step_ms).name, "shared")}
 
 
 def _kin(base: Profile) -> tuple[list[Profile], list[Profile]]:
@@ -73,6 +75,11 @@ def _kin(base: Profile) -> tuple[list[Profile], list[Profile]]:
     alike = [profile for profile in _shipped() if _alike(base, profile)]
     smaller = [each for each in alike if not each.adapters and each.weight_bytes < base.weight_bytes]
     return smaller, [each for each in alike if each.adapters and each.weight_bytes == base.weight_bytes]
+
+
+def _busy_step_ms(profile: Profile) -> float:
+    """Of half the places that workers mostly have, with a thousand tokens each: small weights alone make no quick decoder."""
+    return LatencyModel(profile).decode_step_ms(BUSY_REQUESTS, BUSY_REQUESTS * BUSY_TOKENS)
 
 
 def _shipped() -> list[Profile]:
