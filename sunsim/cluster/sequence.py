@@ -28,7 +28,8 @@ class Sequence:
         kv: where the prompt's KV comes from at the next admission.
         post_ps: how long the worker's host is busy with beginning to pull its KV.
         held_tokens: of the prompt, those whose KV is there or comes with `kv` GIVEN or PULL, and is not to be computed.
-        cached_tokens: of the prompt, those found in the worker's prefix cache when it was first admitted.
+        cached_tokens: of the prompt, those found in the worker's prefix cache at its first admission, or if its KV is
+            pulled at its last; those are not pulled.
         blocks: KV blocks held, as `KVBlocks` counts them.
         offset: context at step ``s`` is ``offset + s`` while it decodes steadily.
         last_step: step that emits its last token, `UNSET` while it does not decode steadily.
@@ -74,3 +75,8 @@ class Sequence:
         self.started_ps = UNSET  # that step began to run
         self.first_ps = UNSET  # its first output token is out
         self.last_ps = UNSET  # its last output token is out
+
+    @property
+    def computes_prompt(self) -> bool:
+        """Whether the worker computes some of the prompt."""
+        return self.kv is KV.COMPUTE or self.held_tokens < self.prompt_tokens
