@@ -29,7 +29,8 @@ class Sequence:
         kv: where the prompt's KV comes from at the next admission.
         posts_ps: for how long the worker's host is busy with beginning to pull the KV of so many tokens; None: it is not.
         held_tokens: of the prompt, those whose KV is there or comes with `kv` GIVEN or PULL, and is not to be computed.
-        cached_tokens: of the prompt, those found in the worker's prefix cache when it was first admitted.
+        cached_tokens: of the prompt, those found in the worker's prefix cache at its first admission, or if its KV is
+            pulled at its last; those are not pulled.
         blocks: KV blocks held, as `KVBlocks` counts them.
         offset: context at step ``s`` is ``offset + s`` while it decodes steadily.
         last_step: step that emits its last token, `UNSET` while it does not decode steadily.
@@ -85,3 +86,8 @@ class Sequence:
     def post_ps(self) -> int:
         """How long the worker's host is busy with beginning to pull its KV."""
         return self.posts_ps(self.moved_tokens) if self.posts_ps else 0
+
+    @property
+    def computes_prompt(self) -> bool:
+        """Whether the worker computes some of the prompt."""
+        return self.kv is KV.COMPUTE or self.held_tokens < self.prompt_tokens
