@@ -31,7 +31,7 @@ from sunsim.document.block import (
 from sunsim.roles import Stage
 from sunsim.scenario.pools import DecodeBlock, PoolBlock, PrefillBlock, shape
 from sunsim.scenario.slo import Slo
-from sunsim.workload.blocks import Synthetic, Trace
+from sunsim.workload.blocks import Conversations, Synthetic, Trace
 
 
 class Zipf(Block):
@@ -220,7 +220,7 @@ class Document(Block):
         ]
         | None
     ) = None
-    workload: Synthetic | Trace = Field(discriminator="kind")
+    workload: Synthetic | Conversations | Trace = Field(discriminator="kind")
     slo: Slo = Slo()
     measure: Measure = Measure()
     stop: StopWhenFinished | StopAtTime = Field(default=StopWhenFinished(), discriminator="when")
