@@ -23,8 +23,7 @@ from tests.cluster.test_conservation import Checked
 from tests.cluster.worlds import Host, driven_by, pool, scenario, write_link, write_profile
 
 PS = 1e-12
-LONGEST_TALK = 5 * (12 + 8) + 9
-LEAST_BLOCKS = -(-LONGEST_TALK // 4) + 1
+BLOCK_SIZE = PROFILE["block_size"]
 AFFINE = ["session-affinity", "prefix-affinity"]
 
 
@@ -47,10 +46,10 @@ class Drawn:
 
 
 @st.composite
-def cached(draw: st.DrawFn, models: list[str], **options: Any) -> dict[str, Any]:
-    """A pool that may have caches, and routers that look at them."""
+def cached(draw: st.DrawFn, models: list[str], least_blocks: int, **options: Any) -> dict[str, Any]:
+    """A pool with caches, and maybe a router that looks at the request."""
     drawn: dict[str, Any] = draw(pools(models))
-    drawn |= {"num_gpu_blocks": LEAST_BLOCKS + draw(st.integers(0, 40)), "enable_prefix_caching": True}
+    drawn |= {"num_gpu_blocks": least_blocks + draw(st.integers(0, 30)), "enable_prefix_caching": True}
     router = draw(st.sampled_from([None, *AFFINE]))
     if router:
         drawn["router"] = router
@@ -59,16 +58,16 @@ def cached(draw: st.DrawFn, models: list[str], **options: Any) -> dict[str, Any]
 
 
 @st.composite
-def stages(draw: st.DrawFn, models: list[str]) -> dict[str, dict[str, Any]]:
+def stages(draw: st.DrawFn, models: list[str], least: int) -> dict[str, dict[str, Any]]:
     """Colocated workers, or prefill and decode with any of what may become of later rounds."""
     if draw(st.booleans()):
         own = {"policy": "isolated", "workers": {name: draw(st.integers(1, 2)) for name in models}}
-        return {"colocated": draw(cached(models)) | own}
-    prefill = draw(cached(models))
+        return {"colocated": draw(cached(models, least)) | own}
+    prefill = draw(cached(models, least))
     if prefill["policy"] == "shared":
         prefill["module"] = draw(st.sampled_from(["own", "shared"]))
     append = draw(st.sampled_from(["remote", "local", "auto"]))
-    decode = draw(cached(models, append_prefill=append, history=draw(st.sampled_from(["rebuild", "keep"]))))
+    decode = draw(cached(models, least, append_prefill=append, history=draw(st.sampled_from(["rebuild", "keep"]))))
     if append == "auto":
         decode["append_rule"] = draw(st.sampled_from(["bounded", "slack"]))
     return {"prefill": prefill, "decode": decode}
@@ -83,7 +82,7 @@ def clusters(draw: st.DrawFn) -> Drawn:
         Round,
         st.integers(0, len(models) - 1),
         st.integers(1, 12),
-        st.integers(1, 8),
+        st.integers(1, 20),
         st.integers(0, gap_ps),
     )
     talks, now = [], 0
@@ -98,7 +97,10 @@ def clusters(draw: st.DrawFn) -> Drawn:
         "slo": {"ttft_ms": 30.0, "tpot_ms": 8.0},
         "measured": draw(st.booleans()),
     }
-    return Drawn(models, draw(stages(models)), blocks, talks, draw(st.integers(0, 9)), draw(hosts()))
+    system = draw(st.integers(0, 9))
+    longest = system + max(sum(each.new + each.output for each in talk.rounds) for talk in talks)
+    least_blocks = -(-longest // BLOCK_SIZE) + 1
+    return Drawn(models, draw(stages(models, least_blocks)), blocks, talks, system, draw(hosts()))
 
 
 @pytest.fixture(scope="module")
@@ -158,7 +160,7 @@ def test_every_round_comes_once_after_the_one_before(drawn: Drawn, profile: Path
 def test_what_is_found_is_neither_computed_nor_moved(drawn: Drawn, profile: Path) -> None:
     result = serve(drawn, profile)
     rows, first = result.rows, drawn.blocks["first_token"] == "prefill"
-    assert (rows["cached_tokens"] % 4 == 0).all()
+    assert (rows["cached_tokens"] % BLOCK_SIZE == 0).all()
     assert (rows["cached_tokens"] < rows["prompt_tokens"]).all()
     disaggregated = "prefill" in drawn.pools
     assert rows["appended"].isna().all() == (not disaggregated)
