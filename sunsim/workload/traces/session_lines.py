@@ -19,6 +19,7 @@ from sunsim.workload.traces.sessions import order_of, together
 from sunsim.workload.traces.text import Text
 
 NS_PER_S = 1e9
+AS_PUBLISHED = ("session_id", "input", "output_length", "pre_gap")
 INPUT_EVENTS = frozenset({"user_message", "tool_result"})
 
 
@@ -157,11 +158,31 @@ class LMCache(SessionLines):
     arrival = "arrival_time_ns"
     prompt_tokens = "input_toks"
     output_tokens = "output_toks"
+    gap = "intra_session_gap_ns"
     unit = "nanoseconds"
+
+    def recognises(self, first_line: str) -> bool:
+        """Also as published, for which `read` says what is missing."""
+        return SessionLines.recognises(self, first_line) or set(AS_PUBLISHED) <= (keys_of(first_line) or {}).keys()
+
+    def read(self, text: Text) -> TraceRows:
+        """Reads a whole file.
+
+        Raises:
+            InputError: a line is wrong.
+        """
+        if not SessionLines.recognises(self, text.line(1)) and self.recognises(text.line(1)):
+            *others, last = (self.output_tokens, self.turn, self.arrival, self.gap)
+            message = (
+                f"input is text, must be {self.prompt_tokens}, its number of tokens, beside {', '.join(others)} and {last}: "
+                "text is not counted here"
+            )
+            raise InputError(message, text.path, 1)
+        return SessionLines.read(self, text)
 
     def told(self, line: Mapping[str, Any]) -> Told:
         arrival_s = _seconds(line, self.arrival, MAX_CLOCK_S)
-        return Told(arrival_s, nan, _seconds(line, "intra_session_gap_ns", MAX_S), None)
+        return Told(arrival_s, nan, _seconds(line, self.gap, MAX_S), None)
 
 
 def whole_of(line: Mapping[str, Any], key: str) -> int:
@@ -215,11 +236,11 @@ def _name(line: Mapping[str, Any], key: str) -> str:
 
 
 def _seconds(line: Mapping[str, Any], key: str, most_s: float) -> float:
-    value = number_of(_need(line, key)) / NS_PER_S
-    if not 0 <= value <= most_s:
+    value = number_of(_need(line, key))
+    if not 0 <= value <= most_s * NS_PER_S:
         message = f"{key} is {shown(line[key])}, must be a number of nanoseconds from 0 to {most_s * NS_PER_S:g}"
         raise Fault(message)
-    return value
+    return value / NS_PER_S
 
 
 def _moment(value: Any) -> float:
