@@ -108,7 +108,10 @@ def test_hashes_are_looked_at_only_where_something_is_cached(tmp_path: Path) -> 
     assert len(build_requests(load_scenario(write(tmp_path, "mooncake", wrong)))) == 1
     assert invoke("trace", "convert", tmp_path / "mooncake.jsonl", "--out", tmp_path / "out.csv")[0] == 0
     said = invoke("trace", "describe", tmp_path / "mooncake.jsonl")[1]
-    assert f"What prompts have in common is not known: {tmp_path}/mooncake.jsonl:1: the length of hash_ids is 1, must be 3" in said
+    assert (
+        f"What prompts have in common is not known: {tmp_path}/mooncake.jsonl:1: the length of hash_ids is 1, must be 3"
+        in said
+    )
 
 
 def test_what_repeats_is_described(tmp_path: Path) -> None:

@@ -141,6 +141,22 @@ def test_converted_to_csv_they_have_the_same_in_common(tmp_path: Path, lines: li
     assert np.array_equal(one.segments.parent, two.segments.parent)
 
 
+def test_a_round_without_a_time_comes_with_the_end_of_the_one_before(tmp_path: Path) -> None:
+    lines = [LAB[0], {**LAB[1], "timing_events": []}, LAB[3]]
+    rows = read_trace(write(tmp_path, lines), "tracelab")
+    assert rounds_of(rows).think_s[1:] == pytest.approx([0, 64])
+    path = write(tmp_path, [LAB[0], {**LAB[2], "timing_events": []}])
+    with pytest.raises(InputError) as caught:
+        read_any(path, None)
+    said = "timing_events has no timestamp, must have one in the first round of a session"
+    assert str(caught.value) == f"{path}:2: {said}"
+
+
+def test_tokens_that_are_null_are_none(tmp_path: Path) -> None:
+    rows = read_trace(write(tmp_path, [LAB[0], {**LAB[1], "output_tokens": None}, LAB[3]]), "tracelab")
+    assert rows.output_tokens.tolist() == [20, 0, 8]
+
+
 # (a line that is changed, what is changed in it, the message)
 WRONG: list[tuple[dict[str, Any], dict[str, Any], str]] = [
     (LAB[0], {"session_id": 3}, "session_id is 3, must be a name"),
@@ -152,8 +168,6 @@ WRONG: list[tuple[dict[str, Any], dict[str, Any], str]] = [
         {"newly_append_tokens": 41},
         "prefix_tokens and newly_append_tokens are 60 and 41, must add up to input_tokens_total (100)",
     ),
-    (LAB[0], {"timing_events": []}, "timing_events has no timestamp, must be a list with an event that has one"),
-    (LAB[0], {"timing_events": None}, "timing_events has no timestamp, must be a list with an event that has one"),
     (LAB[0], {"timing_events": [{"timestamp": 5}]}, "a timestamp is 5, must be a date and time like 2026-05-01T"),
     (LM[0], {"turn_idx": 0.5}, "turn_idx is 0.5, must be a whole number of at least 0, below "),
     (LM[0], {"arrival_time_ns": -1}, "arrival_time_ns is -1, must be a number of nanoseconds from 0 to 1e+21"),
