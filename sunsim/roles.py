@@ -24,6 +24,12 @@ class Module(StrEnum):
     OWN = "own"  # each model's own, as a whole
     ADAPTER = "adapter"  # one base for all models, each with an adapter (LoRA) on top
     SHARED = "shared"  # one frozen module for all models
+    DECODER = "decoder"  # each model's own, that only decodes: prompts' KV comes from another
+
+    @property
+    def only_decodes(self) -> bool:
+        """Whether a decode worker of this module cannot compute prompts with it."""
+        return self in (Module.SHARED, Module.DECODER)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +40,13 @@ class Role:
         stage: which part of a request's way.
         model: the one model that it serves; None for all of the scenario.
         module: whose weights it computes with.
+        appends: a decode worker also computes prompts of later rounds, with weights of prefill's modules if those are others.
     """
 
     stage: Stage
     model: str | None
     module: Module = Module.OWN
+    appends: bool = False
 
     @property
     def prefills(self) -> bool:
@@ -59,9 +67,10 @@ class Role:
     def recomputes(self) -> bool:
         """Whether it prefills again what it has preempted.
 
-        A decode module that models share cannot prefill for a task: the KV of a preempted prompt comes from elsewhere.
+        A decode module that prefill does not compute with cannot prefill: the KV of a preempted prompt comes from
+        elsewhere.
         """
-        return self.prefills or self.module is not Module.SHARED
+        return self.prefills or self.appends or not self.module.only_decodes
 
     @property
     def serves(self) -> str:

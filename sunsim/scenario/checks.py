@@ -10,12 +10,14 @@ from sunsim.latency.profile import Profile, find_profile, list_profiles, load_pr
 from sunsim.latency.transfer import load_transfers
 from sunsim.roles import Stage
 from sunsim.scenario.allocation import allocate
-from sunsim.scenario.arms import OPTIONS
-from sunsim.scenario.blocks import STATE_BLIND, ArmBlock, Document, PoolBlock, Transfer
+from sunsim.scenario.blocks import ArmBlock, Document, Transfer
+from sunsim.scenario.memory import beside_of, options_of
 from sunsim.scenario.named import models_of
+from sunsim.scenario.pools import STATE_BLIND, PoolBlock
+from sunsim.scenario.rounds import appends_in_steps, completed, refuse_pool
 from sunsim.scenario.scenario import Scenario
-from sunsim.workload.blocks import MAX_REQUESTS, Closed, Synthetic, Trace
-from sunsim.workload.lengths import longest
+from sunsim.workload.blocks import MAX_REQUESTS, Closed, Conversations, Synthetic, Trace
+from sunsim.workload.lengths import longest, most_tokens
 from sunsim.workload.traces.known import FORMATS
 
 FEW_REQUESTS = 10_000
@@ -50,7 +52,7 @@ def complete(document: Document, source: Source) -> Scenario:
     transfer = _complete_transfer(document.transfer, source)
     arms = tuple(_complete_arm(arm, index, document, source) for index, arm in enumerate(document.arms))
     scenario = Scenario(document.model_copy(update={"arms": arms, "transfer": transfer}))
-    if isinstance(workload, Synthetic):
+    if not isinstance(workload, Trace):
         _requests_fit(workload, source)
         _lengths_fit(scenario, workload, source)
     return scenario
@@ -91,6 +93,7 @@ def _models_mapped(workload: Trace, document: Document, source: Source) -> None:
 
 def _complete_arm(arm: ArmBlock, index: int, document: Document, source: Source) -> ArmBlock:
     pools: dict[str, PoolBlock] = {}
+    profiles: dict[Stage, Profile] = {}
     served: set[str] = set()
     for stage, pool in arm.pools().items():
         loc: Loc = ("arms", index, stage)
@@ -99,7 +102,8 @@ def _complete_arm(arm: ArmBlock, index: int, document: Document, source: Source)
             message = f"is a profile of {profile.data.model}, must be one of {served.pop()}, as prefill is"
             raise source.error((*loc, "profile"), f"{source.path(loc)}.profile {message}")
         served.add(profile.data.model)
-        _can_compute(stage, profile, name, loc, source)
+        steps = Stage.COLOCATED if appends_in_steps(arm, stage, profile) else stage
+        _can_compute(steps, profile, name, loc, source)
         if pool.load_report and pool.router in STATE_BLIND:
             place = (*loc, "load_report")
             message = f"{source.path(place)} is given, must be left out: router {pool.router} does not look at loads"
@@ -107,25 +111,15 @@ def _complete_arm(arm: ArmBlock, index: int, document: Document, source: Source)
         if stage is Stage.COLOCATED and pool.policy == "shared" and not profile.adapters:
             message = f"is shared, must be isolated: only adapters share workers that prefill, {name} has none"
             raise source.error((*loc, "policy"), f"{source.path(loc)}.policy {message}")
-        many = stage is Stage.PREFILL and pool.policy == "shared" and not profile.adapters
-        options = _options(pool, profile, len(document.model_names) if many else 1, loc, source)
+        refuse_pool(arm, stage, profile, loc, document, source)
+        profiles[stage] = profile
+        beside = beside_of(arm, stage, profiles, document, loc, source)
+        options = options_of(pool, profile, beside, loc, source)
         workers = _workers(pool, document, loc, source)
-        pools[stage] = pool.model_copy(update={"profile": name, "workers": workers, "allocation": None, **options})
+        pools[stage] = pool.model_copy(
+            update={"profile": name, "workers": workers, "allocation": None, **options, **completed(pool)}
+        )
     return arm.model_copy(update=pools)
-
-
-def _options(pool: PoolBlock, profile: Profile, weights: int, loc: Loc, source: Source) -> dict[str, int]:
-    """Those of a worker, the profile's where the file gives none; the weights of so many models are on its card."""
-    room = _blocks_beside(profile, weights, loc, source) if weights > 1 else profile.num_gpu_blocks
-    _blocks_fit(pool, profile, weights, loc, source)
-    options = {option: getattr(pool, option) or getattr(profile, option) for option in OPTIONS}
-    options["num_gpu_blocks"] = pool.num_gpu_blocks or room
-    seqs, batched = options["max_num_seqs"], options["max_num_batched_tokens"]
-    if batched < seqs:
-        given = (*loc, "max_num_batched_tokens" if pool.max_num_batched_tokens else "max_num_seqs")
-        where = f"{source.path(loc)}.max_num_batched_tokens"
-        raise source.error(given, f"{where} is {batched}, must be at least max_num_seqs ({seqs}), as vLLM has it")
-    return options
 
 
 def _complete_transfer(transfer: Transfer, source: Source) -> Transfer:
@@ -196,53 +190,38 @@ def _can_compute(stage: str, profile: Profile, name: str, loc: Loc, source: Sour
             raise source.error((*loc, "profile"), message)
 
 
-def _blocks_fit(pool: PoolBlock, profile: Profile, weights: int, loc: Loc, source: Source) -> None:
-    """Whether the card's memory holds the KV blocks that the file asks for, beside the weights of so many models."""
-    most = max(profile.most_blocks(weights), profile.num_gpu_blocks if weights == 1 else 0)
-    if pool.num_gpu_blocks is not None and pool.num_gpu_blocks > most:
-        place = (*loc, "num_gpu_blocks")
-        message = f"{source.path(place)} is {pool.num_gpu_blocks}, must be at most {most}: more do not fit beside"
-        raise source.error(
-            place, f"{message} the weights in the memory of {profile.data.card} ({profile.memory_bytes / 1e9:.1f} GB)"
-        )
-
-
-def _blocks_beside(profile: Profile, models: int, loc: Loc, source: Source) -> int:
-    extra = (models - 1) * profile.weight_bytes
-    room = profile.num_gpu_blocks * profile.block_size * profile.kv_bytes_per_token
-    block = profile.block_size * profile.kv_bytes_per_token
-    blocks = (room - extra) // block
-    if blocks < 2:
-        where = source.path((*loc, "policy"))
-        message = f"{where} is shared, but the weights of {models} models do not fit on one GPU of {profile.name}"
-        needed = f"({extra / 1e9:.1f} GB more than one model's, {room / 1e9:.1f} GB are free)"
-        raise source.error((*loc, "policy"), f"{message} {needed}, must be isolated or serve fewer models")
-    return blocks
-
-
-def _requests_fit(workload: Synthetic, source: Source) -> None:
+def _requests_fit(workload: Synthetic | Conversations, source: Source) -> None:
     """Refuses at once what would only be seen to be too much when it has been drawn."""
     if isinstance(workload.arrivals, Closed):
         return
     rate_rps = workload.arrivals.rate_rps
+    rounds = workload.rounds.mean if isinstance(workload, Conversations) else 1
+    requests = None if isinstance(workload, Conversations) else workload.requests
     what = f"workload.arrivals.rate_rps is {rate_rps:g}, must bring"
     loc: Loc = ("workload", "arrivals", "rate_rps")
-    if workload.requests is None and workload.duration_s is not None:
-        expected = rate_rps * workload.duration_s
+    if requests is None and workload.duration_s is not None:
+        expected = rate_rps * workload.duration_s * rounds
         if expected > MAX_REQUESTS:
             raise source.error(loc, f"{what} at most {MAX_REQUESTS:g} requests, not {expected:.3g}")
-    elif workload.duration_s is None and workload.requests is not None:
-        expected_s = workload.requests / rate_rps
+    elif workload.duration_s is None and requests is not None:
+        expected_s = requests / rate_rps
         # Gaps are drawn: a few may add up to far less than their mean, and are drawn in no time.
-        if expected_s > 2 * MAX_S and workload.requests > FEW_REQUESTS:
-            raise source.error(loc, f"{what} {workload.requests} requests within {MAX_S:g} s, not {expected_s:.3g} s")
+        if expected_s > 2 * MAX_S and requests > FEW_REQUESTS:
+            raise source.error(loc, f"{what} {requests} requests within {MAX_S:g} s, not {expected_s:.3g} s")
 
 
-def _lengths_fit(scenario: Scenario, workload: Synthetic, source: Source) -> None:
-    prompt, output = longest(workload.lengths)
+def _lengths_fit(scenario: Scenario, workload: Synthetic | Conversations, source: Source) -> None:
+    """Refuses requests, or first rounds, that fit nowhere; before later rounds a session ends."""
+    if isinstance(workload, Conversations):
+        prompt, output = workload.system_prompt_tokens + most_tokens(workload.user), most_tokens(workload.output)
+        loc: Loc = ("workload", "user")
+        what = "workload can draw a first round of"
+    else:
+        prompt, output = longest(workload.lengths)
+        loc, what = ("workload", "lengths"), "workload.lengths can draw"
     for limit in scenario.limits:
         longest_request = prompt + (1 if limit.prompt_only else output)
         if longest_request > limit.tokens:
             kind = "prompt + first token" if limit.prompt_only else "prompt + output"
-            message = f"workload.lengths can draw {longest_request} tokens ({kind}), must be at most {limit.tokens}"
-            raise source.error(("workload", "lengths"), f"{message}: {limit.reason}")
+            message = f"{what} {longest_request} tokens ({kind}), must be at most {limit.tokens}"
+            raise source.error(loc, f"{message}: {limit.reason}")
