@@ -54,6 +54,7 @@ class WorkerRecord:
         steps, busy_s: steps that computed something, and the time they took.
         outside_measured: steps outside the measured range of the profile, by what took them out (``steps.Outside``).
         preemptions: times that a request lost its place here.
+        prefix_cache_queries, prefix_cache_hits: tokens looked up and found in its prefix cache; 0 without one.
     """
 
     name: str
@@ -66,6 +67,8 @@ class WorkerRecord:
     busy_s: float
     outside_measured: Mapping[str, int]
     preemptions: int
+    prefix_cache_queries: int = 0
+    prefix_cache_hits: int = 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
