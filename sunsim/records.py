@@ -44,6 +44,20 @@ REQUEST_COLUMNS = (
     Column("outcome", "text", "``finished``, or ``unfinished`` where the stop cut it off."),
 )
 
+SESSION_COLUMNS = (
+    Column("session", "count", "The session that it is a round of."),
+    Column("round", "count", "Which round of it, from 0."),
+    Column("cached_tokens", "count", "Tokens of its prompt found in the prefix cache of the worker that computed it."),
+    Column("moved_tokens", "count", "Tokens whose KV crossed the link for it, both ways."),
+    Column(
+        "appended",
+        "text",
+        "``remote`` where prefill workers computed its prompt, ``local`` where its decode worker did; missing where "
+        "nothing prefills apart from decode.",
+    ),
+)
+"""Of requests too, only where they are rounds of sessions."""
+
 
 @dataclass(frozen=True, slots=True)
 class WorkerRecord:
@@ -73,7 +87,7 @@ class WorkerRecord:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ArmResult:
-    """What one arm did: `rows` has `REQUEST_COLUMNS`, `workers` one record a worker."""
+    """What one arm did: `rows` has `REQUEST_COLUMNS`, and of sessions `SESSION_COLUMNS`; `workers` one record a worker."""
 
     rows: pd.DataFrame
     workers: Sequence[WorkerRecord]
@@ -105,3 +119,9 @@ WORKER_COLUMNS = (
     Column("peak_kv_occupancy", "number", "The highest such share inside the window."),
 )
 """Of a worker's entry in a summary; `sunsim.metrics.REGISTRY` says how the figures are made."""
+
+CACHE_COLUMNS = (
+    Column("prefix_cache_queries", "count", "Tokens looked up in its prefix cache, over the whole run."),
+    Column("prefix_cache_hits", "count", "Of these, the tokens that were found."),
+)
+"""Of a worker too, only where requests are rounds of sessions."""
