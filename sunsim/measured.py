@@ -122,7 +122,7 @@ def _kv_bytes(arm: Arm) -> int:
 
 
 def _moments(scenario: Scenario, requests: Requests) -> tuple[float, float, float]:
-    """From when on requests come, when the first one arrives, and the last, in seconds.
+    """From when on requests come, when the first one arrives, and the last whose arrival is known, in seconds.
 
     Drawn ones come from 0 on, those of a trace from their first one on: its own clock may show anything then.
     """
