@@ -44,19 +44,26 @@ REQUEST_COLUMNS = (
     Column("outcome", "text", "``finished``, or ``unfinished`` where the stop cut it off."),
 )
 
+
 SESSION_COLUMNS = (
-    Column("session", "count", "The session that it is a round of."),
-    Column("round", "count", "Which round of it, from 0."),
-    Column("cached_tokens", "count", "Tokens of its prompt found in the prefix cache of the worker that computed it."),
-    Column("moved_tokens", "count", "Tokens whose KV crossed the link for it, both ways."),
+    Column("session", "count", "The conversation that the request is a round of."),
+    Column("round", "count", "Its number in it, from 0."),
+    Column("cached_tokens", "count", "Of its prompt, found in the cache of the worker that computed it."),
+    Column(
+        "moved_tokens", "count", "Tokens whose KV crossed the link for it, to its decode worker or back to prefill."
+    ),
+    Column(
+        "pulled_tokens",
+        "count",
+        "Of these, history that prefill pulled from a decode worker, so as not to compute it again.",
+    ),
     Column(
         "appended",
         "text",
-        "``remote`` where prefill workers computed its prompt, ``local`` where its decode worker did; missing where "
-        "nothing prefills apart from decode.",
+        "``local`` if its decode worker computed the prompt, ``remote`` if a prefill worker did; missing where there are none.",
     ),
 )
-"""Of requests too, only where they are rounds of sessions."""
+"""Further ones, where the requests are rounds of conversations."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +75,8 @@ class WorkerRecord:
         steps, busy_s: steps that computed something, and the time they took.
         outside_measured: steps outside the measured range of the profile, by what took them out (``steps.Outside``).
         preemptions: times that a request lost its place here.
-        prefix_cache_queries, prefix_cache_hits: tokens looked up and found in its prefix cache; 0 without one.
+        prefix_cache_queries, prefix_cache_hits: tokens that were looked for in its prefix cache, and those found; vLLM's
+            names.
     """
 
     name: str
@@ -87,7 +95,7 @@ class WorkerRecord:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ArmResult:
-    """What one arm did: `rows` has `REQUEST_COLUMNS`, and of sessions `SESSION_COLUMNS`; `workers` one record a worker."""
+    """What one arm did: `rows` has `REQUEST_COLUMNS`, and maybe `SESSION_COLUMNS`; `workers` one record a worker."""
 
     rows: pd.DataFrame
     workers: Sequence[WorkerRecord]
@@ -124,4 +132,4 @@ CACHE_COLUMNS = (
     Column("prefix_cache_queries", "count", "Tokens looked up in its prefix cache, over the whole run."),
     Column("prefix_cache_hits", "count", "Of these, the tokens that were found."),
 )
-"""Of a worker too, only where requests are rounds of sessions."""
+"""Further ones, where the requests are rounds of conversations."""

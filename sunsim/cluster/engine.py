@@ -21,11 +21,13 @@ request's place and blocks come free when its last token is out, so they idle fo
 from collections import deque
 from collections.abc import Iterable
 
+from sunsim.cluster.block_keys import BlockKeys
 from sunsim.cluster.draft import Draft
 from sunsim.cluster.engine_config import EngineConfig
 from sunsim.cluster.kv_blocks import KVBlocks
 from sunsim.cluster.outcome import NOBODY, Outcome
 from sunsim.cluster.pipeline import Pipeline
+from sunsim.cluster.prefix_cache import CachingBlocks
 from sunsim.cluster.sequence import KV, UNSET, Sequence
 from sunsim.cluster.steady import SteadyDecodes
 from sunsim.latency.steps import Chunk, Outside, StepTimes
@@ -43,13 +45,22 @@ class Engine:
         times: of steps and of their launches.
         stalls: pairs of a moment and the time by which the step on the GPU at that moment gets longer, both in
             picoseconds, in rising order of the moments; there may be no end to them.
+        keys: by which blocks are found again, if the worker caches prefixes; without, it does not.
     """
 
-    def __init__(self, config: EngineConfig, times: StepTimes, stalls: Iterable[tuple[int, int]] = ()) -> None:
+    def __init__(
+        self,
+        config: EngineConfig,
+        times: StepTimes,
+        stalls: Iterable[tuple[int, int]] = (),
+        keys: BlockKeys | None = None,
+    ) -> None:
         self.config = config
         self.waiting: deque[Sequence] = deque()
         self.running: dict[Sequence, None] = {}  # in order of admission
         self.blocks = KVBlocks(config.num_gpu_blocks, config.block_size)
+        if config.enable_prefix_caching and keys:
+            self.blocks = CachingBlocks(config, keys)
         self.preemptions = 0
         self._pipeline = Pipeline(times, stalls)
         self._pause_ps = times.pause_ps
@@ -91,6 +102,10 @@ class Engine:
         partial = self._partial.known_tokens if self._partial else 0
         decoding = self._steady.offset + self._steady.batch * self._k
         return self._queued_tokens + decoding + self._finishing_tokens + partial
+
+    def cached_tokens(self, sequence: Sequence) -> int:
+        """Of a request that may be elsewhere, the tokens that would be found here if it were admitted now."""
+        return self.blocks.cached_tokens(sequence)
 
     def submit(self, now_ps: int, sequence: Sequence, *, first: bool = False) -> None:
         """A request arrives; `first` puts it at the head of the queue."""
@@ -305,7 +320,7 @@ class Engine:
         """Takes requests whose KV has come into the step."""
         taken = 0
         for sequence in self._ready:
-            if draft.budget <= 0:
+            if draft.budget <= 0 or self._must_not_mix(sequence, draft):
                 break
             taken += 1
             self._enter(sequence, now_ps, step, draft)
@@ -318,17 +333,20 @@ class Engine:
         places = self.config.max_num_seqs - len(self.running) - self._loading
         while waiting and draft.budget > 0 and places > 0:
             sequence = waiting[0]
-            if self.config.one_model_a_step and draft.model not in (UNSET, sequence.model):
-                return
-            if not self.blocks.admit(sequence):
+            if self._must_not_mix(sequence, draft) or not self.blocks.admit(sequence):
                 return
             waiting.popleft()
             places -= 1
-            if sequence.kv is PULL:
+            if sequence.kv is PULL and sequence.cached_tokens < sequence.held_tokens:
                 self._loading += 1
                 outcome.loads.append(sequence)
             else:
                 self._enter(sequence, now_ps, step, draft)
+
+    def _must_not_mix(self, sequence: Sequence, draft: Draft) -> bool:
+        if not self.config.one_model_a_step or draft.model in (UNSET, sequence.model):
+            return False
+        return sequence.computes_prompt
 
     def _enter(self, sequence: Sequence, now_ps: int, step: int, draft: Draft) -> None:
         self._queued_tokens -= sequence.known_tokens
@@ -347,7 +365,8 @@ class Engine:
         computed = before + tokens
         self.blocks.grow(sequence, computed)
         draft.budget -= tokens
-        draft.model = sequence.model
+        if sequence.computes_prompt:
+            draft.model = sequence.model
         sequence.computed_tokens = computed
         chunk = known - before > 1
         if chunk:

@@ -23,7 +23,7 @@ def add_power(
     for (name, entry), arm in zip(summary["arms"].items(), arms, strict=True):
         computed = arm.rows["prompt_tokens"]
         if has_sessions(arm.rows):
-            computed = computed - arm.rows["cached_tokens"]
+            computed = computed - arm.rows["cached_tokens"] - arm.rows["pulled_tokens"]
         tokens = computed.groupby(arm.rows["prefill_worker"]).sum()
         drawn = []
         for worker in arm.workers:

@@ -226,7 +226,7 @@ _SESSIONS = [
         "computed again",
         "",
         "Of the tokens of each prompt that the round before it had as its prompt and its answer, the share that was "
-        f"computed once more: not found in the prefix cache. {ARRIVED}",
+        f"computed once more: neither found in the prefix cache nor pulled from a decode worker. {ARRIVED}",
         short="computed\nagain",
     ),
     Metric("moved_gb", "KV moved", "GB", "KV that crossed the link, both ways, over the whole run; 1 GB = 10^9 bytes."),

@@ -28,6 +28,7 @@ class Rounds:
         requests: the rounds as requests.
         session, round: see `sunsim.workload.sessions.Sessions`.
         cached_tokens: of each prompt, those found in the cache of the worker that computed it.
+        pulled_tokens: of each prompt, those that this worker got from a decode worker.
         history_tokens: of each prompt, those that the round before it had as its prompt and its answer; 0 of a first
             round, and of one whose session's row before is not that round.
     """
@@ -36,22 +37,23 @@ class Rounds:
     session: Floats
     round: Floats
     cached_tokens: Floats
+    pulled_tokens: Floats
     history_tokens: Floats
 
     @classmethod
     def from_rows(cls, rows: pd.DataFrame) -> Rounds:
         """Of rows with the columns of sessions."""
-        session, number, cached = (rows[name].to_numpy(np.float64) for name in ("session", "round", "cached_tokens"))
-        prompt, output = (rows[name].to_numpy(np.float64) for name in ("prompt_tokens", "output_tokens"))
+        names = ("session", "round", "cached_tokens", "pulled_tokens", "prompt_tokens", "output_tokens")
+        session, number, cached, pulled, prompt, output = (rows[name].to_numpy(np.float64) for name in names)
         order = np.lexsort((number, session))
         follows = (np.diff(session[order]) == 0) & (np.diff(number[order]) == 1)
         history = np.zeros(len(rows))
         history[order[1:]] = np.where(follows, (prompt + output)[order[:-1]], 0.0)
-        return cls(Requests.from_rows(rows), session, number, cached, np.minimum(history, prompt))
+        return cls(Requests.from_rows(rows), session, number, cached, pulled, np.minimum(history, prompt))
 
     def where(self, which: Bools | Indices) -> Rounds:
         """Only the rounds that a mask or their places name."""
-        columns = (self.session, self.round, self.cached_tokens, self.history_tokens)
+        columns = (self.session, self.round, self.cached_tokens, self.pulled_tokens, self.history_tokens)
         return Rounds(self.requests.where(which), *(column[which] for column in columns))
 
     @property
@@ -66,8 +68,8 @@ class Rounds:
 
     @property
     def recomputed_share(self) -> float | None:
-        """Of the tokens of these rounds' histories; what is found in a cache is taken for history first."""
-        lacking = np.maximum(self.history_tokens - self.cached_tokens, 0.0)
+        """Of the tokens of these rounds' histories; what is found or pulled is taken for history first."""
+        lacking = np.maximum(self.history_tokens - self.cached_tokens - self.pulled_tokens, 0.0)
         return per(float(lacking.sum()), float(self.history_tokens.sum()))
 
 
