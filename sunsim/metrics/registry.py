@@ -234,8 +234,8 @@ _SESSIONS = [
         "prefix_cache_queries",
         "prefix cache queries",
         "tok",
-        "Tokens that were looked up in prefix caches, over the whole run, as vLLM counts them: all that are known of a "
-        "request each time that it is tried at the head of the queue, those of preempted requests left out.",
+        "Tokens that were looked up in prefix caches, over the whole run: those of a request when a worker first admits it. "
+        "vLLM looks, and counts, again in every step that a request at the head of the queue waits for blocks.",
     ),
     _count(
         "prefix_cache_hits",
