@@ -10,7 +10,7 @@ from sunsim.scenario import Scenario, build_requests
 from sunsim.scenario.blocks import ModelCount, Zipf
 from sunsim.workload.blocks import Closed, Conversations, RoundTokens, Trace
 from sunsim.workload.requests import COLUMNS, Requests
-from sunsim.workload.sessions import UNKNOWN
+from sunsim.workload.sessions import UNKNOWN, Segments
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +73,9 @@ def _longer(tokens: RoundTokens, outputs: float) -> RoundTokens:
 
 
 def can_lengthen(scenario: Scenario) -> bool:
-    """Whether outputs can be longer or shorter; the prompts of a trace's sessions have its answers in them."""
-    return not isinstance(scenario.workload, Trace) or build_requests(scenario).sessions is None
+    """Whether outputs can be longer or shorter; the prompts of a trace's later rounds have its answers in them."""
+    sessions = build_requests(scenario).sessions
+    return not isinstance(scenario.workload, Trace) or sessions is None or not sessions.react
 
 
 def has_skew(scenario: Scenario) -> bool:
@@ -91,11 +92,15 @@ def requests_under(scenario: Scenario, conditions: Conditions) -> Requests:
         InputError: as `build_requests`.
     """
     requests = build_requests(scenario)
-    if conditions.outputs != 1 and requests.sessions is None:
+    if conditions.outputs != 1 and not isinstance(scenario.workload, Conversations):
         room = min((limit.tokens for limit in scenario.limits if not limit.prompt_only), default=2**30)
         longest = np.maximum(room - requests.prompt_tokens, 1)
         scaled = np.rint(requests.output_tokens * conditions.outputs)
         requests = replace(requests, output_tokens=np.clip(scaled, 1, longest).astype(np.int32))
+        if sessions := requests.sessions:
+            end = sessions.segments.end.copy()
+            end[sessions.answer] = requests.prompt_tokens + requests.output_tokens
+            requests = replace(requests, sessions=replace(sessions, segments=Segments(sessions.segments.parent, end)))
     return requests
 
 

@@ -15,6 +15,7 @@ from sunsim.plan.bench import Bench
 from sunsim.plan.conditions import AS_PLANNED, Conditions, can_lengthen, only, requests_under, take_turns, under
 from sunsim.plan.fastest import hopeless
 from sunsim.plan.run import load
+from sunsim.plan.traced import made_for
 from sunsim.plan.variants import variants
 from sunsim.scenario import Scenario, build_requests
 from sunsim.workload.requests import Requests
@@ -201,3 +202,28 @@ def test_other_answers_of_a_trace_are_not_tried_and_that_is_said(tmp_path: Path)
     _, stdout, stderr = invoke("plan", file, "--set", trace, "--out", tmp_path / "out", "--jobs", 1)
     assert stderr == ""
     assert "the prompts of a trace hold its answers, so other outputs were not tried" in " ".join(stdout.split())
+
+
+def test_answers_of_a_trace_with_hashes_may_be_longer(tmp_path: Path) -> None:
+    """No later prompt is known to hold them, so only the answers' own texts grow."""
+    lines = [
+        {"timestamp": 100 * n, "input_length": 600, "output_length": 20, "hash_ids": [0, n + 1]} for n in range(30)
+    ]
+    (tmp_path / "hashed.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    scenario = loaded(tmp_path, "workload={kind: trace, format: mooncake, path: hashed.jsonl}")
+    assert can_lengthen(scenario)
+    before, after = at(scenario, AS_PLANNED), at(scenario, Conditions(outputs=2.0))
+    assert (after.output_tokens == 40).all()
+    grown = talked(after).segments.end - talked(before).segments.end
+    assert (grown[talked(before).answer] == 20).all()
+    assert grown.sum() == 20 * len(lines)
+
+
+def test_a_scenario_made_for_a_file_of_sessions_has_caches(tmp_path: Path) -> None:
+    (tmp_path / "talks.csv").write_text(TRACE + "0,0,0,,50,20\n0,1,,0.2,100,20\n1,0,1,,50,20\n")
+    made = made_for(tmp_path / "talks.csv", (), None)
+    assert made
+    pools = [pool for arm in made.source.values()["arms"] for pool in arm.values() if isinstance(pool, dict)]
+    assert pools
+    assert all(pool["enable_prefix_caching"] and pool["router"] == "session-affinity" for pool in pools)
+    assert "prefix caches, and routers that keep a session where it was (arms)" in made.assumed
