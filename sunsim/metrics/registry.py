@@ -203,7 +203,7 @@ _WORKER = [
     _share("peak_kv_occupancy", "KV peak", "", "The highest such share inside the window."),
 ]
 
-_SESSIONS = [
+SESSIONS = [
     _count("sessions", "sessions", "", "Sessions that began inside the window."),
     *(
         Metric(
@@ -248,4 +248,4 @@ _SESSIONS = [
 ]
 """There only where requests are rounds of sessions."""
 
-REGISTRY = {metric.tag: metric for metric in [*_SERVING, *_ARM, *_WORKER, *_SESSIONS, *_latencies()]}
+REGISTRY = {metric.tag: metric for metric in [*_SERVING, *_ARM, *_WORKER, *SESSIONS, *_latencies()]}
