@@ -154,7 +154,7 @@ def test_what_is_done_with_what_was_said_before_is_assumed(tmp_path: Path) -> No
     assert found[-5:] == [
         "what shared decode preempts goes back to its model's prefill workers (kept)",
         "what decode preempts goes back to the shared prefill workers (one-module)",
-        "prefix caches by vLLM's rules (cached prefill, kept prefill and kept decode)",
+        "prefix caches by vLLM's rules (cached prefill and kept)",
         "KV that decoding made serves as prefill's own (kept)",
         "one frozen prefill module for all models, whose KV serves each (one-module)",
     ]

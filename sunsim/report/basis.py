@@ -110,9 +110,10 @@ def _reuse(scenario: Scenario) -> list[str]:
     """What of a prompt is not computed, and where the rest of later rounds' prompts is."""
     found: dict[str, list[str]] = {}
     for arm in scenario.arms:
-        for stage, pool in arm.pools().items():
-            if pool.block.enable_prefix_caching:
-                found.setdefault("prefix caches by vLLM's rules", []).append(f"{arm.name} {stage}")
+        caching = [stage for stage, pool in arm.pools().items() if pool.block.enable_prefix_caching]
+        if caching:
+            where = arm.name if len(caching) == len(arm.pools()) else f"{arm.name} {caching[0]}"
+            found.setdefault("prefix caches by vLLM's rules", []).append(where)
         if arm.block.prefill and arm.block.prefill.module == "shared":
             found.setdefault("one frozen prefill module for all models, whose KV serves each", []).append(arm.name)
         decode = arm.block.decode
