@@ -1,20 +1,38 @@
-"""The tables of columns in docs/python.md, for ``python -m docs.refresh columns``."""
+"""The tables of columns in docs/python.md and of metrics in docs/results.md, for ``python -m docs.refresh columns``."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
-from sunsim.records import REQUEST_COLUMNS, WORKER_COLUMNS, Column
+from sunsim.metrics.registry import SESSIONS, Metric
+from sunsim.records import CACHE_COLUMNS, REQUEST_COLUMNS, SESSION_COLUMNS, WORKER_COLUMNS, Column
+from sunsim.report.format import together
 
 KINDS = {"text": "text", "s": "seconds", "count": "whole number", "number": "number", "counts": "whole numbers by name"}
 
 
 def columns() -> dict[str, str]:
     """The tables, by the names of their blocks."""
-    return {"requests": _table(REQUEST_COLUMNS), "workers": _table(WORKER_COLUMNS)}
+    return {
+        "requests": _columns(REQUEST_COLUMNS),
+        "session-requests": _columns(SESSION_COLUMNS),
+        "workers": _columns(WORKER_COLUMNS),
+        "session-workers": _columns(CACHE_COLUMNS),
+        "session-metrics": _metrics(SESSIONS),
+    }
 
 
-def _table(columns: Iterable[Column]) -> str:
-    cells = [("column", "type", "meaning"), ("---",) * 3]
-    cells += [(f"`{column.name}`", KINDS[column.kind], column.meaning) for column in columns]
-    return "".join(f"| {' | '.join(row).replace('``', '`')} |\n" for row in cells)
+def _columns(columns: Iterable[Column]) -> str:
+    cells = [(f"`{column.name}`", KINDS[column.kind], column.meaning) for column in columns]
+    return _table(("column", "type", "meaning"), cells)
+
+
+def _metrics(metrics: Iterable[Metric]) -> str:
+    """Those of one definition in one row."""
+    alike = together(((metric.unit, metric.definition), f"`{metric.tag}`") for metric in metrics)
+    return _table(("key", "unit", "meaning"), [(", ".join(tags), *told) for told, tags in alike.items()])
+
+
+def _table(head: Sequence[str], cells: Iterable[Sequence[str]]) -> str:
+    rows = [head, ("---",) * len(head), *cells]
+    return "".join(f"| {' | '.join(row).replace('``', '`')} |\n" for row in rows)

@@ -60,7 +60,10 @@ PLACES = {
     "live": DOCS / "live-clusters.md",
     "adapters": DOCS / "profiling.md",
     "requests": DOCS / "python.md",
+    "session-requests": DOCS / "python.md",
     "workers": DOCS / "python.md",
+    "session-workers": DOCS / "python.md",
+    "session-metrics": DOCS / "results.md",
 }
 """The document of each block. The README's are beginnings or sums of what the pages have whole."""
 

@@ -12,8 +12,9 @@ from sunsim.latency.power import Power
 from sunsim.metrics import summarize
 from sunsim.metrics.energy import add_power
 from sunsim.metrics.rows import Window
+from sunsim.metrics.sessions import add_sessions
 from sunsim.records import ArmResult
-from sunsim.scenario import Scenario, build_requests
+from sunsim.scenario import Arm, Scenario, build_requests
 from sunsim.workload.requests import Requests
 
 
@@ -53,6 +54,8 @@ def refuse_empty(scenario: Scenario, requests: Requests, error: Callable[[Loc, s
 def window_of(scenario: Scenario, requests: Requests, arms: Sequence[ArmResult] = ()) -> Window:
     """The window that figures come from: from the end of the warm-up to the last arrival, or to a stop before that.
 
+    Of sessions it is the last arrival of a first round: when the others arrive is for each arm to say.
+
     Args:
         arms: as simulated. When requests of a closed loop arrive is for them to say; there it is the first of their
             last arrivals.
@@ -84,7 +87,7 @@ def _refuse_empty(window: Window, scenario: Scenario, begin_s: float, error: Cal
 
 
 def arriving_s(scenario: Scenario, requests: Requests) -> float:
-    """For how long these requests arrive, warm-up included, in seconds; not known of a closed loop."""
+    """For how long these requests arrive, warm-up included, in seconds: of sessions the first ones; not known of a loop."""
     begin_s, _, last_s = _moments(scenario, requests)
     return last_s - begin_s
 
@@ -92,7 +95,7 @@ def arriving_s(scenario: Scenario, requests: Requests) -> float:
 def summary_of(
     scenario: Scenario, arms: Sequence[ArmResult], window: Window, meta: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
-    """`summarize` for simulated arms of a scenario; with their power, if a profile has it."""
+    """`summarize` for simulated arms of a scenario; with their power, if a profile has it, and what sessions got."""
     summary = summarize(
         arms,
         window,
@@ -108,7 +111,14 @@ def summary_of(
     }
     if any(power.values()):
         add_power(summary, arms, power)
+    add_sessions(summary, arms, {arm.name: _kv_bytes(arm) for arm in scenario.arms})
     return summary
+
+
+def _kv_bytes(arm: Arm) -> int:
+    """Of a token, where an arm computes prompts."""
+    first = next(iter(arm.pools().values()))
+    return first.profile.kv_bytes_per_token_of_all
 
 
 def _moments(scenario: Scenario, requests: Requests) -> tuple[float, float, float]:
@@ -116,6 +126,7 @@ def _moments(scenario: Scenario, requests: Requests) -> tuple[float, float, floa
 
     Drawn ones come from 0 on, those of a trace from their first one on: its own clock may show anything then.
     """
+    # Rounds that follow others have no arrival yet, which is 0.
     first_s, last_s = to_s(np.array([requests.arrival_ps[0], requests.arrival_ps.max()])).tolist()
     return first_s if scenario.workload.kind == "trace" else 0.0, first_s, last_s
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 
+from plots.rounds import plot_rounds
 from plots.throughput import plot_throughput
 from plots.tpot_ecdf import plot_tpot_ecdf
 from sunsim.artist import Artist
@@ -14,7 +15,7 @@ from sunsim.metrics.slo import limit_values
 
 
 def draw(folder: Path, rows: Mapping[str, pd.DataFrame], summary: Mapping[str, Any], artist: Artist) -> None:
-    """Write `throughput.png` and `tpot.png`, and have the artist begin `workers.png`.
+    """Write `throughput.png` and `tpot.png`, `rounds.png` of sessions, and have the artist begin `workers.png`.
 
     One that has nothing to show is left out. `rows`: by arm.
     """
@@ -34,3 +35,5 @@ def draw(folder: Path, rows: Mapping[str, pd.DataFrame], summary: Mapping[str, A
         plot_throughput(entries, folder / "throughput.png", limits_ms)
     if any(entry["mean_tpot_ms"] is not None for entry in entries.values()):
         plot_tpot_ecdf(tpot_ms, folder / "tpot.png", limits_ms)
+    if any(len(entry.get("rounds", ())) > 1 for entry in entries.values()):
+        plot_rounds(entries, folder / "rounds.png")

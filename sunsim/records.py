@@ -53,6 +53,11 @@ SESSION_COLUMNS = (
         "moved_tokens", "count", "Tokens whose KV crossed the link for it, to its decode worker or back to prefill."
     ),
     Column(
+        "pulled_tokens",
+        "count",
+        "Of these, history that prefill pulled from a decode worker, so as not to compute it again.",
+    ),
+    Column(
         "appended",
         "text",
         "``local`` if its decode worker computed the prompt, ``remote`` if a prefill worker did; missing where there are none.",
@@ -122,3 +127,9 @@ WORKER_COLUMNS = (
     Column("peak_kv_occupancy", "number", "The highest such share inside the window."),
 )
 """Of a worker's entry in a summary; `sunsim.metrics.REGISTRY` says how the figures are made."""
+
+CACHE_COLUMNS = (
+    Column("prefix_cache_queries", "count", "Tokens looked up in its prefix cache, over the whole run."),
+    Column("prefix_cache_hits", "count", "Of these, the tokens that were found."),
+)
+"""Further ones, where the requests are rounds of conversations."""

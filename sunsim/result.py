@@ -1,7 +1,7 @@
 """What a run leaves: a row a request, a summary, and the scenario that gives them again; as objects and as files."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,7 +15,7 @@ from sunsim.artist import Artist
 from sunsim.errors import InputError
 from sunsim.folder import Results, read_manifest, refuse_broken
 from sunsim.metrics import REGISTRY, to_json
-from sunsim.records import REQUEST_COLUMNS
+from sunsim.records import REQUEST_COLUMNS, SESSION_COLUMNS
 
 REQUESTS = "requests.parquet"
 SUMMARY = "summary.json"
@@ -26,6 +26,7 @@ PROVENANCE = ("schema_version", "sunsim_version", "scenario", "seed", "profiles"
 
 _TYPES = {"text": pa.string(), "s": pa.float64(), "count": pa.int64()}
 SCHEMA = pa.schema((column.name, _TYPES[column.kind]) for column in REQUEST_COLUMNS)
+SESSION_SCHEMA = pa.schema((column.name, _TYPES[column.kind]) for column in (*REQUEST_COLUMNS, *SESSION_COLUMNS))
 
 _SHOWN: Any = {"na_rep": "-", "float_format": "{:.4g}".format}
 
@@ -39,6 +40,7 @@ HEADLINES = (
     "p99_tpot_ms",
     "request_goodput",
     "slo_attainment",
+    "cached_share",
     "overloaded",
 )
 
@@ -48,7 +50,7 @@ class Result:
     """A simulated scenario.
 
     Attributes:
-        rows: of each arm in the order of the scenario, with `REQUEST_COLUMNS`.
+        rows: of each arm in the order of the scenario, with `REQUEST_COLUMNS`, and of sessions `SESSION_COLUMNS`.
         summary: the content of `summary.json`.
         scenario: YAML with every default filled in; it gives equal rows again.
     """
@@ -76,7 +78,7 @@ class Result:
     def table(self) -> pd.DataFrame:
         """The headline figures of each arm, under the names and units of the registry."""
         figures = {
-            name: {REGISTRY[tag].label: entry[tag] for tag in HEADLINES if entry[tag] is not None}
+            name: {REGISTRY[tag].label: entry[tag] for tag in HEADLINES if entry.get(tag) is not None}
             for name, entry in self.summary["arms"].items()
         }
         return pd.DataFrame.from_dict(figures, orient="index").rename_axis("arm")
@@ -131,7 +133,7 @@ def read(folder: Path | str) -> Result:
             refuse_broken(folder, manifest, {REQUESTS, SUMMARY, SCENARIO})
         summary = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))
         scenario = (folder / SCENARIO).read_text(encoding="utf-8")
-        rows = pq.read_table(folder / REQUESTS, schema=SCHEMA).to_pandas()
+        rows = pq.read_table(folder / REQUESTS, schema=_schema(pq.read_schema(folder / REQUESTS).names)).to_pandas()
         return Result({name: rows[rows["arm"] == name] for name in summary["arms"]}, summary, scenario)
     except (OSError, ValueError, KeyError, TypeError, RecursionError, pa.ArrowException) as error:
         reason = getattr(error, "strerror", None) or " ".join(str(error).split())
@@ -145,12 +147,18 @@ def write_requests(path: Path, rows: Mapping[str, pd.DataFrame], summary: Mappin
     Equal rows give equal bytes. Where the rows came from is in the schema's metadata under `sunsim`.
     """
     origin = json.dumps({key: summary[key] for key in PROVENANCE if key in summary}, sort_keys=True)
-    schema = SCHEMA.with_metadata({"sunsim": origin})
+    schema = _schema(next(iter(rows.values()))).with_metadata({"sunsim": origin})
     with pq.ParquetWriter(path, schema, compression="zstd") as writer:
         for of_arm in rows.values():
             writer.write_table(_table(of_arm).replace_schema_metadata(schema.metadata))
 
 
+def _schema(names: Container[str]) -> pa.Schema:
+    """Of a table with these columns."""
+    return SESSION_SCHEMA if SESSION_COLUMNS[0].name in names else SCHEMA
+
+
 def _table(rows: pd.DataFrame) -> pa.Table:
-    columns = [pa.array(rows[field.name], from_pandas=True).cast(field.type) for field in SCHEMA]
-    return pa.table(columns, schema=SCHEMA)
+    schema = _schema(rows)
+    columns = [pa.array(rows[field.name], from_pandas=True).cast(field.type) for field in schema]
+    return pa.table(columns, schema=schema)

@@ -47,9 +47,12 @@ def split(
         What was written, in one line.
 
     Raises:
-        InputError: the scenario or the folder cannot be used, or no arm has the stage.
+        InputError: the scenario or the folder cannot be used, its requests are rounds of sessions, or no arm has the stage.
     """
     scenario, requests = prepare(file, overrides, seed)
+    if requests.sessions:
+        message = "has requests that are rounds of sessions, must have none: what they have in common is not in a worker's stream"
+        raise InputError(message, file)
     staged = {arm.name: stage or _last_stage(arm) for arm in scenario.arms}
     arms = [arm for arm in scenario.arms if staged[arm.name] in arm.pools()]
     if not arms:

@@ -16,7 +16,7 @@ import pytest
 import sunsim
 import sunsim.arms
 from docs.columns import columns
-from docs.refresh import DOCS, block
+from docs.refresh import DOCS, PLACES, block
 from sunsim.points.local import KILLED
 from sunsim.points.outcome import Outcome
 from sunsim.records import REQUEST_COLUMNS, WORKER_COLUMNS
@@ -43,7 +43,8 @@ def test_the_page_is_true(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     failed = doctest.DocTestRunner().run(examples, out=said.append)
     assert not failed.failed, "".join(said)
     for name, table in columns().items():
-        assert block(text, name) == table, "run python -m docs.refresh columns"
+        page = PLACES[name].read_text(encoding="utf-8")
+        assert block(page, name) == table, "run python -m docs.refresh columns"
 
 
 def test_importing_it_takes_nothing_heavy_along() -> None:

@@ -118,3 +118,43 @@ def test_delays_of_the_front_end_are_measured_where_the_profile_has_them(tmp_pat
     path = write_scenario(tmp_path, SCENARIO.replace("tiny.json", "h100-80gb/llama-3.1-8b-bf16"))
     found = basis(load_scenario(path))
     assert found["measured"][0].startswith("step times, KV blocks, idle front-end delays, ")
+
+
+SESSIONS = """\
+name: talks
+models: {count: 2}
+workload:
+  kind: sessions
+  duration_s: 60
+  arrivals: {kind: poisson, rate_rps: 2}
+  rounds: {mean: 3, max: 8}
+  think_s: {mean: 5}
+  user: {kind: fixed, tokens: 100}
+  output: {kind: fixed, tokens: 50}
+slo: {ttft_ms: 500, tpot_ms: 25}
+arms:
+- name: cached
+  prefill: &prefill {profile: tiny.json, policy: isolated, workers: 2, enable_prefix_caching: true}
+  decode: {profile: tiny.json, policy: isolated, workers: 2}
+- name: kept
+  prefill: *prefill
+  decode: {profile: tiny.json, policy: shared, workers: 1, enable_prefix_caching: true, history: keep}
+- name: one-module
+  prefill: {profile: tiny.json, policy: shared, module: shared, workers: 1}
+  decode: {profile: tiny.json, policy: isolated, workers: 2}
+"""
+
+
+def test_what_is_done_with_what_was_said_before_is_assumed(tmp_path: Path) -> None:
+    found = facts(tmp_path, SESSIONS)["assumed"]
+    assert found[:2] == [
+        "Poisson arrivals of sessions at 2 a second",
+        "geometric numbers of rounds, 3 in the mean, cut at 8",
+    ]
+    assert found[-5:] == [
+        "what shared decode preempts goes back to its model's prefill workers (kept)",
+        "what decode preempts goes back to the shared prefill workers (one-module)",
+        "prefix caches by vLLM's rules (cached prefill and kept)",
+        "KV that decoding made serves as prefill's own (kept)",
+        "one frozen prefill module for all models, whose KV serves each (one-module)",
+    ]

@@ -33,7 +33,7 @@ class Rounds:
 
     Attributes:
         session: of each request.
-        cached, moved: tokens by request, see `sunsim.records.SESSION_COLUMNS`.
+        cached, moved, pulled: tokens by request, see `sunsim.records.SESSION_COLUMNS`.
         local: whether its decode worker computes its prompt, by request.
         history_from: slot of the decode worker that a request's history is pulled from to prefill.
 
@@ -55,6 +55,7 @@ class Rounds:
         self.session = sessions.session.data
         self.cached = array("q", [0]) * number
         self.moved = array("q", [0]) * number
+        self.pulled = array("q", [0]) * number
         self.local = bytearray(number)
         self.history_from: dict[int, int] = {}
         self._keeps_history = arm.keeps_history
@@ -142,6 +143,7 @@ def session_columns(
         "round": sessions.round[came].astype(np.int64),
         "cached_tokens": np.frombuffer(rounds.cached, dtype=np.int64)[came],
         "moved_tokens": np.frombuffer(rounds.moved, dtype=np.int64)[came],
+        "pulled_tokens": np.frombuffer(rounds.pulled, dtype=np.int64)[came],
         "appended": pd.Categorical.from_codes(appended, pd.Index(["remote", "local"], dtype="str")),
     }
     return pd.DataFrame(columns, copy=False)

@@ -235,5 +235,6 @@ class World:
         assert self.decode
         assert self.rounds
         source = self.decode.workers[self.rounds.history_from[sequence.request]]
+        self.rounds.pulled[sequence.request] += sequence.moved_tokens
         num_bytes = sequence.moved_tokens * self._kv_bytes
         self._link.start(source.name, worker.name, num_bytes, partial(worker.loaded, sequence), after_ps)

@@ -30,6 +30,10 @@ FIGURES = columns(
     "mean_tpot_ms",
     "p99_tpot_ms",
     "energy_j_per_output_token",
+    "mean_session_duration_s",
+    "cached_share",
+    "recomputed_share",
+    "moved_gb",
 )
 """Of a run's arm."""
 WEIGHED = ("gpus", "output_throughput_per_gpu", "mean_ttft_ms", "mean_tpot_ms")

@@ -130,6 +130,7 @@ def _refuse(arm: Arm) -> None:
     if Stage.COLOCATED in pools:
         return
     prefill, decode = pools[Stage.PREFILL], pools[Stage.DECODE]
+    _refuse_rounds(arm, where)
     if prefill.shared and prefill.module is not Module.ADAPTER:
         message = f"{where}.prefill has the weights of all models on each worker, must be isolated to be deployed"
         message = f"{message}: vLLM serves one model a process"
@@ -138,6 +139,35 @@ def _refuse(arm: Arm) -> None:
         message = f"{where}.prefill is {prefill.block.policy} and decode {decode.block.policy}, must both be the same"
         message = f"{message} to be deployed: one deployment's workers serve the same models"
         raise InputError(message)
+
+
+def _refuse_rounds(arm: Arm, where: str) -> None:
+    """What is done with rounds of sessions here and by no server."""
+    prefill, decode = arm.block.prefill, arm.block.decode
+    assert prefill
+    assert decode
+    crossing = decode.enable_prefix_caching and arm.modules_differ
+    apart = "a deployment computes every prompt on its prefill workers"
+    unlike = {
+        "prefill.module": (
+            "shared",
+            "own",
+            "vLLM takes no KV of another model's prefill worker",
+            prefill.module == "shared",
+        ),
+        "decode.append_prefill": (decode.append_prefill, "remote", apart, decode.append_prefill != "remote"),
+        "decode.history": ("keep", "rebuild", "vLLM's prefill workers pull no KV", decode.history == "keep"),
+        "decode.enable_prefix_caching": (
+            "true",
+            "false",
+            "a block's hash does not tell of which model its KV is",
+            crossing,
+        ),
+    }
+    for key, (stated, must, why, is_unlike) in unlike.items():
+        if is_unlike:
+            message = f"{where}.{key} is {stated}, must be {must} to be deployed: {why}"
+            raise InputError(message)
 
 
 def _refuse_names(models: Iterable[str], *, adapters: bool) -> None:

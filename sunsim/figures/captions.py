@@ -10,7 +10,7 @@ from sunsim.report.origin import origin
 from sunsim.scenario import Arm, Scenario
 from sunsim.scenario.blocks import ModelCount, StopAtTime, Zipf
 from sunsim.sweep.grid import Grid
-from sunsim.workload.blocks import Closed, Synthetic
+from sunsim.workload.blocks import Closed, Conversations, Synthetic
 
 MARKS = "bands and bars: 95 % interval of the mean, hollow: overloaded with at least one seed"
 UNKNOWN = "none of these settings of SUN's paper is known to us"
@@ -103,6 +103,15 @@ def choices(scenario: Scenario, swept: Mapping[str, list[Any]]) -> list[str]:
             facts.append(f"prompts of {work.lengths.prompt_tokens:,} tokens and outputs of {output}")
         else:
             facts.append(f"lengths of {work.lengths.kind}")
+    if isinstance(work, Conversations):
+        rate = value("workload.arrivals.rate_rps", work.arrivals.rate_rps)
+        rounds = value("workload.rounds.mean", work.rounds.mean)
+        arrivals = f"{work.arrivals.kind.capitalize()} arrivals of {rate} sessions a second for {work.duration_s:g} s"
+        facts.append(f"{arrivals}, of which the first {scenario.measure.warmup_s:g} s are not counted")
+        facts.append(
+            f"{rounds} rounds a session, {value('workload.think_s.mean', work.think_s.mean)} s to think between them"
+        )
+        facts.append(f"{work.user.kind} new tokens and {work.output.kind} answers")
     if isinstance(scenario.stop, StopAtTime):
         facts.append(f"runs end after {scenario.stop.limit_s:g} s")
     facts.append(f"GPUs: {', '.join(_gpus(arm) for arm in scenario.arms)}")

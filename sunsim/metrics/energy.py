@@ -5,6 +5,7 @@ from typing import Any
 
 from sunsim.latency.power import Power
 from sunsim.metrics.serving import per
+from sunsim.metrics.sessions import has_sessions
 from sunsim.records import ArmResult, WorkerRecord
 from sunsim.roles import Stage
 
@@ -20,7 +21,10 @@ def add_power(
         power: of an arm's GPUs in each stage; what is not known there is None in the summary.
     """
     for (name, entry), arm in zip(summary["arms"].items(), arms, strict=True):
-        tokens = arm.rows.groupby("prefill_worker")["prompt_tokens"].sum()
+        computed = arm.rows["prompt_tokens"]
+        if has_sessions(arm.rows):
+            computed = computed - arm.rows["cached_tokens"] - arm.rows["pulled_tokens"]
+        tokens = computed.groupby(arm.rows["prefill_worker"]).sum()
         drawn = []
         for worker in arm.workers:
             own, known = entry["workers"][worker.name], power[name].get(worker.role.stage)

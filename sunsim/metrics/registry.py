@@ -188,7 +188,8 @@ _WORKER = [
         "",
         "Share of KV blocks held, mean over the window's time; derived from the rows: blocks for the prompt from "
         "the transfer (or first step) on, growing evenly with the output; on prefill workers until pulled. None where "
-        "the worker preempted, or prefill got back what decode preempted: rows hold a request's first pass only. "
+        "the worker preempted, or prefill got back what decode preempted: rows hold a request's first pass only; and where it "
+        "has a prefix cache, whose blocks requests share. "
         f"{CUT_OFF}",
     ),
     Metric(
@@ -202,4 +203,49 @@ _WORKER = [
     _share("peak_kv_occupancy", "KV peak", "", "The highest such share inside the window."),
 ]
 
-REGISTRY = {metric.tag: metric for metric in [*_SERVING, *_ARM, *_WORKER, *_latencies()]}
+SESSIONS = [
+    _count("sessions", "sessions", "", "Sessions that began inside the window."),
+    *(
+        Metric(
+            f"{stat}_session_duration_s",
+            f"session {stat}",
+            "s",
+            "Last token of a session's last round - arrival of its first. Over the sessions that began inside the window and "
+            "of which no round that came was cut off; what a stop kept from coming is not in it.",
+        )
+        for stat in ("mean", "median", "p99")
+    ),
+    _share(
+        "cached_share",
+        "cached",
+        "",
+        f"Share of the prompt tokens that the worker which computed the prompt found in its prefix cache. {ARRIVED}",
+    ),
+    _share(
+        "recomputed_share",
+        "computed again",
+        "",
+        "Of the tokens of each prompt that the round before it had as its prompt and its answer, the share that was "
+        f"computed once more: neither found in the prefix cache nor pulled from a decode worker. {ARRIVED}",
+        short="computed\nagain",
+    ),
+    Metric("moved_gb", "KV moved", "GB", "KV that crossed the link, both ways, over the whole run; 1 GB = 10^9 bytes."),
+    _count(
+        "prefix_cache_queries",
+        "prefix cache queries",
+        "tok",
+        "Tokens that were looked up in prefix caches, over the whole run: those of a request when a worker first admits it. "
+        "vLLM looks, and counts, again in every step that a request at the head of the queue waits for blocks.",
+    ),
+    _count(
+        "prefix_cache_hits",
+        "prefix cache hits",
+        "tok",
+        "Of these, the tokens that were found.",
+    ),
+    Metric("rounds", "by round", "", "Requests, TTFT and shares of each round of the sessions."),
+    _count("round", "round", "", "Of a session, from 0."),
+]
+"""There only where requests are rounds of sessions."""
+
+REGISTRY = {metric.tag: metric for metric in [*_SERVING, *_ARM, *_WORKER, *SESSIONS, *_latencies()]}

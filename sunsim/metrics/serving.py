@@ -83,7 +83,8 @@ def rated(window: Window, arms: Iterable[Requests]) -> Window:
 def stage_times_s(requests: Requests) -> dict[str, Floats]:
     """Seconds that each request spent in each stage, NaN for a stage that it did not pass."""
     r = requests
-    there_s = np.where(np.isnan(r.prefill_end_s), r.arrival_s, r.transfer_end_s)
+    # What has nothing to be moved is there when its prefill ends.
+    there_s = np.fmax(np.fmax(r.arrival_s, r.prefill_end_s), r.transfer_end_s)
     return {
         "prefill_queue": r.prefill_start_s - r.arrival_s,
         "prefill": r.prefill_end_s - r.prefill_start_s,

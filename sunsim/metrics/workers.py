@@ -15,8 +15,8 @@ def worker_entry(
 ) -> dict[str, Any]:
     """The summary entry of one worker: what it is, how busy it was, how full its places and KV blocks were.
 
-    Rows hold a request's first pass only, so what later passes held is not in them: KV occupancy is None where it
-    would be wrong, and prefill is at least as busy as its steps were over the run.
+    Rows hold a request's first pass only, so what later passes held is not in them, nor which blocks requests share: KV
+    occupancy is None where it would be wrong, and prefill is at least as busy as its steps were over the run.
 
     Args:
         worker: what the simulation says of it.
@@ -37,11 +37,11 @@ def worker_entry(
     }
     if worker.role.decodes:
         entry |= _decode(worker, requests, window)
-        held = None if worker.preemptions else decode_kv(worker, requests)
+        held = None if worker.preemptions or worker.prefix_cache_queries else decode_kv(worker, requests)
     else:
         entry["utilisation"] = _prefill_busy(worker, requests, window, sent_back_in_s)
         first_passes = not worker.preemptions and sent_back_in_s is None
-        held = prefill_kv(worker, requests) if first_passes else None
+        held = prefill_kv(worker, requests) if first_passes and not worker.prefix_cache_queries else None
     return entry | _kv(held, worker, window)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from sunsim.clock import to_s
 from sunsim.measured import window_of
-from sunsim.plan.conditions import AS_PLANNED, Conditions, requests_under, under
+from sunsim.plan.conditions import AS_PLANNED, Conditions, requests_under, take_turns, under
 from sunsim.plan.probe import Probe
 from sunsim.plan.search import Search, Sizes
 from sunsim.plan.verdict import Met, Verdict
@@ -18,6 +18,7 @@ from sunsim.plan.windows import Stretches
 from sunsim.points.outcome import Row
 from sunsim.roles import Role
 from sunsim.scenario import Arm, Scenario
+from sunsim.workload.requests import Requests
 
 
 class Bench:
@@ -54,16 +55,20 @@ class Bench:
         stated = {role: (plan.price_of(pools[role.stage].card) or 1.0) * self.gpus[role] for role in self.roles}
         cheapest = min(stated.values(), default=1.0)
         self.prices = {role: price / cheapest for role, price in stated.items()}
-        self.problems: dict[str | None, list[Role]] = {None: self.roles}
-        if not any(pool.shared for pool in pools.values()):
-            self.problems = {name: [r for r in self.roles if r.model == name] for name in scenario.model_names}
         self.verdicts: dict[tuple[Any, ...], Verdict] = {}
         self.log = log
         self._stretches = Stretches.of(scenario)
         base = under(scenario, conditions).changed(plan=None, sweep=None)
         self._seeds = [base.changed(seed=scenario.seed + i) for i in range(plan.seeds)]
-        requests = np.sum([_counted(seed, conditions) for seed in self._seeds], axis=0)
-        self._allowed = tuple(floor(n * (1 - plan.attainment) + 1e-9) for n in requests.tolist())
+        drawn = [requests_under(seed, conditions) for seed in self._seeds]
+        self.problems: dict[str | None, list[Role]] = {None: self.roles}
+        if not any(pool.shared for pool in pools.values()) and not any(map(take_turns, drawn)):
+            self.problems = {name: [r for r in self.roles if r.model == name] for name in scenario.model_names}
+        # When rounds that follow others arrive, and so how many do inside the window, is for each simulation to say.
+        self._allowed: tuple[int, ...] | None = None
+        if not any(requests.sessions and requests.sessions.react for requests in drawn):
+            inside = [_counted(seed, requests) for seed, requests in zip(self._seeds, drawn, strict=True)]
+            self._allowed = tuple(map(self._may_miss, np.sum(inside, axis=0).tolist()))
 
     def under(self, conditions: Conditions) -> Bench:
         """The same arm under other conditions, with the same log.
@@ -95,7 +100,7 @@ class Bench:
             return self.verdicts[asked]
         first, *others = self.probes(sizes, model)
         rows = yield [first]
-        if rows[0] is not None and others and self._verdict(sizes, model, rows).passes:
+        if rows[0] is not None and others and (self._allowed is None or self._verdict(sizes, model, rows).passes):
             rows += yield others
         if None in rows:
             return None
@@ -108,22 +113,26 @@ class Bench:
         rows = yield self.probes(sizes, model, to_the_end=True)
         return None if None in rows else self._verdict(sizes, model, rows)
 
+    def _may_miss(self, requests: int) -> int:
+        """How many of so many requests may miss their SLO."""
+        assert self.scenario.plan
+        return floor(requests * (1 - self.scenario.plan.attainment) + 1e-9)
+
     def _verdict(self, sizes: Sizes, model: str | None, rows: Sequence[Row]) -> Verdict:
         first = self._seeds[0]
-        allowed = dict(zip(first.model_names, self._allowed, strict=True))
+        if self._allowed is None:
+            came = {name: sum(row["models"][name]["requests"] for row in rows) for name in rows[0]["models"]}
+            allowed = {name: self._may_miss(requests) for name, requests in came.items()}
+        else:
+            allowed = dict(zip(first.model_names, self._allowed, strict=True))
         models = {
             name: Met.of([row["models"][name] for row in rows], allowed[name], first.seed) for name in rows[0]["models"]
         }
-        together = Met.of([row["together"] for row in rows], sum(self._allowed), first.seed)
+        together = Met.of([row["together"] for row in rows], sum(allowed.values()), first.seed)
         return Verdict(dict(sizes), self.conditions, model, rows, models, together, self._stretches.required)
 
 
-def _counted(scenario: Scenario, conditions: Conditions) -> np.ndarray[Any, np.dtype[np.int64]]:
-    """Requests of each model in the window.
-
-    Raises:
-        InputError: they cannot be made, or cannot be served.
-    """
-    drawn = requests_under(scenario, conditions)
+def _counted(scenario: Scenario, drawn: Requests) -> np.ndarray[Any, np.dtype[np.int64]]:
+    """Requests of each model in the window."""
     inside = window_of(scenario, drawn).holds(to_s(drawn.arrival_ps))
     return np.bincount(drawn.model[inside], minlength=len(scenario.model_names))

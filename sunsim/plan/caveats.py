@@ -7,7 +7,7 @@ from sunsim.plan.conclusion import window_length
 from sunsim.plan.search import Reason
 from sunsim.plan.tables import pools
 from sunsim.report.format import counted, listed, percent, together
-from sunsim.report.sentences import basis, other_models, outside_measured
+from sunsim.report.sentences import basis, caches, other_models, outside_measured
 
 Entry = Mapping[str, Any]
 Arms = Mapping[str, Entry]
@@ -23,6 +23,7 @@ def caveats(plan: Entry) -> list[str]:
     return [
         *other_models(plan["base_models"]),
         *_stops(plan),
+        *_of_sessions(plan, arms),
         *([SHORT] if plan["window"]["too_short"] else []),
         *_not_monotone(arms),
         *_seeds(plan),
@@ -55,6 +56,20 @@ def _stops(plan: Entry) -> Iterator[str]:
         stopped = together(((arm["reason"], why(arm)), name) for name, arm in plan["arms"].items())
         texts = [f"{reason} in {listed(names)} ({text})" for (reason, text), names in stopped.items()]
         yield f"Why the search stopped: {'; '.join(texts)}."
+
+
+def _of_sessions(plan: Entry, arms: Arms) -> Iterator[str]:
+    """What rates and outputs mean where requests are rounds of sessions, and what was found in caches."""
+    if "sessions_rps" not in plan:
+        return
+    outputs = "the prompts of a trace hold its answers, so other outputs were not tried"
+    if not plan["trace"]:
+        outputs = "longer outputs make all later prompts longer"
+    yield (
+        f"Rates are of sessions, whose rounds come when the one before has been answered, so they come later where that "
+        f"takes longer, and how many are measured differs; {outputs}."
+    )
+    yield from caches({name: arm["portrait"]["entry"] for name, arm in arms.items() if arm["portrait"]})
 
 
 def _not_monotone(arms: Arms) -> Iterator[str]:

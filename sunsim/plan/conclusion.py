@@ -20,7 +20,9 @@ MOST = 0.5
 
 def heading(plan: Entry) -> str:
     """What was planned for."""
-    load, window = f"{number(plan['rate_rps'])} requests/s", plan["window"]
+    load, window = rate(plan), plan["window"]
+    if "sessions_rps" in plan:
+        load += f" ({number(plan['rate_rps'])} requests/s)"
     if window["too_short"]:
         load = f"{count(plan['requests'])} requests within {milliseconds((window['end_s'] - window['start_s']) * 1000)}"
     return (
@@ -28,6 +30,12 @@ def heading(plan: Entry) -> str:
         f"least {percent(plan['attainment'])} of each model's requests must meet SLO {limits(plan['slo'])}"
         f"{f', in every {window_length(plan)} too' if plan['require'] == 'worst-window' else ''}"
     )
+
+
+def rate(plan: Entry, times: float = 1.0) -> str:
+    """So many times the planned rate: of sessions where there are any, else of requests."""
+    of = "sessions" if "sessions_rps" in plan else "requests"
+    return f"{number(plan.get('sessions_rps', plan['rate_rps']) * times)} {of}/s"
 
 
 def assumed(plan: Entry) -> list[str]:
@@ -243,8 +251,8 @@ def _margin(plan: Entry, name: str, arm: Entry) -> Iterator[str]:
             Reason.NO_FAILURE: " at least, the highest that was tried",
             Reason.BUDGET: " at least; the budget ended the search",
         }
-        rate = f"{rates['passes']:.2f} times this rate ({number(plan['rate_rps'] * rates['passes'])} requests/s)"
-        yield f"How sure: {name} sustains {rate}{beyond.get(rates['reason'], '')}."
+        most = f"{rates['passes']:.2f} times this rate ({rate(plan, rates['passes'])})"
+        yield f"How sure: {name} sustains {most}{beyond.get(rates['reason'], '')}."
 
 
 def _error(plan: Entry, best: str, passing: Arms) -> Iterator[str]:

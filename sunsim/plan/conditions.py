@@ -8,8 +8,9 @@ import numpy as np
 from sunsim.latency.steps import Chunk, DecodeLine, Outside, WorkerTimes
 from sunsim.scenario import Scenario, build_requests
 from sunsim.scenario.blocks import ModelCount, Zipf
-from sunsim.workload.blocks import Closed, Trace
-from sunsim.workload.requests import Requests
+from sunsim.workload.blocks import Closed, Conversations, RoundTokens, Trace
+from sunsim.workload.requests import COLUMNS, Requests
+from sunsim.workload.sessions import UNKNOWN, Segments
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,8 +18,8 @@ class Conditions:
     """How a simulation departs from the scenario; the random draws stay the same.
 
     Attributes:
-        rate: times the scenario's request rate.
-        outputs: times its output lengths.
+        rate: times the scenario's rate: of requests, or of sessions, whose users think as long as ever.
+        outputs: times its output lengths; of sessions each later prompt is as much longer.
         alpha: added to the Zipf exponent of its popularity.
         decode_time: times the profiles' time of steps that only decode.
         prefill_time: times that of steps with a prompt.
@@ -45,12 +46,15 @@ AS_PLANNED = Conditions()
 
 
 def under(scenario: Scenario, conditions: Conditions) -> Scenario:
-    """The scenario with the rate and the skew of the conditions, where they can be said in it."""
+    """The scenario with the rate and the skew of the conditions, and sessions' answers, where they can be said in it."""
     changes: dict[str, Any] = {}
     workload, models = scenario.workload, scenario.document.models
     if not isinstance(workload, Trace) and not isinstance(workload.arrivals, Closed):
         arrivals = workload.arrivals.model_copy(update={"rate_rps": workload.arrivals.rate_rps * conditions.rate})
-        changes["workload"] = workload.model_copy(update={"arrivals": arrivals})
+        answers = (
+            {"output": _longer(workload.output, conditions.outputs)} if isinstance(workload, Conversations) else {}
+        )
+        changes["workload"] = workload.model_copy(update={"arrivals": arrivals, **answers})
     elif isinstance(workload, Trace):
         changes["workload"] = workload.model_copy(update={"rate_scale": workload.rate_scale * conditions.rate})
         # A trace's window is the same requests at every rate.
@@ -60,6 +64,18 @@ def under(scenario: Scenario, conditions: Conditions) -> Scenario:
         popularity = Zipf(alpha=max(0.0, models.popularity.alpha + conditions.alpha))
         changes["models"] = models.model_copy(update={"popularity": popularity})
     return scenario.changed(**changes)
+
+
+def _longer(tokens: RoundTokens, outputs: float) -> RoundTokens:
+    """The same law, times as long; the least is one token."""
+    kept = {"fixed": ("tokens",), "lognormal": ("median_tokens", "max_tokens")}[tokens.kind]
+    return tokens.model_copy(update={name: max(1, round(getattr(tokens, name) * outputs)) for name in kept})
+
+
+def can_lengthen(scenario: Scenario) -> bool:
+    """Whether outputs can be longer or shorter; the prompts of a trace's later rounds have its answers in them."""
+    sessions = build_requests(scenario).sessions
+    return not isinstance(scenario.workload, Trace) or sessions is None or not sessions.react
 
 
 def has_skew(scenario: Scenario) -> bool:
@@ -76,19 +92,32 @@ def requests_under(scenario: Scenario, conditions: Conditions) -> Requests:
         InputError: as `build_requests`.
     """
     requests = build_requests(scenario)
-    if conditions.outputs != 1:
+    if conditions.outputs != 1 and not isinstance(scenario.workload, Conversations):
         room = min((limit.tokens for limit in scenario.limits if not limit.prompt_only), default=2**30)
         longest = np.maximum(room - requests.prompt_tokens, 1)
         scaled = np.rint(requests.output_tokens * conditions.outputs)
         requests = replace(requests, output_tokens=np.clip(scaled, 1, longest).astype(np.int32))
+        if sessions := requests.sessions:
+            end = sessions.segments.end.copy()
+            end[sessions.answer] = requests.prompt_tokens + requests.output_tokens
+            requests = replace(requests, sessions=replace(sessions, segments=Segments(sessions.segments.parent, end)))
     return requests
 
 
 def only(requests: Requests, model: str) -> Requests:
-    """The requests of one model; indices into the models stay."""
+    """The requests of one model; indices into the models stay, sessions are of one model each."""
     own = requests.model == requests.models.index(model)
-    columns = {name: getattr(requests, name)[own] for name in ("arrival_ps", "model", "prompt_tokens", "output_tokens")}
-    return Requests(**columns, models=requests.models)
+    columns = {name: getattr(requests, name)[own] for name in COLUMNS}
+    return Requests(**columns, models=requests.models, sessions=requests.sessions and requests.sessions.where(own))
+
+
+def take_turns(requests: Requests) -> bool:
+    """Whether a session may have rounds of several models, so that none of these can be served alone."""
+    sessions = requests.sessions
+    if sessions is None:
+        return False
+    waits = sessions.previous != UNKNOWN
+    return bool((requests.model[waits] != requests.model[sessions.previous[waits]]).any())
 
 
 class _ScaledTimes:

@@ -4,15 +4,14 @@ from math import floor
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from sunsim.metrics.rows import Bools
 from sunsim.metrics.slo import LIMITS, limits_of
 from sunsim.plan.conditions import AS_PLANNED, requests_under
 from sunsim.report.format import together
 from sunsim.roles import Stage
 from sunsim.scenario import Arm, Pool, Scenario
-
-Tokens = npt.NDArray[np.int32]
+from sunsim.workload.requests import Requests
 
 
 def hopeless(scenario: Scenario, arm: Arm) -> list[dict[str, Any]]:
@@ -28,7 +27,7 @@ def hopeless(scenario: Scenario, arm: Arm) -> list[dict[str, Any]]:
             own = np.isin(drawn.model, [drawn.models.index(name) for name in models])
             if not own.any():
                 continue
-            steps_ms = _least_ms(scenario, arm, drawn.prompt_tokens[own], drawn.output_tokens[own])[limit]
+            steps_ms = _least_ms(scenario, arm, drawn, own)[limit]
             ms = sum(steps_ms.values())
             if ms > limit_ms:
                 told = models if len(models) < len(drawn.models) else []
@@ -36,16 +35,18 @@ def hopeless(scenario: Scenario, arm: Arm) -> list[dict[str, Any]]:
     return found
 
 
-def _least_ms(scenario: Scenario, arm: Arm, prompts: Tokens, outputs: Tokens) -> dict[str, dict[Stage, float]]:
-    """What the fastest steps take of the time that each limit is of, for requests of these tokens.
+def _least_ms(scenario: Scenario, arm: Arm, drawn: Requests, own: Bools) -> dict[str, dict[Stage, float]]:
+    """What the fastest steps take of the time that each limit is of, for `own` requests of those drawn.
 
-    The fastest prefill step is that of the shortest prompt alone; of the decode steps, of all batches with the shortest
+    The fastest prefill step is that of the shortest prompt alone, of sessions that of its last token; of the decode steps, of all batches with the shortest
     prompts, the fastest counts. A first token takes both where a decode worker emits it. The last one comes as many tokens later
     as the longest output has, once as many of the longest as may miss are left out.
     """
-    shortest = int(prompts.min())
+    outputs, shortest = drawn.output_tokens[own], int(drawn.prompt_tokens[own].min())
+    # All but that token may be in a cache.
+    least = {Stage.PREFILL: shortest if drawn.sessions is None else 1, Stage.DECODE: shortest}
     steps_ms = {
-        steps: _fastest_ms(pool, steps, shortest) for stage, pool in arm.pools().items() for steps in stage.steps
+        steps: _fastest_ms(pool, steps, least[steps]) for stage, pool in arm.pools().items() for steps in stage.steps
     }
     to_first = dict(steps_ms)
     if arm.colocated or (scenario.first_token == "prefill" and len(steps_ms) > 1):

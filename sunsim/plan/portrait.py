@@ -44,7 +44,7 @@ def _over_time(result: ArmResult, window: Window) -> dict[str, list[float]]:
         places = places_of(result.rows["decode_worker"])
         served = [requests.where(places[w.name]) for w in decode]
         _summed(series, "batch", [running(own).at(time_s) for own in served])
-        if not any(worker.preemptions for worker in decode):
+        if not any(worker.preemptions or worker.prefix_cache_queries for worker in decode):
             pairs = zip(decode, served, strict=True)
             _summed(series, "kv", [decode_kv(w, own).at(time_s) / w.num_gpu_blocks for w, own in pairs])
     return {name: np.round(values, 4).tolist() for name, values in series.items()}

@@ -11,6 +11,7 @@ from sunsim.measured import window_of
 from sunsim.metrics.overload import overloaded
 from sunsim.metrics.rows import Bools, Requests, Window
 from sunsim.metrics.serving import per, rated, serving
+from sunsim.metrics.sessions import Rounds, has_sessions, shares
 from sunsim.metrics.slo import LIMITS, limits_each, meets_slo, missed
 from sunsim.metrics.worst import worst_window
 from sunsim.plan.conditions import AS_PLANNED, Conditions, only, requests_under
@@ -132,12 +133,17 @@ def _complete(probe: Probe, result: ArmResult, window: Window, names: tuple[str,
     def counted(own: Bools) -> dict[str, Any]:
         counts = _counts(requests=int(own.sum()), **{kind: int((own & which).sum()) for kind, which in late.items()})
         if probe.stretches:
-            arrival_s, too_late = requests.arrival_s[own], late["missed"][own]
+            # Rounds of sessions are not in the order in which they arrive.
+            order = np.argsort(requests.arrival_s[own], kind="stable")
+            arrival_s, too_late = requests.arrival_s[own][order], late["missed"][own][order]
             worst = worst_window(arrival_s, ~too_late, window, probe.stretches.length_s, probe.stretches.fewest)
             counts |= {"beyond": probe.stretches.beyond(arrival_s, too_late, window), "worst": asdict(worst)}
         return counts
 
     entry = serving(requests, window, limits, 1.0)
+    cached: Row = {}
+    if has_sessions(result.rows):
+        cached = {"cached_share": shares(Rounds.from_rows(result.rows).where(inside))["cached_share"]}
     output = entry["output_throughput_window"]
     (arm,) = probe.scenario.arms
     decode_gpus = sum(pool.gpus for stage, pool in arm.pools().items() if Stage.DECODE in stage.steps)
@@ -149,7 +155,8 @@ def _complete(probe: Probe, result: ArmResult, window: Window, names: tuple[str,
         | {
             "output_throughput_per_gpu": per(output, arm.gpus),
             "output_throughput_per_decode_gpu": per(output, decode_gpus),
-        },
+        }
+        | cached,
     }
 
 

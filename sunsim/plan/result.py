@@ -130,7 +130,7 @@ def document(
     assert scenario.plan
     plan, drawn = scenario.plan, requests_under(scenario, AS_PLANNED)
     stretches = Stretches.of(scenario)
-    window = window_of(scenario, drawn)
+    window, sessions = window_of(scenario, drawn), drawn.sessions
     each = [(stage, doubt) for stage, of_profile in doubts.items() for doubt in of_profile.values()]
     too_short = any(arm["portrait"]["window_too_short"] for arm in arms.values() if arm.get("portrait"))
     return {
@@ -148,6 +148,7 @@ def document(
         "trace": isinstance(scenario.workload, Trace),
         "requests": len(drawn),
         "rate_rps": len(drawn) / arriving_s(scenario, drawn),
+        **({"sessions_rps": sessions.begun / arriving_s(scenario, drawn)} if sessions and sessions.react else {}),
         "window": {"start_s": window.start_s, "end_s": window.end_s, "too_short": too_short},
         "arms": dict(arms),
         "profile_errors": [

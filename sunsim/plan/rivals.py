@@ -23,7 +23,7 @@ def most_measured(models: int) -> str:
     return max((each for each in plain if _alike(most, each)), key=lambda each: each.weight_bytes).name
 
 
-def rivals(base: Profile, name: str, models: int) -> list[dict[str, Any]]:
+def rivals(base: Profile, name: str, models: int, *, sessions: bool) -> list[dict[str, Any]]:
     """Arms as a scenario has them, with the fewest workers each.
 
     Args:
@@ -31,12 +31,14 @@ def rivals(base: Profile, name: str, models: int) -> list[dict[str, Any]]:
             weights are smaller, and adapters, whose base's are as large.
         name: that the scenario has for it.
         models: number of them.
+        sessions: requests are rounds of some, so that workers have prefix caches and keep the sessions that they had.
     """
     workers = {"isolated": models, "shared": 1}
+    caches = {"router": "session-affinity", "enable_prefix_caching": True} if sessions else {}
     return [
         {"name": way}
         | {
-            stage: {"profile": profile, "policy": policy, "workers": workers[policy]}
+            stage: {"profile": profile, "policy": policy, "workers": workers[policy], **caches}
             for stage, (profile, policy) in pools.items()
         }
         for way, pools in (*_of_their_own(name), *(_shared(base, name, models) if models > 1 else ()))

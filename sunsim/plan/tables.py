@@ -30,6 +30,8 @@ RATE = columns(
 MODEL = columns("mean_ttft_ms", "p99_ttft_ms", "mean_tpot_ms", "p99_tpot_ms")
 E2EL = columns("mean_e2el_ms", "p99_e2el_ms")
 """Shown where it is limited."""
+CACHED = columns("cached_share")
+"""There only where requests are rounds of sessions."""
 POOL: dict[str, tuple[str, Callable[[list[float]], float], Callable[[float | None], str]]] = {
     "busy\nmean": ("utilisation", fmean, percent),
     "busy\nmost": ("utilisation", max, percent),
@@ -155,7 +157,7 @@ def rates(plan: Entry) -> TextTable:
     """An arm and rate a row, with the first seed."""
     return _table(
         {"arm": name, "rate": f"{point['rate']:.2f}x", "SLO\nmet": percent(point["attained"], 1)}
-        | {column.header: column.cell(point) for column in RATE}
+        | {column.header: column.cell(point) for column in (*RATE, *CACHED) if column.tag in point}
         for name, arm in plan["arms"].items()
         for point in arm.get("curve", ())
     )
@@ -164,6 +166,7 @@ def rates(plan: Entry) -> TextTable:
 def models(plan: Entry) -> TextTable:
     """An arm and model a row: how each model fares, the hottest and the coldest among them."""
     shown = [*MODEL, *(E2EL if "e2el_ms" in limit_values(plan["slo"], plan["models"]) else [])]
+    shown += CACHED if "sessions_rps" in plan else []
     rows = [
         {
             "arm": name,

@@ -87,7 +87,7 @@ def made_for(given: Given, overrides: Sequence[str], seed: int | None) -> Made |
         "workload": {"kind": "trace", "format": name, "path": os.path.realpath(path)},
         "slo": {},
         "transfer": {},
-        "arms": rivals(_load(profile), profile, len(models) or 1),
+        "arms": rivals(_load(profile), profile, len(models) or 1, sessions=rows.rounds is not None),
         # Of the same requests a seed changes only when a worker's host stalls.
         "plan": {"seeds": 1},
     }
@@ -97,6 +97,7 @@ def made_for(given: Given, overrides: Sequence[str], seed: int | None) -> Made |
     source = read_source(values, [each for each in overrides if not each.startswith(f"{PROFILE}=")], seed)
     said = {key for key, _, _ in own} | {key.partition(".")[0] for key, _, _ in own if "." not in key}
     assumed = [] if base else [f"the card and the base model of {profile} ({PROFILE})"]
+    assumed += ["prefix caches, and routers that keep a session where it was (arms)"] if rows.rounds else []
     assumed += [f"{what} ({key})" for key, (_, what) in ASSUMED.items() if not said & {key, key.partition(".")[0]}]
     return Made(source, models, assumed, absent(_load(profile), len(models)))
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from sunsim.plan.conditions import Conditions, has_skew
+from sunsim.plan.conditions import Conditions, can_lengthen, has_skew
 from sunsim.plan.doubt import Doubt
 from sunsim.roles import Stage
 from sunsim.scenario import Arm, Scenario
@@ -22,7 +22,8 @@ def variants(scenario: Scenario, arm: Arm, doubts: Doubts) -> dict[str, Conditio
         return found
     if scenario.plan.sensitivity:
         found |= {f"rate {percent:+d} %": Conditions(rate=1 + percent / 100) for percent in (-20, -10, 10, 20)}
-        found |= {f"outputs {percent:+d} %": Conditions(outputs=1 + percent / 100) for percent in (-20, 20)}
+        if can_lengthen(scenario):
+            found |= {f"outputs {percent:+d} %": Conditions(outputs=1 + percent / 100) for percent in (-20, 20)}
         if has_skew(scenario):
             found |= {f"alpha {shift:+.1f}": Conditions(alpha=shift) for shift in (-0.3, 0.3)}
     of_arm = {

@@ -20,6 +20,7 @@ NESTED = {
     "outside_measured",
     "outside_measured_share",
     "prefill_headroom",
+    "rounds",
     "steps",
     "workers",
 }

@@ -86,7 +86,7 @@ def _assumed(scenario: Scenario, requests: Requests | None) -> list[str]:
     facts += _preempted(scenario)
     if any(profile.adapters for profile in scenario.profiles.values()):
         facts.append("adapters share their base's weights, and a step may mix them")
-    return facts + _reports(scenario) + _changed(scenario)
+    return facts + _reuse(scenario) + _reports(scenario) + _changed(scenario)
 
 
 def _preempted(scenario: Scenario) -> list[str]:
@@ -94,15 +94,37 @@ def _preempted(scenario: Scenario) -> list[str]:
     found: dict[str, list[str]] = {}
     for arm in scenario.arms:
         decode, prefill = arm.decode, arm.prefill
-        if not decode or decode.module is not Module.SHARED:
+        if not decode or decode.module not in {Module.SHARED, Module.DECODER}:
             continue
         if prefill is None:
             way = "has its prompt's KV back at no cost"
         else:
             owner = "the shared" if prefill.shared else "its model's"
             way = f"goes back to {owner} prefill workers"
-        found.setdefault(way, []).append(arm.name)
-    return [f"what shared decode preempts {way} ({listed(names)})" for way, names in found.items()]
+        which = "shared decode" if decode.module is Module.SHARED else "decode"
+        found.setdefault(f"what {which} preempts {way}", []).append(arm.name)
+    return [f"{what} ({listed(names)})" for what, names in found.items()]
+
+
+def _reuse(scenario: Scenario) -> list[str]:
+    """What of a prompt is not computed, and where the rest of later rounds' prompts is."""
+    found: dict[str, list[str]] = {}
+    for arm in scenario.arms:
+        caching = [stage for stage, pool in arm.pools().items() if pool.block.enable_prefix_caching]
+        if caching:
+            where = arm.name if len(caching) == len(arm.pools()) else f"{arm.name} {caching[0]}"
+            found.setdefault("prefix caches by vLLM's rules", []).append(where)
+        if arm.block.prefill and arm.block.prefill.module == "shared":
+            found.setdefault("one frozen prefill module for all models, whose KV serves each", []).append(arm.name)
+        decode = arm.block.decode
+        if decode and decode.append_prefill != "remote":
+            when = f", where rule {decode.append_rule} says so" if decode.append_rule else ""
+            found.setdefault(f"later rounds' prompts computed where the round before was decoded{when}", []).append(
+                arm.name
+            )
+        if decode and decode.history == "keep":
+            found.setdefault("KV that decoding made serves as prefill's own", []).append(arm.name)
+    return [f"{what} ({listed(names)})" for what, names in found.items()]
 
 
 def base_models(scenario: Scenario) -> dict[str, str]:

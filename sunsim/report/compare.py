@@ -6,7 +6,7 @@ from typing import Any
 from sunsim.report.format import ratio
 
 OUTPUT = "output_throughput"
-QUEUEING = ("_ttft_ms", "_e2el_ms", "request_goodput", "slo_attainment")
+QUEUEING = ("_ttft_ms", "_e2el_ms", "_session_duration_s", "request_goodput", "slo_attainment")
 PACE = ("_tpot_ms", "_interactivity")
 """These hold the wait for decode where prefill emits the first token."""
 

@@ -29,6 +29,7 @@ def sentences(summary: Mapping[str, Any]) -> list[str]:
     arms: Arms = summary["arms"]
     return [
         *verdicts(arms),
+        *caches(arms),
         *other_models(summary.get("base_models", {})),
         *overload(arms),
         *unfinished(arms),
@@ -46,6 +47,23 @@ def verdicts(arms: Arms) -> list[str]:
     (base_name, base), *others = arms.items()
     best = sorted(others, key=lambda item: item[1]["output_throughput_per_gpu"] or 0.0, reverse=True)[:VERDICTS]
     return [verdict(name, entry, base_name, base) for name, entry in others if (name, entry) in best]
+
+
+def caches(arms: Arms) -> list[str]:
+    """What rounds of sessions found in prefix caches, and what of their histories was computed again."""
+    known = {name: entry for name, entry in arms.items() if entry.get("cached_share") is not None}
+    if not known:
+        return []
+    cached = together((percent(entry["cached_share"], 1), name) for name, entry in known.items())
+    said = f"Found in prefix caches, of the prompts' tokens: {_in_arms(cached)}"
+    again = together(
+        (percent(entry["recomputed_share"], 1), name)
+        for name, entry in known.items()
+        if entry["recomputed_share"] is not None
+    )
+    return [
+        f"{said}. Computed again of what a session's round before had left: {_in_arms(again)}." if again else f"{said}."
+    ]
 
 
 def other_models(of_arms: Mapping[str, str]) -> list[str]:

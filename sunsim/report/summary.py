@@ -27,6 +27,11 @@ TTFT, TPOT, E2EL = (
 )
 PACE = columns("median_interactivity")
 MODEL = [*TPOT, *TTFT]
+DURATION = columns(*(f"{stat}_session_duration_s" for stat in ("mean", "median", "p99")))
+SHARES = columns("cached_share", "recomputed_share")
+SESSIONS = columns("sessions")
+KEPT = [*SHARES, *columns("moved_gb")]
+ROUND = columns("window_requests")
 
 
 def summary_report(summary: Entry) -> Report:
@@ -43,7 +48,7 @@ def summary_report(summary: Entry) -> Report:
 
 
 def tables(summary: Entry) -> list[TextTable]:
-    """Throughput, latency, the hot and coldest model, and models that have limits of their own."""
+    """Throughput, latency, sessions, the hot and coldest model, and models that have limits of their own."""
     arms: Mapping[str, Entry] = summary["arms"]
     slo, base = summary["slo"] or {}, next(iter(arms.values()))
     shown = [*TTFT, *TPOT, *(E2EL if "e2el_ms" in limit_values(slo, base["models"]) else []), *PACE]
@@ -53,6 +58,7 @@ def tables(summary: Entry) -> list[TextTable]:
     return [
         _throughput(arms, base, summary.get("worst_window_s")),
         TextTable("", ("arm", *_headers(shown)), latency),
+        *([_sessions(arms, base), _by_round(arms, base)] if "rounds" in base else []),
         _models(summary, arms, base),
         *([_own_limits(slo, arms)] if "models" in slo else []),
     ]
@@ -69,15 +75,45 @@ def _throughput(arms: Mapping[str, Entry], base: Entry, worst_window_s: float | 
     rows = [
         (
             marked(name, overloaded=entry["overloaded"]),
-            *(column.cell(entry) for column in GPUS),
+            *_cells(GPUS, entry),
             *_compared(THROUGHPUT, entry, base),
-            *(column.cell(entry) for column in met),
+            *_cells(met, entry),
             _busiest_decode(entry),
             percent((entry["prefill_headroom"] or {}).get("utilisation")),
         )
         for name, entry in arms.items()
     ]
     return TextTable("", ("arm", *_headers([*GPUS, *THROUGHPUT, *met]), "busiest\ndecode", "busiest\nprefill"), rows)
+
+
+def _sessions(arms: Mapping[str, Entry], base: Entry) -> TextTable:
+    rows = [
+        (
+            marked(name, overloaded=entry["overloaded"]),
+            *_cells(SESSIONS, entry),
+            *_compared(DURATION, entry, base),
+            *_cells(KEPT, entry),
+        )
+        for name, entry in arms.items()
+    ]
+    return TextTable("Sessions", ("arm", *_headers([*SESSIONS, *DURATION, *KEPT])), rows)
+
+
+def _by_round(arms: Mapping[str, Entry], base: Entry) -> TextTable:
+    """Of the rounds 0, 1, 2, 4, 8 and so on; nothing where sessions have but one."""
+    of_arms = {name: {own["round"]: {**entry, **own} for own in entry["rounds"]} for name, entry in arms.items()}
+    first = {own["round"]: {**base, **own} for own in base["rounds"]}
+    every = sorted({each for rounds in of_arms.values() for each in rounds})
+    rows: list[tuple[str, ...]] = []
+    for each in (each for each in every if not each & (each - 1)):
+        rows.append((f"round {each}",))
+        for name, rounds in of_arms.items():
+            if own := rounds.get(each):
+                # Sessions of the first arm may not have come so far.
+                than = first.get(each, own) if arms[name] is not base else own
+                shown = marked(name, overloaded=own["overloaded"])
+                rows.append((f"  {shown}", *_cells(ROUND, own), *_compared(TTFT, own, than), *_cells(SHARES, own)))
+    return TextTable("By round", ("arm", *_headers([*ROUND, *TTFT, *SHARES])), rows if len(every) > 1 else [])
 
 
 def _models(summary: Entry, arms: Mapping[str, Entry], base: Entry) -> TextTable:
@@ -110,6 +146,10 @@ def _own_limits(slo: Entry, arms: Mapping[str, Entry]) -> TextTable:
 
 def _headers(shown: Sequence[Column]) -> list[str]:
     return [column.header for column in shown]
+
+
+def _cells(shown: Sequence[Column], entry: Entry) -> list[str]:
+    return [column.cell(entry) for column in shown]
 
 
 def _compared(shown: Sequence[Column], entry: Entry, base: Entry) -> list[str]:

@@ -19,7 +19,10 @@ HEADLINES = (
     "p99_tpot_ms",
     "p99_ttft_ms",
     "slo_attainment",
+    "cached_share",
+    "mean_session_duration_s",
 )
+"""The last two are there only where requests are rounds of sessions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +61,12 @@ def _arm(arm: Sequence[Row], first: Sequence[Row], pools: Mapping[str, set[str]]
     """`pools`: of each arm, its kinds of workers."""
     own, base = (pools.get(rows[0]["arm"], set()) for rows in (arm, first))
     requests = {"slo_attainment": sum(row["window_requests"] for row in arm)}
+    tags = [tag for tag in HEADLINES if tag in arm[0]]
     differences = {
         tag: estimate(_differences(tag, arm, first), tag, requests.get(tag))
         if not tag.startswith(OUTPUT) or same_work(tag, own, base)
         else None
-        for tag in HEADLINES
+        for tag in tags
         if arm is not first
     }
     return ArmEstimates(
@@ -70,8 +74,7 @@ def _arm(arm: Sequence[Row], first: Sequence[Row], pools: Mapping[str, set[str]]
         overloaded=any(row["overloaded"] for row in arm),
         window_too_short=any(row["window_too_short"] for row in arm),
         figures={
-            tag: estimate([row[tag] for row in arm if row[tag] is not None], tag, requests.get(tag))
-            for tag in HEADLINES
+            tag: estimate([row[tag] for row in arm if row[tag] is not None], tag, requests.get(tag)) for tag in tags
         },
         differences=differences,
     )

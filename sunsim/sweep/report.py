@@ -19,14 +19,16 @@ Estimates = Mapping[int, Sequence[ArmEstimates]]
 MOST_LINES = 120
 """Lines of a table that somebody may still read; the rest is in the files."""
 
-SHARE = "slo_attainment"
-"""Shown in percent, its differences in percentage points."""
+SHARES = ("slo_attainment", "cached_share")
+"""Shown in percent, their differences in percentage points."""
 
 COLUMNS = [
     *columns(
         "output_throughput_per_gpu", "output_throughput_per_decode_gpu", "mean_tpot_ms", "p99_tpot_ms", "p99_ttft_ms"
     ),
-    Column(SHARE, "SLO met\n%"),
+    Column("slo_attainment", "SLO met\n%"),
+    Column("cached_share", "cached\n%"),
+    *columns("mean_session_duration_s"),
 ]
 
 JUDGED = (("mean TPOT", "mean_tpot_ms", "ms"), ("output per GPU", "output_throughput_per_gpu", "tok/s"))
@@ -46,7 +48,7 @@ def sweep_report(grid: Grid, estimates: Estimates, done: int) -> Report:
 
 def _table(grid: Grid, estimates: Estimates) -> TextTable:
     everything = [of_arm for arms in estimates.values() for of_arm in arms]
-    shown = [column for column in COLUMNS if any(of_arm.figures[column.tag] for of_arm in everything)]
+    shown = [column for column in COLUMNS if any(of_arm.figures.get(column.tag) for of_arm in everything)]
     rows: list[tuple[str, ...]] = []
     left_out = 0
     for index, arms in estimates.items():
@@ -75,11 +77,11 @@ def _cell(tag: str, figures: Mapping[str, Estimate | None], *, signed: bool = Fa
     made = figures[tag]
     if made is None:
         return ABSENT
-    times = 100 if tag == SHARE else 1
+    times = 100 if tag in SHARES else 1
     if signed:
         text = f"{'+' if made.mean >= 0 else ''}{number(made.mean * times)}"
     else:
-        text = percent(made.mean, 1).removesuffix(" %") if tag == SHARE else number(made.mean)
+        text = percent(made.mean, 1).removesuffix(" %") if tag in SHARES else number(made.mean)
     return text if made.half_width is None else f"{text} ±{number(made.half_width * times)}"
 
 

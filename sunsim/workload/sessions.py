@@ -62,6 +62,19 @@ class Sessions:
         columns = {name: getattr(self, name)[:number] for name in COLUMNS}
         return Sessions(**columns, segments=self.segments, unfit=self.unfit)
 
+    def where(self, own: NDArray[np.bool_]) -> Sessions:
+        """Of some requests only, with which are those that they wait for."""
+        number = np.cumsum(own, dtype=np.int32) - np.int32(1)
+        columns = {name: getattr(self, name)[own] for name in COLUMNS}
+        before = columns["previous"]
+        columns["previous"] = np.where(before == UNKNOWN, np.int32(UNKNOWN), number[before])
+        return Sessions(**columns, segments=self.segments, unfit=self.unfit)
+
+    @property
+    def begun(self) -> int:
+        """Requests that wait for no other: sessions, where others do."""
+        return int((self.previous == UNKNOWN).sum())
+
     @property
     def react(self) -> bool:
         """Whether some request waits for another's end, so that arrivals are for a simulation to say."""

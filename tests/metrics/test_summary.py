@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from sunsim.metrics import REGISTRY, to_json
+from sunsim.metrics.sessions import add_sessions
 from sunsim.records import ArmResult
 from sunsim.roles import Module
-from tests.metrics.synthetic import table, toy_arm, toy_summary, toy_worker
+from tests.metrics.synthetic import table, talk, toy_arm, toy_summary, toy_worker
 
 META = {"sunsim_version": "0", "scenario": "toy", "seed": 1, "profiles": {"p": "0f"}}
 
@@ -50,6 +51,10 @@ def test_every_declared_metric_is_used_and_defined(toy: dict[str, Any]) -> None:
     arm = toy["arms"]["sun"]
     used = set(arm).union(*arm["models"].values(), *arm["workers"].values())
     used |= {"mean_power_w", "energy_j_per_output_token"}  # there only where a profile has power
+    sessions = ArmResult(talk({}), [toy_worker("decode/m1/0", "decode", "m1")])
+    talked = toy_summary(sessions)
+    add_sessions(talked, [sessions], {"a": 1})
+    used |= set(talked["arms"]["a"]).union(*talked["arms"]["a"]["rounds"])
     assert set(REGISTRY) == used
     assert all(metric.definition.endswith(".") for metric in REGISTRY.values())
 

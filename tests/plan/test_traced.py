@@ -45,7 +45,7 @@ def made(file: Path, *overrides: str) -> Made:
 
 
 def arms(base: str, models: int) -> dict[str, dict[str, Any]]:
-    return {arm.pop("name"): arm for arm in rivals(load_named(base), base, models)}
+    return {arm.pop("name"): arm for arm in rivals(load_named(base), base, models, sessions=False)}
 
 
 @pytest.fixture(scope="module")
