@@ -1,7 +1,8 @@
 """Request streams to replay: read from csv, checked before an engine is started, and how long each will last.
 
 A csv has columns `arrival_s` (seconds after the stream's start, not falling), `prompt_tokens` and `output_tokens`,
-found by name in its first line; other columns, `request_id` and `model` among them, are carried to the results.
+found by name in its first line; other columns, `request_id` and `model` among them, are carried to the results. One with
+rounds of conversations has the columns that `profiler.rounds` tells of.
 """
 
 import csv
@@ -12,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from profiler import rounds
+from profiler.rounds import RoundReader, Rounds
 from sunsim.errors import clipped, clipped_list
 
 Role = Literal["decode", "prefill", "colocated"]
@@ -27,6 +30,7 @@ REPLAY_COLUMNS = (
     "client_first_token_s",
     "client_last_token_s",
     "preemptions",
+    "cached_tokens",
 )
 
 # What an H100 does with an 8B model in bf16 that has much to do, so that a stream rather ends before its time than after.
@@ -43,6 +47,7 @@ class StreamError(ValueError):
 class Stream:
     """One csv.
 
+    arrival_s: None where a request waits for another one's end.
     output_tokens: what the engine is asked for, so 1 each for a prefill worker, whatever the csv says.
     carried: the csv's other columns, always with request_id, which is the row's number from 0 if the csv has none.
     """
@@ -50,23 +55,40 @@ class Stream:
     name: str
     role: Role
     csv_sha256: str
-    arrival_s: list[float]
+    arrival_s: list[float | None]
     prompt_tokens: list[int]
     output_tokens: list[int]
     carried: dict[str, list[Any]]
+    rounds: Rounds | None = None
 
     def __len__(self) -> int:
         return len(self.arrival_s)
 
+    @property
+    def tokens(self) -> list[tuple[int, int]]:
+        """Of each request, prompt and output."""
+        return list(zip(self.prompt_tokens, self.output_tokens, strict=True))
+
     def expected_s(self) -> float:
         """Seconds from the first moment to the last token: a queue drained at a worker's rate."""
         busy_until_s = end_s = 0.0
-        for arrival_s, prompt, output in zip(self.arrival_s, self.prompt_tokens, self.output_tokens, strict=True):
+        for arrival_s, prompt, output in sorted(self._expected()):
             work_s = 0.0 if self.role == "prefill" else output / DECODE_TOKENS_PER_S
             work_s += 0.0 if self.role == "decode" else prompt / PREFILL_TOKENS_PER_S
             busy_until_s = max(busy_until_s, arrival_s) + work_s
             end_s = max(end_s, busy_until_s + output * TOKEN_S)
         return end_s
+
+    def _expected(self) -> list[tuple[float, int, int]]:
+        """Arrival, tokens to compute and output of each; a round comes as if the one before had not been held up."""
+        found: list[tuple[float, int, int]] = []
+        for i, (arrival_s, (prompt, output)) in enumerate(zip(self.arrival_s, self.tokens, strict=True)):
+            if arrival_s is not None:
+                found.append((arrival_s, prompt, output))
+            elif self.rounds and (before := self.rounds.previous[i]) is not None:
+                come_s, said = found[before][0] + self.output_tokens[before] * TOKEN_S, sum(self.tokens[before])
+                found.append((come_s + self.rounds.think_s[i], prompt - said, output))
+        return found
 
 
 def split_role(argument: str, default: Role) -> tuple[Path, Role]:
@@ -103,26 +125,27 @@ def read_stream(path: Path, role: Role, *, limit_tokens: int) -> Stream:
     lines = text.rstrip("\r\n").splitlines()
     columns = _columns(path, _values(path, 1, lines[0]) if lines else [])
     rows: list[list[str]] = []
+    reader = RoundReader() if set(rounds.COLUMNS) <= set(columns) else None
     previous_s = 0.0
     for number, line in enumerate(lines[1:], 2):
-        row = _values(path, number, line)
-        fault = _fault(dict(zip(columns, row, strict=False)), len(row) - len(columns), previous_s)
+        values = _values(path, number, line)
+        row = dict(zip(columns, values, strict=False))
+        fault = _fault(row, len(values) - len(columns), previous_s, reader)
         if fault is None:
-            length = int(row[columns.index("prompt_tokens")])
-            length += 1 if role == "prefill" else int(row[columns.index("output_tokens")])
+            length = int(row["prompt_tokens"])
+            length += 1 if role == "prefill" else int(row["output_tokens"])
             if length > limit_tokens:
                 fault = f"prompt and output are {length} tokens, must be at most {limit_tokens}"
         if fault is not None:
             msg = f"{path}:{number}: {fault}"
             raise StreamError(msg)
-        previous_s = float(row[columns.index("arrival_s")])
-        rows.append(row)
+        previous_s = float(row["arrival_s"] or previous_s)
+        rows.append(values)
     if not rows:
         msg = f"{path}: has no request, must have at least one line after the column names"
         raise StreamError(msg)
-    return _stream(
-        path, role, hashlib.sha256(data).hexdigest(), dict(zip(columns, zip(*rows, strict=True), strict=True))
-    )
+    by_column = dict(zip(columns, zip(*rows, strict=True), strict=True))
+    return _stream(path, role, hashlib.sha256(data).hexdigest(), by_column, reader.rounds if reader else None)
 
 
 def _values(path: Path, number: int, line: str) -> list[str]:
@@ -142,6 +165,11 @@ def _columns(path: Path, header: list[str]) -> list[str]:
                 f"{path}:1: column {name} is missing, must be there; the columns are {clipped_list(columns) or 'none'}"
             )
             raise StreamError(msg)
+    if given := [name for name in rounds.COLUMNS if name in columns]:
+        for name in rounds.COLUMNS:
+            if name not in columns:
+                msg = f"{path}:1: column {name} is missing, must be there beside {clipped_list(given)}"
+                raise StreamError(msg)
     for name in columns:
         if name in REPLAY_COLUMNS or columns.count(name) > 1 or not name:
             problem = "is one that replay writes" if name in REPLAY_COLUMNS else "is there twice or has no name"
@@ -150,10 +178,22 @@ def _columns(path: Path, header: list[str]) -> list[str]:
     return columns
 
 
-def _fault(row: dict[str, str], surplus: int, previous_s: float) -> str | None:
-    """What is wrong with one line, or None."""
+def _fault(row: dict[str, str], surplus: int, previous_s: float, reader: RoundReader | None) -> str | None:
+    """What is wrong with one line, or None; `reader` takes the rounds of conversations."""
     if surplus:
         return f"the line has {abs(surplus)} values too {'many' if surplus > 0 else 'few'}, must have one a column"
+    for name in ("prompt_tokens", "output_tokens"):
+        try:
+            tokens = int(row[name])
+        except ValueError:
+            tokens = 0
+        if tokens < 1:
+            return f"{name} is '{clipped(row[name])}', must be a whole number of at least 1"
+    if reader:
+        if fault := reader.take(row):
+            return fault
+        if reader.rounds.previous[-1] is not None:
+            return None
     try:
         arrival_s = float(row["arrival_s"])
     except ValueError:
@@ -162,27 +202,23 @@ def _fault(row: dict[str, str], surplus: int, previous_s: float) -> str | None:
         return f"arrival_s is '{clipped(row['arrival_s'])}', must be a number of seconds from 0"
     if arrival_s < previous_s:
         return f"arrival_s is {arrival_s:g} after {previous_s:g} in the line before, must not fall"
-    for name in ("prompt_tokens", "output_tokens"):
-        try:
-            tokens = int(row[name])
-        except ValueError:
-            tokens = 0
-        if tokens < 1:
-            return f"{name} is '{clipped(row[name])}', must be a whole number of at least 1"
     return None
 
 
-def _stream(path: Path, role: Role, sha256: str, values: dict[str, tuple[str, ...]]) -> Stream:
+def _stream(
+    path: Path, role: Role, sha256: str, values: dict[str, tuple[str, ...]], of_sessions: Rounds | None
+) -> Stream:
     carried = {name: _typed(texts) for name, texts in values.items() if name not in INPUT_COLUMNS}
     outputs = [int(text) for text in values["output_tokens"]]
     return Stream(
         name=path.stem,
         role=role,
         csv_sha256=sha256,
-        arrival_s=[float(text) for text in values["arrival_s"]],
+        arrival_s=[float(text) if text.strip() else None for text in values["arrival_s"]],
         prompt_tokens=[int(text) for text in values["prompt_tokens"]],
         output_tokens=[1] * len(outputs) if role == "prefill" else outputs,
         carried={"request_id": list(range(len(outputs)))} | carried,
+        rounds=of_sessions,
     )
 
 
