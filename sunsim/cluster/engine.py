@@ -21,11 +21,13 @@ request's place and blocks come free when its last token is out, so they idle fo
 from collections import deque
 from collections.abc import Iterable
 
+from sunsim.cluster.block_keys import BlockKeys
 from sunsim.cluster.draft import Draft
 from sunsim.cluster.engine_config import EngineConfig
 from sunsim.cluster.kv_blocks import KVBlocks
 from sunsim.cluster.outcome import NOBODY, Outcome
 from sunsim.cluster.pipeline import Pipeline
+from sunsim.cluster.prefix_cache import CachingBlocks
 from sunsim.cluster.sequence import KV, UNSET, Sequence
 from sunsim.cluster.steady import SteadyDecodes
 from sunsim.latency.steps import Chunk, Outside, StepTimes
@@ -43,13 +45,22 @@ class Engine:
         times: of steps and of their launches.
         stalls: pairs of a moment and the time by which the step on the GPU at that moment gets longer, both in
             picoseconds, in rising order of the moments; there may be no end to them.
+        keys: by which blocks are found again, if the worker caches prefixes; without, it does not.
     """
 
-    def __init__(self, config: EngineConfig, times: StepTimes, stalls: Iterable[tuple[int, int]] = ()) -> None:
+    def __init__(
+        self,
+        config: EngineConfig,
+        times: StepTimes,
+        stalls: Iterable[tuple[int, int]] = (),
+        keys: BlockKeys | None = None,
+    ) -> None:
         self.config = config
         self.waiting: deque[Sequence] = deque()
         self.running: dict[Sequence, None] = {}  # in order of admission
         self.blocks = KVBlocks(config.num_gpu_blocks, config.block_size)
+        if config.enable_prefix_caching and keys:
+            self.blocks = CachingBlocks(config, keys)
         self.preemptions = 0
         self._pipeline = Pipeline(times, stalls)
         self._pause_ps = times.pause_ps
@@ -91,6 +102,10 @@ class Engine:
         partial = self._partial.known_tokens if self._partial else 0
         decoding = self._steady.offset + self._steady.batch * self._k
         return self._queued_tokens + decoding + self._finishing_tokens + partial
+
+    def cached_tokens(self, sequence: Sequence) -> int:
+        """Of a request that may be elsewhere, the tokens that would be found here if it were admitted now."""
+        return self.blocks.cached_tokens(sequence)
 
     def submit(self, now_ps: int, sequence: Sequence, *, first: bool = False) -> None:
         """A request arrives; `first` puts it at the head of the queue."""
@@ -324,7 +339,7 @@ class Engine:
                 return
             waiting.popleft()
             places -= 1
-            if sequence.kv is PULL:
+            if sequence.kv is PULL and sequence.cached_tokens < sequence.held_tokens:
                 self._loading += 1
                 outcome.loads.append(sequence)
             else:

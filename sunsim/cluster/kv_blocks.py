@@ -3,8 +3,7 @@
 A request's blocks are counted here and nowhere else. One that decodes steadily needs another block every so many steps,
 so its blocks follow from the number of the step, and are only written down when it stops.
 
-That nobody shares a block is known to this file alone: a prefix cache would find its hits in `admit`, count references
-in `grow` and `free`, and evict wherever `unused` is asked.
+Nobody shares a block here; `CachingBlocks` is for workers that cache prefixes.
 """
 
 from sunsim.cluster.sequence import KV, Sequence
@@ -18,17 +17,24 @@ class KVBlocks:
     Attributes:
         unused: blocks that nobody holds.
         pinned: blocks of finished requests whose KV has not been fetched.
+        queries, hits: tokens that were looked for in a prefix cache, and found.
     """
 
-    __slots__ = ("_decodes", "_growing", "_later", "pinned", "size", "unused")
+    __slots__ = ("_decodes", "_growing", "_later", "hits", "pinned", "queries", "size", "unused")
 
     def __init__(self, number: int, size: int) -> None:
         self.size = size
         self.unused = number - 1  # vLLM keeps block 0 to itself
         self.pinned = 0
+        self.queries = 0
+        self.hits = 0
         self._later = 0  # unused from the next decision on
         self._decodes = 0
         self._growing = [0] * size  # steady decodes that need a block at the steps of each residue
+
+    def cached_tokens(self, sequence: Sequence) -> int:  # noqa: ARG002
+        """Of a request that may be elsewhere, the tokens that would be found here now."""
+        return 0
 
     def admit(self, sequence: Sequence) -> bool:
         """Begins with a waiting request, or gives False if there is no room for all that is known of it.
@@ -41,7 +47,7 @@ class KVBlocks:
         if sequence.kv is COMPUTE:
             sequence.computed_tokens = 0
         else:
-            sequence.computed_tokens = min(sequence.prompt_tokens, known - 1)
+            sequence.computed_tokens = min(sequence.held_tokens, known - 1)
             if sequence.kv is PULL:
                 self.grow(sequence, known)
         return True
