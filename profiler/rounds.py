@@ -9,10 +9,12 @@ import math
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from sunsim.errors import clipped
 
 COLUMNS = ("session", "round", "think_s")
+PREFIX_COLUMNS = ("prefix", "prefix_tokens")
 LEAST_ID = 1000
 """Ids below may mean something to a model."""
 
@@ -21,15 +23,23 @@ LEAST_ID = 1000
 class Rounds:
     """By request.
 
+    session, number: a round's session, and which of its rounds it is, from 0.
     previous: the request that it follows, always an earlier one; None of the first of a session.
     think_s: from that one's last token at the client on.
     prefix: what the session begins with, and how many tokens of it.
     """
 
     session: list[str] = field(default_factory=list)
+    number: list[int] = field(default_factory=list)
     previous: list[int | None] = field(default_factory=list)
     think_s: list[float] = field(default_factory=list)
     prefix: list[tuple[str, int]] = field(default_factory=list)
+
+    def columns(self) -> dict[str, list[Any]]:
+        """As a csv has them."""
+        names, tokens = zip(*self.prefix, strict=True)
+        values = (self.session, self.number, self.think_s, list(names), list(tokens))
+        return dict(zip((*COLUMNS, *PREFIX_COLUMNS), values, strict=True))
 
     def followers(self) -> dict[int, int]:
         """The request that follows each that is followed."""
@@ -64,6 +74,7 @@ class RoundReader:
                 return f"prompt_tokens is {prompt}, must be over the {tokens} of the round before and its answer"
         self._last[session] = (len(self.rounds.previous), number + 1, prompt + int(row["output_tokens"]))
         self.rounds.session.append(session)
+        self.rounds.number.append(number + 1)
         self.rounds.previous.append(request)
         self.rounds.think_s.append(think_s)
         self.rounds.prefix.append((row.get("prefix") or row.get("model") or "", prefix_tokens))
@@ -97,7 +108,7 @@ def new_texts(rounds: Rounds, tokens: Sequence[tuple[int, int]], vocabulary: int
         begin: list[int] = []
         if before is None:
             if prefix not in prefixes:
-                prefixes[prefix] = random.Random(f"prefix {prefix[0]}").choices(ids, k=prefix[1])
+                prefixes[prefix] = random.Random(f"prefix {prefix}").choices(ids, k=prefix[1])
             begin = prefixes[prefix]
         known = len(begin) if before is None else sum(tokens[before])
         texts.append(begin + random.Random(f"{session} {i}").choices(ids, k=tokens[i][0] - known))

@@ -16,7 +16,7 @@ from profiler.chunks import attended_pairs
 from profiler.plateaus import stall_summary
 from profiler.profile_file import OtherSetupError
 from profiler.recording import RequestStamps, Step
-from profiler.streams import INPUT_COLUMNS, REPLAY_COLUMNS, Stream
+from profiler.streams import REPLAY_COLUMNS, Stream
 from sunsim.files import replacing
 
 SCHEMA_VERSION = 1
@@ -63,12 +63,13 @@ def request_columns(
     }
     columns |= {name: [relative(getattr(s, field)) for s in stamps] for name, field in STAMPS.items()}
     columns["preemptions"] = [preemptions.get(s.request_id, 0) for s in stamps]
+    assert set(REPLAY_COLUMNS) - set(columns) == {"cached_tokens"}
     if stream.rounds:
         columns["cached_tokens"] = [s.cached_tokens for s in stamps]
+        columns |= stream.rounds.columns()
         for before, i in stream.rounds.followers().items():
             if (ended_s := stamps[before].last_token_s) is not None:
                 columns["arrival_s"][i] = relative(ended_s + stream.rounds.think_s[i])
-    assert set(columns) <= {"request_id", *INPUT_COLUMNS, *REPLAY_COLUMNS}
     return columns | {name: values for name, values in stream.carried.items() if name != "request_id"}
 
 

@@ -208,7 +208,8 @@ def _fault(row: dict[str, str], surplus: int, previous_s: float, reader: RoundRe
 def _stream(
     path: Path, role: Role, sha256: str, values: dict[str, tuple[str, ...]], of_sessions: Rounds | None
 ) -> Stream:
-    carried = {name: _typed(texts) for name, texts in values.items() if name not in INPUT_COLUMNS}
+    of_rounds = (*rounds.COLUMNS, *rounds.PREFIX_COLUMNS) if of_sessions else ()
+    carried = {name: _typed(texts) for name, texts in values.items() if name not in (*INPUT_COLUMNS, *of_rounds)}
     outputs = [int(text) for text in values["output_tokens"]]
     return Stream(
         name=path.stem,

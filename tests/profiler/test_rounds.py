@@ -37,7 +37,14 @@ def test_a_round_follows_the_one_before_it_in_its_session(tmp_path: Path) -> Non
     assert stream.rounds.previous == [None, 0, None, 1]
     assert stream.rounds.think_s == [0, 0.2, 0, 0]
     assert stream.arrival_s == [0, None, 0.1, None]
-    assert stream.carried["round"] == [0, 1, 0, 2]
+    assert stream.carried == {"request_id": [0, 1, 2, 3]}
+    assert stream.rounds.columns() == {
+        "session": ["a", "a", "b", "a"],
+        "round": [0, 1, 0, 2],
+        "think_s": [0, 0.2, 0, 0],
+        "prefix": ["p"] * 4,
+        "prefix_tokens": [20] * 4,
+    }
 
 
 def test_without_the_columns_there_are_no_rounds(tmp_path: Path) -> None:
@@ -148,6 +155,7 @@ def test_a_round_comes_after_the_answer_and_begins_with_what_was_said(tmp_path: 
     assert columns["arrival_s"][1] == pytest.approx(columns["client_last_token_s"][0] + 0.2, abs=2e-6)
     assert columns["arrival_s"][3] == pytest.approx(columns["client_last_token_s"][1], abs=2e-6)
     assert columns["cached_tokens"] == [0, 32, 16, 48]
+    assert columns["round"] == [0, 1, 0, 2]
     assert run_file.summary(columns, [])["cached_share"] == pytest.approx(96 / 161, abs=1e-6)
 
 
