@@ -1,7 +1,7 @@
 """Chats on two models, as the csv of sessions that `python -m profiler replay` plays and a scenario's trace may be.
 
-`python scenarios/h200/draw_sessions.py --seed 601 --rate 2.5 > scenarios/h200/sessions-25.csv`
-`python scenarios/h200/draw_sessions.py --seed 602 --rate 6 > scenarios/h200/sessions-60.csv`
+`python scenarios/h200/draw_sessions.py --seed 601 --rate 4 > scenarios/h200/sessions-25.csv`
+`python scenarios/h200/draw_sessions.py --seed 602 --rate 10 > scenarios/h200/sessions-60.csv`
 """
 
 import argparse
@@ -12,7 +12,7 @@ import numpy as np
 
 from sunsim.workload.streams import stream
 
-BEGIN_S = 40.0
+BEGIN_S = 38.0
 """Sessions begin before it."""
 MODELS = {"m1": (0.6, 1200), "m2": (0.4, 400)}
 """Share of the sessions, and tokens of the system prompt, by model."""
