@@ -10,10 +10,11 @@ from sunsim.validation.floor import Pair
 from sunsim.validation.steps import ALL, CHUNKED, STALL
 from sunsim.validation.targets import TARGETS, Relation
 from sunsim.validation.worker import Validated
-from sunsim.validation.worker_figures import HEADERS
+from sunsim.validation.worker_figures import HEADERS, error_unit, signed_error
 
 SHORT = {
     **{tag: header.replace(*((", ", ",\n") if "," in header else (" ", "\n"))) for tag, (header, _) in HEADERS.items()},
+    "cached_share": "cached\npoints",
     DECODE_THROUGHPUT: "tok/s per\ndecode GPU",
     THROUGHPUT: "tok/s per\nGPU",
 }
@@ -34,9 +35,11 @@ def figures_table(result: Validated) -> TextTable:
                 f"{header} ({unit})" if unit else header,
                 written(figure.actual),
                 written(figure.simulated),
-                signed_percent(figure.error_percent),
+                signed_error(figure),
                 _interval(figure),
-                ABSENT if figure.tolerance_percent is None else f"{figure.tolerance_percent:g} %",
+                ABSENT
+                if figure.tolerance_percent is None
+                else f"{figure.tolerance_percent:g} {error_unit(figure.tag)}",
                 _judgement(figure),
             )
         )
