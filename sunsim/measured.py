@@ -3,6 +3,8 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from sunsim.clock import to_ps, to_s
 from sunsim.document.source import Loc
 from sunsim.errors import InputError
@@ -110,11 +112,11 @@ def summary_of(
 
 
 def _moments(scenario: Scenario, requests: Requests) -> tuple[float, float, float]:
-    """From when on requests come, when the first one arrives, and the last, in seconds.
+    """From when on requests come, when the first one arrives, and the last whose arrival is known, in seconds.
 
     Drawn ones come from 0 on, those of a trace from their first one on: its own clock may show anything then.
     """
-    first_s, last_s = to_s(requests.arrival_ps[[0, -1]]).tolist()
+    first_s, last_s = to_s(np.array([requests.arrival_ps[0], requests.arrival_ps.max()])).tolist()
     return first_s if scenario.workload.kind == "trace" else 0.0, first_s, last_s
 
 

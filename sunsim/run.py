@@ -4,10 +4,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
 from sunsim.artist import artist
 from sunsim.measured import arriving_s, requests_of
 from sunsim.metrics import to_json
-from sunsim.report.basis import unused_popularity
+from sunsim.report.basis import unheld_rounds, unused_popularity
 from sunsim.report.format import counted, listed, number
 from sunsim.report.origin import left_out
 from sunsim.report.summary import summary_report
@@ -48,11 +50,14 @@ def check(file: Path, overrides: Sequence[str], seed: int | None) -> str:
     models = counted(len(scenario.model_names), "model")
     missing = left_out(scenario.trace) if scenario.trace else ""
     unused = unused_popularity(scenario)
+    unheld = unheld_rounds(requests)
+    sessions = requests.sessions
+    of_sessions = f" of {counted(len(np.unique(sessions.session)), 'session')}" if sessions else ""
     at_a_time = requests.concurrency
     arriving = f", {at_a_time} at a time," if at_a_time else f" in {number(arriving_s(scenario, requests))} s"
     return (
-        f"ok: {scenario.name}: {counted(len(requests), 'request')}{arriving} for {models}; GPUs by arm: {listed(arms)}"
-        f"{f'; the trace {missing}' if missing else ''}{f'; {unused}' if unused else ''}"
+        f"ok: {scenario.name}: {counted(len(requests), 'request')}{of_sessions}{arriving} for {models}; GPUs by arm: {listed(arms)}"
+        f"{f'; the trace {missing}' if missing else ''}{f'; {unused}' if unused else ''}{f'; {unheld}' if unheld else ''}"
     )
 
 

@@ -69,13 +69,13 @@ def result_of(scenario: Scenario, requests: Requests, jobs: int | None = 1, *, s
     from sunsim.scenario import resolved
 
     arms = simulate_arms(scenario, requests, jobs, show_progress=show_progress)
-    summary = summary_of(scenario, arms, window_of(scenario, requests, arms), _origin(scenario))
+    summary = summary_of(scenario, arms, window_of(scenario, requests, arms), _origin(scenario, requests))
     return Result(
         {arm.name: result.rows for arm, result in zip(scenario.arms, arms, strict=True)}, summary, resolved(scenario)
     )
 
 
-def _origin(scenario: Scenario) -> dict[str, Any]:
+def _origin(scenario: Scenario, requests: Requests) -> dict[str, Any]:
     """Where a summary comes from: versions, hashes, and what was measured, derived and assumed."""
     from sunsim.report.basis import base_models, basis
     from sunsim.report.origin import provenance
@@ -87,7 +87,7 @@ def _origin(scenario: Scenario) -> dict[str, Any]:
         "seed": scenario.seed,
         "profiles": {name: profile.sha256 for name, profile in scenario.profiles.items()},
         "base_models": base_models(scenario),
-        "basis": basis(scenario),
+        "basis": basis(scenario, requests),
     }
     if scenario.trace and scenario.workload.kind == "trace":
         origin["trace"] = provenance(scenario.workload.path, scenario.workload.format, scenario.trace)

@@ -8,7 +8,7 @@ import numpy as np
 from sunsim.latency.steps import Chunk, DecodeLine, Outside, WorkerTimes
 from sunsim.scenario import Scenario, build_requests
 from sunsim.scenario.blocks import ModelCount, Zipf
-from sunsim.workload.blocks import Closed, Synthetic, Trace
+from sunsim.workload.blocks import Closed, Trace
 from sunsim.workload.requests import Requests
 
 
@@ -48,7 +48,7 @@ def under(scenario: Scenario, conditions: Conditions) -> Scenario:
     """The scenario with the rate and the skew of the conditions, where they can be said in it."""
     changes: dict[str, Any] = {}
     workload, models = scenario.workload, scenario.document.models
-    if isinstance(workload, Synthetic) and not isinstance(workload.arrivals, Closed):
+    if not isinstance(workload, Trace) and not isinstance(workload.arrivals, Closed):
         arrivals = workload.arrivals.model_copy(update={"rate_rps": workload.arrivals.rate_rps * conditions.rate})
         changes["workload"] = workload.model_copy(update={"arrivals": arrivals})
     elif isinstance(workload, Trace):

@@ -3,16 +3,23 @@
 import numpy as np
 
 from sunsim.latency.profile import Profile
-from sunsim.report.format import listed
+from sunsim.report.format import counted, listed
 from sunsim.report.origin import estimate_facts, left_out, origin
 from sunsim.roles import Module, Stage
 from sunsim.scenario import Scenario
 from sunsim.scenario.blocks import ModelCount, Zipf
-from sunsim.workload.blocks import Closed, Synthetic, Trace
+from sunsim.scenario.requests import caches_prefixes
+from sunsim.workload.blocks import Closed, Conversations, Synthetic, Trace
+from sunsim.workload.requests import Requests
+from sunsim.workload.traces.hashes import BLOCK_TOKENS
 
 
-def basis(scenario: Scenario) -> dict[str, list[str]]:
-    """Short facts under `measured`, `derived` and `assumed`; under `estimated` where a profile is."""
+def basis(scenario: Scenario, requests: Requests | None = None) -> dict[str, list[str]]:
+    """Short facts under `measured`, `derived` and `assumed`; under `estimated` where a profile is.
+
+    Args:
+        requests: of the scenario; without them no facts are given that hang on the seed.
+    """
     estimated = [fact for name, profile in scenario.profiles.items() for fact in estimate_facts(name, profile)]
     return {
         "measured": _measured(scenario),
@@ -22,7 +29,7 @@ def basis(scenario: Scenario) -> dict[str, list[str]]:
             "KV occupancy and utilisation, from the requests' times",
             "tokens inside the window, a request's taken as evenly spaced",
         ],
-        "assumed": _assumed(scenario),
+        "assumed": _assumed(scenario, requests),
     }
 
 
@@ -33,10 +40,10 @@ def _measured(scenario: Scenario) -> list[str]:
         if not profile.data.estimated
     ]
     workload = scenario.workload
-    if not isinstance(workload, Synthetic):
+    if isinstance(workload, Trace):
         missing = left_out(scenario.trace) if scenario.trace else ""
         facts.append(", ".join(filter(None, (f"arrivals and lengths of {workload.path.name}", missing))))
-    elif workload.lengths.kind in {"azure-conv", "azure-code"}:
+    elif isinstance(workload, Synthetic) and workload.lengths.kind in {"azure-conv", "azure-code"}:
         facts.append(f"lengths of {workload.lengths.kind}")
     if (link := scenario.transfers) and any(len(arm.pools()) == 2 for arm in scenario.arms):
         facts.append(f"KV transfers of {link.path.stem} ({link.data.card}, {link.data.date[:10]})")
@@ -54,9 +61,16 @@ def _of_profile(profile: Profile) -> list[str]:
     return facts + (["host stalls"] if data.host_stalls else [])
 
 
-def _assumed(scenario: Scenario) -> list[str]:
+def _assumed(scenario: Scenario, requests: Requests | None) -> list[str]:
     workload = scenario.workload
-    facts = _of_trace(scenario, workload) if isinstance(workload, Trace) else _of_synthetic(scenario, workload)
+    if isinstance(workload, Trace):
+        facts = _of_trace(scenario, workload)
+    elif isinstance(workload, Conversations):
+        facts = [*_of_conversations(workload), *_popularity(scenario)]
+    else:
+        facts = [*_of_synthetic(workload), *_popularity(scenario)]
+    if unheld := unheld_rounds(requests):
+        facts.append(unheld)
     if any(len(arm.pools()) == 2 for arm in scenario.arms):
         link = scenario.transfer
         if link.measured is None:
@@ -106,7 +120,7 @@ def _reports(scenario: Scenario) -> list[str]:
     ]
 
 
-def _of_synthetic(scenario: Scenario, workload: Synthetic) -> list[str]:
+def _of_synthetic(workload: Synthetic) -> list[str]:
     arrivals = workload.arrivals
     if isinstance(arrivals, Closed):
         facts = [f"a closed loop of {arrivals.concurrency} requests at a time"]
@@ -114,7 +128,28 @@ def _of_synthetic(scenario: Scenario, workload: Synthetic) -> list[str]:
         facts = [f"{arrivals.kind.capitalize()} arrivals at {arrivals.rate_rps:g} req/s"]
     if workload.lengths.kind in {"fixed", "lognormal"}:
         facts.append(f"{workload.lengths.kind} lengths")
-    return [*facts, *_popularity(scenario)]
+    return facts
+
+
+def _of_conversations(workload: Conversations) -> list[str]:
+    rounds = workload.rounds
+    most = "" if rounds.max is None else f", cut at {rounds.max}"
+    return [
+        f"{workload.arrivals.kind.capitalize()} arrivals of sessions at {workload.arrivals.rate_rps:g} a second",
+        f"geometric numbers of rounds, {rounds.mean:g} in the mean{most}",
+        f"exponential times to think, {workload.think_s.mean:g} s in the mean",
+        f"{workload.user.kind} new tokens and {workload.output.kind} answers",
+        *(["rounds take turns of the models"] if workload.take_turns else []),
+    ]
+
+
+def unheld_rounds(requests: Requests | None) -> str:
+    """That sessions end early, and how many rounds that leaves out; empty if none does."""
+    if requests is None or requests.sessions is None or not requests.sessions.unfit:
+        return ""
+    return (
+        f"{counted(requests.sessions.unfit, 'round')} left out that fit into no worker: their sessions end before them"
+    )
 
 
 def _of_trace(scenario: Scenario, workload: Trace) -> list[str]:
@@ -126,15 +161,17 @@ def _of_trace(scenario: Scenario, workload: Trace) -> list[str]:
     elif scenario.trace and scenario.trace.rows.model is None:
         facts += _popularity(scenario)
     facts += filter(None, [unused_popularity(scenario)])
-    if workload.format in {"bailian", "mooncake"}:
-        facts.append("what prompts have in common is computed for each of them")
+    if tokens := BLOCK_TOKENS.get(workload.format):
+        cached = caches_prefixes(scenario)
+        known = f"by their hashes, each of {tokens} tokens, and no answer is part of a later prompt"
+        facts.append(f"what prompts have in common is {f'known {known}' if cached else 'computed for each of them'}")
     return facts
 
 
 def unused_popularity(scenario: Scenario) -> str:
     """That requests' models do not follow the popularity which a loaded scenario states; empty if they do."""
     workload, shares = scenario.workload, scenario.model_shares
-    if isinstance(workload, Synthetic) or scenario.trace is None or scenario.trace.rows.model is None:
+    if not isinstance(workload, Trace) or scenario.trace is None or scenario.trace.rows.model is None:
         return ""
     counts = np.bincount(scenario.trace.rows.model, minlength=len(shares))
     if len(set(shares)) == 1 or np.allclose(counts / counts.sum(), shares):

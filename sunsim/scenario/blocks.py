@@ -32,7 +32,7 @@ from sunsim.document.block import (
 )
 from sunsim.roles import Stage
 from sunsim.scenario.slo import Slo
-from sunsim.workload.blocks import Synthetic, Trace
+from sunsim.workload.blocks import Conversations, Synthetic, Trace
 
 
 def _shape(value: Any) -> str:
@@ -117,6 +117,7 @@ class PoolBlock(Block):
         router: how a request is given to one of the workers that may take it.
         allocation: how a number of workers is spread over the models when isolated; None once it has been.
         load_report: None where the router sees its workers' loads as they are.
+        enable_prefix_caching: KV of earlier prompts and answers is found again by prompts that begin alike.
         num_gpu_blocks: KV blocks of one worker after its weights; for a shared prefill pool the weights of all models,
             which adapters have in common.
     """
@@ -129,6 +130,7 @@ class PoolBlock(Block):
     ]
     allocation: Literal["equal", "proportional"] | None = None
     load_report: LoadReport | None = None
+    enable_prefix_caching: bool = False
     max_num_seqs: Count | None = None
     max_num_batched_tokens: Count | None = None
     max_model_len: Count | None = None
@@ -274,7 +276,7 @@ class Document(Block):
         ]
         | None
     ) = None
-    workload: Synthetic | Trace = Field(discriminator="kind")
+    workload: Synthetic | Conversations | Trace = Field(discriminator="kind")
     slo: Slo = Slo()
     measure: Measure = Measure()
     stop: StopWhenFinished | StopAtTime = Field(default=StopWhenFinished(), discriminator="when")

@@ -14,8 +14,8 @@ from sunsim.scenario.arms import OPTIONS
 from sunsim.scenario.blocks import STATE_BLIND, ArmBlock, Document, PoolBlock, Transfer
 from sunsim.scenario.named import models_of
 from sunsim.scenario.scenario import Scenario
-from sunsim.workload.blocks import MAX_REQUESTS, Closed, Synthetic, Trace
-from sunsim.workload.lengths import longest
+from sunsim.workload.blocks import MAX_REQUESTS, Closed, Conversations, Synthetic, Trace
+from sunsim.workload.lengths import longest, most_tokens
 from sunsim.workload.traces.known import FORMATS
 
 FEW_REQUESTS = 10_000
@@ -50,7 +50,7 @@ def complete(document: Document, source: Source) -> Scenario:
     transfer = _complete_transfer(document.transfer, source)
     arms = tuple(_complete_arm(arm, index, document, source) for index, arm in enumerate(document.arms))
     scenario = Scenario(document.model_copy(update={"arms": arms, "transfer": transfer}))
-    if isinstance(workload, Synthetic):
+    if not isinstance(workload, Trace):
         _requests_fit(workload, source)
         _lengths_fit(scenario, workload, source)
     return scenario
@@ -220,29 +220,38 @@ def _blocks_beside(profile: Profile, models: int, loc: Loc, source: Source) -> i
     return blocks
 
 
-def _requests_fit(workload: Synthetic, source: Source) -> None:
+def _requests_fit(workload: Synthetic | Conversations, source: Source) -> None:
     """Refuses at once what would only be seen to be too much when it has been drawn."""
     if isinstance(workload.arrivals, Closed):
         return
     rate_rps = workload.arrivals.rate_rps
+    rounds = workload.rounds.mean if isinstance(workload, Conversations) else 1
+    requests = None if isinstance(workload, Conversations) else workload.requests
     what = f"workload.arrivals.rate_rps is {rate_rps:g}, must bring"
     loc: Loc = ("workload", "arrivals", "rate_rps")
-    if workload.requests is None and workload.duration_s is not None:
-        expected = rate_rps * workload.duration_s
+    if requests is None and workload.duration_s is not None:
+        expected = rate_rps * workload.duration_s * rounds
         if expected > MAX_REQUESTS:
             raise source.error(loc, f"{what} at most {MAX_REQUESTS:g} requests, not {expected:.3g}")
-    elif workload.duration_s is None and workload.requests is not None:
-        expected_s = workload.requests / rate_rps
+    elif workload.duration_s is None and requests is not None:
+        expected_s = requests / rate_rps
         # Gaps are drawn: a few may add up to far less than their mean, and are drawn in no time.
-        if expected_s > 2 * MAX_S and workload.requests > FEW_REQUESTS:
-            raise source.error(loc, f"{what} {workload.requests} requests within {MAX_S:g} s, not {expected_s:.3g} s")
+        if expected_s > 2 * MAX_S and requests > FEW_REQUESTS:
+            raise source.error(loc, f"{what} {requests} requests within {MAX_S:g} s, not {expected_s:.3g} s")
 
 
-def _lengths_fit(scenario: Scenario, workload: Synthetic, source: Source) -> None:
-    prompt, output = longest(workload.lengths)
+def _lengths_fit(scenario: Scenario, workload: Synthetic | Conversations, source: Source) -> None:
+    """Refuses requests, or first rounds, that fit nowhere; before later rounds a session ends."""
+    if isinstance(workload, Conversations):
+        prompt, output = workload.system_prompt_tokens + most_tokens(workload.user), most_tokens(workload.output)
+        loc: Loc = ("workload", "user")
+        what = "workload can draw a first round of"
+    else:
+        prompt, output = longest(workload.lengths)
+        loc, what = ("workload", "lengths"), "workload.lengths can draw"
     for limit in scenario.limits:
         longest_request = prompt + (1 if limit.prompt_only else output)
         if longest_request > limit.tokens:
             kind = "prompt + first token" if limit.prompt_only else "prompt + output"
-            message = f"workload.lengths can draw {longest_request} tokens ({kind}), must be at most {limit.tokens}"
-            raise source.error(("workload", "lengths"), f"{message}: {limit.reason}")
+            message = f"{what} {longest_request} tokens ({kind}), must be at most {limit.tokens}"
+            raise source.error(loc, f"{message}: {limit.reason}")

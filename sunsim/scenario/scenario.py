@@ -24,7 +24,8 @@ from sunsim.scenario.blocks import (
     Transfer,
 )
 from sunsim.scenario.slo import Slo
-from sunsim.workload.blocks import Synthetic, Trace
+from sunsim.workload.blocks import Conversations, Synthetic, Trace
+from sunsim.workload.conversations import session_mix, turn_shares
 from sunsim.workload.mix import length_mix
 from sunsim.workload.traces.select import Selection
 from sunsim.workload.traces.use import TokenLimit, trace_of
@@ -68,13 +69,15 @@ class Scenario:
     @cached_property
     def served_shares(self) -> tuple[float, ...]:
         """Share of the requests of each model: those that a trace names, else as expected."""
-        if isinstance(self.workload, Synthetic) or self.trace is None or self.trace.rows.model is None:
+        if isinstance(self.workload, Conversations):
+            return turn_shares(self.workload, self.model_shares)
+        if self.trace is None or self.trace.rows.model is None:
             return self.model_shares
         counts = np.bincount(self.trace.rows.model, minlength=len(self.model_names))
         return tuple((counts / counts.sum()).tolist())
 
     @property
-    def workload(self) -> Synthetic | Trace:
+    def workload(self) -> Synthetic | Conversations | Trace:
         return self.document.workload
 
     @property
@@ -145,6 +148,8 @@ class Scenario:
         """The lengths that meet in batches; of drawn requests the same for all seeds."""
         if isinstance(self.workload, Synthetic):
             return length_mix(self.workload.lengths)
+        if isinstance(self.workload, Conversations):
+            return session_mix(self.workload, self.limits)
         assert self.trace
         return self.trace.mix
 

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, Self, TypeAlias
 
 from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, model_validator
 
+from sunsim.clock import MAX_S
 from sunsim.document.block import Block, Duration, Moment, Name, Positive, Rate, Tokens, path_without_controls
 from sunsim.workload.traces.names import FormatName
 
@@ -65,6 +66,19 @@ class Lognormal(Block):
         return self
 
 
+class FixedTokens(Block):
+    """The same number for every round."""
+
+    kind: Literal["fixed"] = "fixed"
+    tokens: Tokens
+
+
+class LognormalTokens(Lognormal):
+    """A lognormal number for each round."""
+
+    kind: Literal["lognormal"] = "lognormal"
+
+
 class LognormalLengths(Block):
     """Independent lognormal prompt and output lengths."""
 
@@ -87,6 +101,7 @@ class AzureCodeLengths(Block):
 
 Arrivals: TypeAlias = Poisson | Gamma | Constant
 Lengths: TypeAlias = FixedLengths | LognormalLengths | AzureConvLengths | AzureCodeLengths
+RoundTokens: TypeAlias = FixedTokens | LognormalTokens
 
 
 class Synthetic(Block):
@@ -112,6 +127,41 @@ class Synthetic(Block):
             message = "duration_s and requests are missing, one of them must be given"
             raise ValueError(message)
         return self
+
+
+class Rounds(Block):
+    """How many rounds a session has: geometric from 1 with this `mean`, then cut at `max`; None cuts nothing."""
+
+    mean: float = Field(ge=1, le=10_000)
+    max: int | None = Field(default=None, ge=1, le=MAX_REQUESTS)
+
+
+class Think(Block):
+    """From a round's last token to the next round, in seconds: exponential with this mean."""
+
+    mean: float = Field(ge=0, le=MAX_S)
+
+
+class Conversations(Block):
+    """Drawn sessions, which begin before `duration_s`; a round's prompt is all that was said before and new tokens.
+
+    Attributes:
+        arrivals: of sessions.
+        system_prompt_tokens: that prompts begin with: a text of each model's own, one for all where they take turns.
+        user: new tokens of a round.
+        output: tokens of its answer.
+        take_turns: each round goes to the model after the last round's, as agents do that work on one context.
+    """
+
+    kind: Literal["sessions"] = "sessions"
+    duration_s: Duration
+    arrivals: Arrivals = Field(discriminator="kind")
+    rounds: Rounds
+    think_s: Think
+    system_prompt_tokens: int = Field(default=0, ge=0, lt=2**30)
+    user: RoundTokens = Field(discriminator="kind")
+    output: RoundTokens = Field(discriminator="kind")
+    take_turns: bool = False
 
 
 def _shape(value: Any) -> str:

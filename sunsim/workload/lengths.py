@@ -13,9 +13,11 @@ from sunsim.workload.blocks import (
     AzureCodeLengths,
     AzureConvLengths,
     FixedLengths,
+    FixedTokens,
     Lengths,
     Lognormal,
     LognormalLengths,
+    RoundTokens,
 )
 
 RANKS = np.concatenate([np.arange(990) / 1000, np.arange(9900, 10_001) / 10_000])
@@ -57,6 +59,18 @@ def draw_lengths(
     table = load_table(lengths.kind)
     output_rank = _output_rank(table.rank_cdf, prompt_uniform, output_uniform)
     return _at_rank(table.prompt_quantiles, prompt_uniform), _at_rank(table.output_quantiles, output_rank)
+
+
+def draw_tokens(tokens: RoundTokens, uniform: NDArray[np.float64]) -> NDArray[np.int32]:
+    """Tokens of rounds, int32[n] and at least 1, from draws in [0, 1), float64[n]."""
+    if isinstance(tokens, FixedTokens):
+        return np.full(uniform.size, tokens.tokens, np.int32)
+    return _lognormal(tokens, uniform)
+
+
+def most_tokens(tokens: RoundTokens) -> int:
+    """The most that `draw_tokens` can give."""
+    return tokens.tokens if isinstance(tokens, FixedTokens) else tokens.max_tokens
 
 
 def longest(lengths: Lengths) -> tuple[int, int]:

@@ -10,12 +10,13 @@ from numpy.typing import NDArray
 from sunsim.clock import MAX_S, to_ps
 from sunsim.errors import InputError
 from sunsim.workload.arrivals import draw_arrivals
-from sunsim.workload.blocks import Closed, Synthetic
+from sunsim.workload.blocks import Arrivals, Closed, Synthetic
 from sunsim.workload.lengths import draw_lengths
 from sunsim.workload.popularity import draw_models
 from sunsim.workload.sessions import Sessions
 from sunsim.workload.streams import stream
 from sunsim.workload.traces.rows import TraceRows
+from sunsim.workload.traces.sessions import sessions_of
 
 COLUMNS = ("arrival_ps", "model", "prompt_tokens", "output_tokens")
 
@@ -50,7 +51,8 @@ class Requests:
     def first(self, number: int) -> Requests:
         """The first so many of them."""
         columns = {name: getattr(self, name)[:number] for name in COLUMNS}
-        return Requests(**columns, models=self.models, concurrency=self.concurrency)
+        sessions = self.sessions and self.sessions.first(number)
+        return Requests(**columns, models=self.models, concurrency=self.concurrency, sessions=sessions)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,22 +88,41 @@ def draw_requests(workload: Synthetic, draws: Draws) -> Requests:
     if isinstance(arrivals, Closed):
         arrival_s, concurrency = np.zeros(workload.requests or 0), arrivals.concurrency
     else:
-        rng = stream(draws.seed, "arrivals")
-        arrival_s = draw_arrivals(arrivals, rng, workload.duration_s, workload.requests)
-        rate = f"workload.arrivals.rate_rps is {arrivals.rate_rps:g}, must be high enough for"
-        if arrival_s.size == 0:
-            message = f"{rate} a request within {workload.duration_s:g} seconds"
-            raise InputError(message)
-        if arrival_s[-1] > MAX_S:
-            message = f"{rate} {arrival_s.size} requests within {MAX_S:g} seconds"
-            raise InputError(message)
+        arrival_s = draw_arrivals_s(arrivals, draws.seed, workload.duration_s, workload.requests)
     size = arrival_s.size
     lengths = draw_lengths(workload.lengths, *(draws.uniform(f"{what}_tokens", size) for what in ("prompt", "output")))
     return Requests(to_ps(arrival_s), draws.of_models(size), *lengths, draws.models, concurrency)
 
 
+def draw_arrivals_s(
+    arrivals: Arrivals, seed: int, duration_s: float | None, requests: int | None
+) -> NDArray[np.float64]:
+    """`draw_arrivals` of a scenario's own stream, of which there are some, in seconds, float64[n].
+
+    Raises:
+        InputError: there would be none, or one later than a scenario may last; without a file.
+    """
+    arrival_s = draw_arrivals(arrivals, stream(seed, "arrivals"), duration_s, requests)
+    rate = f"workload.arrivals.rate_rps is {arrivals.rate_rps:g}, must be high enough for"
+    if arrival_s.size == 0:
+        message = f"{rate} a request within {duration_s:g} seconds"
+        raise InputError(message)
+    if arrival_s[-1] > MAX_S:
+        message = f"{rate} {arrival_s.size} requests within {MAX_S:g} seconds"
+        raise InputError(message)
+    return arrival_s
+
+
 def traced_requests(rows: TraceRows, draws: Draws) -> Requests:
-    """The requests of a trace; where it names no models, those are drawn."""
-    model = draws.of_models(len(rows)) if rows.model is None else rows.model.astype(np.int32)
+    """The requests of a trace; where it names no models, those are drawn, one for all rounds of a session."""
     tokens = (rows.prompt_tokens.astype(np.int32), rows.output_tokens.astype(np.int32))
-    return Requests(to_ps(rows.arrival_s), model, *tokens, draws.models)
+    if rows.rounds is None:
+        model = draws.of_models(len(rows)) if rows.model is None else rows.model.astype(np.int32)
+        return Requests(to_ps(rows.arrival_s), model, *tokens, draws.models)
+    opens = rows.rounds.opens
+    if rows.model is None:
+        model = draws.of_models(int(opens.sum()))[np.cumsum(opens) - 1]
+    else:
+        model = rows.model.astype(np.int32)
+    arrival_ps = np.where(opens, to_ps(rows.arrival_s), 0)
+    return Requests(arrival_ps, model, *tokens, draws.models, sessions=sessions_of(rows, rows.rounds, model))

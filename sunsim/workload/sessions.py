@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+COLUMNS = ("session", "round", "previous", "think_ps", "prompt", "answer")
+
 UNKNOWN = -1
 """In place of a request or a segment: there is none."""
 
@@ -42,6 +44,7 @@ class Sessions:
         prompt: the segment that its prompt ends with, whose `end` is its `prompt_tokens`, int32[n].
         answer: the segment of its output, which follows that, int32[n]; its `end` is prompt and output together.
         segments: of all of them.
+        unfit: rounds that would follow, but fit into no worker of some arm: sessions end before those.
     """
 
     session: NDArray[np.int32]
@@ -51,6 +54,12 @@ class Sessions:
     prompt: NDArray[np.int32]
     answer: NDArray[np.int32]
     segments: Segments
+    unfit: int = 0
+
+    def first(self, number: int) -> Sessions:
+        """Of the first so many requests."""
+        columns = {name: getattr(self, name)[:number] for name in COLUMNS}
+        return Sessions(**columns, segments=self.segments, unfit=self.unfit)
 
     @property
     def react(self) -> bool:

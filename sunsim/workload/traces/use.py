@@ -23,9 +23,9 @@ class TokenLimit(NamedTuple):
     prompt_only: bool
     reason: str
 
-    def needed(self, rows: TraceRows) -> NDArray[np.int64]:
+    def needed(self, prompt_tokens: NDArray[np.int64], output_tokens: NDArray[np.integer]) -> NDArray[np.int64]:
         """Tokens of each request that count against it, int64[n]."""
-        return rows.prompt_tokens + (1 if self.prompt_only else rows.output_tokens)
+        return prompt_tokens + (1 if self.prompt_only else output_tokens)
 
 
 def trace_of(workload: Trace, models: tuple[str, ...], limits: tuple[TokenLimit, ...]) -> Selection:
@@ -82,14 +82,14 @@ def _too_long(rows: TraceRows, limits: Sequence[TokenLimit]) -> Mapping[str, NDA
     """By the limit that they exceed, which requests do not fit."""
     found: dict[str, NDArray[np.bool_]] = {}
     for limit in limits:
-        needed = limit.needed(rows)
+        needed = limit.needed(rows.prompt_tokens, rows.output_tokens)
         found[f"of more than {limit.tokens} tokens ({limit.reason})"] = needed > limit.tokens
     return found
 
 
 def _refuse_too_long(rows: TraceRows, limits: Sequence[TokenLimit], workload: Trace) -> None:
     for limit in limits:
-        needed = limit.needed(rows)
+        needed = limit.needed(rows.prompt_tokens, rows.output_tokens)
         too_long = needed > limit.tokens
         if too_long.any():
             row = int(too_long.argmax())
