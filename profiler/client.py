@@ -25,9 +25,8 @@ class Client:
     def __init__(self, engine: Engine, stream: Stream, group: asyncio.TaskGroup) -> None:
         self._engine, self._stream, self._group = engine, stream, group
         self._kind = KINDS[stream.role]
-        self._followers = stream.rounds.followers() if stream.rounds else {}
         # Made before the start: that takes as long as steps.
-        self._texts = new_texts(stream.rounds, stream.tokens, engine.vocabulary) if stream.rounds else None
+        self._texts = new_texts(stream.rounds, stream.prompt_tokens, engine.vocabulary) if stream.rounds else None
         for tokens in set(stream.prompt_tokens):
             engine.prompt(tokens)
         self._loop = asyncio.get_running_loop()
@@ -58,21 +57,21 @@ class Client:
         else:
             request = self._engine.request(self._kind, self._stream.prompt_tokens[i], output_tokens, streamed=True)
         self.tasks[i] = task = self._group.create_task(request)
-        if i in self._followers:
-            task.add_done_callback(partial(self._follow, i))
+        if self._stream.rounds and (following := self._stream.rounds.next(i)) is not None:
+            task.add_done_callback(partial(self._follow, following))
         if len(self.tasks) == len(self._stream):
             self.all_submitted.set()
 
-    def _follow(self, i: int, task: asyncio.Task[RequestStamps]) -> None:
-        """A request has ended that another one waits for."""
-        if task.cancelled() or task.exception():
+    def _follow(self, i: int, before: asyncio.Task[RequestStamps]) -> None:
+        """The round before has ended."""
+        if before.cancelled() or before.exception():
             return
-        rounds, next_one, ended_s = self._stream.rounds, self._followers[i], task.result().last_token_s
+        rounds, ended_s = self._stream.rounds, before.result().last_token_s
         assert rounds is not None
         assert self._texts is not None
         assert ended_s is not None
-        self._texts[next_one] = self._texts[i] + self._texts[next_one]
-        self._submit_at(ended_s + rounds.think_s[next_one], next_one)
+        self._texts[i] = self._texts[i - 1][: rounds.kept_tokens[i]] + self._texts[i]
+        self._submit_at(ended_s + rounds.think_s[i], i)
 
 
 async def serve(engine: Engine, stream: Stream) -> tuple[float, list[RequestStamps]]:

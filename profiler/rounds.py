@@ -1,115 +1,93 @@
 """Rounds of conversations in a stream: which request follows which, and what their prompts have in common.
 
-A csv with columns `session`, `round` (from 0) and `think_s` has them. A round is submitted `think_s` after the client has
-the last token of the one before, and has no `arrival_s`; its prompt is that one's, the answer as the engine gave it, and
-new tokens. Sessions with one `prefix`, without the column with one `model`, begin with the same `prefix_tokens` tokens.
+A csv that has a column `session` is read as the simulator reads it (docs/traces.md).
 """
 
-import math
 import random
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
-from sunsim.errors import clipped
+from sunsim.workload.sessions import UNKNOWN
+from sunsim.workload.traces.formats import read_trace
 
-COLUMNS = ("session", "round", "think_s")
-PREFIX_COLUMNS = ("prefix", "prefix_tokens")
+SESSION = "session"
 LEAST_ID = 1000
 """Ids below may mean something to a model."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rounds:
-    """By request.
+    """By request; the rounds of a session stand one after the other.
 
-    session, number: a round's session, and which of its rounds it is, from 0.
-    previous: the request that it follows, always an earlier one; None of the first of a session.
-    think_s: from that one's last token at the client on.
-    prefix: what the session begins with, and how many tokens of it.
+    line: of the csv.
+    session, number: a session, and which of its rounds it is, both from 0.
+    think_s: from the last token of the round before, at the client, to this one.
+    kept_tokens: how much of that one's prompt and answer it begins with.
+    prefix, prefix_tokens: what the session begins with, and how many tokens of it; equal numbers are equal texts, and
+        `UNKNOWN` is like no other.
     """
 
-    session: list[str] = field(default_factory=list)
-    number: list[int] = field(default_factory=list)
-    previous: list[int | None] = field(default_factory=list)
-    think_s: list[float] = field(default_factory=list)
-    prefix: list[tuple[str, int]] = field(default_factory=list)
+    line: list[int]
+    session: list[int]
+    number: list[int]
+    think_s: list[float]
+    kept_tokens: list[int]
+    prefix: list[int]
+    prefix_tokens: list[int]
 
-    def columns(self) -> dict[str, list[Any]]:
-        """As a csv has them."""
-        names, tokens = zip(*self.prefix, strict=True)
-        values = (self.session, self.number, self.think_s, list(names), list(tokens))
-        return dict(zip((*COLUMNS, *PREFIX_COLUMNS), values, strict=True))
+    def previous(self, i: int) -> int | None:
+        """The request that request `i` follows; None of the first of a session."""
+        return i - 1 if self.number[i] else None
 
-    def followers(self) -> dict[int, int]:
-        """The request that follows each that is followed."""
-        return {before: i for i, before in enumerate(self.previous) if before is not None}
+    def next(self, i: int) -> int | None:
+        """The request that follows request `i`; None of the last of a session."""
+        return i + 1 if i + 1 < len(self.number) and self.number[i + 1] else None
 
-
-class RoundReader:
-    """Takes the lines of a csv, one by one."""
-
-    def __init__(self) -> None:
-        self.rounds = Rounds()
-        self._last: dict[str, tuple[int, int, int]] = {}  # of each session: request, round, prompt and output tokens
-
-    def take(self, row: Mapping[str, str]) -> str | None:
-        """Takes down the next request, whose tokens are known to be whole numbers; or says what is wrong with it."""
-        session, prompt = row["session"].strip(), int(row["prompt_tokens"])
-        request, number, tokens = self._last.get(session, (None, -1, 0))
-        if _whole(row["round"]) != number + 1:
-            return f"round is '{clipped(row['round'])}' of session {clipped(session)}, must be {number + 1}"
-        prefix_tokens = _whole(row.get("prefix_tokens") or "0")
-        if prefix_tokens is None or prefix_tokens > prompt:
-            given = clipped(row["prefix_tokens"])
-            return f"prefix_tokens is '{given}', must be a whole number from 0 to the {prompt} prompt_tokens"
-        think_s = 0.0
-        if request is not None:
-            think_s = _number(row["think_s"])
-            if not 0 <= think_s < math.inf:
-                return f"think_s is '{clipped(row['think_s'])}', must be a number of seconds from 0"
-            if row["arrival_s"].strip():
-                return f"arrival_s is '{clipped(row['arrival_s'])}', must be empty but in round 0"
-            if prompt <= tokens:
-                return f"prompt_tokens is {prompt}, must be over the {tokens} of the round before and its answer"
-        self._last[session] = (len(self.rounds.previous), number + 1, prompt + int(row["output_tokens"]))
-        self.rounds.session.append(session)
-        self.rounds.number.append(number + 1)
-        self.rounds.previous.append(request)
-        self.rounds.think_s.append(think_s)
-        self.rounds.prefix.append((row.get("prefix") or row.get("model") or "", prefix_tokens))
-        return None
+    def columns(self) -> dict[str, list[float]]:
+        """As a run has them."""
+        return {
+            "session": [*self.session],
+            "round": [*self.number],
+            "think_s": self.think_s,
+            "history_tokens": [*self.kept_tokens],
+            "prefix": [*self.prefix],
+            "prefix_tokens": [*self.prefix_tokens],
+        }
 
 
-def _whole(text: str) -> int | None:
-    """None for what is no whole number from 0."""
-    return int(text) if text.strip().isdecimal() else None
+def read_rounds(path: Path) -> Rounds:
+    """Raises InputError where the simulator would."""
+    rows = read_trace(path, "csv")
+    rounds = rows.rounds
+    assert rounds is not None
+    number: list[int] = []
+    for opens in rounds.opens.tolist():
+        number.append(0 if opens else number[-1] + 1)
+    prefix = rounds.prefix if rounds.prefix is not None else rows.model
+    return Rounds(
+        line=rows.line.tolist(),
+        session=rounds.session.tolist(),
+        number=number,
+        think_s=rounds.think_s.tolist(),
+        kept_tokens=rounds.kept_tokens.tolist(),
+        prefix=[0] * len(rows) if prefix is None else prefix.tolist(),
+        prefix_tokens=rounds.prefix_tokens.tolist(),
+    )
 
 
-def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        return math.nan
+def new_texts(rounds: Rounds, prompt_tokens: Sequence[int], vocabulary: int) -> list[list[int]]:
+    """Token ids that each prompt has beyond what it keeps of its session; no two have more than a prefix in common.
 
-
-def new_texts(rounds: Rounds, tokens: Sequence[tuple[int, int]], vocabulary: int) -> list[list[int]]:
-    """Token ids that each prompt adds to the round before and its answer; those of a session's first are the whole prompt.
-
-    No two have more in common than a prefix.
-
-    tokens: of each request, prompt and output.
+    prompt_tokens: of each request.
     vocabulary: how many ids there are.
     """
     ids = range(min(LEAST_ID, vocabulary // 2), vocabulary)
-    prefixes: dict[tuple[str, int], list[int]] = {}
     texts = []
-    for i, (session, before, prefix) in enumerate(zip(rounds.session, rounds.previous, rounds.prefix, strict=True)):
-        begin: list[int] = []
-        if before is None:
-            if prefix not in prefixes:
-                prefixes[prefix] = random.Random(f"prefix {prefix}").choices(ids, k=prefix[1])
-            begin = prefixes[prefix]
-        known = len(begin) if before is None else sum(tokens[before])
-        texts.append(begin + random.Random(f"{session} {i}").choices(ids, k=tokens[i][0] - known))
+    for i, tokens in enumerate(prompt_tokens):
+        opens = not rounds.number[i]
+        common = rounds.prefix_tokens[i] if opens and rounds.prefix[i] != UNKNOWN else 0
+        begin = random.Random(f"prefix {rounds.prefix[i]}").choices(ids, k=common)
+        own = tokens - (common if opens else rounds.kept_tokens[i])
+        texts.append(begin + random.Random(f"request {i}").choices(ids, k=own))
     return texts

@@ -67,9 +67,10 @@ def request_columns(
     if stream.rounds:
         columns["cached_tokens"] = [s.cached_tokens for s in stamps]
         columns |= stream.rounds.columns()
-        for before, i in stream.rounds.followers().items():
-            if (ended_s := stamps[before].last_token_s) is not None:
-                columns["arrival_s"][i] = relative(ended_s + stream.rounds.think_s[i])
+        for i, think_s in enumerate(stream.rounds.think_s):
+            before = stream.rounds.previous(i)
+            if before is not None and (ended_s := stamps[before].last_token_s) is not None:
+                columns["arrival_s"][i] = relative(ended_s + think_s)
     return columns | {name: values for name, values in stream.carried.items() if name != "request_id"}
 
 

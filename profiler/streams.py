@@ -2,7 +2,7 @@
 
 A csv has columns `arrival_s` (seconds after the stream's start, not falling), `prompt_tokens` and `output_tokens`,
 found by name in its first line; other columns, `request_id` and `model` among them, are carried to the results. One with
-rounds of conversations has the columns that `profiler.rounds` tells of.
+a column `session` has rounds of conversations (`profiler.rounds`), and comes by sessions.
 """
 
 import csv
@@ -13,8 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from profiler import rounds
-from profiler.rounds import RoundReader, Rounds
+from profiler.rounds import SESSION, Rounds, read_rounds
 from sunsim.errors import clipped, clipped_list
 
 Role = Literal["decode", "prefill", "colocated"]
@@ -64,11 +63,6 @@ class Stream:
     def __len__(self) -> int:
         return len(self.arrival_s)
 
-    @property
-    def tokens(self) -> list[tuple[int, int]]:
-        """Of each request, prompt and output."""
-        return list(zip(self.prompt_tokens, self.output_tokens, strict=True))
-
     def expected_s(self) -> float:
         """Seconds from the first moment to the last token: a queue drained at a worker's rate."""
         busy_until_s = end_s = 0.0
@@ -82,12 +76,12 @@ class Stream:
     def _expected(self) -> list[tuple[float, int, int]]:
         """Arrival, tokens to compute and output of each; a round comes as if the one before had not been held up."""
         found: list[tuple[float, int, int]] = []
-        for i, (arrival_s, (prompt, output)) in enumerate(zip(self.arrival_s, self.tokens, strict=True)):
-            if arrival_s is not None:
-                found.append((arrival_s, prompt, output))
-            elif self.rounds and (before := self.rounds.previous[i]) is not None:
-                come_s, said = found[before][0] + self.output_tokens[before] * TOKEN_S, sum(self.tokens[before])
-                found.append((come_s + self.rounds.think_s[i], prompt - said, output))
+        for i, arrival_s in enumerate(self.arrival_s):
+            new, come_s = self.prompt_tokens[i], arrival_s
+            if self.rounds and come_s is None:
+                come_s = found[-1][0] + found[-1][2] * TOKEN_S + self.rounds.think_s[i]
+                new -= self.rounds.kept_tokens[i]
+            found.append((come_s or 0.0, new, self.output_tokens[i]))
         return found
 
 
@@ -124,13 +118,13 @@ def read_stream(path: Path, role: Role, *, limit_tokens: int) -> Stream:
         raise StreamError(msg) from error
     lines = text.rstrip("\r\n").splitlines()
     columns = _columns(path, _values(path, 1, lines[0]) if lines else [])
+    rounds = read_rounds(path) if SESSION in columns else None
     rows: list[list[str]] = []
-    reader = RoundReader() if set(rounds.COLUMNS) <= set(columns) else None
     previous_s = 0.0
     for number, line in enumerate(lines[1:], 2):
         values = _values(path, number, line)
         row = dict(zip(columns, values, strict=False))
-        fault = _fault(row, len(values) - len(columns), previous_s, reader)
+        fault = _fault(row, len(values) - len(columns), previous_s, may_wait=rounds is not None)
         if fault is None:
             length = int(row["prompt_tokens"])
             length += 1 if role == "prefill" else int(row["output_tokens"])
@@ -144,8 +138,10 @@ def read_stream(path: Path, role: Role, *, limit_tokens: int) -> Stream:
     if not rows:
         msg = f"{path}: has no request, must have at least one line after the column names"
         raise StreamError(msg)
+    if rounds:
+        rows = [rows[line - 2] for line in rounds.line]
     by_column = dict(zip(columns, zip(*rows, strict=True), strict=True))
-    return _stream(path, role, hashlib.sha256(data).hexdigest(), by_column, reader.rounds if reader else None)
+    return _stream(path, role, hashlib.sha256(data).hexdigest(), by_column, rounds)
 
 
 def _values(path: Path, number: int, line: str) -> list[str]:
@@ -165,11 +161,6 @@ def _columns(path: Path, header: list[str]) -> list[str]:
                 f"{path}:1: column {name} is missing, must be there; the columns are {clipped_list(columns) or 'none'}"
             )
             raise StreamError(msg)
-    if given := [name for name in rounds.COLUMNS if name in columns]:
-        for name in rounds.COLUMNS:
-            if name not in columns:
-                msg = f"{path}:1: column {name} is missing, must be there beside {clipped_list(given)}"
-                raise StreamError(msg)
     for name in columns:
         if name in REPLAY_COLUMNS or columns.count(name) > 1 or not name:
             problem = "is one that replay writes" if name in REPLAY_COLUMNS else "is there twice or has no name"
@@ -178,8 +169,8 @@ def _columns(path: Path, header: list[str]) -> list[str]:
     return columns
 
 
-def _fault(row: dict[str, str], surplus: int, previous_s: float, reader: RoundReader | None) -> str | None:
-    """What is wrong with one line, or None; `reader` takes the rounds of conversations."""
+def _fault(row: dict[str, str], surplus: int, previous_s: float, *, may_wait: bool) -> str | None:
+    """What is wrong with one line, or None; with `may_wait` it may have no `arrival_s`."""
     if surplus:
         return f"the line has {abs(surplus)} values too {'many' if surplus > 0 else 'few'}, must have one a column"
     for name in ("prompt_tokens", "output_tokens"):
@@ -189,11 +180,8 @@ def _fault(row: dict[str, str], surplus: int, previous_s: float, reader: RoundRe
             tokens = 0
         if tokens < 1:
             return f"{name} is '{clipped(row[name])}', must be a whole number of at least 1"
-    if reader:
-        if fault := reader.take(row):
-            return fault
-        if reader.rounds.previous[-1] is not None:
-            return None
+    if may_wait and not row["arrival_s"].strip():
+        return None
     try:
         arrival_s = float(row["arrival_s"])
     except ValueError:
@@ -205,11 +193,9 @@ def _fault(row: dict[str, str], surplus: int, previous_s: float, reader: RoundRe
     return None
 
 
-def _stream(
-    path: Path, role: Role, sha256: str, values: dict[str, tuple[str, ...]], of_sessions: Rounds | None
-) -> Stream:
-    of_rounds = (*rounds.COLUMNS, *rounds.PREFIX_COLUMNS) if of_sessions else ()
-    carried = {name: _typed(texts) for name, texts in values.items() if name not in (*INPUT_COLUMNS, *of_rounds)}
+def _stream(path: Path, role: Role, sha256: str, values: dict[str, tuple[str, ...]], rounds: Rounds | None) -> Stream:
+    read = {*INPUT_COLUMNS, *(rounds.columns() if rounds else ())}
+    carried = {name: _typed(texts) for name, texts in values.items() if name not in read}
     outputs = [int(text) for text in values["output_tokens"]]
     return Stream(
         name=path.stem,
@@ -219,7 +205,7 @@ def _stream(
         prompt_tokens=[int(text) for text in values["prompt_tokens"]],
         output_tokens=[1] * len(outputs) if role == "prefill" else outputs,
         carried={"request_id": list(range(len(outputs)))} | carried,
-        rounds=of_sessions,
+        rounds=rounds,
     )
 
 

@@ -1,6 +1,6 @@
 """The conversations in a run: which of its requests follow which, and what their prompts have in common."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -8,12 +8,14 @@ import pyarrow as pa
 
 from sunsim.clock import to_ps
 from sunsim.errors import InputError
-from sunsim.validation.record import check_columns, numbers
+from sunsim.validation.record import numbers
 from sunsim.validation.served import Ints, Served
-from sunsim.workload.sessions import UNKNOWN, Segments, Sessions
+from sunsim.workload.sessions import UNKNOWN, Sessions
+from sunsim.workload.texts import chained
 
-NUMBERS = ("round", "think_s", "prefix_tokens", "cached_tokens")
-TEXTS = ("session", "prefix")
+COUNTS = ("session", "round", "history_tokens", "prefix", "prefix_tokens", "cached_tokens")
+"""`history_tokens`: how much of the prompt and answer of the round before a prompt begins with; `prefix`: a number that
+stands for what sessions begin with, `UNKNOWN` for nothing that another has; `prefix_tokens`: how much that is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,58 +43,48 @@ def read_rounds(path: Path, table: pa.Table, order: Ints, served: Served) -> Rou
     """
     if "round" not in table.column_names:
         return None
-    columns = numbers(path, table, NUMBERS)
-    number, prefix_tokens, cached_tokens = (
-        columns[name].astype(np.int64)[order] for name in ("round", "prefix_tokens", "cached_tokens")
+    columns = {name: values[order] for name, values in numbers(path, table, ("think_s", *COUNTS)).items()}
+    count = {name: columns[name].astype(np.int64) for name in COUNTS}
+    together = np.lexsort((count["round"], count["session"]))
+    _check(path, count["session"][together], count["round"][together], together)
+    prefix, prefix_tokens, opens = count["prefix"], count["prefix_tokens"], count["round"] == 0
+    begins = opens & (prefix != UNKNOWN) & (prefix_tokens > 0)
+    texts, number = np.unique(np.stack([prefix, prefix_tokens])[:, begins], axis=1, return_inverse=True)
+    root = np.full(len(served), UNKNOWN, dtype=np.int64)
+    root[begins] = number
+    sessions = chained(
+        served.prompt_tokens[together],
+        served.output_tokens[together],
+        to_ps(columns["think_s"][together]),
+        opens[together],
+        count["history_tokens"][together],
+        root[together],
+        texts[1],
     )
-    check_columns(path, table, TEXTS)
-    session, prefix = ([table[name].to_pylist()[i] for i in order] for name in TEXTS)
-    last: dict[object, int] = {}
-    previous = []
-    for i, (name, of_name) in enumerate(zip(session, number.tolist(), strict=True)):
-        before = last.get(name, UNKNOWN)
-        expected = 0 if before == UNKNOWN else int(number[before]) + 1
-        if of_name != expected:
-            message = f"round is {of_name} of session {name} after the rounds before it, must be {expected}"
-            raise InputError(message, path)
-        if before != UNKNOWN and served.prompt_tokens[i] <= served.prompt_tokens[before] + served.output_tokens[before]:
-            message = (
-                f"round {of_name} of session {name} has a prompt that cannot hold the round before, must be longer"
-            )
-            raise InputError(message, path)
-        previous.append(before)
-        last[name] = i
-    prefixes = list(zip(prefix, prefix_tokens.tolist(), strict=True))
-    prompt, answer, segments = _texts(served, previous, prefixes)
-    numbered = {name: i for i, name in enumerate(dict.fromkeys(session))}
-    sessions = Sessions(
-        session=np.array([numbered[name] for name in session], dtype=np.int32),
-        round=number.astype(np.int32),
-        previous=np.array(previous, dtype=np.int32),
-        think_ps=np.where(np.array(previous) == UNKNOWN, 0, to_ps(columns["think_s"][order])),
-        prompt=prompt,
-        answer=answer,
-        segments=segments,
-    )
-    return Rounds(sessions, cached_tokens)
+    return Rounds(_in_order(sessions, together), count["cached_tokens"])
 
 
-def _texts(
-    served: Served, previous: list[int], prefixes: list[tuple[object, int]]
-) -> tuple[np.ndarray[tuple[int], np.dtype[np.int32]], np.ndarray[tuple[int], np.dtype[np.int32]], Segments]:
-    """The segments of all prompts and answers: a prefix, if any, and in turn what is asked and what is answered."""
-    size = len(served)
-    roots = {prefix: i for i, prefix in enumerate(dict.fromkeys(each for each in prefixes if each[1]))}
-    prompt = len(roots) + 2 * np.arange(size, dtype=np.int32)
-    answer = prompt + np.int32(1)
-    parent = np.full(len(roots) + 2 * size, UNKNOWN, dtype=np.int32)
-    parent[prompt] = [
-        roots.get(prefix, UNKNOWN) if before == UNKNOWN else answer[before]
-        for before, prefix in zip(previous, prefixes, strict=True)
-    ]
-    parent[answer] = prompt
-    end = np.zeros(len(parent), dtype=np.int64)
-    end[: len(roots)] = [tokens for _, tokens in roots]
-    end[prompt] = served.prompt_tokens
-    end[answer] = served.prompt_tokens + served.output_tokens
-    return prompt, answer, Segments(parent, end)
+def _check(path: Path, session: Ints, number: Ints, together: Ints) -> None:
+    """Refuses sessions that lack a round, or in which one was submitted before the one that it follows."""
+    follows = np.append(False, session[1:] == session[:-1])
+    expected = np.where(follows, np.roll(number, 1) + 1, 0)
+    faults = {
+        "is not after the round before it": number != expected,
+        "was submitted before the round that it follows": follows & (together < np.roll(together, 1)),
+    }
+    for fault, rows in faults.items():
+        if rows.any():
+            i = int(rows.argmax())
+            message = f"round {number[i]} of session {session[i]} {fault}, must follow it"
+            raise InputError(message, path)
+
+
+def _in_order(sessions: Sessions, together: Ints) -> Sessions:
+    """The `sessions` of requests taken `together`, in their own order."""
+    place = np.argsort(together)
+    previous = sessions.previous[place]
+    return replace(
+        sessions,
+        **{name: getattr(sessions, name)[place] for name in ("session", "round", "think_ps", "prompt", "answer")},
+        previous=np.where(previous == UNKNOWN, UNKNOWN, together[previous]).astype(np.int32),
+    )

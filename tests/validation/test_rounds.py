@@ -16,20 +16,23 @@ from sunsim.validation.replay import Replayed, replay
 from sunsim.validation.worker_run import ActualRun, read_run
 from tests.validation.runs import columns_of, invoke, meta, profile_document, write_profile, write_table
 
-COLUMNS = ("session", "round", "submit_s", "think_s", "prefix", "prefix_tokens", "prompt_tokens", "output_tokens")
-TALKS = [
-    ("a", 0, 0.0, 0.0, "p", 100, 150, 30),
-    ("b", 0, 0.5, 0.0, "p", 100, 130, 30),
-    ("c", 0, 0.6, 0.0, "q", 64, 80, 30),
-    ("a", 1, 1.0, 0.2, "p", 100, 230, 20),
-    ("b", 1, 1.1, 0.0, "p", 100, 200, 20),
-    ("a", 2, 2.0, 0.1, "p", 100, 300, 20),
+COLUMNS = (
+    *("session", "round", "submit_s", "think_s", "history_tokens", "prefix", "prefix_tokens"),
+    *("prompt_tokens", "output_tokens"),
+)
+TALKS: list[tuple[float, ...]] = [
+    (0, 0, 0.0, 0.0, 0, 0, 100, 150, 30),
+    (1, 0, 0.5, 0.0, 0, 0, 100, 130, 30),
+    (2, 0, 0.6, 0.0, 0, 1, 64, 80, 30),
+    (0, 1, 1.0, 0.2, 180, 0, 100, 230, 20),
+    (1, 1, 1.1, 0.0, 160, 0, 100, 200, 20),
+    (0, 2, 2.0, 0.1, 250, 0, 100, 300, 20),
 ]
 FOUND = [0, 96, 0, 176, 144, 240]
 """Whole blocks of 16: of b the prefix, of later rounds all but the answer's last token."""
 
 
-def drafted(path: Path, talks: list[tuple[Any, ...]] = TALKS, *, caching: bool = True, **changes: Any) -> Path:
+def drafted(path: Path, talks: list[tuple[float, ...]] = TALKS, *, caching: bool = True, **changes: Any) -> Path:
     """A run all of whose outcomes are made up."""
     columns: dict[str, Any] = dict(zip(COLUMNS, map(np.array, zip(*talks, strict=True)), strict=True))
     stamps = ("queued_s", "scheduled_s", "first_token_s", "last_token_s", "client_first_token_s", "client_last_token_s")
@@ -120,14 +123,25 @@ def test_a_share_is_off_by_points(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("talks", "fault"),
     [
-        ([TALKS[0], TALKS[5]], "round is 2 of session a after the rounds before it, must be 1"),
-        ([TALKS[3]], "round is 1 of session a after the rounds before it, must be 0"),
-        ([TALKS[0], (*TALKS[3][:6], 180, 20)], "round 1 of session a has a prompt that cannot hold the round before"),
+        ([TALKS[0], TALKS[5]], "round 2 of session 0 is not after the round before it"),
+        ([TALKS[3]], "round 1 of session 0 is not after the round before it"),
+        (
+            [(0, 0, 2.5, *TALKS[0][3:]), TALKS[3]],
+            "round 1 of session 0 was submitted before the round that it follows",
+        ),
     ],
 )
-def test_what_is_no_conversation_is_refused(tmp_path: Path, talks: list[tuple[Any, ...]], fault: str) -> None:
+def test_what_is_no_conversation_is_refused(tmp_path: Path, talks: list[tuple[float, ...]], fault: str) -> None:
     with pytest.raises(InputError, match=fault):
         read_run(drafted(tmp_path / "run.parquet", talks))
+
+
+def test_of_a_session_that_forgets_what_it_keeps_is_found(tmp_path: Path) -> None:
+    # Of the 180 tokens before, 50 are kept: three blocks of them.
+    short = [(*talk[:4], 50, *talk[5:]) if talk[1] == 1 else talk for talk in TALKS[:5]]
+    write_profile(tmp_path / "p.json", profile_document())
+    run = read_run(drafted(tmp_path / "run.parquet", short))
+    assert replay(run, LatencyModel(load_profile(tmp_path / "p.json"))).cached_tokens.tolist() == [0, 96, 0, 48, 48]
 
 
 def test_a_missing_column_is_named(tmp_path: Path) -> None:
@@ -136,5 +150,5 @@ def test_a_missing_column_is_named(tmp_path: Path) -> None:
     path = write_table(
         tmp_path / "half.parquet", columns_of(read_run(run).served) | {k: np.zeros(6) for k in columns}, meta()
     )
-    with pytest.raises(InputError, match="column prefix_tokens is missing"):
+    with pytest.raises(InputError, match="column session is missing"):
         read_run(path)
