@@ -15,6 +15,7 @@ from profiler.request_ids import UNMARKED, Kind, Mark, request_id
 from profiler.settings import EngineSettings
 
 PROMPT_TOKEN_IDS = range(1000, 1016)
+FORGET_TRIES = 50
 
 
 @contextlib.contextmanager
@@ -184,10 +185,13 @@ class Engine:
         await asyncio.sleep(0.02)
 
     async def forget(self) -> None:
-        """KV that is there by now is found by no later prompt. The engine must be idle."""
-        if not await self.llm.reset_prefix_cache():
-            msg = "the engine did not empty its prefix cache"
-            raise RuntimeError(msg)
+        """No later prompt finds KV that is there by now. Waits for an engine that still holds some."""
+        for _ in range(FORGET_TRIES):
+            if await self.llm.reset_prefix_cache():
+                return
+            await asyncio.sleep(0.1)
+        msg = "the engine did not empty its prefix cache"
+        raise RuntimeError(msg)
 
     def drain_steps(self) -> list[Step]:
         """Steps recorded since the last call, with the card's power where that is read."""

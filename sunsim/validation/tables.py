@@ -153,9 +153,11 @@ def heading(result: Validated) -> str:
     saturated = result.saturated
     loop = run.client.loop if run.client else None
     sent = f", from a closed loop of {counted(loop.concurrency, 'client')}" if loop else ""
+    rounds = run.rounds
+    among = f" of {counted(int(rounds.sessions.session.max()) + 1, 'session')}" if rounds else ""
     stretch = f"; saturated from {number(saturated.start_s)} s to {number(saturated.end_s)} s" if saturated else ""
     return (
-        f"{run.name}: {meta.role}, {count(len(run.served))} requests in {number(run.served.duration_s)} s{sent}{stretch}; "
+        f"{run.name}: {meta.role}, {count(len(run.served))} requests{among} in {number(run.served.duration_s)} s{sent}{stretch}; "
         f"profile from {'an' if result.relation == 'other host' else 'the '}{result.relation}"
     )
 
