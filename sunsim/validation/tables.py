@@ -10,10 +10,11 @@ from sunsim.validation.floor import Pair
 from sunsim.validation.steps import ALL, CHUNKED, STALL
 from sunsim.validation.targets import TARGETS, Relation
 from sunsim.validation.worker import Validated
-from sunsim.validation.worker_figures import HEADERS, error_unit, signed_error
+from sunsim.validation.worker_figures import HEADERS, ROUNDS, error_unit, signed_error
 
 SHORT = {
     **{tag: header.replace(*((", ", ",\n") if "," in header else (" ", "\n"))) for tag, (header, _) in HEADERS.items()},
+    **{f"{name}_mean_ttft_ms": f"TTFT\n{name.split('_rounds')[0].replace('_', ' ')}" for name in ROUNDS},
     "cached_share": "cached\npoints",
     DECODE_THROUGHPUT: "tok/s per\ndecode GPU",
     THROUGHPUT: "tok/s per\nGPU",
