@@ -45,6 +45,22 @@ REQUEST_COLUMNS = (
 )
 
 
+SESSION_COLUMNS = (
+    Column("session", "count", "The conversation that the request is a round of."),
+    Column("round", "count", "Its number in it, from 0."),
+    Column("cached_tokens", "count", "Of its prompt, found in the cache of the worker that computed it."),
+    Column(
+        "moved_tokens", "count", "Tokens whose KV crossed the link for it, to its decode worker or back to prefill."
+    ),
+    Column(
+        "appended",
+        "text",
+        "``local`` if its decode worker computed the prompt, ``remote`` if a prefill worker did; missing where there are none.",
+    ),
+)
+"""Further ones, where the requests are rounds of conversations."""
+
+
 @dataclass(frozen=True, slots=True)
 class WorkerRecord:
     """What a worker did in a run.
@@ -54,6 +70,8 @@ class WorkerRecord:
         steps, busy_s: steps that computed something, and the time they took.
         outside_measured: steps outside the measured range of the profile, by what took them out (``steps.Outside``).
         preemptions: times that a request lost its place here.
+        prefix_cache_queries, prefix_cache_hits: tokens that were looked for in its prefix cache, and those found; vLLM's
+            names.
     """
 
     name: str
@@ -66,11 +84,13 @@ class WorkerRecord:
     busy_s: float
     outside_measured: Mapping[str, int]
     preemptions: int
+    prefix_cache_queries: int = 0
+    prefix_cache_hits: int = 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ArmResult:
-    """What one arm did: `rows` has `REQUEST_COLUMNS`, `workers` one record a worker."""
+    """What one arm did: `rows` has `REQUEST_COLUMNS`, and maybe `SESSION_COLUMNS`; `workers` one record a worker."""
 
     rows: pd.DataFrame
     workers: Sequence[WorkerRecord]

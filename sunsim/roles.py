@@ -24,6 +24,7 @@ class Module(StrEnum):
     OWN = "own"  # each model's own, as a whole
     ADAPTER = "adapter"  # one base for all models, each with an adapter (LoRA) on top
     SHARED = "shared"  # one frozen module for all models
+    DECODER = "decoder"  # each model's own, that only decodes: prompts' KV comes from another
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +60,10 @@ class Role:
     def recomputes(self) -> bool:
         """Whether it prefills again what it has preempted.
 
-        A decode module that models share cannot prefill for a task: the KV of a preempted prompt comes from elsewhere.
+        A decode module that prefill does not compute with cannot prefill: the KV of a preempted prompt comes from
+        elsewhere.
         """
-        return self.prefills or self.module is not Module.SHARED
+        return self.prefills or self.module not in (Module.SHARED, Module.DECODER)
 
     @property
     def serves(self) -> str:

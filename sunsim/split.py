@@ -20,7 +20,7 @@ from sunsim.records import ArmResult, WorkerRecord
 from sunsim.roles import Stage
 from sunsim.run import prepare
 from sunsim.scenario import Arm, Scenario
-from sunsim.scenario.blocks import STATE_BLIND
+from sunsim.scenario.pools import STATE_BLIND
 from sunsim.version import __version__
 from sunsim.workload.blocks import Closed, Synthetic
 

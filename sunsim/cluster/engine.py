@@ -97,6 +97,16 @@ class Engine:
         return self._pipeline.outside
 
     @property
+    def queries(self) -> int:
+        """Tokens that were looked for in the prefix cache."""
+        return self.blocks.queries
+
+    @property
+    def hits(self) -> int:
+        """Of these, the ones found."""
+        return self.blocks.hits
+
+    @property
     def num_tokens(self) -> int:
         """Tokens of the requests here, generated ones included, as the scheduler last counted them."""
         partial = self._partial.known_tokens if self._partial else 0
@@ -320,7 +330,7 @@ class Engine:
         """Takes requests whose KV has come into the step."""
         taken = 0
         for sequence in self._ready:
-            if draft.budget <= 0:
+            if draft.budget <= 0 or self._must_not_mix(sequence, draft):
                 break
             taken += 1
             self._enter(sequence, now_ps, step, draft)
@@ -333,9 +343,7 @@ class Engine:
         places = self.config.max_num_seqs - len(self.running) - self._loading
         while waiting and draft.budget > 0 and places > 0:
             sequence = waiting[0]
-            if self.config.one_model_a_step and draft.model not in (UNSET, sequence.model):
-                return
-            if not self.blocks.admit(sequence):
+            if self._must_not_mix(sequence, draft) or not self.blocks.admit(sequence):
                 return
             waiting.popleft()
             places -= 1
@@ -344,6 +352,11 @@ class Engine:
                 outcome.loads.append(sequence)
             else:
                 self._enter(sequence, now_ps, step, draft)
+
+    def _must_not_mix(self, sequence: Sequence, draft: Draft) -> bool:
+        if not self.config.one_model_a_step or draft.model in (UNSET, sequence.model):
+            return False
+        return sequence.computes_prompt
 
     def _enter(self, sequence: Sequence, now_ps: int, step: int, draft: Draft) -> None:
         self._queued_tokens -= sequence.known_tokens
@@ -362,7 +375,8 @@ class Engine:
         computed = before + tokens
         self.blocks.grow(sequence, computed)
         draft.budget -= tokens
-        draft.model = sequence.model
+        if sequence.computes_prompt:
+            draft.model = sequence.model
         sequence.computed_tokens = computed
         chunk = known - before > 1
         if chunk:

@@ -15,8 +15,8 @@ class EngineConfig:
         defer_block_free: a preempted request's blocks come free with the next decision, as vLLM does it on workers
             that receive KV through a connector.
         enable_prefix_caching: blocks of finished and running requests are found again by prompts that begin alike.
-        reuse_answers: KV that this worker's decoding made may be found again, too; False where another module would have
-            to make it.
+        reuse_answers: blocks with tokens after the prompt are found again, too; False where another module would have to
+            make their KV.
     """
 
     max_num_seqs: int

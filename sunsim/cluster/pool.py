@@ -4,18 +4,23 @@ from collections.abc import Callable
 from typing import ClassVar
 
 from sunsim.clock import to_ps
+from sunsim.cluster.block_keys import BlockKeys
 from sunsim.cluster.engine import Engine
 from sunsim.cluster.engine_config import EngineConfig
 from sunsim.cluster.events import DECODE, PREFILL, Clock
 from sunsim.cluster.load_report import Reporter
 from sunsim.cluster.outcome import Outcome
+from sunsim.cluster.router import Asked
 from sunsim.cluster.routes import Routes
+from sunsim.cluster.sequence import Sequence
 from sunsim.cluster.worker import Worker
 from sunsim.latency.steps import WorkerTimes
+from sunsim.latency.two_passes import TwoPasses
 from sunsim.records import WorkerRecord
 from sunsim.roles import Module, Stage
+from sunsim.scenario import Arm, Scenario
 from sunsim.scenario import Pool as Loaded
-from sunsim.scenario import Scenario
+from sunsim.scenario.pools import AFFINE
 from sunsim.workload.streams import stream
 
 
@@ -41,34 +46,44 @@ class Pool:
         block: Loaded,
         scenario: Scenario,
         *,
-        feeds_decode: bool,
+        arm: Arm,
+        keys: BlockKeys | None,
         times_on: Callable[[WorkerTimes], WorkerTimes],
         on_outcome: Callable[[Worker, Outcome], None],
     ) -> None:
         stage, profile = block.stage, block.profile
+        appends = stage is Stage.DECODE and arm.prefills_on_decode
+        prompts_apart = arm.prefill if appends and arm.modules_differ else None
+        prompts_by = prompts_apart or block
         self.times = block.times
         config = EngineConfig(
             max_num_seqs=block.max_num_seqs,
             max_num_batched_tokens=block.max_num_batched_tokens,
             num_gpu_blocks=block.num_gpu_blocks,
             block_size=profile.block_size,
-            recompute=all(role.recomputes for role in block.roles),
-            one_model_a_step=stage is Stage.PREFILL and block.module is not Module.ADAPTER,
-            pin_finished=stage is Stage.PREFILL and feeds_decode,
-            defer_block_free=stage is Stage.DECODE,
+            recompute=appends or all(role.recomputes for role in block.roles),
+            one_model_a_step=prompts_by.stage is Stage.PREFILL and prompts_by.module is Module.OWN,
+            pin_finished=stage is Stage.PREFILL and arm.decode is not None,
+            defer_block_free=stage is Stage.DECODE or (stage is Stage.PREFILL and arm.keeps_history),
+            enable_prefix_caching=block.block.enable_prefix_caching,
+            reuse_answers=arm.keeps_history or not arm.modules_differ,
         )
         self.kv_bytes_per_token = profile.kv_bytes_per_token_of_all
         self._gpus = profile.gpus
         self.workers: list[Worker] = []
         first_priority = PREFILL if stage is Stage.PREFILL else DECODE
         self._reporters: list[Reporter] = []
+        self._models = scenario.model_names
+        self._affine = block.router in AFFINE
         self._routes = Routes(block, scenario.seed, scenario.model_names)
         report = block.load_report
         times = times_on(self.times)
+        if prompts_apart:
+            times = TwoPasses(times, times_on(prompts_apart.times))
         for slot, name in enumerate(self._routes.names):
             # A slot sees the same stalls in every arm, whatever its group.
             offset = float(stream(scenario.seed, f"stalls/{stage}/{slot}").random())
-            engine = self.engine(config, times, times.stalls(offset))
+            engine = self.engine(config, times, times.stalls(offset), keys)
             eased = self._routes.eased(slot)
             worker = Worker(env, name, slot, first_priority + slot, engine, on_outcome, _unseen if report else eased)
             if report:
@@ -77,12 +92,22 @@ class Pool:
             self.workers.append(worker)
         self._routes.watch([reporter.seen for reporter in self._reporters] or self.workers)
 
-    def route(self, model: int, tokens: int) -> Worker:
-        """The worker that gets the next request of this model, which has so many tokens."""
-        slot = self._routes.pick(model)
+    def route(self, sequence: Sequence, session: int | None = None) -> Worker:
+        """The worker that the router gives a request to, a round of a session if that is known."""
+        asked = None
+        if self._affine and session is not None:
+            asked = Asked(session, lambda slot: self.workers[slot].cached_tokens(sequence))
+        return self.send(self._routes.pick(sequence.model, asked), sequence)
+
+    def send(self, slot: int, sequence: Sequence) -> Worker:
+        """The worker of this slot, as whoever sends it a request knows it from now on."""
         if self._reporters:
-            self._reporters[slot].send(tokens)
+            self._reporters[slot].send(sequence.known_tokens)
         return self.workers[slot]
+
+    def serves(self, slot: int, model: int) -> bool:
+        """Whether the worker of this slot takes requests of the model with this index."""
+        return self._routes.roles[slot].model in (None, self._models[model])
 
     @property
     def worker_names(self) -> list[str]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from operator import attrgetter
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
@@ -19,10 +19,22 @@ class Load(Protocol):
         """Tokens of these requests, prompts and what was generated: the KV load."""
 
 
+class Asked(NamedTuple):
+    """What a router may know of a request.
+
+    Attributes:
+        session: that it is a round of.
+        cached_tokens: of its prompt, those that the worker of an index would find in its cache.
+    """
+
+    session: int
+    cached_tokens: Callable[[int], int]
+
+
 class Router(Protocol):
     """Picks a worker for a request."""
 
-    def pick(self, workers: Sequence[Load]) -> int:
+    def pick(self, workers: Sequence[Load], asked: Asked | None = None) -> int:
         """Index of the worker that gets the next request; `workers` is the same list at every call."""
 
     def eased(self, index: int, worker: Load) -> None:
@@ -42,7 +54,7 @@ class RoundRobin(_Unaware):
     def __init__(self) -> None:
         self._next = 0
 
-    def pick(self, workers: Sequence[Load]) -> int:
+    def pick(self, workers: Sequence[Load], asked: Asked | None = None) -> int:  # noqa: ARG002
         index = self._next
         self._next = (index + 1) % len(workers)
         return index
@@ -54,7 +66,7 @@ class Random(_Unaware):
     def __init__(self, rng: np.random.Generator) -> None:
         self._rng = rng
 
-    def pick(self, workers: Sequence[Load]) -> int:
+    def pick(self, workers: Sequence[Load], asked: Asked | None = None) -> int:  # noqa: ARG002
         return int(self._rng.integers(len(workers)))
 
 
@@ -69,7 +81,7 @@ class _Least:
         self._floors: list[int] = []  # what each worker's load is at least
         self._next = 0  # the one after the one picked last
 
-    def pick(self, workers: Sequence[Load]) -> int:
+    def pick(self, workers: Sequence[Load], asked: Asked | None = None) -> int:  # noqa: ARG002
         floors = self._floors
         if not floors:
             floors += [0] * len(workers)
@@ -114,7 +126,7 @@ class PowerOfTwoChoices(_Unaware):
     def __init__(self, rng: np.random.Generator) -> None:
         self._rng = rng
 
-    def pick(self, workers: Sequence[Load]) -> int:
+    def pick(self, workers: Sequence[Load], asked: Asked | None = None) -> int:  # noqa: ARG002
         n = len(workers)
         if n == 1:
             return 0
@@ -123,7 +135,53 @@ class PowerOfTwoChoices(_Unaware):
         return one if workers[one].num_requests <= workers[other].num_requests else other
 
 
-def make_router(kind: str, rng: Callable[[], np.random.Generator]) -> Router:
+class SessionAffinity(LeastRequests):
+    """The worker that had the session's last round; a new session goes where the fewest unfinished requests are."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._had: dict[int, int] = {}
+
+    def pick(self, workers: Sequence[Load], asked: Asked | None = None) -> int:
+        if asked is None:
+            return super().pick(workers)
+        index = self._had.get(asked.session)
+        if index is None:
+            index = super().pick(workers)
+            self._had[asked.session] = index
+        return index
+
+
+class PrefixAffinity(_Unaware):
+    """The worker that has the longest beginning of the prompt in its cache, of those that are not much more loaded.
+
+    Among equals the one with the fewest unfinished requests, then the first after the one picked last.
+
+    Args:
+        max_imbalance: unfinished requests more than the least loaded worker that a worker may have.
+    """
+
+    def __init__(self, max_imbalance: int) -> None:
+        self._most = max_imbalance
+        self._next = 0
+
+    def pick(self, workers: Sequence[Load], asked: Asked | None = None) -> int:
+        n = len(workers)
+        loads = [worker.num_requests for worker in workers]
+        most = min(loads) + self._most
+        best, best_rank = 0, (-1, 0)
+        for step in range(n):
+            index = (self._next + step) % n
+            if loads[index] > most:
+                continue
+            rank = (asked.cached_tokens(index) if asked else 0, -loads[index])
+            if rank > best_rank:
+                best, best_rank = index, rank
+        self._next = best + 1
+        return best
+
+
+def make_router(kind: str, rng: Callable[[], np.random.Generator], max_imbalance: int | None = None) -> Router:
     """The router that a scenario calls `kind`; `rng` makes the random stream of those that draw."""
     makers: dict[str, Callable[[], Router]] = {
         "round-robin": RoundRobin,
@@ -131,5 +189,7 @@ def make_router(kind: str, rng: Callable[[], np.random.Generator]) -> Router:
         "least-requests": LeastRequests,
         "least-tokens": LeastTokens,
         "power-of-two-choices": lambda: PowerOfTwoChoices(rng()),
+        "session-affinity": SessionAffinity,
+        "prefix-affinity": lambda: PrefixAffinity(max_imbalance or 0),
     }
     return makers[kind]()

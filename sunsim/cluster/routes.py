@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from sunsim.cluster.router import Load, Router, make_router
+from sunsim.cluster.router import Asked, Load, Router, make_router
 from sunsim.roles import Role
 from sunsim.scenario import Pool
 from sunsim.workload.streams import stream
@@ -27,7 +27,7 @@ class Routes:
         self._served_by = [name if name in own else None for name in models]
         for role, size in block.roles.items():
             rng = partial(stream, seed, f"router/{role.stage}/{role.serves}")
-            self._routers[role.model] = make_router(block.router, rng)
+            self._routers[role.model] = make_router(block.router, rng, block.block.max_imbalance)
             self._first[role.model] = len(self.names)
             self.names += [f"{role.folder}/{i}" for i in range(size)]
             self.roles += [role] * size
@@ -37,10 +37,17 @@ class Routes:
         members = {of: [loads[slot] for slot, role in enumerate(self.roles) if role.model == of] for of in self._first}
         self._routes = [(self._routers[of], self._first[of], members[of]) for of in self._served_by]
 
-    def pick(self, model: int) -> int:
-        """Slot of the worker that gets the next request of the model with this index."""
+    def pick(self, model: int, asked: Asked | None = None) -> int:
+        """Slot of the worker that gets the next request of the model with this index.
+
+        Args:
+            asked: what is known of it, its `cached_tokens` by slot.
+        """
         router, first, members = self._routes[model]
-        return first + router.pick(members)
+        if asked and first:
+            cached_tokens = asked.cached_tokens
+            asked = Asked(asked.session, lambda index: cached_tokens(first + index))
+        return first + router.pick(members, asked)
 
     def eased(self, slot: int) -> Callable[[Load], None]:
         """What to call with the load of a slot whenever that may have fallen."""

@@ -1,5 +1,6 @@
 """A request as one worker sees it."""
 
+from collections.abc import Callable
 from enum import Enum
 
 UNSET = -1
@@ -26,9 +27,10 @@ class Sequence:
         computed_tokens: of these, the tokens scheduled so far.
         outputs_left: output tokens not scheduled yet.
         kv: where the prompt's KV comes from at the next admission.
-        post_ps: how long the worker's host is busy with beginning to pull its KV.
+        posts_ps: for how long the worker's host is busy with beginning to pull the KV of so many tokens; None: it is not.
         held_tokens: of the prompt, those whose KV is there or comes with `kv` GIVEN or PULL, and is not to be computed.
-        cached_tokens: of the prompt, those found in the worker's prefix cache when it was first admitted.
+        cached_tokens: of the prompt, those found in the worker's prefix cache at its first admission, or if its KV is
+            pulled at its last; those are not pulled.
         blocks: KV blocks held, as `KVBlocks` counts them.
         offset: context at step ``s`` is ``offset + s`` while it decodes steadily.
         last_step: step that emits its last token, `UNSET` while it does not decode steadily.
@@ -47,7 +49,7 @@ class Sequence:
         "model",
         "offset",
         "outputs_left",
-        "post_ps",
+        "posts_ps",
         "preemptions",
         "prompt_tokens",
         "request",
@@ -65,7 +67,7 @@ class Sequence:
         self.computed_tokens = 0
         self.outputs_left = output_tokens
         self.kv = kv
-        self.post_ps = 0
+        self.posts_ps: Callable[[int], int] | None = None
         self.blocks = 0
         self.offset = 0
         self.last_step = UNSET
@@ -74,3 +76,18 @@ class Sequence:
         self.started_ps = UNSET  # that step began to run
         self.first_ps = UNSET  # its first output token is out
         self.last_ps = UNSET  # its last output token is out
+
+    @property
+    def moved_tokens(self) -> int:
+        """Tokens whose KV is pulled: what is not found."""
+        return self.held_tokens - self.cached_tokens
+
+    @property
+    def post_ps(self) -> int:
+        """How long the worker's host is busy with beginning to pull its KV."""
+        return self.posts_ps(self.moved_tokens) if self.posts_ps else 0
+
+    @property
+    def computes_prompt(self) -> bool:
+        """Whether the worker computes some of the prompt."""
+        return self.kv is KV.COMPUTE or self.held_tokens < self.prompt_tokens

@@ -51,6 +51,11 @@ class Worker:
         self.engine.advance(self.env.now_ps)
         return self.engine.num_tokens
 
+    def cached_tokens(self, sequence: Sequence) -> int:
+        """Of a request that may be elsewhere, the tokens that this worker would find in its cache now."""
+        self.engine.advance(self.env.now_ps)
+        return self.engine.cached_tokens(sequence)
+
     def submit(self, sequence: Sequence) -> None:
         """A request comes to this worker."""
         self.num_requests += 1
@@ -87,6 +92,8 @@ class Worker:
             busy_s=to_s(engine.busy_ps),
             outside_measured={kind: n for kind, n in engine.outside.items() if n},
             preemptions=engine.preemptions,
+            prefix_cache_queries=engine.queries,
+            prefix_cache_hits=engine.hits,
         )
 
     def _wake(self) -> None:

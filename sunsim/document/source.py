@@ -150,7 +150,7 @@ class Source:
             return self.error(loc, f"{self.path(loc, absent=True)} is missing, must be given")
         if kind == "union_tag_invalid":
             key = context["discriminator"].strip("'")
-            if key.startswith("_"):
+            if key.endswith("()"):
                 shapes = _shapes(context["expected_tags"])
                 return self.error(loc, f"{self.path(loc)} is {show(value)}, must be {shapes}")
             loc, value = (*loc, key), value[key]
@@ -186,6 +186,7 @@ def _limit(number: float) -> str:
 
 
 _EXPECTED: dict[str, Callable[[Mapping[str, Any]], str]] = {
+    "bool_type": lambda _: "true or false",
     "int_type": lambda _: "a whole number",
     "float_type": lambda _: "a number",
     "finite_number": lambda _: "a finite number",

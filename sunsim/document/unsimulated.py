@@ -10,8 +10,6 @@ NOT_SIMULATED = {
     "enable_expert_parallel": "experts",
     "num_experts": "experts",
     "moe": "experts",
-    "enable_prefix_caching": "prefix-caching",
-    "prefix_caching": "prefix-caching",
     "speculative_config": "drafts",
     "num_speculative_tokens": "drafts",
     "scaling": "elastic-pools",

@@ -75,9 +75,9 @@ class Profile:
         kv_bytes = data.num_gpu_blocks * data.block_size * data.kv_bytes_per_token
         return int((data.weight_bytes + kv_bytes) / data.engine_args.gpu_memory_utilization)
 
-    def most_blocks(self, weights: int) -> int:
-        """KV blocks that the card's memory holds beside the weights of so many models."""
-        room = self.memory_bytes - weights * self.weight_bytes
+    def most_blocks(self, beside_bytes: int) -> int:
+        """KV blocks that the card's memory holds beside its model's weights and so many bytes more."""
+        room = self.memory_bytes - self.weight_bytes - beside_bytes
         return max(0, room // (self.block_size * self.kv_bytes_per_token))
 
 

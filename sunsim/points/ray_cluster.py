@@ -17,7 +17,8 @@ from sunsim.points.code import code_sha256
 from sunsim.points.outcome import Outcome
 from sunsim.points.point import Point, outcome
 from sunsim.scenario import Scenario, Trace
-from sunsim.scenario.blocks import Document, PoolBlock
+from sunsim.scenario.blocks import Document
+from sunsim.scenario.pools import PoolBlock
 
 RETRIES = 5
 """How often a point is tried again because its node or its process died."""

@@ -11,7 +11,8 @@ from sunsim.latency.attention import LengthMix
 from sunsim.latency.model import LatencyModel, latency_model
 from sunsim.latency.profile import Profile, load_named
 from sunsim.roles import Module, Role, Stage
-from sunsim.scenario.blocks import ArmBlock, LoadReport, PoolBlock
+from sunsim.scenario.blocks import ArmBlock
+from sunsim.scenario.pools import LoadReport, PoolBlock
 from sunsim.workload.traces.use import TokenLimit
 
 OPTIONS = ("max_num_seqs", "max_num_batched_tokens", "max_model_len", "num_gpu_blocks")
@@ -120,6 +121,23 @@ class Arm:
         """Those of all stages."""
         return sum(pool.gpus for pool in self.pools().values())
 
+    @property
+    def modules_differ(self) -> bool:
+        """Whether prompts' KV is made by another module than the one that decodes."""
+        if not self.prefill or not self.decode:
+            return False
+        return not all(role.recomputes for role in self.decode.roles)
+
+    @property
+    def prefills_on_decode(self) -> bool:
+        """Whether decode workers may compute prompts of later rounds."""
+        return self.block.decode is not None and self.block.decode.append_prefill != "remote"
+
+    @property
+    def keeps_history(self) -> bool:
+        """Whether KV that decoding made goes to prefill workers that lack it."""
+        return self.block.decode is not None and self.block.decode.history == "keep"
+
     def with_workers(self, sizes: Mapping[Role, int]) -> Arm:
         """The same with other numbers of workers in some roles."""
         pools = {str(stage): pool.with_workers(sizes) for stage, pool in self.pools().items()}
@@ -137,11 +155,27 @@ def resolve_arm(block: ArmBlock, shares: Callable[[], tuple[float, ...]], mix: C
     Raises:
         InputError: a profile is no longer what was checked.
     """
-    return Arm(block, **{str(stage): _pool(pool, stage, shares, mix) for stage, pool in block.pools().items()})
+    modules = modules_of(block)
+    return Arm(
+        block, **{str(stage): _pool(pool, stage, shares, mix, modules[stage]) for stage, pool in block.pools().items()}
+    )
+
+
+def modules_of(block: ArmBlock) -> dict[Stage, Module]:
+    """Whose weights the workers of each stage compute with, but for adapters."""
+    prefill = Module.SHARED if block.prefill and block.prefill.module == "shared" else Module.OWN
+    decode = Module.DECODER if prefill is Module.SHARED else Module.OWN
+    if block.decode and block.decode.policy == "shared":
+        decode = Module.SHARED
+    return {Stage.PREFILL: prefill, Stage.DECODE: decode, Stage.COLOCATED: Module.OWN}
 
 
 def _pool(
-    block: PoolBlock, stage: Stage, shares: Callable[[], tuple[float, ...]], mix: Callable[[], LengthMix]
+    block: PoolBlock,
+    stage: Stage,
+    shares: Callable[[], tuple[float, ...]],
+    mix: Callable[[], LengthMix],
+    module: Module,
 ) -> Pool:
     try:
         profile = load_named(block.profile)
@@ -149,7 +183,6 @@ def _pool(
         message = "cannot be read any more, must stay where it is while it is simulated with"
         raise InputError(message, block.profile) from error
     shared = block.policy == "shared"
-    module = Module.SHARED if shared and stage is Stage.DECODE else Module.OWN
     if profile.adapters:
         module = Module.ADAPTER
     return Pool(

@@ -3,11 +3,9 @@
 Load files with `sunsim.scenario.load_scenario`, which also checks what one block alone cannot know.
 """
 
-from collections.abc import Mapping
-from typing import Annotated, Any, Literal, Self, TypeAlias, final
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
-    BaseModel,
     Discriminator,
     Field,
     SerializerFunctionWrapHandler,
@@ -31,15 +29,9 @@ from sunsim.document.block import (
     Workers,
 )
 from sunsim.roles import Stage
+from sunsim.scenario.pools import DecodeBlock, PoolBlock, PrefillBlock, shape
 from sunsim.scenario.slo import Slo
 from sunsim.workload.blocks import Conversations, Synthetic, Trace
-
-
-def _shape(value: Any) -> str:
-    # Angle brackets keep the tag from being taken for a key when an error is located.
-    if isinstance(value, Mapping | BaseModel):
-        return "<mapping>"
-    return "<list>" if isinstance(value, list | tuple) else "<scalar>"
 
 
 class Zipf(Block):
@@ -89,62 +81,14 @@ class StopAtTime(Block):
     limit_s: Duration
 
 
-RouterName: TypeAlias = Literal["round-robin", "random", "least-requests", "least-tokens", "power-of-two-choices"]
-STATE_BLIND = frozenset({"round-robin", "random"})
-"""Routers that don't look at the workers' loads."""
-
-
-class LoadReport(Block):
-    """How old what a router knows of its workers is, in milliseconds: it adds what it has sent since the last report.
-
-    Attributes:
-        every_ms: between a worker's reports of its load.
-        delay_ms: from a report to the router.
-    """
-
-    every_ms: float = Field(ge=0.01, le=3_600_000)
-    delay_ms: Delay = 0.0
-
-
-@final
-class PoolBlock(Block):
-    """The workers of one stage of an arm, as a file has them.
-
-    `sunsim.scenario.checks.complete` fills in what the file leaves out: then `workers` is a map model -> number when
-    isolated and a number when shared, `profile` is a shipped profile's name or an absolute path, and no option is None.
-
-    Attributes:
-        router: how a request is given to one of the workers that may take it.
-        allocation: how a number of workers is spread over the models when isolated; None once it has been.
-        load_report: None where the router sees its workers' loads as they are.
-        enable_prefix_caching: KV of earlier prompts and answers is found again by prompts that begin alike.
-        num_gpu_blocks: KV blocks of one worker after its weights; for a shared prefill pool the weights of all models,
-            which adapters have in common.
-    """
-
-    profile: FileName
-    policy: Literal["isolated", "shared"]
-    router: RouterName = "least-requests"
-    workers: Annotated[
-        Annotated[Workers, Tag("<scalar>")] | Annotated[dict[str, Workers], Tag("<mapping>")], Discriminator(_shape)
-    ]
-    allocation: Literal["equal", "proportional"] | None = None
-    load_report: LoadReport | None = None
-    enable_prefix_caching: bool = False
-    max_num_seqs: Count | None = None
-    max_num_batched_tokens: Count | None = None
-    max_model_len: Count | None = None
-    num_gpu_blocks: Count | None = None
-
-
 class ArmBlock(Block):
     """One way to serve the requests. Without `prefill` prompts' KV is there at arrival; without `decode` a request
     ends with its first token. `colocated` workers do both, in chunks beside their decodes; there is nothing else then.
     """
 
     name: Name
-    prefill: PoolBlock | None = None
-    decode: PoolBlock | None = None
+    prefill: PrefillBlock | None = None
+    decode: DecodeBlock | None = None
     colocated: PoolBlock | None = None
 
     @model_validator(mode="after")
@@ -200,7 +144,7 @@ class Sweep(Block):
     seeds: Annotated[
         Annotated[int, Field(ge=1, le=10_000), Tag("<scalar>")]
         | Annotated[tuple[Seed, ...], Field(strict=False, min_length=1, max_length=10_000), Tag("<list>")],
-        Discriminator(_shape),
+        Discriminator(shape),
     ] = 1
     combine: Literal["product", "zip"] = "product"
     over: dict[str, Annotated[tuple[Any, ...], Field(strict=False, min_length=1, max_length=10_000)]] = Field(
@@ -241,7 +185,7 @@ class Planning(Block):
     price_per_gpu_hour: (
         Annotated[
             Annotated[Positive, Tag("<scalar>")] | Annotated[dict[Name, Positive], Tag("<mapping>")],
-            Discriminator(_shape),
+            Discriminator(shape),
         ]
         | None
     ) = None
@@ -272,7 +216,7 @@ class Document(Block):
         Annotated[
             Annotated[ModelCount, Tag("<mapping>")]
             | Annotated[tuple[ModelWeight, ...], Field(strict=False, min_length=1, max_length=10_000), Tag("<list>")],
-            Discriminator(_shape),
+            Discriminator(shape),
         ]
         | None
     ) = None

@@ -10,9 +10,11 @@ from sunsim.latency.profile import Profile, find_profile, list_profiles, load_pr
 from sunsim.latency.transfer import load_transfers
 from sunsim.roles import Stage
 from sunsim.scenario.allocation import allocate
-from sunsim.scenario.arms import OPTIONS
-from sunsim.scenario.blocks import STATE_BLIND, ArmBlock, Document, PoolBlock, Transfer
+from sunsim.scenario.blocks import ArmBlock, Document, Transfer
+from sunsim.scenario.memory import beside_of, options_of
 from sunsim.scenario.named import models_of
+from sunsim.scenario.pools import STATE_BLIND, PoolBlock
+from sunsim.scenario.rounds import appends_in_steps, completed, refuse_pool
 from sunsim.scenario.scenario import Scenario
 from sunsim.workload.blocks import MAX_REQUESTS, Closed, Conversations, Synthetic, Trace
 from sunsim.workload.lengths import longest, most_tokens
@@ -91,6 +93,7 @@ def _models_mapped(workload: Trace, document: Document, source: Source) -> None:
 
 def _complete_arm(arm: ArmBlock, index: int, document: Document, source: Source) -> ArmBlock:
     pools: dict[str, PoolBlock] = {}
+    profiles: dict[Stage, Profile] = {}
     served: set[str] = set()
     for stage, pool in arm.pools().items():
         loc: Loc = ("arms", index, stage)
@@ -99,7 +102,8 @@ def _complete_arm(arm: ArmBlock, index: int, document: Document, source: Source)
             message = f"is a profile of {profile.data.model}, must be one of {served.pop()}, as prefill is"
             raise source.error((*loc, "profile"), f"{source.path(loc)}.profile {message}")
         served.add(profile.data.model)
-        _can_compute(stage, profile, name, loc, source)
+        steps = Stage.COLOCATED if appends_in_steps(arm, stage, profile) else stage
+        _can_compute(steps, profile, name, loc, source)
         if pool.load_report and pool.router in STATE_BLIND:
             place = (*loc, "load_report")
             message = f"{source.path(place)} is given, must be left out: router {pool.router} does not look at loads"
@@ -107,25 +111,15 @@ def _complete_arm(arm: ArmBlock, index: int, document: Document, source: Source)
         if stage is Stage.COLOCATED and pool.policy == "shared" and not profile.adapters:
             message = f"is shared, must be isolated: only adapters share workers that prefill, {name} has none"
             raise source.error((*loc, "policy"), f"{source.path(loc)}.policy {message}")
-        many = stage is Stage.PREFILL and pool.policy == "shared" and not profile.adapters
-        options = _options(pool, profile, len(document.model_names) if many else 1, loc, source)
+        refuse_pool(arm, stage, profile, loc, document, source)
+        profiles[stage] = profile
+        beside = beside_of(arm, stage, profiles, document, loc, source)
+        options = options_of(pool, profile, beside, loc, source)
         workers = _workers(pool, document, loc, source)
-        pools[stage] = pool.model_copy(update={"profile": name, "workers": workers, "allocation": None, **options})
+        pools[stage] = pool.model_copy(
+            update={"profile": name, "workers": workers, "allocation": None, **options, **completed(pool)}
+        )
     return arm.model_copy(update=pools)
-
-
-def _options(pool: PoolBlock, profile: Profile, weights: int, loc: Loc, source: Source) -> dict[str, int]:
-    """Those of a worker, the profile's where the file gives none; the weights of so many models are on its card."""
-    room = _blocks_beside(profile, weights, loc, source) if weights > 1 else profile.num_gpu_blocks
-    _blocks_fit(pool, profile, weights, loc, source)
-    options = {option: getattr(pool, option) or getattr(profile, option) for option in OPTIONS}
-    options["num_gpu_blocks"] = pool.num_gpu_blocks or room
-    seqs, batched = options["max_num_seqs"], options["max_num_batched_tokens"]
-    if batched < seqs:
-        given = (*loc, "max_num_batched_tokens" if pool.max_num_batched_tokens else "max_num_seqs")
-        where = f"{source.path(loc)}.max_num_batched_tokens"
-        raise source.error(given, f"{where} is {batched}, must be at least max_num_seqs ({seqs}), as vLLM has it")
-    return options
 
 
 def _complete_transfer(transfer: Transfer, source: Source) -> Transfer:
@@ -194,30 +188,6 @@ def _can_compute(stage: str, profile: Profile, name: str, loc: Loc, source: Sour
         if not points[kind]:
             message = f"{source.path((*loc, 'profile'))} is '{name}', must be one with {kind}: it has none"
             raise source.error((*loc, "profile"), message)
-
-
-def _blocks_fit(pool: PoolBlock, profile: Profile, weights: int, loc: Loc, source: Source) -> None:
-    """Whether the card's memory holds the KV blocks that the file asks for, beside the weights of so many models."""
-    most = max(profile.most_blocks(weights), profile.num_gpu_blocks if weights == 1 else 0)
-    if pool.num_gpu_blocks is not None and pool.num_gpu_blocks > most:
-        place = (*loc, "num_gpu_blocks")
-        message = f"{source.path(place)} is {pool.num_gpu_blocks}, must be at most {most}: more do not fit beside"
-        raise source.error(
-            place, f"{message} the weights in the memory of {profile.data.card} ({profile.memory_bytes / 1e9:.1f} GB)"
-        )
-
-
-def _blocks_beside(profile: Profile, models: int, loc: Loc, source: Source) -> int:
-    extra = (models - 1) * profile.weight_bytes
-    room = profile.num_gpu_blocks * profile.block_size * profile.kv_bytes_per_token
-    block = profile.block_size * profile.kv_bytes_per_token
-    blocks = (room - extra) // block
-    if blocks < 2:
-        where = source.path((*loc, "policy"))
-        message = f"{where} is shared, but the weights of {models} models do not fit on one GPU of {profile.name}"
-        needed = f"({extra / 1e9:.1f} GB more than one model's, {room / 1e9:.1f} GB are free)"
-        raise source.error((*loc, "policy"), f"{message} {needed}, must be isolated or serve fewer models")
-    return blocks
 
 
 def _requests_fit(workload: Synthetic | Conversations, source: Source) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from sunsim.scenario import Scenario
-from sunsim.scenario.blocks import STATE_BLIND
+from sunsim.scenario.pools import STATE_BLIND
 from tests.cluster.worlds import Host, Row, pool, scenario, write_link
 
 BLOCK_SIZE = 4

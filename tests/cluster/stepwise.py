@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from sunsim.cluster.engine_config import EngineConfig
 from sunsim.cluster.outcome import Outcome
 from sunsim.cluster.sequence import KV, UNSET, Sequence
 from sunsim.latency.steps import OUTSIDE, Chunk, Outside, StepTimes
+from tests.cluster.plain_blocks import Keys, PlainBlocks
 
 
 @dataclass(eq=False)
@@ -19,8 +20,13 @@ class _Job:
     computed: int = 0
     scheduled: int = 0
     emitted: int = 0
-    blocks: int = 0
+    blocks: list[int] = field(default_factory=list)
     preempted: bool = False
+
+    @property
+    def computing(self) -> bool:
+        """Whether it has tokens to compute before it makes its next one."""
+        return self.preempted or not self.scheduled
 
 
 @dataclass
@@ -33,7 +39,13 @@ class _Step:
 class StepwiseEngine:
     """Same interface and same rules as `Engine`; wakes at every step."""
 
-    def __init__(self, config: EngineConfig, times: StepTimes, stalls: Iterable[tuple[int, int]] = ()) -> None:
+    def __init__(
+        self,
+        config: EngineConfig,
+        times: StepTimes,
+        stalls: Iterable[tuple[int, int]] = (),
+        keys: Keys | None = None,
+    ) -> None:
         self.config = config
         self.times = times
         self.waiting: list[_Job] = []
@@ -44,8 +56,12 @@ class StepwiseEngine:
         self.in_flight: list[_Step] = []  # launched, and the host has not seen their outputs
         self.stalls = iter(stalls)
         self.stall = next(self.stalls, None)
-        self.free_blocks = config.num_gpu_blocks - 1
-        self.deferred_blocks = 0
+        caching = keys if config.enable_prefix_caching else None
+        self.blocks = PlainBlocks(config.num_gpu_blocks, config.block_size, caching)
+        self.deferred: list[list[int]] = []
+        self.pinned: dict[Sequence, list[int]] = {}
+        self.queries = 0
+        self.hits = 0
         self.due = 0
         self.gpu_free = 0
         self.idle = True
@@ -56,11 +72,15 @@ class StepwiseEngine:
         self.outside: dict[Outside, int] = dict.fromkeys(OUTSIDE, 0)
 
     @property
+    def free_blocks(self) -> int:
+        return len(self.blocks.free)
+
+    @property
     def num_tokens(self) -> int:
         known = 0
         for job in self.waiting + self.loading + self.running:
             all_scheduled = job.scheduled == job.outputs
-            computing = job.computed < job.known - 1 or job.preempted or not job.scheduled
+            computing = job.computed < job.known - 1 or job.computing
             known += job.known if computing and not all_scheduled else job.known - 1
         return known
 
@@ -83,7 +103,11 @@ class StepwiseEngine:
 
     def release(self, now: int, sequence: Sequence) -> None:
         self._rouse(now)
-        self.free_blocks += sequence.blocks
+        self._give_back_deferred()
+        self.blocks.give_back(self.pinned.pop(sequence))
+
+    def cached_tokens(self, sequence: Sequence) -> int:
+        return len(self.blocks.find(sequence.request, sequence.known_tokens)) * self.config.block_size
 
     def advance(self, now: int) -> None:
         """Nothing to catch up with: no step is ever skipped."""
@@ -94,19 +118,32 @@ class StepwiseEngine:
     def wake(self, now: int) -> Outcome:
         outcome = Outcome()
         outcome.finished, outcome.loads, outcome.evicted = [], [], []
+        self._give_back_deferred()
         if len(self.in_flight) == 2:
             self._emit(self.in_flight.pop(0), now, outcome)
         if outcome.finished and self.times.pause_ps and all(step.empty for step in self.in_flight):
             self.due = now + self.times.pause_ps
             return outcome
-        self.free_blocks += self.deferred_blocks
-        self.deferred_blocks = 0
         self._compose(now, outcome)
         return outcome
+
+    def _give_back_deferred(self) -> None:
+        for blocks in self.deferred:
+            self.blocks.give_back(blocks)
+        self.deferred.clear()
+
+    def _name(self, job: _Job, tokens: int) -> None:
+        """Its full blocks can be found; of its tokens, those still to come out have no name yet."""
+        tokens = min(tokens, job.known - (job.scheduled - job.emitted))
+        if not self.config.reuse_answers:
+            tokens = min(tokens, job.sequence.prompt_tokens)
+        self.blocks.name(job.blocks, job.sequence.request, tokens)
 
     def _emit(self, step: _Step, now: int, outcome: Outcome) -> None:
         for job in step.emitting:
             job.emitted += 1
+            if job in self.running:
+                self._name(job, job.computed - (job.scheduled - job.emitted))
             if job.sequence.first_ps == UNSET:
                 job.sequence.first_ps = now
             if job.emitted < job.outputs:
@@ -116,9 +153,10 @@ class StepwiseEngine:
             del self.jobs[job.sequence]
             if job in self.running:
                 self.running.remove(job)
-                job.sequence.blocks = job.blocks
-                if not self.config.pin_finished:
-                    self.free_blocks += job.blocks
+                if self.config.pin_finished:
+                    self.pinned[job.sequence] = job.blocks
+                else:
+                    self.blocks.give_back(job.blocks)
             else:
                 self.waiting.remove(job)
 
@@ -129,10 +167,10 @@ class StepwiseEngine:
         self.preemptions += 1
         job.sequence.preemptions += 1
         if self.config.defer_block_free:
-            self.deferred_blocks += job.blocks
+            self.deferred.append(job.blocks)
         else:
-            self.free_blocks += job.blocks
-        job.blocks = job.computed = 0
+            self.blocks.give_back(job.blocks)
+        job.blocks, job.computed = [], 0
         job.preempted = True
         if self.config.recompute:
             job.sequence.kv = KV.COMPUTE
@@ -150,7 +188,7 @@ class StepwiseEngine:
             if job not in self.running or job.scheduled == job.outputs or budget == 0:
                 continue
             tokens = min(job.known - job.computed, budget)
-            while self._blocks(job.computed + tokens) - job.blocks > self.free_blocks:
+            while self._blocks(job.computed + tokens) - len(job.blocks) > self.free_blocks:
                 victim = self.running.pop()
                 self._preempt(victim, outcome)
                 preempted = True
@@ -171,9 +209,11 @@ class StepwiseEngine:
             job.sequence.started_ps = start
 
     def _allocate(self, job: _Job, tokens: int) -> None:
-        more = max(0, self._blocks(job.computed + tokens) - job.blocks)
-        job.blocks += more
-        self.free_blocks -= more
+        self._take_blocks(job, job.computed + tokens)
+        self._name(job, job.computed + tokens)
+
+    def _take_blocks(self, job: _Job, tokens: int) -> None:
+        job.blocks += self.blocks.take(self._blocks(tokens) - len(job.blocks))
 
     def _admit(self, now: int, budget: int, taken: list[tuple[_Job, int]], outcome: Outcome) -> list[_Job]:
         entering: list[_Job] = []
@@ -188,27 +228,43 @@ class StepwiseEngine:
             taken.append((job, tokens))
             return tokens
 
-        while self.ready and budget > 0:
+        def mixes(job: _Job) -> bool:
+            others = {j.sequence.model for j, _ in taken if j.computing and j.sequence.computes_prompt}
+            own = {job.sequence.model} if job.sequence.computes_prompt else others
+            return self.config.one_model_a_step and bool(others - own)
+
+        while self.ready and budget > 0 and not mixes(self.ready[0]):
             job = self.ready.pop(0)
             self.loading.remove(job)
             budget -= enter(job)
         while self.waiting and budget > 0 and len(self.running) + len(self.loading) < self.config.max_num_seqs:
             job = self.waiting[0]
-            others = {j.sequence.model for j, _ in taken}
-            if self.config.one_model_a_step and others - {job.sequence.model}:
-                break
-            if self._blocks(job.known) > self.free_blocks:
+            found = self.blocks.find(job.sequence.request, job.known)
+            if mixes(job) or self.blocks.lacking(found, job.known) > self.free_blocks:
                 break
             self.waiting.pop(0)
-            job.computed = 0 if job.sequence.kv is KV.COMPUTE else min(job.sequence.prompt_tokens, job.known - 1)
-            if job.sequence.kv is KV.PULL:
-                job.blocks = self._blocks(job.known)
-                self.free_blocks -= job.blocks
+            self._take_found(job, found)
+            if job.sequence.kv is KV.PULL and len(found) * self.config.block_size < job.sequence.held_tokens:
+                self._take_blocks(job, job.known)
                 self.loading.append(job)
                 outcome.loads.append(job.sequence)
             else:
                 budget -= enter(job)
         return entering
+
+    def _take_found(self, job: _Job, found: list[int]) -> None:
+        self.blocks.touch(found)
+        job.blocks = found
+        hits, sequence = len(found) * self.config.block_size, job.sequence
+        there = 0 if sequence.kv is KV.COMPUTE else min(sequence.held_tokens, job.known - 1)
+        job.computed = max(hits, there)
+        if not job.preempted:
+            sequence.cached_tokens = min(hits, sequence.prompt_tokens)
+            if self.blocks.keys:
+                self.queries += job.known
+                self.hits += hits
+        if sequence.kv is KV.PULL:
+            sequence.cached_tokens = min(hits, sequence.prompt_tokens)
 
     def _launch(self, now: int, taken: list[tuple[_Job, int]], *, held: bool) -> int:
         singles = [job for job, _ in taken if job.known - job.computed == 1]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import count, cycle
 from typing import Protocol
@@ -55,7 +55,7 @@ class Staircase:
         return self.reading * prompt_tokens
 
 
-Stamps = tuple[int, int, int, int, int]
+Stamps = tuple[int, int, int, int, int, int]
 Totals = tuple[int, int, int, dict[Outside, int]]
 
 
@@ -85,6 +85,7 @@ class Case:
     kv: KV
     delay: int  # of a transfer, of a way back, of a release
     stalls: list[tuple[int, int]]  # gap, length
+    held: list[int] | None = None  # of each prompt, the tokens whose KV comes from elsewhere; None: all
 
     def stalls_ps(self) -> Iterator[tuple[int, int]]:
         """The stalls by the clock, over and over again."""
@@ -94,8 +95,10 @@ class Case:
             yield now, length
 
 
-def play(engine: AnyEngine, case: Case) -> tuple[list[Stamps], Totals, list[int]]:
-    """Runs a case; gives each request's stamps, the worker's totals and the load seen at each arrival."""
+def play(
+    engine: AnyEngine, case: Case, look: Callable[[Sequence], object]
+) -> tuple[list[Stamps], Totals, list[object]]:
+    """Runs a case; gives each request's stamps, the worker's totals and what is seen whenever something comes and at the end."""
     order = count()
     events: list[tuple[int, int, str, Sequence]] = []
     sequences = []
@@ -103,22 +106,24 @@ def play(engine: AnyEngine, case: Case) -> tuple[list[Stamps], Totals, list[int]
     for i, (gap, model, prompt, output) in enumerate(case.requests):
         now += gap
         sequence = Sequence(i, model, prompt, output, case.kv)
+        if case.held:
+            sequence.held_tokens = case.held[i]
         sequences.append(sequence)
         heapq.heappush(events, (now, next(order), "submit", sequence))
-    loads: list[int] = []
+    seen: list[object] = []
     for _ in range(20_000):
         due = engine.next_wake()
         if events and (due is None or events[0][0] <= due):
             now, _, kind, sequence = heapq.heappop(events)
             if kind == "submit":
                 engine.submit(now, sequence)
-                loads.append(engine.num_tokens)
             elif kind == "back":
                 engine.submit(now, sequence, first=True)
             elif kind == "loaded":
                 engine.loaded(now, sequence)
             else:
                 engine.release(now, sequence)
+            seen.append(look(sequence))
             continue
         if due is None:
             break
@@ -131,8 +136,9 @@ def play(engine: AnyEngine, case: Case) -> tuple[list[Stamps], Totals, list[int]
                 heapq.heappush(events, (due + case.delay, next(order), "release", sequence))
     else:
         pytest.fail("does not come to an end")
-    stamps = [(s.scheduled_ps, s.started_ps, s.first_ps, s.last_ps, s.preemptions) for s in sequences]
-    return stamps, (engine.steps, engine.busy_ps, engine.preemptions, engine.outside), loads
+    seen.append(look(sequences[0]))
+    stamps = [(s.scheduled_ps, s.started_ps, s.first_ps, s.last_ps, s.preemptions, s.cached_tokens) for s in sequences]
+    return stamps, (engine.steps, engine.busy_ps, engine.preemptions, engine.outside), seen
 
 
 PHASES = [Phase.explicit, Phase.reuse, Phase.generate]  # shrinking a timeline takes minutes
@@ -154,7 +160,7 @@ def cases(draw: st.DrawFn) -> Case:
         num_gpu_blocks=blocks,
         block_size=block_size,
         recompute=draw(st.booleans()),
-        one_model_a_step=prefill,
+        one_model_a_step=prefill or draw(st.booleans()),
         pin_finished=prefill,
         defer_block_free=draw(st.booleans()),
     )
@@ -188,8 +194,8 @@ def cases(draw: st.DrawFn) -> Case:
 def test_leaping_equals_stepping(case: Case) -> None:
     leaping = Engine(case.config, case.times, case.stalls_ps())
     stepping = StepwiseEngine(case.config, case.times, case.stalls_ps())
-    played = play(leaping, case)
-    assert played == play(stepping, case)
+    played = play(leaping, case, lambda _: leaping.num_tokens)
+    assert played == play(stepping, case, lambda _: stepping.num_tokens)
     stamps, _, _ = played
-    assert all(last >= first >= started >= scheduled >= 0 for scheduled, started, first, last, _ in stamps)
+    assert all(last >= first >= started >= scheduled >= 0 for scheduled, started, first, last, *_ in stamps)
     assert leaping.blocks.unused == stepping.free_blocks == case.config.num_gpu_blocks - 1

@@ -14,7 +14,7 @@ from sunsim.errors import InputError
 from sunsim.latency.model import LatencyModel
 from sunsim.latency.profile import load_profile
 from sunsim.scenario import Scenario
-from sunsim.scenario.blocks import ArmBlock, Document, ModelWeight, PoolBlock
+from sunsim.scenario.blocks import ArmBlock, Document, ModelWeight
 from sunsim.validation.replay import replay
 from sunsim.validation.served import Served
 from sunsim.validation.worker_run import read_run
@@ -27,16 +27,16 @@ def cluster_rows(profile: Path, role: str, served: Served, blocks: int) -> pd.Da
     """The rows of an arm of one worker."""
     # Isolated: a preempted request is prefilled again on the worker, as on a real one that stands alone.
     measured = load_profile(profile)
-    pool = PoolBlock(
-        profile=str(profile),
-        policy="isolated",
-        workers={"m": 1},
-        max_num_seqs=measured.max_num_seqs,
-        max_num_batched_tokens=measured.max_num_batched_tokens,
-        max_model_len=measured.max_model_len,
-        num_gpu_blocks=blocks,
-    )
-    arm = ArmBlock(name="one", prefill=pool) if role == "prefill" else ArmBlock(name="one", decode=pool)
+    pool = {
+        "profile": str(profile),
+        "policy": "isolated",
+        "workers": {"m": 1},
+        "max_num_seqs": measured.max_num_seqs,
+        "max_num_batched_tokens": measured.max_num_batched_tokens,
+        "max_model_len": measured.max_model_len,
+        "num_gpu_blocks": blocks,
+    }
+    arm = ArmBlock.model_validate({"name": "one", role: pool})
     document = Document(
         name="one",
         models=(ModelWeight(name="m", weight=1.0),),

@@ -1,0 +1,103 @@
+"""What a scenario file may say about the workers of a stage."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, TypeAlias
+
+from pydantic import BaseModel, Discriminator, Field, Tag
+
+from sunsim.document.block import Block, Count, Delay, FileName, Workers
+
+
+def shape(value: Any) -> str:
+    """Tag of the one of several types that a value is meant to be; angle brackets keep it from being taken for a key."""
+    if isinstance(value, Mapping | BaseModel):
+        return "<mapping>"
+    return "<list>" if isinstance(value, list | tuple) else "<scalar>"
+
+
+RouterName: TypeAlias = Literal[
+    "round-robin",
+    "random",
+    "least-requests",
+    "least-tokens",
+    "power-of-two-choices",
+    "session-affinity",
+    "prefix-affinity",
+]
+STATE_BLIND = frozenset({"round-robin", "random"})
+"""Routers that don't look at the workers' loads."""
+AFFINE = frozenset({"session-affinity", "prefix-affinity"})
+"""Routers that look at the request."""
+
+
+class LoadReport(Block):
+    """How old what a router knows of its workers is, in milliseconds: it adds what it has sent since the last report.
+
+    Attributes:
+        every_ms: between a worker's reports of its load.
+        delay_ms: from a report to the router.
+    """
+
+    every_ms: float = Field(ge=0.01, le=3_600_000)
+    delay_ms: Delay = 0.0
+
+
+class PoolBlock(Block):
+    """The workers of one stage of an arm, as a file has them.
+
+    `sunsim.scenario.checks.complete` fills in what the file leaves out: then `workers` is a map model -> number when
+    isolated and a number when shared, `profile` is a shipped profile's name or an absolute path, and no option is None.
+
+    Attributes:
+        router: how a request is given to one of the workers that may take it.
+        max_imbalance: of router prefix-affinity: how many requests more than the least loaded worker one may have and
+            still be looked at; None of the others.
+        allocation: how a number of workers is spread over the models when isolated; None once it has been.
+        load_report: None where the router sees its workers' loads as they are.
+        num_gpu_blocks: KV blocks of one worker after its weights; for a shared prefill pool the weights of all models,
+            which adapters have in common.
+        enable_prefix_caching: KV that a worker still has is not computed, or pulled, again.
+    """
+
+    profile: FileName
+    policy: Literal["isolated", "shared"]
+    router: RouterName = "least-requests"
+    max_imbalance: Annotated[int, Field(ge=0, lt=2**30)] | None = None
+    workers: Annotated[
+        Annotated[Workers, Tag("<scalar>")] | Annotated[dict[str, Workers], Tag("<mapping>")], Discriminator(shape)
+    ]
+    allocation: Literal["equal", "proportional"] | None = None
+    load_report: LoadReport | None = None
+    max_num_seqs: Count | None = None
+    max_num_batched_tokens: Count | None = None
+    max_model_len: Count | None = None
+    num_gpu_blocks: Count | None = None
+    enable_prefix_caching: bool = False
+
+
+class PrefillBlock(PoolBlock):
+    """The workers that prefill, as a file has them.
+
+    Attributes:
+        module: ``own``: each model has its own prefill module; ``shared``: all have one (PrefillShare), so its KV serves
+            any of them and a step mixes their prompts.
+    """
+
+    module: Literal["own", "shared"] = "own"
+
+
+class DecodeBlock(PoolBlock):
+    """The workers that decode, as a file has them.
+
+    Attributes:
+        append_prefill: where the prompts of a session's later rounds are computed: on a prefill worker, on the decode
+            worker that had the round before, or now here, now there.
+        append_rule: how that is decided, see `sunsim.cluster.append`; None unless `append_prefill` is ``auto``.
+        history: what becomes of KV that decoding made: with ``keep`` later rounds use it, on the decode worker and, over
+            the link, on the prefill worker; with ``rebuild`` prefill computes it again, and where decode has the module
+            that made it, only that stage uses it.
+    """
+
+    append_prefill: Literal["remote", "local", "auto"] = "remote"
+    append_rule: Literal["bounded", "slack"] | None = None
+    history: Literal["rebuild", "keep"] = "rebuild"

@@ -1,0 +1,113 @@
+"""What the keys of an arm about conversations ask of one another: caches, routers, and where later rounds are computed."""
+
+from sunsim.document.source import Loc, Source
+from sunsim.latency.profile import Profile
+from sunsim.roles import Module, Stage
+from sunsim.scenario.arms import modules_of
+from sunsim.scenario.blocks import ArmBlock, Document
+from sunsim.scenario.pools import AFFINE, DecodeBlock, PoolBlock
+from sunsim.workload.blocks import Synthetic
+
+MAX_IMBALANCE = 32
+"""Requests, where router prefix-affinity is told nothing else: an eighth of the places of a worker that has 256. Assumed."""
+
+
+def refuse_pool(arm: ArmBlock, stage: Stage, profile: Profile, loc: Loc, document: Document, source: Source) -> None:
+    """Refuses what the block of a stage says about conversations and does not go together.
+
+    Args:
+        profile: the block's.
+        loc: where the block stands.
+
+    Raises:
+        InputError: with the place of the key that is wrong.
+    """
+    pool = arm.pools()[stage]
+    if isinstance(document.workload, Synthetic):
+        for key in ("router", "append_prefill", "history"):
+            if (value := getattr(pool, key, None)) in (*AFFINE, "local", "auto", "keep"):
+                _refuse(key, value, "must be left out: requests of kind synthetic are no sessions", loc, source)
+    if pool.max_imbalance is not None and pool.router != "prefix-affinity":
+        _refuse(
+            "max_imbalance", pool.max_imbalance, "must be left out: only router prefix-affinity has it", loc, source
+        )
+    if pool.router == "prefix-affinity" and not pool.enable_prefix_caching:
+        _refuse("router", pool.router, "must be another, or have enable_prefix_caching: true", loc, source)
+    if arm.prefill and arm.prefill.module == "shared" and stage is Stage.PREFILL:
+        if pool.policy != "shared":
+            _refuse("module", "shared", "must be own, or policy must be shared", loc, source)
+        if profile.adapters:
+            _refuse("module", "shared", f"must be own: {profile.name} has adapters, each model its own", loc, source)
+    if isinstance(pool, DecodeBlock):
+        _refuse_decode(arm, pool, loc, document, source)
+
+
+def _refuse_decode(arm: ArmBlock, pool: DecodeBlock, loc: Loc, document: Document, source: Source) -> None:
+    appends, keeps = pool.append_prefill != "remote", pool.history == "keep"
+    if arm.prefill is None:
+        given = {"append_prefill": appends, "history": keeps, "enable_prefix_caching": pool.enable_prefix_caching}
+        for key in (key for key, is_given in given.items() if is_given):
+            _refuse(key, getattr(pool, key), "must be left out: without prefill nothing is computed", loc, source)
+        return
+    if (appends or keeps) and not pool.enable_prefix_caching:
+        key = "append_prefill" if appends else "history"
+        must = f"must be {'remote' if appends else 'rebuild'}, or have enable_prefix_caching: true"
+        _refuse(key, getattr(pool, key), must, loc, source)
+    if keeps and not arm.prefill.enable_prefix_caching:
+        _refuse("history", "keep", "must be rebuild, or have enable_prefix_caching: true in prefill too", loc, source)
+    if pool.append_rule and pool.append_prefill != "auto":
+        _refuse("append_rule", pool.append_rule, "must be left out: only append_prefill auto has it", loc, source)
+    if pool.append_rule == "slack":
+        for name in document.model_names:
+            limits = document.slo.stated | getattr(document.slo.models.get(name), "stated", {})
+            if not {"ttft_ms", "tpot_ms"} <= limits.keys():
+                must = f"must be bounded, or have slo.ttft_ms and slo.tpot_ms: {name} lacks one"
+                _refuse("append_rule", "slack", must, loc, source)
+
+
+def completed(pool: PoolBlock) -> dict[str, object]:
+    """What a block leaves out."""
+    found: dict[str, object] = {}
+    if pool.router == "prefix-affinity" and pool.max_imbalance is None:
+        found["max_imbalance"] = MAX_IMBALANCE
+    if isinstance(pool, DecodeBlock) and pool.append_prefill == "auto":
+        found["append_rule"] = pool.append_rule or "bounded"
+    return found
+
+
+def prefill_modules(arm: ArmBlock, stage: Stage, models: int, profile: Profile) -> int:
+    """How many prefill modules a worker of a stage holds beside the one it decodes with, to compute later rounds' prompts.
+
+    Args:
+        models: of the scenario.
+        profile: the block's.
+    """
+    if stage is not Stage.DECODE or arm.decode is None or arm.decode.append_prefill == "remote" or profile.adapters:
+        return 0
+    modules = modules_of(arm)
+    if modules[Stage.PREFILL] is Module.SHARED:
+        return 1
+    return models if modules[Stage.DECODE] is Module.SHARED else 0
+
+
+def appends_in_steps(arm: ArmBlock, stage: Stage, profile: Profile) -> bool:
+    """Whether decode workers compute prompts with the module that decodes, in the same steps."""
+    appends = stage is Stage.DECODE and arm.decode is not None and arm.decode.append_prefill != "remote"
+    return appends and not prefill_modules(arm, stage, 1, profile)
+
+
+def refuse_cards(pool: DecodeBlock, decode: Profile, prefill: Profile, loc: Loc, source: Source) -> None:
+    """Refuses to compute prompts with a profile of another card, or of a worker of another size."""
+    for what, own, other in (
+        ("card is", decode.data.card, prefill.data.card),
+        ("workers' GPUs are", decode.gpus, prefill.gpus),
+    ):
+        if own != other:
+            must = f"must be remote: prompts would take prefill's times, and its {what} {other}, not {own}"
+            _refuse("append_prefill", pool.append_prefill, must, loc, source)
+
+
+def _refuse(key: str, value: object, must: str, loc: Loc, source: Source) -> None:
+    place = (*loc, key)
+    shown = str(value).lower() if isinstance(value, bool) else value
+    raise source.error(place, f"{source.path(place)} is {shown}, {must}")
