@@ -3,7 +3,7 @@
 `python scenarios/h200/draw_sessions.py --seed 601 --rate 4 > scenarios/h200/sessions-25.csv`
 `python scenarios/h200/draw_sessions.py --seed 602 --rate 10 > scenarios/h200/sessions-60.csv`
 
-By the shipped profile of Llama-3.1-8B an H200 begins to queue at about 16 sessions a second.
+By the shipped profile of Llama-3.1-8B that is about 25 and 60 % of what an H200 can do; docs/fidelity.md has the runs.
 """
 
 import argparse

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import sunsim
 from sunsim.errors import InputError
 from sunsim.latency.model import LatencyModel
 from sunsim.latency.profile import load_profile
@@ -91,6 +92,40 @@ def test_of_the_recorded_times_the_first_rounds_alone_are_used(tmp_path: Path) -
     run = read_run(drafted(tmp_path / "late.parquet", late))
     again = replay(run, LatencyModel(load_profile(tmp_path / "p.json")))
     assert again.served.last_token_s.tolist() == replayed.served.last_token_s.tolist()
+
+
+def test_same_as_an_arm_of_one_worker(tmp_path: Path) -> None:
+    rng = np.random.default_rng(7)
+    talks: list[tuple[float, ...]] = []
+    for session in range(40):
+        said, begin_s = 100, session * 0.3
+        for number in range(int(rng.integers(1, 5))):
+            prompt, output = said + int(rng.integers(5, 400)), int(rng.integers(1, 60))
+            think_s = round(float(rng.exponential(0.5)), 3) if number else 0.0
+            history = said if number else 0
+            talks.append((session, number, begin_s + 5 * number, think_s, history, session % 2, 100, prompt, output))
+            said = prompt + output
+    csv = [",".join(("arrival_s", *COLUMNS[:2], *COLUMNS[3:]))]
+    csv += [",".join(map(str, (talk[2] if not talk[1] else "", *talk[:2], *talk[3:]))) for talk in talks]
+    (tmp_path / "talks.csv").write_text("\n".join(csv) + "\n")
+    write_profile(tmp_path / "p.json", profile_document())
+    worker = {"profile": str(tmp_path / "p.json"), "policy": "isolated", "router": "round-robin", "workers": 1}
+    scenario = {
+        "name": "one",
+        "models": {"count": 1},
+        "workload": {"kind": "trace", "format": "csv", "path": str(tmp_path / "talks.csv")},
+        "arms": [{"name": "one", "colocated": worker | {"enable_prefix_caching": True}}],
+    }
+    rows = sunsim.simulate(sunsim.load(scenario)).requests
+
+    run = read_run(drafted(tmp_path / "run.parquet", talks))
+    served = replay(run, LatencyModel(load_profile(tmp_path / "p.json"))).served
+    assert run.rounds is not None
+    order = np.lexsort((run.rounds.sessions.round, run.rounds.sessions.session))
+    assert served.prompt_tokens[order].tolist() == rows["prompt_tokens"].tolist()
+    assert served.submit_s[order].tolist() == rows["arrival_s"].tolist()
+    assert served.client_first_token_s[order].tolist() == rows["first_token_s"].tolist()
+    assert served.client_last_token_s[order].tolist() == rows["last_token_s"].tolist()
 
 
 def figures(tmp_path: Path, run: Path, code: int) -> dict[str, Any]:
