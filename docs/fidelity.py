@@ -22,6 +22,7 @@ from sunsim.validation.report import cluster_blocks
 from sunsim.validation.tables import error_cell, floor_table
 from sunsim.validation.targets import TARGETS
 from sunsim.validation.worker import Validated, check_run, profile_of
+from sunsim.validation.worker_figures import error_unit
 from sunsim.validation.worker_run import read_run
 
 Named: TypeAlias = tuple[Validated, str]
@@ -41,6 +42,11 @@ HIT, MISS = "hit", "miss"
 TPOT = {"mean_tpot_ms": "mean", "median_tpot_ms": "median", "p99_tpot_ms": "p99"}
 QUEUE = {"saturated_output_throughput": "output", "saturated_mean_queueing_ms": "queueing"}
 TTFT = {"mean_ttft_ms": "mean", "p99_ttft_ms": "p99"}
+ROUNDS = {
+    **{f"round_{i}_mean_ttft_ms": f"round {i}" for i in range(3)},
+    "later_rounds_mean_ttft_ms": "later",
+    "cached_share": "cached",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +177,7 @@ def live_text(checked: Sequence[CheckedCluster]) -> str:
 
 def _fidelity(checked: Sequence[Checked]) -> Iterator[Block]:
     streams = [result for each in checked for result in each.streams]
-    yield _targets()
+    yield _targets(sessions=any(result.run.rounds for result in streams))
     for each in checked:
         yield from _stream_tables([(result, _what(each, result)) for result in each.streams], _subject(each))
     yield _score(streams)
@@ -190,14 +196,16 @@ def _sharing(checked: Sequence[Checked]) -> Iterator[Block]:
             yield from worker_arm_tables(each.comparison)
 
 
-def _targets() -> str:
+def _targets(*, sessions: bool) -> str:
     def limits(tags: dict[str, str]) -> str:
         return ", ".join(f"{name} {_limit(tag)}" for tag, name in tags.items())
 
     return (
         "Errors are simulated against actual, in %. A stream is a hit if all its errors are within their targets; those "
         f"with a ! are not. Targets, profile and run from one host (from two): TPOT {limits(TPOT)}; where a queue lasts, "
-        f"{limits(QUEUE)}; TTFT of prefill and colocated {limits(TTFT)}."
+        f"{limits(QUEUE)}; TTFT of prefill and colocated {limits(TTFT)}"
+        + (f"; its mean by round of sessions {_limit('round_0_mean_ttft_ms')}" if sessions else "")
+        + (f", their cached share {_limit('cached_share')} point." if sessions else ".")
     )
 
 
@@ -226,15 +234,18 @@ def _subject(each: Checked) -> str:
 def _stream_tables(named: Sequence[Named], title: str) -> list[TextTable]:
     """A stream a row; workers that prefill have other figures, so those of a kind get a table of their own."""
     prompts = {tag: f"TTFT\n{name}" for tag, name in TTFT.items()}
+    colocated = ("TPOT", TPOT | QUEUE | prompts)
     figures = {
-        "": ("TPOT", TPOT | QUEUE),
-        "; colocated": ("TPOT", TPOT | QUEUE | prompts),
-        "; prefill": ("TTFT", TTFT),
+        "": [("TPOT", TPOT | QUEUE)],
+        "; colocated": [colocated],
+        "; sessions": [colocated, ("TTFT", ROUNDS)],
+        "; prefill": [("TTFT", TTFT)],
     }
     return [
-        _stream_table(there, f"{title}{kind}", *figures[kind])
-        for kind in figures
+        _stream_table(there, f"{title}{kind}", *columns)
+        for kind, tables in figures.items()
         if (there := [item for item in named if _kind(item[0]) == kind])
+        for columns in tables
     ]
 
 
@@ -242,6 +253,8 @@ def _kind(result: Validated) -> str:
     meta = result.run.meta
     if meta.prefills_only:
         return "; prefill"
+    if result.run.rounds:
+        return "; sessions"
     return "; colocated" if meta.does.prefills else ""
 
 
@@ -253,7 +266,7 @@ def _stream_table(named: Sequence[Named], title: str, latency: str, figures: dic
         "mean\nbatch",
         f"{latency}\nactual\nms",
         "simu-\nlated\nms",
-        *(f"{name}\n%" for name in errors.values()),
+        *(f"{name}\n{error_unit(tag)}" for tag, name in errors.items()),
         "",
     )
     rows = []

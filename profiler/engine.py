@@ -15,6 +15,7 @@ from profiler.request_ids import UNMARKED, Kind, Mark, request_id
 from profiler.settings import EngineSettings
 
 PROMPT_TOKEN_IDS = range(1000, 1016)
+FORGET_TRIES = 50
 
 
 @contextlib.contextmanager
@@ -52,9 +53,9 @@ def count_preemptions() -> Counter[str]:
 
 
 class Engine:
-    """A running engine. Requests are token counts; what they say does not matter to how long they take.
+    """A running engine. Most requests are token counts, as what they say does not matter to how long they take.
 
-    They use `adapters`, vLLM's LoRARequests, in turn; none while there are none. `best_prefill_tokens_per_s` is as found
+    Where the engine keeps KV for later prompts, those alone are found again whose token ids are given. Requests use `adapters`, vLLM's LoRARequests, in turn; none while there are none. `best_prefill_tokens_per_s` is as found
     while it was warmed up.
     """
 
@@ -89,8 +90,13 @@ class Engine:
         """A number for requests that are to join in one step."""
         return next(self._groups)
 
+    @property
+    def vocabulary(self) -> int:
+        """How many token ids the model has."""
+        return int(self.llm.model_config.get_vocab_size())
+
     def prompt(self, tokens: int) -> list[int]:
-        """Token ids of a prompt."""
+        """Token ids of a prompt of which nothing but its length matters."""
         # Shared by all requests of a length: building 256 prompts of 8192 tokens takes longer than a step.
         if tokens not in self._prompts:
             ids = itertools.islice(itertools.cycle(PROMPT_TOKEN_IDS), tokens)
@@ -100,18 +106,19 @@ class Engine:
     async def request(
         self,
         kind: Kind,
-        prompt_tokens: int,
+        prompt: int | Sequence[int],
         output_tokens: int,
         *,
         mark: Mark = UNMARKED,
-        on_tokens: Callable[[int], None] | None = None,
+        on_tokens: Callable[[Sequence[int]], None] | None = None,
         streamed: bool = False,
         kv_transfer_params: Mapping[str, Any] | None = None,
     ) -> RequestStamps:
         """Serves one request to its end.
 
+        prompt: its tokens; or their ids, where prompts that begin alike are to be found in the engine's cache.
         streamed: every token comes to the client, as in serving; otherwise only the end does, which leaves the client
-        idle while a large batch runs. `on_tokens`, which gets the number of new tokens, implies it.
+        idle while a large batch runs. `on_tokens`, which gets the ids of new tokens, implies it.
         kv_transfer_params: what the connector is to do with the request's KV; the stamps have what it says in the end.
         """
         from vllm import SamplingParams  # noqa: PLC0415
@@ -130,17 +137,22 @@ class Engine:
         )
         serial = next(self._serial)
         identifier = request_id(kind, serial, mark)
-        prompt = TokensPrompt(prompt_token_ids=self.prompt(prompt_tokens))
-        stamps = RequestStamps(identifier, kind, prompt_tokens, output_tokens, time.monotonic())
+        ids = self.prompt(prompt) if isinstance(prompt, int) else list(prompt)
+        text = TokensPrompt(prompt_token_ids=ids)
+        if isinstance(prompt, int) and self.settings.enable_prefix_caching:
+            # Part of what the engine knows a block of KV by, so no other prompt finds these.
+            text["cache_salt"] = identifier
+        stamps = RequestStamps(identifier, kind, len(ids), output_tokens, time.monotonic())
         adapter = self.adapters[serial % len(self.adapters)] if self.adapters else None
-        async for output in self.llm.generate(prompt, params, identifier, lora_request=adapter):
+        async for output in self.llm.generate(text, params, identifier, lora_request=adapter):
             stamps.last_token_s = time.monotonic()
             if streamed and stamps.first_token_s is None:
                 stamps.first_token_s = stamps.last_token_s
             if on_tokens is not None:
-                on_tokens(len(output.outputs[0].token_ids))
+                on_tokens(output.outputs[0].token_ids)
             if output.finished:
                 stamps.kv_transfer_params = output.kv_transfer_params
+                stamps.cached_tokens = output.num_cached_tokens
             if output.finished and output.metrics is not None:
                 stamps.queued_s = output.metrics.queued_ts
                 stamps.scheduled_s = output.metrics.scheduled_ts
@@ -171,6 +183,15 @@ class Engine:
         """Returns when the engine has nothing left to do and has written all its steps."""
         await self.request("decode", 2, 1)
         await asyncio.sleep(0.02)
+
+    async def forget(self) -> None:
+        """No later prompt finds KV that is there by now. Waits for an engine that still holds some."""
+        for _ in range(FORGET_TRIES):
+            if await self.llm.reset_prefix_cache():
+                return
+            await asyncio.sleep(0.1)
+        msg = "the engine did not empty its prefix cache"
+        raise RuntimeError(msg)
 
     def drain_steps(self) -> list[Step]:
         """Steps recorded since the last call, with the card's power where that is read."""

@@ -45,6 +45,8 @@ TRAFFIC = (
 _PROMPTS = PromptPlan(_CHAT_PROMPTS, load=0.47, duration_s=14)
 _BURSTS = PromptPlan(_CHAT_PROMPTS, load=0.75, duration_s=9, together=(1, 1, 1, 1, 1, 2, 4, 8, 16), seed=20261127)
 _COLOCATED = PromptPlan(_CHAT_PROMPTS, load=0.39, duration_s=10, outputs=_OUTPUTS)
+# What is left of prompts whose beginnings are cached.
+_SHORT = PromptPlan(LengthLaw(150, 0.8, 16, 2000), load=0.16, duration_s=8, outputs=_OUTPUTS, seed=20261129)
 
 _IDLE: tuple[tuple[Kind, int], ...] = (
     ("decode", 128),
@@ -136,7 +138,7 @@ def full(settings: EngineSettings) -> list[Phase]:
         Phase("first-tokens", partial(prefill.first_tokens, wanted=idle, repeats=12)),
         chat,
         Phase("traffic-prefill", partial(prompts.prefill_traffic, plans=(_PROMPTS, _BURSTS))),
-        Phase("traffic-colocated", partial(prompts.colocated_traffic, plan=_COLOCATED)),
+        Phase("traffic-colocated", partial(prompts.colocated_traffic, plans=(_COLOCATED, _SHORT))),
         _mixed(64, settings),
         Phase("prefill-long", partial(prefill.long_prompts, lengths=_long_prompts(settings), repeats=4)),
         _mixed(192, settings),
@@ -160,7 +162,7 @@ def quick(settings: EngineSettings) -> list[Phase]:
         Phase("prefill-long", partial(prefill.long_prompts, lengths=_long_prompts(settings)[:1], repeats=1)),
         Phase("traffic-chat", partial(traffic.traffic, plan=replace(_CHAT, ramp_s=0.5, hold_s=0.0, largest=12))),
         Phase("traffic-prefill", partial(prompts.prefill_traffic, plans=(replace(_BURSTS, duration_s=1.0),))),
-        Phase("traffic-colocated", partial(prompts.colocated_traffic, plan=replace(_COLOCATED, duration_s=2.0))),
+        Phase("traffic-colocated", partial(prompts.colocated_traffic, plans=(replace(_COLOCATED, duration_s=2.0),))),
     ]
 
 

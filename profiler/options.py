@@ -24,9 +24,9 @@ class Variant(StrEnum):
     fp8 = "fp8"
 
 
-def of_vllm(what: str) -> Any:
-    """An option of vLLM's, under its name."""
-    return typer.Option(help=what, rich_help_panel="Engine, by vLLM's names")
+def of_vllm(what: str, *names: str) -> Any:
+    """An option of vLLM's, under its name; a switch must be given it, or it would get a `--no-` beside it."""
+    return typer.Option(*names, help=what, rich_help_panel="Engine, by vLLM's names")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +53,9 @@ class Shared:
     max_num_batched_tokens: Annotated[int, of_vllm("Most tokens in a step.")] = DEFAULTS.max_num_batched_tokens
     max_model_len: Annotated[int, of_vllm("Most tokens of a request.")] = DEFAULTS.max_model_len
     gpu_memory_utilization: Annotated[float, of_vllm("Share of the GPU's memory.")] = DEFAULTS.gpu_memory_utilization
+    enable_prefix_caching: Annotated[
+        bool, of_vllm("Keep KV for prompts that begin alike.", "--enable-prefix-caching")
+    ] = DEFAULTS.enable_prefix_caching
     kv_cache_dtype: Annotated[str, of_vllm(f"One of {', '.join(KV_CACHE_DTYPES)}.")] = DEFAULTS.kv_cache_dtype
     tensor_parallel_size: Annotated[int, of_vllm("GPUs that share the model.")] = DEFAULTS.tensor_parallel_size
 

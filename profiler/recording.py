@@ -189,6 +189,7 @@ class RequestStamps:
     submit_s, first_token_s and last_token_s are the client's; queued_s, scheduled_s, engine_first_token_s and
     engine_last_token_s the engine's. All are CLOCK_MONOTONIC seconds; None where the client saw only the end.
     kv_transfer_params: how another engine gets the request's KV, where the connector says so.
+    cached_tokens: of the prompt, those that were not to be computed, as the engine had them (vLLM's num_cached_tokens).
     """
 
     request_id: str
@@ -203,6 +204,7 @@ class RequestStamps:
     engine_first_token_s: float | None = None
     engine_last_token_s: float | None = None
     kv_transfer_params: dict[str, Any] | None = None
+    cached_tokens: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from profiler import profile_file, run_file
+from profiler.client import LEAD_S, serve
 from profiler.engine import Engine, count_preemptions, undisturbed
 from profiler.measure import (
     Order,
@@ -29,14 +30,9 @@ from profiler.measure import (
 from profiler.phases.base import Phase
 from profiler.progress import Progress
 from profiler.recording import RequestStamps, Step
-from profiler.request_ids import Kind
 from profiler.settings import EngineSettings
-from profiler.streams import Role, Stream, StreamError
+from profiler.streams import Stream, StreamError
 
-# A prompt that a colocated worker gets is like one for a prefill worker: none of its KV has arrived.
-KINDS: dict[Role, Kind] = {"decode": "decode", "prefill": "prefill", "colocated": "prefill"}
-
-LEAD_S = 0.25
 SETTLE_S = 2.0
 SETTLE_TIMEOUT_S = 30.0
 LONGEST_PHASE_S = 25.0
@@ -92,8 +88,14 @@ def limit_tokens(settings: EngineSettings) -> int:
 
 
 def checked_roles(streams: list[Stream], settings: EngineSettings) -> list[Stream]:
-    """The streams; raises StreamError for one whose KV should arrive on a worker that cannot receive any."""
+    """The streams; raises StreamError for one that a worker with such settings cannot serve as it is meant."""
     for stream in streams:
+        if stream.rounds and stream.role != "colocated":
+            msg = f"{stream.name}: has role {stream.role}, must be colocated, as it has rounds of conversations"
+            raise StreamError(msg)
+        if stream.rounds and not settings.enable_prefix_caching:
+            msg = f"{stream.name}: has rounds of conversations, must be with --enable-prefix-caching"
+            raise StreamError(msg)
         if stream.role != "colocated" and settings.kv_connector is None:
             msg = f"{stream.name}: has role {stream.role}, must be colocated with --ordinary"
             raise StreamError(msg)
@@ -140,46 +142,10 @@ def ended_by_sigterm() -> Iterator[None]:
         loop.remove_signal_handler(signal.SIGTERM)
 
 
-async def serve(engine: Engine, stream: Stream) -> tuple[float, list[RequestStamps]]:
-    """Submits each request at its time after a common start, and waits for all; the start and the requests' stamps."""
-    for tokens in set(stream.prompt_tokens):
-        engine.prompt(tokens)
-    kind = KINDS[stream.role]
-    loop = asyncio.get_running_loop()
-    tasks: list[asyncio.Task[RequestStamps]] = []
-    all_submitted = asyncio.Event()
-    timer: asyncio.TimerHandle | None = None
-
-    def submit_due() -> None:
-        """A timer's callback, not a task that sleeps: that would wait once more behind the tokens of all others.
-
-        Each timer is set for a moment, not for a time after the last, so that lateness does not add up.
-        """
-        nonlocal timer
-        while (i := len(tasks)) < len(stream):
-            due_s = start_s + stream.arrival_s[i]
-            if due_s > loop.time():
-                timer = loop.call_at(due_s, submit_due)
-                return
-            request = engine.request(kind, stream.prompt_tokens[i], stream.output_tokens[i], streamed=True)
-            tasks.append(group.create_task(request))
-        all_submitted.set()
-
-    # A request that fails ends them all: the engine is gone, or not the one to compare with.
-    async with asyncio.timeout(2 * stream.expected_s() + 60), asyncio.TaskGroup() as group:
-        # The loop's clock is CLOCK_MONOTONIC, as are the stamps.
-        start_s = loop.time() + LEAD_S
-        submit_due()
-        try:
-            await all_submitted.wait()
-        finally:
-            if timer is not None:
-                timer.cancel()
-    return start_s, [task.result() for task in tasks]
-
-
 async def play(engine: Engine, stream: Stream) -> Played:
     """One stream on an idle engine, which is idle again afterwards."""
+    if stream.rounds:
+        await engine.forget()
     engine.drain_steps()
     with undisturbed():
         began_s, began_cpu_s = time.monotonic(), time.process_time()
@@ -204,10 +170,11 @@ def save(order: ReplayOrder, stream: Stream, played: Played, facts: dict[str, An
     run_file.write(order.out, stream.name, columns, run_file.step_columns(played.steps, played.start_s), facts | went)
     lag_ms, tpot_ms = went["submit_lag_ms"], went["mean_tpot_ms"]
     tpot = "no TPOT" if tpot_ms is None else f"mean TPOT {tpot_ms:.2f} ms"
+    cached = f", {went['cached_share']:.1%} of their prompts cached" if "cached_share" in went else ""
     preempted = f", {went['preemptions']} preemptions" if went["preemptions"] else ""
     return (
         f"{stream.name} ({stream.role}): {went['requests']} requests in {went['duration_s']:.1f} s, {tpot}, "
-        f"submit lag p99 {lag_ms['p99']:.1f} ms, max {lag_ms['max']:.1f} ms{preempted}"
+        f"submit lag p99 {lag_ms['p99']:.1f} ms, max {lag_ms['max']:.1f} ms{cached}{preempted}"
     )
 
 

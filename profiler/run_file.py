@@ -57,13 +57,20 @@ def request_columns(
 
     columns: dict[str, list[Any]] = {
         "request_id": stream.carried["request_id"],
-        "arrival_s": stream.arrival_s,
+        "arrival_s": list(stream.arrival_s),
         "prompt_tokens": stream.prompt_tokens,
         "output_tokens": stream.output_tokens,
     }
     columns |= {name: [relative(getattr(s, field)) for s in stamps] for name, field in STAMPS.items()}
     columns["preemptions"] = [preemptions.get(s.request_id, 0) for s in stamps]
-    assert set(columns) >= set(REPLAY_COLUMNS)
+    assert set(REPLAY_COLUMNS) - set(columns) == {"cached_tokens"}
+    if stream.rounds:
+        columns["cached_tokens"] = [s.cached_tokens for s in stamps]
+        columns |= stream.rounds.columns()
+        for i, think_s in enumerate(stream.rounds.think_s):
+            before = stream.rounds.previous(i)
+            if before is not None and (ended_s := stamps[before].last_token_s) is not None:
+                columns["arrival_s"][i] = relative(ended_s + think_s)
     return columns | {name: values for name, values in stream.carried.items() if name != "request_id"}
 
 
@@ -114,11 +121,13 @@ def summary(columns: Mapping[str, Sequence[Any]], steps: Sequence[Step]) -> dict
     with_requests_s = busy_s(columns)
     in_steps_s = sum(step.step_s for step in steps)
     tpot_ms = mean_tpot_ms(columns)
+    cached = columns.get("cached_tokens")
     return {
         "requests": len(lag_ms),
         "duration_s": round(max(columns["client_last_token_s"]), 6),
         "mean_tpot_ms": None if tpot_ms is None else round(tpot_ms, 4),
         "preemptions": sum(columns["preemptions"]),
+        **({} if cached is None else {"cached_share": round(sum(cached) / sum(columns["prompt_tokens"]), 6)}),
         "submit_lag_ms": {
             name: round(float(value), 3)
             for name, value in zip(("p50", "p99", "max"), np.percentile(lag_ms, (50, 99, 100)), strict=True)
@@ -159,7 +168,7 @@ def _type(pa: Any, name: str) -> Any:
     """Fixed for what replay writes of a request, so that a column of nulls keeps its type; else as the values are."""
     if name in STAMPS or name == "arrival_s":
         return pa.float64()
-    return pa.int32() if name in {"prompt_tokens", "output_tokens", "preemptions"} else None
+    return pa.int32() if name in {"prompt_tokens", "output_tokens", "preemptions", "cached_tokens"} else None
 
 
 def read_facts(path: Path) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """Request streams to replay: read from csv, checked before an engine is started, and how long each will last.
 
 A csv has columns `arrival_s` (seconds after the stream's start, not falling), `prompt_tokens` and `output_tokens`,
-found by name in its first line; other columns, `request_id` and `model` among them, are carried to the results.
+found by name in its first line; other columns, `request_id` and `model` among them, are carried to the results. One with
+a column `session` has rounds of conversations (`profiler.rounds`), and comes by sessions.
 """
 
 import csv
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from profiler.rounds import SESSION, Rounds, read_rounds
 from sunsim.errors import clipped, clipped_list
 
 Role = Literal["decode", "prefill", "colocated"]
@@ -27,6 +29,7 @@ REPLAY_COLUMNS = (
     "client_first_token_s",
     "client_last_token_s",
     "preemptions",
+    "cached_tokens",
 )
 
 # What an H100 does with an 8B model in bf16 that has much to do, so that a stream rather ends before its time than after.
@@ -43,6 +46,7 @@ class StreamError(ValueError):
 class Stream:
     """One csv.
 
+    arrival_s: None where a request waits for another one's end.
     output_tokens: what the engine is asked for, so 1 each for a prefill worker, whatever the csv says.
     carried: the csv's other columns, always with request_id, which is the row's number from 0 if the csv has none.
     """
@@ -50,10 +54,11 @@ class Stream:
     name: str
     role: Role
     csv_sha256: str
-    arrival_s: list[float]
+    arrival_s: list[float | None]
     prompt_tokens: list[int]
     output_tokens: list[int]
     carried: dict[str, list[Any]]
+    rounds: Rounds | None = None
 
     def __len__(self) -> int:
         return len(self.arrival_s)
@@ -61,12 +66,23 @@ class Stream:
     def expected_s(self) -> float:
         """Seconds from the first moment to the last token: a queue drained at a worker's rate."""
         busy_until_s = end_s = 0.0
-        for arrival_s, prompt, output in zip(self.arrival_s, self.prompt_tokens, self.output_tokens, strict=True):
+        for arrival_s, prompt, output in sorted(self._expected()):
             work_s = 0.0 if self.role == "prefill" else output / DECODE_TOKENS_PER_S
             work_s += 0.0 if self.role == "decode" else prompt / PREFILL_TOKENS_PER_S
             busy_until_s = max(busy_until_s, arrival_s) + work_s
             end_s = max(end_s, busy_until_s + output * TOKEN_S)
         return end_s
+
+    def _expected(self) -> list[tuple[float, int, int]]:
+        """Arrival, tokens to compute and output of each; a round comes as if the one before had not been held up."""
+        found: list[tuple[float, int, int]] = []
+        for i, arrival_s in enumerate(self.arrival_s):
+            new, come_s = self.prompt_tokens[i], arrival_s
+            if self.rounds and come_s is None:
+                come_s = found[-1][0] + found[-1][2] * TOKEN_S + self.rounds.think_s[i]
+                new -= self.rounds.kept_tokens[i]
+            found.append((come_s or 0.0, new, self.output_tokens[i]))
+        return found
 
 
 def split_role(argument: str, default: Role) -> tuple[Path, Role]:
@@ -102,27 +118,30 @@ def read_stream(path: Path, role: Role, *, limit_tokens: int) -> Stream:
         raise StreamError(msg) from error
     lines = text.rstrip("\r\n").splitlines()
     columns = _columns(path, _values(path, 1, lines[0]) if lines else [])
+    rounds = read_rounds(path) if SESSION in columns else None
     rows: list[list[str]] = []
     previous_s = 0.0
     for number, line in enumerate(lines[1:], 2):
-        row = _values(path, number, line)
-        fault = _fault(dict(zip(columns, row, strict=False)), len(row) - len(columns), previous_s)
+        values = _values(path, number, line)
+        row = dict(zip(columns, values, strict=False))
+        fault = _fault(row, len(values) - len(columns), previous_s, may_wait=rounds is not None)
         if fault is None:
-            length = int(row[columns.index("prompt_tokens")])
-            length += 1 if role == "prefill" else int(row[columns.index("output_tokens")])
+            length = int(row["prompt_tokens"])
+            length += 1 if role == "prefill" else int(row["output_tokens"])
             if length > limit_tokens:
                 fault = f"prompt and output are {length} tokens, must be at most {limit_tokens}"
         if fault is not None:
             msg = f"{path}:{number}: {fault}"
             raise StreamError(msg)
-        previous_s = float(row[columns.index("arrival_s")])
-        rows.append(row)
+        previous_s = float(row["arrival_s"] or previous_s)
+        rows.append(values)
     if not rows:
         msg = f"{path}: has no request, must have at least one line after the column names"
         raise StreamError(msg)
-    return _stream(
-        path, role, hashlib.sha256(data).hexdigest(), dict(zip(columns, zip(*rows, strict=True), strict=True))
-    )
+    if rounds:
+        rows = [rows[line - 2] for line in rounds.line]
+    by_column = dict(zip(columns, zip(*rows, strict=True), strict=True))
+    return _stream(path, role, hashlib.sha256(data).hexdigest(), by_column, rounds)
 
 
 def _values(path: Path, number: int, line: str) -> list[str]:
@@ -150,10 +169,19 @@ def _columns(path: Path, header: list[str]) -> list[str]:
     return columns
 
 
-def _fault(row: dict[str, str], surplus: int, previous_s: float) -> str | None:
-    """What is wrong with one line, or None."""
+def _fault(row: dict[str, str], surplus: int, previous_s: float, *, may_wait: bool) -> str | None:
+    """What is wrong with one line, or None; with `may_wait` it may have no `arrival_s`."""
     if surplus:
         return f"the line has {abs(surplus)} values too {'many' if surplus > 0 else 'few'}, must have one a column"
+    for name in ("prompt_tokens", "output_tokens"):
+        try:
+            tokens = int(row[name])
+        except ValueError:
+            tokens = 0
+        if tokens < 1:
+            return f"{name} is '{clipped(row[name])}', must be a whole number of at least 1"
+    if may_wait and not row["arrival_s"].strip():
+        return None
     try:
         arrival_s = float(row["arrival_s"])
     except ValueError:
@@ -162,27 +190,22 @@ def _fault(row: dict[str, str], surplus: int, previous_s: float) -> str | None:
         return f"arrival_s is '{clipped(row['arrival_s'])}', must be a number of seconds from 0"
     if arrival_s < previous_s:
         return f"arrival_s is {arrival_s:g} after {previous_s:g} in the line before, must not fall"
-    for name in ("prompt_tokens", "output_tokens"):
-        try:
-            tokens = int(row[name])
-        except ValueError:
-            tokens = 0
-        if tokens < 1:
-            return f"{name} is '{clipped(row[name])}', must be a whole number of at least 1"
     return None
 
 
-def _stream(path: Path, role: Role, sha256: str, values: dict[str, tuple[str, ...]]) -> Stream:
-    carried = {name: _typed(texts) for name, texts in values.items() if name not in INPUT_COLUMNS}
+def _stream(path: Path, role: Role, sha256: str, values: dict[str, tuple[str, ...]], rounds: Rounds | None) -> Stream:
+    read = {*INPUT_COLUMNS, *(rounds.columns() if rounds else ())}
+    carried = {name: _typed(texts) for name, texts in values.items() if name not in read}
     outputs = [int(text) for text in values["output_tokens"]]
     return Stream(
         name=path.stem,
         role=role,
         csv_sha256=sha256,
-        arrival_s=[float(text) for text in values["arrival_s"]],
+        arrival_s=[float(text) if text.strip() else None for text in values["arrival_s"]],
         prompt_tokens=[int(text) for text in values["prompt_tokens"]],
         output_tokens=[1] * len(outputs) if role == "prefill" else outputs,
         carried={"request_id": list(range(len(outputs)))} | carried,
+        rounds=rounds,
     )
 
 

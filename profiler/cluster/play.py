@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from profiler.client import LEAD_S
 from profiler.cluster.handle import WorkerError, WorkerHandle
 from profiler.cluster.messages import Done, LoadReport, Serve
 from profiler.cluster.stage import Stage
-from profiler.replay import LEAD_S
 from sunsim.clock import to_s
 from sunsim.scenario import Arm, Scenario
 from sunsim.workload.requests import Requests

@@ -6,7 +6,7 @@ import os
 import signal
 import time
 from collections import Counter
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -131,8 +131,8 @@ class Worker:
         self._connection.send(Measured(outcomes))
 
     async def _serve(self, order: Serve) -> None:
-        def on_tokens(new: int) -> None:
-            self._tokens += new
+        def on_tokens(new: Sequence[int]) -> None:
+            self._tokens += len(new)
             self._changed()
 
         self._changed()

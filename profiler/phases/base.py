@@ -72,11 +72,11 @@ class Background:
         self._step_s = 0.01
         self.ticks = 0
 
-    def _tick(self, tokens: int) -> None:
+    def _tick(self, tokens: Sequence[int]) -> None:
         now_s = asyncio.get_running_loop().time()
-        self._step_s = min((now_s - self._last_tick_s) / tokens, 0.1)
+        self._step_s = min((now_s - self._last_tick_s) / len(tokens), 0.1)
         self._last_tick_s = now_s
-        self.ticks += tokens
+        self.ticks += len(tokens)
         self._ticked.set()
 
     async def __aenter__(self) -> Self:

@@ -74,10 +74,11 @@ async def prefill_traffic(engine: Engine, plans: Sequence[PromptPlan]) -> Points
     }
 
 
-async def colocated_traffic(engine: Engine, plan: PromptPlan) -> Points:
+async def colocated_traffic(engine: Engine, plans: Sequence[PromptPlan]) -> Points:
     """Prompts beside requests that decode, as an ordinary worker has them."""
     engine.drain_steps()
-    await _arrive(engine, plan)
+    for plan in plans:
+        await _arrive(engine, plan)
     return {"mixed_points": served.mixed_points(recorded_steps(engine))}
 
 

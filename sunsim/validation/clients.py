@@ -1,4 +1,4 @@
-"""Who sends a run's requests to its worker: everybody at a recorded time, or the clients of a closed loop."""
+"""Who sends a run's requests to its worker: everybody at a recorded time, clients of a closed loop, or users who think."""
 
 from heapq import heapify, heappop, heappush
 
@@ -9,6 +9,7 @@ from sunsim.cluster.sequence import NEVER
 from sunsim.latency.model import LatencyModel
 from sunsim.validation.limit import Limit
 from sunsim.validation.served import Ints, Served
+from sunsim.workload.sessions import UNKNOWN, Sessions
 
 FREE = -1
 """In the place of a request: a client has the end of one and sends the next."""
@@ -18,7 +19,8 @@ class Clients:
     """Says when which request comes to the engine.
 
     In a closed loop the first requests are sent at their recorded times, and each of the others, in order, when one ends
-    at its client and the client's own time has passed.
+    at its client and the client's own time has passed. In a session the first round is sent at its recorded time, and each
+    of the others when the one before it has ended at its client and the user has thought.
 
     Attributes:
         submit_ps: when each request is sent, int64[n]; as recorded until it is.
@@ -26,18 +28,21 @@ class Clients:
     Args:
         served: the run's requests; of their times the submissions alone are used.
         times: the front end's, on the way in and out.
-        loop: of the closed loop; None if all times are as recorded.
+        loop: of the closed loop; None if there is none.
+        sessions: of the requests; None if there are none.
     """
 
-    def __init__(self, served: Served, times: LatencyModel, loop: Limit | None) -> None:
+    def __init__(self, served: Served, times: LatencyModel, loop: Limit | None, sessions: Sessions | None) -> None:
         self.submit_ps: Ints = to_ps(served.submit_s)
         self._prompts = served.prompt_tokens.tolist()
         self._times = times
         self._gap_ps = to_ps(loop.gap_s) if loop else 0
-        self._decoding = Decoding() if loop else None
+        self._decoding = Decoding() if loop or sessions else None
         known = min(loop.concurrency, len(served)) if loop else len(served)
         self._later = iter(range(known, len(served)))
-        self._due = [(self._through_ps(i), i) for i in range(known)]
+        self._next_round = _next_rounds(sessions) if sessions else {}
+        follows = {i for i, _ in self._next_round.values()}
+        self._due = [(self._through_ps(i), i) for i in range(known) if i not in follows]
         heapify(self._due)
 
     @property
@@ -57,9 +62,26 @@ class Clients:
 
     def note(self, now_ps: int, outcome: Outcome) -> None:
         """The engine has taken a decision."""
-        if self._decoding:
-            for _, out_ps in self._decoding.note(now_ps, outcome, self._times.out_ps):
+        if not self._decoding:
+            return
+        for request, out_ps in self._decoding.note(now_ps, outcome, self._times.out_ps):
+            if self._next_round:
+                self._follow(request, now_ps + out_ps)
+            else:
                 heappush(self._due, (now_ps + out_ps + self._gap_ps, FREE))
+
+    def _follow(self, request: int, ended_ps: int) -> None:
+        """The next round of a request's session, if there is one, comes when its user has thought."""
+        if request in self._next_round:
+            i, think_ps = self._next_round[request]
+            self.submit_ps[i] = ended_ps + think_ps
+            heappush(self._due, (self._through_ps(i), i))
 
     def _through_ps(self, i: int) -> int:
         return int(self.submit_ps[i]) + self._times.frontend_in_ps(self._prompts[i])
+
+
+def _next_rounds(sessions: Sessions) -> dict[int, tuple[int, int]]:
+    """The request that follows each that is followed, and the time to think before it."""
+    pairs = zip(sessions.previous.tolist(), sessions.think_ps.tolist(), strict=True)
+    return {before: (i, think_ps) for i, (before, think_ps) in enumerate(pairs) if before != UNKNOWN}

@@ -11,6 +11,7 @@ import numpy as np
 
 from sunsim.clock import PS_PER_MS, to_s
 from sunsim.cluster.batch_at import batch_at
+from sunsim.cluster.block_keys import BlockKeys
 from sunsim.cluster.engine import Engine
 from sunsim.cluster.engine_config import EngineConfig
 from sunsim.cluster.sequence import KV, NEVER, UNSET, Sequence
@@ -26,6 +27,8 @@ from sunsim.validation.worker_run import ActualRun
 class Replayed:
     """A stream as simulated: its requests in the order of the run's, the steps taken, those outside the profile.
 
+    `cached_tokens`: of each prompt, those found in the worker's prefix cache, int64[n].
+
     `itl_ms`: gaps between the tokens of a request as they come to its client, of all requests, float64[k]; None where the
     run does not have them.
     """
@@ -33,6 +36,7 @@ class Replayed:
     served: Served
     steps: int
     outside: int
+    cached_tokens: Ints
     itl_ms: Floats | None = None
 
 
@@ -41,7 +45,7 @@ def replay(run: ActualRun, times: LatencyModel, offset: float = 0.0) -> Replayed
 
     Args:
         run: the actual run; nothing of its outcome is used but the times at which requests were sent. Those of a closed
-            loop are not used either, beyond its first requests.
+            loop are not used either, beyond its first requests, nor those of sessions beyond their first rounds.
         times: step times, front-end delays and stalls.
         offset: which of the model's series of stalls the worker sees, in [0, 1).
 
@@ -55,8 +59,11 @@ def replay(run: ActualRun, times: LatencyModel, offset: float = 0.0) -> Replayed
         num_gpu_blocks=meta.num_gpu_blocks,
         block_size=meta.block_size,
         defer_block_free=meta.engine_args.kv_connector is not None,  # whatever the run's role
+        enable_prefix_caching=meta.engine_args.enable_prefix_caching,
     )
-    engine = Engine(config, times, times.stalls(offset))
+    sessions = run.rounds.sessions if run.rounds else None
+    keys = BlockKeys(sessions, meta.block_size, None) if sessions else None
+    engine = Engine(config, times, times.stalls(offset), keys)
     kv = KV.COMPUTE if meta.does.prefills else KV.GIVEN
     prompts = actual.prompt_tokens.tolist()
     sequences = [
@@ -64,7 +71,7 @@ def replay(run: ActualRun, times: LatencyModel, offset: float = 0.0) -> Replayed
         for i, (prompt, output) in enumerate(zip(prompts, actual.output_tokens.tolist(), strict=True))
     ]
     every_step = run.client is not None
-    clients = Clients(actual, times, run.client.loop if run.client else None)
+    clients = Clients(actual, times, run.client.loop if run.client else None, sessions)
     queued_ps = np.zeros_like(clients.submit_ps)
     outputs_ps: list[int] = []
     while (now_ps := min(clients.next_ps, due_ps := _due_ps(engine, every_step=every_step))) != NEVER:
@@ -79,10 +86,15 @@ def replay(run: ActualRun, times: LatencyModel, offset: float = 0.0) -> Replayed
     _check_all_done(run, sequences)
     served = _served(actual, clients.submit_ps, queued_ps, sequences, times, prefills=meta.prefills_only)
     outside = sum(engine.outside.values())
+    cached_tokens = np.array([sequence.cached_tokens for sequence in sequences], dtype=np.int64)
     if not every_step:
-        return Replayed(served, engine.steps, outside)
+        return Replayed(served, engine.steps, outside, cached_tokens)
     return Replayed(
-        served.to_client(), engine.steps, outside, _gaps_ms(outputs_ps, sequences, actual.output_tokens, times)
+        served.to_client(),
+        engine.steps,
+        outside,
+        cached_tokens,
+        _gaps_ms(outputs_ps, sequences, actual.output_tokens, times),
     )
 
 

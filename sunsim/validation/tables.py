@@ -10,10 +10,12 @@ from sunsim.validation.floor import Pair
 from sunsim.validation.steps import ALL, CHUNKED, STALL
 from sunsim.validation.targets import TARGETS, Relation
 from sunsim.validation.worker import Validated
-from sunsim.validation.worker_figures import HEADERS
+from sunsim.validation.worker_figures import HEADERS, ROUNDS, error_unit, signed_error
 
 SHORT = {
     **{tag: header.replace(*((", ", ",\n") if "," in header else (" ", "\n"))) for tag, (header, _) in HEADERS.items()},
+    **{f"{name}_mean_ttft_ms": f"TTFT\n{name.split('_rounds')[0].replace('_', ' ')}" for name in ROUNDS},
+    "cached_share": "cached\npoints",
     DECODE_THROUGHPUT: "tok/s per\ndecode GPU",
     THROUGHPUT: "tok/s per\nGPU",
 }
@@ -34,9 +36,11 @@ def figures_table(result: Validated) -> TextTable:
                 f"{header} ({unit})" if unit else header,
                 written(figure.actual),
                 written(figure.simulated),
-                signed_percent(figure.error_percent),
+                signed_error(figure),
                 _interval(figure),
-                ABSENT if figure.tolerance_percent is None else f"{figure.tolerance_percent:g} %",
+                ABSENT
+                if figure.tolerance_percent is None
+                else f"{figure.tolerance_percent:g} {error_unit(figure.tag)}",
                 _judgement(figure),
             )
         )
@@ -150,9 +154,11 @@ def heading(result: Validated) -> str:
     saturated = result.saturated
     loop = run.client.loop if run.client else None
     sent = f", from a closed loop of {counted(loop.concurrency, 'client')}" if loop else ""
+    rounds = run.rounds
+    among = f" of {counted(int(rounds.sessions.session.max()) + 1, 'session')}" if rounds else ""
     stretch = f"; saturated from {number(saturated.start_s)} s to {number(saturated.end_s)} s" if saturated else ""
     return (
-        f"{run.name}: {meta.role}, {count(len(run.served))} requests in {number(run.served.duration_s)} s{sent}{stretch}; "
+        f"{run.name}: {meta.role}, {count(len(run.served))} requests{among} in {number(run.served.duration_s)} s{sent}{stretch}; "
         f"profile from {'an' if result.relation == 'other host' else 'the '}{result.relation}"
     )
 

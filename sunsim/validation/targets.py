@@ -7,13 +7,14 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 from sunsim.errors import InputError
 from sunsim.latency.profile import Profile
 from sunsim.roles import Role
+from sunsim.validation.worker_figures import ROUNDS
 from sunsim.validation.worker_run import RunMeta
 
 Relation: TypeAlias = Literal["same engine start", "same host", "other host"]
 
 
 class Target(NamedTuple):
-    """The most that a figure may be off, in percent either way; set for workers that decode, or for those that prefill."""
+    """The most that a figure may be off, in percent (a share: in points) either way; set for workers that decode, or for those that prefill."""
 
     one_host: float
     other_host: float
@@ -32,6 +33,8 @@ TARGETS = {
     "saturated_mean_queueing_ms": Target(10, 10, "decodes"),
     "mean_ttft_ms": Target(5, 5, "prefills"),
     "p99_ttft_ms": Target(10, 10, "prefills"),
+    **{f"{name}_mean_ttft_ms": Target(5, 5, "prefills") for name in ROUNDS},
+    "cached_share": Target(1, 1, "prefills"),
 }
 
 

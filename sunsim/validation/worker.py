@@ -13,7 +13,7 @@ from sunsim.validation.record import check_subject
 from sunsim.validation.replay import Replayed, replay
 from sunsim.validation.steps import Band, check_steps
 from sunsim.validation.targets import TARGETS_ALONE, Relation, Tolerances, relation_to_profile
-from sunsim.validation.worker_figures import client_figures, worker_figures
+from sunsim.validation.worker_figures import client_figures, round_figures, worker_figures
 from sunsim.validation.worker_run import ActualRun
 
 
@@ -64,6 +64,8 @@ def check_run(
         found = client_figures(run.served, replayed.served, run.meta.does, gaps)
     else:
         found = worker_figures(run.served, replayed.served, run.meta.does, saturated)
+        if run.rounds:
+            found += round_figures(run.served, replayed.served, run.rounds, replayed.cached_tokens)
     figures = [figure.held_to(tolerances.of(figure.tag, run.meta.does, relation)) for figure in found]
     bands = check_steps(run.steps, model) if run.steps else []
     return Validated(run.name, figures, run, profile, relation, replayed, saturated, bands)

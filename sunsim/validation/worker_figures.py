@@ -10,8 +10,9 @@ from sunsim.metrics.rows import Floats, Window
 from sunsim.metrics.serving import latency, tokens_inside
 from sunsim.metrics.workers import running
 from sunsim.roles import Role
-from sunsim.validation.figures import Figure, change_percent, error_interval, known
-from sunsim.validation.served import Served
+from sunsim.validation.figures import Figure, change_percent, error_interval, known, signed_percent
+from sunsim.validation.rounds import Rounds
+from sunsim.validation.served import Ints, Served
 
 MOST_SLICES = 200
 FEWEST_SLICES = 10
@@ -28,6 +29,9 @@ LATENCIES = {
 GAPS = {"itl": ("mean", "median", "p99")}
 """Of gaps between chunks, which only a client has: vLLM's inter-token latency."""
 
+ROUNDS = ("round_0", "round_1", "round_2", "later_rounds")
+"""How TTFT is told apart in sessions: by round, and all those that few sessions reach together."""
+
 UNSEEN = ("mean_engine_ttft_ms", "median_engine_ttft_ms", "p99_engine_ttft_ms", "preemptions")
 """Figures that a client does not have."""
 
@@ -43,6 +47,8 @@ HEADERS = {
         for key, stats in ({"tpot": LATENCIES["tpot"]} | GAPS | LATENCIES).items()
         for stat in stats
     },
+    **{f"{name}_mean_ttft_ms": (f"TTFT mean, {name.replace('_', ' ')}", "ms") for name in ROUNDS},
+    "cached_share": ("cached share", "%"),
     "saturated_mean_queueing_ms": ("queueing mean, saturated", "ms"),
     "output_throughput": ("output, with drain", "tok/s"),
     "prompt_throughput": ("prompts, with drain", "tok/s"),
@@ -51,6 +57,16 @@ HEADERS = {
     "preemptions": ("preemptions", ""),
 }
 """Header and unit of every figure that a comparison may have."""
+
+
+def error_unit(tag: str) -> str:
+    """What the error of a figure is counted in: that of a share is a difference, in percentage points."""
+    return "points" if HEADERS[tag][1] == "%" else "%"
+
+
+def signed_error(figure: Figure) -> str:
+    """A figure's error with its unit."""
+    return signed_percent(figure.error_percent).replace("%", error_unit(figure.tag))
 
 
 def worker_figures(actual: Served, simulated: Served, role: Role, saturated: Window | None) -> list[Figure]:
@@ -65,6 +81,29 @@ def worker_figures(actual: Served, simulated: Served, role: Role, saturated: Win
     if saturated:
         found += _saturated(actual, simulated, saturated, role)
     return _in_order(found)
+
+
+def round_figures(actual: Served, simulated: Served, rounds: Rounds, cached_tokens: Ints) -> list[Figure]:
+    """Figures that sessions have beside those of `worker_figures`, in the order of `HEADERS`.
+
+    Args:
+        actual, simulated: the same requests in the same order.
+        rounds: which of whose rounds they are, and what of them was cached.
+        cached_tokens: of each simulated prompt, int64[n].
+    """
+    last = len(ROUNDS) - 1
+    number = np.minimum(rounds.sessions.round, last)
+    found: list[Figure] = []
+    for i, name in enumerate(ROUNDS):
+        there = number == i
+        if there.any():
+            block = max(1, round(_in_flight(actual) * float(there.mean())))
+            sides = actual.ttft_ms[there], simulated.ttft_ms[there]
+            found += _resampled([f"{name}_mean_ttft_ms"], *sides, ("mean",), block)
+    real, model = (
+        float(cached.sum() / actual.prompt_tokens.sum()) * 100 for cached in (rounds.cached_tokens, cached_tokens)
+    )
+    return [*found, Figure("cached_share", real, model, model - real)]
 
 
 def client_figures(actual: Served, simulated: Served, role: Role, itl_ms: tuple[Floats, Floats]) -> list[Figure]:

@@ -1,6 +1,6 @@
 """One worker's run: a row a request, as ``python -m profiler replay`` writes it.
 
-Columns are those of `Served`, `request_id` and `arrival_s`. `NAME.steps.parquet` beside `NAME.parquet`, if there, has
+Columns are those of `Served`, `request_id` and `arrival_s`; of sessions also those of `rounds`. `NAME.steps.parquet` beside `NAME.parquet`, if there, has
 the engine's own account of its steps (`STEP_COLUMNS`; and `decode_requests` and `chunk_attended_pairs`, without which
 steps with a prompt's chunk cannot be checked).
 """
@@ -17,6 +17,7 @@ from sunsim.metrics.rows import Floats
 from sunsim.roles import Role, Stage
 from sunsim.validation.limit import Limit
 from sunsim.validation.record import STEPS_SUFFIX, Facts, check_columns, numbers, read_facts, read_rows
+from sunsim.validation.rounds import Rounds, read_rounds
 from sunsim.validation.served import Served
 
 SCHEMA_VERSION = 1
@@ -38,6 +39,7 @@ class RunEngineArgs(BaseModel):
     max_num_batched_tokens: int = Field(ge=1)
     max_model_len: int | None = None
     kv_connector: str | None = None
+    enable_prefix_caching: bool = False
 
 
 class SameStartProfile(BaseModel):
@@ -123,7 +125,7 @@ class ClientRecord:
 
 @dataclass(frozen=True, slots=True)
 class ActualRun:
-    """One run as read; `request_ids` belong to the rows of `served`.
+    """One run as read; `request_ids` and `rounds`, where it has any, belong to the rows of `served`.
 
     A run with a `client` is the client's: all stamps in `served` are its own (`Served.to_client`).
     """
@@ -135,6 +137,7 @@ class ActualRun:
     served: Served
     steps: StepRows | None
     client: ClientRecord | None = None
+    rounds: Rounds | None = None
 
 
 def read_run(path: Path) -> ActualRun:
@@ -158,7 +161,8 @@ def read_run(path: Path) -> ActualRun:
     served = Served(**ordered)
     _check(path, served)
     ids = [str(value) for value in table["request_id"].to_pylist()]
-    return ActualRun(path.stem, path, meta, [ids[i] for i in order], served, _steps(path))
+    rounds = read_rounds(path, table, order, served)
+    return ActualRun(path.stem, path, meta, [ids[i] for i in order], served, _steps(path), rounds=rounds)
 
 
 def _check(path: Path, served: Served) -> None:

@@ -1,7 +1,8 @@
 """Streams through vLLM's real front end, scheduler and connector onto a fake GPU; runs only where vLLM is installed.
 
 `python -m tests.profiler.test_replay_fake_gpu OUT BLOCKS PROFILE STREAM.csv:ROLE ...` replays on the fake GPU; 0 blocks
-are as many as fit, and a profile of "-" is none. With streams that are all colocated the worker is an ordinary one.
+are as many as fit, and a profile of "-" is none. If OUT is called `cached`, the worker caches prefixes; else one
+whose streams are all colocated is an ordinary one.
 """
 
 import asyncio
@@ -36,10 +37,13 @@ def main(out: str, blocks: str, profile: str, *streams: str) -> None:
     from profiler.settings import EngineSettings  # noqa: PLC0415
     from profiler.streams import read_streams  # noqa: PLC0415
 
+    cached = Path(out).name == "cached"
+    ordinary = not cached and all(stream.endswith(":colocated") for stream in streams)
     settings = EngineSettings(
-        kv_connector=None if all(stream.endswith(":colocated") for stream in streams) else "ArrivedKVConnector",
+        kv_connector=None if ordinary else "ArrivedKVConnector",
         distributed_executor_backend="tests.profiler.fake_vllm.FakeExecutor",
         num_gpu_blocks_override=int(blocks) or None,
+        enable_prefix_caching=cached,
     )
     order = ReplayOrder(
         model="llama-3.1-8b",
@@ -177,6 +181,44 @@ def test_preempted_requests_are_counted_and_end(tmp_path: Path, role: str) -> No
     assert facts_of(out / "tight.parquet")["num_gpu_blocks"] == 1100
     assert steps["chunk_tokens"].sum() > 0
     check_order_of_stamps(rows)
+
+
+SESSIONS = """\
+session,round,arrival_s,think_s,prefix,prefix_tokens,prompt_tokens,output_tokens
+a,0,0,0,p,100,150,30
+a,1,,0.2,p,100,230,20
+a,2,,0.1,p,100,300,20
+b,0,0.5,0,p,100,130,30
+b,1,,0,p,100,200,20
+c,0,0.6,0,q,64,80,30
+"""
+
+
+def test_rounds_find_what_is_cached_and_nothing_else_does(tmp_path: Path) -> None:
+    for name in ("first", "second"):
+        (tmp_path / f"{name}.csv").write_text(SESSIONS)
+    write_stream(tmp_path / "alike.csv", requests=14, gap_s=0.1)
+    out, profile = tmp_path / "cached", tmp_path / "p.json"
+    streams = [f"{tmp_path}/{name}.csv:colocated" for name in ("first", "alike", "second")]
+    replay_on_fake(out, *streams, profile=str(profile))
+
+    # Of b the prefix is cached. Of later rounds, all that was computed before: not the last token of the answer.
+    findable = [0, 150 + 30 - 1, 230 + 20 - 1, 100, 130 + 30 - 1, 0]
+    for name in ("first", "second"):
+        rows = pd.read_parquet(out / f"{name}.parquet")
+        assert rows["cached_tokens"].tolist() == [tokens // 16 * 16 for tokens in findable]
+        steps = pd.read_parquet(out / f"{name}.steps.parquet")
+        assert steps["chunk_tokens"].sum() == (rows["prompt_tokens"] - rows["cached_tokens"]).sum()
+        waited_s = rows["submit_s"][1] - rows["client_last_token_s"][0]
+        assert 0.2 <= waited_s < 0.25
+        check_order_of_stamps(rows)
+    alike = pd.read_parquet(out / "alike.parquet"), pd.read_parquet(out / "alike.steps.parquet")
+    assert alike[1]["chunk_tokens"].sum() == alike[0]["prompt_tokens"].sum()
+
+    measured = json.loads(profile.read_text())
+    assert measured["engine_args"]["enable_prefix_caching"]
+    assert all(isinstance(seconds, float) for seconds in measured["phases"].values())
+    assert {(p["prompts"], p["new_tokens"]) for p in measured["prefill_points"]} >= {(1, 64), (1, 512), (4, 512)}
 
 
 if __name__ == "__main__":

@@ -188,7 +188,8 @@ def test_prefill_traffic_comes_as_planned_and_gives_all_its_points() -> None:
 def test_colocated_traffic_decodes_and_leaves_room_for_it() -> None:
     engine: Any = CountingEngine(beside_decodes(1.030, 1.031) * 3)
 
-    points = asyncio.run(colocated_traffic(engine, PromptPlan(PROMPTS, 0.5, 0.1, outputs=LengthLaw(80, 2.0, 8, 900))))
+    plan = PromptPlan(PROMPTS, 0.5, 0.1, outputs=LengthLaw(80, 2.0, 8, 900))
+    points = asyncio.run(colocated_traffic(engine, (plan,)))
 
     assert [point["lengths"] for point in points["mixed_points"]] == ["traffic"]
     assert all(prompt + output <= 2000 and 8 <= output <= 500 for _, prompt, output in engine.asked)
