@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sunsim.cluster.simulation import as_they_are, simulate_arm
 from sunsim.records import ArmResult
@@ -32,11 +33,20 @@ class Talk(NamedTuple):
     rounds: Sequence[Round]
 
 
+def int32(column: list[int]) -> NDArray[np.int32]:
+    return np.array(column, dtype=np.int32)
+
+
+def int64(column: list[int]) -> NDArray[np.int64]:
+    return np.array(column, dtype=np.int64)
+
+
 def requests_of(models: tuple[str, ...], talks: Sequence[Talk], system: int = 0) -> Requests:
     """The rounds of talks, which are in order of arrival; all texts begin with the same `system` tokens."""
     texts = Texts()
     root = texts.add(UNKNOWN, system) if system else UNKNOWN
-    arrival, session, number, previous, prompts = [], [], [], [], []
+    columns: list[list[int]] = [[] for _ in range(5)]
+    arrival, session, number, previous, prompts = columns
     for which, talk in enumerate(talks):
         after = root
         for i, each in enumerate(talk.rounds):
@@ -47,7 +57,6 @@ def requests_of(models: tuple[str, ...], talks: Sequence[Talk], system: int = 0)
             session.append(which)
             number.append(i)
     rounds = [each for talk in talks for each in talk.rounds]
-    int32, int64 = (lambda column, kind=kind: np.array(column, dtype=kind) for kind in (np.int32, np.int64))
     return Requests(
         int64(arrival),
         int32([each.model for each in rounds]),
