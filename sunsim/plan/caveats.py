@@ -23,7 +23,8 @@ def caveats(plan: Entry) -> list[str]:
     return [
         *other_models(plan["base_models"]),
         *_stops(plan),
-        *_of_sessions(plan, arms),
+        *_of_sessions(plan),
+        *caches({name: arm["portrait"]["entry"] for name, arm in arms.items() if arm["portrait"]}),
         *([SHORT] if plan["window"]["too_short"] else []),
         *_not_monotone(arms),
         *_seeds(plan),
@@ -58,8 +59,8 @@ def _stops(plan: Entry) -> Iterator[str]:
         yield f"Why the search stopped: {'; '.join(texts)}."
 
 
-def _of_sessions(plan: Entry, arms: Arms) -> Iterator[str]:
-    """What rates and outputs mean where requests are rounds of sessions, and what was found in caches."""
+def _of_sessions(plan: Entry) -> Iterator[str]:
+    """What rates and outputs mean where requests are rounds of sessions."""
     if "sessions_rps" not in plan:
         return
     outputs = "the prompts of a trace hold its answers, so other outputs were not tried"
@@ -69,7 +70,6 @@ def _of_sessions(plan: Entry, arms: Arms) -> Iterator[str]:
         f"Rates are of sessions, whose rounds come when the one before has been answered, so they come later where that "
         f"takes longer, and how many are measured differs; {outputs}."
     )
-    yield from caches({name: arm["portrait"]["entry"] for name, arm in arms.items() if arm["portrait"]})
 
 
 def _not_monotone(arms: Arms) -> Iterator[str]:

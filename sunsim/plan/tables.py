@@ -31,7 +31,6 @@ MODEL = columns("mean_ttft_ms", "p99_ttft_ms", "mean_tpot_ms", "p99_tpot_ms")
 E2EL = columns("mean_e2el_ms", "p99_e2el_ms")
 """Shown where it is limited."""
 CACHED = columns("cached_share")
-"""There only where requests are rounds of sessions."""
 POOL: dict[str, tuple[str, Callable[[list[float]], float], Callable[[float | None], str]]] = {
     "busy\nmean": ("utilisation", fmean, percent),
     "busy\nmost": ("utilisation", max, percent),
@@ -157,7 +156,8 @@ def rates(plan: Entry) -> TextTable:
     """An arm and rate a row, with the first seed."""
     return _table(
         {"arm": name, "rate": f"{point['rate']:.2f}x", "SLO\nmet": percent(point["attained"], 1)}
-        | {column.header: column.cell(point) for column in (*RATE, *CACHED) if column.tag in point}
+        | {column.header: column.cell(point) for column in RATE}
+        | _cached(plan, point)
         for name, arm in plan["arms"].items()
         for point in arm.get("curve", ())
     )
@@ -166,7 +166,6 @@ def rates(plan: Entry) -> TextTable:
 def models(plan: Entry) -> TextTable:
     """An arm and model a row: how each model fares, the hottest and the coldest among them."""
     shown = [*MODEL, *(E2EL if "e2el_ms" in limit_values(plan["slo"], plan["models"]) else [])]
-    shown += CACHED if "sessions_rps" in plan else []
     rows = [
         {
             "arm": name,
@@ -177,6 +176,7 @@ def models(plan: Entry) -> TextTable:
             "±": _half_width(met),
             _worst(plan): _worst_share(met),
             **{column.header: column.cell(arm["portrait"]["entry"]["models"][model]) for column in shown},
+            **_cached(plan, arm["portrait"]["entry"]["models"][model]),
         }
         for name, arm in plan["arms"].items()
         if arm.get("portrait")
@@ -192,6 +192,12 @@ def _own_limits(plan: Entry, model: str) -> Row:
     own = limits_of(plan["slo"], model)
     stated = limit_values(plan["slo"], plan["models"])
     return {f"{key.removesuffix('_ms').upper()}\nup to ms": number(own.get(key)) for key in stated}
+
+
+def _cached(plan: Entry, entry: Entry) -> Row:
+    """What was found in prefix caches, where any arm looked for it."""
+    found = any("cached_share" in point for arm in plan["arms"].values() for point in arm.get("curve", ()))
+    return {column.header: column.cell({column.tag: None, **entry}) for column in CACHED if found}
 
 
 def workers(plan: Entry) -> TextTable:

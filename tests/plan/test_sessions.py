@@ -227,3 +227,21 @@ def test_a_scenario_made_for_a_file_of_sessions_has_caches(tmp_path: Path) -> No
     assert pools
     assert all(pool["enable_prefix_caching"] and pool["router"] == "session-affinity" for pool in pools)
     assert "prefix caches, and routers that keep a session where it was (arms)" in made.assumed
+
+
+def test_a_plan_of_prompts_with_hashes_is_one_of_requests_and_says_what_was_cached(tmp_path: Path) -> None:
+    lines = [{"timestamp": 50 * n, "input_length": 600, "output_length": 9, "hash_ids": [0, n + 1]} for n in range(40)]
+    (tmp_path / "hashed.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    trace = "workload={kind: trace, format: mooncake, path: hashed.jsonl}"
+    file = write_plan(tmp_path, PLAN.replace("seeds: 2", "seeds: 1"), SCENARIO)
+    _, stdout, stderr = invoke(
+        "plan", file, "--set", trace, "--set", "slo.ttft_ms=200", "--out", tmp_path / "out", "--jobs", 1
+    )
+    assert stderr == ""
+    said = " ".join(stdout.split())
+    assert "requests/s" in said
+    assert "sessions/s" not in said
+    assert "Found in prefix caches, of the prompts' tokens: " in said
+    content = json.loads((tmp_path / "out" / "plan.json").read_text())
+    assert content["arms"]["own"]["portrait"]["entry"]["cached_share"] == pytest.approx(512 / 600)
+    assert (tmp_path / "out" / "plan.md").read_text().count("cached") >= 2
