@@ -13,10 +13,12 @@ from numpy.typing import NDArray
 from sunsim.clock import MAX_S
 from sunsim.workload.traces.json_lines import JsonLines
 from sunsim.workload.traces.rows import MAX_CLOCK_S
+from sunsim.workload.traces.session_csv import SessionTable
+from sunsim.workload.traces.session_lines import LMCache, SessionLines, TraceLab
 from sunsim.workload.traces.table import Seconds, Table
 from sunsim.workload.traces.vllm_bench import VllmBench
 
-CSV = Table(
+CSV = SessionTable(
     Seconds("arrival_s", MAX_S),
     "prompt_tokens",
     "output_tokens",
@@ -28,7 +30,7 @@ CSV = Table(
 """This project's own: `sunsim split` and `sunsim trace convert` write it, `profiler replay` plays it.
 
 Columns ``arrival_s`` (seconds, not falling), ``prompt_tokens``, ``output_tokens`` (whole, at least 1) and maybe
-``model``.
+``model``; sessions as `SessionTable` says.
 """
 
 
@@ -97,12 +99,18 @@ Columns ``arrived_at`` (seconds), ``num_prefill_tokens``, ``num_decode_tokens``.
 VLLM_BENCH = VllmBench()
 """Results of vLLM's benchmark of a server, see `sunsim.workload.traces.vllm_bench`."""
 
-FORMATS: Final[Mapping[str, Table | JsonLines | VllmBench]] = {
+TRACELAB = TraceLab()
+LMCACHE = LMCache()
+"""Sessions of agents, see `sunsim.workload.traces.session_lines`."""
+
+FORMATS: Final[Mapping[str, Table | JsonLines | VllmBench | SessionLines]] = {
     "csv": CSV,
     "azure": AZURE,
     "bailian": BAILIAN,
     "burstgpt": BURSTGPT,
+    "lmcache": LMCACHE,
     "mooncake": MOONCAKE,
+    "tracelab": TRACELAB,
     "vidur": VIDUR,
     "vllm-bench": VLLM_BENCH,
 }
