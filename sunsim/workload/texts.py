@@ -113,8 +113,10 @@ def repeated_tokens(sessions: Sessions) -> NDArray[np.int64]:
     for i, (prompt, answer) in enumerate(zip(sessions.prompt.tolist(), sessions.answer.tolist(), strict=True)):
         at = prompt
         while at != UNKNOWN and not seen[at]:
-            seen[at] = True
             at = parent[at]
         found[i] = 0 if at == UNKNOWN else end[at]
-        seen[answer] = True
+        at = answer
+        while at != UNKNOWN and not seen[at]:
+            seen[at] = True
+            at = parent[at]
     return found

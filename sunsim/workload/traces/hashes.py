@@ -103,7 +103,7 @@ def _hashes(told: dict[str, Any], tokens: int, block_tokens: int, path: Path, li
     blocks = -(-tokens // block_tokens)
     if len(found) != blocks:
         message = (
-            f"{HASHES} has {len(found)} entries, must have {blocks}: one for each {block_tokens} tokens of {tokens}"
+            f"the length of {HASHES} is {len(found)}, must be {blocks}: one for each {block_tokens} tokens of {tokens}"
         )
         raise InputError(message, path, line)
     return found

@@ -1,4 +1,4 @@
-"""Traces with a JSON object a line: ``timestamp``, ``input_length``, ``output_length`` and keys that are not used."""
+"""Traces with a JSON object a line: ``timestamp``, ``input_length``, ``output_length`` and others."""
 
 import json
 import math

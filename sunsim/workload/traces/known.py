@@ -70,8 +70,7 @@ BAILIAN = JsonLines("seconds", 1, ("chat_id",), required=True)
 """The Qwen-Bailian traces, https://github.com/alibaba-edu/qwen-bailian-usagetraces-anon.
 
 A JSON object a line: ``chat_id``, ``timestamp`` (seconds), ``input_length``, which counts what earlier turns of the chat
-have said, and ``output_length``. Which turn follows which, and ``hash_ids``, are not used: every prompt is prefilled
-whole.
+have said, and ``output_length``; see `sunsim.workload.traces.hashes` for ``parent_chat_id`` and ``hash_ids``.
 """
 
 BURSTGPT = Table(Seconds("Timestamp", MAX_CLOCK_S), "Request tokens", "Response tokens", "Model")
@@ -86,8 +85,8 @@ MOONCAKE = JsonLines(
 )
 """The Mooncake traces, https://github.com/kvcache-ai/Mooncake.
 
-A JSON object a line: ``timestamp`` (milliseconds), ``input_length``, ``output_length``, and ``hash_ids``, which say what
-prompts have in common and are not used: every prompt is prefilled whole.
+A JSON object a line: ``timestamp`` (milliseconds), ``input_length``, ``output_length``, and ``hash_ids``, for which see
+`sunsim.workload.traces.hashes`.
 """
 
 VIDUR = Table(Seconds("arrived_at", MAX_CLOCK_S), "num_prefill_tokens", "num_decode_tokens")

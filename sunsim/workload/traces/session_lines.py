@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from math import isnan, nan
 from typing import Any, ClassVar, NamedTuple
@@ -19,6 +20,7 @@ from sunsim.workload.traces.sessions import order_of, together
 from sunsim.workload.traces.text import Text
 
 NS_PER_S = 1e9
+AS_PUBLISHED = ("session_id", "input", "output_length", "pre_gap")
 INPUT_EVENTS = frozenset({"user_message", "tool_result"})
 
 
@@ -26,8 +28,8 @@ class Told(NamedTuple):
     """What a line says of its round: seconds are of the trace's own clock.
 
     Attributes:
-        begin_s: when it was asked for.
-        end_s: when it was over; NaN where `think_s` is known.
+        begin_s: when it was asked for; NaN where the trace does not say.
+        end_s: when it was over; NaN where the trace does not say, or `think_s` is known.
         think_s: from the end of the round before to its beginning; NaN where the clock tells.
         kept_tokens: of what was said before in the session; None: all that the prompt has room for.
     """
@@ -92,16 +94,20 @@ class SessionLines(ABC):
                     message = f"the line is {clipped(written.strip(), 40) or 'empty'}, must be a JSON object"
                     raise Fault(message)
                 session = _name(line, self.session)
-                turn, prompt, output = (
-                    whole_of(line, key) for key in (self.turn, self.prompt_tokens, self.output_tokens)
-                )
-                model = _name(line, self.model) if models or (number == 1 and self.model in line) else ""
+                turn = whole_of(line, self.turn)
+                prompt, output = (tokens_of(line, key) for key in (self.prompt_tokens, self.output_tokens))
+                model = _name(line, self.model) if models or (number == 1 and self.model in line) else None
                 told.append(self.told(line))
             except Fault as fault:
                 raise InputError(str(fault), text.path, number) from fault
-            of_model = models.setdefault(model, len(models)) if model else 0
+            of_model = 0 if model is None else models.setdefault(model, len(models))
             columns.append((sessions.setdefault(session, len(sessions)), turn, prompt, output, of_model))
-        return _rows(columns, told, tuple(models))
+        rows = _rows(columns, told, tuple(models))
+        unknown = np.isnan(rows.arrival_s)
+        if unknown.any():
+            message = f"{self.arrival} has no timestamp, must have one in the first round of a session"
+            raise InputError(message, text.path, int(rows.line[unknown.argmax()]))
+        return together(rows, rows.rounds, from_zero=True) if rows.rounds else rows
 
 
 class TraceLab(SessionLines):
@@ -120,7 +126,7 @@ class TraceLab(SessionLines):
 
     def told(self, line: Mapping[str, Any]) -> Told:
         prompt, kept, new = (
-            whole_of(line, key) for key in (self.prompt_tokens, "prefix_tokens", "newly_append_tokens")
+            tokens_of(line, key) for key in (self.prompt_tokens, "prefix_tokens", "newly_append_tokens")
         )
         if kept + new != prompt:
             message = f"prefix_tokens and newly_append_tokens are {kept} and {new}, must add up to {self.prompt_tokens} ({prompt})"
@@ -131,9 +137,6 @@ class TraceLab(SessionLines):
             if isinstance(events, list)
             else []
         )
-        if not stamps:
-            message = f"{self.arrival} has no timestamp, must be a list with an event that has one"
-            raise Fault(message)
         begin_s = end_s = nan
         said = False
         for event in stamps:
@@ -157,11 +160,31 @@ class LMCache(SessionLines):
     arrival = "arrival_time_ns"
     prompt_tokens = "input_toks"
     output_tokens = "output_toks"
+    gap = "intra_session_gap_ns"
     unit = "nanoseconds"
+
+    def recognises(self, first_line: str) -> bool:
+        """Also as published, for which `read` says what is missing."""
+        return SessionLines.recognises(self, first_line) or set(AS_PUBLISHED) <= (keys_of(first_line) or {}).keys()
+
+    def read(self, text: Text) -> TraceRows:
+        """Reads a whole file.
+
+        Raises:
+            InputError: a line is wrong.
+        """
+        if not SessionLines.recognises(self, text.line(1)) and self.recognises(text.line(1)):
+            *others, last = (self.output_tokens, self.turn, self.arrival, self.gap)
+            message = (
+                f"input is text, must be {self.prompt_tokens}, its number of tokens, beside {', '.join(others)} and {last}: "
+                "text is not counted here"
+            )
+            raise InputError(message, text.path, 1)
+        return SessionLines.read(self, text)
 
     def told(self, line: Mapping[str, Any]) -> Told:
         arrival_s = _seconds(line, self.arrival, MAX_CLOCK_S)
-        return Told(arrival_s, nan, _seconds(line, "intra_session_gap_ns", MAX_S), None)
+        return Told(arrival_s, nan, _seconds(line, self.gap, MAX_S), None)
 
 
 def whole_of(line: Mapping[str, Any], key: str) -> int:
@@ -177,7 +200,17 @@ def whole_of(line: Mapping[str, Any], key: str) -> int:
     return int(value)
 
 
+def tokens_of(line: Mapping[str, Any], key: str) -> int:
+    """A whole number of tokens, none where it is null.
+
+    Raises:
+        Fault: it is something else.
+    """
+    return 0 if _need(line, key) is None else whole_of(line, key)
+
+
 def _rows(columns: list[tuple[int, int, int, int, int]], told: list[Told], names: tuple[str, ...]) -> TraceRows:
+    """Those of a session together; the arrival of first rounds is on the trace's clock, NaN where it does not say."""
     session, turn, prompt, output, model = np.array(columns, np.int64).T
     begin_s, end_s, think_s = (
         np.array([getattr(each, name) for each in told]) for name in ("begin_s", "end_s", "think_s")
@@ -186,8 +219,10 @@ def _rows(columns: list[tuple[int, int, int, int, int]], told: list[Told], names
     line = np.arange(session.size, dtype=np.int64) + 1
     order = order_of(session, turn, begin_s)
     rows = TraceRows(begin_s, prompt, output, line, model if names else None, names).take(order)
-    by_clock = np.maximum(begin_s[order] - np.roll(end_s[order], 1), 0)
     size = session.size
+    # A round without a time comes with the end of the one before, and the next one counts from there.
+    dated = np.maximum.accumulate(np.where(np.isnan(end_s[order]), 0, np.arange(size)))
+    by_clock = np.nan_to_num(np.maximum(begin_s[order] - np.roll(end_s[order][dated], 1), 0))
     rounds = Rounds(
         session=session[order],
         think_s=np.minimum(np.where(np.isnan(think_s[order]), by_clock, think_s[order]), MAX_S),
@@ -196,7 +231,8 @@ def _rows(columns: list[tuple[int, int, int, int, int]], told: list[Told], names
         prefix=np.full(size, UNKNOWN, np.int64),
         prefix_tokens=np.zeros(size, np.int64),
     )
-    return together(rows, rounds, from_zero=True)
+    arrival_s = np.where(rounds.opens, rows.arrival_s, 0.0)
+    return replace(rows, arrival_s=arrival_s, rounds=rounds)
 
 
 def _need(line: Mapping[str, Any], key: str) -> Any:
@@ -215,11 +251,11 @@ def _name(line: Mapping[str, Any], key: str) -> str:
 
 
 def _seconds(line: Mapping[str, Any], key: str, most_s: float) -> float:
-    value = number_of(_need(line, key)) / NS_PER_S
-    if not 0 <= value <= most_s:
+    value = number_of(_need(line, key))
+    if not 0 <= value <= most_s * NS_PER_S:
         message = f"{key} is {shown(line[key])}, must be a number of nanoseconds from 0 to {most_s * NS_PER_S:g}"
         raise Fault(message)
-    return value
+    return value / NS_PER_S
 
 
 def _moment(value: Any) -> float:

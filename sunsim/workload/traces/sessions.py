@@ -41,8 +41,8 @@ def together(rows: TraceRows, rounds: Rounds, *, from_zero: bool) -> TraceRows:
     whole = replace(rows, arrival_s=arrival_s, rounds=replace(rounds, session=number))
     if not from_zero:
         return whole
-    line = rows.line[opens]
-    late = line < np.maximum.accumulate(line)
+    as_filed = arrival_s[opens][np.argsort(rows.line[opens])]
+    late = as_filed < np.maximum.accumulate(as_filed)
     return replace(from_first(whole), out_of_order=int(late.sum()))
 
 
