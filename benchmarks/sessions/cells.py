@@ -24,6 +24,7 @@ RATES = (0.5, 1, 2, 4, 6, 8, 10, 12, 16, 20)
 SPLITS = ("1P3D", "2P2D", "3P1D")
 """GPUs that prefill and that decode."""
 REPLICAS = "4R"
+BY_CHANCE = "4R-by-chance"
 PROFILE = "h100-80gb/llama-3.1-8b-bf16"
 POOL = {
     "profile": PROFILE,
@@ -109,12 +110,18 @@ def arrivals_s(cell: Cell) -> NDArray[np.float64]:
     return held if held.size else np.zeros(1)
 
 
-def rows_of(cell: Cell) -> list[dict[str, Any]]:
-    """The requests as sunsim's csv has them: the second turn follows the last token of the first at once."""
+def rows_of(cell: Cell, models: int = 1) -> list[dict[str, Any]]:
+    """The requests as sunsim's csv has them: the second turn follows the last token of the first at once.
+
+    Args:
+        models: of which each conversation has one by chance.
+    """
     first, second = FIRST[cell.first], SECOND[cell.second]
     prompt = first.user + first.output + second.user
     rows: list[dict[str, Any]] = []
+    rng = np.random.default_rng((cell.seed, models))
     for number, arrival_s in enumerate(arrivals_s(cell)):
+        session = {"session": number, "model": f"m{rng.integers(models) + 1}"}
         opening = {
             "round": 0,
             "arrival_s": f"{arrival_s:.6f}",
@@ -122,7 +129,7 @@ def rows_of(cell: Cell) -> list[dict[str, Any]]:
             "output_tokens": first.output,
         }
         following = {"round": 1, "think_s": 0, "prompt_tokens": prompt, "output_tokens": second.output}
-        rows += [{"session": number, **opening}, {"session": number, **following}]
+        rows += [session | opening, session | following]
     return rows
 
 
@@ -140,7 +147,9 @@ def arms() -> list[dict[str, Any]]:
     return [*found, {"name": REPLICAS, "colocated": POOL | {"workers": 4, "enable_prefix_caching": True}}]
 
 
-def simulated(rows: Sequence[dict[str, Any]], arms: Iterable[dict[str, Any]]) -> dict[str, pd.DataFrame]:
+def simulated(
+    rows: Sequence[dict[str, Any]], arms: Iterable[dict[str, Any]], models: int = 1
+) -> dict[str, pd.DataFrame]:
     """What each arm did to the requests of such rows: the frame of its requests, by the arm's name."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "requests.csv"
@@ -150,8 +159,8 @@ def simulated(rows: Sequence[dict[str, Any]], arms: Iterable[dict[str, Any]]) ->
             writer.writeheader()
             writer.writerows(rows)
         workload = {"kind": "trace", "format": "csv", "path": str(path)}
-        document = {"name": "ppd", "models": {"count": 1}, "workload": workload, "transfer": TRANSFER, "arms": [*arms]}
-        scenario = load_scenario(document)
+        document = {"name": "ppd", "models": {"count": models}, "workload": workload, "transfer": TRANSFER}
+        scenario = load_scenario(document | {"arms": [*arms]})
         requests = build_requests(scenario)
         return {arm.name: simulate_arm(scenario, arm, requests).rows for arm in scenario.arms}
 
@@ -162,11 +171,17 @@ def simulate_cell(cell: Cell) -> dict[str, Figures]:
 
 
 def simulate_apart(cell: Cell) -> dict[str, Figures]:
-    """The same of `COMPARED`, each with arrivals of its own: PPD's script draws them anew for each configuration."""
+    """The same of `COMPARED`, each with arrivals of its own: PPD's script draws them anew for each configuration.
+
+    `BY_CHANCE` is `REPLICAS` where a conversation's worker is drawn, as PPD's proxy takes it by a hash: four names of the
+    model, with a worker each.
+    """
     found: dict[str, Figures] = {}
     for number, arm in enumerate(arm for arm in arms() if arm["name"] in COMPARED):
         own = replace(cell, seed=(1 + cell.seed) * 100 + number)
         found |= {name: figures(rows) for name, rows in simulated(rows_of(own), [arm]).items()}
+        if arm["name"] == REPLICAS:
+            found[BY_CHANCE] = figures(simulated(rows_of(own, 4), [arm], 4)[REPLICAS])
     return found
 
 

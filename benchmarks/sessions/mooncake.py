@@ -33,7 +33,7 @@ TOKENS = BLOCK_TOKENS["mooncake"]
 SIZES = (1_000, 3_000, 10_000, 30_000, 50_000)
 """Blocks."""
 PUBLISHED = {1_000: 0.30, 10_000: 0.40, 50_000: 0.50, None: 0.51}
-"""Least recently used, by blocks, None: no limit. Table 1 of Mooncake (2407.00079), of a trace of 23,608 requests."""
+"""Least recently used, by blocks, None: no limit. Of the trace of Mooncake's paper (2407.00079)."""
 WORKER_BLOCKS = 1_000
 """The only one of these sizes that fits beside the weights of an 8B model into a card that was measured."""
 SLOWER = 0.2
@@ -74,7 +74,7 @@ def cached_share(sessions: Sessions, prompt_tokens: Sequence[int], capacity: int
     Args:
         sessions: what the prompts have in common.
         prompt_tokens: of each.
-        capacity: blocks.
+        capacity: blocks, enough for any one prompt.
         block_tokens: of a block.
     """
     config = EngineConfig(
@@ -87,9 +87,8 @@ def cached_share(sessions: Sessions, prompt_tokens: Sequence[int], capacity: int
     blocks = CachingBlocks(config, BlockKeys(sessions, block_tokens, None))
     for request, tokens in enumerate(prompt_tokens):
         sequence = Request(request, 0, tokens, 1, KV.COMPUTE)
-        if not blocks.admit(sequence):
-            blocks.queries += tokens
-            continue
+        admitted = blocks.admit(sequence)
+        assert admitted
         blocks.grow(sequence, tokens)
         blocks.free(sequence)
     return blocks.hits / blocks.queries

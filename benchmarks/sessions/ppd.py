@@ -14,6 +14,7 @@ from multiprocessing import get_context
 import numpy as np
 
 from benchmarks.sessions.cells import (
+    BY_CHANCE,
     COMPARED,
     RATES,
     REPLICAS,
@@ -139,21 +140,23 @@ def apart(of: Mapping[str, Figures], near: float) -> bool:
 def best_table(found: Found, own: Found) -> TextTable:
     """What has the best TTFT and the best TPOT, where all configurations have the same arrivals and where each has its own."""
     same = [{arm: of[arm] for arm in COMPARED} for of in found.values()]
-    both = (same, list(own.values()))
+    apart_too = [{arm: of[arm] for arm in COMPARED} for of in own.values()]
+    by_chance = [of | {REPLICAS: whole[BY_CHANCE]} for of, whole in zip(apart_too, own.values(), strict=True)]
+    columns = (same, apart_too, by_chance)
     rows: list[tuple[str, ...]] = []
     for label, near, published in (
         ("no configuration is best in both", 0.0, f"{PUBLISHED_APART}"),
         (f"none is within {100 * NEAR:g} % of the best in both", NEAR, ""),
     ):
-        shares = [100 * np.mean([apart(of, near) for of in compared]) for compared in both]
+        shares = [100 * np.mean([apart(of, near) for of in compared]) for compared in columns]
         rows.append((label, published, *(f"{share:.1f}" for share in shares)))
     for index, what in enumerate(Figures._fields):
         for kind, wins in PUBLISHED_WINS.items():
             published = "" if wins[index] is None else f"{wins[index]}"
-            shares = [100 * np.mean([winner(of, index) == kind for of in compared]) for compared in both]
+            shares = [100 * np.mean([winner(of, index) == kind for of in compared]) for compared in columns]
             rows.append((f"best {what[:4].upper()}: {kind}", published, *(f"{share:.1f}" for share in shares)))
     title = f"Cells, %; published: 17 configurations, simulated: {len(COMPARED)}"
-    return TextTable(title, ("", "published", "same\narrivals", "arrivals\nof its own"), rows)
+    return TextTable(title, ("", "published", "same\narrivals", "arrivals\nof its own", "and 4R\nby chance"), rows)
 
 
 def winner(of: Mapping[str, Figures], index: int) -> str:
