@@ -182,8 +182,14 @@ def simulate_all(
 
 def main() -> None:
     """Prints the tables; a number on the command line is how many seeds each cell has, 1 if there is none."""
-    work = cells(int(sys.argv[1]) if len(sys.argv) > 1 else 1)
-    found, own = simulate_all(work, simulate_cell), simulate_all(work, simulate_apart)
+    seeds = sys.argv[1] if len(sys.argv) > 1 else "1"
+    if not seeds.isdecimal() or seeds == "0":
+        sys.exit("usage: python -m benchmarks.sessions.ppd [SEEDS]")
+    work = cells(int(seeds))
+    try:
+        found, own = simulate_all(work, simulate_cell), simulate_all(work, simulate_apart)
+    except KeyboardInterrupt:
+        sys.exit("interrupted")
     tables = [change_table(found), rate_table(found), cell_table(found), best_table(found, own)]
     sys.stdout.write(plain([NOTE, *tables, *interference_tables()], WIDTH))
 
