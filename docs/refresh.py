@@ -48,6 +48,8 @@ PLACES = {
     "plan-csv": DOCS / "plan.md",
     "plan-requests": README,
     "claims": DOCS / "figures.md",
+    "ppd": DOCS / "ppd.md",
+    "mooncake": DOCS / "ppd.md",
     "speed": DOCS / "speed.md",
     "speed-plain": DOCS / "speed.md",
     "fidelity": FIDELITY,
@@ -193,6 +195,11 @@ def speed() -> dict[str, str]:
     return {"speed": _output("-m", "benchmarks.loop"), "speed-plain": _output("-m", "benchmarks.loop", "--plain")}
 
 
+def ppd() -> dict[str, str]:
+    """What the benchmark prints of conversations' second turns. The page's other block is of a trace that is not here."""
+    return {"ppd": _output("-m", "benchmarks.sessions.ppd")}
+
+
 def fidelity() -> dict[str, str]:
     """The committed actual runs against their simulation."""
     live = [check_cluster(cluster) for cluster in committed_clusters()]
@@ -254,6 +261,7 @@ def main() -> None:
         "plan": plan,
         "figures": figures,
         "speed": speed,
+        "ppd": ppd,
         "fidelity": fidelity,
         "candidates": candidates,
         "estimates": estimates,
