@@ -9,7 +9,6 @@ Option = tuple[str, ...]
 """An option and its values."""
 
 VALUES = ("gpu_memory_utilization", "dtype", "kv_cache_dtype", "quantization")
-CACHING = "enable_prefix_caching"
 SWITCHES = ("enable_chunked_prefill", "async_scheduling")
 
 
@@ -20,8 +19,7 @@ def engine_options(pool: Pool) -> tuple[Option, ...]:
         _option(name, getattr(pool, name)) for name in ("max_num_seqs", "max_num_batched_tokens", "max_model_len")
     ]
     options += [_option(name, measured[name]) for name in VALUES if measured.get(name) is not None]
-    if pool.block.enable_prefix_caching or measured.get(CACHING) is not None:
-        options.append(_switch(CACHING, on=pool.block.enable_prefix_caching))
+    options.append(_switch("enable_prefix_caching", on=pool.block.enable_prefix_caching))
     options += [_switch(name, on=measured[name]) for name in SWITCHES if measured.get(name) is not None]
     if pool.profile.gpus > 1:
         options.append(_option("tensor_parallel_size", pool.profile.gpus))
