@@ -87,7 +87,8 @@ def new_texts(rounds: Rounds, prompt_tokens: Sequence[int], vocabulary: int) -> 
     for i, tokens in enumerate(prompt_tokens):
         opens = not rounds.number[i]
         common = rounds.prefix_tokens[i] if opens and rounds.prefix[i] != UNKNOWN else 0
-        begin = random.Random(f"prefix {rounds.prefix[i]}").choices(ids, k=common)
+        # Prefixes of other lengths are other texts, as the simulator takes them.
+        begin = random.Random(f"prefix {rounds.prefix[i]} {common}").choices(ids, k=common)
         own = tokens - (common if opens else rounds.kept_tokens[i])
         texts.append(begin + random.Random(f"request {i}").choices(ids, k=own))
     return texts

@@ -41,7 +41,7 @@ def read_rounds(path: Path, table: pa.Table, order: Ints, served: Served) -> Rou
     Raises:
         InputError: a column is missing, or a round does not follow the one before it.
     """
-    if "round" not in table.column_names:
+    if "session" not in table.column_names:
         return None
     columns = {name: values[order] for name, values in numbers(path, table, ("think_s", *COUNTS)).items()}
     count = {name: columns[name].astype(np.int64) for name in COUNTS}

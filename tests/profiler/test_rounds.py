@@ -110,6 +110,15 @@ def test_texts_have_their_prefix_in_common_and_nothing_else(tmp_path: Path) -> N
     assert len({token for text in own for token in text}) == sum(map(len, own))
 
 
+def test_prefixes_of_other_lengths_are_other_texts(tmp_path: Path) -> None:
+    """The simulator finds nothing of one in the other, either."""
+    lines = ("a,0,0,,20,25,1", "b,0,1,,24,25,1")
+    stream = read(tmp_path, *lines, header="session,round,arrival_s,think_s,prefix_tokens,prompt_tokens,output_tokens")
+    assert stream.rounds is not None
+    a, b = new_texts(stream.rounds, stream.prompt_tokens, 128_256)
+    assert a[0] != b[0]
+
+
 def test_a_prompt_may_keep_a_part_of_what_was_said(tmp_path: Path) -> None:
     engine = AnsweringEngine()
     lines = ("a,0,0,,0,8,3", "a,1,,0,5,20,2")

@@ -152,7 +152,7 @@ def test_a_share_is_off_by_points(tmp_path: Path) -> None:
     assert (share["tolerance_percent"], share["holds"]) == (1, False)
     stdout = invoke(run, "--profile", tmp_path / "p.json")[1]
     assert "+1.47 points" in stdout
-    assert "Misses: cached share +1.47 points (1 points)" in stdout
+    assert "Misses: cached share +1.47 points (1 point)" in stdout
 
 
 @pytest.mark.parametrize(
@@ -179,11 +179,14 @@ def test_of_a_session_that_forgets_what_it_keeps_is_found(tmp_path: Path) -> Non
     assert replay(run, LatencyModel(load_profile(tmp_path / "p.json"))).cached_tokens.tolist() == [0, 96, 0, 48, 48]
 
 
+def test_without_a_column_of_sessions_there_are_none(tmp_path: Path) -> None:
+    columns = columns_of(read_run(as_simulated(tmp_path)).served) | {"round": np.zeros(6)}
+    assert read_run(write_table(tmp_path / "plain.parquet", columns, meta())).rounds is None
+
+
 def test_a_missing_column_is_named(tmp_path: Path) -> None:
     run = as_simulated(tmp_path)
-    columns = {name: np.zeros(1) for name in ("round", "think_s")}
-    path = write_table(
-        tmp_path / "half.parquet", columns_of(read_run(run).served) | {k: np.zeros(6) for k in columns}, meta()
-    )
-    with pytest.raises(InputError, match="column session is missing"):
+    columns = columns_of(read_run(run).served) | dict.fromkeys(("session", "think_s"), np.zeros(6))
+    path = write_table(tmp_path / "half.parquet", columns, meta())
+    with pytest.raises(InputError, match="column round is missing"):
         read_run(path)
