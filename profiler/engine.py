@@ -55,8 +55,9 @@ def count_preemptions() -> Counter[str]:
 class Engine:
     """A running engine. Most requests are token counts, as what they say does not matter to how long they take.
 
-    Where the engine keeps KV for later prompts, those alone are found again whose token ids are given. Requests use `adapters`, vLLM's LoRARequests, in turn; none while there are none. `best_prefill_tokens_per_s` is as found
-    while it was warmed up.
+    Where the engine keeps KV for later prompts, those alone are found again whose token ids are given. Requests use
+    `adapters`, vLLM's LoRARequests, in turn; none while there are none. `best_prefill_tokens_per_s` is as found while it
+    was warmed up.
     """
 
     def __init__(self, llm: Any, settings: EngineSettings, step_log: StepLog) -> None:

@@ -38,9 +38,10 @@ def hopeless(scenario: Scenario, arm: Arm) -> list[dict[str, Any]]:
 def _least_ms(scenario: Scenario, arm: Arm, drawn: Requests, own: Bools) -> dict[str, dict[Stage, float]]:
     """What the fastest steps take of the time that each limit is of, for `own` requests of those drawn.
 
-    The fastest prefill step is that of the shortest prompt alone, of sessions that of its last token; of the decode steps, of all batches with the shortest
-    prompts, the fastest counts. A first token takes both where a decode worker emits it. The last one comes as many tokens later
-    as the longest output has, once as many of the longest as may miss are left out.
+    The fastest prefill step is that of the shortest prompt alone, of sessions that of its last token; of the decode
+    steps, of all batches with the shortest prompts, the fastest counts. A first token takes both where a decode worker
+    emits it. The last one comes as many tokens later as the longest output has, once as many of the longest as may miss
+    are left out.
     """
     outputs, shortest = drawn.output_tokens[own], int(drawn.prompt_tokens[own].min())
     # All but that token may be in a cache.

@@ -19,8 +19,9 @@ US_PER_S = 1e6
 def statistics(rows: TraceRows, sessions: Sessions | None = None) -> dict[str, Any]:
     """Figures of requests by arrival; None where there are too few for one.
 
-    Where rounds of `sessions` wait for each other, arrivals are those of sessions. Rates are per second from the first arrival to the last: the mean is 1 over the mean gap, the peaks are those of the
-    busiest minute and second, wherever they begin. Burstiness: coefficient of variation of the gaps, and index of
+    Where rounds of `sessions` wait for each other, arrivals are those of sessions, and their tokens those of all their
+    rounds. Rates are per second from the first arrival to the last: the mean is 1 over the mean gap, the peaks are those
+    of the busiest minute and second, wherever they begin. Burstiness: coefficient of variation of the gaps, and index of
     dispersion (variance over mean of the requests in each whole second, or minute, from the first arrival on); both
     are 1 for Poisson arrivals and 0 for equal gaps.
     """

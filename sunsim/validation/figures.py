@@ -28,7 +28,8 @@ class Figure:
     """One figure of both sides.
 
     Attributes:
-        error_percent: simulated against actual, of a share in percentage points; None where the actual value is 0, and where it would say nothing.
+        error_percent: simulated against actual, of a share in percentage points; None where the actual value is 0, and
+            where it would say nothing.
         low_percent, high_percent: its 95 % interval; None where a record gives but one value.
         tolerance_percent: how far off it may be; None if nothing is said.
         holds: whether it is within; None without a tolerance.

@@ -13,7 +13,7 @@ from sunsim.validation.figures import Figure, known_errors, signed_percent
 from sunsim.validation.floor import Pair
 from sunsim.validation.server import sentences
 from sunsim.validation.worker import Validated
-from sunsim.validation.worker_figures import HEADERS, error_unit, signed_error
+from sunsim.validation.worker_figures import HEADERS, limit, signed_error
 from sunsim.version import __version__
 
 SCHEMA_VERSION = 1
@@ -131,7 +131,7 @@ def verdict(results: Sequence[Validated]) -> str:
         return f"Holds: {score}"
     missed.sort(key=lambda item: _excess(item[1]), reverse=True)
     named = [
-        f"{HEADERS[figure.tag][0]} {signed_error(figure)} ({figure.tolerance_percent:g} {error_unit(figure.tag)})"
+        f"{HEADERS[figure.tag][0]} {signed_error(figure)} ({limit(figure)})"
         + ("" if len(results) == 1 else f" in {result.name}")
         for result, figure in missed[:NAMED]
     ]

@@ -10,7 +10,7 @@ from sunsim.validation.floor import Pair
 from sunsim.validation.steps import ALL, CHUNKED, STALL
 from sunsim.validation.targets import TARGETS, Relation
 from sunsim.validation.worker import Validated
-from sunsim.validation.worker_figures import HEADERS, ROUNDS, error_unit, signed_error
+from sunsim.validation.worker_figures import HEADERS, ROUNDS, limit, signed_error
 
 SHORT = {
     **{tag: header.replace(*((", ", ",\n") if "," in header else (" ", "\n"))) for tag, (header, _) in HEADERS.items()},
@@ -38,9 +38,7 @@ def figures_table(result: Validated) -> TextTable:
                 written(figure.simulated),
                 signed_error(figure),
                 _interval(figure),
-                ABSENT
-                if figure.tolerance_percent is None
-                else f"{figure.tolerance_percent:g} {error_unit(figure.tag)}",
+                limit(figure) or ABSENT,
                 _judgement(figure),
             )
         )

@@ -14,7 +14,10 @@ Relation: TypeAlias = Literal["same engine start", "same host", "other host"]
 
 
 class Target(NamedTuple):
-    """The most that a figure may be off, in percent (a share: in points) either way; set for workers that decode, or for those that prefill."""
+    """The most that a figure may be off either way, in percent, a share in percentage points.
+
+    Set for workers that decode, or for those that prefill.
+    """
 
     one_host: float
     other_host: float

@@ -69,6 +69,14 @@ def signed_error(figure: Figure) -> str:
     return signed_percent(figure.error_percent).replace("%", error_unit(figure.tag))
 
 
+def limit(figure: Figure) -> str | None:
+    """How far off a figure may be, with its unit; None if nothing is said."""
+    most, unit = figure.tolerance_percent, error_unit(figure.tag)
+    if most is None:
+        return None
+    return f"{most:g} {unit.removesuffix('s') if most == 1 else unit}"
+
+
 def worker_figures(actual: Served, simulated: Served, role: Role, saturated: Window | None) -> list[Figure]:
     """Every figure that the run's role has, in the order of `HEADERS`.
 

@@ -1,8 +1,8 @@
 """One worker's run: a row a request, as ``python -m profiler replay`` writes it.
 
-Columns are those of `Served`, `request_id` and `arrival_s`; of sessions also those of `rounds`. `NAME.steps.parquet` beside `NAME.parquet`, if there, has
-the engine's own account of its steps (`STEP_COLUMNS`; and `decode_requests` and `chunk_attended_pairs`, without which
-steps with a prompt's chunk cannot be checked).
+Columns are those of `Served`, `request_id` and `arrival_s`; of sessions also those of `sunsim.validation.rounds`.
+`NAME.steps.parquet` beside `NAME.parquet`, if there, has the engine's own account of its steps (`STEP_COLUMNS`; and
+`decode_requests` and `chunk_attended_pairs`, without which steps with a prompt's chunk cannot be checked).
 """
 
 from dataclasses import dataclass, fields
