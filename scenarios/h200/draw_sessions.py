@@ -3,7 +3,8 @@
 `python scenarios/h200/draw_sessions.py --seed 601 --rate 4 > scenarios/h200/sessions-25.csv`
 `python scenarios/h200/draw_sessions.py --seed 602 --rate 10 > scenarios/h200/sessions-60.csv`
 
-By the shipped profile of Llama-3.1-8B that is about 25 and 60 % of what an H200 can do; docs/fidelity.md has the runs.
+By the shipped profile of Llama-3.1-8B that is 28 and 65 % of what an H200 can do; docs/fidelity.md says how that was
+found, and has the runs.
 """
 
 import argparse
