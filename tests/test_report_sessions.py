@@ -32,6 +32,7 @@ def arm(name: str, cached: float, ttft_s: float, sessions: int = 3, rounds: int 
             "round": number,
             "prompt_tokens": 100 + 150 * number,
             "output_tokens": 50,
+            "history_tokens": 150 * number,
             "cached_tokens": int(cached * 150 * number),
             "moved_tokens": 100,
             "appended": "remote",

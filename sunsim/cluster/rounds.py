@@ -18,6 +18,7 @@ from sunsim.scenario import Arm, Scenario
 from sunsim.scenario import Pool as Loaded
 from sunsim.workload.requests import Requests
 from sunsim.workload.sessions import Sessions
+from sunsim.workload.texts import history_tokens
 
 
 def keys_of(block: Loaded, arm: Arm, requests: Requests) -> BlockKeys | None:
@@ -141,6 +142,7 @@ def session_columns(
     columns = {
         "session": sessions.session[came].astype(np.int64),
         "round": sessions.round[came].astype(np.int64),
+        "history_tokens": history_tokens(sessions)[came],
         "cached_tokens": np.frombuffer(rounds.cached, dtype=np.int64)[came],
         "moved_tokens": np.frombuffer(rounds.moved, dtype=np.int64)[came],
         "pulled_tokens": np.frombuffer(rounds.pulled, dtype=np.int64)[came],

@@ -225,7 +225,7 @@ SESSIONS = [
         "recomputed_share",
         "computed again",
         "",
-        "Of the tokens of each prompt that the round before it had as its prompt and its answer, the share that was "
+        "Of the tokens of each prompt that the round before it had in its prompt or answer, the share that was "
         f"computed once more: neither found in the prefix cache nor pulled from a decode worker. {ARRIVED}",
         short="computed\nagain",
     ),

@@ -26,15 +26,13 @@ class Rounds:
 
     Attributes:
         requests: the rounds as requests.
-        session, round: see `sunsim.workload.sessions.Sessions`.
+        round: of its session, from 0.
         cached_tokens: of each prompt, those found in the cache of the worker that computed it.
         pulled_tokens: of each prompt, those that this worker got from a decode worker.
-        history_tokens: of each prompt, those that the round before it had as its prompt and its answer; 0 of a first
-            round, and of one whose session's row before is not that round.
+        history_tokens: of each prompt, those that the round before it had in its prompt or answer.
     """
 
     requests: Requests
-    session: Floats
     round: Floats
     cached_tokens: Floats
     pulled_tokens: Floats
@@ -43,17 +41,12 @@ class Rounds:
     @classmethod
     def from_rows(cls, rows: pd.DataFrame) -> Rounds:
         """Of rows with the columns of sessions."""
-        names = ("session", "round", "cached_tokens", "pulled_tokens", "prompt_tokens", "output_tokens")
-        session, number, cached, pulled, prompt, output = (rows[name].to_numpy(np.float64) for name in names)
-        order = np.lexsort((number, session))
-        follows = (np.diff(session[order]) == 0) & (np.diff(number[order]) == 1)
-        history = np.zeros(len(rows))
-        history[order[1:]] = np.where(follows, (prompt + output)[order[:-1]], 0.0)
-        return cls(Requests.from_rows(rows), session, number, cached, pulled, np.minimum(history, prompt))
+        names = ("round", "cached_tokens", "pulled_tokens", "history_tokens")
+        return cls(Requests.from_rows(rows), *(rows[name].to_numpy(np.float64) for name in names))
 
     def where(self, which: Bools | Indices) -> Rounds:
         """Only the rounds that a mask or their places name."""
-        columns = (self.session, self.round, self.cached_tokens, self.pulled_tokens, self.history_tokens)
+        columns = (self.round, self.cached_tokens, self.pulled_tokens, self.history_tokens)
         return Rounds(self.requests.where(which), *(column[which] for column in columns))
 
     @property

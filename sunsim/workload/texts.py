@@ -102,6 +102,25 @@ def merged(segments: Segments, prompt: NDArray[np.int32]) -> tuple[Segments, NDA
     return Segments(np.where(parent == UNKNOWN, UNKNOWN, number[parent]), segments.end[needed]), number[prompt]
 
 
+def history_tokens(sessions: Sessions) -> NDArray[np.int64]:
+    """How much of each prompt's beginning the round before it has in its prompt or answer, in tokens, int64[n].
+
+    0 of first rounds.
+    """
+    order = np.lexsort((sessions.round, sessions.session))
+    follows = np.diff(sessions.session[order]) == 0
+    rounds, before = order[1:][follows], order[:-1][follows]
+    parent, end = sessions.segments.parent, sessions.segments.end
+    one, other = sessions.prompt[rounds], sessions.answer[before]
+    while (one != other).any():
+        # The later segment of two cannot be before the other one.
+        from_one, from_other = one > other, other > one
+        one, other = np.where(from_one, parent[one], one), np.where(from_other, parent[other], other)
+    found = np.zeros(sessions.prompt.size, np.int64)
+    found[rounds] = np.where(one == UNKNOWN, 0, end[one])
+    return found
+
+
 def repeated_tokens(sessions: Sessions) -> NDArray[np.int64]:
     """How much of each prompt's beginning an earlier request has in its prompt or answer, in tokens, int64[n].
 

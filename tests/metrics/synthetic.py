@@ -53,7 +53,7 @@ def talk(*rounds: dict[str, Any], arm: str = "a") -> pd.DataFrame:
     """The same of rounds of sessions: 0 of session 0 at 0 s, whose tokens come at 1 s, where nothing else is said."""
     base = {"arrival_s": 0.0, "first_token_s": 1.0, "last_token_s": 1.0}
     frame = table(*(base | {key: value for key, value in each.items() if key in COLUMNS} for each in rounds), arm=arm)
-    for name in ("session", "round", "cached_tokens", "moved_tokens", "pulled_tokens"):
+    for name in ("session", "round", "history_tokens", "cached_tokens", "moved_tokens", "pulled_tokens"):
         frame[name] = [int(each.get(name, 0)) for each in rounds]
     frame["appended"] = [each.get("appended") for each in rounds]
     return frame

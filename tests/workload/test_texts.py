@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sunsim.workload.sessions import UNKNOWN, Segments, Sessions
-from sunsim.workload.texts import chained, merged, repeated_tokens
+from sunsim.workload.sessions import COLUMNS, UNKNOWN, Segments, Sessions
+from sunsim.workload.texts import chained, history_tokens, merged, repeated_tokens
 
 Token = tuple[int, int]
 """Who wrote it, and its place in the text."""
@@ -103,6 +103,17 @@ def test_what_repeats_is_the_longest_beginning_that_an_earlier_text_has(turns: l
     prompts, texts, _ = written(turns)
     expected = [max((common(prompts[i], text) for text in texts[:i]), default=0) for i in range(len(turns))]
     assert repeated_tokens(made(turns)).tolist() == expected
+
+
+@given(TURNS, st.randoms(use_true_random=False))
+def test_history_is_what_the_round_before_has_in_common(turns: list[Turn], order: Any) -> None:
+    """Whatever the order of the requests."""
+    _, _, kept = written(turns)
+    sessions, rows = made(turns), list(range(len(turns)))
+    order.shuffle(rows)
+    columns = {name: getattr(sessions, name)[rows] for name in COLUMNS}
+    found = history_tokens(Sessions(**columns, segments=sessions.segments))
+    assert found.tolist() == [kept[row] for row in rows]
 
 
 @given(st.lists(st.lists(st.integers(0, 2), min_size=1, max_size=6), min_size=1, max_size=10))
