@@ -120,6 +120,13 @@ def test_delays_of_the_front_end_are_measured_where_the_profile_has_them(tmp_pat
     assert found["measured"][0].startswith("step times, KV blocks, idle front-end delays, ")
 
 
+def test_of_sessions_in_a_trace_later_arrivals_are_not_measured(tmp_path: Path) -> None:
+    rows = "0,0,0,,50,20\n0,1,,1,100,20\n"
+    (tmp_path / "talks.csv").write_text(f"session,round,arrival_s,think_s,prompt_tokens,output_tokens\n{rows}")
+    found = facts(tmp_path, None, "workload={kind: trace, format: csv, path: talks.csv}")
+    assert found["measured"][1] == "arrivals of sessions, times to think and lengths of talks.csv"
+
+
 SESSIONS = """\
 name: talks
 models: {count: 2}

@@ -41,8 +41,10 @@ def _measured(scenario: Scenario) -> list[str]:
     ]
     workload = scenario.workload
     if isinstance(workload, Trace):
-        missing = left_out(scenario.trace) if scenario.trace else ""
-        facts.append(", ".join(filter(None, (f"arrivals and lengths of {workload.path.name}", missing))))
+        assert scenario.trace
+        follow = scenario.trace.rows.rounds is not None
+        what = "arrivals of sessions, times to think and lengths" if follow else "arrivals and lengths"
+        facts.append(", ".join(filter(None, (f"{what} of {workload.path.name}", left_out(scenario.trace)))))
     elif isinstance(workload, Synthetic) and workload.lengths.kind in {"azure-conv", "azure-code"}:
         facts.append(f"lengths of {workload.lengths.kind}")
     if (link := scenario.transfers) and any(len(arm.pools()) == 2 for arm in scenario.arms):
