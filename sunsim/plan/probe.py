@@ -133,9 +133,7 @@ def _complete(probe: Probe, result: ArmResult, window: Window, names: tuple[str,
     def counted(own: Bools) -> dict[str, Any]:
         counts = _counts(requests=int(own.sum()), **{kind: int((own & which).sum()) for kind, which in late.items()})
         if probe.stretches:
-            # Rounds of sessions are not in the order in which they arrive.
-            order = np.argsort(requests.arrival_s[own], kind="stable")
-            arrival_s, too_late = requests.arrival_s[own][order], late["missed"][own][order]
+            arrival_s, too_late = requests.arrival_s[own], late["missed"][own]
             worst = worst_window(arrival_s, ~too_late, window, probe.stretches.length_s, probe.stretches.fewest)
             counts |= {"beyond": probe.stretches.beyond(arrival_s, too_late, window), "worst": asdict(worst)}
         return counts

@@ -46,9 +46,10 @@ class Stretches:
         return allowed
 
     def beyond(self, arrival_s: Floats, missed: Bools, window: Window) -> int:
-        """In how many windows more miss than may, the whole counted as one; arrivals are in order and inside."""
-        found = Windows.of(arrival_s, window, self.length_s, self.fewest)
-        over = found.count(missed) > self.may_miss(found.sizes)
+        """In how many windows more miss than may, the whole counted as one; arrivals are inside, in any order."""
+        order = np.argsort(arrival_s, kind="stable")
+        found = Windows.of(arrival_s[order], window, self.length_s, self.fewest)
+        over = found.count(missed[order]) > self.may_miss(found.sizes)
         whole = missed.sum() > self.may_miss(np.array([len(missed)]))[0]
         return int(over.sum()) + int(whole)
 

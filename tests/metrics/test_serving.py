@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from sunsim.metrics.rows import Requests, Window
-from sunsim.metrics.serving import serving, statistics, tokens_inside
+from sunsim.metrics.serving import serving, stage_times_s, statistics, tokens_inside
 from sunsim.metrics.slo import meets_slo
 from tests.metrics.synthetic import table
 
@@ -107,6 +107,12 @@ def test_stage_times_are_differences_of_stamps() -> None:
     entry = serving(Requests.from_rows(rows), WINDOW, {}, 2.0)
     stages = ("prefill_queue", "prefill", "transfer_wait", "transfer", "decode_wait")
     assert [entry[f"mean_{stage}_ms"] for stage in stages] == [250, 250, 250, 125, 125]
+
+
+def test_where_nothing_is_moved_decode_wait_starts_when_prefill_ends() -> None:
+    stamps = {"arrival_s": 0.0, "prefill_start_s": 1.0, "prefill_end_s": 2.0, "decode_scheduled_s": 2.5}
+    rows = table({**stamps, "decode_worker": "d", "first_token_s": 3.0, "last_token_s": 3.0})
+    assert stage_times_s(Requests.from_rows(rows))["decode_wait"].tolist() == [0.5]
 
 
 def test_without_prefill_decode_wait_starts_at_arrival() -> None:

@@ -68,6 +68,13 @@ def test_shares_are_of_tokens() -> None:
     assert found["models"]["m1"]["recomputed_share"] is None
 
 
+def test_what_is_pulled_is_not_computed_again() -> None:
+    """Of 120 tokens of history 96 are found and 20 pulled."""
+    found = summary_of(CHAT[0], CHAT[1] | {"pulled_tokens": 20}, CHAT[2])
+    assert found["cached_share"] == pytest.approx(128 / 400)
+    assert found["recomputed_share"] == pytest.approx(4 / 120)
+
+
 def test_each_round_has_its_own_figures() -> None:
     first, second = summary_of(*CHAT)["rounds"]
     assert (first["round"], first["window_requests"], second["round"], second["window_requests"]) == (0, 2, 1, 1)
@@ -121,13 +128,20 @@ def test_without_sessions_nothing_is_added() -> None:
     assert to_json(summary) == before
 
 
-def test_where_requests_share_blocks_occupancy_is_not_known() -> None:
-    worker = summary_of(*CHAT)["workers"]["prefill/m1/0"]
-    assert worker["mean_kv_occupancy"] is worker["peak_kv_occupancy"] is None
+@pytest.mark.parametrize("stage", ["prefill", "decode"])
+def test_where_requests_share_blocks_occupancy_is_not_known(stage: str) -> None:
+    def occupancy(queries: int) -> float | None:
+        worker = toy_worker(f"{stage}/m1/0", stage, "m1", prefix_cache_queries=queries)
+        summary = toy_summary(ArmResult(talk(*CHAT), [worker]))
+        found: float | None = summary["arms"]["a"]["workers"][worker.name]["peak_kv_occupancy"]
+        return found
+
+    assert occupancy(400) is None
+    assert occupancy(0) == 0
 
 
 def test_power_is_that_of_what_was_computed() -> None:
-    """300 tokens in two steps, of which 100 are found: 100 a step."""
+    """300 tokens in two steps, of which 60 are found and 40 pulled: 100 a step."""
     profile = synthetic_profile()
     points = [
         profile["prefill_points"][0] | {"new_tokens": tokens, "attended_pairs": 1e9, "avg_power_w": watts}
@@ -135,7 +149,7 @@ def test_power_is_that_of_what_was_computed() -> None:
     ]
     power = power_of(powered(profile) | {"prefill_points": points})
     worker = toy_worker("prefill/m1/0", "prefill", "m1", steps=2)
-    rows = talk({"prompt_tokens": 300, "cached_tokens": 100, "prefill_worker": worker.name})
+    rows = talk({"prompt_tokens": 300, "cached_tokens": 60, "pulled_tokens": 40, "prefill_worker": worker.name})
     entry: dict[str, Any] = {"workers": {worker.name: {"utilisation": 1.0}}, "output_throughput_window": 1.0}
     add_power({"arms": {"a": entry}}, [ArmResult(rows, [worker])], {"a": {Stage.PREFILL: power}})
     assert entry["workers"][worker.name]["mean_power_w"] == pytest.approx(200)

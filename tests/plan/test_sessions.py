@@ -183,6 +183,9 @@ def test_it_says_sessions_and_what_was_cached(done: tuple[Path, dict[str, Any], 
     assert f"{own['portrait']['entry']['cached_share'] * 100:.1f} % in own; 0.0 % in whole" in said
     assert all(point["cached_share"] > 0.5 for point in own["curve"])
     assert whole["gpus"]["all"] > own["gpus"]["all"]
+    # Blocks that requests share are not told by rows.
+    assert "kv_fullest" not in own["portrait"]["over_time"]
+    assert "kv_fullest" in whole["portrait"]["over_time"]
     markdown = (done[0].parent / "out" / "plan.md").read_text()
     assert "sessions/s)" in markdown
     assert markdown.count("cached") >= 2

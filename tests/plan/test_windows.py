@@ -142,6 +142,16 @@ def test_a_window_that_is_sure_to_fail_ends_the_run(tmp_path: Path) -> None:
     assert 1200 < sure.value.at_s < 1225
 
 
+def test_windows_with_too_many_misses_are_counted_in_any_order() -> None:
+    """Rounds of sessions come in the order of their sessions. 20 of 100 miss, one after the other."""
+    stretches, window = Stretches(20.0, 20, 0.8, required=True), Window(0.0, 100.0)
+    arrival_s = np.arange(100.0)
+    missed = (arrival_s >= 40) & (arrival_s < 60)
+    in_order = stretches.beyond(arrival_s, missed, window)
+    shuffled = np.random.default_rng(1).permutation(100)
+    assert stretches.beyond(arrival_s[shuffled], missed[shuffled], window) == in_order == 31
+
+
 def test_an_allowance_is_spent_by_the_miss_that_is_one_too_many_in_a_window(tmp_path: Path) -> None:
     scenario = load(write_burst(tmp_path), (), None)
     window = window_of(scenario, build_requests(scenario))
