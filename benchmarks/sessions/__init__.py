@@ -1,0 +1,1 @@
+"""Published figures of serving conversations, against what is simulated."""
