@@ -49,7 +49,9 @@ SESSION_COLUMNS = (
     Column("session", "count", "The conversation that the request is a round of."),
     Column("round", "count", "Its number in it, from 0."),
     Column("cached_tokens", "count", "Of its prompt, found in the cache of the worker that computed it."),
-    Column("moved_tokens", "count", "Tokens whose KV crossed the link for it, to its decode worker or back to prefill."),
+    Column(
+        "moved_tokens", "count", "Tokens whose KV crossed the link for it, to its decode worker or back to prefill."
+    ),
     Column(
         "appended",
         "text",

@@ -72,6 +72,10 @@ class ClosedLoop:
         """A request's last token is out of its engine now, and at its client after `out_ps`."""
         self._ends.pop(i).succeed(out_ps)
 
+    def came(self, _limit_ps: int | None) -> slice:
+        """Which requests have come."""
+        return slice(self.sent)
+
     def _client(self) -> Generator[Event, int]:
         for i in self._numbers:
             yield from self.serve(i)
@@ -81,7 +85,7 @@ class LaterRounds:
     """Clients that send the next round of their session when they have thought about the last token of the one before.
 
     Attributes:
-        arrival_ps: int64[n], known of those that have `come`, bool[n]: also of those on their way.
+        arrival_ps: int64[n]; of a later round it is known when the one before has ended.
     """
 
     def __init__(
@@ -102,17 +106,23 @@ class LaterRounds:
             if previous != UNKNOWN:
                 self._following[previous].append(i)
         self.arrival_ps = requests.arrival_ps.copy()
-        self.come = sessions.previous == UNKNOWN
+        self._begins = sessions.previous == UNKNOWN
+        self._follows = np.zeros(len(requests), dtype=np.bool_)
 
     def ended(self, i: int, out_ps: int) -> None:
         """A request's last token is out of its engine now, and at its client after `out_ps`."""
         for follower in self._following.pop(i, ()):
             arrival_ps = self._env.now_ps + out_ps + self._think_ps[follower]
             self.arrival_ps[follower] = arrival_ps
-            self.come[follower] = True
+            self._follows[follower] = True
             # A picosecond at least, as in a closed loop.
             through_ps = arrival_ps + max(1, self._frontend_in_ps(self._prompts[follower]))
             Alarm(self._env, ARRIVAL, partial(self._arrive, follower)).set(through_ps)
+
+    def came(self, limit_ps: int | None) -> NDArray[np.intp]:
+        """The first rounds, and the later ones that have come before the end of the run."""
+        follows = self._follows if limit_ps is None else self._follows & (self.arrival_ps < limit_ps)
+        return np.flatnonzero(self._begins | follows)
 
 
 class Decoding:

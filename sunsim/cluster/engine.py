@@ -97,6 +97,16 @@ class Engine:
         return self._pipeline.outside
 
     @property
+    def queries(self) -> int:
+        """Tokens that were looked for in the prefix cache."""
+        return self.blocks.queries
+
+    @property
+    def hits(self) -> int:
+        """Of these, the ones found."""
+        return self.blocks.hits
+
+    @property
     def num_tokens(self) -> int:
         """Tokens of the requests here, generated ones included, as the scheduler last counted them."""
         partial = self._partial.known_tokens if self._partial else 0

@@ -72,20 +72,32 @@ class Course:
 
     Attributes:
         has_decode: False when a request ends with its prefill.
-        emitted_before_decode: output tokens, 0 or 1, that prefill emits.
+        emitted_before_decode: output tokens, 0 or 1, that prefill emits, but not of requests that are `local`.
         prefill_out_ps: from the prefill stage's engine to the client.
         decode_out_ps: the same for the decode stage, for workers that decode so many requests.
+        local: which requests' prompts a decode worker computes though others prefill, bool[n]; None: no request's.
     """
 
     has_decode: bool
     emitted_before_decode: int
     prefill_out_ps: int
     decode_out_ps: Callable[[NDArray[np.int64]], NDArray[np.int64]]
+    local: NDArray[np.bool_] | None = None
+
+    def emitted(self, output_tokens: NDArray[np.int32]) -> NDArray[np.int32]:
+        """Of each request's output tokens, those that come from prefill."""
+        if not self.has_decode:
+            return output_tokens
+        emitted = np.full_like(output_tokens, self.emitted_before_decode)
+        if self.local is not None:
+            emitted[self.local] = 0
+        return emitted
 
 
 def request_rows(
     arm: str,
     requests: Requests,
+    came: slice | NDArray[np.intp],
     journeys: Journeys,
     names: tuple[list[str], list[str]],
     course: Course,
@@ -97,13 +109,12 @@ def request_rows(
     beyond `limit_ps`, the end of the run, has not happened.
 
     Args:
+        came: which of them.
         names: of the prefill workers and of the decode workers, by slot.
     """
 
-    came = len(requests)
-
     def seconds(stamps: array[int], later_ps: int | NDArray[np.int64] = 0) -> NDArray[np.float64]:
-        ps = _int64(stamps, came)
+        ps = _int64(stamps)[came]
         happened = ps != UNSET
         ps = ps + later_ps
         if limit_ps is not None:
@@ -112,20 +123,21 @@ def request_rows(
 
     by_prefill = seconds(journeys.prefill_end_ps, course.prefill_out_ps)
     first_out_ps, last_out_ps = _ways_out(journeys, came, course)
-    first = seconds(journeys.first_ps, first_out_ps)
-    if course.emitted_before_decode or not course.has_decode:
-        first = by_prefill
-    decodes = course.has_decode & (requests.output_tokens > course.emitted_before_decode)
-    last = np.where(decodes, seconds(journeys.last_ps, last_out_ps), by_prefill)
+    first, last = seconds(journeys.first_ps, first_out_ps), seconds(journeys.last_ps, last_out_ps)
+    output_tokens = requests.output_tokens[came]
+    emitted = course.emitted(requests.output_tokens)[came]
+    first = np.where(emitted > 0, by_prefill, first)
+    last = np.where(output_tokens > emitted, last, by_prefill)
+    arrival_s = to_s(requests.arrival_ps[came])
     columns = {
-        "arm": _text((arm,), np.zeros(came, dtype=np.int32)),
-        "request_id": np.arange(came),
-        "model": _text(requests.models, requests.model),
-        "arrival_s": to_s(requests.arrival_ps),
-        "prompt_tokens": requests.prompt_tokens,
-        "output_tokens": requests.output_tokens,
-        "prefill_worker": _text(names[0], _int32(journeys.prefill_worker, came)),
-        "decode_worker": _text(names[1], _int32(journeys.decode_worker, came)),
+        "arm": _text((arm,), np.zeros(arrival_s.size, dtype=np.int32)),
+        "request_id": np.arange(len(requests))[came],
+        "model": _text(requests.models, requests.model[came]),
+        "arrival_s": arrival_s,
+        "prompt_tokens": requests.prompt_tokens[came],
+        "output_tokens": output_tokens,
+        "prefill_worker": _text(names[0], _int32(journeys.prefill_worker)[came]),
+        "decode_worker": _text(names[1], _int32(journeys.decode_worker)[came]),
         "prefill_start_s": seconds(journeys.prefill_start_ps),
         "prefill_end_s": seconds(journeys.prefill_end_ps),
         "transfer_start_s": seconds(journeys.transfer_start_ps),
@@ -134,29 +146,31 @@ def request_rows(
         "decode_first_token_s": seconds(journeys.first_ps),
         "first_token_s": first,
         "last_token_s": last,
-        "preemptions": _int64(journeys.preemptions, came),
+        "preemptions": _int64(journeys.preemptions)[came],
         "outcome": _text(("finished", "unfinished"), np.isnan(last).astype(np.int32)),
     }
     return pd.DataFrame({column.name: columns[column.name] for column in REQUEST_COLUMNS}, copy=False)
 
 
-def _ways_out(journeys: Journeys, came: int, course: Course) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _ways_out(
+    journeys: Journeys, came: slice | NDArray[np.intp], course: Course
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """From each request's first token of decode and from its last to the client."""
-    worker = _int32(journeys.decode_worker, came).astype(np.int64)
+    worker = _int32(journeys.decode_worker)[came].astype(np.int64)
     stamps = (journeys.scheduled_ps, journeys.first_ps, journeys.last_ps)
-    scheduled, first, last = (_int64(column, came) for column in stamps)
+    scheduled, first, last = (_int64(column)[came] for column in stamps)
     begin, end = (np.where(stamps == UNSET, NEVER, stamps) for stamps in (scheduled, last))
     first_out, last_out = (course.decode_out_ps(batch_at(worker, begin, end, at)) for at in (first, last))
     # Tokens of a request stay in order, however much the batch has shrunk meanwhile.
     return first_out, np.maximum(last_out, first + first_out - last)
 
 
-def _int64(column: array[int], came: int) -> NDArray[np.int64]:
-    return np.frombuffer(column, dtype=np.int64)[:came]
+def _int64(column: array[int]) -> NDArray[np.int64]:
+    return np.frombuffer(column, dtype=np.int64)
 
 
-def _int32(column: array[int], came: int) -> NDArray[np.int32]:
-    return np.frombuffer(column, dtype=np.int32)[:came]
+def _int32(column: array[int]) -> NDArray[np.int32]:
+    return np.frombuffer(column, dtype=np.int32)
 
 
 def _text(texts: list[str] | tuple[str, ...], which: NDArray[np.int32]) -> pd.Categorical[str]:

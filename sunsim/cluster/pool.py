@@ -93,7 +93,7 @@ class Pool:
         self._routes.watch([reporter.seen for reporter in self._reporters] or self.workers)
 
     def route(self, sequence: Sequence, session: int | None = None) -> Worker:
-        """The worker that the router gives a request to."""
+        """The worker that the router gives a request to, a round of a session if that is known."""
         asked = None
         if self._affine and session is not None:
             asked = Asked(session, lambda slot: self.workers[slot].cached_tokens(sequence))

@@ -7,8 +7,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from sunsim.cluster.append import IsLocal, Slack, always, bounded, rule_of, slack_of
+from sunsim.cluster.append import RULES, IsLocal, Slack, rule_of, slack_of
 from sunsim.cluster.block_keys import BlockKeys
+from sunsim.cluster.outcome import Outcome
 from sunsim.cluster.pool import Pool
 from sunsim.cluster.sequence import UNSET, Sequence
 from sunsim.cluster.worker import Worker
@@ -31,58 +32,104 @@ class Rounds:
     """Where sessions' rounds have been, and what was found and moved for them.
 
     Attributes:
+        session: of each request.
         cached, moved: tokens by request, see `sunsim.records.SESSION_COLUMNS`.
         local: whether its decode worker computes its prompt, by request.
-        history_from: slot of the decode worker that a request's history is pulled from to prefill, by request.
+        history_from: slot of the decode worker that a request's history is pulled from to prefill.
+
+    Args:
+        arrival_ps: of the requests, as far as they are known; read when they are.
     """
 
-    def __init__(self, sessions: Sessions, scenario: Scenario, arm: Arm, now_ps: Callable[[], int]) -> None:
-        number = len(sessions.session)
+    def __init__(
+        self,
+        requests: Requests,
+        sessions: Sessions,
+        scenario: Scenario,
+        arm: Arm,
+        arrival_ps: NDArray[np.int64],
+        now_ps: Callable[[], int],
+    ) -> None:
+        number = len(requests)
+        self._outputs = requests.output_tokens.data
         self.session = sessions.session.data
         self.cached = array("q", [0]) * number
         self.moved = array("q", [0]) * number
         self.local = bytearray(number)
         self.history_from: dict[int, int] = {}
-        self.keeps_history = arm.keeps_history
-        self.slack: Slack | None = None
-        self._decode_slot: dict[int, int] = {}
-        self._is_local: IsLocal | None = None
+        self._keeps_history = arm.keeps_history
+        self._computes_on_decode = arm.prefill is None
+        self._arrival_ps = arrival_ps
+        self._now_ps = now_ps
+        self._decode_slot: dict[int, int] = {}  # that had the last round, by session
         rule = rule_of(arm)
-        if rule == "slack":
-            self.slack = slack_of(scenario, now_ps)
-            self._is_local = self.slack.is_local
-        elif rule:
-            self._is_local = always if rule == "always" else bounded
+        self._slack = slack_of(scenario) if rule == "slack" else None
+        self._is_local: IsLocal | None = None
+        if rule:
+            self._is_local = self._slack.is_local if self._slack else RULES[rule]
 
     def goes_to(self, sequence: Sequence, worker: Worker) -> None:
         """A request goes to a decode worker."""
         self._decode_slot[self.session[sequence.request]] = worker.slot
 
-    def before(self, i: int, decode: Pool) -> Worker | None:
-        """The decode worker that had the session's last round; None if there was none."""
-        slot = self._decode_slot.get(self.session[i])
-        return None if slot is None else decode.workers[slot]
-
-    def local_worker(self, sequence: Sequence, decode: Pool) -> Worker | None:
+    def appends_at(self, sequence: Sequence, decode: Pool) -> Worker | None:
         """The decode worker that is to compute a request's prompt; None if a prefill worker is."""
-        if self._is_local is None:
+        worker = self._before(sequence, decode) if self._is_local else None
+        if worker is None or not self._is_local or not decode.serves(worker.slot, sequence.model):
             return None
-        worker = self.before(sequence.request, decode)
-        if worker is None or not decode.serves(worker.slot, sequence.model) or not self._is_local(sequence, worker):
+        if not self._is_local(sequence, worker, self._now_ps()):
             return None
         self.local[sequence.request] = 1
         return worker
 
-    def take_history(self, sequence: Sequence, decode: Pool) -> int:
-        """Of a request for prefill, the tokens whose KV the decode worker of the round before has."""
-        worker = self.before(sequence.request, decode) if self.keeps_history else None
+    def held_by_decode(self, sequence: Sequence, decode: Pool) -> int:
+        """Of a request for prefill, the tokens that are to be pulled from the decode worker of the round before."""
+        worker = self._before(sequence, decode) if self._keeps_history else None
         if worker is None:
             return 0
         self.history_from[sequence.request] = worker.slot
         return worker.cached_tokens(sequence)
 
+    def on_prefill(self, outcome: Outcome, in_decode: list[Sequence | None], *, emits: bool) -> None:
+        """Notes what a decision of a prefill worker brought.
 
-def session_columns(sessions: Sessions, rounds: Rounds, came: slice | NDArray[np.intp], *, remote: bool) -> pd.DataFrame:
+        Args:
+            in_decode: requests that have been in decode; those here are sent back.
+            emits: first tokens come from here.
+        """
+        for sequence in outcome.entered:
+            if in_decode[sequence.request] is None:
+                self.cached[sequence.request] = sequence.cached_tokens
+        if self._slack and emits:
+            self._waited(self._slack, outcome.finished)
+
+    def on_decode(self, worker: Worker, outcome: Outcome, emitted: int) -> None:
+        """Notes what a decision of a decode worker brought; prefill has emitted so many tokens of a request."""
+        for sequence in outcome.entered:
+            if self._computes_on_decode or self.local[sequence.request]:
+                self.cached[sequence.request] = sequence.cached_tokens
+        if slack := self._slack:
+            for sequence in outcome.finished:
+                i = sequence.request
+                tokens = self._outputs[i] - (0 if self.local[i] else emitted)
+                slack.decoded(worker.slot, sequence, tokens, self._now_ps())
+            if not emitted:
+                self._waited(slack, [sequence for sequence in outcome.entered if not self.local[sequence.request]])
+
+    def _before(self, sequence: Sequence, decode: Pool) -> Worker | None:
+        """The decode worker that had the session's last round; None if there was none."""
+        slot = self._decode_slot.get(self.session[sequence.request])
+        return None if slot is None else decode.workers[slot]
+
+    def _waited(self, slack: Slack, sequences: list[Sequence]) -> None:
+        now_ps = self._now_ps()
+        for sequence in sequences:
+            slack.waited(sequence.model, now_ps - int(self._arrival_ps[sequence.request]), now_ps)
+
+
+def session_columns(
+    sessions: Sessions, rounds: Rounds, came: slice | NDArray[np.intp], *, remote: bool
+) -> pd.DataFrame:
     """`records.SESSION_COLUMNS` of the requests that have come.
 
     Args:

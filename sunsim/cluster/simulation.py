@@ -3,9 +3,13 @@
 import gc
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from dataclasses import replace
+
+import pandas as pd
 
 from sunsim.clock import END_PS, to_ps, to_s
 from sunsim.cluster.journey import Journeys, request_rows
+from sunsim.cluster.rounds import session_columns
 from sunsim.cluster.world import World
 from sunsim.errors import InputError
 from sunsim.latency.steps import WorkerTimes
@@ -50,10 +54,15 @@ def simulate_arm(
             message += "fewer requests, or stop: {when: time, limit_s: ...}"
             raise InputError(message, f"scenario {scenario.name}")
         world.journeys.note_the_rest()
-    requests = world.requests
     pools = [pool for pool in (world.prefill, world.decode) if pool]
     prefill_names, decode_names = (pool.worker_names if pool else [] for pool in (world.prefill, world.decode))
-    rows = request_rows(arm.name, requests, world.journeys, (prefill_names, decode_names), world.course, limit_ps)
+    came = world.came(limit_ps)
+    names = (prefill_names, decode_names)
+    requests = replace(requests, arrival_ps=world.arrival_ps)
+    rows = request_rows(arm.name, requests, came, world.journeys, names, world.course, limit_ps)
+    if world.rounds and requests.sessions:
+        further = session_columns(requests.sessions, world.rounds, came, remote=arm.prefill is not None)
+        rows = pd.concat([rows, further], axis=1)
     world.journeys = Journeys(0)  # the largest part of a world, which stays until garbage is next looked for
     return ArmResult(rows, [record for pool in pools for record in pool.records()])
 

@@ -92,8 +92,8 @@ class Worker:
             busy_s=to_s(engine.busy_ps),
             outside_measured={kind: n for kind, n in engine.outside.items() if n},
             preemptions=engine.preemptions,
-            prefix_cache_queries=engine.blocks.queries,
-            prefix_cache_hits=engine.blocks.hits,
+            prefix_cache_queries=engine.queries,
+            prefix_cache_hits=engine.hits,
         )
 
     def _wake(self) -> None:

@@ -1,22 +1,25 @@
 """The cluster of one arm while it runs: who hands requests to whom."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from functools import partial
 
 import numpy as np
+from numpy.typing import NDArray
 
-from sunsim.cluster.arrivals import ClosedLoop, Decoding, Stream
+from sunsim.cluster.arrivals import ClosedLoop, Decoding, LaterRounds, Stream
 from sunsim.cluster.events import Clock
 from sunsim.cluster.journey import Course, Journeys
 from sunsim.cluster.link import KVLink
 from sunsim.cluster.outcome import Outcome
 from sunsim.cluster.pool import Pool
+from sunsim.cluster.rounds import Rounds, keys_of
 from sunsim.cluster.sequence import KV, UNSET, Sequence
 from sunsim.cluster.worker import Worker
 from sunsim.latency.steps import WorkerTimes
 from sunsim.scenario import Arm, Scenario
+from sunsim.scenario import Pool as Loaded
 from sunsim.workload.requests import Requests
+from sunsim.workload.sessions import UNKNOWN
 
 PROGRESS_EVERY = 500
 
@@ -44,35 +47,24 @@ class World:
         # With first_token: prefill, a request comes to its decode worker with one token out.
         self.emitted_before_decode = int(arm.prefill is not None and scenario.first_token == "prefill")
         self._decode_kv = KV.COMPUTE if arm.colocated else KV.PULL if arm.prefill else KV.GIVEN
-        self._link_times = scenario.link
-        self._link = KVLink(self.env, self._link_times)
-        self.prefill: Pool | None = None
-        if arm.prefill:
-            self.prefill = Pool(
-                self.env,
-                arm.prefill,
-                scenario,
-                feeds_decode=arm.decode is not None,
-                times_on=times_on,
-                on_outcome=self._on_prefill,
-            )
-        self.decode: Pool | None = None
-        if last := arm.colocated or arm.decode:
-            self.decode = Pool(
-                self.env,
-                last,
-                scenario,
-                feeds_decode=False,
-                times_on=times_on,
-                on_outcome=self._on_decode,
-            )
-        self._loop: ClosedLoop | None = None
-        self._decoding: list[Decoding] = []
-        if requests.concurrency:
-            self._loop = ClosedLoop(self.env, requests, self._frontend_in_ps, self._arrive)
-            self._decoding = [Decoding() for _ in self.decode.workers] if self.decode else []
-        else:
-            Stream(self.env, self._known_arrivals(), self._arrive)
+        self._link = KVLink(self.env, scenario.link)
+
+        def pool(block: Loaded, on_outcome: Callable[[Worker, Outcome], None]) -> Pool:
+            keys = keys_of(block, arm, requests)
+            return Pool(self.env, block, scenario, arm=arm, keys=keys, times_on=times_on, on_outcome=on_outcome)
+
+        last = arm.colocated or arm.decode
+        self.prefill = pool(arm.prefill, self._on_prefill) if arm.prefill else None
+        self.decode = pool(last, self._on_decode) if last else None
+        self._kv_bytes = self.prefill.kv_bytes_per_token if self.prefill else 0
+        link, kv_bytes = scenario.link, self._kv_bytes
+        self._posts_ps = (lambda tokens: link.posts_ps(tokens * kv_bytes)) if any(link.posting_ps) else None
+        self.waiting = self._begin_arrivals()
+        self._decoding = [Decoding() for _ in self.decode.workers] if self.waiting and self.decode else []
+        self.rounds: Rounds | None = None
+        if requests.sessions:
+            now_ps = lambda: self.env.now_ps
+            self.rounds = Rounds(requests, requests.sessions, scenario, arm, self.arrival_ps, now_ps)
 
     @property
     def course(self) -> Course:
@@ -82,15 +74,27 @@ class World:
             emitted_before_decode=self.emitted_before_decode,
             prefill_out_ps=self.prefill.times.prefill_out_ps if self.prefill else 0,
             decode_out_ps=self.decode.times.out_ps if self.decode else np.zeros_like,
+            local=np.frombuffer(self.rounds.local, dtype=np.bool_) if self.rounds else None,
         )
 
     @property
-    def requests(self) -> Requests:
-        """The requests that have come, in a closed loop with the times that the run gave them."""
-        loop = self._loop
-        if not loop:
-            return self._requests
-        return replace(self._requests.first(loop.sent), arrival_ps=loop.arrival_ps[: loop.sent])
+    def arrival_ps(self) -> NDArray[np.int64]:
+        """When requests arrive, int64[n]; of one that waits for another, once the run has said."""
+        return self.waiting.arrival_ps if self.waiting else self._requests.arrival_ps
+
+    def came(self, limit_ps: int | None) -> slice | NDArray[np.intp]:
+        """Which requests there are: all, but of those that wait for others the ones that came before the end of the run."""
+        return self.waiting.came(limit_ps) if self.waiting else slice(None)
+
+    def _begin_arrivals(self) -> ClosedLoop | LaterRounds | None:
+        """Has requests arrive; gives who is to hear of their ends."""
+        requests = self._requests
+        if requests.concurrency:
+            return ClosedLoop(self.env, requests, self._frontend_in_ps, self._arrive)
+        Stream(self.env, self._known_arrivals(), self._arrive)
+        if requests.sessions and requests.sessions.react:
+            return LaterRounds(self.env, requests, requests.sessions, self._frontend_in_ps, self._arrive)
+        return None
 
     def _known_arrivals(self) -> Iterator[tuple[int, int]]:
         """When the front end of the first stage is through with a request, and which one, in order."""
@@ -98,6 +102,8 @@ class World:
         frontend_ps = np.array([self._frontend_in_ps(prompt) for prompt in prompts.tolist()], dtype=np.int64)
         through_ps = self._requests.arrival_ps + frontend_ps[which]
         order = np.argsort(through_ps, kind="stable")
+        if sessions := self._requests.sessions:
+            order = order[sessions.previous[order] == UNKNOWN]
         return zip(through_ps[order].data, order.data, strict=True)
 
     def _frontend_in_ps(self, prompt_tokens: int) -> int:
@@ -107,18 +113,20 @@ class World:
 
     def _arrive(self, i: int) -> None:
         """Request `i` comes to its first stage."""
-        if self.prefill:
-            self._send_to_prefill(i, self.prefill)
-        else:
+        if not self.prefill:
             self._send_to_decode(i)
+        elif not (self.rounds and self._append(i, self.rounds)):
+            self._send_to_prefill(i, self.prefill)
         if self._progress and self._arrived % PROGRESS_EVERY == 0:
             self._progress(self._arrived / len(self._requests))
         self._arrived += 1
 
     def _send_to_prefill(self, i: int, pool: Pool) -> None:
-        model, journeys = self._models[i], self.journeys
-        sequence = Sequence(i, model, self._prompts[i], 1, KV.COMPUTE)
-        worker = pool.route(model, sequence.known_tokens)
+        journeys, rounds = self.journeys, self.rounds
+        sequence = Sequence(i, self._models[i], self._prompts[i], 1, KV.COMPUTE)
+        worker = pool.route(sequence, rounds.session[i] if rounds else None)
+        if rounds and self.decode and (held := rounds.held_by_decode(sequence, self.decode)):
+            sequence.kv, sequence.held_tokens, sequence.posts_ps = KV.PULL, held, self._posts_ps
         journeys.prefill[i] = sequence
         journeys.source[i] = worker.slot
         if journeys.prefill_worker[i] == UNSET:
@@ -127,18 +135,35 @@ class World:
 
     def _send_to_decode(self, i: int) -> None:
         assert self.decode
-        model, emitted = self._models[i], self.emitted_before_decode
-        sequence = Sequence(i, model, self._prompts[i], self._outputs[i] - emitted, self._decode_kv)
+        emitted = self.emitted_before_decode
+        sequence = Sequence(i, self._models[i], self._prompts[i], self._outputs[i] - emitted, self._decode_kv)
         sequence.known_tokens += emitted
-        if self.prefill:
-            sequence.post_ps = self._link_times.posts_ps(sequence.prompt_tokens * self.prefill.kv_bytes_per_token)
-        worker = self.decode.route(model, sequence.known_tokens)
-        self.journeys.decode[i] = sequence
-        self.journeys.decode_worker[i] = worker.slot
+        sequence.posts_ps = self._posts_ps
+        worker = self.decode.route(sequence, self.rounds.session[i] if self.rounds else None)
+        self._submit_to_decode(sequence, worker)
+
+    def _submit_to_decode(self, sequence: Sequence, worker: Worker) -> None:
+        self.journeys.decode[sequence.request] = sequence
+        self.journeys.decode_worker[sequence.request] = worker.slot
+        if self.rounds:
+            self.rounds.goes_to(sequence, worker)
         worker.submit(sequence)
+
+    def _append(self, i: int, rounds: Rounds) -> bool:
+        """Gives a request to the decode worker that is to compute its prompt, if one is."""
+        if not self.decode:
+            return False
+        sequence = Sequence(i, self._models[i], self._prompts[i], self._outputs[i], KV.COMPUTE)
+        worker = rounds.appends_at(sequence, self.decode)
+        if worker:
+            self._submit_to_decode(sequence, self.decode.send(worker.slot, sequence))
+        return worker is not None
 
     def _on_prefill(self, worker: Worker, outcome: Outcome) -> None:
         journeys = self.journeys
+        if self.rounds:
+            self.rounds.on_prefill(outcome, journeys.decode, emits=self.emitted_before_decode > 0)
+            self._load(worker, outcome, self._pull_history)
         for sequence in outcome.finished:
             i = sequence.request
             journeys.preemptions[i] += sequence.preemptions
@@ -153,8 +178,8 @@ class World:
             journeys.prefill[i] = None
             if self.decode:
                 worker.release(sequence)
-            if self._loop and self.prefill:
-                self._loop.ended(i, self.prefill.times.prefill_out_ps)
+            if self.waiting and self.prefill:
+                self.waiting.ended(i, self.prefill.times.prefill_out_ps)
 
     def _hand_over(self, i: int, prefill: Pool, decode: Pool) -> None:
         """The prefill worker's answer goes out, and the request on to the decode stage."""
@@ -165,19 +190,27 @@ class World:
             self._send_to_decode(i)
 
     def _on_decode(self, worker: Worker, outcome: Outcome) -> None:
-        if self._loop and self.decode:
+        if self.rounds:
+            self.rounds.on_decode(worker, outcome, self.emitted_before_decode)
+        if self.waiting and self.decode:
             decoding = self._decoding[worker.slot]
             for i, out_ps in decoding.note(self.env.now_ps, outcome, self.decode.times.out_ps):
-                self._loop.ended(i, out_ps)
+                self.waiting.ended(i, out_ps)
         for sequence in outcome.finished:
             self.journeys.note_decode(sequence)
-        posted_ps = 0
-        for sequence in outcome.loads:
-            posted_ps += sequence.post_ps
-            self._pull(worker, sequence, posted_ps)
+        self._load(worker, outcome, self._pull)
         for sequence in outcome.evicted:
             assert self.prefill
             self._send_to_prefill(sequence.request, self.prefill)
+
+    def _load(self, worker: Worker, outcome: Outcome, pull: Callable[[Worker, Sequence, int], None]) -> None:
+        """Begins to pull the KV that a worker asks for, one after the other."""
+        posted_ps = 0
+        for sequence in outcome.loads:
+            posted_ps += sequence.post_ps
+            if self.rounds:
+                self.rounds.moved[sequence.request] += sequence.moved_tokens
+            pull(worker, sequence, posted_ps)
 
     def _pull(self, worker: Worker, sequence: Sequence, after_ps: int) -> None:
         i, journeys = sequence.request, self.journeys
@@ -195,6 +228,12 @@ class World:
             source.release(prefilled)
             worker.loaded(sequence)
 
-        self._link.start(
-            source.name, worker.name, sequence.prompt_tokens * self.prefill.kv_bytes_per_token, arrived, after_ps
-        )
+        self._link.start(source.name, worker.name, sequence.moved_tokens * self._kv_bytes, arrived, after_ps)
+
+    def _pull_history(self, worker: Worker, sequence: Sequence, after_ps: int) -> None:
+        """A prefill worker gets what a decode worker has of a prompt; that is not held there meanwhile."""
+        assert self.decode
+        assert self.rounds
+        source = self.decode.workers[self.rounds.history_from[sequence.request]]
+        num_bytes = sequence.moved_tokens * self._kv_bytes
+        self._link.start(source.name, worker.name, num_bytes, partial(worker.loaded, sequence), after_ps)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Hashable, Sequence
 from typing import Protocol
 
@@ -39,7 +40,7 @@ class PlainBlocks:
     def __init__(self, number: int, size: int, keys: Keys | None) -> None:
         self.size = size
         self.keys = keys
-        self.free = list(range(1, number))
+        self.free = deque(range(1, number))
         self.holders = [0] * number
         self.key: list[Hashable | None] = [None] * number
         self.table: dict[Hashable, list[int]] = {}
@@ -64,7 +65,7 @@ class PlainBlocks:
             self.holders[block] += 1
 
     def take(self, n: int) -> list[int]:
-        taken, self.free = self.free[:n], self.free[n:]
+        taken = [self.free.popleft() for _ in range(n)]
         for block in taken:
             self.holders[block] = 1
             key = self.key[block]
@@ -77,7 +78,9 @@ class PlainBlocks:
 
     def name(self, blocks: list[int], request: int, tokens: int) -> None:
         """The blocks that are full with so many tokens can be found from now on."""
-        for block, key in zip(blocks, self.keys.of(request, tokens) if self.keys else (), strict=False):
+        if not self.keys:
+            return
+        for block, key in zip(blocks, self.keys.of(request, tokens), strict=False):
             if self.key[block] is None:
                 self.key[block] = key
                 self.table.setdefault(key, []).append(block)
@@ -86,5 +89,5 @@ class PlainBlocks:
         for block in blocks:
             self.holders[block] -= 1
         unheld = [block for block in reversed(blocks) if not self.holders[block]]
-        plain = [block for block in unheld if self.key[block] is None]
-        self.free = plain + self.free + [block for block in unheld if self.key[block] is not None]
+        self.free.extendleft(reversed([block for block in unheld if self.key[block] is None]))
+        self.free.extend(block for block in unheld if self.key[block] is not None)

@@ -213,7 +213,7 @@ class StepwiseEngine:
         self._name(job, job.computed + tokens)
 
     def _take_blocks(self, job: _Job, tokens: int) -> None:
-        job.blocks = job.blocks + self.blocks.take(max(0, self._blocks(tokens) - len(job.blocks)))
+        job.blocks += self.blocks.take(self._blocks(tokens) - len(job.blocks))
 
     def _admit(self, now: int, budget: int, taken: list[tuple[_Job, int]], outcome: Outcome) -> list[_Job]:
         entering: list[_Job] = []

@@ -98,7 +98,7 @@ class Case:
 def play(
     engine: AnyEngine, case: Case, look: Callable[[Sequence], object]
 ) -> tuple[list[Stamps], Totals, list[object]]:
-    """Runs a case; gives each request's stamps, the worker's totals and what is seen at each arrival."""
+    """Runs a case; gives each request's stamps, the worker's totals and what is seen whenever something comes and at the end."""
     order = count()
     events: list[tuple[int, int, str, Sequence]] = []
     sequences = []
@@ -117,13 +117,13 @@ def play(
             now, _, kind, sequence = heapq.heappop(events)
             if kind == "submit":
                 engine.submit(now, sequence)
-                seen.append(look(sequence))
             elif kind == "back":
                 engine.submit(now, sequence, first=True)
             elif kind == "loaded":
                 engine.loaded(now, sequence)
             else:
                 engine.release(now, sequence)
+            seen.append(look(sequence))
             continue
         if due is None:
             break
@@ -136,6 +136,7 @@ def play(
                 heapq.heappush(events, (due + case.delay, next(order), "release", sequence))
     else:
         pytest.fail("does not come to an end")
+    seen.append(look(sequences[0]))
     stamps = [(s.scheduled_ps, s.started_ps, s.first_ps, s.last_ps, s.preemptions, s.cached_tokens) for s in sequences]
     return stamps, (engine.steps, engine.busy_ps, engine.preemptions, engine.outside), seen
 
@@ -159,7 +160,7 @@ def cases(draw: st.DrawFn) -> Case:
         num_gpu_blocks=blocks,
         block_size=block_size,
         recompute=draw(st.booleans()),
-        one_model_a_step=prefill,
+        one_model_a_step=prefill or draw(st.booleans()),
         pin_finished=prefill,
         defer_block_free=draw(st.booleans()),
     )

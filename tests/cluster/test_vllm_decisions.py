@@ -19,6 +19,7 @@ from sunsim.cluster.engine_config import EngineConfig
 from sunsim.cluster.outcome import Outcome
 from sunsim.cluster.sequence import KV, Sequence
 from sunsim.latency.steps import Chunk, DecodeLine, Outside, StepTimes
+from tests.cluster.plain_blocks import Keys
 from tests.cluster.stepwise import StepwiseEngine
 from tests.cluster.worlds import Steps, play
 
@@ -60,8 +61,8 @@ class Noted:
 class NotedStepwise(StepwiseEngine):
     """Writes down each step as vLLM's are recorded."""
 
-    def __init__(self, config: EngineConfig, times: StepTimes) -> None:
-        super().__init__(config, times)
+    def __init__(self, config: EngineConfig, times: StepTimes, keys: Keys | None = None) -> None:
+        super().__init__(config, times, (), keys)
         self.rows: list[list[Any]] = []
         self._preempted: list[int] = []
 

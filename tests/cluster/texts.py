@@ -8,6 +8,9 @@ import numpy as np
 
 from sunsim.workload.sessions import UNKNOWN, Segments, Sessions
 
+Asked = tuple[int, int]
+"""What a prompt is: the segment that its old part ends with, or `UNKNOWN`, and how many tokens are new."""
+
 
 @dataclass
 class Texts:
@@ -24,6 +27,16 @@ class Texts:
     tokens: list[list[int]] = field(default_factory=list)
     prompt: list[int] = field(default_factory=list)
     answer: list[int] = field(default_factory=list)
+
+    @classmethod
+    def grown(cls, begun: list[int], asked: list[Asked], outputs: list[int]) -> Texts:
+        """Segments of these lengths to begin with, and then requests."""
+        texts = cls()
+        for length in begun:
+            texts.add(UNKNOWN, length)
+        for (after, new), output in zip(asked, outputs, strict=True):
+            texts.ask(after, new, output)
+        return texts
 
     def add(self, parent: int, length: int) -> int:
         """A new segment of so many tokens after another, or after none (`UNKNOWN`)."""

@@ -11,7 +11,7 @@ import random
 import sys
 import tempfile
 from collections import Counter, deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -97,10 +97,15 @@ class Case:
 
 
 class Device:
-    """Stands in for the executor, and keeps the time."""
+    """Stands in for the executor, and keeps the time.
 
-    def __init__(self, times: Times) -> None:
+    Args:
+        texts: the tokens of each request, prompt and output.
+    """
+
+    def __init__(self, times: Times, texts: list[list[int]]) -> None:
         self.times = times
+        self.texts = texts
         self.now = 0
         self.free_at = 0
         self.core: Any = None
@@ -147,7 +152,10 @@ class Device:
         output = ModelRunnerOutput(
             req_ids=names,
             req_id_to_index={name: index for index, name in enumerate(names)},
-            sampled_token_ids=[[] if requests[name].is_prefill_chunk else [1] for name in names],
+            sampled_token_ids=[
+                [] if (one := requests[name]).is_prefill_chunk else [self.texts[serial(name)][one.num_computed_tokens]]
+                for name in names
+            ],
         )
         return _Output(self, self.free_at, output)
 
@@ -182,18 +190,18 @@ def serial(name: str) -> int:
     return int(name.rpartition("-")[2])
 
 
-def make_core(worker: Worker, device: Device, model: Path) -> Core:
+def make_core(worker: Worker, device: Device, model: Path, *, caching: bool = False) -> Core:
     """An engine core whose scheduler is vLLM's, under the arguments of every reference profile but the worker's."""
-    settings = EngineSettings(
-        max_num_seqs=worker.max_num_seqs,
-        max_num_batched_tokens=worker.max_num_batched_tokens,
-        num_gpu_blocks_override=worker.num_gpu_blocks,
-    )
+    settings = EngineSettings(num_gpu_blocks_override=worker.num_gpu_blocks, enable_prefix_caching=caching)
     transfer = None
     if worker.connector:
         path = "tests.profiler.vllm_decisions"
         transfer = KVTransferConfig(kv_connector=worker.connector, kv_connector_module_path=path, kv_role="kv_both")
-    arguments = engine_arguments(settings, model, dummy_weights=True) | {"block_size": worker.block_size}
+    arguments = engine_arguments(settings, model, dummy_weights=True) | {
+        "block_size": worker.block_size,
+        "max_num_seqs": worker.max_num_seqs,  # fewer, of both, than a profile is worth
+        "max_num_batched_tokens": worker.max_num_batched_tokens,
+    }
     config = AsyncEngineArgs(**arguments, kv_transfer_config=transfer).create_engine_config()
     config.cache_config.num_gpu_blocks = worker.num_gpu_blocks
     spec = FullAttentionSpec(block_size=worker.block_size, num_kv_heads=8, head_size=128, dtype=torch.bfloat16)
@@ -216,8 +224,12 @@ def record(case: Case, model: Path) -> dict[str, Any]:
     was preempted; and for each step when it was composed, the free blocks then left, who was scheduled in which order
     and how many tokens of each (nothing if one of each), and who was preempted.
     """
-    device = Device(case.times)
-    core = make_core(case.worker, device, model)
+    device = Device(case.times, [[1] * (prompt + output) for _, prompt, output, _ in case.requests])
+    return asdict(case) | run(case, make_core(case.worker, device, model), device)
+
+
+def run(case: Case, core: Core, device: Device, block_hasher: Any = None) -> dict[str, Any]:
+    """The stamps and the rows of `record`."""
     coming = deque(enumerate(case.requests))
     first: dict[int, int] = {}
     last: dict[int, int] = {}
@@ -228,7 +240,8 @@ def record(case: Case, model: Path) -> dict[str, Any]:
             number, (_, prompt, output, arrived) = coming.popleft()
             params = SamplingParams(max_tokens=output, ignore_eos=True)
             name = request_id("decode" if arrived else "prefill", number)
-            core.scheduler.add_request(Request(name, [1] * prompt, params, None))
+            tokens = device.texts[number][:prompt]
+            core.scheduler.add_request(Request(name, tokens, params, None, block_hasher=block_hasher))
         outputs, _ = core.step_with_batch_queue()
         for some in (outputs or {}).values():
             for one in some.outputs:
@@ -238,12 +251,12 @@ def record(case: Case, model: Path) -> dict[str, Any]:
                     last[number] = device.now
     scheduled: dict[int, int] = {}
     preemptions: Counter[int] = Counter()
-    for composed, _, taken, _, preempted in device.rows:
+    for composed, _, taken, _, preempted, *_ in device.rows:
         for number in taken:
             scheduled.setdefault(number, composed)
         preemptions.update(preempted)
     stamps = [[scheduled[i], first[i], last[i], preemptions[i]] for i in range(len(case.requests))]
-    return asdict(case) | {"stamps": stamps, "rows": device.rows}
+    return {"stamps": stamps, "rows": device.rows}
 
 
 def arrivals(
@@ -329,13 +342,13 @@ def cases() -> Iterator[Case]:
     yield from map(drawn, DRAWN)
 
 
-def main(out: str) -> None:
+def record_all(out: str, recorded: Callable[[Path], Iterator[dict[str, Any]]]) -> None:
     """A line a case."""
     with tempfile.TemporaryDirectory() as folder:
         model = write_model(Path(folder), json.loads(MODEL.read_text()))
-        recorded = [{"vllm": __version__} | record(case, model) for case in cases()]
-    Path(out).write_text("".join(json.dumps(each, separators=(",", ":")) + "\n" for each in recorded))
+        lines = [json.dumps({"vllm": __version__} | each, separators=(",", ":")) + "\n" for each in recorded(model)]
+    Path(out).write_text("".join(lines))
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    record_all(sys.argv[1], lambda model: (record(case, model) for case in cases()))
