@@ -17,7 +17,6 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from plots.prefillshare import plot_prefillshare
 from sunsim.clock import to_ps
@@ -27,6 +26,7 @@ from sunsim.report.terminal import plain
 from sunsim.report.text_table import TextTable
 from sunsim.roles import Module
 from sunsim.scenario import Arm, Scenario, build_requests, load_scenario
+from sunsim.scenario.blocks import StopAtTime
 from sunsim.workload.blocks import Constant, Conversations, FixedTokens
 from sunsim.workload.requests import COLUMNS, Requests
 from sunsim.workload.sessions import COLUMNS as SESSION_COLUMNS
@@ -35,9 +35,10 @@ from sunsim.workload.sessions import UNKNOWN
 SCENARIO = Path(__file__).parents[2] / "scenarios" / "prefillshare.yaml"
 SESSIONS = (8, 16, 32, 48, 64, 80, 96, 128, 192, 224, 256, 320)
 """At a time."""
-TURNS = 24
-"""Rounds of a client, of which the first `WARM_UP`, one of each model, are not counted."""
-WARM_UP = 4
+EACH = 4
+"""Sessions of a client, more than it comes to."""
+WARM_UP_S, END_S = 40.0, 100.0
+"""Requests that end in between are counted; then all is stopped."""
 RAMP_S = 10.0
 """In which the clients begin, one after the other."""
 BASELINE, GAINING = "own-pools", ("prefillshare", "both-shared")
@@ -85,30 +86,18 @@ class Knee(NamedTuple):
     sessions: float
 
 
-class Loop(NamedTuple):
-    """Sessions in a closed loop.
-
-    Attributes:
-        turn: of each request, which of its client's it is, from 0, int64[n].
-    """
-
-    requests: Requests
-    turn: NDArray[np.int64]
-
-
-def closed_loop(requests: Requests, clients: int, turns: int) -> Loop:
+def closed_loop(requests: Requests, clients: int) -> Requests:
     """Sessions one after the other, so many at a time; client k of n begins k/n of the way through its first session.
 
     Args:
-        requests: of twice as many sessions as clients, all of the same number of rounds.
-        turns: rounds of each client, at most those of a session.
+        requests: of sessions that all have the same number of rounds, as many for each client.
     """
     sessions = requests.sessions
     assert sessions
     rounds = int(sessions.round.max()) + 1
     client = (sessions.session % clients).astype(np.int64)
     turn = sessions.round + rounds * (sessions.session // clients) - rounds * client // clients
-    kept = np.flatnonzero((turn >= 0) & (turn < turns))
+    kept = np.flatnonzero(turn >= 0)
     client, turn = client[kept], turn[kept]
     order = np.lexsort((turn, client))
     previous = np.full(kept.size, UNKNOWN, np.int32)
@@ -117,13 +106,12 @@ def closed_loop(requests: Requests, clients: int, turns: int) -> Loop:
     columns = {name: getattr(requests, name)[kept] for name in COLUMNS}
     columns["arrival_ps"] = np.where(turn == 0, to_ps(RAMP_S * client / clients), 0)
     of_sessions = {name: getattr(sessions, name)[kept] for name in SESSION_COLUMNS} | {"previous": previous}
-    made = Requests(**columns, models=requests.models, sessions=replace(sessions, **of_sessions))
-    return Loop(made, turn)
+    return Requests(**columns, models=requests.models, sessions=replace(sessions, **of_sessions))
 
 
 @cache
 def _scenario() -> Scenario:
-    return load_scenario(SCENARIO)
+    return load_scenario(SCENARIO).changed(stop=StopAtTime(limit_s=END_S))
 
 
 def drawn(scenario: Scenario, sessions: int) -> Requests:
@@ -139,20 +127,16 @@ def measured(task: tuple[int, int]) -> Point:
     sessions, number = task
     scenario = _scenario()
     arm = scenario.arms[number]
-    loop = closed_loop(drawn(scenario, 2 * sessions), sessions, TURNS)
-    rows = simulate_arm(scenario, arm, loop.requests).rows
-    return Point(sessions, arm.name, *figures(rows, loop.turn[rows["request_id"]]))
+    requests = closed_loop(drawn(scenario, EACH * sessions), sessions)
+    return Point(sessions, arm.name, *figures(simulate_arm(scenario, arm, requests).rows))
 
 
-def figures(rows: pd.DataFrame, turn: NDArray[np.int64]) -> tuple[float, float, float]:
-    """`Point`'s, over the time in which all clients are there and have had their first `WARM_UP` rounds."""
-    begin_s = rows["arrival_s"][turn == WARM_UP].max()
-    end_s = rows["last_token_s"][turn == turn.max()].min()
-    came = rows[rows["arrival_s"].between(begin_s, end_s)]
-    ended = rows[rows["last_token_s"].between(begin_s, end_s)]
-    latency_s = came["last_token_s"] - came["arrival_s"]
-    cached_share = came["cached_tokens"].sum() / came["prompt_tokens"].sum()
-    return cached_share, float(latency_s.quantile(0.95)), ended["output_tokens"].sum() / (end_s - begin_s)
+def figures(rows: pd.DataFrame) -> tuple[float, float, float]:
+    """`Point`'s, of the requests that end while it is measured."""
+    ended = rows[rows["last_token_s"].between(WARM_UP_S, END_S)]
+    latency_s = ended["last_token_s"] - ended["arrival_s"]
+    cached_share = ended["cached_tokens"].sum() / ended["prompt_tokens"].sum()
+    return cached_share, float(latency_s.quantile(0.95)), ended["output_tokens"].sum() / (END_S - WARM_UP_S)
 
 
 def knee(scenario: Scenario, arm: Arm) -> Knee:
