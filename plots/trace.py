@@ -39,7 +39,11 @@ def plot_trace(rows: TraceRows, models: Mapping[str, int] | None, title: str, pa
 
 
 def _rate(axes: Axes, rows: TraceRows) -> None:
-    arrival_s = rows.arrival_s - rows.arrival_s[0]
+    # Later rounds of sessions that wait for each other's end arrive when a run says.
+    what, known_s = (
+        ("request", rows.arrival_s) if rows.rounds is None else ("session", rows.arrival_s[rows.rounds.opens])
+    )
+    arrival_s = known_s - known_s[0]
     last_s = float(arrival_s[-1])
     width_s = next((width for width in WIDTHS_S if last_s <= width * MOST_INTERVALS), WIDTHS_S[-1])
     # The last interval is whole only by chance.
@@ -51,13 +55,14 @@ def _rate(axes: Axes, rows: TraceRows) -> None:
     axes.stairs(rate, edges, baseline=None, color=PALETTE[0], linewidth=1.4)
     mean = ""
     if last_s > 0:
-        axes.axhline((len(rows) - 1) / last_s, color=MUTED, linestyle=":")
-        mean = f"; mean {(len(rows) - 1) / last_s:.3g} (dotted)"
+        mean_rate = (arrival_s.size - 1) / last_s
+        axes.axhline(mean_rate, color=MUTED, linestyle=":")
+        mean = f"; mean {mean_rate:.3g} (dotted)"
     axes.set_xlim(0, edges[-1])
     axes.set_ylim(bottom=0)
-    axes.set_title(f"Requests/s in intervals of {width_s:,} s{mean}")
-    axes.set_xlabel(f"time since the first request ({unit})")
-    axes.set_ylabel("requests/s")
+    axes.set_title(f"{what.capitalize()}s/s in intervals of {width_s:,} s{mean}")
+    axes.set_xlabel(f"time since the first {what} ({unit})")
+    axes.set_ylabel(f"{what}s/s")
 
 
 def _lengths(axes: Axes, tokens: NDArray[np.int64], kind: str, colour: str) -> None:

@@ -26,6 +26,11 @@ class Module(StrEnum):
     SHARED = "shared"  # one frozen module for all models
     DECODER = "decoder"  # each model's own, that only decodes: prompts' KV comes from another
 
+    @property
+    def only_decodes(self) -> bool:
+        """Whether a decode worker of this module cannot compute prompts with it."""
+        return self in (Module.SHARED, Module.DECODER)
+
 
 @dataclass(frozen=True, slots=True)
 class Role:
@@ -35,11 +40,13 @@ class Role:
         stage: which part of a request's way.
         model: the one model that it serves; None for all of the scenario.
         module: whose weights it computes with.
+        appends: a decode worker also computes prompts of later rounds, with weights of prefill's modules if those are others.
     """
 
     stage: Stage
     model: str | None
     module: Module = Module.OWN
+    appends: bool = False
 
     @property
     def prefills(self) -> bool:
@@ -63,7 +70,7 @@ class Role:
         A decode module that prefill does not compute with cannot prefill: the KV of a preempted prompt comes from
         elsewhere.
         """
-        return self.prefills or self.module not in (Module.SHARED, Module.DECODER)
+        return self.prefills or self.appends or not self.module.only_decodes
 
     @property
     def serves(self) -> str:

@@ -8,7 +8,7 @@ ARRIVAL_S = [0.0, 0.25, 0.25, 61.0, 90.5]
 PROMPT_TOKENS = [374, 396, 879, 91, 6758]
 OUTPUT_TOKENS = [44, 109, 55, 0, 500]
 
-JSON_LINES = ("bailian", "mooncake")
+JSON_LINES = ("bailian", "lmcache", "mooncake", "tracelab")
 ONE_OBJECT = ("vllm-bench",)
 
 TEXTS = {
@@ -43,13 +43,26 @@ Timestamp,Session ID,Elapsed time,Model,Request tokens,Response tokens,Total tok
 66.5,s1,0.0,ChatGPT,91,0,91,Conversation log
 96,s4,21.0,GPT-4,6758,500,7258,API log
 """,
+    "lmcache": "".join(
+        f'{{"session_id": "s{i}", "turn_idx": 0, "input_toks": {prompt}, "output_toks": {output}, '
+        f'"arrival_time_ns": {27_000_000_000 + round(at_s * 1e9)}, "intra_session_gap_ns": 0, "model": "{"ab"[i % 2]}"}}\n'
+        for i, (at_s, prompt, output) in enumerate(zip(ARRIVAL_S, PROMPT_TOKENS, OUTPUT_TOKENS, strict=True))
+    ),
     "mooncake": """\
 {"timestamp": 27000, "input_length": 374, "output_length": 44, "hash_ids": [0]}
 {"timestamp": 27250, "input_length": 396, "output_length": 109, "hash_ids": [0]}
 {"timestamp": 27250, "input_length": 879, "output_length": 55, "hash_ids": [0, 1]}
 {"timestamp": 88000, "input_length": 91, "output_length": 0, "hash_ids": [2]}
-{"timestamp": 117500, "input_length": 6758, "output_length": 500, "hash_ids": [0, 3, 4]}
+{"timestamp": 117500, "input_length": 6758, "output_length": 500, "hash_ids": [0, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, \
+13, 14, 15]}
 """,
+    "tracelab": "".join(
+        f'{{"session_id": "claude:{i}", "round_index": 0, "model": "{"ab"[i % 2]}", "input_tokens_total": {prompt}, '
+        f'"prefix_tokens": 50, "newly_append_tokens": {prompt - 50}, "output_tokens": {output}, "timing_events": '
+        f'[{{"event_type": "user_message", "timestamp": "2026-05-01T00:0{int(at_s // 60)}:{at_s % 60:06.3f}Z"}}, '
+        f'{{"event_type": "text", "timestamp": "2026-05-01T00:02:00Z"}}]}}\n'
+        for i, (at_s, prompt, output) in enumerate(zip(ARRIVAL_S, PROMPT_TOKENS, OUTPUT_TOKENS, strict=True))
+    ),
     "vidur": """\
 arrived_at,num_prefill_tokens,num_decode_tokens
 0.0,374,44
@@ -64,6 +77,16 @@ arrived_at,num_prefill_tokens,num_decode_tokens
 "output_lens": [44, 109, 55, 0, 500], "errors": ["", "", "", "Service Unavailable", ""]}
 """,
 }
+
+SESSIONS = """\
+arrival_s,prompt_tokens,output_tokens,session,round,think_s,prefix,prefix_tokens,model
+0.0,100,20,x,0,,sys,50,a
+,150,30,x,1,2.5,,,b
+0.5,80,10,y,0,,sys,50,a
+,200,10,x,2,1.0,,,a
+1.5,30,5,z,0,0,,,b
+"""
+"""Three sessions in the format csv, of which two begin with the same 50 tokens."""
 
 
 def file_name(name: str) -> str:

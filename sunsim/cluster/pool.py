@@ -61,7 +61,7 @@ class Pool:
             max_num_batched_tokens=block.max_num_batched_tokens,
             num_gpu_blocks=block.num_gpu_blocks,
             block_size=profile.block_size,
-            recompute=appends or all(role.recomputes for role in block.roles),
+            recompute=all(role.recomputes for role in block.roles),
             one_model_a_step=prompts_by.stage is Stage.PREFILL and prompts_by.module is Module.OWN,
             pin_finished=stage is Stage.PREFILL and arm.decode is not None,
             defer_block_free=stage is Stage.DECODE or (stage is Stage.PREFILL and arm.keeps_history),

@@ -101,7 +101,7 @@ class Rounds:
             if in_decode[sequence.request] is None:
                 self.cached[sequence.request] = sequence.cached_tokens
         if self._slack and emits:
-            self._waited(self._slack, outcome.finished)
+            self._waited(self._slack, [each for each in outcome.finished if in_decode[each.request] is None])
 
     def on_decode(self, worker: Worker, outcome: Outcome, emitted: int) -> None:
         """Notes what a decision of a decode worker brought; prefill has emitted so many tokens of a request."""
@@ -114,7 +114,7 @@ class Rounds:
                 tokens = self._outputs[i] - (0 if self.local[i] else emitted)
                 slack.decoded(worker.slot, sequence, tokens, self._now_ps())
             if not emitted:
-                self._waited(slack, [sequence for sequence in outcome.entered if not self.local[sequence.request]])
+                self._waited(slack, [each for each in outcome.entered if not self.local[each.request]])
 
     def _before(self, sequence: Sequence, decode: Pool) -> Worker | None:
         """The decode worker that had the session's last round; None if there was none."""

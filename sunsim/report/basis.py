@@ -8,8 +8,10 @@ from sunsim.report.origin import estimate_facts, left_out, origin
 from sunsim.roles import Module, Stage
 from sunsim.scenario import Scenario
 from sunsim.scenario.blocks import ModelCount, Zipf
+from sunsim.scenario.requests import caches_prefixes
 from sunsim.workload.blocks import Closed, Conversations, Synthetic, Trace
 from sunsim.workload.requests import Requests
+from sunsim.workload.traces.hashes import BLOCK_TOKENS
 
 
 def basis(scenario: Scenario, requests: Requests | None = None) -> dict[str, list[str]]:
@@ -159,8 +161,10 @@ def _of_trace(scenario: Scenario, workload: Trace) -> list[str]:
     elif scenario.trace and scenario.trace.rows.model is None:
         facts += _popularity(scenario)
     facts += filter(None, [unused_popularity(scenario)])
-    if workload.format in {"bailian", "mooncake"}:
-        facts.append("what prompts have in common is computed for each of them")
+    if tokens := BLOCK_TOKENS.get(workload.format):
+        cached = caches_prefixes(scenario)
+        known = f"by their hashes, each of {tokens} tokens, and no answer is part of a later prompt"
+        facts.append(f"what prompts have in common is {f'known {known}' if cached else 'computed for each of them'}")
     return facts
 
 

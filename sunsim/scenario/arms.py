@@ -12,7 +12,7 @@ from sunsim.latency.model import LatencyModel, latency_model
 from sunsim.latency.profile import Profile, load_named
 from sunsim.roles import Module, Role, Stage
 from sunsim.scenario.blocks import ArmBlock
-from sunsim.scenario.pools import LoadReport, PoolBlock
+from sunsim.scenario.pools import DecodeBlock, LoadReport, PoolBlock
 from sunsim.workload.traces.use import TokenLimit
 
 OPTIONS = ("max_num_seqs", "max_num_batched_tokens", "max_model_len", "num_gpu_blocks")
@@ -124,9 +124,7 @@ class Arm:
     @property
     def modules_differ(self) -> bool:
         """Whether prompts' KV is made by another module than the one that decodes."""
-        if not self.prefill or not self.decode:
-            return False
-        return not all(role.recomputes for role in self.decode.roles)
+        return self.prefill is not None and self.decode is not None and self.decode.module.only_decodes
 
     @property
     def prefills_on_decode(self) -> bool:
@@ -200,6 +198,6 @@ def _pool(
 
 
 def _roles(block: PoolBlock, stage: Stage, module: Module) -> dict[Role, int]:
-    if isinstance(block.workers, int):
-        return {Role(stage, None, module): block.workers}
-    return {Role(stage, model, module): workers for model, workers in block.workers.items()}
+    workers = {None: block.workers} if isinstance(block.workers, int) else block.workers
+    appends = isinstance(block, DecodeBlock) and block.append_prefill != "remote"
+    return {Role(stage, model, module, appends): number for model, number in workers.items()}

@@ -98,11 +98,12 @@ def appends_in_steps(arm: ArmBlock, stage: Stage, profile: Profile) -> bool:
 
 def refuse_cards(pool: DecodeBlock, decode: Profile, prefill: Profile, loc: Loc, source: Source) -> None:
     """Refuses to compute prompts with a profile of another card, or of a worker of another size."""
-    for what, own, other in (("card", decode.data.card, prefill.data.card), ("GPUs", decode.gpus, prefill.gpus)):
+    for what, own, other in (
+        ("card is", decode.data.card, prefill.data.card),
+        ("workers' GPUs are", decode.gpus, prefill.gpus),
+    ):
         if own != other:
-            must = (
-                f"must be remote: prompts would take prefill's times, whose {what} ({other}) are not decode's ({own})"
-            )
+            must = f"must be remote: prompts would take prefill's times, and its {what} {other}, not {own}"
             _refuse("append_prefill", pool.append_prefill, must, loc, source)
 
 

@@ -16,14 +16,16 @@ LENGTHS = {"prompt": "prompt_tokens", "output": "output_tokens", "prompt + outpu
 
 def trace_report(facts: Mapping[str, Any], selection: Selection, figure: Path | None) -> Report:
     """What `sunsim.trace.statistics` found, and where the figure is."""
-    heading = (
-        f"{facts['file']} ({facts['format']}): {counted(facts['requests'], 'request')} in {_span(facts['duration_s'])}"
-    )
-    if facts["arrival_times"] < facts["requests"]:
+    what = counted(facts["requests"], "request")
+    if facts.get("sessions", facts["requests"]) < facts["requests"]:
+        what += f" of {counted(facts['sessions'], 'session')}"
+    heading = f"{facts['file']} ({facts['format']}): {what} in {_span(facts['duration_s'])}"
+    arrivals = facts["requests"] if selection.rows.rounds is None else facts["sessions"]
+    if facts["arrival_times"] < arrivals:
         heading += f" at {count(facts['arrival_times'])} different times"
     told = ", ".join(filter(None, (heading, left_out(selection), _order(selection))))
-    tables = [_arrivals(facts), _burstiness(facts), _lengths(facts), _models(facts)]
-    return Report(facts["file"], [told, *tables, f"Figure: {figure}" if figure else None])
+    tables = [_arrivals(facts, selection), _burstiness(facts), _lengths(facts), _models(facts)]
+    return Report(facts["file"], [told, *tables, *_sessions(facts), f"Figure: {figure}" if figure else None])
 
 
 def _span(duration_s: float) -> str:
@@ -36,10 +38,12 @@ def _order(selection: Selection) -> str:
     return f"{counted(late, 'line')} of the file out of order, sorted" if late else ""
 
 
-def _arrivals(facts: Mapping[str, Any]) -> TextTable:
+def _arrivals(facts: Mapping[str, Any], selection: Selection) -> TextTable:
     rates = (facts[key] for key in ("mean_rate_rps", "peak_minute_rate_rps", "peak_second_rate_rps"))
     tokens = [(f"{name} tokens/s", number(facts[f"{name}_tokens_per_s"]), "", "") for name in ("prompt", "output")]
-    rows = [("requests/s", *map(number, rates)), *tokens]
+    # Later rounds of sessions that wait for each other's end arrive when a run says.
+    unit = "requests/s" if selection.rows.rounds is None else "sessions/s"
+    rows = [(unit, *map(number, rates)), *tokens]
     return TextTable("", ("arrivals", "mean", "busiest minute", "busiest second"), rows)
 
 
@@ -54,6 +58,20 @@ def _burstiness(facts: Mapping[str, Any]) -> TextTable:
 def _lengths(facts: Mapping[str, Any]) -> TextTable:
     rows = [(name, *map(count, facts[key].values())) for name, key in LENGTHS.items()]
     return TextTable("", ("tokens", *facts["prompt_tokens"]), rows)
+
+
+def _sessions(facts: Mapping[str, Any]) -> list[TextTable | str]:
+    """How long sessions are, how long users think, and how much of the prompts repeats; empty if nothing is known."""
+    if unknown := facts.get("repeated_share_unknown"):
+        return [f"What prompts have in common is not known: {unknown}"]
+    if "sessions" not in facts:
+        return []
+    shared = f"{percent(facts['repeated_share'], 1)} of the prompt tokens repeat the beginning of an earlier request."
+    if facts["sessions"] == facts["requests"]:
+        return [shared]
+    told = {"rounds a session": facts["rounds"], "s to think": facts["think_s"]}
+    rows = [(name, *map(number, figures.values())) for name, figures in told.items() if figures]
+    return [TextTable("", ("sessions", *facts["rounds"]), rows), shared]
 
 
 def _models(facts: Mapping[str, Any]) -> TextTable | None:

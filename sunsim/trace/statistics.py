@@ -5,7 +5,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sunsim.clock import since_s
+from sunsim.clock import since_s, to_s
+from sunsim.workload.sessions import UNKNOWN, Sessions
+from sunsim.workload.texts import repeated_tokens
 from sunsim.workload.traces.rows import TraceRows
 
 PERCENTILES = (50, 90, 95, 99)
@@ -14,15 +16,16 @@ SECOND_S = 1.0
 US_PER_S = 1e6
 
 
-def statistics(rows: TraceRows) -> dict[str, Any]:
+def statistics(rows: TraceRows, sessions: Sessions | None = None) -> dict[str, Any]:
     """Figures of requests by arrival; None where there are too few for one.
 
-    Rates are per second from the first arrival to the last: the mean is 1 over the mean gap, the peaks are those of the
+    Where rounds of `sessions` wait for each other, arrivals are those of sessions. Rates are per second from the first arrival to the last: the mean is 1 over the mean gap, the peaks are those of the
     busiest minute and second, wherever they begin. Burstiness: coefficient of variation of the gaps, and index of
     dispersion (variance over mean of the requests in each whole second, or minute, from the first arrival on); both
     are 1 for Poisson arrivals and 0 for equal gaps.
     """
-    arrival_s = since_s(rows.arrival_s, float(rows.arrival_s[0]))
+    known_s = rows.arrival_s if rows.rounds is None else rows.arrival_s[rows.rounds.opens]
+    arrival_s = since_s(known_s, float(known_s[0]))
     duration_s = float(arrival_s[-1])
     gaps_s = np.diff(arrival_s)
     mean_rate = gaps_s.size / duration_s if duration_s > 0 else None
@@ -38,12 +41,25 @@ def statistics(rows: TraceRows) -> dict[str, Any]:
         "dispersion_minute": _dispersion(arrival_s, MINUTE_S),
         "dispersion_second": _dispersion(arrival_s, SECOND_S),
         **{
-            f"{name}_tokens_per_s": None if mean_rate is None else mean_rate * float(column.mean())
+            f"{name}_tokens_per_s": None if mean_rate is None else mean_rate * float(column.sum() / known_s.size)
             for name, column in tokens.items()
         },
         **{f"{name}_tokens": _lengths(column) for name, column in tokens.items()},
         "total_tokens": _lengths(rows.prompt_tokens + rows.output_tokens),
         "models": _popularity(rows),
+        **(_of_sessions(rows, sessions) if sessions else {}),
+    }
+
+
+def _of_sessions(rows: TraceRows, sessions: Sessions) -> dict[str, Any]:
+    """How long sessions are, how long their users think, and how much of the prompts is there in earlier requests."""
+    think_s = to_s(sessions.think_ps[sessions.previous != UNKNOWN])
+    rounds = np.unique(sessions.session, return_counts=True)[1]
+    return {
+        "sessions": int(rounds.size),
+        "rounds": _lengths(rounds),
+        "think_s": _lengths(think_s) if think_s.size else None,
+        "repeated_share": float(repeated_tokens(sessions).sum() / rows.prompt_tokens.sum()),
     }
 
 
@@ -68,14 +84,14 @@ def _dispersion(arrival_s: NDArray[np.float64], width_s: float) -> float | None:
     return float((counts @ counts / whole - mean**2) / mean)
 
 
-def _lengths(tokens: NDArray[np.int64]) -> dict[str, float]:
+def _lengths(tokens: NDArray[np.int64] | NDArray[np.float64]) -> dict[str, float]:
     levels = np.quantile(tokens, np.array(PERCENTILES) / 100)
     return {
         "mean": float(tokens.mean()),
         "std": float(tokens.std()),
-        "min": int(tokens.min()),
+        "min": tokens.min().item(),
         **{f"p{percent}": float(level) for percent, level in zip(PERCENTILES, levels, strict=True)},
-        "max": int(tokens.max()),
+        "max": tokens.max().item(),
     }
 
 

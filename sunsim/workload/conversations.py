@@ -1,6 +1,7 @@
 """Drawn conversations: how many rounds they have, what is said in each, and how long a user thinks in between."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -13,7 +14,7 @@ from sunsim.workload.blocks import Conversations, Rounds
 from sunsim.workload.lengths import draw_tokens
 from sunsim.workload.mix import SEED
 from sunsim.workload.requests import Draws, Requests, draw_arrivals_s
-from sunsim.workload.sessions import UNKNOWN, Segments, Sessions
+from sunsim.workload.texts import chained
 from sunsim.workload.traces.use import TokenLimit
 
 MIX_SESSIONS = 2000
@@ -55,18 +56,27 @@ def draw_conversations(workload: Conversations, draws: Draws, limits: Sequence[T
     opens = rounds.round == 0
     model = first[rounds.session]
     root = None
+    root_tokens = np.zeros(0, np.int64)
     if workload.system_prompt_tokens:
-        root = np.zeros(model.size, np.int32) if workload.take_turns else model
+        root = np.zeros(model.size, np.int64) if workload.take_turns else model.astype(np.int64)
+        root_tokens = np.full(1 if workload.take_turns else len(draws.models), workload.system_prompt_tokens)
     if workload.take_turns:
         model = (model + rounds.round) % np.int32(len(draws.models))
-    sessions = _sessions(rounds, root, 1 if workload.take_turns else len(draws.models), workload.system_prompt_tokens)
+    texts = chained(
+        rounds.prompt_tokens,
+        rounds.output_tokens,
+        to_ps(rounds.think_s),
+        opens,
+        root=root,
+        root_tokens=root_tokens,
+    )
     return Requests(
         np.where(opens, to_ps(begin_s)[rounds.session], 0),
         model,
         rounds.prompt_tokens.astype(np.int32),
         rounds.output_tokens,
         draws.models,
-        sessions=sessions,
+        sessions=replace(texts, unfit=rounds.unfit),
     )
 
 
@@ -119,28 +129,3 @@ def session_mix(workload: Conversations, limits: tuple[TokenLimit, ...]) -> Leng
     sessions = max(1, min(MIX_SESSIONS, int(MIX_ROUNDS / workload.rounds.mean)))
     rounds = draw_rounds(workload, sessions, Draws(SEED, (), ()), limits)
     return LengthMix.of(rounds.prompt_tokens, rounds.output_tokens)
-
-
-def _sessions(rounds: DrawnRounds, root: NDArray[np.int32] | None, roots: int, root_tokens: int) -> Sessions:
-    """Of texts in which each prompt and each answer follows what was said before; `root` is what a session begins with."""
-    size = rounds.session.size
-    before = roots if root is not None else 0
-    later = rounds.round > 0
-    prompt = before + 2 * np.arange(size, dtype=np.int32)
-    answer = prompt + np.int32(1)
-    parent = np.full(before + 2 * size, UNKNOWN, np.int32)
-    parent[prompt] = np.where(later, prompt - 1, UNKNOWN if root is None else root)
-    parent[answer] = prompt
-    end = np.full(parent.size, root_tokens, np.int64)
-    end[prompt] = rounds.prompt_tokens
-    end[answer] = rounds.prompt_tokens + rounds.output_tokens
-    return Sessions(
-        session=rounds.session,
-        round=rounds.round,
-        previous=np.where(later, np.arange(size, dtype=np.int32) - 1, UNKNOWN).astype(np.int32),
-        think_ps=np.where(later, to_ps(rounds.think_s), 0),
-        prompt=prompt,
-        answer=answer,
-        segments=Segments(parent, end),
-        unfit=rounds.unfit,
-    )

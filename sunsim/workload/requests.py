@@ -16,6 +16,7 @@ from sunsim.workload.popularity import draw_models
 from sunsim.workload.sessions import Sessions
 from sunsim.workload.streams import stream
 from sunsim.workload.traces.rows import TraceRows
+from sunsim.workload.traces.sessions import sessions_of
 
 COLUMNS = ("arrival_ps", "model", "prompt_tokens", "output_tokens")
 
@@ -113,7 +114,15 @@ def draw_arrivals_s(
 
 
 def traced_requests(rows: TraceRows, draws: Draws) -> Requests:
-    """The requests of a trace; where it names no models, those are drawn."""
-    model = draws.of_models(len(rows)) if rows.model is None else rows.model.astype(np.int32)
+    """The requests of a trace; where it names no models, those are drawn, one for all rounds of a session."""
     tokens = (rows.prompt_tokens.astype(np.int32), rows.output_tokens.astype(np.int32))
-    return Requests(to_ps(rows.arrival_s), model, *tokens, draws.models)
+    if rows.rounds is None:
+        model = draws.of_models(len(rows)) if rows.model is None else rows.model.astype(np.int32)
+        return Requests(to_ps(rows.arrival_s), model, *tokens, draws.models)
+    opens = rows.rounds.opens
+    if rows.model is None:
+        model = draws.of_models(int(opens.sum()))[np.cumsum(opens) - 1]
+    else:
+        model = rows.model.astype(np.int32)
+    arrival_ps = np.where(opens, to_ps(rows.arrival_s), 0)
+    return Requests(arrival_ps, model, *tokens, draws.models, sessions=sessions_of(rows, rows.rounds, model))

@@ -42,7 +42,8 @@ class Sessions:
             arrives when `Requests.arrival_ps` says.
         think_ps: from that token's coming to the client to the arrival, int64[n]; 0 without `previous`.
         prompt: the segment that its prompt ends with, whose `end` is its `prompt_tokens`, int32[n].
-        answer: the segment of its output, which follows that, int32[n]; its `end` is prompt and output together.
+        answer: the segment that its output ends with, whose `end` is prompt and output together, int32[n]; its path goes
+            through `prompt`, in one step unless a later prompt begins with a part of the output.
         segments: of all of them.
         unfit: rounds that would follow, but fit into no worker of some arm: sessions end before those.
     """

@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from sunsim.cluster.simulation import simulate_arm
 from sunsim.records import ArmResult
 from sunsim.scenario import Scenario, build_requests, load_scenario
-from sunsim.workload.requests import Requests
 from tests.cluster.drawn import LEAST_BLOCKS, NO_DELAY, PROFILE, ROUTERS, Drawn, clusters, crowd
 from tests.cluster.stepwise import StepwiseEngine
 from tests.cluster.worlds import Host, Row, driven_by, serve, write_profile
@@ -96,11 +95,7 @@ def test_any_cluster_stopped_at_any_time(drawn: Drawn, limit_s: float, profile: 
 @pytest.mark.parametrize("file", SHIPPED, ids=[file.stem for file in SHIPPED])
 def test_the_beginning_of_every_shipped_scenario(file: Path) -> None:
     scenario = load_scenario(file)
-    drawn = build_requests(scenario)
-    few = slice(FIRST_REQUESTS)
-    requests = Requests(
-        drawn.arrival_ps[few], drawn.model[few], drawn.prompt_tokens[few], drawn.output_tokens[few], drawn.models
-    )
+    requests = build_requests(scenario).first(FIRST_REQUESTS)
     for arm in scenario.arms:
         leaping = simulate_arm(scenario, arm, requests)
         with driven_by(StepwiseEngine):

@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sunsim.clock import to_ps, to_s
+from sunsim.cluster.block_keys import BlockKeys
 from sunsim.cluster.engine import Engine
 from sunsim.cluster.engine_config import EngineConfig
 from sunsim.cluster.outcome import Outcome
@@ -35,8 +36,10 @@ def profile(tmp_path_factory: pytest.TempPathFactory) -> Path:
 class Checked(Engine):
     """Looks at its blocks and places whenever something happens, and keeps count of what passes through."""
 
-    def __init__(self, config: EngineConfig, times: StepTimes, stalls: Iterable[tuple[int, int]]) -> None:
-        super().__init__(config, times, stalls)
+    def __init__(
+        self, config: EngineConfig, times: StepTimes, stalls: Iterable[tuple[int, int]], keys: BlockKeys | None = None
+    ) -> None:
+        super().__init__(config, times, stalls, keys)
         self.capacity = self.blocks.unused
         self.loading: set[Sequence] = set()
         self.submitted = self.finished = self.evicted = 0
@@ -81,8 +84,14 @@ def run_checked(drawn: Drawn, profile: Path) -> tuple[pd.DataFrame, list[Checked
     engines: list[Checked] = []
 
     class Kept(Checked):
-        def __init__(self, config: EngineConfig, times: StepTimes, stalls: Iterable[tuple[int, int]]) -> None:
-            super().__init__(config, times, stalls)
+        def __init__(
+            self,
+            config: EngineConfig,
+            times: StepTimes,
+            stalls: Iterable[tuple[int, int]],
+            keys: BlockKeys | None = None,
+        ) -> None:
+            super().__init__(config, times, stalls, keys)
             engines.append(self)
 
     return serve(drawn.scenario(profile), drawn.rows, drawn.host.over, Kept).rows, engines

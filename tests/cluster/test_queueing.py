@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from sunsim.clock import PS_PER_S
+from sunsim.cluster.block_keys import BlockKeys
 from sunsim.cluster.engine import Engine
 from sunsim.cluster.engine_config import EngineConfig
 from sunsim.cluster.outcome import Outcome
@@ -115,8 +116,10 @@ def test_simulated_scenario_is_an_md1_queue(load: float, tmp_path: Path) -> None
 class Counting(Engine):
     """Adds up the time that requests spend here, from their number alone."""
 
-    def __init__(self, options: EngineConfig, times: StepTimes, stalls: Iterable[tuple[int, int]]) -> None:
-        super().__init__(options, times, stalls)
+    def __init__(
+        self, options: EngineConfig, times: StepTimes, stalls: Iterable[tuple[int, int]], keys: BlockKeys | None = None
+    ) -> None:
+        super().__init__(options, times, stalls, keys)
         self.area_ps = self.number = self.since_ps = 0
 
     def count(self, now_ps: int, change: int) -> None:

@@ -8,7 +8,7 @@ from functools import partial
 
 import pytest
 
-from sunsim.cluster.router import PowerOfTwoChoices, Router, make_router
+from sunsim.cluster.router import Asked, PowerOfTwoChoices, Router, make_router
 from sunsim.workload.streams import stream
 
 KINDS = ["round-robin", "random", "least-requests", "least-tokens", "power-of-two-choices"]
@@ -103,3 +103,35 @@ def test_another_seed_or_pool_draws_otherwise(kind: str) -> None:
     drawn = [picks(made, workers, 50) for made in (router(kind), router(kind, 2), router(kind, 1, "router/prefill/*"))]
     assert drawn[0] != drawn[1]
     assert drawn[0] != drawn[2]
+
+
+def asked(session: int, *cached: int) -> Asked:
+    return Asked(session, lambda index: cached[index])
+
+
+def test_a_session_stays_where_it_began() -> None:
+    workers, made = [Worker(3), Worker(1), Worker(2)], make_router("session-affinity", partial(stream, 1, "-"))
+    assert made.pick(workers, asked(7)) == 1
+    workers[1].num_requests = 99
+    made.eased(1, workers[1])
+    assert made.pick(workers, asked(8)) == 2
+    assert made.pick(workers, asked(7)) == 1
+    assert made.pick(workers) in (0, 2)
+
+
+def affine(max_imbalance: int) -> Router:
+    return make_router("prefix-affinity", partial(stream, 1, "-"), max_imbalance)
+
+
+def test_the_longest_prefix_is_chosen_among_workers_that_are_not_much_more_loaded() -> None:
+    workers = [Worker(5), Worker(3), Worker(2)]
+    assert affine(3).pick(workers, asked(0, 64, 32, 0)) == 0
+    assert affine(2).pick(workers, asked(0, 64, 32, 0)) == 1
+    assert affine(0).pick(workers, asked(0, 64, 32, 0)) == 2
+
+
+def test_among_equal_prefixes_the_least_loaded_then_in_turn() -> None:
+    assert affine(9).pick([Worker(5), Worker(3), Worker(2)], asked(0, 32, 32, 16)) == 1
+    made = affine(9)
+    assert [made.pick([Worker() for _ in range(3)], asked(0, 16, 0, 16)) for _ in range(4)] == [0, 2, 0, 2]
+    assert picks(affine(9), [Worker(1), Worker(), Worker()], 4) == [1, 2, 1, 2]

@@ -29,6 +29,8 @@ from tests.synthetic import synthetic_profile
 
 Row = tuple[int, int, int, int]
 """Arrival in picoseconds, index of the model, prompt tokens, output tokens."""
+TimesOn = Callable[[WorkerTimes], WorkerTimes]
+"""What the workers' step times become."""
 
 
 @dataclass(frozen=True)
@@ -286,7 +288,7 @@ def driven_by(engine: type[Engine | StepwiseEngine]) -> Generator[None]:
 def serve(
     world: Scenario,
     rows: list[Row],
-    times_on: Callable[[WorkerTimes], WorkerTimes] = as_they_are,
+    times_on: TimesOn = as_they_are,
     engine: type[Engine | StepwiseEngine] = Engine,
     concurrency: int | None = None,
 ) -> ArmResult:

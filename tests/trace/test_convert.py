@@ -32,7 +32,8 @@ def test_every_format_converts_to_the_same_requests(tmp_path: Path, name: str) -
     assert rows.arrival_s.tolist() == [ARRIVAL_S[i] for i in USED]
     assert rows.prompt_tokens.tolist() == [PROMPT_TOKENS[i] for i in USED]
     assert rows.output_tokens.tolist() == [OUTPUT_TOKENS[i] for i in USED]
-    assert rows.names == (("ChatGPT", "GPT-4") if name == "burstgpt" else ())
+    named = {"burstgpt": ("ChatGPT", "GPT-4"), "lmcache": ("a", "b"), "tracelab": ("a", "b")}
+    assert rows.names == named.get(name, ())
 
 
 def test_options_cut_and_scale(tmp_path: Path) -> None:

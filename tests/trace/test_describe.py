@@ -24,8 +24,9 @@ def test_text_says_what_is_used_and_what_is_not(tmp_path: Path, name: str) -> No
     assert (code, stderr) == (0, "")
     number, dropped = (5, "") if name == "csv" else (4, DROPPED)
     times = number - 1
+    of_chats = " of 2 sessions" if name == "bailian" else ""
     assert stdout.splitlines()[0] == (
-        f"{path.name} ({name}): {number} requests in 90.5 s at {times} different times{dropped}"
+        f"{path.name} ({name}): {number} requests{of_chats} in 90.5 s at {times} different times{dropped}"
     )
     assert ("model " in stdout) == (FORMATS[name].model is not None)
 

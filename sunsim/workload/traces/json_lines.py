@@ -1,4 +1,4 @@
-"""Traces with a JSON object a line: ``timestamp``, ``input_length``, ``output_length`` and keys that are not used."""
+"""Traces with a JSON object a line: ``timestamp``, ``input_length``, ``output_length`` and others."""
 
 import json
 import math
@@ -70,13 +70,13 @@ class JsonLines:
         for key in (*KEYS, *self.shown_by) if self.required else KEYS:
             if key not in found:
                 return f"{key} is missing, must be there; the keys are {clipped_list(found)}{renamed(self, found)}"
-        if not 0 <= _number(found[KEYS[0]]) <= MAX_CLOCK_S * self.per_second:
+        if not 0 <= number_of(found[KEYS[0]]) <= MAX_CLOCK_S * self.per_second:
             most = f"of at least 0, at most {MAX_CLOCK_S * self.per_second:g}"
-            return f"{KEYS[0]} is {_shown(found[KEYS[0]])}, must be a number of {self.unit} {most}"
+            return f"{KEYS[0]} is {shown(found[KEYS[0]])}, must be a number of {self.unit} {most}"
         for key in KEYS[1:]:
-            tokens = _number(found[key])
+            tokens = number_of(found[key])
             if not 0 <= tokens < MAX_TOKENS or tokens % 1:
-                return f"{key} is {_shown(found[key])}, must be a whole number of at least 0, below {MAX_TOKENS}"
+                return f"{key} is {shown(found[key])}, must be a whole number of at least 0, below {MAX_TOKENS}"
         return ""
 
 
@@ -89,12 +89,12 @@ def keys_of(line: str) -> dict[str, Any] | None:
     return found if isinstance(found, dict) else None
 
 
-def _number(value: Any) -> float:
+def number_of(value: Any) -> float:
     """`value`; NaN if it is no number."""
     return value if isinstance(value, int | float) and not isinstance(value, bool) else math.nan
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
     if isinstance(value, dict | list):
         return "an object" if isinstance(value, dict) else "a list"
     return clipped(json.dumps(value), 40)

@@ -13,10 +13,12 @@ from numpy.typing import NDArray
 from sunsim.clock import MAX_S
 from sunsim.workload.traces.json_lines import JsonLines
 from sunsim.workload.traces.rows import MAX_CLOCK_S
+from sunsim.workload.traces.session_csv import SessionTable
+from sunsim.workload.traces.session_lines import LMCache, SessionLines, TraceLab
 from sunsim.workload.traces.table import Seconds, Table
 from sunsim.workload.traces.vllm_bench import VllmBench
 
-CSV = Table(
+CSV = SessionTable(
     Seconds("arrival_s", MAX_S),
     "prompt_tokens",
     "output_tokens",
@@ -28,7 +30,7 @@ CSV = Table(
 """This project's own: `sunsim split` and `sunsim trace convert` write it, `profiler replay` plays it.
 
 Columns ``arrival_s`` (seconds, not falling), ``prompt_tokens``, ``output_tokens`` (whole, at least 1) and maybe
-``model``.
+``model``; sessions as `SessionTable` says.
 """
 
 
@@ -68,8 +70,7 @@ BAILIAN = JsonLines("seconds", 1, ("chat_id",), required=True)
 """The Qwen-Bailian traces, https://github.com/alibaba-edu/qwen-bailian-usagetraces-anon.
 
 A JSON object a line: ``chat_id``, ``timestamp`` (seconds), ``input_length``, which counts what earlier turns of the chat
-have said, and ``output_length``. Which turn follows which, and ``hash_ids``, are not used: every prompt is prefilled
-whole.
+have said, and ``output_length``; see `sunsim.workload.traces.hashes` for ``parent_chat_id`` and ``hash_ids``.
 """
 
 BURSTGPT = Table(Seconds("Timestamp", MAX_CLOCK_S), "Request tokens", "Response tokens", "Model")
@@ -84,8 +85,8 @@ MOONCAKE = JsonLines(
 )
 """The Mooncake traces, https://github.com/kvcache-ai/Mooncake.
 
-A JSON object a line: ``timestamp`` (milliseconds), ``input_length``, ``output_length``, and ``hash_ids``, which say what
-prompts have in common and are not used: every prompt is prefilled whole.
+A JSON object a line: ``timestamp`` (milliseconds), ``input_length``, ``output_length``, and ``hash_ids``, for which see
+`sunsim.workload.traces.hashes`.
 """
 
 VIDUR = Table(Seconds("arrived_at", MAX_CLOCK_S), "num_prefill_tokens", "num_decode_tokens")
@@ -97,12 +98,18 @@ Columns ``arrived_at`` (seconds), ``num_prefill_tokens``, ``num_decode_tokens``.
 VLLM_BENCH = VllmBench()
 """Results of vLLM's benchmark of a server, see `sunsim.workload.traces.vllm_bench`."""
 
-FORMATS: Final[Mapping[str, Table | JsonLines | VllmBench]] = {
+TRACELAB = TraceLab()
+LMCACHE = LMCache()
+"""Sessions of agents, see `sunsim.workload.traces.session_lines`."""
+
+FORMATS: Final[Mapping[str, Table | JsonLines | VllmBench | SessionLines]] = {
     "csv": CSV,
     "azure": AZURE,
     "bailian": BAILIAN,
     "burstgpt": BURSTGPT,
+    "lmcache": LMCACHE,
     "mooncake": MOONCAKE,
+    "tracelab": TRACELAB,
     "vidur": VIDUR,
     "vllm-bench": VLLM_BENCH,
 }

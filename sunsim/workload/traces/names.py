@@ -2,4 +2,6 @@
 
 from typing import Literal, TypeAlias
 
-FormatName: TypeAlias = Literal["csv", "azure", "bailian", "burstgpt", "mooncake", "vidur", "vllm-bench"]
+FormatName: TypeAlias = Literal[
+    "csv", "azure", "bailian", "burstgpt", "lmcache", "mooncake", "tracelab", "vidur", "vllm-bench"
+]

@@ -81,7 +81,7 @@ def select(
         causes[reason] = wrong & usable
         usable &= ~wrong
     if window.requests is not None:
-        inside &= np.cumsum(inside & usable) - (inside & usable) < window.requests
+        inside &= _among_first(window.requests, inside & usable, rows)
     used = replace(rows, arrival_s=since_start_s / window.rate_scale).take(inside & usable)
     counts = {reason: int((wrong & inside).sum()) for reason, wrong in causes.items()}
     dropped = {reason: count for reason, count in counts.items() if count}
@@ -92,6 +92,17 @@ def select(
         message = f"no request is left of {len(rows)} ({', '.join(left_out)}), must be at least one"
         raise InputError(message, path)
     return Selection(used, len(rows), outside, dropped)
+
+
+def _among_first(number: int, used: NDArray[np.bool_], rows: TraceRows) -> NDArray[np.bool_]:
+    """What is there up to so many used requests; a session is left out whole that is not whole among them, bool[n]."""
+    counted = used.astype(np.int64)
+    so_far = np.cumsum(counted)
+    if rows.rounds is None:
+        return so_far - counted < number
+    last = np.searchsorted(rows.rounds.session, rows.rounds.session, side="right") - 1
+    through: NDArray[np.int64] = so_far[last]
+    return through <= number
 
 
 def refuse_too_late(selection: Selection, path: Path) -> None:

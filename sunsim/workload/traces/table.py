@@ -3,7 +3,7 @@
 import csv
 from dataclasses import dataclass
 from itertools import islice
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import numpy as np
 import pandas as pd
@@ -15,6 +15,9 @@ from sunsim.errors import InputError, clipped, clipped_list
 from sunsim.workload.traces.lookalikes import renamed
 from sunsim.workload.traces.rows import MAX_TOKENS, TraceRows, from_first
 from sunsim.workload.traces.text import MAX_LINE, MAX_OBJECT, Text
+
+NAMES = pa.dictionary(pa.int32(), pa.string())
+"""Columns of names."""
 
 # A value may be as long as its line, which Python's reader does not allow by itself.
 csv.field_size_limit(MAX_OBJECT)
@@ -63,7 +66,7 @@ class Seconds:
 
     def seconds(self, values: pa.ChunkedArray) -> NDArray[np.float64]:
         """The numbers themselves, NaN where out of range."""
-        found = _numbers(values)
+        found = numbers(values)
         return np.where((found >= 0) & (found <= self.most), found, np.nan)
 
 
@@ -85,6 +88,8 @@ class Table:
     least_tokens: int = 0
     sorted: bool = False
     mending: str = ""
+    more: ClassVar[dict[str, pa.DataType]] = {}
+    """Further columns, which files may have."""
 
     @property
     def needed(self) -> tuple[str, str, str]:
@@ -111,28 +116,27 @@ class Table:
         Raises:
             InputError: the file has no request, lacks a column, or has a line that is wrong.
         """
-        header = self._header(text)
-        try:
-            columns = self._columns(text, header)
-        except pa.ArrowInvalid:
-            columns = None
-        # A quote that is not closed takes lines with it, up to the next one.
-        if columns is None or columns.num_rows != text.lines - 1:
-            columns = self._columns_by_line(text, header)
-        rows = self._rows(columns)
+        header = self.header(text)
+        rows = self.rows(self.columns(text, header))
         wrong = self._wrong(rows)
         if wrong.any():
             line = int(rows.line[wrong.argmax()])
             raise InputError(self._fault(text, header, line), text.path, line)
         return rows if self.sorted else from_first(rows)
 
-    def _header(self, text: Text) -> list[str]:
+    def header(self, text: Text) -> list[str]:
+        """The columns' names.
+
+        Raises:
+            InputError: the file has no request, lacks a column, or has one twice.
+        """
         header = values_of(text.line(1))
         if header is None:
             raise InputError(UNCLOSED, text.path, 1)
-        for name in filter(None, (*self.needed, self.model)):
+        needed = self.needed_with(header)
+        for name in filter(None, (*needed, *self.more, self.model)):
             count = header.count(name)
-            if count > 1 or (count == 0 and name != self.model):
+            if count > 1 or (count == 0 and name in needed):
                 problem = "is missing" if count == 0 else "is there twice"
                 message = f"column {name} {problem}, must be there once; the columns are {clipped_list(header)}"
                 raise InputError(message + renamed(self, header), text.path, 1)
@@ -141,11 +145,31 @@ class Table:
             raise InputError(message, text.path)
         return header
 
-    def _columns(self, text: Text, header: list[str]) -> pa.Table:
-        types = dict.fromkeys(self.needed, pa.float64())
-        types[self.clock.column] = self.clock.type
-        if self.model in header:
-            types[self.model] = pa.dictionary(pa.int32(), pa.string())
+    def needed_with(self, header: list[str]) -> tuple[str, ...]:  # noqa: ARG002 - a format may need more
+        """Columns that a file with this header must have."""
+        return self.needed
+
+    def columns(self, text: Text, header: list[str]) -> pa.Table:
+        """Those that are used, numbers as numbers or, where a value is none, as text.
+
+        Raises:
+            InputError: a line is not one request.
+        """
+        types = {name: kind for name, kind in self._types().items() if name in header}
+        try:
+            columns = self._columns(text, header, types)
+        except pa.ArrowInvalid:
+            columns = None
+        # A quote that is not closed takes lines with it, up to the next one.
+        if columns is None or columns.num_rows != text.lines - 1:
+            columns = self._columns_by_line(text, header, types)
+        return columns
+
+    def _types(self) -> dict[str, pa.DataType]:
+        types = dict.fromkeys(self.needed, pa.float64()) | {self.clock.column: self.clock.type}
+        return types | ({self.model: NAMES} if self.model else {}) | self.more
+
+    def _columns(self, text: Text, header: list[str], types: dict[str, pa.DataType]) -> pa.Table:
         # Arrow's own copy: its threads may outlast this call by a moment, and could not let go of Python's bytes while
         # the interpreter ends.
         copy = pa.BufferOutputStream()
@@ -158,33 +182,28 @@ class Table:
             convert_options=pa_csv.ConvertOptions(include_columns=list(types), column_types=types),
         )
 
-    def _columns_by_line(self, text: Text, header: list[str]) -> pa.Table:
+    def _columns_by_line(self, text: Text, header: list[str], types: dict[str, pa.DataType]) -> pa.Table:
         """The same as text, a row a line whatever stands in it, more slowly.
 
         Raises:
             InputError: a line is not one request.
         """
-        names = [name for name in (*self.needed, self.model) if name in header]
-        found: dict[str, list[str]] = {name: [] for name in names}
+        found: dict[str, list[str]] = {name: [] for name in types}
         for number, line in islice(enumerate(text, 1), 1, None):
-            values = _values(text, number, line, header)
-            for name in names:
-                found[name].append(values[name])
+            values = values_at(text, number, line, header)
+            for name, column in found.items():
+                column.append(values[name])
         columns = {name: pa.chunked_array([values], pa.string()) for name, values in found.items()}
-        if self.model in columns:
-            columns[self.model] = columns[self.model].dictionary_encode()
-        return pa.table(columns)
+        named = {name: column.dictionary_encode() for name, column in columns.items() if types[name] == NAMES}
+        return pa.table(columns | named)
 
-    def _rows(self, columns: pa.Table) -> TraceRows:
+    def rows(self, columns: pa.Table) -> TraceRows:
         """The requests in the order of the file; NaN seconds and -1 tokens where a value is wrong."""
         prompt_tokens, output_tokens = (
-            _whole(_numbers(columns[name]), self.least_tokens) for name in (self.prompt_tokens, self.output_tokens)
+            whole(numbers(columns[name]), self.least_tokens) for name in (self.prompt_tokens, self.output_tokens)
         )
-        model, names = None, ()
-        if self.model in columns.column_names:
-            coded = columns[self.model].unify_dictionaries().combine_chunks()
-            model = coded.indices.to_numpy().astype(np.int64)
-            names = tuple(coded.dictionary.to_pylist())
+        named = self.model in columns.column_names
+        model, names = coded(columns[self.model]) if named else (None, ())
         line = np.arange(columns.num_rows, dtype=np.int64) + 2
         arrival_s = self.clock.seconds(columns[self.clock.column])
         return TraceRows(arrival_s, prompt_tokens, output_tokens, line, model, names)
@@ -197,18 +216,28 @@ class Table:
 
     def _fault(self, text: Text, header: list[str], line: int) -> str:
         """What is wrong with a line of which something is."""
-        found = _values(text, line, text.line(line), header)
+        found = values_at(text, line, text.line(line), header)
         arrival, *tokens = self.needed
         values = pa.chunked_array([[found[name]] for name in self.needed], pa.string())
         if np.isnan(self.clock.seconds(values[:1])[0]):
-            mending = self.mending if _numbers(values[:1])[0] > 0 else ""
-            return f"{arrival} is '{clipped(found[arrival])}', must be {self.clock.expected}{mending}"
-        for name, number in zip(tokens, _whole(_numbers(values[1:]), self.least_tokens), strict=True):
+            return self.arrival_fault(found[arrival])
+        for name, number in zip(tokens, whole(numbers(values[1:]), self.least_tokens), strict=True):
             if number < 0:
-                least = f"must be a whole number of at least {self.least_tokens}, below {MAX_TOKENS}"
-                return f"{name} is '{clipped(found[name])}', {least}"
-        before = _values(text, line - 1, text.line(line - 1), header)[arrival]
+                return self.tokens_fault(name, found[name])
+        before = values_at(text, line - 1, text.line(line - 1), header)[arrival]
         return f"{arrival} is {clipped(found[arrival])} after {clipped(before)} in the line before, must not fall{self.mending}"
+
+    def arrival_fault(self, value: str) -> str:
+        """What is wrong with an arrival that is none."""
+        late = numbers(pa.chunked_array([[value]], pa.string()))[0] > 0
+        must = f"must be {self.clock.expected}{self.mending if late else ''}"
+        return f"{self.clock.column} is '{clipped(value)}', {must}"
+
+    def tokens_fault(self, name: str, value: str) -> str:
+        """What is wrong with a number of tokens that is none."""
+        return (
+            f"{name} is '{clipped(value)}', must be a whole number of at least {self.least_tokens}, below {MAX_TOKENS}"
+        )
 
 
 UNCLOSED = "a quote opens in the line and is not closed in it, must be closed: no value goes on in the next line"
@@ -221,7 +250,7 @@ def values_of(line: str) -> list[str] | None:
     return values if reader.line_num == 1 else None
 
 
-def _values(text: Text, number: int, line: str, header: list[str]) -> dict[str, str]:
+def values_at(text: Text, number: int, line: str, header: list[str]) -> dict[str, str]:
     """A line's values by column.
 
     Raises:
@@ -236,7 +265,7 @@ def _values(text: Text, number: int, line: str, header: list[str]) -> dict[str, 
     return dict(zip(header, values, strict=True))
 
 
-def _numbers(values: pa.ChunkedArray) -> NDArray[np.float64]:
+def numbers(values: pa.ChunkedArray) -> NDArray[np.float64]:
     """Values that are numbers or text as numbers; NaN where one is none."""
     if pa.types.is_string(values.type):
         found = pd.to_numeric(values.to_numpy(), errors="coerce")
@@ -245,7 +274,13 @@ def _numbers(values: pa.ChunkedArray) -> NDArray[np.float64]:
     return numbers
 
 
-def _whole(numbers: NDArray[np.float64], least: int) -> NDArray[np.int64]:
+def coded(column: pa.ChunkedArray) -> tuple[NDArray[np.int64], tuple[str, ...]]:
+    """Numbers in the place of names, int64[n], and the names."""
+    found = column.unify_dictionaries().combine_chunks()
+    return found.indices.to_numpy().astype(np.int64), tuple(found.dictionary.to_pylist())
+
+
+def whole(numbers: NDArray[np.float64], least: int) -> NDArray[np.int64]:
     """Tokens; -1 where a number is not whole, or is out of range."""
     right = (numbers >= least) & (numbers < MAX_TOKENS) & (np.floor(numbers) == numbers)
     return np.where(right, numbers, -1).astype(np.int64)

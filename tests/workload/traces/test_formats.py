@@ -72,7 +72,9 @@ def test_a_format_is_known_by_its_first_line(tmp_path: Path, name: str) -> None:
     assert read_any(write(tmp_path, name), None)[0] == name
 
 
-TOLD = "must be told with --format: one of csv, azure, bailian, burstgpt, mooncake, vidur, vllm-bench"
+TOLD = (
+    "must be told with --format: one of csv, azure, bailian, burstgpt, lmcache, mooncake, tracelab, vidur, vllm-bench"
+)
 NONE = f"shows none of the known formats, {TOLD}"
 
 # (the first line, what is said about it)

@@ -16,7 +16,7 @@ from sunsim.errors import InputError
 from sunsim.workload.traces.formats import read_any
 from sunsim.workload.traces.known import FORMATS
 from sunsim.workload.traces.rows import MAX_TOKENS, TraceRows
-from tests.trace_files import JSON_LINES, ONE_OBJECT, TEXTS
+from tests.trace_files import JSON_LINES, ONE_OBJECT, SESSIONS, TEXTS
 
 PIECES = [
     *(
@@ -64,7 +64,7 @@ CHANGES = st.lists(st.tuples(st.floats(0, 1), st.integers(0, 30), st.sampled_fro
 
 def mutant(name: str, changes: list[Change]) -> bytes:
     """A format's five requests, changed."""
-    data = TEXTS[name].encode()
+    data = (SESSIONS if name == "sessions" else TEXTS[name]).encode()
     for share, gone, piece in changes:
         place = round(share * len(data))
         data = data[:place] + piece + data[place + gone :]
@@ -73,7 +73,7 @@ def mutant(name: str, changes: list[Change]) -> bytes:
 
 @settings(max_examples=300, deadline=None)
 @given(
-    name=st.sampled_from([*FORMATS]),
+    name=st.sampled_from([*FORMATS, "sessions"]),
     changes=CHANGES,
     packed=st.booleans(),
     told=st.none() | st.sampled_from([*FORMATS]),

@@ -152,7 +152,9 @@ def test_a_wrong_key_or_value_is_refused_at_its_line(tmp_path: Path, name: str, 
 
 
 def test_an_unknown_format_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="must be one of csv, azure, bailian, burstgpt, mooncake, vidur"):
+    with pytest.raises(
+        InputError, match="must be one of csv, azure, bailian, burstgpt, lmcache, mooncake, tracelab, vid"
+    ):
         requests_of(tmp_path, "azure", "workload.format=sharegpt")
 
 
