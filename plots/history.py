@@ -12,7 +12,7 @@ ROWS = {
     "ttft_ms": "TTFT of later\nrounds (ms)",
     "tpot_ms": "TPOT (ms)",
 }
-OPEN = {"prefill_ms": "closed_ms", "moved_gb": "closed_gb"}
+OPEN = {"prefill_ms": "closed_ms", "moved_gb": "closed_gb", "tpot_ms": "closed_tpot_ms"}
 """Figures that have a closed form, drawn as hollow marks."""
 
 

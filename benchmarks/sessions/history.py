@@ -17,6 +17,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from plots.history import plot_history
+from sunsim.clock import PS_PER_MS
 from sunsim.cluster.simulation import simulate_arm
 from sunsim.latency.profile import Profile, load_named
 from sunsim.latency.steps import Chunk
@@ -45,7 +46,8 @@ NOTE = (
     "{gpus} GPUs of {profile}, {models} models, sessions of so many rounds; {prompt:,} prompt tokens in the first round and "
     "{user:,} new ones in each other, {rate:,.0f} output tokens/s asked for. Prefill: GPU time of the prefill workers a "
     "session; closed: the same if each prompt's new tokens are a step of their own. Moved: KV over the link a session, both "
-    "ways, and its closed form. TTFT of all rounds but the first. Blocks: of KV on a decode worker."
+    "ways, and its closed form. TTFT of all rounds but the first. TPOT closed: that of remote over the share of time that "
+    "chunks leave to decode workers. Blocks: of KV on a decode worker."
 )
 BLOCKS_NOTE = "KV blocks left on a decode worker that holds the prefill modules of so many models beside the decoder; 0: does not fit."
 
@@ -54,9 +56,9 @@ class Point(NamedTuple):
     """An arm with sessions of so many rounds and answers of so many tokens; means.
 
     Attributes:
-        prefill_ms, moved_gb: a session; `closed_ms`, `closed_gb` of those by closed form.
+        prefill_ms, moved_gb: a session; `closed_ms` and `closed_gb` by closed form.
         ttft_ms: of later rounds; NaN without any.
-        tpot_ms: of all rounds.
+        tpot_ms: of all rounds; `closed_tpot_ms` from that of the arm that prefills remotely, whose own is as simulated.
         num_gpu_blocks: of a decode worker.
     """
 
@@ -69,15 +71,22 @@ class Point(NamedTuple):
     closed_gb: float
     ttft_ms: float
     tpot_ms: float
+    closed_tpot_ms: float
     num_gpu_blocks: int
 
 
 class New(NamedTuple):
-    """Of a session by round, int64[n] each: tokens that prefill workers compute, those before them, and those moved."""
+    """Of a session by round: what is computed of its prompt and where, and how many tokens are moved for it, int64[n]."""
 
-    computed: NDArray[np.int64]
-    before: NDArray[np.int64]
+    chunks: list[Chunk]
+    local: list[bool]
     moved: NDArray[np.int64]
+
+    def ms(self, arm: Arm, *, local: bool) -> float:
+        """How long its chunks take on prefill workers, or those on decode workers, each a step of its own."""
+        assert arm.prefill
+        chunks = [chunk for chunk, there in zip(self.chunks, self.local, strict=True) if there == local]
+        return sum(arm.prefill.times.chunked_step(0, 0, [chunk])[0] for chunk in chunks) / PS_PER_MS
 
 
 def setting(rounds: int, output_tokens: int) -> Scenario:
@@ -111,26 +120,33 @@ def new_tokens(scenario: Scenario, arm: Arm, rounds: int) -> New:
     # The last token of an answer has no KV when its request ends.
     known = np.where(round_ > 0, (prompt - workload.user.tokens - 1) // block * block, full)
     before = known if decode.history == "keep" else full
-    there = (round_ == 0) | (decode.append_prefill == "remote")
-    return New(np.where(there, prompt - before, 0), before, np.where(there, prompt - full, 0))
+    local = (round_ > 0) & (decode.append_prefill == "local")
+    chunks = [Chunk(*each) for each in zip((prompt - before).tolist(), before.tolist(), strict=True)]
+    return New(chunks, local.tolist(), np.where(local, 0, prompt - full))
 
 
 def measured(task: tuple[int, int]) -> list[Point]:
     """Simulates all arms with so many rounds and output tokens."""
     scenario = setting(*task)
     requests = build_requests(scenario)
-    assert requests.sessions
-    sessions = int(requests.sessions.session.max()) + 1
-    return [_point(task, scenario, arm, simulate_arm(scenario, arm, requests), sessions) for arm in scenario.arms]
+    results = [simulate_arm(scenario, arm, requests) for arm in scenario.arms]
+    points = [_point(task, scenario, arm, result) for arm, result in zip(scenario.arms, results, strict=True)]
+    remote_ms = {point.arm: point.tpot_ms for point in points}
+    return [
+        point._replace(closed_tpot_ms=remote_ms[point.arm.replace("local", "remote")] / point.closed_tpot_ms)
+        for point in points
+    ]
 
 
-def _point(task: tuple[int, int], scenario: Scenario, arm: Arm, result: ArmResult, sessions: int) -> Point:
+def _point(task: tuple[int, int], scenario: Scenario, arm: Arm, result: ArmResult) -> Point:
+    """With the share of time that chunks leave to decode workers in place of `closed_tpot_ms`."""
     assert arm.prefill
     assert arm.decode
-    rows, times = result.rows, arm.prefill.times
+    rounds, output_tokens = task
+    rows, new = result.rows, new_tokens(scenario, arm, rounds)
+    sessions = rows["session"].nunique()
     kv_gb = arm.prefill.profile.kv_bytes_per_token_of_all / 1e9
-    new = new_tokens(scenario, arm, task[0])
-    chunks = [Chunk(*chunk) for chunk in zip(new.computed.tolist(), new.before.tolist(), strict=True) if chunk[0]]
+    sessions_s = OUTPUT_TOKENS_S / output_tokens / rounds / sum(arm.decode.roles.values())
     counted = rows[rows["arrival_s"] >= scenario.measure.warmup_s]
     later = counted[counted["round"] > 0]
     decode_s = counted["last_token_s"] - counted["first_token_s"]
@@ -138,11 +154,12 @@ def _point(task: tuple[int, int], scenario: Scenario, arm: Arm, result: ArmResul
         *task,
         arm.name,
         prefill_ms=1000 * sum(w.busy_s for w in result.workers if w.role.stage is Stage.PREFILL) / sessions,
-        closed_ms=sum(times.chunked_step(0, 0, [chunk])[0] for chunk in chunks) / 1e9,
+        closed_ms=new.ms(arm, local=False),
         moved_gb=float(rows["moved_tokens"].sum()) * kv_gb / sessions,
         closed_gb=float(new.moved.sum()) * kv_gb,
         ttft_ms=1000 * float((later["first_token_s"] - later["arrival_s"]).mean()),
         tpot_ms=1000 * float((decode_s / (counted["output_tokens"] - 1)).mean()),
+        closed_tpot_ms=1 - sessions_s * new.ms(arm, local=True) / 1000,
         num_gpu_blocks=arm.decode.num_gpu_blocks,
     )
 
@@ -167,7 +184,7 @@ def tables(scenario: Scenario, points: Sequence[Point]) -> Iterator[str | TextTa
         user=workload.user.tokens,
         rate=OUTPUT_TOKENS_S,
     )
-    headers = ("", "prefill\nms", "closed", "moved\nGB", "closed", "TTFT,\nlater ms", "TPOT\nms", "blocks")
+    headers = ("", "prefill\nms", "closed", "moved\nGB", "closed", "TTFT,\nlater ms", "TPOT\nms", "closed", "blocks")
     yield TextTable("", headers, list(_rows(points)))
     yield BLOCKS_NOTE
     profiles = [load_named(name) for name in PROFILES]
@@ -189,6 +206,7 @@ def _rows(points: Sequence[Point]) -> Iterator[tuple[str, ...]]:
                         f"{point.closed_gb:.3f}",
                         ABSENT if np.isnan(point.ttft_ms) else f"{point.ttft_ms:.1f}",
                         f"{point.tpot_ms:.2f}",
+                        f"{point.closed_tpot_ms:.2f}",
                         f"{point.num_gpu_blocks:,}",
                     )
 

@@ -64,6 +64,7 @@ class Point(NamedTuple):
         cached_share: of prompt tokens, found by the worker that computed the prompt.
         p95_s: from a request's arrival to its last token.
         output_tokens_s: that came out a second.
+        outside: share of all steps that are beyond what the profile measured.
     """
 
     sessions: int
@@ -71,6 +72,7 @@ class Point(NamedTuple):
     cached_share: float
     p95_s: float
     output_tokens_s: float
+    outside: float
 
 
 class Knee(NamedTuple):
@@ -128,11 +130,13 @@ def measured(task: tuple[int, int]) -> Point:
     scenario = _scenario()
     arm = scenario.arms[number]
     requests = closed_loop(drawn(scenario, EACH * sessions), sessions)
-    return Point(sessions, arm.name, *figures(simulate_arm(scenario, arm, requests).rows))
+    result = simulate_arm(scenario, arm, requests)
+    outside = sum(sum(worker.outside_measured.values()) for worker in result.workers)
+    return Point(sessions, arm.name, *figures(result.rows), outside / sum(worker.steps for worker in result.workers))
 
 
 def figures(rows: pd.DataFrame) -> tuple[float, float, float]:
-    """`Point`'s, of the requests that end while it is measured."""
+    """`Point`'s first three, of the requests that end while it is measured."""
     ended = rows[rows["last_token_s"].between(WARM_UP_S, END_S)]
     latency_s = ended["last_token_s"] - ended["arrival_s"]
     cached_share = ended["cached_tokens"].sum() / ended["prompt_tokens"].sum()
@@ -186,6 +190,8 @@ def tables(scenario: Scenario, points: Sequence[Point]) -> Iterator[str | TextTa
     headers = ("arm", "found before,\nclosed, %", "found after,\nclosed, %", "full at,\nclosed", "simulated")
     yield TextTable("", headers, [_knee_row(knee(scenario, arm), arm.name, by_arm[arm.name]) for arm in scenario.arms])
     yield from _gains(by_arm)
+    least, most = (100 * pick(point.outside for point in points) for pick in (min, max))
+    yield f"Of all steps {least:.0f} to {most:.0f} % have more context than the profile measured, and are continued from there."
 
 
 def _setting(scenario: Scenario) -> str:
