@@ -51,9 +51,9 @@ def test_a_key_is_refused_in_one_line_with_its_place(key: str, tmp_path: Path) -
 
 def test_a_kind_is_refused_with_what_there_is_and_its_place(tmp_path: Path) -> None:
     path = write_scenario(tmp_path)
-    assert said(path, "workload.kind=sessions") == (
-        "--set: workload.kind is 'sessions', must be one of synthetic, trace: 'sessions' is not simulated, "
-        f"{PAGE}#sessions says why, and what comes close"
+    assert said(path, "workload.kind=failures") == (
+        "--set: workload.kind is 'failures', must be one of synthetic, sessions, trace: 'failures' is not simulated, "
+        f"{PAGE}#failures says why, and what comes close"
     )
 
 
