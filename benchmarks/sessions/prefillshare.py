@@ -35,9 +35,9 @@ from sunsim.workload.sessions import UNKNOWN
 SCENARIO = Path(__file__).parents[2] / "scenarios" / "prefillshare.yaml"
 SESSIONS = (8, 16, 32, 48, 64, 80, 96, 128, 192, 224, 256, 320)
 """At a time."""
-EACH = 4
+EACH = 5
 """Sessions of a client, more than it comes to."""
-WARM_UP_S, END_S = 40.0, 100.0
+WARM_UP_S, END_S = 40.0, 90.0
 """Requests that end in between are counted; then all is stopped."""
 RAMP_S = 10.0
 """In which the clients begin, one after the other."""

@@ -23,7 +23,7 @@ from sunsim.scenario import Scenario, load_scenario
 from sunsim.scenario.blocks import StopAtTime
 from sunsim.workload.sessions import UNKNOWN
 
-ROUNDS, CLIENTS = 32, 4
+ROUNDS, CLIENTS = 16, 4
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +36,7 @@ def test_clients_begin_apart_and_go_through_their_sessions(scenario: Scenario) -
     sessions = requests.sessions
     assert sessions
     begins = np.flatnonzero(sessions.previous == UNKNOWN)
-    assert sessions.round[begins].tolist() == [0, 8, 16, 24]
+    assert sessions.round[begins].tolist() == [0, 4, 8, 12]
     assert requests.arrival_ps[begins].tolist() == [to_ps(RAMP_S * part) for part in (0, 0.25, 0.5, 0.75)]
     follower = {int(previous): i for i, previous in enumerate(sessions.previous) if previous != UNKNOWN}
     assert len(follower) == len(requests) - CLIENTS  # each waits for one of its own
@@ -44,7 +44,7 @@ def test_clients_begin_apart_and_go_through_their_sessions(scenario: Scenario) -
         ways = [i]
         while ways[-1] in follower:
             ways.append(follower[ways[-1]])
-        assert len(ways) == EACH * ROUNDS - 8 * client
+        assert len(ways) == EACH * ROUNDS - 4 * client
         assert {int(sessions.session[way]) % CLIENTS for way in ways} == {client}
         for one, next_ in pairwise(ways):
             assert sessions.round[next_] == (sessions.round[one] + 1) % ROUNDS
@@ -53,7 +53,7 @@ def test_clients_begin_apart_and_go_through_their_sessions(scenario: Scenario) -
 
 
 def test_what_few_sessions_find_is_the_closed_form(scenario: Scenario) -> None:
-    stopped = scenario.changed(stop=StopAtTime(limit_s=150.0))
+    stopped = scenario.changed(stop=StopAtTime(limit_s=90.0))
     for arm in stopped.arms[:2]:
         rows = simulate_arm(stopped, arm, closed_loop(drawn(stopped, EACH * CLIENTS), CLIENTS)).rows
         warm = rows[rows["session"] >= CLIENTS]
@@ -65,8 +65,8 @@ def test_what_few_sessions_find_is_the_closed_form(scenario: Scenario) -> None:
 def test_a_shared_module_holds_as_many_more_sessions_as_there_are_models(scenario: Scenario) -> None:
     own, shared, sun, both = (knee(scenario, arm) for arm in scenario.arms)
     assert shared.sessions == pytest.approx(4 * own.sessions)
-    # 26,096 blocks of 16 tokens but for 2,000 of the system prompt; 8,500 - 2,000 tokens of a session in the mean.
-    assert own.sessions == pytest.approx((26_096 * 16 - 2000) / (16.5 * 300 + 15.5 * 100))
+    # 26,096 blocks of 16 tokens but for 2,000 of the system prompt; 7,850 - 2,000 tokens of a session in the mean.
+    assert own.sessions == pytest.approx((26_096 * 16 - 2000) / (8.5 * 600 + 7.5 * 100))
     assert (sun, both) == (own, shared)
 
 
