@@ -36,6 +36,7 @@ def plot_history(points: pd.DataFrame, path: Path) -> None:
                     )
                     if name in OPEN:
                         axes.plot(rows["rounds"], rows[OPEN[name]], marker, ms=8, color=colour, fillstyle="none")
+                axes.margins(y=0.1)
                 axes.set_ylim(bottom=0)
             column[0].set_title(f"{length:,} output tokens")
             column[-1].set_xlabel("rounds of a session")

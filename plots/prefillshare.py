@@ -33,6 +33,7 @@ def plot_prefillshare(points: pd.DataFrame, full_at: Mapping[str, float], path: 
                 )
             axes.set_title(PANELS[column])
             axes.set_xlabel("sessions at a time")
+            axes.yaxis.set_major_formatter("{x:,g}")
             axes.set_xscale("log", base=2)
             axes.xaxis.set_major_formatter("{x:,g}")
             axes.set_ylim(bottom=0)

@@ -65,8 +65,8 @@ def test_what_few_sessions_find_is_the_closed_form(scenario: Scenario) -> None:
 def test_a_shared_module_holds_as_many_more_sessions_as_there_are_models(scenario: Scenario) -> None:
     own, shared, sun, both = (knee(scenario, arm) for arm in scenario.arms)
     assert shared.sessions == pytest.approx(4 * own.sessions)
-    # 26,096 blocks of 16 tokens but for 2,000 of the system prompt; 7,850 - 2,000 tokens of a session in the mean.
-    assert own.sessions == pytest.approx((26_096 * 16 - 2000) / (8.5 * 600 + 7.5 * 100))
+    # 52,478 blocks of 16 tokens but for 2,000 of the system prompt; 7,850 - 2,000 tokens of a session in the mean.
+    assert own.sessions == pytest.approx((52_478 * 16 - 2000) / (8.5 * 600 + 7.5 * 100))
     assert (sun, both) == (own, shared)
 
 
