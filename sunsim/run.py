@@ -51,8 +51,8 @@ def check(file: Path, overrides: Sequence[str], seed: int | None) -> str:
     missing = left_out(scenario.trace) if scenario.trace else ""
     unused = unused_popularity(scenario)
     unheld = unheld_rounds(requests)
-    sessions = requests.sessions
-    of_sessions = f" of {counted(len(np.unique(sessions.session)), 'session')}" if sessions else ""
+    sessions = len(np.unique(requests.sessions.session)) if requests.sessions else len(requests)
+    of_sessions = f" of {counted(sessions, 'session')}" if sessions < len(requests) else ""
     at_a_time = requests.concurrency
     arriving = f", {at_a_time} at a time," if at_a_time else f" in {number(arriving_s(scenario, requests))} s"
     return (

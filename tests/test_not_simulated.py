@@ -49,11 +49,11 @@ def test_a_key_is_refused_in_one_line_with_its_place(key: str, tmp_path: Path) -
     assert said(path) == f"{place} is not simulated, must be left out: {why}"
 
 
-def test_a_kind_is_refused_with_what_there_is_and_its_place(tmp_path: Path) -> None:
+def test_a_value_is_refused_with_what_there_is_and_its_place(tmp_path: Path) -> None:
     path = write_scenario(tmp_path)
-    assert said(path, "workload.kind=failures") == (
-        "--set: workload.kind is 'failures', must be one of synthetic, sessions, trace: 'failures' is not simulated, "
-        f"{PAGE}#failures says why, and what comes close"
+    assert said(path, "workload.kind=priorities") == (
+        "--set: workload.kind is 'priorities', must be one of synthetic, sessions, trace: 'priorities' is not simulated, "
+        f"{PAGE}#priorities says why, and what comes close"
     )
 
 

@@ -85,7 +85,11 @@ def test_only_the_module_that_prefills_recomputes(
     assert all(role.recomputes for role in arm.prefill.roles)
     assert all(role.recomputes != differ for role in arm.decode.roles)
     appending = loaded(
-        tmp_path, f"prefill.module={prefill}", f"decode.policy={decode}", "decode.workers=2", "decode.append_prefill=local"
+        tmp_path,
+        f"prefill.module={prefill}",
+        f"decode.policy={decode}",
+        "decode.workers=2",
+        "decode.append_prefill=local",
     ).decode
     assert appending
     assert all(role.recomputes for role in appending.roles)

@@ -13,7 +13,7 @@ class Draft:
         ends_prompts, ends_prompts_tokens: how many of the requests with a chunk emit in this step, and their context.
         entering: requests in a step for the first time.
         emitting: requests that emit in this step, but were not decoding before.
-        model: whose prompt was taken last.
+        model: whose prompts it computes, where they must be of one model.
         preempted: somebody was preempted, so nobody else is admitted.
         taken_in: prompt tokens of the entering requests whose KV has come from elsewhere.
     """

@@ -237,7 +237,7 @@ class Engine:
             self._take_ready(now_ps, step, draft)
             self._take_waiting(now_ps, step, draft, outcome)
             # Budget or model may have cut the step short; the rest may fit into the next one.
-            cut_short = draft.chunks or (self.config.one_model_a_step and draft.model != UNSET)
+            cut_short = draft.chunks or draft.model != UNSET
             self._decide = bool(cut_short and (self.waiting or self._ready))
         if draft.taken_in or outcome.loads:
             busy_ps = sum([sequence.post_ps for sequence in outcome.loads]) + self._take_in_ps(draft.taken_in)
@@ -330,7 +330,7 @@ class Engine:
         """Takes requests whose KV has come into the step."""
         taken = 0
         for sequence in self._ready:
-            if draft.budget <= 0 or self._must_not_mix(sequence, draft):
+            if draft.budget <= 0 or (draft.model not in (UNSET, sequence.model) and sequence.computes_prompt):
                 break
             taken += 1
             self._enter(sequence, now_ps, step, draft)
@@ -343,7 +343,9 @@ class Engine:
         places = self.config.max_num_seqs - len(self.running) - self._loading
         while waiting and draft.budget > 0 and places > 0:
             sequence = waiting[0]
-            if self._must_not_mix(sequence, draft) or not self.blocks.admit(sequence):
+            if draft.model not in (UNSET, sequence.model) and sequence.computes_prompt:
+                return
+            if not self.blocks.admit(sequence):
                 return
             waiting.popleft()
             places -= 1
@@ -352,11 +354,6 @@ class Engine:
                 outcome.loads.append(sequence)
             else:
                 self._enter(sequence, now_ps, step, draft)
-
-    def _must_not_mix(self, sequence: Sequence, draft: Draft) -> bool:
-        if not self.config.one_model_a_step or draft.model in (UNSET, sequence.model):
-            return False
-        return sequence.computes_prompt
 
     def _enter(self, sequence: Sequence, now_ps: int, step: int, draft: Draft) -> None:
         self._queued_tokens -= sequence.known_tokens
@@ -375,7 +372,7 @@ class Engine:
         computed = before + tokens
         self.blocks.grow(sequence, computed)
         draft.budget -= tokens
-        if sequence.computes_prompt:
+        if self.config.one_model_a_step and sequence.computes_prompt:
             draft.model = sequence.model
         sequence.computed_tokens = computed
         chunk = known - before > 1

@@ -81,11 +81,6 @@ class CachingBlocks(KVBlocks):
         self._catch_up()
         return len(self._find(self._keys.of(sequence.request, sequence.known_tokens - 1))) * self.size
 
-    def unheld_keys(self) -> list[int]:
-        """Keys of the blocks that nobody holds but that can be found, the next to be lost first."""
-        self._lose()
-        return [block.key for block in self._unheld]
-
     def admit(self, sequence: Sequence) -> bool:
         """As `KVBlocks.admit`; what is found is held from now on."""
         self._catch_up()

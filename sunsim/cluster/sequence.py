@@ -16,6 +16,9 @@ class KV(Enum):
     PULL = "pull"  # it is transferred; place and blocks are held meanwhile
 
 
+COMPUTE = KV.COMPUTE  # an enum's members take long to look up
+
+
 class Sequence:
     """One request on one worker. Times are integer picoseconds, `UNSET` until they happen.
 
@@ -90,4 +93,4 @@ class Sequence:
     @property
     def computes_prompt(self) -> bool:
         """Whether the worker computes some of the prompt."""
-        return self.kv is KV.COMPUTE or self.held_tokens < self.prompt_tokens
+        return self.kv is COMPUTE or self.held_tokens < self.prompt_tokens

@@ -78,9 +78,7 @@ class PlainBlocks:
 
     def name(self, blocks: list[int], request: int, tokens: int) -> None:
         """The blocks that are full with so many tokens can be found from now on."""
-        if not self.keys:
-            return
-        for block, key in zip(blocks, self.keys.of(request, tokens), strict=False):
+        for block, key in zip(blocks, self.keys.of(request, tokens) if self.keys else (), strict=False):
             if self.key[block] is None:
                 self.key[block] = key
                 self.table.setdefault(key, []).append(block)

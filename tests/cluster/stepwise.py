@@ -142,7 +142,7 @@ class StepwiseEngine:
     def _emit(self, step: _Step, now: int, outcome: Outcome) -> None:
         for job in step.emitting:
             job.emitted += 1
-            if job in self.running:
+            if self.blocks.keys and job in self.running:
                 self._name(job, job.computed - (job.scheduled - job.emitted))
             if job.sequence.first_ps == UNSET:
                 job.sequence.first_ps = now
@@ -210,10 +210,12 @@ class StepwiseEngine:
 
     def _allocate(self, job: _Job, tokens: int) -> None:
         self._take_blocks(job, job.computed + tokens)
-        self._name(job, job.computed + tokens)
+        if self.blocks.keys:
+            self._name(job, job.computed + tokens)
 
     def _take_blocks(self, job: _Job, tokens: int) -> None:
-        job.blocks += self.blocks.take(self._blocks(tokens) - len(job.blocks))
+        if (more := self._blocks(tokens) - len(job.blocks)) > 0:
+            job.blocks += self.blocks.take(more)
 
     def _admit(self, now: int, budget: int, taken: list[tuple[_Job, int]], outcome: Outcome) -> list[_Job]:
         entering: list[_Job] = []

@@ -80,8 +80,8 @@ class Checked(Engine):
         assert self.num_tokens == 0
 
 
-def run_checked(drawn: Drawn, profile: Path) -> tuple[pd.DataFrame, list[Checked]]:
-    engines: list[Checked] = []
+def keeping(engines: list[Checked]) -> type[Checked]:
+    """The class, each new one of which is added to `engines`."""
 
     class Kept(Checked):
         def __init__(
@@ -94,7 +94,12 @@ def run_checked(drawn: Drawn, profile: Path) -> tuple[pd.DataFrame, list[Checked
             super().__init__(config, times, stalls, keys)
             engines.append(self)
 
-    return serve(drawn.scenario(profile), drawn.rows, drawn.host.over, Kept).rows, engines
+    return Kept
+
+
+def run_checked(drawn: Drawn, profile: Path) -> tuple[pd.DataFrame, list[Checked]]:
+    engines: list[Checked] = []
+    return serve(drawn.scenario(profile), drawn.rows, drawn.host.over, keeping(engines)).rows, engines
 
 
 @given(drawn=clusters())

@@ -143,8 +143,14 @@ def test_littles_law_holds_in_a_simulated_scenario(tmp_path: Path) -> None:
     engines: list[Counting] = []
 
     class Kept(Counting):
-        def __init__(self, options: EngineConfig, times: StepTimes, stalls: Iterable[tuple[int, int]]) -> None:
-            super().__init__(options, times, stalls)
+        def __init__(
+            self,
+            options: EngineConfig,
+            times: StepTimes,
+            stalls: Iterable[tuple[int, int]],
+            keys: BlockKeys | None = None,
+        ) -> None:
+            super().__init__(options, times, stalls, keys)
             engines.append(self)
 
     with driven_by(Kept):

@@ -19,7 +19,7 @@ from sunsim.scenario import Scenario
 from tests.cluster.drawn import NO_DELAY, PROFILE, hosts, pools
 from tests.cluster.stepwise import StepwiseEngine
 from tests.cluster.talks import Round, Talk, requests_of
-from tests.cluster.test_conservation import Checked
+from tests.cluster.test_conservation import Checked, keeping
 from tests.cluster.worlds import Host, driven_by, pool, scenario, write_link, write_profile
 
 PS = 1e-12
@@ -139,7 +139,10 @@ def test_a_run_stopped_early_has_the_rounds_that_came(drawn: Drawn, share: float
 @given(drawn=clusters())
 @settings(deadline=None, max_examples=120)
 def test_every_round_comes_once_after_the_one_before(drawn: Drawn, profile: Path) -> None:
-    rows = serve(drawn, profile, Checked).rows
+    engines: list[Checked] = []
+    rows = serve(drawn, profile, keeping(engines)).rows
+    for engine in engines:
+        engine.check_idle()
     rounds = [(s, r, each) for s, talk in enumerate(drawn.talks) for r, each in enumerate(talk.rounds)]
     assert set(rows["outcome"]) == {"finished"}
     assert list(zip(rows["session"], rows["round"], strict=True)) == [(s, r) for s, r, _ in rounds]

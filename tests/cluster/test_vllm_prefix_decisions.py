@@ -18,6 +18,7 @@ from sunsim.cluster.engine_config import EngineConfig
 from sunsim.cluster.prefix_cache import CachingBlocks
 from sunsim.latency.steps import StepTimes
 from tests.cluster.plain_blocks import Keys, TextKeys
+from tests.cluster.test_prefix_twin import unheld_keys
 from tests.cluster.test_vllm_decisions import Noted, NotedStepwise, config, replay
 from tests.cluster.texts import Texts
 from tests.cluster.worlds import Steps
@@ -67,7 +68,7 @@ def test_engine_finds_what_vllm_finds(case: dict[str, Any]) -> None:
     assert isinstance(blocks, CachingBlocks)
     left = [(request, size * (place + 1)) for request, place in case["left"]]
     assert [key for block in pool.free if (key := pool.key[block])] == [plain_keys.of(*one)[-1] for one in left]
-    assert blocks.unheld_keys() == [keys.of(*one)[-1] for one in left]
+    assert unheld_keys(blocks) == [keys.of(*one)[-1] for one in left]
     first: dict[int, int] = {}
     for *_, admitted in case["rows"]:
         first = dict(admitted) | first

@@ -11,6 +11,7 @@ import pytest
 
 from sunsim.errors import InputError
 from sunsim.report.basis import basis
+from sunsim.run import check
 from sunsim.scenario import build_requests, load_scenario
 from sunsim.workload.requests import Requests
 from sunsim.workload.sessions import UNKNOWN, Sessions
@@ -101,6 +102,15 @@ def test_requests_are_the_same_whether_anything_is_cached_or_not(
         fact for fact in basis(load_scenario(write(tmp_path, name, lines), [CACHED]))["assumed"] if "hashes" in fact
     ]
     assert len(known) == 1
+
+
+def test_the_check_says_how_many_chats_there_are(tmp_path: Path) -> None:
+    assert check(write(tmp_path, "bailian", BAILIAN), [CACHED], None).startswith(
+        "ok: replay: 6 requests of 4 sessions in "
+    )
+    assert check(write(tmp_path, "mooncake", MOONCAKE), [CACHED], None).startswith(
+        "ok: replay: 5 requests in 4.00 s for "
+    )
 
 
 def test_hashes_are_looked_at_only_where_something_is_cached(tmp_path: Path) -> None:
