@@ -32,6 +32,8 @@ FIDELITY = DOCS / "fidelity.md"
 PICTURE = DOCS / "zipf3.png"
 FIGURES = ("claims", "zipf", "rivals")
 """Those of `sunsim figures` that the pages show."""
+SESSION_PICTURES = {"history": DOCS / "sessions.png", "prefillshare": DOCS / "prefillshare.png"}
+"""Of the benchmarks of sessions that draw one."""
 WIDTH = 120
 """Columns of what commands print."""
 TRACE = "scenarios/traces/azure-conv-2000.csv"
@@ -61,6 +63,8 @@ PLACES = {
     "trust": README,
     "live": DOCS / "live-clusters.md",
     "adapters": DOCS / "profiling.md",
+    "history": DOCS / "sessions.md",
+    "prefillshare": DOCS / "sessions.md",
     "requests": DOCS / "python.md",
     "session-requests": DOCS / "python.md",
     "workers": DOCS / "python.md",
@@ -186,9 +190,24 @@ def figures() -> dict[str, str]:
     out = "results/figures"
     printed = _sunsim("figures", "--out", out)
     for name in FIGURES:
-        # A palette makes small files.
-        Image.open(ROOT / out / f"{name}.png").convert("RGB").quantize(256).save(DOCS / f"{name}.png")
+        _keep_small(ROOT / out / f"{name}.png", DOCS / f"{name}.png")
     return {"claims": printed}
+
+
+def _keep_small(picture: Path, place: Path) -> None:
+    """A palette makes small files."""
+    Image.open(picture).convert("RGB").quantize(256).save(place)
+
+
+def sessions() -> dict[str, str]:
+    """What the benchmarks of sessions print; draws their figures."""
+    printed = {}
+    for name, picture in SESSION_PICTURES.items():
+        with tempfile.TemporaryDirectory() as folder:
+            drawn = Path(folder) / picture.name
+            printed[name] = _output("-m", f"benchmarks.sessions.{name}", str(drawn))
+            _keep_small(drawn, picture)
+    return printed
 
 
 def speed() -> dict[str, str]:
@@ -263,6 +282,7 @@ def main() -> None:
         "sweep": sweep,
         "plan": plan,
         "figures": figures,
+        "sessions": sessions,
         "speed": speed,
         "ppd": ppd,
         "fidelity": fidelity,
