@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
 from matplotlib.lines import Line2D
@@ -23,12 +24,12 @@ def plot_rounds(arms: Mapping[str, Mapping[str, Any]], path: Path) -> None:
     look = looks(arms)
     with figure(path, 4.0) as fig:
         waited, cached = fig.subplots(1, 2)
-        for name, entry in arms.items():
-            _line(
-                waited, entry["rounds"], "p99_ttft_ms", look[name]._replace(colour=to_hex(pale(look[name].colour))), ""
-            )
-            _line(waited, entry["rounds"], "mean_ttft_ms", look[name], in_legend(name))
-            _line(cached, entry["rounds"], "cached_share", look[name], "", times=100)
+        # Lines of arms that do the same lie on one another: the marks of those below are larger.
+        for size, (name, entry) in zip(np.linspace(8, 4, len(arms)).tolist(), arms.items(), strict=True):
+            own, rounds = look[name], entry["rounds"]
+            _line(waited, rounds, "p99_ttft_ms", own._replace(colour=to_hex(pale(own.colour))), size, "")
+            _line(waited, rounds, "mean_ttft_ms", own, size, in_legend(name))
+            _line(cached, rounds, "cached_share", own, size, "", times=100)
         waited.set_title("TTFT by round")
         waited.set_ylabel("TTFT (ms); dark: mean, pale: p99")
         waited.set_ylim(bottom=0)
@@ -45,19 +46,13 @@ def plot_rounds(arms: Mapping[str, Mapping[str, Any]], path: Path) -> None:
         fig.legend(handles, labels, loc="outside lower center", ncols=legend_columns(labels))
 
 
-def _line(axes: Axes, rounds: list[dict[str, Any]], tag: str, look: Look, label: str, times: float = 1) -> None:
+def _line(
+    axes: Axes, rounds: list[dict[str, Any]], tag: str, look: Look, size: float, label: str, times: float = 1
+) -> None:
     """One figure of an arm, where rounds have it."""
     known = [own for own in rounds if own[tag] is not None]
     at, values = [own["round"] for own in known], [own[tag] * times for own in known]
-    axes.plot(at, values, color=look.colour, linestyle=look.dash, label=label or None)
-    for hollow in (False, True):
-        marked = [i for i, own in enumerate(known) if (own["window_requests"] < FEW) == hollow]
-        axes.plot(
-            [at[i] for i in marked],
-            [values[i] for i in marked],
-            color=look.colour,
-            marker=look.marker,
-            markersize=5,
-            markerfacecolor="white" if hollow else look.colour,
-            linestyle="",
-        )
+    drawn: dict[str, Any] = {"color": look.colour, "marker": look.marker, "markersize": size}
+    axes.plot(at, values, linestyle=look.dash, label=label or None, **drawn)
+    few = [i for i, own in enumerate(known) if own["window_requests"] < FEW]
+    axes.plot([at[i] for i in few], [values[i] for i in few], linestyle="", markerfacecolor="white", **drawn)
