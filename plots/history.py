@@ -35,7 +35,15 @@ def plot_history(points: pd.DataFrame, path: Path) -> None:
                         rows["rounds"], rows[name], marker=marker, ms=4, color=colour, linestyle=dash, label=str(arm)
                     )
                     if name in OPEN:
-                        axes.plot(rows["rounds"], rows[OPEN[name]], marker, ms=8, color=colour, fillstyle="none")
+                        axes.plot(
+                            rows["rounds"],
+                            rows[OPEN[name]],
+                            marker,
+                            ms=8,
+                            color=colour,
+                            fillstyle="none",
+                            clip_on=False,
+                        )
                 axes.margins(y=0.1)
                 axes.set_ylim(bottom=0)
             column[0].set_title(f"{length:,} output tokens")
