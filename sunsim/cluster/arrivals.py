@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from simpy.events import Event
 
+from sunsim.clock import END_PS
 from sunsim.cluster.events import ARRIVAL, Alarm, Clock
 from sunsim.cluster.outcome import Outcome
 from sunsim.cluster.sequence import UNSET
@@ -113,7 +114,8 @@ class LaterRounds:
         """A request's last token is out of its engine now, and at its client after `out_ps`."""
         for follower in self._following.pop(i, ()):
             arrival_ps = self._env.now_ps + out_ps + self._think_ps[follower]
-            self.arrival_ps[follower] = arrival_ps
+            # What is later than the clock goes may be later than 64 bits go.
+            self.arrival_ps[follower] = min(arrival_ps, END_PS)
             self._follows[follower] = True
             # A picosecond at least, as in a closed loop.
             through_ps = arrival_ps + max(1, self._frontend_in_ps(self._prompts[follower]))

@@ -51,7 +51,9 @@ def simulate_arm(
             message = (
                 f"{arm.name} has not finished after {to_s(END_PS):g} s, where the clock ends: must have more workers, "
             )
-            message += "fewer requests, or stop: {when: time, limit_s: ...}"
+            message += (
+                f"fewer requests, {'less time to think, ' if world.rounds else ''}or stop: {{when: time, limit_s: ...}}"
+            )
             raise InputError(message, f"scenario {scenario.name}")
         world.journeys.note_the_rest()
     pools = [pool for pool in (world.prefill, world.decode) if pool]

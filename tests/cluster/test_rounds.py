@@ -8,6 +8,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from sunsim.clock import END_PS, MAX_S, to_ps
+from sunsim.errors import InputError
 from sunsim.latency.steps import WorkerTimes
 from tests.cluster.drawn import PROFILE
 from tests.cluster.talks import Round, Talk, serve_talks
@@ -17,6 +19,7 @@ US = 10**6
 STEP, TOKEN, MOVED, THINK = 10, 1, 20, 500
 """Microseconds of a step, of a prompt token more in it, of a token on the link, and between two rounds."""
 PS = 1e-6
+MAX_PS = to_ps(MAX_S)
 CACHES = {"enable_prefix_caching": True}
 TALK = [Talk(0, [Round(0, 12, 5), Round(0, 3, 5, THINK * US)])]
 """12 tokens and 5 more; then 3 more than these 17, of which the last has no KV, so 16 are in full blocks."""
@@ -58,6 +61,16 @@ def test_a_colocated_worker_computes_what_it_has_not(profile: Path) -> None:
     assert list(rows["cached_tokens"]) == [0, 16]
     assert list(rows["moved_tokens"]) == [0, 0]
     assert rows["appended"].isna().all()
+
+
+@pytest.mark.parametrize("thought", [END_PS, MAX_PS], ids=["the-clock's-end", "the-longest"])
+def test_who_thinks_beyond_the_end_of_the_clock_is_refused(thought: int, profile: Path) -> None:
+    """Its picoseconds are more than 64 bits hold."""
+    talks = [Talk(MAX_PS, [Round(0, 12, 5), Round(0, 3, 5, thought)])]
+    with pytest.raises(InputError, match=r"where the clock ends: .* less time to think, or stop"):
+        served(profile, {"colocated": isolated()}, talks)
+    rows = served(profile, {"colocated": isolated()}, talks, stop={"when": "time", "limit_s": MAX_S})
+    assert list(rows["round"]) == [0]
 
 
 def test_without_a_cache_all_is_computed_again(profile: Path) -> None:
