@@ -183,7 +183,8 @@ def test_an_arm_without_decode_workers_is_refused(tmp_path: Path) -> None:
     path = write_run(tmp_path / "f", "live-isolated", 1.0, arm="isolated")
     table = pq.read_table(path)
     meta = json.loads(table.schema.metadata[b"sunsim"])
-    meta["scenario"] = re.sub(r"^( +)decode:", r"\1colocated:", meta["scenario"], flags=re.MULTILINE)
+    of_decode_alone = re.sub(r"^ +(append_prefill|history):.*\n", "", meta["scenario"], flags=re.MULTILINE)
+    meta["scenario"] = re.sub(r"^( +)decode:", r"\1colocated:", of_decode_alone, flags=re.MULTILINE)
     pq.write_table(table.replace_schema_metadata({b"sunsim": json.dumps(meta)}), path)
     code, _, complaint = validate(tmp_path / "f")
     assert code == 2

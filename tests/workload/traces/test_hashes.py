@@ -19,7 +19,9 @@ from sunsim.workload.texts import repeated_tokens
 from tests.scenario_files import TRACE, write_scenario
 from tests.test_cli import invoke
 
-CACHED = "arms.sun.decode.enable_prefix_caching=true"
+CACHED = (
+    "arms=[{name: cached, colocated: {profile: tiny.json, policy: isolated, workers: 2, enable_prefix_caching: true}}]"
+)
 
 
 def block(at: int, prompt: int, hashes: list[int] | None, **more: Any) -> dict[str, Any]:
