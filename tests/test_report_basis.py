@@ -156,7 +156,7 @@ def test_what_is_done_with_what_was_said_before_is_assumed(tmp_path: Path) -> No
     found = facts(tmp_path, SESSIONS)["assumed"]
     assert found[:2] == [
         "Poisson arrivals of sessions at 2 a second",
-        "geometric numbers of rounds, 3 in the mean, cut at 8",
+        "geometric numbers of rounds, 3 in the mean and 8 at most",
     ]
     assert found[-5:] == [
         "what shared decode preempts goes back to its model's prefill workers (kept)",

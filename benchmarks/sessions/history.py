@@ -93,7 +93,7 @@ def setting(rounds: int, output_tokens: int) -> Scenario:
     """The scenario with sessions of just so many rounds and answers of so many tokens."""
     duration_s = REQUESTS * output_tokens / OUTPUT_TOKENS_S
     changes = {
-        "workload.rounds": f"{{mean: 10000, max: {rounds}}}",
+        "workload.rounds": f"{{mean: {rounds}, max: {rounds}}}",
         "workload.output.tokens": output_tokens,
         "workload.arrivals.rate_rps": OUTPUT_TOKENS_S / output_tokens / rounds,
         "workload.duration_s": duration_s,

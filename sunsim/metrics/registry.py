@@ -216,6 +216,13 @@ SESSIONS = [
         for stat in ("mean", "median", "p99")
     ),
     _share(
+        "steady_share",
+        "rounds that came",
+        "",
+        "Requests that arrived inside the window over all rounds of the sessions that began inside. In the long run it is "
+        "100 %; below, more sessions begin than end while it is measured, and the load still grows.",
+    ),
+    _share(
         "cached_share",
         "cached",
         "",

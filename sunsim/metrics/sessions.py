@@ -113,12 +113,17 @@ def by_round(rounds: Rounds) -> list[Figures]:
 
 
 def durations(rows: pd.DataFrame, window: Window) -> Figures:
-    """How long sessions took that began inside the window, and of which no round that came is unfinished."""
+    """How long sessions took that began inside the window, and of which no round that came is unfinished.
+
+    And whether as many rounds came inside as will when as many sessions end as begin.
+    """
     done = (rows["outcome"] == "finished").to_numpy(np.bool_)
-    columns = {"begin_s": rows["arrival_s"], "end_s": rows["last_token_s"], "whole": done}
-    spans = pd.DataFrame(columns).groupby(rows["session"]).agg({"begin_s": "min", "end_s": "max", "whole": "all"})
-    begin_s, end_s = (spans[name].to_numpy(np.float64) for name in ("begin_s", "end_s"))
+    columns = {"begin_s": rows["arrival_s"], "end_s": rows["last_token_s"], "whole": done, "rounds": rows["round"]}
+    kinds = {"begin_s": "min", "end_s": "max", "whole": "all", "rounds": "size"}
+    spans = pd.DataFrame(columns).groupby(rows["session"]).agg(kinds)
+    begin_s, end_s, rounds = (spans[name].to_numpy(np.float64) for name in ("begin_s", "end_s", "rounds"))
     begun = window.holds(begin_s)
     took_s = (end_s - begin_s)[begun & spans["whole"].to_numpy(np.bool_)]
     figures = {f"{name}_session_duration_s": value for name, value in statistics(took_s, STATISTICS).items()}
-    return {"sessions": int(begun.sum()), **figures}
+    came = window.holds(rows["arrival_s"].to_numpy(np.float64)).sum()
+    return {"sessions": int(begun.sum()), **figures, "steady_share": per(float(came), float(rounds[begun].sum()))}

@@ -7,7 +7,7 @@ from sunsim.plan.conclusion import window_length
 from sunsim.plan.search import Reason
 from sunsim.plan.tables import pools
 from sunsim.report.format import counted, listed, percent, together
-from sunsim.report.sentences import basis, caches, other_models, outside_measured
+from sunsim.report.sentences import basis, caches, filling, other_models, outside_measured
 
 Entry = Mapping[str, Any]
 Arms = Mapping[str, Entry]
@@ -20,11 +20,13 @@ FEW = 100
 def caveats(plan: Entry) -> list[str]:
     """The arms' differences, why the search stopped, how far results scatter, what they rest on."""
     arms = {name: arm for name, arm in plan["arms"].items() if arm["gpus"]}
+    portraits = {name: arm["portrait"]["entry"] for name, arm in arms.items() if arm["portrait"]}
     return [
         *other_models(plan["base_models"]),
         *_stops(plan),
         *_of_sessions(plan),
-        *caches({name: arm["portrait"]["entry"] for name, arm in arms.items() if arm["portrait"]}),
+        *filling(portraits),
+        *caches(portraits),
         *([SHORT] if plan["window"]["too_short"] else []),
         *_not_monotone(arms),
         *_seeds(plan),

@@ -157,10 +157,12 @@ def _of_synthetic(workload: Synthetic) -> list[str]:
 
 def _of_conversations(workload: Conversations) -> list[str]:
     rounds = workload.rounds
-    most = "" if rounds.max is None else f", cut at {rounds.max}"
+    drawn = f"geometric numbers of rounds, {rounds.mean:g} in the mean"
+    if rounds.max is not None:
+        drawn = f"{rounds.max} rounds each" if rounds.mean == rounds.max else f"{drawn} and {rounds.max} at most"
     return [
         f"{workload.arrivals.kind.capitalize()} arrivals of sessions at {workload.arrivals.rate_rps:g} a second",
-        f"geometric numbers of rounds, {rounds.mean:g} in the mean{most}",
+        drawn,
         f"exponential times to think, {workload.think_s.mean:g} s in the mean",
         f"{workload.user.kind} new tokens and {workload.output.kind} answers",
         *(["rounds take turns of the models"] if workload.take_turns else []),

@@ -11,6 +11,8 @@ Arms = Mapping[str, Entry]
 
 SAME = 0.02
 """Loads that differ by less than this share are called the same."""
+STEADY = 0.95
+"""Of the rounds that come in the long run: with fewer the load still grows."""
 
 VERDICTS = 3
 
@@ -29,6 +31,7 @@ def sentences(summary: Mapping[str, Any]) -> list[str]:
     arms: Arms = summary["arms"]
     return [
         *verdicts(arms),
+        *filling(arms),
         *caches(arms),
         *other_models(summary.get("base_models", {})),
         *overload(arms),
@@ -63,6 +66,20 @@ def caches(arms: Arms) -> list[str]:
     )
     return [
         f"{said}. Computed again of what a session's round before had left: {_in_arms(again)}." if again else f"{said}."
+    ]
+
+
+def filling(arms: Arms) -> list[str]:
+    """That rounds are still to come of sessions that are measured, so that the load grows; nothing where as many end as begin."""
+    low = {name: entry for name, entry in arms.items() if (entry.get("steady_share") or 1.0) < STEADY}
+    if not low:
+        return []
+    came = together((percent(entry["steady_share"], 0), name) for name, entry in low.items())
+    longest = max(entry["p99_session_duration_s"] or 0.0 for entry in low.values())
+    return [
+        f"The load still grows when measuring ends, as more sessions begin than end: of the rounds that come in the long run, "
+        f"so many came: {_in_arms(came)}. Sessions take up to {number(longest)} s (p99): a longer measure.warmup_s, and "
+        f"workload.duration_s beyond it, measure the whole load, which may take more GPUs."
     ]
 
 

@@ -130,10 +130,20 @@ class Synthetic(Block):
 
 
 class Rounds(Block):
-    """How many rounds a session has: geometric from 1 with this `mean`, then cut at `max`; None cuts nothing."""
+    """How many rounds a session has: geometric from 1, cut at `max` if there is one, with this `mean` after the cut.
+
+    Where `mean` is `max`, every session has as many.
+    """
 
     mean: float = Field(ge=1, le=10_000)
     max: int | None = Field(default=None, ge=1, le=MAX_REQUESTS)
+
+    @model_validator(mode="after")
+    def _mean_below_max(self) -> Self:
+        if self.max is not None and self.max < self.mean:
+            message = f"max is {self.max}, must be at least mean ({self.mean:g})"
+            raise ValueError(message)
+        return self
 
 
 class Think(Block):

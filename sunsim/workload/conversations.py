@@ -6,6 +6,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
+import scipy  # whose parts load when they are used
 from numpy.typing import NDArray
 
 from sunsim.clock import MAX_S, to_ps
@@ -101,11 +102,27 @@ def draw_rounds(workload: Conversations, sessions: int, draws: Draws, limits: Se
     return DrawnRounds(session[fits], rounds[fits], think_s[fits], prompt[fits], output[fits], unfit)
 
 
+def going_on(rounds: Rounds) -> float:
+    """The share of sessions that go on after each round, q, until `max` of them ends all.
+
+    The mean number of rounds is then ``1 + q + q**2 + ... + q**(max - 1)``; without `max` it is ``1 / (1 - q)``.
+    """
+    mean, most = rounds.mean, rounds.max
+    if most is None or mean == 1:
+        return 1 - 1 / mean
+    if mean == most:
+        return 1.0
+    # In terms of 1 - q, which may be tiny.
+    ends = scipy.optimize.brentq(lambda p: -np.expm1(most * np.log1p(-p)) / p - mean, 1e-300, 1 - 1e-15, xtol=1e-18)
+    return 1 - float(ends)
+
+
 def draw_numbers(rounds: Rounds, uniform: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Rounds of each session, int64[n], from draws in [0, 1), float64[n]: ``P(more than k) = (1 - 1 / mean)**k``."""
-    if rounds.mean == 1:
-        return np.ones(uniform.size, np.int64)
-    number: NDArray[np.int64] = 1 + np.floor(np.log1p(-uniform) / np.log1p(-1 / rounds.mean)).astype(np.int64)
+    """Rounds of each session, int64[n], from draws in [0, 1), float64[n]: ``P(more than k) = q**k``, see `going_on`."""
+    share = going_on(rounds)
+    if share in (0, 1):
+        return np.full(uniform.size, 1 if share == 0 else rounds.max, np.int64)
+    number: NDArray[np.int64] = 1 + np.floor(np.log1p(-uniform) / np.log(share)).astype(np.int64)
     return number if rounds.max is None else np.minimum(number, rounds.max)
 
 
@@ -113,12 +130,12 @@ def turn_shares(workload: Conversations, shares: Sequence[float]) -> tuple[float
     """Expected share of the requests of each model, of sessions that begin with a model by `shares`, if all rounds fit."""
     if not workload.take_turns:
         return tuple(shares)
-    models, more = len(shares), 1 - 1 / workload.rounds.mean
+    models, more = len(shares), going_on(workload.rounds)
     # Of the rounds 0 to max - 1, which are there with probability more**round, those that come so long after the first.
     later = np.arange(models)
     most = workload.rounds.max
-    last = np.inf if most is None else later + models * np.ceil(np.maximum(most - later, 0) / models)
-    held = (more**later - more**last) / (1 - more**models)
+    times = np.full(models, np.inf) if most is None else np.ceil(np.maximum(most - later, 0) / models)
+    held = times if more == 1 else (more**later - more ** (later + models * times)) / (1 - more**models)
     found = sum(np.roll(np.asarray(shares), step) * weight for step, weight in enumerate(held / held.sum()))
     return tuple(np.asarray(found).tolist())
 

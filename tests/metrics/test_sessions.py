@@ -15,6 +15,7 @@ from sunsim.metrics.energy import add_power
 from sunsim.metrics.rows import Window
 from sunsim.metrics.sessions import Rounds, add_sessions, by_round, durations
 from sunsim.records import ArmResult
+from sunsim.report.sentences import filling
 from sunsim.roles import Stage
 from tests.metrics.synthetic import table, talk, toy_summary, toy_worker
 from tests.metrics.test_energy import power_of, powered
@@ -96,6 +97,15 @@ def test_only_what_begins_inside_the_window_counts() -> None:
     assert (found["sessions"], found["mean_session_duration_s"]) == (1, pytest.approx(2.0))
     assert [entry["round"] for entry in found["rounds"]] == [0]
     assert found["cached_share"] == pytest.approx(0.32)
+
+
+def test_fewer_rounds_come_than_will_while_sessions_fill_up() -> None:
+    assert summary_of(*CHAT)["steady_share"] == 1
+    # Round 1 of the first session comes after the window.
+    found = summary_of(*CHAT, window_s=(0.0, 3.0))
+    assert (found["sessions"], found["steady_share"]) == (2, pytest.approx(2 / 3))
+    assert "The load still grows" in filling({"a": found})[0]
+    assert filling({"a": summary_of(*CHAT)}) == []
 
 
 def test_what_is_cut_off_has_no_duration_and_no_share() -> None:

@@ -30,7 +30,7 @@ workload:
   kind: sessions
   duration_s: 4
   arrivals: {kind: poisson, rate_rps: 30}
-  rounds: {mean: 3, max: 6}
+  rounds: {mean: 2.7366, max: 6}
   think_s: {mean: 0.3}
   system_prompt_tokens: 100
   user: {kind: lognormal, median_tokens: 200, sigma: 0.5, max_tokens: 800}

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -16,7 +16,7 @@ from sunsim.report.basis import basis
 from sunsim.run import check
 from sunsim.scenario import build_requests, load_scenario, resolved
 from sunsim.workload.blocks import Constant, Conversations, FixedTokens, Rounds, Think
-from sunsim.workload.conversations import draw_numbers, turn_shares
+from sunsim.workload.conversations import draw_numbers, going_on, turn_shares
 from sunsim.workload.requests import Requests
 from sunsim.workload.sessions import UNKNOWN, Segments, Sessions
 from tests.scenario_files import write_scenario
@@ -189,37 +189,43 @@ def test_a_resolved_scenario_of_sessions_loads_again(tmp_path: Path) -> None:
     assert load_scenario(again) == scenario
 
 
-@given(mean=st.floats(1, 50), most=st.none() | st.integers(1, 60))
-def test_rounds_are_geometric_and_cut(mean: float, most: int | None) -> None:
+@st.composite
+def numbers_of_rounds(draw: st.DrawFn) -> Rounds:
+    most = draw(st.none() | st.integers(1, 60))
+    return Rounds(mean=draw(st.floats(1, most or 50)), max=most)
+
+
+@given(numbers_of_rounds())
+@example(Rounds(mean=5, max=5))
+@example(Rounds(mean=4.999_999_9, max=5))
+@example(Rounds(mean=3, max=10**8))
+def test_rounds_are_geometric_and_cut_with_their_mean(rounds: Rounds) -> None:
     # Evenly spaced draws: what is counted is the law itself, to one in so many.
-    uniform = (np.arange(20_000) + 0.5) / 20_000
-    found = draw_numbers(Rounds(mean=mean, max=most), uniform)
+    found = draw_numbers(rounds, (np.arange(20_000) + 0.5) / 20_000)
     assert found.min() >= 1
-    assert most is None or found.max() <= most
+    assert rounds.max is None or found.max() <= rounds.max
+    assert found.mean() == pytest.approx(rounds.mean, rel=1e-2)
     for k in (1, 2, 5, 30):
-        expected = 0 if most is not None and k >= most else (1 - 1 / mean) ** k
+        expected = 0 if rounds.max is not None and k >= rounds.max else going_on(rounds) ** k
         assert np.mean(found > k) == pytest.approx(expected, abs=1e-4)
 
 
-@given(
-    mean=st.floats(1, 30),
-    most=st.none() | st.integers(1, 40),
-    weights=st.lists(st.floats(0.01, 1), min_size=1, max_size=6),
-)
-def test_shares_of_models_that_take_turns(mean: float, most: int | None, weights: list[float]) -> None:
+@given(rounds=numbers_of_rounds(), weights=st.lists(st.floats(0.01, 1), min_size=1, max_size=6))
+@example(rounds=Rounds(mean=5, max=5), weights=[1.0, 2.0, 1.0])
+def test_shares_of_models_that_take_turns(rounds: Rounds, weights: list[float]) -> None:
     shares = np.array(weights) / sum(weights)
     workload = Conversations(
         duration_s=1.0,
         arrivals=Constant(rate_rps=1.0),
-        rounds=Rounds(mean=mean, max=most),
+        rounds=rounds,
         think_s=Think(mean=1.0),
         user=FixedTokens(tokens=1),
         output=FixedTokens(tokens=1),
         take_turns=True,
     )
     expected = np.zeros(len(weights))
-    for k in range(1000 if most is None else most):
-        expected += np.roll(shares, k) * (1 - 1 / mean) ** k
+    for k in range(rounds.max or 2000):
+        expected += np.roll(shares, k) * going_on(rounds) ** k
     assert turn_shares(workload, shares.tolist()) == pytest.approx(expected / expected.sum())
 
 
@@ -228,6 +234,7 @@ WRONG = [
     ("arrivals: {kind: closed, concurrency: 3}", "7: workload.arrivals.kind is 'closed', must be one of poisson, "),
     ("rounds: {mean: 0.5}", "8: workload.rounds.mean is 0.5, must be at least 1"),
     ("rounds: {mean: 3, max: 0}", "8: workload.rounds.max is 0, must be at least 1"),
+    ("rounds: {mean: 3, max: 2}", "8: workload.rounds: max is 2, must be at least mean (3)"),
     ("think_s: {mean: -1}", "9: workload.think_s.mean is -1, must be at least 0"),
     ("think_s: 10", "9: workload.think_s is 10, must be a mapping"),
     ("system_prompt_tokens: -1", "10: workload.system_prompt_tokens is -1, must be at least 0"),
