@@ -152,6 +152,12 @@ arms:
 """
 
 
+def test_a_decode_worker_that_computes_prompts_sends_none_back(tmp_path: Path) -> None:
+    found = facts(tmp_path, SESSIONS, "arms.kept.decode.append_prefill=local")["assumed"]
+    assert not any("shared decode preempts" in fact for fact in found)
+    assert "what decode preempts goes back to the shared prefill workers (one-module)" in found
+
+
 def test_what_is_done_with_what_was_said_before_is_assumed(tmp_path: Path) -> None:
     found = facts(tmp_path, SESSIONS)["assumed"]
     assert found[:2] == [

@@ -116,6 +116,24 @@ def test_weights_beside_a_worker_s_own_take_room_from_its_kv_blocks(
         assert 0 <= PROFILE["num_gpu_blocks"] - pool.num_gpu_blocks - less * (LESS - 1) <= less  # type: ignore[operator]
 
 
+def with_adapters(folder: Path) -> str:
+    (folder / "lora.json").write_text(json.dumps(PROFILE | {"variant": "lora-r16"}))
+    return "profile=lora.json"
+
+
+def test_adapters_that_append_beside_a_shared_decoder_have_one_base(tmp_path: Path) -> None:
+    arm = loaded(tmp_path, f"prefill.{with_adapters(tmp_path)}", "decode.append_prefill=local")
+    assert arm.decode
+    assert LESS - 1 <= PROFILE["num_gpu_blocks"] - arm.decode.num_gpu_blocks <= LESS  # type: ignore[operator]
+
+
+@pytest.mark.parametrize("stage", ["prefill", "decode"])
+def test_a_shared_prefill_module_has_no_adapters_beside_it(stage: str, tmp_path: Path) -> None:
+    overrides = ["prefill.module=shared", f"{stage}.{with_adapters(tmp_path)}"]
+    said = refused(tmp_path, SCENARIO, *(f"arms.arm.{override}" for override in overrides))
+    assert said.startswith(f"--set: arms.arm.{stage}.profile is lora.json, must be one without adapters: ")
+
+
 SYNTHETIC = "  kind: synthetic\n  lengths: {kind: fixed, prompt_tokens: 9, output_tokens: 9}"
 OF_SESSIONS = """\
   rounds: {mean: 4, max: 20}

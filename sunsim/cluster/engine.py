@@ -349,7 +349,7 @@ class Engine:
                 return
             waiting.popleft()
             places -= 1
-            if sequence.kv is PULL and sequence.cached_tokens < sequence.held_tokens:
+            if sequence.pulls:
                 self._loading += 1
                 outcome.loads.append(sequence)
             else:

@@ -118,7 +118,7 @@ class CachingBlocks(KVBlocks):
         sequence.computed_tokens = found
         if sequence.kv is not COMPUTE:
             sequence.computed_tokens = max(found, min(sequence.held_tokens, known - 1))
-            if sequence.kv is PULL and found < sequence.held_tokens:
+            if sequence.pulls:
                 self._hold(sequence, known)
 
     def grow(self, sequence: Sequence, tokens: int) -> None:

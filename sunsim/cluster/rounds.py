@@ -76,8 +76,10 @@ class Rounds:
 
     def appends_at(self, sequence: Sequence, decode: Pool) -> Worker | None:
         """The decode worker that is to compute a request's prompt; None if a prefill worker is."""
-        worker = self._before(sequence, decode) if self._is_local else None
-        if worker is None or not self._is_local or not decode.serves(worker.slot, sequence.model):
+        if not self._is_local:
+            return None
+        worker = self._before(sequence, decode)
+        if worker is None or not decode.serves(worker.slot, sequence.model):
             return None
         if not self._is_local(sequence, worker, self._now_ps()):
             return None

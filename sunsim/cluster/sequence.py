@@ -16,7 +16,7 @@ class KV(Enum):
     PULL = "pull"  # it is transferred; place and blocks are held meanwhile
 
 
-COMPUTE = KV.COMPUTE  # an enum's members take long to look up
+COMPUTE, PULL = KV.COMPUTE, KV.PULL  # an enum's members take long to look up
 
 
 class Sequence:
@@ -84,6 +84,14 @@ class Sequence:
     def moved_tokens(self) -> int:
         """Tokens whose KV is pulled: what is not found."""
         return self.held_tokens - self.cached_tokens
+
+    @property
+    def pulls(self) -> bool:
+        """Whether its worker asks another one for KV when it has admitted it.
+
+        It does for a whole prompt, even if it has found all of it: whoever prefilled that holds it until asked.
+        """
+        return self.kv is PULL and (self.moved_tokens > 0 or not self.computes_prompt)
 
     @property
     def post_ps(self) -> int:

@@ -59,8 +59,8 @@ class World:
         self._kv_bytes = self.prefill.kv_bytes_per_token if self.prefill else 0
         link, kv_bytes = scenario.link, self._kv_bytes
         self._posts_ps = (lambda tokens: link.posts_ps(tokens * kv_bytes)) if any(link.posting_ps) else None
-        self.waiting = self._begin_arrivals()
-        self._decoding = [Decoding() for _ in self.decode.workers] if self.waiting and self.decode else []
+        self.clients = self._begin_arrivals()
+        self._decoding = [Decoding() for _ in self.decode.workers] if self.clients and self.decode else []
         self.rounds: Rounds | None = None
         if requests.sessions:
             now_ps = lambda: self.env.now_ps
@@ -80,14 +80,14 @@ class World:
     @property
     def arrival_ps(self) -> NDArray[np.int64]:
         """When requests arrive, int64[n]; of one that waits for another, once the run has said."""
-        return self.waiting.arrival_ps if self.waiting else self._requests.arrival_ps
+        return self.clients.arrival_ps if self.clients else self._requests.arrival_ps
 
     def came(self, limit_ps: int | None) -> slice | NDArray[np.intp]:
         """Which requests there are: all, but of those that wait for others the ones that came before the end of the run."""
-        return self.waiting.came(limit_ps) if self.waiting else slice(None)
+        return self.clients.came(limit_ps) if self.clients else slice(None)
 
     def _begin_arrivals(self) -> ClosedLoop | LaterRounds | None:
-        """Has requests arrive; gives who is to hear of their ends."""
+        """Has requests arrive; gives who is to hear of their ends, if somebody waits for one."""
         requests = self._requests
         if requests.concurrency:
             return ClosedLoop(self.env, requests, self._frontend_in_ps, self._arrive)
@@ -178,8 +178,8 @@ class World:
             journeys.prefill[i] = None
             if self.decode:
                 worker.release(sequence)
-            if self.waiting and self.prefill:
-                self.waiting.ended(i, self.prefill.times.prefill_out_ps)
+            if self.clients and self.prefill:
+                self.clients.ended(i, self.prefill.times.prefill_out_ps)
 
     def _hand_over(self, i: int, prefill: Pool, decode: Pool) -> None:
         """The prefill worker's answer goes out, and the request on to the decode stage."""
@@ -192,10 +192,10 @@ class World:
     def _on_decode(self, worker: Worker, outcome: Outcome) -> None:
         if self.rounds:
             self.rounds.on_decode(worker, outcome, self.emitted_before_decode)
-        if self.waiting and self.decode:
+        if self.clients and self.decode:
             decoding = self._decoding[worker.slot]
             for i, out_ps in decoding.note(self.env.now_ps, outcome, self.decode.times.out_ps):
-                self.waiting.ended(i, out_ps)
+                self.clients.ended(i, out_ps)
         for sequence in outcome.finished:
             self.journeys.note_decode(sequence)
         self._load(worker, outcome, self._pull)

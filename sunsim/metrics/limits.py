@@ -56,7 +56,9 @@ def _waits(entry: Mapping[str, Any], mean_ms: Mapping[str, float]) -> list[tuple
     """Mean waits for this worker in milliseconds, each under the stage that causes it."""
     if entry["stage"] == Stage.PREFILL:
         return [("prefill", mean_ms["prefill_queue"])]
-    held_up = "decode" if _is_full(entry) else "transfer"
+    # Where occupancy is not known, as with a prefix cache, who had places left lacked blocks.
+    lacked_blocks = entry["peak_kv_occupancy"] is None and (entry["peak_places"] or 0) < entry["max_num_seqs"]
+    held_up = "decode" if lacked_blocks or _is_full(entry) else "transfer"
     return [("decode", mean_ms["decode_wait"]), (held_up, mean_ms["transfer_wait"]), ("transfer", mean_ms["transfer"])]
 
 

@@ -9,7 +9,7 @@ from sunsim.latency.steps import Chunk, DecodeLine, Outside, WorkerTimes
 from sunsim.scenario import Scenario, build_requests
 from sunsim.scenario.blocks import ModelCount, Zipf
 from sunsim.workload.blocks import Closed, Conversations, RoundTokens, Trace
-from sunsim.workload.requests import COLUMNS, Requests
+from sunsim.workload.requests import Requests
 from sunsim.workload.sessions import UNKNOWN, Segments
 
 
@@ -105,10 +105,8 @@ def requests_under(scenario: Scenario, conditions: Conditions) -> Requests:
 
 
 def only(requests: Requests, model: str) -> Requests:
-    """The requests of one model; indices into the models stay, sessions are of one model each."""
-    own = requests.model == requests.models.index(model)
-    columns = {name: getattr(requests, name)[own] for name in COLUMNS}
-    return Requests(**columns, models=requests.models, sessions=requests.sessions and requests.sessions.where(own))
+    """The requests of one model; sessions are of one model each."""
+    return requests.where(requests.model == requests.models.index(model))
 
 
 def take_turns(requests: Requests) -> bool:

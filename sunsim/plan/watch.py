@@ -118,8 +118,9 @@ class Watch:
         arrival_ps, model = self._arrival_ps[i], int(requests.model[i])
         outputs = int(requests.output_tokens[i]) if course.has_decode else 1
         prefilled_ps = journeys.prefill_end_ps[i]
-        by_prefill = bool(course.emitted_before_decode) or not course.has_decode
-        decodes = course.has_decode and outputs > course.emitted_before_decode
+        emitted = course.emitted_before_decode if course.local is None or not course.local[i] else 0
+        by_prefill = bool(emitted) or not course.has_decode
+        decodes = course.has_decode and outputs > emitted
         last_ps = journeys.last_ps[i] if decodes else prefilled_ps
         if last_ps == UNSET:
             if by_prefill:

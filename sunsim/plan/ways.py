@@ -39,8 +39,9 @@ def needs(arm: Arm, models: int) -> list[str]:
     """What the models must be for this way to serve them, in words."""
     pools = arm.pools()
     found = []
-    if models > 1 and any(pool.module is Module.SHARED for pool in pools.values()):
-        found.append("models tuned for one frozen decoder")
+    for stage, module in ((Stage.PREFILL, "prefill module"), (Stage.DECODE, "decoder")):
+        if models > 1 and stage in pools and pools[stage].module is Module.SHARED:
+            found.append(f"models tuned for one frozen {module}")
     if any(pool.module is Module.ADAPTER for pool in pools.values()):
         found.append("LoRA adapters of one base model")
     found = found or [ANY]

@@ -96,7 +96,7 @@ def _preempted(scenario: Scenario) -> list[str]:
     found: dict[str, list[str]] = {}
     for arm in scenario.arms:
         decode, prefill = arm.decode, arm.prefill
-        if not decode or decode.module not in {Module.SHARED, Module.DECODER}:
+        if not decode or not decode.module.only_decodes or arm.prefills_on_decode:
             continue
         if prefill is None:
             way = "has its prompt's KV back at no cost"

@@ -102,7 +102,8 @@ def _complete_arm(arm: ArmBlock, index: int, document: Document, source: Source)
             message = f"is a profile of {profile.data.model}, must be one of {served.pop()}, as prefill is"
             raise source.error((*loc, "profile"), f"{source.path(loc)}.profile {message}")
         served.add(profile.data.model)
-        steps = Stage.COLOCATED if appends_in_steps(arm, stage, profile) else stage
+        profiles[stage] = profile
+        steps = Stage.COLOCATED if appends_in_steps(arm, stage, profiles) else stage
         _can_compute(steps, profile, name, loc, source)
         if pool.load_report and pool.router in STATE_BLIND:
             place = (*loc, "load_report")
@@ -112,7 +113,6 @@ def _complete_arm(arm: ArmBlock, index: int, document: Document, source: Source)
             message = f"is shared, must be isolated: only adapters share workers that prefill, {name} has none"
             raise source.error((*loc, "policy"), f"{source.path(loc)}.policy {message}")
         refuse_pool(arm, stage, profile, loc, document, source)
-        profiles[stage] = profile
         beside = beside_of(arm, stage, profiles, document, loc, source)
         options = options_of(pool, profile, beside, loc, source)
         workers = _workers(pool, document, loc, source)
@@ -195,7 +195,9 @@ def _requests_fit(workload: Synthetic | Conversations, source: Source) -> None:
     if isinstance(workload.arrivals, Closed):
         return
     rate_rps = workload.arrivals.rate_rps
-    rounds = workload.rounds.mean if isinstance(workload, Conversations) else 1
+    rounds = 1.0
+    if isinstance(workload, Conversations):
+        rounds = min(workload.rounds.mean, workload.rounds.max or workload.rounds.mean)
     requests = None if isinstance(workload, Conversations) else workload.requests
     what = f"workload.arrivals.rate_rps is {rate_rps:g}, must bring"
     loc: Loc = ("workload", "arrivals", "rate_rps")

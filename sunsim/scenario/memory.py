@@ -39,7 +39,7 @@ def beside_of(
         InputError: prompts are to be computed there with a profile of another card.
     """
     profile, models = profiles[stage], len(document.model_names)
-    if (modules := prefill_modules(arm, stage, models, profile)) and arm.decode:
+    if (modules := prefill_modules(arm, stage, models, profiles)) and arm.decode:
         prefill = profiles[Stage.PREFILL]
         refuse_cards(arm.decode, profile, prefill, loc, source)
         where = arm.decode.append_prefill

@@ -1,5 +1,7 @@
 """What the keys of an arm about conversations ask of one another: caches, routers, and where later rounds are computed."""
 
+from collections.abc import Mapping
+
 from sunsim.document.source import Loc, Source
 from sunsim.latency.profile import Profile
 from sunsim.roles import Module, Stage
@@ -33,11 +35,12 @@ def refuse_pool(arm: ArmBlock, stage: Stage, profile: Profile, loc: Loc, documen
         )
     if pool.router == "prefix-affinity" and not pool.enable_prefix_caching:
         _refuse("router", pool.router, "must be another, or have enable_prefix_caching: true", loc, source)
-    if arm.prefill and arm.prefill.module == "shared" and stage is Stage.PREFILL:
-        if pool.policy != "shared":
+    if arm.prefill and arm.prefill.module == "shared":
+        if stage is Stage.PREFILL and pool.policy != "shared":
             _refuse("module", "shared", "must be own, or policy must be shared", loc, source)
         if profile.adapters:
-            _refuse("module", "shared", f"must be own: {profile.name} has adapters, each model its own", loc, source)
+            must = f"must be one without adapters: prefill.module is shared, and {profile.name} has each model's own"
+            _refuse("profile", pool.profile, must, loc, source)
     if isinstance(pool, DecodeBlock):
         _refuse_decode(arm, pool, loc, document, source)
 
@@ -75,25 +78,32 @@ def completed(pool: PoolBlock) -> dict[str, object]:
     return found
 
 
-def prefill_modules(arm: ArmBlock, stage: Stage, models: int, profile: Profile) -> int:
+def prefill_modules(arm: ArmBlock, stage: Stage, models: int, profiles: Mapping[Stage, Profile]) -> int:
     """How many prefill modules a worker of a stage holds beside the one it decodes with, to compute later rounds' prompts.
 
     Args:
         models: of the scenario.
-        profile: the block's.
+        profiles: of the stage, and of prefill where there is such a stage.
     """
-    if stage is not Stage.DECODE or arm.decode is None or arm.decode.append_prefill == "remote" or profile.adapters:
+    if not _appends(arm, stage) or profiles[stage].adapters:
         return 0
     modules = modules_of(arm)
-    if modules[Stage.PREFILL] is Module.SHARED:
+    # Adapters have their base in common.
+    if modules[Stage.PREFILL] is Module.SHARED or (
+        modules[stage] is Module.SHARED and profiles[Stage.PREFILL].adapters
+    ):
         return 1
-    return models if modules[Stage.DECODE] is Module.SHARED else 0
+    return models if modules[stage] is Module.SHARED else 0
 
 
-def appends_in_steps(arm: ArmBlock, stage: Stage, profile: Profile) -> bool:
-    """Whether decode workers compute prompts with the module that decodes, in the same steps."""
-    appends = stage is Stage.DECODE and arm.decode is not None and arm.decode.append_prefill != "remote"
-    return appends and not prefill_modules(arm, stage, 1, profile)
+def appends_in_steps(arm: ArmBlock, stage: Stage, profiles: Mapping[Stage, Profile]) -> bool:
+    """Whether workers of a stage compute prompts with the module that decodes, in the same steps."""
+    return _appends(arm, stage) and not prefill_modules(arm, stage, 1, profiles)
+
+
+def _appends(arm: ArmBlock, stage: Stage) -> bool:
+    """Whether workers of a stage that decodes may compute prompts of later rounds, as prefill does."""
+    return stage is Stage.DECODE and bool(arm.prefill and arm.decode and arm.decode.append_prefill != "remote")
 
 
 def refuse_cards(pool: DecodeBlock, decode: Profile, prefill: Profile, loc: Loc, source: Source) -> None:

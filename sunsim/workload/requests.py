@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,11 +48,10 @@ class Requests:
     def __len__(self) -> int:
         return self.arrival_ps.size
 
-    def first(self, number: int) -> Requests:
-        """The first so many of them."""
-        columns = {name: getattr(self, name)[:number] for name in COLUMNS}
-        sessions = self.sessions and self.sessions.first(number)
-        return Requests(**columns, models=self.models, concurrency=self.concurrency, sessions=sessions)
+    def where(self, own: NDArray[np.bool_]) -> Requests:
+        """Some of them only, with which are those that they wait for; indices into the models stay."""
+        columns = {name: getattr(self, name)[own] for name in COLUMNS}
+        return replace(self, **columns, sessions=self.sessions and self.sessions.where(own))
 
 
 @dataclass(frozen=True, slots=True)

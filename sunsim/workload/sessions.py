@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,18 +57,13 @@ class Sessions:
     segments: Segments
     unfit: int = 0
 
-    def first(self, number: int) -> Sessions:
-        """Of the first so many requests."""
-        columns = {name: getattr(self, name)[:number] for name in COLUMNS}
-        return Sessions(**columns, segments=self.segments, unfit=self.unfit)
-
     def where(self, own: NDArray[np.bool_]) -> Sessions:
         """Of some requests only, with which are those that they wait for."""
         number = np.cumsum(own, dtype=np.int32) - np.int32(1)
         columns = {name: getattr(self, name)[own] for name in COLUMNS}
         before = columns["previous"]
         columns["previous"] = np.where(before == UNKNOWN, np.int32(UNKNOWN), number[before])
-        return Sessions(**columns, segments=self.segments, unfit=self.unfit)
+        return replace(self, **columns)
 
     @property
     def begun(self) -> int:

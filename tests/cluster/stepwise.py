@@ -246,7 +246,9 @@ class StepwiseEngine:
                 break
             self.waiting.pop(0)
             self._take_found(job, found)
-            if job.sequence.kv is KV.PULL and len(found) * self.config.block_size < job.sequence.held_tokens:
+            sequence, hits = job.sequence, len(found) * self.config.block_size
+            whole = sequence.held_tokens == sequence.prompt_tokens
+            if sequence.kv is KV.PULL and (whole or hits < sequence.held_tokens):
                 self._take_blocks(job, job.known)
                 self.loading.append(job)
                 outcome.loads.append(job.sequence)

@@ -80,21 +80,25 @@ def test_models_find_each_others_blocks_only_where_they_share_them() -> None:
 
 
 def test_what_is_found_is_not_pulled() -> None:
-    """A prompt with one token out already is all in full blocks: the second time nothing is left to pull."""
-    texts = Texts.grown([64], [(0, 0), (0, 0), (0, 10)], [3, 3, 3])
+    """A prompt with one token out already is all in full blocks: the second time nothing is left to move.
+
+    Whoever prefilled it is asked all the same, but not for a part of a prompt.
+    """
+    texts = Texts.grown([64], [(0, 0), (0, 0), (0, 10), (0, 10)], [3, 3, 3, 3])
     engine = caching(texts)
     waits = []
-    for i, prompt in enumerate([64, 64, 74]):
+    for i, (prompt, held) in enumerate([(64, 64), (64, 64), (74, 74), (74, 64)]):
         now, sequence = LATER * i, Sequence(i, 0, prompt, 2, KV.PULL)
         sequence.known_tokens += 1
+        sequence.held_tokens = held
         engine.submit(now, sequence)
         loads = engine.wake(now).loads
-        waits.append((sequence.cached_tokens, loads == [sequence]))
+        waits.append((sequence.cached_tokens, sequence.moved_tokens, loads == [sequence]))
         if loads:
             engine.loaded(now, sequence)
         while (due := engine.next_wake()) is not None:
             engine.wake(due)
-    assert waits == [(0, True), (64, False), (64, True)]
+    assert waits == [(0, 64, True), (64, 0, True), (64, 10, True), (64, 0, False)]
 
 
 def test_pinned_blocks_are_found_and_not_lost() -> None:

@@ -35,12 +35,14 @@ def times(_: WorkerTimes) -> WorkerTimes:
     return Hosted(Steps(STEP * US, token=TOKEN * US), Host())
 
 
-def served(profile: Path, pools: dict[str, dict[str, Any]], talks: list[Talk] = TALK, **blocks: Any) -> pd.DataFrame:
+def served(
+    profile: Path, pools: dict[str, dict[str, Any]], talks: list[Talk] = TALK, system: int = 0, **blocks: Any
+) -> pd.DataFrame:
     complete = {stage: pool(profile, **(CACHES | options)) for stage, options in pools.items()}
     models = ["a", "b"]
     transfer = {"bandwidth_gbit_s": 400.0, "latency_ms": 0.0}
     world = scenario(models, complete, transfer=transfer, **blocks)
-    return serve_talks(world, talks, times).rows
+    return serve_talks(world, talks, times, system).rows
 
 
 def us(rows: pd.DataFrame, column: str) -> list[float]:
@@ -109,6 +111,19 @@ def test_remote_rounds_compute_and_move_what_is_lacking(
     assert list(rows["cached_tokens"]) == [0, 12]
     assert list(rows["moved_tokens"]) == [12, moved + back]
     assert list(rows["appended"]) == ["remote", "remote"]
+
+
+@pytest.mark.parametrize("policy", ["isolated", "shared"])
+def test_a_prompt_that_decode_has_is_given_up_by_prefill(policy: str, profile: Path) -> None:
+    """Prefill has room for one prompt, which is all in full blocks; the last of three equal ones comes through, too."""
+    decode = isolated() if policy == "isolated" else {"policy": policy}
+    talks = [Talk(i * THINK * US, [Round(0, 0, 5)]) for i in range(3)]
+    pools = {"prefill": isolated(num_gpu_blocks=4), "decode": decode}
+    rows = served(profile, pools, talks, system=12, first_token="prefill")
+    assert set(rows["outcome"]) == {"finished"}
+    assert list(rows["cached_tokens"]) == [0, 8, 8]
+    assert list(rows["moved_tokens"]) == [12, 0, 0]
+    assert us(rows, "transfer_end_s") == [STEP + 12 + 12 * MOVED, STEP + 4, STEP + 4]
 
 
 @pytest.mark.parametrize("rule", [{"append_prefill": "local"}, {"append_prefill": "auto", "append_rule": "bounded"}])

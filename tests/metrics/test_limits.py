@@ -54,6 +54,13 @@ def test_a_busy_prefill_worker_with_a_queue_limits() -> None:
     assert limit(prefill(0.97), decode(40), waits(queue_s=2.0)) == ("prefill", "p")
 
 
+def test_a_wait_for_a_decode_worker_with_places_left_and_unknown_blocks_is_decode() -> None:
+    caching = {"peak_kv_occupancy": None}
+    assert limit(prefill(0.5), decode(90) | caching, waits(pull_s=2.0)) == ("decode", "d")
+    in_transfer = caching | {"peak_places": 256}
+    assert limit(prefill(0.5), decode(90) | in_transfer, waits(pull_s=2.0)) == ("transfer", "d")
+
+
 def test_a_wait_for_a_full_decode_worker_is_decode() -> None:
     assert limit(prefill(0.5), decode(256), waits(pull_s=2.0)) == ("decode", "d")
 

@@ -10,6 +10,7 @@ import pytest
 
 from sunsim.clock import PS_PER_S
 from sunsim.cluster.simulation import simulate_arm
+from sunsim.latency.steps import WorkerTimes
 from sunsim.measured import window_of
 from sunsim.metrics.rows import Requests, Window
 from sunsim.metrics.slo import limits_each, meets_slo
@@ -17,6 +18,11 @@ from sunsim.plan.watch import SureMissError, Watch
 from sunsim.scenario import Arm, Scenario, build_requests
 from sunsim.scenario.slo import Slo
 from sunsim.workload.requests import Requests as Drawn
+from sunsim.workload.sessions import UNKNOWN
+from tests.cluster.drawn import PROFILE
+from tests.cluster.talks import Round, Talk, requests_of
+from tests.cluster.worlds import Host, Hosted, Steps, pool, write_profile
+from tests.cluster.worlds import scenario as two_pools
 from tests.plan.small import loaded
 
 
@@ -123,3 +129,29 @@ def test_watching_changes_nothing(tmp_path: Path) -> None:
         watched = simulate_arm(scenario, arm, requests, watch=watch)
         assert watched.rows.equals(alone.rows)
         assert watched.workers == alone.workers
+
+
+@pytest.mark.parametrize("first_token", ["decode", "prefill"])
+def test_a_first_token_of_a_decode_worker_that_computed_the_prompt_is_seen(first_token: str, tmp_path: Path) -> None:
+    """The second round's comes with its first step, of a tenth of a second, and its last one two seconds later."""
+    profile = write_profile(tmp_path, **PROFILE)
+    pools = {
+        "prefill": pool(profile, policy="isolated", workers={"a": 1}),
+        "decode": pool(
+            profile, policy="isolated", workers={"a": 1}, enable_prefix_caching=True, append_prefill="local"
+        ),
+    }
+    scenario = two_pools(["a"], pools, transfer={"bandwidth_gbit_s": 400.0, "latency_ms": 0.0}, first_token=first_token)
+    told = requests_of(("a",), [Talk(0, [Round(0, 12, 20), Round(0, 3, 20)])])
+    assert told.sessions
+    alone = replace(told.sessions, previous=np.full(2, UNKNOWN, np.int32))
+    requests = replace(told, arrival_ps=np.array([0, 10 * PS_PER_S]), sessions=alone)
+    for ttft_ms, late in ((500, 0), (50, 2)):
+        watch = Watch(requests, Window(0.0, 20.0), Slo(ttft_ms=ttft_ms), [late])
+        result = simulate_arm(scenario, scenario.arms[0], requests, times_on=tenth_of_a_second, watch=watch)
+        assert list(result.rows["appended"]) == ["remote", "local"]
+        assert watch._missed == [late]
+
+
+def tenth_of_a_second(_: WorkerTimes) -> WorkerTimes:
+    return Hosted(Steps(PS_PER_S // 10), Host())

@@ -21,6 +21,8 @@ from tests.synthetic import synthetic_profile
 OWN = "{profile: profile.json, policy: isolated, workers: 2}"
 SHARED = "{profile: %s, policy: shared, workers: 1}"
 TUNED, ADAPTERS = "models tuned for one frozen decoder", "LoRA adapters of one base model"
+FOR_PREFILL = "models tuned for one frozen prefill module"
+ONE_MODULE = "{profile: profile.json, policy: shared, module: shared, workers: 1}"
 WAYS = {
     f"colocated: {OWN}": [ANY],
     f"prefill: {OWN}, decode: {OWN}": [ANY],
@@ -32,6 +34,8 @@ WAYS = {
     f"prefill: {OWN}, decode: {SHARED % 'profile.json'}": [TUNED],
     f"prefill: {OWN}, decode: {SHARED % 'awq.json'}": [TUNED, "awq-quantized decode weights"],
     f"prefill: {SHARED % 'profile.json'}, decode: {OWN}": [ANY],
+    f"prefill: {ONE_MODULE}, decode: {OWN}": [FOR_PREFILL],
+    f"prefill: {ONE_MODULE}, decode: {SHARED % 'profile.json'}": [FOR_PREFILL, TUNED],
     f"prefill: {SHARED % 'lora-r16.json'}, decode: {SHARED % 'lora-r16.json'}": [ADAPTERS],
     f"colocated: {SHARED % 'lora-r16.json'}": [ADAPTERS],
 }
@@ -46,7 +50,7 @@ def test_what_the_models_must_be_follows_from_the_modules(tmp_path: Path, blocks
     scenario = load(file, (f"arms=[{{name: qsun, {blocks}}}]",), None)
     (arm,) = scenario.arms
     assert needs(arm, 2) == WAYS[blocks]
-    assert TUNED not in needs(arm, 1)
+    assert not {TUNED, FOR_PREFILL} & set(needs(arm, 1))
 
 
 H200 = "h200-141gb/llama-3.1-8b-bf16"

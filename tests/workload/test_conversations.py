@@ -89,9 +89,18 @@ def test_sessions_stand_in_order_of_their_first_arrival(tmp_path: Path) -> None:
     assert (np.diff(requests.arrival_ps[first]) >= 0).all()
     assert told.session[first].tolist() == list(range(first.sum()))
     assert to_s(requests.arrival_ps).max() < 400
-    ten = sessions_of(requests.first(10))
-    assert np.array_equal(ten.previous, told.previous[:10])
-    assert ten.segments is told.segments
+
+
+def test_some_requests_still_follow_each_other(tmp_path: Path) -> None:
+    requests = drawn(tmp_path)
+    told = sessions_of(requests)
+    own = told.session % 3 == 1
+    kept, some = requests.where(own), sessions_of(requests.where(own))
+    assert np.array_equal(kept.prompt_tokens, requests.prompt_tokens[own])
+    follows = np.flatnonzero(some.previous != UNKNOWN)
+    assert np.array_equal(some.previous != UNKNOWN, told.previous[own] != UNKNOWN)
+    assert np.array_equal(np.flatnonzero(own)[some.previous[follows]], told.previous[own][follows])
+    assert some.segments is told.segments
 
 
 def test_a_session_stays_with_its_model_or_takes_turns(tmp_path: Path) -> None:
