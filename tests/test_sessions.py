@@ -13,6 +13,7 @@ from sunsim.figures.captions import choices
 from sunsim.metrics.sessions import COUNTERS
 from sunsim.records import CACHE_COLUMNS, REQUEST_COLUMNS, SESSION_COLUMNS, WORKER_COLUMNS
 from sunsim.result import Result
+from sunsim.scenario import build_requests
 from tests.plan.small import invoke, write_plan
 from tests.plan.test_sessions import SCENARIO
 
@@ -133,3 +134,27 @@ def test_a_caption_names_what_was_chosen_of_sessions(file: Path) -> None:
     assert "Poisson arrivals of 30 sessions a second for 4 s, of which the first 0.5 s are not counted" in facts
     assert "2 and 4 rounds a session, 0.3 s to think between them" in facts
     assert "lognormal new tokens and lognormal answers" in facts
+
+
+def test_prefill_lets_go_of_what_a_preempted_request_finds_on_its_decode_worker() -> None:
+    """Else the prefill worker's blocks are held for good, and what comes after them waits for ever."""
+    pool = "profile: h100-80gb/llama-3.1-8b-bf16, workers: 2, num_gpu_blocks: 140, enable_prefix_caching: true"
+    arm = f"{{name: tight, prefill: {{{pool}, policy: isolated}}, decode: {{{pool}, policy: shared}}}}"
+    scenario = sunsim.load(
+        "sessions",
+        [
+            f"arms=[{arm}]",
+            "workload.duration_s=6",
+            "measure.warmup_s=0",
+            "workload.arrivals.rate_rps=6",
+            "workload.think_s.mean=0.5",
+            "workload.rounds={mean: 4, max: 9}",
+            "workload.user={kind: lognormal, median_tokens: 80, sigma: 0.8, max_tokens: 300}",
+            "workload.output={kind: lognormal, median_tokens: 60, sigma: 0.9, max_tokens: 400}",
+        ],
+        seed=10,
+    )
+    rows = sunsim.simulate(scenario).requests
+    assert rows["preemptions"].sum() > 0
+    assert len(rows) == len(build_requests(scenario))
+    assert (rows["outcome"] == "finished").all()

@@ -141,7 +141,7 @@ class TraceLab(SessionLines):
         said = False
         for event in stamps:
             at_s = _moment(event["timestamp"])
-            said = said or event.get("event_type") not in INPUT_EVENTS
+            said = said or str(event.get("event_type")) not in INPUT_EVENTS
             if isnan(begin_s) or not said:
                 begin_s = at_s
             end_s = at_s
