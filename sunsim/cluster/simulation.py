@@ -39,6 +39,7 @@ def simulate_arm(
 
     Raises:
         InputError: requests are still under way where the clock ends.
+        RuntimeError: the world is idle and requests are not finished, which cannot be.
     """
     stop = scenario.stop
     limit_ps = to_ps(stop.limit_s) if stop.when == "time" else None
@@ -65,6 +66,9 @@ def simulate_arm(
     if world.rounds and requests.sessions:
         further = session_columns(requests.sessions, world.rounds, came, remote=arm.prefill is not None)
         rows = pd.concat([rows, further], axis=1)
+    if limit_ps is None and (stuck := int((rows["outcome"] == "unfinished").sum())):
+        message = f"{arm.name} has nothing more to do, but {stuck} requests are unfinished"
+        raise RuntimeError(message)  # a fault of the simulator, whatever was asked for
     world.journeys = Journeys(0)  # the largest part of a world, which stays until garbage is next looked for
     return ArmResult(rows, [record for pool in pools for record in pool.records()])
 

@@ -77,9 +77,11 @@ def filling(arms: Arms) -> list[str]:
     came = together((percent(entry["steady_share"], 0), name) for name, entry in low.items())
     longest = max(entry["p99_session_duration_s"] or 0.0 for entry in low.values())
     return [
-        f"The load still grows when measuring ends, as more sessions begin than end: of the rounds that come in the long run, "
-        f"so many came: {_in_arms(came)}. Sessions take up to {number(longest)} s (p99): a longer measure.warmup_s, and "
-        f"workload.duration_s beyond it, measure the whole load, which may take more GPUs."
+        (
+            f"The load still grows when measuring ends, as more sessions begin than end: of the rounds that come in the long run, "
+            f"so many came: {_in_arms(came)}. Sessions take up to {number(longest)} s (p99): a longer measure.warmup_s, and "
+            f"workload.duration_s beyond it, measure the whole load, which may take more GPUs."
+        )
     ]
 
 
