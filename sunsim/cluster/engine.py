@@ -345,6 +345,8 @@ class Engine:
             sequence = waiting[0]
             if draft.model not in (UNSET, sequence.model) and sequence.computes_prompt:
                 return
+            if sequence.held_now and sequence.kv is PULL:
+                sequence.held_tokens = sequence.held_now()
             if not self.blocks.admit(sequence):
                 return
             waiting.popleft()
@@ -361,7 +363,7 @@ class Engine:
         if sequence.scheduled_ps == UNSET:
             sequence.scheduled_ps = now_ps
             draft.entering.append(sequence)
-            if sequence.kv is not COMPUTE:
+            if not sequence.computes_prompt:
                 draft.taken_in += sequence.prompt_tokens
         self._take_tokens(sequence, step, draft)
 

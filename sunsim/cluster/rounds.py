@@ -86,13 +86,12 @@ class Rounds:
         self.local[sequence.request] = 1
         return worker
 
-    def held_by_decode(self, sequence: Sequence, decode: Pool) -> int:
-        """Of a request for prefill, the tokens that are to be pulled from the decode worker of the round before."""
+    def has_history(self, sequence: Sequence, decode: Pool) -> Worker | None:
+        """The decode worker that a request for prefill is to have its history pulled from; None if it is computed."""
         worker = self._before(sequence, decode) if self._keeps_history else None
-        if worker is None:
-            return 0
-        self.history_from[sequence.request] = worker.slot
-        return worker.cached_tokens(sequence)
+        if worker:
+            self.history_from[sequence.request] = worker.slot
+        return worker
 
     def on_prefill(self, outcome: Outcome, in_decode: list[Sequence | None], *, emits: bool) -> None:
         """Notes what a decision of a prefill worker brought.

@@ -32,6 +32,7 @@ class Sequence:
         kv: where the prompt's KV comes from at the next admission.
         posts_ps: for how long the worker's host is busy with beginning to pull the KV of so many tokens; None: it is not.
         held_tokens: of the prompt, those whose KV is there or comes with `kv` GIVEN or PULL, and is not to be computed.
+        held_now: says how many that is with PULL when the worker admits it, if whoever has them may lose them before.
         cached_tokens: of the prompt, those found in the worker's prefix cache at its first admission, or if its KV is
             pulled at its last; those are not pulled.
         blocks: KV blocks held, as `KVBlocks` counts them.
@@ -44,6 +45,7 @@ class Sequence:
         "cached_tokens",
         "computed_tokens",
         "first_ps",
+        "held_now",
         "held_tokens",
         "known_tokens",
         "kv",
@@ -66,6 +68,7 @@ class Sequence:
         self.prompt_tokens = prompt_tokens
         self.known_tokens = prompt_tokens
         self.held_tokens = prompt_tokens
+        self.held_now: Callable[[], int] | None = None
         self.cached_tokens = 0
         self.computed_tokens = 0
         self.outputs_left = output_tokens

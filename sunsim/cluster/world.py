@@ -125,8 +125,9 @@ class World:
         journeys, rounds = self.journeys, self.rounds
         sequence = Sequence(i, self._models[i], self._prompts[i], 1, KV.COMPUTE)
         worker = pool.route(sequence, rounds.session[i] if rounds else None)
-        if rounds and self.decode and (held := rounds.held_by_decode(sequence, self.decode)):
-            sequence.kv, sequence.held_tokens, sequence.posts_ps = KV.PULL, held, self._posts_ps
+        if rounds and self.decode and (source := rounds.has_history(sequence, self.decode)):
+            sequence.kv, sequence.posts_ps = KV.PULL, self._posts_ps
+            sequence.held_tokens, sequence.held_now = 0, partial(source.cached_tokens, sequence)
         journeys.prefill[i] = sequence
         journeys.source[i] = worker.slot
         if journeys.prefill_worker[i] == UNSET:

@@ -202,7 +202,7 @@ class StepwiseEngine:
         if not preempted:
             entering = self._admit(now, budget, taken, outcome)
         outcome.entered = [job.sequence for job in entering]
-        taken_in = sum(job.sequence.prompt_tokens for job in entering if job.sequence.kv is not KV.COMPUTE)
+        taken_in = sum(job.sequence.prompt_tokens for job in entering if not job.sequence.computes_prompt)
         held = sum(sequence.post_ps for sequence in outcome.loads) + self.times.take_in_ps(taken_in)
         start = self._launch(now + held, taken, held=held > 0)
         for job in entering:
@@ -245,8 +245,10 @@ class StepwiseEngine:
             if mixes(job) or self.blocks.lacking(found, job.known) > self.free_blocks:
                 break
             self.waiting.pop(0)
-            self._take_found(job, found)
             sequence, hits = job.sequence, len(found) * self.config.block_size
+            if sequence.held_now and sequence.kv is KV.PULL:
+                sequence.held_tokens = sequence.held_now()
+            self._take_found(job, found)
             whole = sequence.held_tokens == sequence.prompt_tokens
             if sequence.kv is KV.PULL and (whole or hits < sequence.held_tokens):
                 self._take_blocks(job, job.known)

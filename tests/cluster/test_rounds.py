@@ -113,6 +113,19 @@ def test_remote_rounds_compute_and_move_what_is_lacking(
     assert list(rows["appended"]) == ["remote", "remote"]
 
 
+@pytest.mark.parametrize(("blocks", "pulled"), [(100, 4), (13, 0)])
+def test_history_that_decode_has_lost_while_a_request_waits_for_prefill_is_not_pulled(
+    blocks: int, pulled: int, profile: Path
+) -> None:
+    """Two prompts come before the second round's, one at a time; the first needs ten blocks in decode."""
+    first = remote(12, 12)[1] + 4 * STEP
+    others = [Talk(int(first + THINK - wait) * US, [Round(0, new, 5)]) for wait, new in ((12, 40), (11, 4))]
+    decode = isolated(history="keep", num_gpu_blocks=blocks)
+    rows = served(profile, {"prefill": isolated(max_num_seqs=1), "decode": decode}, [*TALK, *others])
+    assert list(rows["cached_tokens"]) == [0, 12, 0, 0]
+    assert list(rows["pulled_tokens"]) == [0, pulled, 0, 0]
+
+
 @pytest.mark.parametrize("policy", ["isolated", "shared"])
 def test_a_prompt_that_decode_has_is_given_up_by_prefill(policy: str, profile: Path) -> None:
     """Prefill has room for one prompt, which is all in full blocks; the last of three equal ones comes through, too."""
