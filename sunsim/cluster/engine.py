@@ -61,6 +61,8 @@ class Engine:
         self.blocks = KVBlocks(config.num_gpu_blocks, config.block_size)
         if config.enable_prefix_caching and keys:
             self.blocks = CachingBlocks(config, keys)
+        self._caches = isinstance(self.blocks, CachingBlocks)
+        self._may_find = False  # the first that waits lacks blocks, and may find ones that running decodes fill
         self.preemptions = 0
         self._pipeline = Pipeline(times, stalls)
         self._pause_ps = times.pause_ps
@@ -141,7 +143,7 @@ class Engine:
 
     def next_wake(self) -> int | None:
         """When the next decision that can change anything falls due; None if not before something arrives."""
-        if self._decide or self._finishing or self._partial:
+        if self._decide or self._finishing or self._partial or (self._may_find and self._steady.batch):
             return self._pipeline.due_ps
         steady, k = self._steady, self._k
         if not steady.batch:
@@ -227,6 +229,7 @@ class Engine:
         """Composes and launches a step in which the batch may change, or has not `enough` KV blocks."""
         draft = Draft(self.config.max_num_batched_tokens - self._steady.batch)
         outcome.entered, outcome.loads, outcome.evicted = draft.entering, [], []
+        self._may_find = False
         if not enough:
             self._make_room(step, draft, outcome)
         if self._partial:
@@ -348,6 +351,7 @@ class Engine:
             if sequence.held_now and sequence.kv is PULL:
                 sequence.held_tokens = sequence.held_now()
             if not self.blocks.admit(sequence):
+                self._may_find = self._caches
                 return
             waiting.popleft()
             places -= 1
