@@ -108,7 +108,7 @@ def going_on(rounds: Rounds) -> float:
     The mean number of rounds is then ``1 + q + q**2 + ... + q**(max - 1)``; without `max` it is ``1 / (1 - q)``.
     """
     mean, most = rounds.mean, rounds.max
-    if most is None or mean == 1:
+    if most is None or mean < 1 + 1e-9:  # so near 1 a cut does nothing
         return 1 - 1 / mean
     if mean == most:
         return 1.0
@@ -135,7 +135,11 @@ def turn_shares(workload: Conversations, shares: Sequence[float]) -> tuple[float
     later = np.arange(models)
     most = workload.rounds.max
     times = np.full(models, np.inf) if most is None else np.ceil(np.maximum(most - later, 0) / models)
-    held = times if more == 1 else (more**later - more ** (later + models * times)) / (1 - more**models)
+    held = times
+    if 0 < more < 1:  # else one round, or all there may be; by expm1, as it may be next to 1
+        held = more**later * np.expm1(models * times * np.log(more)) / np.expm1(models * np.log(more))
+    elif more == 0:
+        held = np.where(later == 0, 1.0, 0.0)
     found = sum(np.roll(np.asarray(shares), step) * weight for step, weight in enumerate(held / held.sum()))
     return tuple(np.asarray(found).tolist())
 

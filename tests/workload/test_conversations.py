@@ -208,6 +208,7 @@ def numbers_of_rounds(draw: st.DrawFn) -> Rounds:
 @example(Rounds(mean=5, max=5))
 @example(Rounds(mean=4.999_999_9, max=5))
 @example(Rounds(mean=3, max=10**8))
+@example(Rounds(mean=1.0000000000000002, max=2))
 def test_rounds_are_geometric_and_cut_with_their_mean(rounds: Rounds) -> None:
     # Evenly spaced draws: what is counted is the law itself, to one in so many.
     found = draw_numbers(rounds, (np.arange(20_000) + 0.5) / 20_000)
