@@ -95,7 +95,7 @@ def choices(scenario: Scenario, swept: Mapping[str, list[Any]]) -> list[str]:
         if isinstance(work.arrivals, Closed):
             arrivals = f"a closed loop of {value('workload.arrivals.concurrency', work.arrivals.concurrency)} requests"
         else:
-            rate = value("workload.arrivals.rate_rps", work.arrivals.rate_rps)
+            rate = value("workload.arrivals.rate_rps", work.arrivals.mean_rps)
             arrivals = f"{work.arrivals.kind.capitalize()} arrivals at {rate} req/s for {work.duration_s:g} s"
         facts.append(f"{arrivals}, of which the first {scenario.measure.warmup_s:g} s are not counted")
         if work.lengths.kind == "fixed":
@@ -104,7 +104,7 @@ def choices(scenario: Scenario, swept: Mapping[str, list[Any]]) -> list[str]:
         else:
             facts.append(f"lengths of {work.lengths.kind}")
     if isinstance(work, Conversations):
-        rate = value("workload.arrivals.rate_rps", work.arrivals.rate_rps)
+        rate = value("workload.arrivals.rate_rps", work.arrivals.mean_rps)
         rounds = value("workload.rounds.mean", work.rounds.mean)
         arrivals = f"{work.arrivals.kind.capitalize()} arrivals of {rate} sessions a second for {work.duration_s:g} s"
         facts.append(f"{arrivals}, of which the first {scenario.measure.warmup_s:g} s are not counted")

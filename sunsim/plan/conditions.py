@@ -50,7 +50,7 @@ def under(scenario: Scenario, conditions: Conditions) -> Scenario:
     changes: dict[str, Any] = {}
     workload, models = scenario.workload, scenario.document.models
     if not isinstance(workload, Trace) and not isinstance(workload.arrivals, Closed):
-        arrivals = workload.arrivals.model_copy(update={"rate_rps": workload.arrivals.rate_rps * conditions.rate})
+        arrivals = workload.arrivals.model_copy(update={"rate_rps": workload.arrivals.mean_rps * conditions.rate})
         answers = (
             {"output": _longer(workload.output, conditions.outputs)} if isinstance(workload, Conversations) else {}
         )

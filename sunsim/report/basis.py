@@ -149,7 +149,7 @@ def _of_synthetic(workload: Synthetic) -> list[str]:
     if isinstance(arrivals, Closed):
         facts = [f"a closed loop of {arrivals.concurrency} requests at a time"]
     else:
-        facts = [f"{arrivals.kind.capitalize()} arrivals at {arrivals.rate_rps:g} req/s"]
+        facts = [f"{arrivals.kind.capitalize()} arrivals at {arrivals.mean_rps:g} req/s"]
     if workload.lengths.kind in {"fixed", "lognormal"}:
         facts.append(f"{workload.lengths.kind} lengths")
     return facts
@@ -161,7 +161,7 @@ def _of_conversations(workload: Conversations) -> list[str]:
     if rounds.max is not None:
         drawn = f"{rounds.max} rounds each" if rounds.mean == rounds.max else f"{drawn} and {rounds.max} at most"
     return [
-        f"{workload.arrivals.kind.capitalize()} arrivals of sessions at {workload.arrivals.rate_rps:g} a second",
+        f"{workload.arrivals.kind.capitalize()} arrivals of sessions at {workload.arrivals.mean_rps:g} a second",
         drawn,
         f"exponential times to think, {workload.think_s.mean:g} s in the mean",
         f"{workload.user.kind} new tokens and {workload.output.kind} answers",

@@ -7,33 +7,31 @@ from typing import Annotated, Any, Literal, Self, TypeAlias
 from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, model_validator
 
 from sunsim.clock import MAX_S
-from sunsim.document.block import Block, Duration, Moment, Name, Positive, Rate, Tokens, path_without_controls
+from sunsim.document.block import Block, Duration, Moment, Name, Positive, Tokens, path_without_controls
+from sunsim.workload.changes import Renewal
 from sunsim.workload.traces.names import FormatName
 
 MAX_REQUESTS = 10**8
 Requests: TypeAlias = Annotated[int, Field(ge=1, le=MAX_REQUESTS)]
 
 
-class Poisson(Block):
-    """Exponential gaps between arrivals; `rate_rps` in requests per second."""
+class Poisson(Renewal):
+    """Exponential gaps between arrivals."""
 
     kind: Literal["poisson"] = "poisson"
-    rate_rps: Rate
 
 
-class Gamma(Block):
+class Gamma(Renewal):
     """Gamma gaps of shape `burstiness`, as in vLLM's benchmark: coefficient of variation ``1/sqrt(burstiness)``."""
 
     kind: Literal["gamma"] = "gamma"
-    rate_rps: Rate
     burstiness: float = Field(ge=0.001, le=1e6)
 
 
-class Constant(Block):
+class Constant(Renewal):
     """Equal gaps; the first request arrives at time 0."""
 
     kind: Literal["constant"] = "constant"
-    rate_rps: Rate
 
 
 class Closed(Block):

@@ -9,10 +9,11 @@ from numpy.typing import NDArray
 
 from sunsim.clock import MAX_S, to_ps
 from sunsim.errors import InputError
-from sunsim.workload.arrivals import draw_arrivals
+from sunsim.workload.arrivals import draw_along, draw_arrivals
 from sunsim.workload.blocks import Arrivals, Closed, Synthetic
 from sunsim.workload.lengths import draw_lengths
 from sunsim.workload.popularity import draw_models
+from sunsim.workload.rates import drawn_rate
 from sunsim.workload.sessions import Sessions
 from sunsim.workload.streams import stream
 from sunsim.workload.traces.rows import TraceRows
@@ -101,8 +102,12 @@ def draw_arrivals_s(
     Raises:
         InputError: there would be none, or one later than a scenario may last; without a file.
     """
-    arrival_s = draw_arrivals(arrivals, stream(seed, "arrivals"), duration_s, requests)
-    rate = f"workload.arrivals.rate_rps is {arrivals.rate_rps:g}, must be high enough for"
+    rng = stream(seed, "arrivals")
+    if duration_s is not None and arrivals.changes:
+        arrival_s = draw_along(arrivals, drawn_rate(arrivals, duration_s, seed), rng, requests)
+    else:
+        arrival_s = draw_arrivals(arrivals, rng, duration_s, requests)
+    rate = f"workload.arrivals.rate_rps is {arrivals.mean_rps:g}, must be high enough for"
     if arrival_s.size == 0:
         message = f"{rate} a request within {duration_s:g} seconds"
         raise InputError(message)
