@@ -12,7 +12,7 @@ from sunsim.roles import Stage
 from sunsim.scenario.allocation import allocate
 from sunsim.scenario.blocks import ArmBlock, Document, Transfer
 from sunsim.scenario.memory import beside_of, options_of
-from sunsim.scenario.named import models_of
+from sunsim.scenario.named import models_of, refuse_unknown
 from sunsim.scenario.pools import STATE_BLIND, PoolBlock
 from sunsim.scenario.rounds import appends_in_steps, completed, refuse_pool
 from sunsim.scenario.scenario import Scenario
@@ -42,11 +42,11 @@ def complete(document: Document, source: Source) -> Scenario:
             )
         workload = workload.model_copy(update={"path": path})
     document = document.model_copy(update={"workload": workload, "models": models_of(document, workload, source)})
+    _unique(list(document.model_names), ("models",), source)
     document = completed_traffic(document, source)
     workload = document.workload
-    _unique(list(document.model_names), ("models",), source)
     for name in document.slo.models:
-        _known(name, ("slo", "models"), document, source)
+        refuse_unknown(name, ("slo", "models"), document, source)
     if isinstance(workload, Trace):
         _models_mapped(workload, document, source)
     elif workload.duration_s is not None and document.measure.warmup_s >= workload.duration_s:
@@ -68,14 +68,6 @@ def _unique(names: list[str], loc: Loc, source: Source) -> None:
             message = f"{loc[0]}: the name {name} is given twice, each must have its own"
             raise source.error((*loc, index, "name"), message)
         seen.add(name)
-
-
-def _known(model: str, loc: Loc, document: Document, source: Source) -> None:
-    """Refuses a key of the mapping at `loc` that is no model's name."""
-    names = document.model_names
-    if model not in names:
-        where = f"{source.path(loc)}.{clipped(model)}"
-        raise source.error((*loc, model), f"{where} is no model of the scenario, {key_hint(model, names)}")
 
 
 def _models_mapped(workload: Trace, document: Document, source: Source) -> None:
@@ -174,7 +166,7 @@ def _workers(pool: PoolBlock, document: Document, loc: Loc, source: Source) -> i
             raise source.error(loc, message)
         return allocate(given, names, document.model_shares, pool.allocation or "equal")
     for name in given:
-        _known(name, loc, document, source)
+        refuse_unknown(name, loc, document, source)
     if sum(given.values()) > MAX_WORKERS:
         raise source.error(loc, f"{where} adds up to {sum(given.values())}, must be at most {MAX_WORKERS} in all")
     missing = [name for name in names if name not in given]

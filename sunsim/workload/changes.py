@@ -6,11 +6,12 @@ from typing import Annotated, Literal, Self, TypeAlias
 
 from pydantic import AfterValidator, Field, model_validator
 
-from sunsim.document.block import Block, Duration, Moment, Rate, path_without_controls
+from sunsim.document.block import Block, Duration, Moment, Name, Positive, Rate, path_without_controls
 
 MOST_ENTRIES = 100_000
 FlowRate: TypeAlias = Annotated[float, Field(ge=0, le=1e9)]
 """Per second; none for a while is a rate too."""
+Weight: TypeAlias = Annotated[float, Field(ge=0, le=1e9)]
 
 
 def _refuse_unordered(times_s: list[float], what: str) -> None:
@@ -55,7 +56,7 @@ class RateFile(Block):
     path: Annotated[Path, Field(strict=False), AfterValidator(path_without_controls)]
 
 
-Curve: TypeAlias = Annotated[Diurnal | RateSteps | RateFile, Field(discriminator="kind")]
+Curve: TypeAlias = Diurnal | RateSteps | RateFile
 
 
 class Bursts(Block):
@@ -89,7 +90,7 @@ class Renewal(Block):
 
     kind: str
     rate_rps: Rate | None = None
-    curve: Curve | None = None
+    curve: Curve | None = Field(default=None, discriminator="kind")
     bursts: Bursts | None = None
 
     @property
@@ -102,3 +103,60 @@ class Renewal(Block):
     def changes(self) -> bool:
         """Whether the rate does."""
         return self.curve is not None or self.bursts is not None
+
+
+class Flips(Block):
+    """At each multiple of `every_s` the models' shares change hands.
+
+    Attributes:
+        order: each model gets the share of the one before it, the first the last one's; or all get them in an order that
+            is drawn anew from the shares at the beginning.
+    """
+
+    kind: Literal["flips"] = "flips"
+    every_s: Duration
+    order: Literal["rotate", "shuffle"] = "rotate"
+
+
+class PopularityStep(Block):
+    """From `at_s` on a model's share of the requests is its weight over the sum of all."""
+
+    at_s: Moment
+    weights: dict[Name, Weight]
+
+    def __hash__(self) -> int:
+        """`weights` has none."""
+        return hash(self.at_s)
+
+
+class PopularitySteps(Block):
+    """Shares from a time on, before the first of which the models have their own.
+
+    Attributes:
+        between: whether they jump there, or go in straight lines from one step to the next.
+    """
+
+    kind: Literal["steps"] = "steps"
+    steps: Annotated[tuple[PopularityStep, ...], Field(strict=False, min_length=1, max_length=10_000)]
+    between: Literal["jump", "linear"] = "jump"
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        _refuse_unordered([step.at_s for step in self.steps], "steps")
+        return self
+
+
+Popularity: TypeAlias = Flips | PopularitySteps
+
+
+class Stretch(Block):
+    """A part of a trace, in its own time, whose arrivals are divided by `rate_scale`."""
+
+    start_s: Moment
+    duration_s: Duration
+    rate_scale: Positive = 1.0
+
+    @property
+    def end_s(self) -> float:
+        """Of the trace's own time."""
+        return self.start_s + self.duration_s
