@@ -193,13 +193,13 @@ class Trace(Block):
     Attributes:
         models: what the trace's names of models are in the scenario. None: the same. ``popularity``: the trace's are
             not used, models are drawn, as they are for a trace without names.
-        popularity: how the shares of models that are drawn change, in the time of the run.
         start_s: of the trace's own time: where it is begun.
         duration_s: of the trace's own time: how long it is used.
         requests: the most that are used.
-        stretches: parts of the trace that are laid end to end, in this order, instead of the one from `start_s` on.
         rate_scale: arrivals are divided by it, after the trace has been cut.
         too_long: what to do about requests that fit into no worker.
+        stretches: parts of the trace that are laid end to end, in this order, instead of the one from `start_s` on.
+        popularity: how the shares of models that are drawn change, in the time of the run.
     """
 
     kind: Literal["trace"] = "trace"
@@ -213,13 +213,13 @@ class Trace(Block):
         ]
         | None
     ) = None
-    popularity: Popularity | None = Field(default=None, discriminator="kind")
     start_s: Moment = 0.0
     duration_s: Duration | None = None
-    stretches: Annotated[tuple[Stretch, ...], Field(strict=False, min_length=1, max_length=10_000)] | None = None
     requests: Requests | None = None
     rate_scale: Positive = 1.0
     too_long: Literal["refuse", "drop"] = "refuse"
+    stretches: Annotated[tuple[Stretch, ...], Field(strict=False, min_length=1, max_length=10_000)] | None = None
+    popularity: Popularity | None = Field(default=None, discriminator="kind")
 
     @model_validator(mode="after")
     def _stretches_apart(self) -> Self:
