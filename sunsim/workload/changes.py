@@ -149,6 +149,14 @@ class PopularitySteps(Block):
 Popularity: TypeAlias = Flips | PopularitySteps
 
 
+def sooner(popularity: Popularity, times: float) -> Popularity:
+    """The same changes, so many times sooner after the beginning."""
+    if isinstance(popularity, Flips):
+        return popularity.model_copy(update={"every_s": popularity.every_s / times})
+    steps = tuple(step.model_copy(update={"at_s": step.at_s / times}) for step in popularity.steps)
+    return popularity.model_copy(update={"steps": steps})
+
+
 class Stretch(Block):
     """A part of a trace, in its own time, whose arrivals are divided by `rate_scale`."""
 
