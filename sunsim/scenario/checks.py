@@ -11,11 +11,12 @@ from sunsim.latency.transfer import load_transfers
 from sunsim.roles import Stage
 from sunsim.scenario.blocks import ArmBlock, Document, Transfer
 from sunsim.scenario.memory import beside_of, options_of
-from sunsim.scenario.named import models_of
+from sunsim.scenario.named import models_of, refuse_unknown
 from sunsim.scenario.pools import STATE_BLIND, PoolBlock
 from sunsim.scenario.rounds import appends_in_steps, completed, refuse_pool
 from sunsim.scenario.scenario import Scenario
-from sunsim.scenario.sizes import known_model, scaling_of, workers_of
+from sunsim.scenario.sizes import scaling_of, workers_of
+from sunsim.scenario.traffic import completed_traffic
 from sunsim.workload.blocks import MAX_REQUESTS, Closed, Conversations, Synthetic, Trace
 from sunsim.workload.lengths import longest, most_tokens
 from sunsim.workload.traces.known import FORMATS
@@ -42,8 +43,10 @@ def complete(document: Document, source: Source) -> Scenario:
         workload = workload.model_copy(update={"path": path})
     document = document.model_copy(update={"workload": workload, "models": models_of(document, workload, source)})
     _unique(list(document.model_names), ("models",), source)
+    document = completed_traffic(document, source)
+    workload = document.workload
     for name in document.slo.models:
-        known_model(name, ("slo", "models"), document, source)
+        refuse_unknown(name, ("slo", "models"), document, source)
     if isinstance(workload, Trace):
         _models_mapped(workload, document, source)
     elif workload.duration_s is not None and document.measure.warmup_s >= workload.duration_s:
@@ -156,7 +159,7 @@ def _requests_fit(workload: Synthetic | Conversations, source: Source) -> None:
     """Refuses at once what would only be seen to be too much when it has been drawn."""
     if isinstance(workload.arrivals, Closed):
         return
-    rate_rps = workload.arrivals.rate_rps
+    rate_rps = workload.arrivals.mean_rps
     rounds = 1.0
     if isinstance(workload, Conversations):
         rounds = min(workload.rounds.mean, workload.rounds.max or workload.rounds.mean)
@@ -164,7 +167,8 @@ def _requests_fit(workload: Synthetic | Conversations, source: Source) -> None:
     what = f"workload.arrivals.rate_rps is {rate_rps:g}, must bring"
     loc: Loc = ("workload", "arrivals", "rate_rps")
     if requests is None and workload.duration_s is not None:
-        expected = rate_rps * workload.duration_s * rounds
+        gain = workload.arrivals.bursts.gain if workload.arrivals.bursts else 1.0
+        expected = rate_rps * workload.duration_s * rounds * gain
         if expected > MAX_REQUESTS:
             raise source.error(loc, f"{what} at most {MAX_REQUESTS:g} requests, not {expected:.3g}")
     elif workload.duration_s is None and requests is not None:
