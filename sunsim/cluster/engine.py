@@ -22,7 +22,7 @@ from collections import deque
 from collections.abc import Iterable
 
 from sunsim.cluster.block_keys import BlockKeys
-from sunsim.cluster.draft import Draft
+from sunsim.cluster.draft import FULL, Draft
 from sunsim.cluster.engine_config import EngineConfig
 from sunsim.cluster.kv_blocks import KVBlocks
 from sunsim.cluster.outcome import NOBODY, Outcome
@@ -227,7 +227,9 @@ class Engine:
 
     def _draft(self, now_ps: int, step: int, outcome: Outcome, *, enough: bool) -> None:
         """Composes and launches a step in which the batch may change, or has not `enough` KV blocks."""
-        draft = Draft(self.config.max_num_batched_tokens - self._steady.batch)
+        batch = self._steady.batch
+        prompts = self.config.max_prefill_chunk_tokens if batch or self._ready else None
+        draft = Draft(self.config.max_num_batched_tokens - batch, prompts)
         outcome.entered, outcome.loads, outcome.evicted = draft.entering, [], []
         self._may_find = False
         if not enough:
@@ -239,7 +241,7 @@ class Engine:
         else:
             self._take_ready(now_ps, step, draft)
             self._take_waiting(now_ps, step, draft, outcome)
-            # Budget or model may have cut the step short; the rest may fit into the next one.
+            # A budget or the model may have cut the step short; the rest may fit into the next one.
             cut_short = draft.chunks or draft.model != UNSET
             self._decide = bool(cut_short and (self.waiting or self._ready))
         if draft.taken_in or outcome.loads:
@@ -291,7 +293,7 @@ class Engine:
         sequence = self._partial
         if sequence is None or draft.budget <= 0:
             return
-        tokens = min(sequence.known_tokens, sequence.computed_tokens + draft.budget)
+        tokens = sequence.computed_tokens + draft.room_for(sequence)
         if self.blocks.can_grow(sequence, tokens):
             self._take_tokens(sequence, step, draft)
         else:
@@ -344,15 +346,20 @@ class Engine:
         """Takes waiting requests, in order, into the step or onto the link."""
         waiting = self.waiting
         places = self.config.max_num_seqs - len(self.running) - self._loading
+        passed: list[Sequence] = []
         while waiting and draft.budget > 0 and places > 0:
             sequence = waiting[0]
             if draft.model not in (UNSET, sequence.model) and sequence.computes_prompt:
-                return
+                if draft.prompts_budget is None:
+                    return
+                draft.model = FULL  # no other prompt goes first
+                passed.append(waiting.popleft())
+                continue
             if sequence.held_now and sequence.kv is PULL:
                 sequence.held_tokens = sequence.held_now()
             if not self.blocks.admit(sequence):
                 self._may_find = self._caches
-                return
+                break
             waiting.popleft()
             places -= 1
             if sequence.pulls:
@@ -360,10 +367,14 @@ class Engine:
                 outcome.loads.append(sequence)
             else:
                 self._enter(sequence, now_ps, step, draft)
+        if passed:
+            waiting.extendleft(reversed(passed))
 
     def _enter(self, sequence: Sequence, now_ps: int, step: int, draft: Draft) -> None:
         self._queued_tokens -= sequence.known_tokens
         self.running[sequence] = None
+        if self._partial:  # stays the last
+            self.running[self._partial] = self.running.pop(self._partial)
         if sequence.scheduled_ps == UNSET:
             sequence.scheduled_ps = now_ps
             draft.entering.append(sequence)
@@ -374,12 +385,16 @@ class Engine:
     def _take_tokens(self, sequence: Sequence, step: int, draft: Draft) -> None:
         """Schedules what is not computed of a sequence, as far as the budget goes; all of it makes the next token."""
         known, before = sequence.known_tokens, sequence.computed_tokens
-        tokens = min(known - before, draft.budget)
+        tokens = draft.room_for(sequence)
         computed = before + tokens
         self.blocks.grow(sequence, computed)
         draft.budget -= tokens
         if self.config.one_model_a_step and sequence.computes_prompt:
             draft.model = sequence.model
+        if draft.prompts_budget is not None and sequence.computes_prompt:
+            draft.prompts_budget -= tokens
+            if not draft.prompts_budget:
+                draft.model = FULL
         sequence.computed_tokens = computed
         chunk = known - before > 1
         if chunk:
@@ -387,7 +402,8 @@ class Engine:
         if computed < known:
             self._partial = sequence
             return
-        self._partial = None
+        if sequence is self._partial:
+            self._partial = None
         if chunk:
             draft.ends_prompts += 1
             draft.ends_prompts_tokens += known
