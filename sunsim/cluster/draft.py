@@ -3,8 +3,8 @@
 from sunsim.cluster.sequence import UNSET, Sequence
 from sunsim.latency.steps import Chunk
 
-
 FULL = UNSET - 1
+"""No model's index."""
 
 
 class Draft:

@@ -60,8 +60,8 @@ Totals = tuple[int, int, int, dict[Outside, int]]
 
 
 class AnyEngine(Protocol):
-    preemptions: int
-
+    @property
+    def preemptions(self) -> int: ...
     @property
     def steps(self) -> int: ...
     @property
