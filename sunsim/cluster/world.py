@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sunsim.cluster.arrivals import ClosedLoop, Decoding, LaterRounds, Stream
-from sunsim.cluster.events import Clock
+from sunsim.cluster.events import REPORT, Alarm, Clock
 from sunsim.cluster.journey import Course, Journeys
 from sunsim.cluster.link import KVLink
 from sunsim.cluster.outcome import Outcome
@@ -65,7 +65,9 @@ class World:
         link, kv_bytes = scenario.link, self._kv_bytes
         self._posts_ps = (lambda tokens: link.posts_ps(tokens * kv_bytes)) if any(link.posting_ps) else None
         self.clients = self._begin_arrivals()
-        self._decoding = [Decoding() for _ in self.decode.workers] if self.clients and self.decode else []
+        self._decoding: list[tuple[Decoding, Alarm]] = []  # by slot, where somebody waits for an end
+        if self.clients and self.decode:
+            self._decoding = [self._begin_decoding(self.clients, self.decode) for _ in self.decode.workers]
         self.rounds: Rounds | None = None
         if requests.sessions:
             now_ps = lambda: self.env.now_ps
@@ -100,6 +102,16 @@ class World:
         if requests.sessions and requests.sessions.react:
             return LaterRounds(self.env, requests, requests.sessions, self._frontend_in_ps, self._arrive)
         return None
+
+    def _begin_decoding(self, clients: ClosedLoop | LaterRounds, pool: Pool) -> tuple[Decoding, Alarm]:
+        """What is noted of one worker for clients, and what tells them of ends when all else of a moment has happened."""
+        decoding = Decoding(pool.times.out_ps)
+
+        def tell() -> None:
+            for i, out_ps in decoding.take_ended(self.env.now_ps):
+                clients.ended(i, out_ps)
+
+        return decoding, Alarm(self.env, REPORT, tell)
 
     def _known_arrivals(self) -> Iterator[tuple[int, int]]:
         """When the front end of the first stage is through with a request, and which one, in order."""
@@ -198,10 +210,11 @@ class World:
     def _on_decode(self, worker: Worker, outcome: Outcome) -> None:
         if self.rounds:
             self.rounds.on_decode(worker, outcome, self.emitted_before_decode)
-        if self.clients and self.decode:
-            decoding = self._decoding[worker.slot]
-            for i, out_ps in decoding.note(self.env.now_ps, outcome, self.decode.times.out_ps):
-                self.clients.ended(i, out_ps)
+        if self._decoding:
+            decoding, alarm = self._decoding[worker.slot]
+            decoding.note(self.env.now_ps, outcome)
+            if outcome.finished:
+                alarm.set(self.env.now_ps)
         for sequence in outcome.finished:
             self.journeys.note_decode(sequence)
         self._load(worker, outcome, self._pull)
