@@ -10,9 +10,10 @@ from sunsim.cluster.engine_config import EngineConfig
 from sunsim.cluster.events import DECODE, PREFILL, Clock
 from sunsim.cluster.load_report import Reporter
 from sunsim.cluster.outcome import Outcome
+from sunsim.cluster.promises import Outputs, Promises
 from sunsim.cluster.router import Asked
 from sunsim.cluster.routes import Routes
-from sunsim.cluster.sequence import Sequence
+from sunsim.cluster.sequence import UNSET, Sequence
 from sunsim.cluster.worker import Worker
 from sunsim.latency.steps import WorkerTimes
 from sunsim.latency.two_passes import TwoPasses
@@ -48,6 +49,7 @@ class Pool:
         *,
         arm: Arm,
         keys: BlockKeys | None,
+        outputs: Outputs | None,
         times_on: Callable[[WorkerTimes], WorkerTimes],
         on_outcome: Callable[[Worker, Outcome], None],
     ) -> None:
@@ -74,6 +76,7 @@ class Pool:
         first_priority = PREFILL if stage is Stage.PREFILL else DECODE
         self._reporters: list[Reporter] = []
         self._models = scenario.model_names
+        self._outputs = outputs
         self._affine = block.router in AFFINE
         self._routes = Routes(block, scenario.seed, scenario.model_names)
         report = block.load_report
@@ -85,24 +88,36 @@ class Pool:
             offset = float(stream(scenario.seed, f"stalls/{stage}/{slot}").random())
             engine = self.engine(config, times, times.stalls(offset), keys)
             eased = self._routes.eased(slot)
-            worker = Worker(env, name, slot, first_priority + slot, engine, on_outcome, _unseen if report else eased)
+            worker = Worker(
+                env,
+                name,
+                slot,
+                first_priority + slot,
+                engine,
+                on_outcome,
+                _unseen if report else eased,
+                Promises(outputs) if outputs else None,
+            )
             if report:
                 every_ps, delay_ps = to_ps(report.every_ms / 1000), to_ps(report.delay_ms / 1000)
-                self._reporters.append(Reporter(env, worker, every_ps, delay_ps, eased))
+                self._reporters.append(Reporter(env, worker, every_ps, delay_ps, eased, promises=outputs is not None))
             self.workers.append(worker)
         self._routes.watch([reporter.seen for reporter in self._reporters] or self.workers)
 
     def route(self, sequence: Sequence, session: int | None = None) -> Worker:
         """The worker that the router gives a request to, a round of a session if that is known."""
         asked = None
-        if self._affine and session is not None:
+        if self._outputs:
+            asked = Asked(UNSET, lambda _slot: 0, sequence.known_tokens, self._outputs.left(sequence))
+        elif self._affine and session is not None:
             asked = Asked(session, lambda slot: self.workers[slot].cached_tokens(sequence))
         return self.send(self._routes.pick(sequence.model, asked), sequence)
 
     def send(self, slot: int, sequence: Sequence) -> Worker:
         """The worker of this slot, as whoever sends it a request knows it from now on."""
         if self._reporters:
-            self._reporters[slot].send(sequence.known_tokens)
+            promised_tokens = self._outputs.promised(sequence) if self._outputs else 0
+            self._reporters[slot].send(sequence.known_tokens, promised_tokens)
         return self.workers[slot]
 
     def serves(self, slot: int, model: int) -> bool:

@@ -4,10 +4,15 @@ Plain arithmetic without a clock, for routers, admission and whoever else decide
 picoseconds.
 """
 
+from __future__ import annotations
+
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from sunsim.clock import PS_PER_S
 from sunsim.latency.steps import Chunk, StepTimes
+from sunsim.roles import Stage
+from sunsim.scenario import Pool
 
 
 def predicted_wait_ps(queued_tokens: float, tokens_per_s: float) -> int:
@@ -22,11 +27,12 @@ def predicted_wait_ps(queued_tokens: float, tokens_per_s: float) -> int:
 
 def prompt_ps(times: StepTimes, prompt_tokens: int, max_num_batched_tokens: int) -> int:
     """How long a worker with nothing else to do computes a prompt, in as few steps as its token budget allows."""
-    took_ps = 0
-    for before in range(0, prompt_tokens, max_num_batched_tokens):
-        chunk = Chunk(min(max_num_batched_tokens, prompt_tokens - before), before)
-        took_ps += times.chunked_step(0, 0, [chunk])[0]
-    return took_ps
+    return sum(times.chunked_step(0, 0, [chunk])[0] for chunk in _chunks(prompt_tokens, max_num_batched_tokens))
+
+
+def _chunks(prompt_tokens: int, budget: int) -> Iterator[Chunk]:
+    for before in range(0, prompt_tokens, budget):
+        yield Chunk(min(budget, prompt_tokens - before), before)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +44,25 @@ class DecodeForecast:
         max_num_seqs: most requests that run at once; the others wait.
         kv_tokens: most tokens that requests which run have in all.
         mean_output: tokens that a request emits on average.
+        prompt_budget: tokens of a step; 0 where the worker computes no prompts.
     """
 
     times: StepTimes
     max_num_seqs: int
     kv_tokens: int
     mean_output: float
+    prompt_budget: int = 0
+
+    @classmethod
+    def of(cls, pool: Pool) -> DecodeForecast:
+        """For the workers of a pool of decode or colocated workers."""
+        return cls(
+            pool.times,
+            pool.max_num_seqs,
+            (pool.num_gpu_blocks - 1) * pool.profile.block_size,  # vLLM keeps one block to itself
+            pool.mean_output,
+            pool.max_num_batched_tokens if pool.stage is Stage.COLOCATED else 0,
+        )
 
     def running(self, requests: float, tokens: float) -> float:
         """How many of the requests run at once, all taken to be of one length."""
@@ -54,17 +73,31 @@ class DecodeForecast:
         """Time of a decode step of those that run; 0 where there are none."""
         if requests <= 0:
             return 0
-        running = self.running(requests, tokens)
-        batch = max(1, round(running))
-        context = round(tokens * (running / requests))
+        batch, context = self._batch(requests, tokens)
         base_ps, slope_ps, _, _ = self.times.decode_line(batch, context)
         return base_ps + slope_ps * context
 
     def place_ps(self, requests: int, tokens: int) -> int:
-        """How long one of them waits for its place, the last that came.
+        """How long the one of them that came last waits for its place.
 
-        It begins when as many have ended as there are too many. Of ``r`` that run and emit ``mean_output`` tokens each,
-        one ends every ``mean_output / r`` steps on average.
+        Until as many have ended as there are too many. Of ``r`` that run and emit ``mean_output`` tokens each, one ends
+        every ``mean_output / r`` steps on average.
         """
         running = self.running(requests, tokens)
+        if running == requests:
+            return 0
         return round((requests - running) * self.mean_output / max(1.0, running) * self.step_ps(requests, tokens))
+
+    def prompt_beside_ps(self, requests: int, tokens: int, prompt_tokens: int) -> int:
+        """How much longer steps of those that run take with the prompt of one more in them; 0 where it comes as KV."""
+        if not self.prompt_budget:
+            return 0
+        batch, context = self._batch(requests, tokens) if requests else (0, 0)
+        plain_ps = self.step_ps(requests, tokens)
+        chunks = _chunks(prompt_tokens, max(1, self.prompt_budget - batch))
+        return sum(self.times.chunked_step(batch, context, [chunk])[0] - plain_ps for chunk in chunks)
+
+    def _batch(self, requests: float, tokens: float) -> tuple[int, int]:
+        """Of those that run: how many, and their context."""
+        running = self.running(requests, tokens)
+        return max(1, round(running)), round(tokens * (running / requests))

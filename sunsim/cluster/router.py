@@ -18,6 +18,10 @@ class Load(Protocol):
     def num_tokens(self) -> int:
         """Tokens of these requests, prompts and what was generated: the KV load."""
 
+    @property
+    def promised_tokens(self) -> int:
+        """Tokens that they will have, by what is known of their outputs; asked for with `output_lengths` alone."""
+
 
 class Asked(NamedTuple):
     """What a router may know of a request.
@@ -25,10 +29,14 @@ class Asked(NamedTuple):
     Attributes:
         session: that it is a round of.
         cached_tokens: of its prompt, those that the worker of an index would find in its cache.
+        prompt_tokens: of it, and any that it has emitted before it comes to this stage.
+        output_tokens: those to come, by what is known of its output.
     """
 
     session: int
     cached_tokens: Callable[[int], int]
+    prompt_tokens: int = 0
+    output_tokens: int = 1
 
 
 class Router(Protocol):
@@ -41,14 +49,14 @@ class Router(Protocol):
         """The load of a worker may have fallen. Between two such calls it only grows."""
 
 
-class _Unaware:
+class Unaware:
     """Does not look at loads, or looks at them when it picks."""
 
     def eased(self, index: int, worker: Load) -> None:
         """Nothing to note."""
 
 
-class RoundRobin(_Unaware):
+class RoundRobin(Unaware):
     """Each worker in turn."""
 
     def __init__(self) -> None:
@@ -60,7 +68,7 @@ class RoundRobin(_Unaware):
         return index
 
 
-class Random(_Unaware):
+class Random(Unaware):
     """Any worker, all equally likely."""
 
     def __init__(self, rng: np.random.Generator) -> None:
@@ -120,7 +128,14 @@ class LeastTokens(_Least):
         super().__init__(attrgetter("num_tokens"))
 
 
-class PowerOfTwoChoices(_Unaware):
+class LeastPromisedTokens(_Least):
+    """The worker whose unfinished requests will hold the fewest tokens when each has emitted its last."""
+
+    def __init__(self) -> None:
+        super().__init__(attrgetter("promised_tokens"))
+
+
+class PowerOfTwoChoices(Unaware):
     """Of two workers drawn at random, the one with fewer unfinished requests (Mitzenmacher 2001)."""
 
     def __init__(self, rng: np.random.Generator) -> None:
@@ -152,7 +167,7 @@ class SessionAffinity(LeastRequests):
         return index
 
 
-class PrefixAffinity(_Unaware):
+class PrefixAffinity(Unaware):
     """The worker that has the longest beginning of the prompt in its cache, of those that are not much more loaded.
 
     Among equals the one with the fewest unfinished requests, then the first after the one picked last.
@@ -181,13 +196,24 @@ class PrefixAffinity(_Unaware):
         return best
 
 
-def make_router(kind: str, rng: Callable[[], np.random.Generator], max_imbalance: int | None = None) -> Router:
-    """The router that a scenario calls `kind`; `rng` makes the random stream of those that draw."""
+def make_router(
+    kind: str,
+    rng: Callable[[], np.random.Generator],
+    max_imbalance: int | None = None,
+    *,
+    promised: bool = False,
+) -> Router:
+    """The router that a scenario calls `kind`, but for those of `sunsim.cluster.adaptive_router`.
+
+    Args:
+        rng: makes the random stream of those that draw.
+        promised: something is known of output lengths.
+    """
     makers: dict[str, Callable[[], Router]] = {
         "round-robin": RoundRobin,
         "random": lambda: Random(rng()),
         "least-requests": LeastRequests,
-        "least-tokens": LeastTokens,
+        "least-tokens": LeastPromisedTokens if promised else LeastTokens,
         "power-of-two-choices": lambda: PowerOfTwoChoices(rng()),
         "session-affinity": SessionAffinity,
         "prefix-affinity": lambda: PrefixAffinity(max_imbalance or 0),

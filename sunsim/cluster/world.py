@@ -12,6 +12,7 @@ from sunsim.cluster.journey import Course, Journeys
 from sunsim.cluster.link import KVLink
 from sunsim.cluster.outcome import Outcome
 from sunsim.cluster.pool import Pool
+from sunsim.cluster.promises import Outputs
 from sunsim.cluster.rounds import Rounds, keys_of
 from sunsim.cluster.sequence import KV, UNSET, Sequence
 from sunsim.cluster.worker import Worker
@@ -50,8 +51,16 @@ class World:
         self._link = KVLink(self.env, scenario.link)
 
         def pool(block: Loaded, on_outcome: Callable[[Worker, Outcome], None]) -> Pool:
-            keys = keys_of(block, arm, requests)
-            return Pool(self.env, block, scenario, arm=arm, keys=keys, times_on=times_on, on_outcome=on_outcome)
+            return Pool(
+                self.env,
+                block,
+                scenario,
+                arm=arm,
+                keys=keys_of(block, arm, requests),
+                outputs=Outputs.of(block, requests, scenario.seed),
+                times_on=times_on,
+                on_outcome=on_outcome,
+            )
 
         last = arm.colocated or arm.decode
         self.prefill = pool(arm.prefill, self._on_prefill) if arm.prefill else None

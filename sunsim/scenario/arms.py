@@ -63,6 +63,12 @@ class Pool:
         return next(iter(self.roles)).module
 
     @property
+    def mean_output(self) -> float:
+        """Tokens that a request of the scenario emits on average, by its law or in its trace."""
+        outputs = self._mix().output_tokens
+        return sum(outputs) / len(outputs)
+
+    @property
     def card(self) -> str:
         """What its GPUs are, as profiles and prices name it."""
         return self.profile.data.gpu

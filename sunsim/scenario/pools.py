@@ -21,13 +21,19 @@ RouterName: TypeAlias = Literal[
     "least-requests",
     "least-tokens",
     "power-of-two-choices",
+    "least-predicted-tpot",
+    "least-harm",
     "session-affinity",
     "prefix-affinity",
 ]
 STATE_BLIND = frozenset({"round-robin", "random"})
 """Routers that don't look at the workers' loads."""
 AFFINE = frozenset({"session-affinity", "prefix-affinity"})
-"""Routers that look at the request."""
+"""Routers that look at what workers have cached of the request."""
+ADAPTIVE = frozenset({"least-predicted-tpot", "least-harm"})
+"""Routers that ask the latency model."""
+LOOKS_AT_OUTPUTS = ADAPTIVE | {"least-tokens"}
+"""Routers for which it matters what is known of output lengths."""
 
 
 class LoadReport(Block):
@@ -42,6 +48,18 @@ class LoadReport(Block):
     delay_ms: Delay = 0.0
 
 
+class OutputLengths(Block):
+    """What a router knows of the output lengths of requests that have not ended.
+
+    Attributes:
+        known: ``exact``; ``predicted``: see `sunsim.workload.predictor`; ``none``: their mean alone.
+        accuracy: share of the requests that are predicted right; None unless `known` is ``predicted``.
+    """
+
+    known: Literal["exact", "predicted", "none"]
+    accuracy: float | None = Field(default=None, ge=0, le=1)
+
+
 class PoolBlock(Block):
     """The workers of one stage of an arm, as a file has them.
 
@@ -54,6 +72,7 @@ class PoolBlock(Block):
             still be looked at; None of the others.
         allocation: how a number of workers is spread over the models when isolated; None once it has been.
         load_report: None where the router sees its workers' loads as they are.
+        output_lengths: None where the router does not look at them.
         num_gpu_blocks: KV blocks of one worker after its weights; for a shared prefill pool the weights of all models,
             which adapters have in common.
         enable_prefix_caching: KV that a worker still has is not computed, or pulled, again.
@@ -68,6 +87,7 @@ class PoolBlock(Block):
     ]
     allocation: Literal["equal", "proportional"] | None = None
     load_report: LoadReport | None = None
+    output_lengths: OutputLengths | None = None
     max_num_seqs: Count | None = None
     max_num_batched_tokens: Count | None = None
     max_model_len: Count | None = None
