@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from sunsim.cluster.predict import DecodeForecast
-from sunsim.cluster.router import Asked, Load, Unaware
+from sunsim.cluster.router import Asked, Load, Unaware, next_of
 
 
 class Beside(NamedTuple):
@@ -42,6 +42,9 @@ class AdaptiveRouter(Unaware, ABC):
                 best, best_rank = index, rank
         self._next = best + 1
         return best
+
+    def changed(self, moved: Sequence[int | None]) -> None:
+        self._next = next_of(moved, self._next)
 
     @abstractmethod
     def cost_ps(self, worker: Load, asked: Asked) -> float:
