@@ -1,5 +1,6 @@
 """The workers of one stage of an arm, and who gets a model's next request."""
 
+from collections import abc
 from collections.abc import Callable
 from typing import ClassVar
 
@@ -11,7 +12,7 @@ from sunsim.cluster.events import DECODE, PREFILL, Clock
 from sunsim.cluster.load_report import Reporter
 from sunsim.cluster.outcome import Outcome
 from sunsim.cluster.promises import Outputs, Promises
-from sunsim.cluster.router import Asked
+from sunsim.cluster.router import Asked, Load
 from sunsim.cluster.routes import Routes
 from sunsim.cluster.sequence import UNSET, Sequence
 from sunsim.cluster.worker import Worker
@@ -34,6 +35,7 @@ class Pool:
 
     Attributes:
         workers: by slot.
+        loads: of them, as routers know them.
         times: the workers' step times and front-end delays.
         kv_bytes_per_token: bytes that one token's KV cache takes, on all GPUs of a worker.
         engine: what drives a worker; tests put the step-by-step twin in its place.
@@ -97,16 +99,17 @@ class Pool:
                 every_ps, delay_ps = to_ps(report.every_ms / 1000), to_ps(report.delay_ms / 1000)
                 self._reporters.append(Reporter(env, worker, every_ps, delay_ps, eased, promises=outputs is not None))
             self.workers.append(worker)
-        self._routes.watch([reporter.seen for reporter in self._reporters] or self.workers)
+        self.loads: abc.Sequence[Load] = [reporter.seen for reporter in self._reporters] or self.workers
+        self._routes.watch(self.loads)
 
-    def route(self, sequence: Sequence, session: int | None = None) -> Worker:
-        """The worker that the router gives a request to, a round of a session if that is known."""
+    def pick(self, sequence: Sequence, session: int | None = None) -> int:
+        """Slot of the worker that the router gives a request to, a round of a session if that is known; see `send`."""
         asked = None
         if self._outputs:
             asked = Asked(UNSET, lambda _slot: 0, sequence.known_tokens, self._outputs.left(sequence))
         elif self._affine and session is not None:
             asked = Asked(session, lambda slot: self.workers[slot].cached_tokens(sequence))
-        return self.send(self._routes.pick(sequence.model, asked), sequence)
+        return self._routes.pick(sequence.model, asked)
 
     def send(self, slot: int, sequence: Sequence) -> Worker:
         """The worker of this slot, as whoever sends it a request knows it from now on."""
@@ -114,6 +117,10 @@ class Pool:
             promised_tokens = self._outputs.promised(sequence) if self._outputs else 0
             self._reporters[slot].send(sequence.known_tokens, promised_tokens)
         return self.workers[slot]
+
+    def loads_of(self, model: int) -> abc.Sequence[Load]:
+        """What routers know of the workers that may get a request of the model with this index."""
+        return self._routes.members(model)
 
     def serves(self, slot: int, model: int) -> bool:
         """Whether the worker of this slot takes requests of the model with this index."""

@@ -43,13 +43,14 @@ class DecodeForecast:
         times: of its steps.
         max_num_seqs: most requests that run at once; the others wait.
         kv_tokens: most tokens that requests which run have in all.
-        mean_output: tokens that a request emits on average.
+        mean_prompt, mean_output: tokens of a request on average.
         prompt_budget: tokens of a step; 0 where the worker computes no prompts.
     """
 
     times: StepTimes
     max_num_seqs: int
     kv_tokens: int
+    mean_prompt: float
     mean_output: float
     prompt_budget: int = 0
 
@@ -60,6 +61,7 @@ class DecodeForecast:
             pool.times,
             pool.max_num_seqs,
             (pool.num_gpu_blocks - 1) * pool.profile.block_size,  # vLLM keeps one block to itself
+            pool.mean_prompt,
             pool.mean_output,
             pool.max_num_batched_tokens if pool.stage is Stage.COLOCATED else 0,
         )
@@ -96,6 +98,17 @@ class DecodeForecast:
         plain_ps = self.step_ps(requests, tokens)
         chunks = _chunks(prompt_tokens, max(1, self.prompt_budget - batch))
         return sum(self.times.chunked_step(batch, context, [chunk])[0] - plain_ps for chunk in chunks)
+
+    def gap_ps(self, requests: int, tokens: int) -> int:
+        """Mean time between two tokens of those that run, if each that ends is followed by another.
+
+        A step; and where the worker computes prompts, what those of the followers add, ``r / mean_output`` a step.
+        """
+        step_ps = self.step_ps(requests, tokens)
+        if not self.prompt_budget:
+            return step_ps
+        followers = self.running(requests, tokens) / self.mean_output
+        return step_ps + round(followers * self.prompt_beside_ps(requests, tokens, max(1, round(self.mean_prompt))))
 
     def _batch(self, requests: float, tokens: float) -> tuple[int, int]:
         """Of those that run: how many, and their context."""

@@ -53,6 +53,10 @@ class Routes:
             asked = asked._replace(cached_tokens=lambda index: cached_tokens(first + index))
         return first + router.pick(members, asked)
 
+    def members(self, model: int) -> Sequence[Load]:
+        """The loads of the workers that may get a request of the model with this index."""
+        return self._routes[model][2]
+
     def eased(self, slot: int) -> Callable[[Load], None]:
         """What to call with the load of a slot whenever that may have fallen."""
         of = self.roles[slot].model
@@ -91,6 +95,10 @@ class ElasticRoutes(Routes):
             cached_tokens = asked.cached_tokens
             asked = asked._replace(cached_tokens=lambda index: cached_tokens(slots[index]))
         return slots[self._routers[of].pick(self._members[of], asked)]
+
+    def members(self, model: int) -> Sequence[Load]:
+        """As `Routes.members`."""
+        return self._members[self._served_by[model]]
 
     def eased(self, slot: int) -> Callable[[Load], None]:
         """As `Routes.eased`."""

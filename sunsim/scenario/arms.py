@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
+from statistics import fmean
 
 from sunsim.errors import InputError
 from sunsim.latency.attention import LengthMix
@@ -75,10 +76,14 @@ class Pool:
         return next(iter(self.roles)).module
 
     @property
+    def mean_prompt(self) -> float:
+        """Prompt tokens of a request of the scenario on average, by its law or in its trace."""
+        return fmean(self._mix().prompt_tokens)
+
+    @property
     def mean_output(self) -> float:
-        """Tokens that a request of the scenario emits on average, by its law or in its trace."""
-        outputs = self._mix().output_tokens
-        return sum(outputs) / len(outputs)
+        """Output tokens of a request of the scenario on average, by its law or in its trace."""
+        return fmean(self._mix().output_tokens)
 
     @property
     def card(self) -> str:

@@ -14,7 +14,7 @@ from sunsim.scenario.memory import beside_of, options_of
 from sunsim.scenario.named import models_of
 from sunsim.scenario.pools import PoolBlock
 from sunsim.scenario.rounds import appends_in_steps, completed, refuse_pool
-from sunsim.scenario.routing import completed_router, refuse_router
+from sunsim.scenario.routing import completed_router, refuse_admission, refuse_router
 from sunsim.scenario.scenario import Scenario
 from sunsim.scenario.sizes import known_model, scaling_of, workers_of
 from sunsim.workload.blocks import MAX_REQUESTS, Closed, Conversations, Synthetic, Trace
@@ -88,6 +88,7 @@ def _complete_arm(arm: ArmBlock, index: int, document: Document, source: Source)
     pools: dict[str, PoolBlock] = {}
     profiles: dict[Stage, Profile] = {}
     served: set[str] = set()
+    refuse_admission(arm, ("arms", index), document, source)
     for stage, pool in arm.pools().items():
         loc: Loc = ("arms", index, stage)
         name, profile = _profile(pool, loc, source)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sunsim.document.source import Loc, Source
 from sunsim.roles import Stage
-from sunsim.scenario.blocks import ArmBlock
+from sunsim.scenario.blocks import ArmBlock, Document
 from sunsim.scenario.pools import ADAPTIVE, LOOKS_AT_OUTPUTS, STATE_BLIND, OutputLengths, PoolBlock
 
 ACCURACY = 0.85
@@ -38,6 +38,26 @@ def refuse_router(arm: ArmBlock, stage: Stage, loc: Loc, source: Source) -> None
     if known.accuracy is not None and known.known != "predicted":
         must = f"must be left out: known is {known.known}, not predicted"
         _refuse("output_lengths.accuracy", f"{known.accuracy:g}", must, loc, source)
+
+
+def refuse_admission(arm: ArmBlock, loc: Loc, document: Document, source: Source) -> None:
+    """Refuses admission where nothing is promised, and where the worker that gets a request is not known when it comes.
+
+    Args:
+        loc: where the arm stands.
+
+    Raises:
+        InputError: with the place of the key that is wrong.
+    """
+    if arm.admission is None:
+        return
+    limits = {key for name in document.model_names for key in document.slo.of(name)}
+    if not limits & ({"ttft_ms"} if not (arm.decode or arm.colocated) else {"ttft_ms", "tpot_ms"}):
+        must = "must be left out, or have slo.ttft_ms" + (" or slo.tpot_ms" if arm.decode or arm.colocated else "")
+        _refuse("admission", "given", must, loc, source)
+    if arm.decode and arm.decode.append_prefill != "remote":
+        must = f"must be left out: decode.append_prefill is {arm.decode.append_prefill}, not remote"
+        _refuse("admission", "given", must, loc, source)
 
 
 def completed_router(pool: PoolBlock) -> dict[str, object]:

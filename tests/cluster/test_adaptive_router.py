@@ -21,7 +21,7 @@ from sunsim.workload.predictor import predicted_outputs
 from tests.cluster.worlds import Steps, config, given, play, pool, scenario, serve, write_profile
 
 STEPS = Steps(1000, decode=10, context=1, token=7)
-ROOMY = DecodeForecast(STEPS, max_num_seqs=100, kv_tokens=100_000, mean_output=20)
+ROOMY = DecodeForecast(STEPS, max_num_seqs=100, kv_tokens=100_000, mean_prompt=50, mean_output=20)
 
 
 @dataclass
@@ -83,7 +83,7 @@ def test_the_prediction_comes_true_where_all_come_and_go_together(
 
 
 def test_those_without_a_place_wait_and_do_not_slow_the_batch() -> None:
-    two = DecodeForecast(STEPS, max_num_seqs=2, kv_tokens=100_000, mean_output=20)
+    two = DecodeForecast(STEPS, max_num_seqs=2, kv_tokens=100_000, mean_prompt=50, mean_output=20)
     full, fuller = Worker(2, 100, 140), Worker(5, 250, 350)
     # Three of 180 tokens in all, of which two run.
     assert tpot(full, asked(50, 20), two) == 1000 + 20 + 120
@@ -95,14 +95,14 @@ def test_those_without_a_place_wait_and_do_not_slow_the_batch() -> None:
 
 
 def test_kv_blocks_bound_the_batch_as_places_do() -> None:
-    scarce = DecodeForecast(STEPS, max_num_seqs=100, kv_tokens=120, mean_output=20)
+    scarce = DecodeForecast(STEPS, max_num_seqs=100, kv_tokens=120, mean_prompt=50, mean_output=20)
     assert scarce.running(3, 180) == 2
     assert scarce.step_ps(3, 180) == 1000 + 20 + 120
     assert scarce.running(3, 120) == 3
 
 
 def test_a_worker_that_computes_prompts_keeps_its_decodes_waiting_meanwhile() -> None:
-    colocated = DecodeForecast(STEPS, 100, 100_000, 20, prompt_budget=32)
+    colocated = DecodeForecast(STEPS, 100, 100_000, 50, 20, prompt_budget=32)
     # Two decodes leave 30 tokens a step: 30 and 20, at 7 a token.
     assert colocated.prompt_beside_ps(2, 100, 50) == 7 * 50
     assert harm(Worker(2, 100, 140), asked(50, 20), colocated) == 20 * (2 * 70 + 1210) + 3 * 350
@@ -122,7 +122,7 @@ def test_equals_take_turns_and_the_shorter_queue_goes_first(kind: str) -> None:
 def test_they_differ_where_the_best_for_one_is_not_the_best_for_all() -> None:
     # Eight short requests or a long one, all of which stay for as long as the request.
     many, one = Worker(8, 80, 240), Worker(1, 900, 1200)
-    request, steps = asked(10, 16), DecodeForecast(Steps(1000, decode=100, context=1), 100, 100_000, 20)
+    request, steps = asked(10, 16), DecodeForecast(Steps(1000, decode=100, context=1), 100, 100_000, 50, 20)
     assert (tpot(many, request, steps), tpot(one, request, steps)) == (1900 + 80 + 64 + 18, 1200 + 908 + 18)
     # It adds 118 a step for eight or for one.
     assert (harm(many, request, steps), harm(one, request, steps)) == (16 * (8 * 118 + 2062), 16 * (118 + 2126))
