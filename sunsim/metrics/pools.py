@@ -11,6 +11,7 @@ import pandas as pd
 from sunsim.metrics.rows import Floats, Requests, Window
 from sunsim.metrics.serving import per
 from sunsim.records import ArmResult
+from sunsim.roles import Stage
 
 STATES = ("ready", "starting", "draining", "warm")
 SECONDS_AN_HOUR = 3600.0
@@ -58,9 +59,8 @@ class Held:
     def mean(self, window: Window) -> Floats:
         """[states]: over the window's time; of an empty window what is held then."""
         lasts_s = self._lasts_s(window)
-        if not lasts_s.any():
-            return self.at(np.array([window.start_s]))[0]
-        mean: Floats = lasts_s @ self.gpus / (window.end_s - window.start_s)
+        length_s = window.end_s - window.start_s
+        mean: Floats = lasts_s @ self.gpus / length_s if length_s > 0 else self.at(np.array([window.start_s]))[0]
         return mean
 
     def peak(self, window: Window) -> float:
@@ -70,10 +70,12 @@ class Held:
 
     def moves(self, window: Window) -> tuple[int, int]:
         """How often workers were added inside the window, and how often told to go; those taken back are added."""
-        kept = self.gpus.sum(axis=1) - self.gpus[:, STATES.index("draining")]
+        ready, starting, draining, _ = self.gpus.T
+        serving = np.diff(ready + starting)
+        # A started one that joins the warm ones serves no less, and neither goes.
+        staying = np.diff(self.gpus.sum(axis=1) - draining)
         inside = (self.at_s[1:] >= window.start_s) & (self.at_s[1:] < window.end_s)
-        changes = np.diff(kept)[inside]
-        return int((changes > 0).sum()), int((changes < 0).sum())
+        return int((inside & (serving > 0)).sum()), int((inside & (serving < 0) & (staying < 0)).sum())
 
     def starting_s(self, since_s: Floats, until_s: Floats) -> Floats:
         """Of each of these intervals, the seconds in which a worker was starting; NaN where one has no end."""
@@ -171,7 +173,10 @@ def pool_of(entry: Mapping[str, Any], worker: Mapping[str, Any]) -> Figures:
 
 def _pools(arm: ArmResult, inside: Requests, models: npt.NDArray[Any], workers: Mapping[str, Figures]) -> list[Pool]:
     """In the order of the workers; `inside` are the requests that arrived in the window, and `models` theirs."""
-    sizes = {} if arm.sizes is None else dict(iter(arm.sizes.groupby(["stage", "model"])))
+    sizes = {}
+    if arm.sizes is not None:
+        counted_as = arm.sizes["stage"].replace(Stage.COLOCATED, Stage.DECODE)
+        sizes = dict(iter(arm.sizes.groupby([counted_as, "model"])))
     together: dict[tuple[str, str], list[Figures]] = {}
     for entry in workers.values():
         together.setdefault((entry["stage"], entry["model"]), []).append(entry)

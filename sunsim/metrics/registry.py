@@ -278,7 +278,7 @@ POOLS = [
         "Of the GPU time, that of workers which take nothing new and finish what they have.",
     ),
     _share("warm_share", "warm", "", "Of the GPU time, that of workers which are kept started and take no requests."),
-    Metric("pools", "pools", "", "The same of each stage, and of each model's own pool; further:"),
+    Metric("pools", "pools", "", "The same of each stage, and of each model's own pools, and how these changed."),
     Metric("elastic", "elastic", "", "Whether its size may change."),
     _count(
         "grown",

@@ -143,12 +143,25 @@ def test_an_empty_window_has_the_size_of_its_moment() -> None:
     assert "NaN" not in to_json({"arms": entry})
 
 
+def test_colocated_workers_count_as_decode() -> None:
+    colocated = elastic(frame=GROWS.assign(stage="colocated"))
+    workers = [toy_worker(worker.name, "colocated", gpus=2) for worker in colocated.workers]
+    pools = summary_of(ArmResult(colocated.rows, workers, colocated.sizes))["arms"]["elastic"]["pools"]
+    assert (list(pools), pools["decode"]["elastic"]) == (["decode"], True)
+
+
 def test_replacing_a_warm_worker_is_one_growth() -> None:
-    """A warm one serves at 10 s, another is ordered in its place, and is warm at 14 s; at 30 s one goes."""
+    """A warm one serves at 10 s, another is ordered in its place, and is warm at 14 s; at 30 s one goes, to be off."""
     frame = sizes((0, 1, 0, 0, 1), (10, 2, 1, 0, 0), (14, 2, 0, 0, 1), (30, 1, 0, 1, 1), (31, 1, 0, 0, 1))
     pool = summary_of(elastic(frame=frame))["arms"]["elastic"]["pools"]["decode"]
     assert (pool["grown"], pool["shrunk"]) == (1, 1)
     assert pool["warm_share"] == pytest.approx((40 - 4) / (10 * 2 + 4 * 3 + 16 * 3 + 1 * 3 + 9 * 2))
+
+
+def test_a_worker_that_drains_into_the_reserve_is_not_added() -> None:
+    frame = sizes((0, 2, 0, 0, 0), (10, 1, 0, 1, 0), (12, 1, 0, 0, 1), (20, 2, 0, 0, 0))
+    pool = summary_of(elastic(frame=frame))["arms"]["elastic"]["pools"]["decode"]
+    assert (pool["grown"], pool["shrunk"]) == (1, 1)
 
 
 counts = st.integers(0, 9)
