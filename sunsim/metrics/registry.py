@@ -133,8 +133,14 @@ _SERVING = [
 ]
 
 _ARM = [
-    _count("decode_gpus", "decode GPUs", "", "GPUs of the decode workers.", short="decode\nGPUs"),
-    _count("gpus", "all GPUs", "", "GPUs of all workers.", short="all\nGPUs"),
+    _count(
+        "decode_gpus",
+        "decode GPUs",
+        "",
+        "GPUs of the decode workers; of an elastic arm those held in the mean.",
+        short="decode\nGPUs",
+    ),
+    _count("gpus", "all GPUs", "", "GPUs of all workers; of an elastic arm those held in the mean.", short="all\nGPUs"),
     Metric(
         "output_throughput_per_decode_gpu",
         "output per decode GPU",
