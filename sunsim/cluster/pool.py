@@ -36,9 +36,11 @@ class Pool:
         times: the workers' step times and front-end delays.
         kv_bytes_per_token: bytes that one token's KV cache takes, on all GPUs of a worker.
         engine: what drives a worker; tests put the step-by-step twin in its place.
+        worker: what has an engine.
     """
 
     engine: ClassVar[type[Engine]] = Engine
+    worker: ClassVar[type[Worker]] = Worker
 
     def __init__(
         self,
@@ -75,7 +77,7 @@ class Pool:
         self._reporters: list[Reporter] = []
         self._models = scenario.model_names
         self._affine = block.router in AFFINE
-        self._routes = Routes(block, scenario.seed, scenario.model_names)
+        self._routes = self._make_routes(block, scenario)
         report = block.load_report
         times = times_on(self.times)
         if prompts_apart:
@@ -85,7 +87,8 @@ class Pool:
             offset = float(stream(scenario.seed, f"stalls/{stage}/{slot}").random())
             engine = self.engine(config, times, times.stalls(offset), keys)
             eased = self._routes.eased(slot)
-            worker = Worker(env, name, slot, first_priority + slot, engine, on_outcome, _unseen if report else eased)
+            priority = first_priority + slot
+            worker = self.worker(env, name, slot, priority, engine, on_outcome, _unseen if report else eased)
             if report:
                 every_ps, delay_ps = to_ps(report.every_ms / 1000), to_ps(report.delay_ms / 1000)
                 self._reporters.append(Reporter(env, worker, every_ps, delay_ps, eased))
@@ -108,6 +111,9 @@ class Pool:
     def serves(self, slot: int, model: int) -> bool:
         """Whether the worker of this slot takes requests of the model with this index."""
         return self._routes.roles[slot].model in (None, self._models[model])
+
+    def _make_routes(self, block: Loaded, scenario: Scenario) -> Routes:
+        return Routes(block, scenario.seed, scenario.model_names)
 
     @property
     def worker_names(self) -> list[str]:

@@ -35,16 +35,29 @@ class Router(Protocol):
     """Picks a worker for a request."""
 
     def pick(self, workers: Sequence[Load], asked: Asked | None = None) -> int:
-        """Index of the worker that gets the next request; `workers` is the same list at every call."""
+        """Index of the worker that gets the next request; `workers` is the same list until they have `changed`."""
 
     def eased(self, index: int, worker: Load) -> None:
         """The load of a worker may have fallen. Between two such calls it only grows."""
+
+    def changed(self, moved: Sequence[int | None]) -> None:
+        """Workers have come or gone: the index that each of those before has now, None if it has gone."""
+
+
+def _next_of(moved: Sequence[int | None], index: int) -> int:
+    """Whose turn it is now, if it was that of an index before: its own, or if it has gone that of the next who has not."""
+    n = len(moved)
+    left = (now for step in range(n) if (now := moved[(index + step) % n]) is not None)
+    return next(left, 0)
 
 
 class _Unaware:
     """Does not look at loads, or looks at them when it picks."""
 
     def eased(self, index: int, worker: Load) -> None:
+        """Nothing to note."""
+
+    def changed(self, moved: Sequence[int | None]) -> None:
         """Nothing to note."""
 
 
@@ -58,6 +71,9 @@ class RoundRobin(_Unaware):
         index = self._next
         self._next = (index + 1) % len(workers)
         return index
+
+    def changed(self, moved: Sequence[int | None]) -> None:
+        self._next = _next_of(moved, self._next)
 
 
 class Random(_Unaware):
@@ -97,6 +113,10 @@ class _Least:
     def eased(self, index: int, worker: Load) -> None:
         if self._floors:
             self._floors[index] = self._load(worker)
+
+    def changed(self, moved: Sequence[int | None]) -> None:
+        self._floors.clear()
+        self._next = _next_of(moved, self._next)
 
     def _first(self, floor: int) -> int:
         """The first worker with this floor, in turn."""
@@ -151,6 +171,11 @@ class SessionAffinity(LeastRequests):
             self._had[asked.session] = index
         return index
 
+    def changed(self, moved: Sequence[int | None]) -> None:
+        super().changed(moved)
+        had = ((session, moved[index]) for session, index in self._had.items())
+        self._had = {session: index for session, index in had if index is not None}
+
 
 class PrefixAffinity(_Unaware):
     """The worker that has the longest beginning of the prompt in its cache, of those that are not much more loaded.
@@ -179,6 +204,9 @@ class PrefixAffinity(_Unaware):
                 best, best_rank = index, rank
         self._next = best + 1
         return best
+
+    def changed(self, moved: Sequence[int | None]) -> None:
+        self._next = _next_of(moved, self._next)
 
 
 def make_router(kind: str, rng: Callable[[], np.random.Generator], max_imbalance: int | None = None) -> Router:

@@ -53,3 +53,48 @@ class Routes:
         """What to call with the load of a slot whenever that may have fallen."""
         of = self.roles[slot].model
         return partial(self._routers[of].eased, slot - self._first[of])
+
+
+class ElasticRoutes(Routes):
+    """The same where workers come and go: only those that serve are picked."""
+
+    def __init__(self, block: Pool, seed: int, models: Sequence[str]) -> None:
+        super().__init__(block, seed, models)
+        self._loads: Sequence[Load] = ()
+        self._serving: dict[str | None, list[int]] = {of: [] for of in self._first}
+        self._members: dict[str | None, list[Load]] = {of: [] for of in self._first}
+        self._index: dict[int, int] = {}  # among those that serve in its group, by slot
+
+    def watch(self, loads: Sequence[Load]) -> None:
+        """To be called once, before the first pick: the workers' loads, by slot. None serves yet."""
+        self._loads = loads
+
+    def serve(self, of: str | None, slots: Sequence[int]) -> None:
+        """From now on these workers, in order, take the requests of a model's own group, or with None of all models."""
+        before = self._serving[of]
+        for slot in before:
+            del self._index[slot]
+        self._index |= {slot: index for index, slot in enumerate(slots)}
+        self._serving[of] = list(slots)
+        self._members[of] = [self._loads[slot] for slot in slots]
+        self._routers[of].changed([self._index.get(slot) for slot in before])
+
+    def pick(self, model: int, asked: Asked | None = None) -> int:
+        """As `Routes.pick`."""
+        of = self._served_by[model]
+        slots = self._serving[of]
+        if asked:
+            cached_tokens = asked.cached_tokens
+            asked = asked._replace(cached_tokens=lambda index: cached_tokens(slots[index]))
+        return slots[self._routers[of].pick(self._members[of], asked)]
+
+    def eased(self, slot: int) -> Callable[[Load], None]:
+        """As `Routes.eased`."""
+        router = self._routers[self.roles[slot].model]
+
+        def eased(load: Load) -> None:
+            index = self._index.get(slot)
+            if index is not None:
+                router.eased(index, load)
+
+        return eased

@@ -4,6 +4,7 @@ import difflib
 import unicodedata
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from types import NoneType
 from typing import Annotated, Any, Final, TypeAlias, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
@@ -83,7 +84,8 @@ class Block(BaseModel):
         for name, field in cls.model_fields.items():
             key, value = field.discriminator, data.get(name)
             if isinstance(key, str) and isinstance(value, Mapping) and key not in value:
-                kinds = [get_args(block.model_fields[key].annotation)[0] for block in get_args(field.annotation)]
+                blocks = [block for block in get_args(field.annotation) if block is not NoneType]
+                kinds = [get_args(block.model_fields[key].annotation)[0] for block in blocks]
                 raise PydanticCustomError(
                     MISSING_CHOICE, MISSING_CHOICE, {"loc": (name, key), "kinds": ", ".join(kinds)}
                 )

@@ -3,19 +3,19 @@
 from os.path import isfile
 
 from sunsim.clock import MAX_S
-from sunsim.document.block import MAX_WORKERS, key_hint
+from sunsim.document.block import key_hint
 from sunsim.document.source import Loc, Source
-from sunsim.errors import clipped, clipped_list
+from sunsim.errors import clipped
 from sunsim.latency.profile import Profile, find_profile, list_profiles, load_profile
 from sunsim.latency.transfer import load_transfers
 from sunsim.roles import Stage
-from sunsim.scenario.allocation import allocate
 from sunsim.scenario.blocks import ArmBlock, Document, Transfer
 from sunsim.scenario.memory import beside_of, options_of
 from sunsim.scenario.named import models_of
 from sunsim.scenario.pools import STATE_BLIND, PoolBlock
 from sunsim.scenario.rounds import appends_in_steps, completed, refuse_pool
 from sunsim.scenario.scenario import Scenario
+from sunsim.scenario.sizes import known_model, scaling_of, workers_of
 from sunsim.workload.blocks import MAX_REQUESTS, Closed, Conversations, Synthetic, Trace
 from sunsim.workload.lengths import longest, most_tokens
 from sunsim.workload.traces.known import FORMATS
@@ -43,7 +43,7 @@ def complete(document: Document, source: Source) -> Scenario:
     document = document.model_copy(update={"workload": workload, "models": models_of(document, workload, source)})
     _unique(list(document.model_names), ("models",), source)
     for name in document.slo.models:
-        _known(name, ("slo", "models"), document, source)
+        known_model(name, ("slo", "models"), document, source)
     if isinstance(workload, Trace):
         _models_mapped(workload, document, source)
     elif workload.duration_s is not None and document.measure.warmup_s >= workload.duration_s:
@@ -65,14 +65,6 @@ def _unique(names: list[str], loc: Loc, source: Source) -> None:
             message = f"{loc[0]}: the name {name} is given twice, each must have its own"
             raise source.error((*loc, index, "name"), message)
         seen.add(name)
-
-
-def _known(model: str, loc: Loc, document: Document, source: Source) -> None:
-    """Refuses a key of the mapping at `loc` that is no model's name."""
-    names = document.model_names
-    if model not in names:
-        where = f"{source.path(loc)}.{clipped(model)}"
-        raise source.error((*loc, model), f"{where} is no model of the scenario, {key_hint(model, names)}")
 
 
 def _models_mapped(workload: Trace, document: Document, source: Source) -> None:
@@ -115,10 +107,10 @@ def _complete_arm(arm: ArmBlock, index: int, document: Document, source: Source)
         refuse_pool(arm, stage, profile, loc, document, source)
         beside = beside_of(arm, stage, profiles, document, loc, source)
         options = options_of(pool, profile, beside, loc, source)
-        workers = _workers(pool, document, loc, source)
-        pools[stage] = pool.model_copy(
-            update={"profile": name, "workers": workers, "allocation": None, **options, **completed(pool)}
-        )
+        workers = workers_of(pool, document, loc, source)
+        scaling = scaling_of(pool, stage, workers, document, loc, source)
+        update = {"profile": name, "workers": workers, "allocation": None, "scaling": scaling}
+        pools[stage] = pool.model_copy(update=update | options | completed(pool))
     return arm.model_copy(update=pools)
 
 
@@ -148,36 +140,6 @@ def _profile(pool: PoolBlock, loc: Loc, source: Source) -> tuple[str, Profile]:
         raise source.error((*loc, "profile"), message) from error
     name = str(path.resolve()) if pool.profile.endswith(".json") else pool.profile
     return name, load_profile(path)
-
-
-def _workers(pool: PoolBlock, document: Document, loc: Loc, source: Source) -> int | dict[str, int]:
-    names = document.model_names
-    given, loc = pool.workers, (*loc, "workers")
-    where = source.path(loc)
-    isolated_number = pool.policy == "isolated" and isinstance(given, int)
-    if pool.allocation is not None and not isolated_number:
-        place = (*loc[:-1], "allocation")
-        message = f"{source.path(place)} is {pool.allocation}, must be left out"
-        raise source.error(place, f"{message}: it spreads a number of workers when policy is isolated")
-    if pool.policy == "shared":
-        if isinstance(given, int):
-            return given
-        raise source.error(loc, f"{where} is a mapping, must be a number because policy is shared")
-    if isinstance(given, int):
-        if given < len(names):
-            message = (
-                f"{where} is {given}, must be at least {len(names)}: policy isolated needs a worker for each model"
-            )
-            raise source.error(loc, message)
-        return allocate(given, names, document.model_shares, pool.allocation or "equal")
-    for name in given:
-        _known(name, loc, document, source)
-    if sum(given.values()) > MAX_WORKERS:
-        raise source.error(loc, f"{where} adds up to {sum(given.values())}, must be at most {MAX_WORKERS} in all")
-    missing = [name for name in names if name not in given]
-    if missing:
-        raise source.error(loc, f"{where} lacks {clipped_list(missing)}, must name every model of the scenario")
-    return {name: given[name] for name in names}
 
 
 def _can_compute(stage: str, profile: Profile, name: str, loc: Loc, source: Source) -> None:

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 from pydantic import BaseModel, Discriminator, Field, Tag
 
 from sunsim.document.block import Block, Count, Delay, FileName, Workers
+from sunsim.scenario.scaling import Bounds, Scaling, workers_shape
 
 
 def shape(value: Any) -> str:
@@ -46,13 +47,14 @@ class PoolBlock(Block):
     """The workers of one stage of an arm, as a file has them.
 
     `sunsim.scenario.checks.complete` fills in what the file leaves out: then `workers` is a map model -> number when
-    isolated and a number when shared, `profile` is a shipped profile's name or an absolute path, and no option is None.
+    isolated and a number when shared (of an elastic pool `Bounds` in their place), `profile` is a shipped profile's name or an absolute path, and no option is None.
 
     Attributes:
         router: how a request is given to one of the workers that may take it.
         max_imbalance: of router prefix-affinity: how many requests more than the least loaded worker one may have and
             still be looked at; None of the others.
         allocation: how a number of workers is spread over the models when isolated; None once it has been.
+        scaling: when workers come and go; None of a pool whose size is fixed.
         load_report: None where the router sees its workers' loads as they are.
         num_gpu_blocks: KV blocks of one worker after its weights; for a shared prefill pool the weights of all models,
             which adapters have in common.
@@ -64,8 +66,13 @@ class PoolBlock(Block):
     router: RouterName = "least-requests"
     max_imbalance: Annotated[int, Field(ge=0, lt=2**30)] | None = None
     workers: Annotated[
-        Annotated[Workers, Tag("<scalar>")] | Annotated[dict[str, Workers], Tag("<mapping>")], Discriminator(shape)
+        Annotated[Workers, Tag("<scalar>")]
+        | Annotated[dict[str, Workers], Tag("<mapping>")]
+        | Annotated[Bounds, Tag("<bounds>")]
+        | Annotated[dict[str, Bounds], Tag("<bounds of models>")],
+        Discriminator(workers_shape),
     ]
+    scaling: Scaling | None = Field(default=None, discriminator="kind")
     allocation: Literal["equal", "proportional"] | None = None
     load_report: LoadReport | None = None
     max_num_seqs: Count | None = None
