@@ -79,5 +79,5 @@ def resized(arm: Arm, sizes: Sizes, values: Mapping[Stage, Values]) -> Arm:
         elif stage in values:
             block = pool.block.model_copy(update={"scaling": scaling.model_copy(update=dict(values[stage]))})
             pools[str(stage)] = replace(pool, block=block)
-    block = arm.block.model_copy(update={stage: pool.block for stage, pool in pools.items()})
-    return replace(arm, block=block, **pools)
+    blocks = {stage: pool.block for stage, pool in pools.items()}
+    return replace(arm, block=arm.block.model_copy(update=blocks), **pools)

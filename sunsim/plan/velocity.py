@@ -49,4 +49,4 @@ def velocity_table(plan: Mapping[str, Any]) -> TextTable:
         (name, *(ABSENT if (value := arm["velocities"][key]) is None else count(value) for key in VELOCITIES))
         for name, arm in plan["arms"].items()
     ]
-    return TextTable("", ("tokens/s of a worker", *VELOCITIES.values()), rows)
+    return TextTable("", ("tokens/s\nof a worker", *VELOCITIES.values()), rows)
