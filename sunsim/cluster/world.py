@@ -13,6 +13,7 @@ from sunsim.cluster.link import KVLink
 from sunsim.cluster.outcome import Outcome
 from sunsim.cluster.pool import Pool
 from sunsim.cluster.rounds import Rounds, keys_of
+from sunsim.cluster.scaling.pool import ElasticPool
 from sunsim.cluster.sequence import KV, UNSET, Sequence
 from sunsim.cluster.worker import Worker
 from sunsim.latency.steps import WorkerTimes
@@ -51,11 +52,15 @@ class World:
 
         def pool(block: Loaded, on_outcome: Callable[[Worker, Outcome], None]) -> Pool:
             keys = keys_of(block, arm, requests)
-            return Pool(self.env, block, scenario, arm=arm, keys=keys, times_on=times_on, on_outcome=on_outcome)
+            kind = ElasticPool if block.elastic else Pool
+            return kind(self.env, block, scenario, arm=arm, keys=keys, times_on=times_on, on_outcome=on_outcome)
 
         last = arm.colocated or arm.decode
         self.prefill = pool(arm.prefill, self._on_prefill) if arm.prefill else None
         self.decode = pool(last, self._on_decode) if last else None
+        self.elastic = [each for each in (self.prefill, self.decode) if isinstance(each, ElasticPool)]
+        for each in self.elastic:
+            each.begin(requests)
         self._kv_bytes = self.prefill.kv_bytes_per_token if self.prefill else 0
         link, kv_bytes = scenario.link, self._kv_bytes
         self._posts_ps = (lambda tokens: link.posts_ps(tokens * kv_bytes)) if any(link.posting_ps) else None

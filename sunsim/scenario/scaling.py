@@ -50,6 +50,7 @@ class _Scaling(Block):
             the pool may have, or for a schedule what it says of second 0.
     """
 
+    kind: str
     interval_s: Duration = 15.0
     start_s: Moment = 85.0
     cooldown_s: Moment = 300.0
