@@ -22,10 +22,13 @@ Entry = Mapping[str, Any]
 FIGURES = columns(
     "gpus",
     "decode_gpus",
+    "gpu_hours",
+    "peak_gpus",
     "output_throughput_window",
     "output_throughput_per_gpu",
     "request_goodput",
     "slo_attainment",
+    "shed",
     "mean_ttft_ms",
     "p99_ttft_ms",
     "mean_tpot_ms",
