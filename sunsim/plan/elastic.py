@@ -46,42 +46,45 @@ def compared(plan: Entry, passing: Arms) -> Iterator[str]:
         return
     held = {name: hours(plan, arm) or 0.0 for name, arm in passing.items()}
     best = min(held, key=held.__getitem__)
-    kind = "elastic pools" if "elastic" in passing[best] else "fixed pools"
+    pools = "elastic" if "elastic" in passing[best] else "fixed"
+    length = (
+        f"{number(_length_h(plan))} hours" if _length_h(plan) >= 2 else f"{count(_length_h(plan) * SECONDS_AN_HOUR)} s"
+    )
     yield (
-        f"Over the {number(_length_h(plan))} hours that are planned for, {best} ({kind}) needs the fewest GPU-hours, "
-        f"{number(held[best])}: {_met(plan, passing[best])}."
+        f"{best}, with {pools} pools, needs the fewest GPU-hours: {number(held[best])} in the {length} that are measured"
+        f"{_beside_fixed(plan, best, passing, held)}"
     )
     for name, arm in passing.items():
-        if "elastic" in arm:
-            yield _against_fixed(plan, name, passing, held)
+        if "elastic" in arm and name != best:
+            yield f"{name} needs {number(held[name])} GPU-hours{_beside_fixed(plan, name, passing, held)}"
 
 
-def _against_fixed(plan: Entry, name: str, passing: Arms, held: Mapping[str, float]) -> str:
-    alike = [other for other, arm in passing.items() if "elastic" not in arm and _way(arm) == _way(passing[name])]
-    said = f"{name} needs {number(held[name])} GPU-hours"
+def _beside_fixed(plan: Entry, name: str, passing: Arms, held: Mapping[str, float]) -> str:
+    """What growing and shrinking saves, or costs, where an arm that passes serves the same way with fixed pools; and what
+    is met.
+    """
+    arm = passing[name]
+    met = f"Of its requests {_shares(plan, arm)} meet the SLO"
+    if "elastic" not in arm:
+        return f". {met}."
+    alike = [other for other, each in passing.items() if "elastic" not in each and _way(each) == _way(arm)]
     if not alike:
-        return f"{said}; no arm that passes serves the same way with fixed pools."
+        return f"; no arm that passes serves the same way with fixed pools. {met}."
     fixed = min(alike, key=held.__getitem__)
     share = held[name] / held[fixed] - 1
-    if share < 0:
-        said += f", {percent(-share)} fewer than {fixed}, the same way with fixed pools ({number(held[fixed])})"
-    elif share == 0:
-        said += f", as many as {fixed}, the same way with fixed pools"
-    else:
-        said += f", {percent(share)} more than {fixed}, the same way with fixed pools ({number(held[fixed])})"
+    said = f"{percent(abs(share))} {'fewer' if share < 0 else 'more'} than {fixed} ({number(held[fixed])}), the same way with fixed pools"
+    if share >= 0:
         said += ": to grow and shrink saves nothing here"
-    return f"{said}; {_met(plan, passing[name])}, with {fixed} {_met(plan, passing[fixed], short=True)}."
+    return f", {said}. {met}; of {fixed}'s {_shares(plan, passing[fixed])}."
 
 
-def _met(plan: Entry, arm: Entry, *, short: bool = False) -> str:
-    """The share that meets the SLO, in the mean and in the worst window."""
+def _shares(plan: Entry, arm: Entry) -> str:
+    """That meet the SLO, in the mean and in the worst window."""
     met = arm["attained"]
-    window = f"{plan['worst_window']['length_s']:g} s"
-    worst = f"{percent(met['worst_window']['share'], 1)} in the worst {window}" if met["worst_window"] else ""
-    mean = percent(met["share"], 1)
-    if short:
-        return f"{mean}{f' and {worst}' if worst else ''}"
-    return f"{mean} of its requests meet the SLO{f', {worst}' if worst else ''}"
+    mean, worst = percent(met["share"], 1), met["worst_window"]
+    return (
+        f"{mean} ({percent(worst['share'], 1)} in the worst {plan['worst_window']['length_s']:g} s)" if worst else mean
+    )
 
 
 def _way(arm: Entry) -> Any:

@@ -14,8 +14,8 @@ from sunsim.scenario.scaling import Scaling
 
 STEP = 1.1
 """From one value that is tried to the next."""
-STEPS = 22
-"""As many to either side of what the scenario says: up to about eight times, and down to an eighth."""
+STEPS = 36
+"""As many to either side of what the scenario says: up to about thirty times, and down to a thirtieth."""
 KEYS = ("threshold_s", "target", "rps_per_worker")
 """Of a policy's block: the more, the fewer workers. Where it has several they are moved together."""
 

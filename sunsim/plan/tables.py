@@ -215,9 +215,20 @@ def workers(plan: Entry) -> TextTable:
     )
     rows = [
         _pool_row(name, f"{stage} {model}" if model in plan["models"] else stage, own)
+        | _held(plan["arms"][name], stage, model)
         for (name, stage, model), own in pools_of.items()
     ]
     return _table(rows, left=2)
+
+
+def _held(arm: Entry, stage: str, model: str) -> Row:
+    """Of an elastic pool the GPUs that it held in the mean, and how busy these were; its workers are not always there."""
+    pools = arm["portrait"]["entry"].get("pools", {}) if stage in arm.get("elastic", {}).get("pools", {}) else {}
+    pool = pools.get(f"{stage}/{model}") or pools.get(stage)
+    if pool is None:
+        return {}
+    over_time = dict.fromkeys(("busy\nmost", "batch\nmean", "KV\nmean"), ABSENT)
+    return {"GPUs": gpu_count(pool["mean_gpus"]), "busy\nmean": percent(pool["utilisation"])} | over_time
 
 
 def _pool_row(name: str, pool: str, own: list[Entry]) -> Row:
