@@ -27,9 +27,10 @@ from sunsim.document.block import (
     Positive,
     Seed,
     Workers,
+    shape,
 )
 from sunsim.roles import Stage
-from sunsim.scenario.pools import DecodeBlock, PoolBlock, PrefillBlock, shape
+from sunsim.scenario.pools import DecodeBlock, PoolBlock, PrefillBlock
 from sunsim.scenario.slo import Slo
 from sunsim.workload.blocks import Conversations, Synthetic, Trace
 

@@ -1,20 +1,11 @@
 """What a scenario file may say about the workers of a stage."""
 
-from collections.abc import Mapping
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
-from pydantic import BaseModel, Discriminator, Field, Tag
+from pydantic import Discriminator, Field, Tag
 
 from sunsim.document.block import Block, Count, Delay, Duration, FileName, Workers
 from sunsim.scenario.scaling import Bounds, Scaling, workers_shape
-
-
-def shape(value: Any) -> str:
-    """Tag of the one of several types that a value is meant to be; angle brackets keep it from being taken for a key."""
-    if isinstance(value, Mapping | BaseModel):
-        return "<mapping>"
-    return "<list>" if isinstance(value, list | tuple) else "<scalar>"
-
 
 RouterName: TypeAlias = Literal[
     "round-robin",

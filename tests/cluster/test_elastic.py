@@ -15,7 +15,7 @@ from tests.cluster.worlds import Host, Hosted, Steps, pool, scenario, serve, wri
 
 MS = 10**9
 STEP_MS = 10
-Size = tuple[float, int, int, int, int]
+Size = tuple[float, ...]
 
 
 def steady(_: WorkerTimes) -> WorkerTimes:
@@ -48,8 +48,8 @@ def sizes(result: ArmResult, stage: str = "decode") -> list[Size]:
     """When a pool had how many workers ready, starting, draining and warm; milliseconds."""
     assert result.sizes is not None
     assert list(result.sizes) == [column.name for column in SIZE_COLUMNS]
-    own = result.sizes[result.sizes["stage"] == stage]
-    return [(row.at_s * 1000, row.ready, row.starting, row.draining, row.warm) for row in own.itertuples()]
+    own = result.sizes[result.sizes["stage"] == stage].iloc[:, 2:]
+    return [(at_s * 1000, *map(int, numbers)) for at_s, *numbers in own.to_numpy().tolist()]
 
 
 def slots(result: ArmResult, stage: str = "decode") -> list[int]:
