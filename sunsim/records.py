@@ -44,7 +44,7 @@ REQUEST_COLUMNS = (
     Column(
         "outcome",
         "text",
-        "``finished``, ``unfinished`` where the stop cut it off, or ``shed`` where the arm's admission refused it.",
+        "``finished``, ``unfinished`` where the stop cut it off, or ``shed`` where admission refused it.",
     ),
 )
 

@@ -110,7 +110,7 @@ class Result:
 
         artist = artist or Artist()
         with results(Path(folder)).writing() as place:
-            draw(place, self.rows, self.summary, artist)
+            draw(place, self.rows, self.summary, artist, self.sizes)
             write_requests(place / REQUESTS, self.rows, self.summary)
             if self.sizes:
                 pools = _pools_table(self.sizes).replace_schema_metadata({"sunsim": _origin(self.summary)})

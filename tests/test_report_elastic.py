@@ -106,23 +106,23 @@ def test_without_limits_only_gpus_are_compared() -> None:
 
 def test_what_pools_did(summary: dict[str, Any]) -> None:
     """100 s of starting and 100 s of draining, of four GPUs each, in 6.11 GPU-hours."""
-    (said,) = changes(summary["arms"])
-    assert said == (
-        "elastic grew decode 1 time and shrank 1 time; of its GPU time 1.8 % starting and 1.8 % draining, paid for and not "
-        "serving."
-    )
+    unused = "GPU time paid for while workers start, drain or are in reserve: 3.6 % in elastic."
+    assert changes(summary["arms"]) == [unused]
     (heading, pool) = pools_table(summary["arms"]).rows
     assert heading == ("elastic",)
-    assert [cell.strip() for cell in pool[:4]] == ["decode", "5.11", "5.11", "8"]
+    cells = [cell.strip() for cell in pool]
+    assert cells[:9] == ["decode", "5.11", "5.11", "8", "2.2 %", "2.2 %", "0.0 %", "1", "1"]
 
 
-def test_waits_for_starting_workers_are_said() -> None:
+def test_waits_for_starting_workers_are_said_and_pools_that_keep_their_size() -> None:
     """Of 61 requests the one of 1020 s, whose prefill ends at 1020.25 s, waits 60 s for decode."""
     slow = arm("elastic", HALF)
     rows = slow.rows.copy()
     rows.loc[17, ["transfer_start_s", "decode_scheduled_s"]] = 1080.25
-    text = changes(summary_of(replace(slow, rows=rows))["arms"])[0]
-    assert "; requests waited 984 ms for decode in the mean while a worker was starting" in text
+    found = summary_of(replace(slow, rows=rows), arm("still", HALF.head(1)), arm("too", HALF.head(1)))
+    still, _, waits = changes(found["arms"])
+    assert still == "Elastic, but never of another size: decode in still and too."
+    assert waits == "Mean wait of the requests while a worker was starting: 984 ms for decode in elastic."
 
 
 def test_pools_of_few_models_are_shown_and_of_many_their_stages_alone() -> None:

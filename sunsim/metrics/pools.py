@@ -1,94 +1,19 @@
-"""GPUs that the pools of an arm hold over time: those of a worker from its order to its release, used or not."""
+"""What the pools of an arm held and did inside the window; there only where a pool of the scenario is elastic."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
-import pandas as pd
 
-from sunsim.metrics.rows import Floats, Requests, Window
+from sunsim.metrics.held import STATES, Held, PoolKey, held_by_pool, sizes_by_pool
+from sunsim.metrics.rows import Floats, Requests, Window, places_of
 from sunsim.metrics.serving import per
 from sunsim.records import ArmResult
-from sunsim.roles import Stage
 
-STATES = ("ready", "starting", "draining", "warm")
 SECONDS_AN_HOUR = 3600.0
 
 Figures = dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Held:
-    """GPUs held in each state, as steps.
-
-    Attributes:
-        at_s: from when on, ascending; before the first nothing is held.
-        gpus: [times, states], in the order of `STATES`.
-    """
-
-    at_s: Floats
-    gpus: Floats
-
-    @classmethod
-    def fixed(cls, gpus: float) -> "Held":
-        """As many as ever, all of them ready."""
-        return cls(np.zeros(1), np.array([[gpus, 0.0, 0.0, 0.0]]))
-
-    @classmethod
-    def of_sizes(cls, sizes: pd.DataFrame, gpus: int) -> "Held":
-        """Of rows of one pool with `records.SIZE_COLUMNS`, whose workers have so many GPUs each."""
-        at_s, held = sizes["at_s"].to_numpy(np.float64), sizes[list(STATES)].to_numpy(np.float64) * gpus
-        last = np.append(np.diff(at_s) > 0, True)
-        return cls(at_s[last], held[last])
-
-    @classmethod
-    def total(cls, parts: Sequence["Held"]) -> "Held":
-        """All of several pools; there is at least one."""
-        at_s = np.unique(np.concatenate([part.at_s for part in parts]))
-        together: Floats = np.stack([part.at(at_s) for part in parts]).sum(axis=0)
-        return cls(at_s, together)
-
-    def at(self, time_s: Floats) -> Floats:
-        """[times, states]: what is held from each of these times on."""
-        place = np.searchsorted(self.at_s, time_s, side="right")
-        held: Floats = np.vstack([np.zeros(len(STATES)), self.gpus])[place]
-        return held
-
-    def mean(self, window: Window) -> Floats:
-        """[states]: over the window's time; of an empty window what is held then."""
-        lasts_s = self._lasts_s(window)
-        length_s = window.end_s - window.start_s
-        mean: Floats = lasts_s @ self.gpus / length_s if length_s > 0 else self.at(np.array([window.start_s]))[0]
-        return mean
-
-    def peak(self, window: Window) -> float:
-        """The most at once inside the window."""
-        held = self.gpus[self._lasts_s(window) > 0]
-        return float((held if len(held) else self.at(np.array([window.start_s]))).sum(axis=1).max())
-
-    def moves(self, window: Window) -> tuple[int, int]:
-        """How often workers were added inside the window, and how often told to go; those taken back are added."""
-        ready, starting, draining, _ = self.gpus.T
-        serving = np.diff(ready + starting)
-        # A started one that joins the warm ones serves no less, and neither goes.
-        staying = np.diff(self.gpus.sum(axis=1) - draining)
-        inside = (self.at_s[1:] >= window.start_s) & (self.at_s[1:] < window.end_s)
-        return int((inside & (serving > 0)).sum()), int((inside & (serving < 0) & (staying < 0)).sum())
-
-    def starting_s(self, since_s: Floats, until_s: Floats) -> Floats:
-        """Of each of these intervals, the seconds in which a worker was starting; NaN where one has no end."""
-        knots = np.append(self.at_s, np.fmax.reduce(until_s, initial=self.at_s[-1]))
-        starts = self.gpus[:, STATES.index("starting")] > 0
-        known = np.concatenate([[0.0], np.cumsum(np.where(starts, np.diff(knots), 0.0))])
-        spent: Floats = np.interp(until_s, knots, known) - np.interp(since_s, knots, known)
-        return spent
-
-    def _lasts_s(self, window: Window) -> Floats:
-        """[times]: how long each step lasts inside the window."""
-        lasts_s: Floats = np.diff(np.clip(np.append(self.at_s, np.inf), window.start_s, window.end_s))
-        return lasts_s
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -133,9 +58,7 @@ def pool_figures(arm: ArmResult, workers: Mapping[str, Figures], window: Window)
     Args:
         workers: the arm's entries of the summary, by name.
     """
-    requests = Requests.from_rows(arm.rows)
-    inside = window.holds(requests.arrival_s)
-    pools = _pools(arm, requests.where(inside), arm.rows["model"].to_numpy()[inside], workers)
+    pools = _pools(arm, workers, window)
     of_stage: dict[str, list[Pool]] = {}
     for pool in pools:
         of_stage.setdefault(pool.stage, []).append(pool)
@@ -171,23 +94,26 @@ def pool_of(entry: Mapping[str, Any], worker: Mapping[str, Any]) -> Figures:
     return pools[stage if model == "*" else f"{stage}/{model}"]
 
 
-def _pools(arm: ArmResult, inside: Requests, models: npt.NDArray[Any], workers: Mapping[str, Figures]) -> list[Pool]:
-    """In the order of the workers; `inside` are the requests that arrived in the window, and `models` theirs."""
-    sizes = {}
-    if arm.sizes is not None:
-        counted_as = arm.sizes["stage"].replace(Stage.COLOCATED, Stage.DECODE)
-        sizes = dict(iter(arm.sizes.groupby([counted_as, "model"])))
-    together: dict[tuple[str, str], list[Figures]] = {}
+def _pools(arm: ArmResult, workers: Mapping[str, Figures], window: Window) -> list[Pool]:
+    """In the order of the workers."""
+    every = Requests.from_rows(arm.rows)
+    arrived = every.where(window.holds(every.arrival_s))
+    of_model = places_of(arm.rows["model"][window.holds(every.arrival_s)])
+    busy: dict[PoolKey, float] = {}
     for entry in workers.values():
-        together.setdefault((entry["stage"], entry["model"]), []).append(entry)
-    pools = []
-    for (stage, model), own in together.items():
-        rows, gpus = sizes.get((stage, model)), [entry["gpus"] for entry in own]
-        held = Held.fixed(sum(gpus)) if rows is None else Held.of_sizes(rows, gpus[0])
-        busy = sum(entry["gpus"] * (entry["utilisation"] or 0.0) for entry in own)
-        waits_s = _wait_while_starting_s(stage, held, inside if model == "*" else inside.where(models == model))
-        pools.append(Pool(stage, model, held, rows is not None, busy, waits_s))
-    return pools
+        key = (entry["stage"], entry["model"])
+        busy[key] = busy.get(key, 0.0) + entry["gpus"] * (entry["utilisation"] or 0.0)
+    elastic = sizes_by_pool(arm.sizes)
+    return [
+        Pool(
+            *key,
+            held=held,
+            elastic=key in elastic,
+            busy_gpus=busy[key],
+            waits_s=_wait_while_starting_s(key[0], held, arrived if key[1] == "*" else arrived.where(of_model[key[1]])),
+        )
+        for key, held in held_by_pool(workers, arm.sizes).items()
+    ]
 
 
 def _entry(stage: str, model: str, pools: Sequence[Pool], window: Window) -> Figures:

@@ -14,6 +14,8 @@ SAME_SHARE = 0.005
 """Shares of met SLOs that differ by less are called the same."""
 
 SAID = 3
+SHORT_MS = 1.0
+"""Mean waits below are not worth a sentence."""
 
 MOST_POOLS = 12
 """Of an arm, up to which its models' own pools are shown beside their stages."""
@@ -73,7 +75,8 @@ def _saving(name: str, entry: Entry, base_name: str, base: Entry, worst_window_s
     said = f"{name} takes {number(hours)} GPU-hours, {than} {base_name} ({number(had)}): {held(entry)}, against {held(base)}"
     if entry["slo_attainment"] is None or base["slo_attainment"] is None:
         return f"{said}."
-    met = f"{_met(entry, worst_window_s)} of its requests meet the SLO, {_met(base, worst_window_s)} of {base_name}'s"
+    own, other = (_met(each, worst_window_s) for each in (entry, base))
+    met = f"{own} of its requests meet the SLO, {f'{other} of' if own != other else 'as many as of'} {base_name}'s"
     lower, saves = _lower(entry, base), _saves(entry, base)
     if lower:
         return f"{said}. {met}: it {'saves GPUs and ' if saves else ''}misses more{lower}."
@@ -108,33 +111,36 @@ def _lower(entry: Entry, base: Entry) -> str:
 
 
 def changes(arms: Arms) -> list[str]:
-    """How often pools grew and shrank, what of the GPU time served nobody, and how long requests waited for starting workers."""
-    found = []
-    for name, entry in arms.items():
-        stages = [own for pool, own in entry.get("pools", {}).items() if own["elastic"] and pool == own["stage"]]
-        if not stages:
-            continue
-        moved = listed(
-            [
-                f"{own['stage']} {counted(own['grown'], 'time')} and shrank {counted(own['shrunk'], 'time')}"
-                for own in stages
-            ]
-        )
-        idle = [
-            f"{percent(entry[f'{state}_share'], 1)} {what}"
-            for state, what in (("starting", "starting"), ("draining", "draining"), ("warm", "warm in reserve"))
-            if entry[f"{state}_share"]
-        ]
-        waits = [
-            f"{milliseconds(own['mean_wait_while_starting_ms'])} for {own['stage']}"
-            for own in stages
-            if own["mean_wait_while_starting_ms"]
-        ]
-        said = f"{name} grew {moved}"
-        said += f"; of its GPU time {listed(idle)}, paid for and not serving" if idle else ""
-        said += f"; requests waited {listed(waits)} in the mean while a worker was starting" if waits else ""
-        found.append(f"{said}.")
-    return found
+    """Which pools kept their size, what of the GPU time served nobody, and how long requests waited for starting workers."""
+    pools = {
+        name: [own for pool, own in entry.get("pools", {}).items() if own["elastic"] and pool == own["stage"]]
+        for name, entry in arms.items()
+    }
+    still = together(
+        (own["stage"], name) for name, stages in pools.items() for own in stages if not own["grown"] + own["shrunk"]
+    )
+    unused = together(
+        (percent(_unused(arms[name]), 1), name) for name, stages in pools.items() if stages and _unused(arms[name])
+    )
+    waits = together(
+        (f"{milliseconds(own['mean_wait_while_starting_ms'])} for {own['stage']}", name)
+        for name, stages in pools.items()
+        for own in stages
+        if (own["mean_wait_while_starting_ms"] or 0.0) >= SHORT_MS
+    )
+    return [
+        *([f"Elastic, but never of another size: {_in_arms(still)}."] if still else []),
+        *([f"GPU time paid for while workers start, drain or are in reserve: {_in_arms(unused)}."] if unused else []),
+        *([f"Mean wait of the requests while a worker was starting: {_in_arms(waits)}."] if waits else []),
+    ]
+
+
+def _unused(entry: Entry) -> float:
+    return sum(entry[f"{state}_share"] or 0.0 for state in ("starting", "draining", "warm"))
+
+
+def _in_arms(found: Mapping[str, list[str]]) -> str:
+    return "; ".join(f"{what} in {listed(names)}" for what, names in found.items())
 
 
 def shed(arms: Arms) -> list[str]:

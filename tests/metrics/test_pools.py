@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from sunsim.metrics import REGISTRY, to_json
 from sunsim.metrics.admission import add_shed
-from sunsim.metrics.pools import STATES, Held, add_pools
+from sunsim.metrics.held import STATES, Held
+from sunsim.metrics.pools import add_pools
 from sunsim.metrics.rows import Window
 from sunsim.records import SIZE_COLUMNS, ArmResult
 from tests.metrics.synthetic import sizes, table, toy_summary, toy_worker
