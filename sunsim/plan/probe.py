@@ -9,8 +9,9 @@ import pandas as pd
 from sunsim.clock import to_s
 from sunsim.cluster.simulation import simulate_arm
 from sunsim.measured import window_of
+from sunsim.metrics.held import Held
 from sunsim.metrics.overload import overloaded
-from sunsim.metrics.pools import SECONDS_AN_HOUR, Held
+from sunsim.metrics.pools import SECONDS_AN_HOUR
 from sunsim.metrics.rows import Bools, Requests, Window
 from sunsim.metrics.serving import per, rated, serving
 from sunsim.metrics.sessions import Rounds, has_sessions, shares
