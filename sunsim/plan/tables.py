@@ -5,6 +5,7 @@ from statistics import fmean
 from typing import Any
 
 from sunsim.metrics.slo import limit_values, limits_of
+from sunsim.plan.elastic import gpu_count, hours, settings, some_elastic
 from sunsim.plan.search import Reason
 from sunsim.plan.variants import TYPICAL, WORST
 from sunsim.plan.way_tables import cards
@@ -56,7 +57,9 @@ def overview(plan: Entry) -> TextTable:
 def _overview(plan: Entry, name: str, arm: Entry) -> Row:
     gpus, cost, met = arm["gpus"] or {}, arm.get("cost") or {}, arm.get("attained")
     used = [stage for stage in Stage if any(stage in each["stages"] for each in plan["arms"].values())]
-    row = {"arm": name} | {f"{stage}\nGPUs": count(gpus.get(stage)) for stage in ("all", *used)}
+    row = {"arm": name} | {f"{stage}\nGPUs": gpu_count(gpus.get(stage)) for stage in ("all", *used)}
+    if some_elastic(plan):
+        row["GPU-\nhours"] = number(hours(plan, arm))
     if len(cards(plan)) > 1:
         row["cards"] = " + ".join(dict.fromkeys(arm["cards"].values()))
     if plan["price_per_gpu_hour"] is not None:
@@ -118,7 +121,7 @@ def _slo_rows(plan: Entry, name: str, arm: Entry) -> Iterator[Row]:
     }
     yield {
         "arm": name,
-        "GPUs": count(arm["gpus"]["all"]),
+        "GPUs": gpu_count(arm["gpus"]["all"]),
         **{header: percent(met[key], 1) for key, header in limits.items()},
         "all SLOs\nmet": percent(met["share"], 1),
         "±": _half_width(met),
@@ -128,8 +131,10 @@ def _slo_rows(plan: Entry, name: str, arm: Entry) -> Iterator[Row]:
     }
     for less in arm["one_less"]:
         yield {
-            "arm": f"  one less of {less['pool']}",
-            "GPUs": count(arm["gpus"]["all"] - less["gpus"]),
+            "arm": f"  {less['pool']} with {settings(less['looser'])}"
+            if "looser" in less
+            else f"  one less of {less['pool']}",
+            "GPUs": ABSENT if "looser" in less else gpu_count(arm["gpus"]["all"] - less["gpus"]),
             **{
                 header: f"{less['slo']} breaks" if less["slo"].lower() == key else ABSENT
                 for key, header in limits.items()
@@ -210,9 +215,20 @@ def workers(plan: Entry) -> TextTable:
     )
     rows = [
         _pool_row(name, f"{stage} {model}" if model in plan["models"] else stage, own)
+        | _held(plan["arms"][name], stage, model)
         for (name, stage, model), own in pools_of.items()
     ]
     return _table(rows, left=2)
+
+
+def _held(arm: Entry, stage: str, model: str) -> Row:
+    """Of an elastic pool the GPUs that it held in the mean, and how busy these were; its workers are not always there."""
+    pools = arm["portrait"]["entry"].get("pools", {}) if stage in arm.get("elastic", {}).get("pools", {}) else {}
+    pool = pools.get(f"{stage}/{model}") or pools.get(stage)
+    if pool is None:
+        return {}
+    over_time = dict.fromkeys(("busy\nmost", "batch\nmean", "KV\nmean"), ABSENT)
+    return {"GPUs": gpu_count(pool["mean_gpus"]), "busy\nmean": percent(pool["utilisation"])} | over_time
 
 
 def _pool_row(name: str, pool: str, own: list[Entry]) -> Row:
@@ -227,7 +243,7 @@ def sensitivity(plan: Entry) -> TextTable:
     """An arm a row, a condition a column: all GPUs that would be needed."""
     names = list(dict.fromkeys(name for arm in plan["arms"].values() for name in arm.get("variants", {})))
     return _table(
-        {"GPUs in all": name, "as\nplanned": count(arm["gpus"]["all"])}
+        {"GPUs in all": name, "as\nplanned": gpu_count(arm["gpus"]["all"])}
         | {SHORT.get(each, each.replace(" ", "\n", 1)): _needed(arm["variants"].get(each)) for each in names}
         for name, arm in plan["arms"].items()
         if names and arm["gpus"]
@@ -237,7 +253,7 @@ def sensitivity(plan: Entry) -> TextTable:
 def _needed(found: Entry | None) -> str:
     if found is None:
         return ABSENT
-    return count(found["gpus"]["all"]) if found["gpus"] else str(found["reason"])
+    return gpu_count(found["gpus"]["all"]) if found["gpus"] else str(found["reason"])
 
 
 def points(plan: Entry) -> TextTable:
@@ -247,7 +263,7 @@ def points(plan: Entry) -> TextTable:
             "arm": name,
             "conditions": _conditions(point["conditions"]),
             "requests of": point["model"] or "all",
-            "workers by pool": pools(point["sizes"]),
+            "workers by pool": pools(point),
             "seeds": count(point["seeds"]),
             "requests": count(point["requests"]),
             "SLO met": _bound(point, "share"),
@@ -277,10 +293,12 @@ def _conditions(changed: Mapping[str, float]) -> str:
     return ", ".join(parts) or "as planned"
 
 
-def pools(sizes: Mapping[str, int]) -> str:
-    """Sizes as prefill m1 2, others 1; decode 3."""
-    of_stages = together((name.split("/")[0], (name.split("/", 1)[1], size)) for name, size in sizes.items())
-    return "; ".join(f"{stage} {_spread(dict(own))}" for stage, own in of_stages.items()) or "as given"
+def pools(point: Entry) -> str:
+    """Sizes as prefill m1 2, others 1; decode 3. Of elastic pools what their policy was given: decode target 0.8."""
+    of_stages = together((name.split("/")[0], (name.split("/", 1)[1], size)) for name, size in point["sizes"].items())
+    parts = [f"{stage} {_spread(dict(own))}" for stage, own in of_stages.items()]
+    parts += [f"{stage} {settings(values)}" for stage, values in point.get("scaling", {}).items()]
+    return "; ".join(parts) or "as given"
 
 
 def _spread(own: Mapping[str, int]) -> str:

@@ -23,6 +23,9 @@ from sunsim.roles import Role, Stage
 from sunsim.scenario import Pool, Scenario, scaling
 from sunsim.workload.requests import Requests
 
+MOST_BINS = 10_000_000
+"""Intervals that an oracle looks ahead over, for the sake of memory."""
+
 
 def make_policy(
     block: scaling.Scaling, pool: Pool, role: Role, scenario: Scenario, requests: Requests
@@ -35,7 +38,7 @@ def make_policy(
     """
     least = pool.bounds(role).min
     if isinstance(block, scaling.Schedule):
-        schedule = Schedule(block.workers, block.period_s)
+        schedule = Schedule(block.entries(role.model), block.period_s)
         return schedule, schedule.at(0.0)
     if isinstance(block, scaling.Oracle):
         oracle = _oracle(block, pool, role, scenario, requests)
@@ -60,6 +63,12 @@ def _oracle(block: scaling.Oracle, pool: Pool, role: Role, scenario: Scenario, r
         works.append(Work(arrival_s, output * token_s, (prompt + output) / velocity))
     last_s = max((float(np.max(work.begins_s + work.lasts_s, initial=0.0)) for work in works), default=0.0)
     bins = int(last_s / block.interval_s) + 1
+    if bins > MOST_BINS:
+        least_s = last_s / MOST_BINS
+        message = (
+            f"scaling.interval_s is {block.interval_s:g}, must be at least {least_s:.3g} for an oracle of {last_s:g} s"
+        )
+        raise InputError(message, f"scenario {scenario.name}")
     return Oracle([work.loads(block.interval_s, bins) for work in works], block.interval_s, block.start_s, block.target)
 
 

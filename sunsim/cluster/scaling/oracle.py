@@ -29,7 +29,7 @@ class Work:
 
     def loads(self, bin_s: float, bins: int) -> Floats:
         """Workers kept busy in each of so many intervals of `bin_s` from 0 on, float64[bins]."""
-        edges = np.arange(bins + 1) * bin_s
+        edges = np.arange(bins + 1, dtype=np.float64) * bin_s
         return np.diff(self._done(edges)) / bin_s
 
     def _done(self, at_s: Floats) -> Floats:
