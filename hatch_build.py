@@ -15,8 +15,8 @@ from typing import Any
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 ROOT = Path(__file__).parent
-# Nearly all that these do is numpy's work, or reading, or they do it once every few simulated seconds.
-LEFT_PLAIN = {"__init__", "batch_at", "pool", "simulation", "make", "oracle", "policies", "scaler", "seen", "slots"}
+# Nearly all that these do is numpy's work, or reading.
+LEFT_PLAIN = {"__init__", "batch_at", "pool", "simulation"}
 COMPILE = """
 import os, sys
 from mypyc.build import mypycify
@@ -44,8 +44,9 @@ class CompiledLoop(BuildHookInterface[Any]):
         if version == "editable":
             return
         self._folder = TemporaryDirectory()
-        modules = [path for path in sorted((ROOT / "sunsim/cluster").rglob("*.py")) if path.stem not in LEFT_PLAIN]
-        paths = [str(path.relative_to(ROOT)) for path in (ROOT / "sunsim/latency/steps.py", *modules)]
+        modules = [path for path in sorted((ROOT / "sunsim/cluster").glob("*.py")) if path.stem not in LEFT_PLAIN]
+        modules += [ROOT / "sunsim/latency/steps.py", ROOT / "sunsim/cluster/scaling/elastic_worker.py"]
+        paths = [str(path.relative_to(ROOT)) for path in modules]
         command = [sys.executable, "-c", COMPILE, self._folder.name, *paths]
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
         if done.returncode:

@@ -3,6 +3,10 @@
 from collections.abc import Callable, Sequence
 from functools import partial
 
+import numpy as np
+
+from sunsim.cluster.adaptive_router import ADAPTIVE_ROUTERS
+from sunsim.cluster.predict import DecodeForecast
 from sunsim.cluster.router import Asked, Load, Router, make_router
 from sunsim.roles import Role
 from sunsim.scenario import Pool
@@ -27,7 +31,7 @@ class Routes:
         self._served_by = [name if name in own else None for name in models]
         for role, size in block.roles.items():
             rng = partial(stream, seed, f"router/{role.stage}/{role.serves}")
-            self._routers[role.model] = make_router(block.router, rng, block.block.max_imbalance)
+            self._routers[role.model] = _router(block, rng)
             self._first[role.model] = len(self.names)
             self.names += [f"{role.folder}/{i}" for i in range(size)]
             self.roles += [role] * size
@@ -46,13 +50,21 @@ class Routes:
         router, first, members = self._routes[model]
         if asked and first:
             cached_tokens = asked.cached_tokens
-            asked = Asked(asked.session, lambda index: cached_tokens(first + index))
+            asked = asked._replace(cached_tokens=lambda index: cached_tokens(first + index))
         return first + router.pick(members, asked)
+
+    def serving(self, model: int) -> tuple[Sequence[int], Sequence[Load]]:
+        """Slots of the workers that take requests of the model with this index now, in order, and their loads."""
+        _, first, members = self._routes[model]
+        return range(first, first + len(members)), members
+
+    def index(self, slot: int) -> int:
+        """Its number among those of its role."""
+        return slot - self._first[self.roles[slot].model]
 
     def eased(self, slot: int) -> Callable[[Load], None]:
         """What to call with the load of a slot whenever that may have fallen."""
-        of = self.roles[slot].model
-        return partial(self._routers[of].eased, slot - self._first[of])
+        return partial(self._routers[self.roles[slot].model].eased, self.index(slot))
 
 
 class ElasticRoutes(Routes):
@@ -88,6 +100,11 @@ class ElasticRoutes(Routes):
             asked = asked._replace(cached_tokens=lambda index: cached_tokens(slots[index]))
         return slots[self._routers[of].pick(self._members[of], asked)]
 
+    def serving(self, model: int) -> tuple[Sequence[int], Sequence[Load]]:
+        """As `Routes.serving`."""
+        of = self._served_by[model]
+        return self._serving[of], self._members[of]
+
     def eased(self, slot: int) -> Callable[[Load], None]:
         """As `Routes.eased`."""
         router = self._routers[self.roles[slot].model]
@@ -98,3 +115,10 @@ class ElasticRoutes(Routes):
                 router.eased(index, load)
 
         return eased
+
+
+def _router(block: Pool, rng: Callable[[], np.random.Generator]) -> Router:
+    if adaptive := ADAPTIVE_ROUTERS.get(block.router):
+        return adaptive(DecodeForecast.of(block))
+    promised = block.block.output_lengths is not None
+    return make_router(block.router, rng, block.block.max_imbalance, promised=promised)

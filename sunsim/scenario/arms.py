@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
+from statistics import fmean
 
 from sunsim.errors import InputError
 from sunsim.latency.attention import LengthMix
@@ -12,7 +13,7 @@ from sunsim.latency.model import LatencyModel, latency_model
 from sunsim.latency.profile import Profile, load_named
 from sunsim.roles import Module, Role, Stage
 from sunsim.scenario.blocks import ArmBlock
-from sunsim.scenario.pools import DecodeBlock, LoadReport, PoolBlock
+from sunsim.scenario.pools import Convertible, DecodeBlock, LoadReport, PoolBlock
 from sunsim.scenario.scaling import Bounds
 from sunsim.workload.traces.use import TokenLimit
 
@@ -65,6 +66,11 @@ class Pool:
         return own if isinstance(own, Bounds) else Bounds(min=self.roles[role], max=self.roles[role])
 
     @property
+    def convertible(self) -> Convertible | None:
+        """Which of its workers take whole requests now and then, and how; None: none do."""
+        return self.block.convertible if isinstance(self.block, DecodeBlock) else None
+
+    @property
     def shared(self) -> bool:
         """Whether its workers serve all models; else each model has its own."""
         return self.block.policy == "shared"
@@ -73,6 +79,16 @@ class Pool:
     def module(self) -> Module:
         """Whose weights its workers compute with."""
         return next(iter(self.roles)).module
+
+    @property
+    def mean_prompt(self) -> float:
+        """Prompt tokens of a request of the scenario on average, by its law or in its trace."""
+        return fmean(self._mix().prompt_tokens)
+
+    @property
+    def mean_output(self) -> float:
+        """Output tokens of a request of the scenario on average, by its law or in its trace."""
+        return fmean(self._mix().output_tokens)
 
     @property
     def card(self) -> str:
@@ -107,6 +123,8 @@ class Pool:
         prompt_only = self.stage is Stage.PREFILL
         yield TokenLimit(self.max_model_len, prompt_only, f"max_model_len of {place}")
         blocks, size = self.num_gpu_blocks, self.profile.block_size
+        if self.convertible and self.convertible.num_gpu_blocks:
+            blocks = min(blocks, self.convertible.num_gpu_blocks)
         reason = f"num_gpu_blocks of {place} ({blocks} blocks of {size} tokens)"
         yield TokenLimit((blocks - 1) * size + 1, prompt_only, reason)
 

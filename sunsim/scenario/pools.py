@@ -4,7 +4,7 @@ from typing import Annotated, Literal, TypeAlias
 
 from pydantic import Discriminator, Field, Tag
 
-from sunsim.document.block import Block, Count, Delay, FileName, Workers
+from sunsim.document.block import Block, Count, Delay, Duration, FileName, Workers
 from sunsim.scenario.scaling import Bounds, Scaling, workers_shape
 
 RouterName: TypeAlias = Literal[
@@ -13,13 +13,19 @@ RouterName: TypeAlias = Literal[
     "least-requests",
     "least-tokens",
     "power-of-two-choices",
+    "least-predicted-tpot",
+    "least-harm",
     "session-affinity",
     "prefix-affinity",
 ]
 STATE_BLIND = frozenset({"round-robin", "random"})
 """Routers that don't look at the workers' loads."""
 AFFINE = frozenset({"session-affinity", "prefix-affinity"})
-"""Routers that look at the request."""
+"""Routers that look at what workers have cached of the request."""
+ADAPTIVE = frozenset({"least-predicted-tpot", "least-harm"})
+"""Routers that ask the latency model."""
+LOOKS_AT_OUTPUTS = ADAPTIVE | {"least-tokens"}
+"""Routers for which it matters what is known of output lengths."""
 
 
 class LoadReport(Block):
@@ -32,6 +38,18 @@ class LoadReport(Block):
 
     every_ms: float = Field(ge=0.01, le=3_600_000)
     delay_ms: Delay = 0.0
+
+
+class OutputLengths(Block):
+    """What a router knows of the output lengths of requests that have not ended.
+
+    Attributes:
+        known: ``exact``; ``predicted``: see `sunsim.workload.predictor`; ``none``: their mean alone.
+        accuracy: share of the requests that are predicted right; None unless `known` is ``predicted``.
+    """
+
+    known: Literal["exact", "predicted", "none"]
+    accuracy: float | None = Field(default=None, ge=0, le=1)
 
 
 class PoolBlock(Block):
@@ -47,6 +65,7 @@ class PoolBlock(Block):
         allocation: how a number of workers is spread over the models when isolated; None once it has been.
         scaling: when workers come and go; None of a pool whose size is fixed.
         load_report: None where the router sees its workers' loads as they are.
+        output_lengths: None where the router does not look at them.
         num_gpu_blocks: KV blocks of one worker after its weights; for a shared prefill pool the weights of all models,
             which adapters have in common.
         enable_prefix_caching: KV that a worker still has is not computed, or pulled, again.
@@ -66,6 +85,7 @@ class PoolBlock(Block):
     scaling: Scaling | None = Field(default=None, discriminator="kind")
     allocation: Literal["equal", "proportional"] | None = None
     load_report: LoadReport | None = None
+    output_lengths: OutputLengths | None = None
     max_num_seqs: Count | None = None
     max_num_batched_tokens: Count | None = None
     max_model_len: Count | None = None
@@ -84,6 +104,24 @@ class PrefillBlock(PoolBlock):
     module: Literal["own", "shared"] = "own"
 
 
+class Convertible(Block):
+    """Decode workers that take whole requests, prompt and all, while prefill is behind (TokenScale, arXiv:2512.03416).
+
+    Attributes:
+        workers: how many of the pool, the first; of each model's own where it is isolated, and of those that are ready
+            where it is elastic.
+        max_chunk_tokens: the most prompt tokens that they compute in a step beside decodes. A completed document has a
+            number: with ``auto`` the most with which `Slo.tpot_ms` still holds, see `sunsim.scenario.convertible`.
+        threshold_s: prefill is behind when its tokens take longer than this on the least loaded worker.
+        num_gpu_blocks: KV blocks of such a worker, beside weights that only it has.
+    """
+
+    workers: Workers = 1
+    max_chunk_tokens: Literal["auto"] | Count = "auto"
+    threshold_s: Duration | None = None
+    num_gpu_blocks: Count | None = None
+
+
 class DecodeBlock(PoolBlock):
     """The workers that decode, as a file has them.
 
@@ -94,8 +132,10 @@ class DecodeBlock(PoolBlock):
         history: what becomes of KV that decoding made: with ``keep`` later rounds use it, on the decode worker and, over
             the link, on the prefill worker; with ``rebuild`` prefill computes it again, and where decode has the module
             that made it, only that stage uses it.
+        convertible: its workers that take whole requests now and then; None: none do.
     """
 
     append_prefill: Literal["remote", "local", "auto"] = "remote"
     append_rule: Literal["bounded", "slack"] | None = None
     history: Literal["rebuild", "keep"] = "rebuild"
+    convertible: Convertible | None = None
