@@ -59,6 +59,18 @@ def pools(draw: st.DrawFn, models: list[str]) -> dict[str, Any]:
     }
 
 
+def convertible(least_blocks: int = LEAST_BLOCKS) -> st.SearchStrategy[dict[str, Any]]:
+    """Decode workers that take whole requests when prefill has any, or only when it has a few."""
+    return st.fixed_dictionaries(
+        {
+            "workers": st.integers(1, 3),
+            "max_chunk_tokens": st.integers(1, 30),
+            "threshold_s": st.sampled_from([1e-6, 0.002, 0.02]),
+            "num_gpu_blocks": st.integers(least_blocks, least_blocks + 30),
+        }
+    )
+
+
 @st.composite
 def elastic(draw: st.DrawFn, pool: dict[str, Any], stage: str, future: bool = True) -> dict[str, Any]:
     """The same pool, maybe with a policy that knows the `future`, where its workers come and go within tenths of a second, and at least one is always there."""
@@ -137,7 +149,10 @@ def clusters(draw: st.DrawFn, stages: tuple[str, ...] = ("prefill", "decode", "b
             )
         ),
     }
-    return Drawn(models, {stage: draw(pools(models)) for stage in named}, blocks, rows, draw(hosts()))  # type: ignore[arg-type]
+    drawn: dict[str, Any] = {stage: draw(pools(models)) for stage in named}  # type: ignore[arg-type]
+    if which == "both":
+        drawn["decode"]["convertible"] = draw(st.none() | convertible())
+    return Drawn(models, drawn, blocks, rows, draw(hosts()))
 
 
 def crowd(**options: Any) -> Drawn:
