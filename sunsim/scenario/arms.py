@@ -100,7 +100,11 @@ class Pool:
         if roles == self.roles and not self.elastic:
             return self
         workers = {role.model: number for role, number in roles.items()}
-        block = self.block.model_copy(update={"workers": workers.get(None, workers), "scaling": None})
+        update: dict[str, object] = {"workers": workers.get(None, workers), "scaling": None}
+        if self.convertible:
+            convertible = min(self.convertible.workers, max(roles.values()))
+            update["convertible"] = self.convertible.model_copy(update={"workers": convertible})
+        block = self.block.model_copy(update=update)
         return replace(self, block=block, roles=roles)
 
     def limits(self, place: str) -> Iterator[TokenLimit]:

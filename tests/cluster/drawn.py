@@ -149,10 +149,10 @@ def clusters(draw: st.DrawFn, stages: tuple[str, ...] = ("prefill", "decode", "b
             )
         ),
     }
-    drawn: dict[str, Any] = {stage: draw(pools(models)) for stage in named}  # type: ignore[arg-type]
+    drawn: dict[str, Any] = {stage: draw(pools(models)) for stage in named}
     if which == "both":
         drawn["decode"]["convertible"] = draw(st.none() | convertible())
-    return Drawn(models, drawn, blocks, rows, draw(hosts()))
+    return Drawn(models, drawn, blocks, rows, draw(hosts()))  # type: ignore[arg-type]
 
 
 def crowd(**options: Any) -> Drawn:
