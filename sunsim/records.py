@@ -41,7 +41,11 @@ REQUEST_COLUMNS = (
     Column("first_token_s", "s", "Its first token is at the client."),
     Column("last_token_s", "s", "Its last token is at the client."),
     Column("preemptions", "count", "Times that it lost its place for want of KV blocks."),
-    Column("outcome", "text", "``finished``, or ``unfinished`` where the stop cut it off."),
+    Column(
+        "outcome",
+        "text",
+        "``finished``, ``unfinished`` where the stop cut it off, or ``shed`` where admission refused it.",
+    ),
 )
 
 

@@ -3,6 +3,10 @@
 from collections.abc import Callable, Sequence
 from functools import partial
 
+import numpy as np
+
+from sunsim.cluster.adaptive_router import ADAPTIVE_ROUTERS
+from sunsim.cluster.predict import DecodeForecast
 from sunsim.cluster.router import Asked, Load, Router, make_router
 from sunsim.roles import Role
 from sunsim.scenario import Pool
@@ -27,7 +31,7 @@ class Routes:
         self._served_by = [name if name in own else None for name in models]
         for role, size in block.roles.items():
             rng = partial(stream, seed, f"router/{role.stage}/{role.serves}")
-            self._routers[role.model] = make_router(block.router, rng, block.block.max_imbalance)
+            self._routers[role.model] = _router(block, rng)
             self._first[role.model] = len(self.names)
             self.names += [f"{role.folder}/{i}" for i in range(size)]
             self.roles += [role] * size
@@ -46,7 +50,7 @@ class Routes:
         router, first, members = self._routes[model]
         if asked and first:
             cached_tokens = asked.cached_tokens
-            asked = Asked(asked.session, lambda index: cached_tokens(first + index))
+            asked = asked._replace(cached_tokens=lambda index: cached_tokens(first + index))
         return first + router.pick(members, asked)
 
     def serving(self, model: int) -> tuple[Sequence[int], Sequence[Load]]:
@@ -111,3 +115,10 @@ class ElasticRoutes(Routes):
                 router.eased(index, load)
 
         return eased
+
+
+def _router(block: Pool, rng: Callable[[], np.random.Generator]) -> Router:
+    if adaptive := ADAPTIVE_ROUTERS.get(block.router):
+        return adaptive(DecodeForecast.of(block))
+    promised = block.block.output_lengths is not None
+    return make_router(block.router, rng, block.block.max_imbalance, promised=promised)

@@ -9,7 +9,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from sunsim.scenario import Scenario
-from sunsim.scenario.pools import STATE_BLIND
+from sunsim.scenario.pools import ADAPTIVE, LOOKS_AT_OUTPUTS, STATE_BLIND
 from tests.cluster.worlds import Host, Row, pool, scenario, write_link
 
 BLOCK_SIZE = 4
@@ -17,6 +17,7 @@ LONGEST_PROMPT = 40
 LONGEST_OUTPUT = 30
 LEAST_BLOCKS = -(-(LONGEST_PROMPT + LONGEST_OUTPUT) // BLOCK_SIZE) + 1
 ROUTERS = ["round-robin", "random", "least-requests", "least-tokens", "power-of-two-choices"]
+KNOWN = [{"known": "exact"}, {"known": "none"}, {"known": "predicted", "accuracy": 0.5}]
 NO_DELAY = Host()
 MEASURED = {"measured": "link.json"}
 PROFILE = {"block_size": BLOCK_SIZE, "kv_bytes_per_token": 1_000_000}  # a prompt moves in about a step
@@ -40,11 +41,12 @@ class Drawn:
 
 
 @st.composite
-def pools(draw: st.DrawFn, models: list[str]) -> dict[str, Any]:
-    """A pool, scarce in every way that its requests can bear."""
+def pools(draw: st.DrawFn, models: list[str], *, adaptive: bool) -> dict[str, Any]:
+    """A pool, scarce in every way that its requests can bear; `adaptive`: with any router that may look at outputs."""
     isolated = draw(st.booleans())
     seqs = draw(st.integers(1, 5))
-    router = draw(st.sampled_from(ROUTERS))
+    router = draw(st.sampled_from([*ROUTERS, *sorted(ADAPTIVE)] if adaptive else ROUTERS))
+    known = st.sampled_from(KNOWN) if router in ADAPTIVE else st.none() | st.sampled_from(KNOWN)
     reports = st.fixed_dictionaries({"every_ms": st.sampled_from([1.0, 30.0]), "delay_ms": st.sampled_from([0.0, 7.0])})
     load_report = None if router in STATE_BLIND else draw(st.none() | reports)
     number = st.integers(1, 2) if isolated else st.integers(1, 3)
@@ -53,6 +55,7 @@ def pools(draw: st.DrawFn, models: list[str]) -> dict[str, Any]:
         "workers": {name: draw(number) for name in models} if isolated else draw(number),
         "router": router,
         "load_report": load_report,
+        "output_lengths": draw(known) if router in LOOKS_AT_OUTPUTS and adaptive else None,
         "max_num_seqs": seqs,
         "max_num_batched_tokens": draw(st.integers(seqs, 60)),
         "num_gpu_blocks": LEAST_BLOCKS + draw(st.integers(0, 30)),
@@ -73,7 +76,7 @@ def convertible(least_blocks: int = LEAST_BLOCKS) -> st.SearchStrategy[dict[str,
 
 @st.composite
 def elastic(draw: st.DrawFn, pool: dict[str, Any], stage: str, future: bool = True) -> dict[str, Any]:
-    """The same pool, maybe with a policy that knows the `future`, where its workers come and go within tenths of a second, and at least one is always there."""
+    """The same pool where workers come and go within tenths of a second, maybe with a policy that knows the `future`."""
     bounds = st.builds(lambda least, more: {"min": least, "max": least + more}, st.integers(1, 2), st.integers(0, 2))
     isolated = pool["policy"] == "isolated"
     workers = {name: draw(bounds) for name in pool["workers"]} if isolated else draw(bounds)
@@ -96,6 +99,8 @@ def elastic(draw: st.DrawFn, pool: dict[str, Any], stage: str, future: bool = Tr
         "start_s": draw(st.sampled_from([0.0, 0.03, 0.1])),
         "cooldown_s": draw(st.sampled_from([0.0, 0.07])),
         "warm_workers": draw(st.integers(0, 1)),
+        "grow": draw(st.sampled_from([None, {"workers": 1, "every_s": 0.1}])),
+        "shrink": draw(st.sampled_from([None, {"workers": 1, "every_s": 0.1}])),
     }
     return pool | {"workers": workers, "scaling": draw(st.sampled_from(kinds)) | times}
 
@@ -149,10 +154,10 @@ def clusters(draw: st.DrawFn, stages: tuple[str, ...] = ("prefill", "decode", "b
             )
         ),
     }
-    drawn: dict[str, Any] = {stage: draw(pools(models)) for stage in named}
+    found = {stage: draw(pools(models, adaptive=stage != "prefill")) for stage in named}
     if which == "both":
-        drawn["decode"]["convertible"] = draw(st.none() | convertible())
-    return Drawn(models, drawn, blocks, rows, draw(hosts()))  # type: ignore[arg-type]
+        found["decode"]["convertible"] = draw(st.none() | convertible())
+    return Drawn(models, found, blocks, rows, draw(hosts()))  # type: ignore[arg-type]
 
 
 def crowd(**options: Any) -> Drawn:
