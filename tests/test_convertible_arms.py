@@ -11,6 +11,7 @@ from sunsim.clock import PS_PER_MS
 from sunsim.cluster.simulation import simulate_arm
 from sunsim.errors import InputError
 from sunsim.latency.steps import Chunk
+from sunsim.report.basis import basis
 from sunsim.roles import Stage
 from sunsim.scenario import Arm, Scenario, build_requests, load_scenario, resolved
 from sunsim.scenario.convertible import PLANNED_SHARE
@@ -107,6 +108,24 @@ def test_with_it_the_limit_holds_while_prompts_come_without_end(times: int, tmp_
     assert rows["prefill_worker"].isna().mean() > 0.1
     tpot_ms = (rows["last_token_s"] - rows["first_token_s"]) / (rows["output_tokens"] - 1) * 1000
     assert (tpot_ms.max() <= 20) == (times == 1)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "back"),
+    [
+        ([], None),
+        (SHARED, "what shared decode that is not convertible preempts goes back to its model's prefill workers (arm)"),
+        ([*SHARED, "arms.arm.decode.workers=1"], None),
+    ],
+)
+def test_a_report_says_who_converts_and_what_becomes_of_the_preempted(
+    overrides: list[str], back: str | None, tmp_path: Path
+) -> None:
+    scenario = loaded(tmp_path, f"{IT}.max_chunk_tokens=512", *overrides)
+    assumed = basis(scenario)["assumed"]
+    how = "in chunks of 512 tokens beside decodes while prefill is more than 0.4 s behind"
+    assert f"decode workers that take whole requests {how} (arm)" in assumed
+    assert [fact for fact in assumed if "preempts" in fact] == ([back] if back else [])
 
 
 def test_places_bound_the_planned_batch_too(tmp_path: Path) -> None:

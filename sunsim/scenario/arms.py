@@ -71,6 +71,12 @@ class Pool:
         return self.block.convertible if isinstance(self.block, DecodeBlock) else None
 
     @property
+    def all_convertible(self) -> bool:
+        """Whether each of its workers may be one of these: of an elastic pool the first to serve are."""
+        convertible = self.convertible
+        return convertible is not None and (self.elastic or convertible.workers >= max(self.roles.values()))
+
+    @property
     def shared(self) -> bool:
         """Whether its workers serve all models; else each model has its own."""
         return self.block.policy == "shared"
