@@ -154,13 +154,10 @@ def clusters(draw: st.DrawFn, stages: tuple[str, ...] = ("prefill", "decode", "b
             )
         ),
     }
-    found: dict[str, Any] = {
-        stage: draw(pools(models, adaptive=stage != "prefill"))  # type: ignore[arg-type]
-        for stage in named
-    }
+    found = {stage: draw(pools(models, adaptive=stage != "prefill")) for stage in named}
     if which == "both":
         found["decode"]["convertible"] = draw(st.none() | convertible())
-    return Drawn(models, found, blocks, rows, draw(hosts()))
+    return Drawn(models, found, blocks, rows, draw(hosts()))  # type: ignore[arg-type]
 
 
 def crowd(**options: Any) -> Drawn:

@@ -53,6 +53,14 @@ def test_a_chunk_beside_decodes_is_cut() -> None:
     assert decoding.last_ps == 120
 
 
+def test_no_step_beside_a_decode_has_more_than_its_chunk() -> None:
+    decoding, prompts = given(output_tokens=38), [(5 + i, prompt(12)) for i in range(30)]
+    play(Engine(config(max_prefill_chunk_tokens=10), STEPS), [(0, decoding), *prompts])
+    # Two steps alone, and 36 with ten of the 360 prompt tokens, whosever they are.
+    assert decoding.last_ps == 2 * 10 + 36 * 20
+    assert max(request.last_ps for _, request in prompts) == decoding.last_ps
+
+
 def test_a_chunk_alone_is_not() -> None:
     request = prompt(20, output_tokens=2)
     play(Engine(config(max_prefill_chunk_tokens=8), STEPS), [(0, request)])
@@ -194,23 +202,12 @@ def test_of_an_elastic_pool_the_first_workers_that_serve_are_convertible(profile
     assert list(rows["decode_worker"][3:]) == [kept, kept]
 
 
-def test_no_token_waits_longer_than_the_chunk_lets_it(profile: Path) -> None:
-    """A step takes 20 us with a chunk of 10 tokens; prompts come all the time, and every other request has two tokens."""
-    arrivals = [(i * 15 * US, 0, 12, 2 + i % 2 * 10) for i in range(300)]
-    for chunk in (10, 12):
-        options = {"policy": "isolated", "workers": {"a": 1}, "convertible": {"max_chunk_tokens": chunk}}
-        rows = run(cluster(profile, options, behind_tokens=1), arrivals)
-        assert sum(whole(rows)) > 20
-        gaps_s = (rows["last_token_s"] - rows["first_token_s"])[rows["output_tokens"] == 2]
-        assert round(float(gaps_s.max()) * 1e6, 6) == 10 + chunk
-
-
 @st.composite
 def converting(draw: st.DrawFn) -> Drawn:
     """Any cluster with prefill and convertible decode workers, and crowded requests."""
     drawn = draw(clusters(("both",)))
     decode = drawn.pools["decode"] | {"convertible": draw(convertible())}
-    return replace(drawn, pools=drawn.pools | {"decode": decode}, rows=[(at // 4, *rest) for at, *rest in drawn.rows])
+    return replace(drawn, pools=drawn.pools | {"decode": decode}, rows=[(row[0] // 4, *row[1:]) for row in drawn.rows])
 
 
 @drawn_from(drawn=converting())
