@@ -115,9 +115,18 @@ class Engine:
         decoding = self._steady.offset + self._steady.batch * self._k
         return self._queued_tokens + decoding + self._finishing_tokens + partial
 
+    @property
+    def free_blocks(self) -> int:
+        """KV blocks that nobody holds; what is cached in them does not matter."""
+        return self.blocks.unused
+
     def cached_tokens(self, sequence: Sequence) -> int:
         """Of a request that may be elsewhere, the tokens that would be found here if it were admitted now."""
         return self.blocks.cached_tokens(sequence)
+
+    def forget(self) -> None:
+        """Nothing of what it has computed is found again; it must have no requests."""
+        self.blocks.forget()
 
     def submit(self, now_ps: int, sequence: Sequence, *, first: bool = False) -> None:
         """A request arrives; `first` puts it at the head of the queue."""

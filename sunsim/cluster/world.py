@@ -15,6 +15,7 @@ from sunsim.cluster.outcome import Outcome
 from sunsim.cluster.pool import Pool
 from sunsim.cluster.promises import Outputs
 from sunsim.cluster.rounds import Rounds, keys_of
+from sunsim.cluster.scaling.pool import ElasticPool
 from sunsim.cluster.sequence import KV, UNSET, Sequence
 from sunsim.cluster.worker import Worker
 from sunsim.latency.steps import WorkerTimes
@@ -52,7 +53,8 @@ class World:
         self._link = KVLink(self.env, scenario.link)
 
         def pool(block: Loaded, on_outcome: Callable[[Worker, Outcome], None]) -> Pool:
-            return Pool(
+            kind = ElasticPool if block.elastic else Pool
+            return kind(
                 self.env,
                 block,
                 scenario,
@@ -71,6 +73,9 @@ class World:
             emits = self.emitted_before_decode > 0
             self._admission = Admission(scenario, arm, self.prefill, self.decode, emits=emits)
             self.journeys.shed = bytearray(len(requests))
+        self.elastic = [each for each in (self.prefill, self.decode) if isinstance(each, ElasticPool)]
+        for each in self.elastic:
+            each.begin(requests)
         self._kv_bytes = self.prefill.kv_bytes_per_token if self.prefill else 0
         link, kv_bytes = scenario.link, self._kv_bytes
         self._posts_ps = (lambda tokens: link.posts_ps(tokens * kv_bytes)) if any(link.posting_ps) else None

@@ -54,6 +54,20 @@ def decode_batch(
     return max(1, bisect_right(range(1, most + 1), tpot_limit_s, key=step_s))
 
 
+def decode_step_s(
+    times: StepTimes,
+    mean_prompt: float,
+    mean_output: float,
+    max_num_seqs: int,
+    num_gpu_blocks: int,
+    block_size: int,
+    tpot_limit_s: float | None,
+) -> float:
+    """Seconds that a step of a decode worker's largest batch takes; arguments as `decode_velocity`'s."""
+    batch = decode_batch(times, mean_prompt, mean_output, max_num_seqs, num_gpu_blocks, block_size, tpot_limit_s)
+    return _step_s(times, batch, mean_prompt + mean_output / 2)
+
+
 def decode_velocity(
     times: StepTimes,
     mean_prompt: float,

@@ -5,9 +5,11 @@ from typing import Annotated, Any, Literal, Self, TypeAlias
 
 from pydantic import BaseModel, Field, model_validator
 
+from sunsim.clock import MAX_S
 from sunsim.document.block import Block, Duration, Moment, Positive, Rate, Workers
 
 Share: TypeAlias = Annotated[float, Field(gt=0, le=1)]
+Interval: TypeAlias = Annotated[float, Field(ge=1e-3, le=MAX_S)]
 Entry: TypeAlias = Annotated[tuple[Moment, Workers], Field(strict=False)]
 """From this second on, so many workers."""
 
@@ -50,7 +52,8 @@ class _Scaling(Block):
             the pool may have, or for a schedule what it says of second 0.
     """
 
-    interval_s: Duration = 15.0
+    kind: str
+    interval_s: Interval = 15.0
     start_s: Moment = 85.0
     cooldown_s: Moment = 300.0
     warm_workers: int = Field(default=0, ge=0, le=10_000)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +60,43 @@ def pools(draw: st.DrawFn, models: list[str], *, adaptive: bool) -> dict[str, An
         "max_num_batched_tokens": draw(st.integers(seqs, 60)),
         "num_gpu_blocks": LEAST_BLOCKS + draw(st.integers(0, 30)),
     }
+
+
+@st.composite
+def elastic(draw: st.DrawFn, pool: dict[str, Any], stage: str) -> dict[str, Any]:
+    """The same pool where its workers come and go within tenths of a second, and at least one is always there."""
+    bounds = st.builds(lambda least, more: {"min": least, "max": least + more}, st.integers(1, 2), st.integers(0, 2))
+    isolated = pool["policy"] == "isolated"
+    workers = {name: draw(bounds) for name in pool["workers"]} if isolated else draw(bounds)
+    moments = sorted(draw(st.sets(st.integers(1, 30), max_size=8)))
+    numbers = st.integers(1, 4)
+    kinds: list[dict[str, Any]] = [
+        {"kind": "schedule", "workers": [[0.0, draw(numbers)], *([at / 20, draw(numbers)] for at in moments)]},
+        {"kind": "utilisation", "target": 0.3},
+        {"kind": "request-rate", "rps_per_worker": draw(st.sampled_from([20.0, 200.0]))},
+        {"kind": "token-velocity", "signal": "rate", "target": 0.01},
+        {"kind": "oracle", "target": 0.01},
+    ]
+    if stage != "prefill":
+        kinds.append({"kind": "kv-usage", "target": 0.2})
+    if stage != "decode":
+        kinds.append({"kind": "token-velocity", "threshold_s": 0.001, "target": 0.2})
+    times = {
+        "interval_s": draw(st.sampled_from([0.02, 0.05])),
+        "start_s": draw(st.sampled_from([0.0, 0.03, 0.1])),
+        "cooldown_s": draw(st.sampled_from([0.0, 0.07])),
+        "warm_workers": draw(st.integers(0, 1)),
+    }
+    return pool | {"workers": workers, "scaling": draw(st.sampled_from(kinds)) | times}
+
+
+@st.composite
+def elastic_clusters(draw: st.DrawFn) -> Drawn:
+    """Any cluster in which some stage is elastic."""
+    drawn = draw(clusters())
+    which = draw(st.sets(st.sampled_from(sorted(drawn.pools)), min_size=1))
+    pools = {stage: draw(elastic(pool, stage)) if stage in which else pool for stage, pool in drawn.pools.items()}
+    return replace(drawn, pools=pools)
 
 
 @st.composite

@@ -109,6 +109,10 @@ class StepwiseEngine:
     def cached_tokens(self, sequence: Sequence) -> int:
         return len(self.blocks.find(sequence.request, sequence.known_tokens)) * self.config.block_size
 
+    def forget(self) -> None:
+        self._give_back_deferred()
+        self.blocks.forget()
+
     def advance(self, now: int) -> None:
         """Nothing to catch up with: no step is ever skipped."""
 

@@ -15,7 +15,17 @@ from sunsim.cluster.simulation import simulate_arm
 from sunsim.records import ArmResult
 from sunsim.scenario import Scenario, build_requests, load_scenario
 from sunsim.scenario.pools import ADAPTIVE
-from tests.cluster.drawn import KNOWN, LEAST_BLOCKS, NO_DELAY, PROFILE, ROUTERS, Drawn, clusters, crowd
+from tests.cluster.drawn import (
+    KNOWN,
+    LEAST_BLOCKS,
+    NO_DELAY,
+    PROFILE,
+    ROUTERS,
+    Drawn,
+    clusters,
+    crowd,
+    elastic_clusters,
+)
 from tests.cluster.stepwise import StepwiseEngine
 from tests.cluster.worlds import Host, Row, driven_by, serve, write_profile
 
@@ -31,6 +41,8 @@ def profile(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def assert_same(leaping: ArmResult, stepping: ArmResult) -> None:
     pd.testing.assert_frame_equal(leaping.rows, stepping.rows, check_exact=True)
     assert leaping.workers == stepping.workers
+    if leaping.sizes is not None and stepping.sizes is not None:
+        pd.testing.assert_frame_equal(leaping.sizes, stepping.sizes, check_exact=True)
 
 
 def both_ways(scenario: Scenario, rows: list[Row], host: Host = NO_DELAY) -> ArmResult:
@@ -94,6 +106,12 @@ def test_adapters(stages: tuple[str, ...], tmp_path: Path) -> None:
 @given(drawn=clusters())
 @settings(deadline=None, max_examples=200)
 def test_any_cluster(drawn: Drawn, profile: Path) -> None:
+    both_ways(drawn.scenario(profile), drawn.rows, drawn.host)
+
+
+@given(drawn=elastic_clusters())
+@settings(deadline=None, max_examples=150)
+def test_any_elastic_cluster(drawn: Drawn, profile: Path) -> None:
     both_ways(drawn.scenario(profile), drawn.rows, drawn.host)
 
 

@@ -76,8 +76,7 @@ class Slots:
     def _let_go(self, serving: int, unfinished: Callable[[int], int]) -> list[int]:
         order = sorted(self.ready, key=lambda slot: (unfinished(slot), -slot))
         going = order[: max(0, len(self.ready) - serving)]
-        for slot in going:
-            self.ready.remove(slot)
+        self.ready = [slot for slot in self.ready if slot not in going]
         self.draining += going
         return going
 
