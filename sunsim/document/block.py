@@ -66,6 +66,13 @@ def key_hint(key: str, allowed: Iterable[str]) -> str:
     return f"did you mean {near[0]}?" if near else f"must be one of {clipped_list(names)}"
 
 
+def shape(value: Any) -> str:
+    """Tag of the one of several types that a value is meant to be; angle brackets keep it from being taken for a key."""
+    if isinstance(value, Mapping | BaseModel):
+        return "<mapping>"
+    return "<list>" if isinstance(value, list | tuple) else "<scalar>"
+
+
 class Block(BaseModel):
     """Frozen, strict types, finite numbers, no unknown keys."""
 

@@ -5,13 +5,16 @@ import numpy as np
 from sunsim.latency.profile import Profile
 from sunsim.report.format import counted, listed
 from sunsim.report.origin import estimate_facts, left_out, origin
+from sunsim.report.traffic import arrivals_fact, popularity_facts, stretches_fact
 from sunsim.roles import Module, Stage
 from sunsim.scenario import Scenario
-from sunsim.scenario.blocks import ModelCount, Zipf
 from sunsim.scenario.requests import caches_prefixes
 from sunsim.workload.blocks import Closed, Conversations, Synthetic, Trace
 from sunsim.workload.requests import Requests
 from sunsim.workload.traces.hashes import BLOCK_TOKENS
+
+KNOBS = ("signal", "threshold_s", "target", "rps_per_worker")
+"""Of a scaling policy, what trades GPUs against latency."""
 
 
 def basis(scenario: Scenario, requests: Requests | None = None) -> dict[str, list[str]]:
@@ -68,9 +71,9 @@ def _assumed(scenario: Scenario, requests: Requests | None) -> list[str]:
     if isinstance(workload, Trace):
         facts = _of_trace(scenario, workload)
     elif isinstance(workload, Conversations):
-        facts = [*_of_conversations(workload), *_popularity(scenario)]
+        facts = [*_of_conversations(workload), *popularity_facts(scenario)]
     else:
-        facts = [*_of_synthetic(workload), *_popularity(scenario)]
+        facts = [*_of_synthetic(workload), *popularity_facts(scenario)]
     if unheld := unheld_rounds(requests):
         facts.append(unheld)
     if any(len(arm.pools()) == 2 for arm in scenario.arms):
@@ -88,7 +91,7 @@ def _assumed(scenario: Scenario, requests: Requests | None) -> list[str]:
     facts += _preempted(scenario)
     if any(profile.adapters for profile in scenario.profiles.values()):
         facts.append("adapters share their base's weights, and a step may mix them")
-    return facts + _reuse(scenario) + _reports(scenario) + _changed(scenario)
+    return facts + _reuse(scenario) + _scaling(scenario) + _reports(scenario) + _changed(scenario)
 
 
 def _preempted(scenario: Scenario) -> list[str]:
@@ -129,6 +132,21 @@ def _reuse(scenario: Scenario) -> list[str]:
     return [f"{what} ({listed(names)})" for what, names in found.items()]
 
 
+def _scaling(scenario: Scenario) -> list[str]:
+    """How elastic pools change their size; those that do so alike are named together."""
+    found: dict[str, list[str]] = {}
+    for arm in scenario.arms:
+        for stage, pool in arm.pools().items():
+            if scaling := pool.block.scaling:
+                knobs = [
+                    f"{name} {getattr(scaling, name)}" for name in KNOBS if getattr(scaling, name, None) is not None
+                ]
+                way = f"{scaling.kind} ({', '.join(knobs)})" if knobs else scaling.kind
+                when = f"every {scaling.interval_s:g} s, {scaling.start_s:g} s from a worker's order until it takes requests"
+                found.setdefault(f"pools grow and shrink by {way}, {when}", []).append(f"{arm.name} {stage}")
+    return [f"{what} ({listed(names)})" for what, names in found.items()]
+
+
 def base_models(scenario: Scenario) -> dict[str, str]:
     """Of each arm the base model that its profiles are of; all pools of an arm have the same."""
     return {arm.name: next(pool.profile.data.model for pool in arm.pools().values()) for arm in scenario.arms}
@@ -149,7 +167,7 @@ def _of_synthetic(workload: Synthetic) -> list[str]:
     if isinstance(arrivals, Closed):
         facts = [f"a closed loop of {arrivals.concurrency} requests at a time"]
     else:
-        facts = [f"{arrivals.kind.capitalize()} arrivals at {arrivals.rate_rps:g} req/s"]
+        facts = [arrivals_fact(arrivals)]
     if workload.lengths.kind in {"fixed", "lognormal"}:
         facts.append(f"{workload.lengths.kind} lengths")
     return facts
@@ -161,7 +179,7 @@ def _of_conversations(workload: Conversations) -> list[str]:
     if rounds.max is not None:
         drawn = f"{rounds.max} rounds each" if rounds.mean == rounds.max else f"{drawn} and {rounds.max} at most"
     return [
-        f"{workload.arrivals.kind.capitalize()} arrivals of sessions at {workload.arrivals.rate_rps:g} a second",
+        arrivals_fact(workload.arrivals, " of sessions", "a second"),
         drawn,
         f"exponential times to think, {workload.think_s.mean:g} s in the mean",
         f"{workload.user.kind} new tokens and {workload.output.kind} answers",
@@ -179,13 +197,13 @@ def unheld_rounds(requests: Requests | None) -> str:
 
 
 def _of_trace(scenario: Scenario, workload: Trace) -> list[str]:
-    facts = []
+    facts = [stretches_fact(workload.stretches)] if workload.stretches else []
     if workload.rate_scale != 1:
         facts.append(f"{workload.rate_scale:g} times the trace's rate")
     if isinstance(workload.models, dict):
         facts.append(f"models: {listed([f'{name} is {model}' for name, model in workload.models.items()])}")
     elif scenario.trace and scenario.trace.rows.model is None:
-        facts += _popularity(scenario)
+        facts += popularity_facts(scenario)
     facts += filter(None, [unused_popularity(scenario)])
     if tokens := BLOCK_TOKENS.get(workload.format):
         cached = caches_prefixes(scenario)
@@ -202,17 +220,7 @@ def unused_popularity(scenario: Scenario) -> str:
     counts = np.bincount(scenario.trace.rows.model, minlength=len(shares))
     if len(set(shares)) == 1 or np.allclose(counts / counts.sum(), shares):
         return ""
-    return f"models of requests as {workload.path.name} names them, not by {listed(_popularity(scenario))}"
-
-
-def _popularity(scenario: Scenario) -> list[str]:
-    if len(scenario.model_names) == 1:
-        return []
-    models = scenario.document.models
-    if not isinstance(models, ModelCount):
-        return ["popularity as given"]
-    popularity = models.popularity
-    return [f"Zipf popularity, alpha {popularity.alpha:g}" if isinstance(popularity, Zipf) else "equal popularity"]
+    return f"models of requests as {workload.path.name} names them, not by {listed(popularity_facts(scenario))}"
 
 
 def _changed(scenario: Scenario) -> list[str]:

@@ -3,15 +3,16 @@
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self, TypeAlias
 
-from pydantic import BaseModel, Field, model_validator
+from pydantic import BaseModel, Discriminator, Field, Tag, model_validator
 
 from sunsim.clock import MAX_S
-from sunsim.document.block import Block, Duration, Moment, Positive, Rate, Workers
+from sunsim.document.block import Block, Duration, Moment, Positive, Rate, Workers, shape
 
 Share: TypeAlias = Annotated[float, Field(gt=0, le=1)]
 Interval: TypeAlias = Annotated[float, Field(ge=1e-3, le=MAX_S)]
 Entry: TypeAlias = Annotated[tuple[Moment, Workers], Field(strict=False)]
 """From this second on, so many workers."""
+Entries: TypeAlias = Annotated[tuple[Entry, ...], Field(strict=False, min_length=1, max_length=10_000)]
 
 
 class Bounds(Block):
@@ -100,14 +101,20 @@ class Schedule(_Scaling):
     """So many workers from a moment on, as the file says; the order is given then, at the next decision.
 
     Attributes:
-        workers: in order of the seconds, of which the first is 0.
+        workers: in order of the seconds, of which the first is 0; the same of every pool of the stage, or each model's.
         period_s: after which it begins again; None: the last entry stays.
     """
 
     kind: Literal["schedule"]
-    workers: tuple[Entry, ...] = Field(strict=False, min_length=1, max_length=10_000)
+    workers: Annotated[
+        Annotated[Entries, Tag("<list>")] | Annotated[dict[str, Entries], Tag("<mapping>")], Discriminator(shape)
+    ]
     period_s: Duration | None = None
     cooldown_s: Moment = 0.0
+
+    def entries(self, model: str | None) -> tuple[Entry, ...]:
+        """Of a model's own pool, or with None of one that all share."""
+        return self.workers[model or ""] if isinstance(self.workers, dict) else self.workers
 
 
 class Oracle(_Scaling):

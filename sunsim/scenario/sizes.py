@@ -2,14 +2,15 @@
 
 from typing import TypeAlias
 
-from sunsim.document.block import MAX_WORKERS, key_hint
+from sunsim.document.block import MAX_WORKERS
 from sunsim.document.source import Loc, Source
-from sunsim.errors import clipped, clipped_list
+from sunsim.errors import clipped_list
 from sunsim.roles import Stage
 from sunsim.scenario.allocation import allocate
 from sunsim.scenario.blocks import Document
+from sunsim.scenario.named import refuse_unknown
 from sunsim.scenario.pools import DecodeBlock, PoolBlock
-from sunsim.scenario.scaling import Bounds, KVUsage, Oracle, Scaling, Schedule, TokenVelocity
+from sunsim.scenario.scaling import Bounds, Entry, KVUsage, Oracle, Scaling, Schedule, TokenVelocity
 from sunsim.workload.blocks import Closed, Conversations, Trace
 
 Workers: TypeAlias = int | dict[str, int] | Bounds | dict[str, Bounds]
@@ -18,14 +19,6 @@ THRESHOLD_S = 1.5
 """Within which prefill is to work off what it has: llm-d's default."""
 VELOCITY_TARGETS = {"in-flight": 0.8, "rate": 1.0}
 """llm-d's KV usage, and TokenScale's whole velocity."""
-
-
-def known_model(model: str, loc: Loc, document: Document, source: Source) -> None:
-    """Refuses a key of the mapping at `loc` that is no model's name."""
-    names = document.model_names
-    if model not in names:
-        where = f"{source.path(loc)}.{clipped(model)}"
-        raise source.error((*loc, model), f"{where} is no model of the scenario, {key_hint(model, names)}")
 
 
 def workers_of(pool: PoolBlock, document: Document, loc: Loc, source: Source) -> Workers:
@@ -59,7 +52,7 @@ def workers_of(pool: PoolBlock, document: Document, loc: Loc, source: Source) ->
     if isinstance(given, Bounds):
         given = dict.fromkeys(names, given)
     for name in given:
-        known_model(name, loc, document, source)
+        refuse_unknown(name, loc, document, source)
     most = sum(each.max if isinstance(each, Bounds) else each for each in given.values())
     if most > MAX_WORKERS:
         raise source.error(loc, f"{where} adds up to {most}, must be at most {MAX_WORKERS} in all")
@@ -81,8 +74,8 @@ def scaling_of(
     Raises:
         InputError: it does not go with the pool, the stage or the workload.
     """
-    given = workers.values() if isinstance(workers, dict) else (workers,)
-    bounds = [each for each in given if isinstance(each, Bounds)]
+    given = workers.items() if isinstance(workers, dict) else ((None, workers),)
+    bounds: dict[str | None, Bounds] = {model: each for model, each in given if isinstance(each, Bounds)}
     scaling = pool.scaling
     if scaling is None:
         if bounds:
@@ -107,29 +100,49 @@ def scaling_of(
     return _velocity(scaling, stage, loc, source) if isinstance(scaling, TokenVelocity) else scaling
 
 
-def _within(scaling: Scaling, bounds: list[Bounds], loc: Loc, source: Source) -> None:
-    """Whether the numbers that a policy names are ones that every pool of the stage may have."""
-    least, most = max(each.min for each in bounds), min(each.max for each in bounds)
-    must = f"must be from {least} to {most}, as workers has it"
-    if scaling.initial is not None and not least <= scaling.initial <= most:
-        _refuse("initial", scaling.initial, must, loc, source)
+def _within(scaling: Scaling, bounds: dict[str | None, Bounds], loc: Loc, source: Source) -> None:
+    """Whether the numbers that a policy names are ones that the stage's pools may have."""
+    if scaling.initial is not None:
+        for each in bounds.values():
+            if not each.min <= scaling.initial <= each.max:
+                _refuse("initial", scaling.initial, _must(each), loc, source)
+    most = max(each.max for each in bounds.values())
     if scaling.warm_workers >= most:
         _refuse("warm_workers", scaling.warm_workers, f"must be less than the most workers ({most})", loc, source)
     if not isinstance(scaling, Schedule):
         return
+    loc = (*loc, "workers")
+    if not isinstance(scaling.workers, dict):
+        for each in bounds.values():
+            _in_order(scaling.workers, each, scaling.period_s, loc, source)
+        return
+    if None in bounds or scaling.workers.keys() != bounds.keys():
+        must = (
+            "must be a list" if None in bounds else "must be a list, or name every model of the scenario and no other"
+        )
+        raise source.error(loc, f"{source.path(loc)} is a mapping of {clipped_list(list(scaling.workers))}, {must}")
+    for model, entries in scaling.workers.items():
+        _in_order(entries, bounds[model], scaling.period_s, (*loc, model), source)
+
+
+def _in_order(entries: tuple[Entry, ...], bounds: Bounds, period_s: float | None, loc: Loc, source: Source) -> None:
+    """Whether a schedule begins at 0, goes on in time, and stays within bounds."""
     before_s = -1.0
-    for index, (at_s, workers) in enumerate(scaling.workers):
-        place = (*loc, "workers", index)
-        what = f"{source.path((*loc, 'workers'))} has {workers} workers from {at_s:g} s"
-        if not least <= workers <= most:
-            raise source.error(place, f"{what}, {must}")
+    for index, (at_s, workers) in enumerate(entries):
+        place, what = (*loc, index), f"{source.path(loc)} has {workers} workers from {at_s:g} s"
+        if not bounds.min <= workers <= bounds.max:
+            raise source.error(place, f"{what}, {_must(bounds)}")
         if at_s <= before_s:
             raise source.error(place, f"{what}, must be later than the entry before ({before_s:g} s)")
         if index == 0 and at_s:
             raise source.error(place, f"{what}, must begin with what holds from 0 s")
-        if scaling.period_s is not None and at_s >= scaling.period_s:
-            raise source.error(place, f"{what}, must be before period_s ({scaling.period_s:g} s)")
+        if period_s is not None and at_s >= period_s:
+            raise source.error(place, f"{what}, must be before period_s ({period_s:g} s)")
         before_s = at_s
+
+
+def _must(bounds: Bounds) -> str:
+    return f"must be from {bounds.min} to {bounds.max}, as workers has it"
 
 
 def _future_is_known(document: Document, loc: Loc, source: Source) -> None:

@@ -38,7 +38,7 @@ def make_policy(
     """
     least = pool.bounds(role).min
     if isinstance(block, scaling.Schedule):
-        schedule = Schedule(block.workers, block.period_s)
+        schedule = Schedule(block.entries(role.model), block.period_s)
         return schedule, schedule.at(0.0)
     if isinstance(block, scaling.Oracle):
         oracle = _oracle(block, pool, role, scenario, requests)

@@ -6,8 +6,9 @@ All but the schedule divide what they see by what a worker is to carry, and roun
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from math import ceil, inf
+from math import ceil
 
+from sunsim.clock import to_ps
 from sunsim.cluster.scaling.seen import Policy, Seen
 
 Share = Callable[[Seen], float]
@@ -96,6 +97,7 @@ class Schedule:
 
     def at(self, at_s: float) -> int:
         """The same for a moment."""
+        at_ps = to_ps(at_s)  # floats would miss an entry at whole periods
         if self.period_s is not None:
-            at_s %= self.period_s
-        return self.entries[bisect_right(self.entries, (at_s, inf)) - 1][1]
+            at_ps %= to_ps(self.period_s)
+        return self.entries[bisect_right(self.entries, at_ps, key=lambda entry: to_ps(entry[0])) - 1][1]

@@ -26,7 +26,11 @@ from sunsim.workload.requests import Requests
 
 
 class ElasticPool(Pool):
-    """A pool of which only those workers get requests that are ready; each group of them has a scaler."""
+    """A pool of which only those workers get requests that are ready.
+
+    Attributes:
+        scalers: one for each group of workers, from `begin` on.
+    """
 
     worker: ClassVar[type[Worker]] = ElasticWorker
 
@@ -46,7 +50,7 @@ class ElasticPool(Pool):
             env, block, scenario, arm=arm, keys=keys, outputs=outputs, times_on=times_on, on_outcome=on_outcome
         )
         self._env, self._block, self._scenario = env, block, scenario
-        self._scalers: dict[Role, Scaler] = {}
+        self.scalers: dict[Role, Scaler] = {}
 
     def begin(self, requests: Requests) -> None:
         """The workers that there are at the start get ready; `requests` are all that will come."""
@@ -60,13 +64,13 @@ class ElasticPool(Pool):
             bounds = self._block.bounds(role)
             initial = min(max(scaling.initial or at_start, bounds.min), bounds.max)
             serve = partial(routes.serve, role.model)
-            self._scalers[role] = Scaler(self._env, scaling, bounds, own, policy, initial, serve)
+            self.scalers[role] = Scaler(self._env, scaling, bounds, own, policy, initial, serve)
 
     def sizes(self) -> pd.DataFrame:
         """`records.SIZE_COLUMNS`, so far."""
         rows = [
             (str(role.stage), role.serves, to_s(at_ps), *numbers)
-            for role, scaler in self._scalers.items()
+            for role, scaler in self.scalers.items()
             for at_ps, *numbers in scaler.sizes
         ]
         return pd.DataFrame(rows, columns=[column.name for column in SIZE_COLUMNS])

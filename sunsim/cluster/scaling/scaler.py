@@ -19,6 +19,7 @@ class Scaler:
     """Has a group of workers grow and shrink, at whole multiples of its interval, until nothing more can happen.
 
     Attributes:
+        slots: which worker is in which state.
         sizes: one for each moment at which some number has changed, and one of the start.
 
     Args:
@@ -47,7 +48,7 @@ class Scaler:
         self._interval_ps = to_ps(scaling.interval_s)
         self._start_ps = to_ps(scaling.start_s)
         self._cooldown_ps = to_ps(scaling.cooldown_s)
-        self._slots = Slots(list(self._workers), initial, scaling.warm_workers)
+        self.slots = Slots(list(self._workers), initial, scaling.warm_workers)
         self._lately = deque([(env.now_ps, initial)])  # when so many were wanted
         self._looked_ps = env.now_ps
         self._starts: dict[int, Alarm] = {}
@@ -69,7 +70,7 @@ class Scaler:
         self._alarm.set(env.now_ps + self._interval_ps)
 
     def _look(self) -> Seen:
-        now_ps, slots = self._env.now_ps, self._slots
+        now_ps, slots = self._env.now_ps, self.slots
         looks = {slot: worker.look() for slot, worker in self._workers.items()}
         ready = [looks[slot] for slot in slots.ready]
         interval_s, self._looked_ps = to_s(now_ps - self._looked_ps), now_ps
@@ -98,7 +99,7 @@ class Scaler:
         return max(number for _, number in lately)
 
     def _resize(self, serving: int) -> None:
-        slots, workers = self._slots, self._workers
+        slots, workers = self.slots, self._workers
         ordered, going = slots.resize(serving, lambda slot: workers[slot].num_requests)
         for slot in [slot for slot in self._starts if slot not in slots.starting]:
             self._starts.pop(slot).set(None)
@@ -112,16 +113,16 @@ class Scaler:
 
     def _started(self, slot: int) -> None:
         del self._starts[slot]
-        self._slots.started(slot)
+        self.slots.started(slot)
         self._changed()
 
     def _drained(self, slot: int) -> None:
-        self._slots.drained(slot)
+        self.slots.drained(slot)
         self._changed()
 
     def _changed(self) -> None:
         """Notes the sizes, and says who serves, if that has changed."""
-        slots = self._slots
+        slots = self.slots
         if slots.ready != self._serving:
             self._serving = slots.ready
             for slot in slots.ready:
