@@ -43,7 +43,9 @@ LENGTHS: dict[str, dict[str, Any]] = {
         "output": {"median_tokens": 80, "sigma": 1.4, "max_tokens": 2000},
     },
 }
-LOADS = (0.5, 0.8, 0.9, 0.95, 1.0, 1.05)
+LOADS = (0.5, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 1.05)
+SHOWN = (0.5, 0.8, 0.95, 1.05)
+"""Of these, the ones in tables."""
 AGES_MS = (0, 100, 1000)
 """Between a worker's reports of its load; 0: the router sees it as it is."""
 KNOWN: dict[str, dict[str, Any]] = {
@@ -165,7 +167,9 @@ def change(found: Sequence[Mapping[str, Figures]], router: str, field: str) -> s
     pairs = np.array([[getattr(of[name], field) for name in (router, DEFAULT)] for of in found])
     changes = pairs[:, 0] - pairs[:, 1] if field == "attainment" else 100 * (pairs[:, 0] / pairs[:, 1] - 1)
     text = f"{changes.mean():+.1f}"
-    return text if (np.abs(np.sign(changes).sum()) == changes.size) else f"({text})"
+    if text in {"+0.0", "-0.0"}:
+        return "0.0"
+    return text if abs(np.sign(changes).sum()) == changes.size else f"({text})"
 
 
 def table(title: str, found: Found, field: str, rows: Iterable[tuple[str, Callable[[Cell], bool]]]) -> TextTable:
@@ -200,13 +204,24 @@ def load_table(found: Found) -> TextTable:
     return TextTable(f"Highest load at which {PROMISED:.0%} of the requests meet the SLO", ("", *headers), rows)
 
 
+def longest_waits(found: Found) -> TextTable:
+    """The longest p99 TTFT of any cell, by router."""
+    rows = []
+    for label, within in (("less than 1", True), ("more", False)):
+        own = [arms for cell, arms in found.items() if (cell.load < 1) == within]
+        worst = [max(of[name].p99_ttft_ms for of in own if name in of) for name in ROUTERS]
+        rows.append((label, *(f"{ms:.0f}" for ms in worst)))
+    headers = [name.replace(" ", "\n").replace("-", "-\n") for name in ROUTERS]
+    return TextTable("The longest p99 TTFT of any cell with this load, ms", ("", *headers), rows)
+
+
 def tables(found: Found) -> list[TextTable | str]:
     """All of them."""
 
     def of(lengths: str, load: float, age_ms: int = 0, *, shared: bool = True) -> Callable[[Cell], bool]:
         return lambda cell: cell[:4] == (lengths, load, age_ms, shared)
 
-    loads = [(f"{lengths} {load:g}", of(lengths, load)) for lengths in LENGTHS for load in LOADS]
+    loads = [(f"{lengths} {load:g}", of(lengths, load)) for lengths in LENGTHS for load in SHOWN]
     skewed = [(lengths, load) for lengths in LENGTHS if lengths != "fixed" for load in (0.8, 0.95)]
     old = [
         (f"{lengths} {load:g}, {f'{age_ms} ms' if age_ms else 'now'}", of(lengths, load, age_ms))
@@ -214,7 +229,6 @@ def tables(found: Found) -> list[TextTable | str]:
         for age_ms in AGES_MS
     ]
     own = [(f"{lengths} {load:g}", of(lengths, load, shared=False)) for lengths, load in skewed]
-    ttfts = [each.p99_ttft_ms for arms in found.values() for each in arms.values()]
     return [
         table("Mean TPOT: least-requests, ms; others, %; by lengths and load", found, "mean_tpot_ms", loads),
         table("p99 TPOT, likewise", found, "p99_tpot_ms", loads),
@@ -224,7 +238,7 @@ def tables(found: Found) -> list[TextTable | str]:
         table("Requests that meet the SLO, likewise: %; points", found, "attainment", old),
         table("Two models with two workers each, p99 TPOT: ms; %", found, "p99_tpot_ms", own),
         table("Two models with two workers each, requests that meet the SLO: %; points", found, "attainment", own),
-        f"p99 TTFT is {min(ttfts):.0f} to {max(ttfts):.0f} ms in all cells: nobody waits for a place.",
+        longest_waits(found),
     ]
 
 
