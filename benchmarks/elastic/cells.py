@@ -118,7 +118,9 @@ def figures(scenario: Scenario, arm: Arm, result: ArmResult, windows: Sequence[W
             share = worst_window(rows.arrival_s[inside], met[inside], window, length_s).share
             worsts.append(1.0 if share is None else share)
     held = [gpus_held(result, arm, window) for window in windows]
-    return Figures(sum(hours for hours, _ in held), max(most for _, most in held), min(means), min(worsts), int(measured.sum()))
+    return Figures(
+        sum(hours for hours, _ in held), max(most for _, most in held), min(means), min(worsts), int(measured.sum())
+    )
 
 
 def served(scenario: Scenario, arm: Arm, requests: Requests, windows: Sequence[Window]) -> Figures | None:

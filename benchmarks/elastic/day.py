@@ -236,7 +236,16 @@ def table(found: list[Found]) -> TextTable:
                 f"{100 * figures.worst:.1f} %",
             )
         )
-    headers = ("decode pools", "knob", "decode\nGPU-hours", "", "with prefill\nGPU-hours", "most\nGPUs", "SLO met\nmean", "SLO met\nworst 300 s")
+    headers = (
+        "decode pools",
+        "knob",
+        "decode\nGPU-hours",
+        "",
+        "with prefill\nGPU-hours",
+        "most\nGPUs",
+        "SLO met\nmean",
+        "SLO met\nworst 300 s",
+    )
     return TextTable("", headers, rows, left=2)
 
 
