@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from plots.style import NO_ARM, Look, figure, in_legend, legend_columns, looks, shades, time_unit
+from plots.style import NO_ARM, Look, figure, in_legend, legend_columns, looks, mixed, shades, time_unit
 from sunsim.metrics.held import Held, held_by_pool
 from sunsim.metrics.over_time import counts, edges, handy_s
 from sunsim.metrics.rows import Bools, Floats, Requests, Window
@@ -25,6 +25,8 @@ MOST_MODELS = 6
 """That are told apart; of more the five with most requests."""
 MISSED = (0.01, 0.05, 0.2)
 """Shares of missed requests from which on a stretch is pale, darker, and of the arm's own colour."""
+MIXED = (0.3, 0.6, 1.0)
+"""Of the arm's colour in these; the rest is white."""
 ROW_IN = 0.36
 """Of an arm's misses."""
 
@@ -165,12 +167,16 @@ def _missed(arrival_s: Floats, met: Bools, stretches: Floats) -> Floats:
 
 
 def _band(axes: Axes, row: int, missed: Floats, at: Floats, look: Look) -> None:
-    axes.fill_between(at[[0, -1]], row + 0.5, row + 0.95, color="#F4F4F4", linewidth=0, zorder=1)
-    for bound, alpha in zip(MISSED, (0.3, 0.5, 1.0), strict=True):
-        # Drawn one over the other, so that the later ones are darker.
-        over = np.append(missed >= bound, missed[-1] >= bound)
-        band: dict[str, Any] = {"color": look.colour, "alpha": alpha, "linewidth": 0, "zorder": 2}
-        axes.fill_between(at, row + 0.5, row + 0.95, where=over.tolist(), step="post", **band)
+    """Bars of stretches side by side that are of the same darkness, on a band from end to end."""
+    place = (row + 0.5, 0.45)
+    axes.broken_barh([(at[0], at[-1] - at[0])], place, facecolors="#F4F4F4")
+    level = np.searchsorted(MISSED, missed, side="right")
+    begins = np.flatnonzero(np.diff(level, prepend=-1))
+    ends = np.append(begins[1:], len(level))
+    for darkness, share in enumerate(MIXED, start=1):
+        own = level[begins] == darkness
+        spans = [(at[begin], at[end] - at[begin]) for begin, end in zip(begins[own], ends[own], strict=True)]
+        axes.broken_barh(spans, place, facecolors=mixed(look.colour, share))
 
 
 def _said(name: str, summary: Mapping[str, Any]) -> str:
