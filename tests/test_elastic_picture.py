@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.colors import to_rgb
+from matplotlib.patches import StepPatch
 
-from plots.elastic import MISSED, plot_elastic
-from plots.style import PALETTE
+from plots.elastic import plot_elastic
+from plots.style import PALETTE, mixed
 from sunsim.artist import Artist
 from sunsim.metrics.pools import add_pools
 from sunsim.pictures import draw
@@ -19,6 +21,7 @@ from sunsim.records import ArmResult
 from tests.metrics.synthetic import sizes, table, toy_summary, toy_worker
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 Look = Callable[["Figure"], None]
@@ -68,30 +71,35 @@ def test_equal_data_give_equal_pictures(tmp_path: Path) -> None:
     assert (tmp_path / "first.png").read_bytes() == (tmp_path / "second.png").read_bytes()
 
 
-def test_lines_are_what_arms_hold_and_areas_what_arrives(tmp_path: Path, seen: list[Figure]) -> None:
+def areas(axes: Axes) -> list[Any]:
+    """Steps as they are drawn."""
+    return [patch.get_data() for patch in axes.patches if isinstance(patch, StepPatch)]
+
+
+def test_steps_are_what_arms_hold_and_areas_what_arrives(tmp_path: Path, seen: list[Figure]) -> None:
     plot(tmp_path / "elastic.png", arm("fixed", 100.0), arm("elastic", 100.0))
-    load, gpus = seen[0].axes
-    fixed, elastic = gpus.lines
-    assert np.asarray(fixed.get_xydata()).tolist() == [[0, 8], [100, 8]]
-    assert np.asarray(elastic.get_xydata()).tolist() == [[0, 2], [25, 6], [50, 6], [100, 6]]
-    assert [line.get_color() for line in gpus.lines] == list(PALETTE[:2])
-    below, above = (patch.get_data() for patch in load.patches)  # type: ignore[attr-defined]
-    arrived = [(area.values * np.diff(area.edges)).sum() for area in (below, above)]
-    assert arrived == pytest.approx([201, 401])
+    load, fixed, elastic = seen[0].axes
+    for held in areas(fixed):
+        assert (held.values.tolist(), held.edges.tolist()) == ([8], [0, 100])
+    held, ready, base = areas(elastic)
+    assert held.edges.tolist() == ready.edges.tolist() == [0, 25, 50, 100]
+    assert (held.values.tolist(), ready.values.tolist(), base.values.tolist()) == ([2, 6, 6], [2, 2, 6], [8])
+    assert [patch.get_facecolor()[:3] for patch in elastic.patches[:2]] == [mixed(PALETTE[1], 0.35), to_rgb(PALETTE[1])]
+    below, above = ((area.values * np.diff(area.edges)).sum() for area in areas(load))
+    assert (below, above) == (pytest.approx(201), pytest.approx(401))
 
 
 def test_stretches_that_miss_are_marked(tmp_path: Path, seen: list[Figure]) -> None:
     """Stretches of 10 s with 40 requests: 4 late ones from 50 s to 51 s, all that come from 20 s to 40 s, none else."""
     late, some = arm("late", 100.0, late=(0.2, 0.4)), arm("some", 100.0, late=(0.5, 0.51))
     plot(tmp_path / "elastic.png", late, some, slo={"ttft_ms": 1000.0}, worst_window_s=10.0)
-    bands = seen[0].axes[2].collections
-    boxes = [[list(path.get_extents().extents) for path in band.get_paths()] for band in bands]
-    levels = len(MISSED)
-    whole, *of_late = boxes[: 1 + levels]
-    _, *of_some = boxes[1 + levels :]
-    assert whole == [pytest.approx([0, 0.5, 100, 0.95])]
-    assert of_late == [[], [], [pytest.approx([20, 0.5, 40, 0.95])]]
-    assert of_some == [[], [pytest.approx([50, 1.5, 60, 1.95])], []]
+    boxes = [
+        [[path.get_extents() for path in band.get_paths()] for band in axes.collections] for axes in seen[0].axes[1:]
+    ]
+    spans = [[[(box.x0, box.x1) for box in band] for band in bands] for bands in boxes]
+    nothing: list[tuple[float, float]] = []
+    assert spans[0] == [[(0, 100)], nothing, nothing, [(20, 40)]]
+    assert spans[1] == [[(0, 100)], nothing, [(50, 60)], nothing]
 
 
 @pytest.mark.parametrize(("length_s", "unit"), [(60.0, "s"), (1800.0, "min"), (86_400.0, "h")])
@@ -104,6 +112,8 @@ def test_eight_arms_and_long_names_leave_room(tmp_path: Path, seen: list[Figure]
     arms = [arm(f"{'long name ' * 9}{i}", 600.0, models=40) for i in range(8)]
     plot(tmp_path / "elastic.png", *arms, slo={"ttft_ms": 1000.0})
     assert all(axes.get_position().width > 0.6 for axes in seen[0].axes)
+    assert [axes.get_title(loc="left").startswith("long name") for axes in seen[0].axes] == [False, *[True] * 8]
+    assert all(axes.title.get_window_extent().x1 <= seen[0].bbox.x1 for axes in seen[0].axes)
     (legend,) = seen[0].legends
     assert legend.get_window_extent().x1 <= seen[0].bbox.x1
     of_models = seen[0].axes[0].get_legend()
