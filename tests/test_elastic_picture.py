@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 from matplotlib.colors import to_rgb
 from matplotlib.patches import StepPatch
+from matplotlib.text import Text
 
 from plots.elastic import plot_elastic
 from plots.style import PALETTE, mixed
@@ -113,7 +114,7 @@ def test_eight_arms_and_long_names_leave_room(tmp_path: Path, seen: list[Figure]
     plot(tmp_path / "elastic.png", *arms, slo={"ttft_ms": 1000.0})
     assert all(axes.get_position().width > 0.6 for axes in seen[0].axes)
     assert [axes.get_title(loc="left").startswith("long name") for axes in seen[0].axes] == [False, *[True] * 8]
-    assert all(axes.title.get_window_extent().x1 <= seen[0].bbox.x1 for axes in seen[0].axes)
+    assert all(text.get_window_extent().x1 <= seen[0].bbox.x1 for text in seen[0].findobj(Text))
     (legend,) = seen[0].legends
     assert legend.get_window_extent().x1 <= seen[0].bbox.x1
     of_models = seen[0].axes[0].get_legend()
