@@ -73,6 +73,10 @@ class ClosedLoop:
         """A request's last token is out of its engine now, and at its client after `out_ps`."""
         self._ends.pop(i).succeed(out_ps)
 
+    def shed(self, i: int) -> None:
+        """A request has been refused: the client sends its next one at once."""
+        self.ended(i, 0)
+
     def came(self, _limit_ps: int | None) -> slice:
         """Which requests have come."""
         return slice(self.sent)
@@ -120,6 +124,9 @@ class LaterRounds:
             # A picosecond at least, as in a closed loop.
             through_ps = arrival_ps + max(1, self._frontend_in_ps(self._prompts[follower]))
             Alarm(self._env, ARRIVAL, partial(self._arrive, follower)).set(through_ps)
+
+    def shed(self, i: int) -> None:
+        """A request has been refused: its session's later rounds do not come."""
 
     def came(self, limit_ps: int | None) -> NDArray[np.intp]:
         """The first rounds, and the later ones that have come before the end of the run."""

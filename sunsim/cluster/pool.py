@@ -1,5 +1,6 @@
 """The workers of one stage of an arm, and who gets a model's next request."""
 
+from collections import abc
 from collections.abc import Callable
 from typing import ClassVar
 
@@ -10,9 +11,10 @@ from sunsim.cluster.engine_config import EngineConfig
 from sunsim.cluster.events import DECODE, PREFILL, Clock
 from sunsim.cluster.load_report import Reporter
 from sunsim.cluster.outcome import Outcome
-from sunsim.cluster.router import Asked
+from sunsim.cluster.promises import Outputs, Promises
+from sunsim.cluster.router import Asked, Load
 from sunsim.cluster.routes import Routes
-from sunsim.cluster.sequence import Sequence
+from sunsim.cluster.sequence import UNSET, Sequence
 from sunsim.cluster.worker import Worker
 from sunsim.latency.steps import WorkerTimes
 from sunsim.latency.two_passes import TwoPasses
@@ -33,6 +35,7 @@ class Pool:
 
     Attributes:
         workers: by slot.
+        loads: of them, as routers know them.
         times: the workers' step times and front-end delays.
         kv_bytes_per_token: bytes that one token's KV cache takes, on all GPUs of a worker.
         engine: what drives a worker; tests put the step-by-step twin in its place.
@@ -50,6 +53,7 @@ class Pool:
         *,
         arm: Arm,
         keys: BlockKeys | None,
+        outputs: Outputs | None,
         times_on: Callable[[WorkerTimes], WorkerTimes],
         on_outcome: Callable[[Worker, Outcome], None],
     ) -> None:
@@ -76,6 +80,7 @@ class Pool:
         first_priority = PREFILL if stage is Stage.PREFILL else DECODE
         self._reporters: list[Reporter] = []
         self._models = scenario.model_names
+        self._outputs = outputs
         self._affine = block.router in AFFINE
         self._routes = self._make_routes(block, scenario)
         report = block.load_report
@@ -87,26 +92,35 @@ class Pool:
             offset = float(stream(scenario.seed, f"stalls/{stage}/{slot}").random())
             engine = self.engine(config, times, times.stalls(offset), keys)
             eased = self._routes.eased(slot)
-            priority = first_priority + slot
-            worker = self.worker(env, name, slot, priority, engine, on_outcome, _unseen if report else eased)
+            priority, hears = first_priority + slot, _unseen if report else eased
+            promises = Promises(outputs) if outputs else None
+            worker = self.worker(env, name, slot, priority, engine, on_outcome, hears, promises)
             if report:
                 every_ps, delay_ps = to_ps(report.every_ms / 1000), to_ps(report.delay_ms / 1000)
-                self._reporters.append(Reporter(env, worker, every_ps, delay_ps, eased))
+                self._reporters.append(Reporter(env, worker, every_ps, delay_ps, eased, promises=outputs is not None))
             self.workers.append(worker)
-        self._routes.watch([reporter.seen for reporter in self._reporters] or self.workers)
+        self.loads: abc.Sequence[Load] = [reporter.seen for reporter in self._reporters] or self.workers
+        self._routes.watch(self.loads)
 
-    def route(self, sequence: Sequence, session: int | None = None) -> Worker:
-        """The worker that the router gives a request to, a round of a session if that is known."""
+    def pick(self, sequence: Sequence, session: int | None = None) -> int:
+        """Slot of the worker that the router gives a request to, a round of a session if that is known; see `send`."""
         asked = None
-        if self._affine and session is not None:
+        if self._outputs:
+            asked = Asked(UNSET, lambda _slot: 0, sequence.known_tokens, self._outputs.left(sequence))
+        elif self._affine and session is not None:
             asked = Asked(session, lambda slot: self.workers[slot].cached_tokens(sequence))
-        return self.send(self._routes.pick(sequence.model, asked), sequence)
+        return self._routes.pick(sequence.model, asked)
 
     def send(self, slot: int, sequence: Sequence) -> Worker:
         """The worker of this slot, as whoever sends it a request knows it from now on."""
         if self._reporters:
-            self._reporters[slot].send(sequence.known_tokens)
+            promised_tokens = self._outputs.promised(sequence) if self._outputs else 0
+            self._reporters[slot].send(sequence.known_tokens, promised_tokens)
         return self.workers[slot]
+
+    def loads_of(self, model: int) -> abc.Sequence[Load]:
+        """What routers know of the workers that may get a request of the model with this index."""
+        return self._routes.members(model)
 
     def serves(self, slot: int, model: int) -> bool:
         """Whether the worker of this slot takes requests of the model with this index."""

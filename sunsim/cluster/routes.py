@@ -3,6 +3,10 @@
 from collections.abc import Callable, Sequence
 from functools import partial
 
+import numpy as np
+
+from sunsim.cluster.adaptive_router import ADAPTIVE_ROUTERS
+from sunsim.cluster.predict import DecodeForecast
 from sunsim.cluster.router import Asked, Load, Router, make_router
 from sunsim.roles import Role
 from sunsim.scenario import Pool
@@ -27,7 +31,7 @@ class Routes:
         self._served_by = [name if name in own else None for name in models]
         for role, size in block.roles.items():
             rng = partial(stream, seed, f"router/{role.stage}/{role.serves}")
-            self._routers[role.model] = make_router(block.router, rng, block.block.max_imbalance)
+            self._routers[role.model] = _router(block, rng)
             self._first[role.model] = len(self.names)
             self.names += [f"{role.folder}/{i}" for i in range(size)]
             self.roles += [role] * size
@@ -46,8 +50,12 @@ class Routes:
         router, first, members = self._routes[model]
         if asked and first:
             cached_tokens = asked.cached_tokens
-            asked = Asked(asked.session, lambda index: cached_tokens(first + index))
+            asked = asked._replace(cached_tokens=lambda index: cached_tokens(first + index))
         return first + router.pick(members, asked)
+
+    def members(self, model: int) -> Sequence[Load]:
+        """The loads of the workers that may get a request of the model with this index."""
+        return self._routes[model][2]
 
     def eased(self, slot: int) -> Callable[[Load], None]:
         """What to call with the load of a slot whenever that may have fallen."""
@@ -88,6 +96,10 @@ class ElasticRoutes(Routes):
             asked = asked._replace(cached_tokens=lambda index: cached_tokens(slots[index]))
         return slots[self._routers[of].pick(self._members[of], asked)]
 
+    def members(self, model: int) -> Sequence[Load]:
+        """As `Routes.members`."""
+        return self._members[self._served_by[model]]
+
     def eased(self, slot: int) -> Callable[[Load], None]:
         """As `Routes.eased`."""
         router = self._routers[self.roles[slot].model]
@@ -98,3 +110,10 @@ class ElasticRoutes(Routes):
                 router.eased(index, load)
 
         return eased
+
+
+def _router(block: Pool, rng: Callable[[], np.random.Generator]) -> Router:
+    if adaptive := ADAPTIVE_ROUTERS.get(block.router):
+        return adaptive(DecodeForecast.of(block))
+    promised = block.block.output_lengths is not None
+    return make_router(block.router, rng, block.block.max_imbalance, promised=promised)

@@ -6,12 +6,14 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
+from sunsim.cluster.admission import Admission
 from sunsim.cluster.arrivals import ClosedLoop, Decoding, LaterRounds, Stream
 from sunsim.cluster.events import Clock
 from sunsim.cluster.journey import Course, Journeys
 from sunsim.cluster.link import KVLink
 from sunsim.cluster.outcome import Outcome
 from sunsim.cluster.pool import Pool
+from sunsim.cluster.promises import Outputs
 from sunsim.cluster.rounds import Rounds, keys_of
 from sunsim.cluster.scaling.pool import ElasticPool
 from sunsim.cluster.sequence import KV, UNSET, Sequence
@@ -51,13 +53,26 @@ class World:
         self._link = KVLink(self.env, scenario.link)
 
         def pool(block: Loaded, on_outcome: Callable[[Worker, Outcome], None]) -> Pool:
-            keys = keys_of(block, arm, requests)
             kind = ElasticPool if block.elastic else Pool
-            return kind(self.env, block, scenario, arm=arm, keys=keys, times_on=times_on, on_outcome=on_outcome)
+            return kind(
+                self.env,
+                block,
+                scenario,
+                arm=arm,
+                keys=keys_of(block, arm, requests),
+                outputs=Outputs.of(block, requests, scenario.seed),
+                times_on=times_on,
+                on_outcome=on_outcome,
+            )
 
         last = arm.colocated or arm.decode
         self.prefill = pool(arm.prefill, self._on_prefill) if arm.prefill else None
         self.decode = pool(last, self._on_decode) if last else None
+        self._admission: Admission | None = None
+        if arm.block.admission:
+            emits = self.emitted_before_decode > 0
+            self._admission = Admission(scenario, arm, self.prefill, self.decode, emits=emits)
+            self.journeys.shed = bytearray(len(requests))
         self.elastic = [each for each in (self.prefill, self.decode) if isinstance(each, ElasticPool)]
         for each in self.elastic:
             each.begin(requests)
@@ -119,17 +134,32 @@ class World:
     def _arrive(self, i: int) -> None:
         """Request `i` comes to its first stage."""
         if not self.prefill:
-            self._send_to_decode(i)
+            self._send_to_decode(i, arrives=True)
         elif not (self.rounds and self._append(i, self.rounds)):
-            self._send_to_prefill(i, self.prefill)
+            self._send_to_prefill(i, self.prefill, arrives=True)
         if self._progress and self._arrived % PROGRESS_EVERY == 0:
             self._progress(self._arrived / len(self._requests))
         self._arrived += 1
 
-    def _send_to_prefill(self, i: int, pool: Pool) -> None:
+    def _sheds(self, sequence: Sequence, pool: Pool, slot: int) -> bool:
+        """Whether a request that comes, and would go to the worker of this slot, is refused."""
+        i, shed = sequence.request, self.journeys.shed
+        if self._admission is None or shed is None:
+            return False
+        if self._admission.admits(sequence, pool.loads[slot], self.env.now_ps - int(self.arrival_ps[i])):
+            return False
+        shed[i] = 1
+        if self.clients:
+            self.clients.shed(i)
+        return True
+
+    def _send_to_prefill(self, i: int, pool: Pool, *, arrives: bool = False) -> None:
         journeys, rounds = self.journeys, self.rounds
         sequence = Sequence(i, self._models[i], self._prompts[i], 1, KV.COMPUTE)
-        worker = pool.route(sequence, rounds.session[i] if rounds else None)
+        slot = pool.pick(sequence, rounds.session[i] if rounds else None)
+        if arrives and self._sheds(sequence, pool, slot):
+            return
+        worker = pool.send(slot, sequence)
         if rounds and self.decode and (source := rounds.has_history(sequence, self.decode)):
             sequence.kv, sequence.posts_ps = KV.PULL, self._posts_ps
             sequence.held_tokens, sequence.held_now = 0, partial(source.cached_tokens, sequence)
@@ -139,14 +169,16 @@ class World:
             journeys.prefill_worker[i] = worker.slot
         worker.submit(sequence)
 
-    def _send_to_decode(self, i: int) -> None:
+    def _send_to_decode(self, i: int, *, arrives: bool = False) -> None:
         assert self.decode
         emitted = self.emitted_before_decode
         sequence = Sequence(i, self._models[i], self._prompts[i], self._outputs[i] - emitted, self._decode_kv)
         sequence.known_tokens += emitted
         sequence.posts_ps = self._posts_ps
-        worker = self.decode.route(sequence, self.rounds.session[i] if self.rounds else None)
-        self._submit_to_decode(sequence, worker)
+        slot = self.decode.pick(sequence, self.rounds.session[i] if self.rounds else None)
+        if arrives and self._sheds(sequence, self.decode, slot):
+            return
+        self._submit_to_decode(sequence, self.decode.send(slot, sequence))
 
     def _submit_to_decode(self, sequence: Sequence, worker: Worker) -> None:
         self.journeys.decode[sequence.request] = sequence

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
+from statistics import fmean
 
 from sunsim.errors import InputError
 from sunsim.latency.attention import LengthMix
@@ -73,6 +74,16 @@ class Pool:
     def module(self) -> Module:
         """Whose weights its workers compute with."""
         return next(iter(self.roles)).module
+
+    @property
+    def mean_prompt(self) -> float:
+        """Prompt tokens of a request of the scenario on average, by its law or in its trace."""
+        return fmean(self._mix().prompt_tokens)
+
+    @property
+    def mean_output(self) -> float:
+        """Output tokens of a request of the scenario on average, by its law or in its trace."""
+        return fmean(self._mix().output_tokens)
 
     @property
     def card(self) -> str:

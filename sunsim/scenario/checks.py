@@ -12,8 +12,9 @@ from sunsim.roles import Stage
 from sunsim.scenario.blocks import ArmBlock, Document, Transfer
 from sunsim.scenario.memory import beside_of, options_of
 from sunsim.scenario.named import models_of
-from sunsim.scenario.pools import STATE_BLIND, PoolBlock
+from sunsim.scenario.pools import PoolBlock
 from sunsim.scenario.rounds import appends_in_steps, completed, refuse_pool
+from sunsim.scenario.routing import completed_router, refuse_admission, refuse_router
 from sunsim.scenario.scenario import Scenario
 from sunsim.scenario.sizes import known_model, scaling_of, workers_of
 from sunsim.workload.blocks import MAX_REQUESTS, Closed, Conversations, Synthetic, Trace
@@ -87,6 +88,7 @@ def _complete_arm(arm: ArmBlock, index: int, document: Document, source: Source)
     pools: dict[str, PoolBlock] = {}
     profiles: dict[Stage, Profile] = {}
     served: set[str] = set()
+    refuse_admission(arm, ("arms", index), document, source)
     for stage, pool in arm.pools().items():
         loc: Loc = ("arms", index, stage)
         name, profile = _profile(pool, loc, source)
@@ -97,10 +99,7 @@ def _complete_arm(arm: ArmBlock, index: int, document: Document, source: Source)
         profiles[stage] = profile
         steps = Stage.COLOCATED if appends_in_steps(arm, stage, profiles) else stage
         _can_compute(steps, profile, name, loc, source)
-        if pool.load_report and pool.router in STATE_BLIND:
-            place = (*loc, "load_report")
-            message = f"{source.path(place)} is given, must be left out: router {pool.router} does not look at loads"
-            raise source.error(place, message)
+        refuse_router(arm, stage, loc, source)
         if stage is Stage.COLOCATED and pool.policy == "shared" and not profile.adapters:
             message = f"is shared, must be isolated: only adapters share workers that prefill, {name} has none"
             raise source.error((*loc, "policy"), f"{source.path(loc)}.policy {message}")
@@ -110,7 +109,7 @@ def _complete_arm(arm: ArmBlock, index: int, document: Document, source: Source)
         workers = workers_of(pool, document, loc, source)
         scaling = scaling_of(pool, stage, workers, document, loc, source)
         update = {"profile": name, "workers": workers, "allocation": None, "scaling": scaling}
-        pools[stage] = pool.model_copy(update=update | options | completed(pool))
+        pools[stage] = pool.model_copy(update=update | options | completed(pool) | completed_router(pool))
     return arm.model_copy(update=pools)
 
 

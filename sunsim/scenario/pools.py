@@ -13,13 +13,19 @@ RouterName: TypeAlias = Literal[
     "least-requests",
     "least-tokens",
     "power-of-two-choices",
+    "least-predicted-tpot",
+    "least-harm",
     "session-affinity",
     "prefix-affinity",
 ]
 STATE_BLIND = frozenset({"round-robin", "random"})
 """Routers that don't look at the workers' loads."""
 AFFINE = frozenset({"session-affinity", "prefix-affinity"})
-"""Routers that look at the request."""
+"""Routers that look at what workers have cached of the request."""
+ADAPTIVE = frozenset({"least-predicted-tpot", "least-harm"})
+"""Routers that ask the latency model."""
+LOOKS_AT_OUTPUTS = ADAPTIVE | {"least-tokens"}
+"""Routers for which it matters what is known of output lengths."""
 
 
 class LoadReport(Block):
@@ -32,6 +38,18 @@ class LoadReport(Block):
 
     every_ms: float = Field(ge=0.01, le=3_600_000)
     delay_ms: Delay = 0.0
+
+
+class OutputLengths(Block):
+    """What a router knows of the output lengths of requests that have not ended.
+
+    Attributes:
+        known: ``exact``; ``predicted``: see `sunsim.workload.predictor`; ``none``: their mean alone.
+        accuracy: share of the requests that are predicted right; None unless `known` is ``predicted``.
+    """
+
+    known: Literal["exact", "predicted", "none"]
+    accuracy: float | None = Field(default=None, ge=0, le=1)
 
 
 class PoolBlock(Block):
@@ -47,6 +65,7 @@ class PoolBlock(Block):
         allocation: how a number of workers is spread over the models when isolated; None once it has been.
         scaling: when workers come and go; None of a pool whose size is fixed.
         load_report: None where the router sees its workers' loads as they are.
+        output_lengths: None where the router does not look at them.
         num_gpu_blocks: KV blocks of one worker after its weights; for a shared prefill pool the weights of all models,
             which adapters have in common.
         enable_prefix_caching: KV that a worker still has is not computed, or pulled, again.
@@ -66,6 +85,7 @@ class PoolBlock(Block):
     scaling: Scaling | None = Field(default=None, discriminator="kind")
     allocation: Literal["equal", "proportional"] | None = None
     load_report: LoadReport | None = None
+    output_lengths: OutputLengths | None = None
     max_num_seqs: Count | None = None
     max_num_batched_tokens: Count | None = None
     max_model_len: Count | None = None

@@ -62,8 +62,7 @@ def _refuse_decode(arm: ArmBlock, pool: DecodeBlock, loc: Loc, document: Documen
         _refuse("append_rule", pool.append_rule, "must be left out: only append_prefill auto has it", loc, source)
     if pool.append_rule == "slack":
         for name in document.model_names:
-            limits = document.slo.stated | getattr(document.slo.models.get(name), "stated", {})
-            if not {"ttft_ms", "tpot_ms"} <= limits.keys():
+            if not {"ttft_ms", "tpot_ms"} <= document.slo.of(name).keys():
                 must = f"must be bounded, or have slo.ttft_ms and slo.tpot_ms: {name} lacks one"
                 _refuse("append_rule", "slack", must, loc, source)
 

@@ -9,7 +9,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from sunsim.scenario import Scenario
-from sunsim.scenario.pools import STATE_BLIND
+from sunsim.scenario.pools import ADAPTIVE, LOOKS_AT_OUTPUTS, STATE_BLIND
 from tests.cluster.worlds import Host, Row, pool, scenario, write_link
 
 BLOCK_SIZE = 4
@@ -17,6 +17,7 @@ LONGEST_PROMPT = 40
 LONGEST_OUTPUT = 30
 LEAST_BLOCKS = -(-(LONGEST_PROMPT + LONGEST_OUTPUT) // BLOCK_SIZE) + 1
 ROUTERS = ["round-robin", "random", "least-requests", "least-tokens", "power-of-two-choices"]
+KNOWN = [{"known": "exact"}, {"known": "none"}, {"known": "predicted", "accuracy": 0.5}]
 NO_DELAY = Host()
 MEASURED = {"measured": "link.json"}
 PROFILE = {"block_size": BLOCK_SIZE, "kv_bytes_per_token": 1_000_000}  # a prompt moves in about a step
@@ -40,11 +41,12 @@ class Drawn:
 
 
 @st.composite
-def pools(draw: st.DrawFn, models: list[str]) -> dict[str, Any]:
-    """A pool, scarce in every way that its requests can bear."""
+def pools(draw: st.DrawFn, models: list[str], *, adaptive: bool) -> dict[str, Any]:
+    """A pool, scarce in every way that its requests can bear; `adaptive`: with any router that may look at outputs."""
     isolated = draw(st.booleans())
     seqs = draw(st.integers(1, 5))
-    router = draw(st.sampled_from(ROUTERS))
+    router = draw(st.sampled_from([*ROUTERS, *sorted(ADAPTIVE)] if adaptive else ROUTERS))
+    known = st.sampled_from(KNOWN) if router in ADAPTIVE else st.none() | st.sampled_from(KNOWN)
     reports = st.fixed_dictionaries({"every_ms": st.sampled_from([1.0, 30.0]), "delay_ms": st.sampled_from([0.0, 7.0])})
     load_report = None if router in STATE_BLIND else draw(st.none() | reports)
     number = st.integers(1, 2) if isolated else st.integers(1, 3)
@@ -53,6 +55,7 @@ def pools(draw: st.DrawFn, models: list[str]) -> dict[str, Any]:
         "workers": {name: draw(number) for name in models} if isolated else draw(number),
         "router": router,
         "load_report": load_report,
+        "output_lengths": draw(known) if router in LOOKS_AT_OUTPUTS and adaptive else None,
         "max_num_seqs": seqs,
         "max_num_batched_tokens": draw(st.integers(seqs, 60)),
         "num_gpu_blocks": LEAST_BLOCKS + draw(st.integers(0, 30)),
@@ -136,7 +139,8 @@ def clusters(draw: st.DrawFn, stages: tuple[str, ...] = ("prefill", "decode", "b
             )
         ),
     }
-    return Drawn(models, {stage: draw(pools(models)) for stage in named}, blocks, rows, draw(hosts()))  # type: ignore[arg-type]
+    found = {stage: draw(pools(models, adaptive=stage != "prefill")) for stage in named}
+    return Drawn(models, found, blocks, rows, draw(hosts()))  # type: ignore[arg-type]
 
 
 def crowd(**options: Any) -> Drawn:

@@ -14,7 +14,18 @@ from hypothesis import strategies as st
 from sunsim.cluster.simulation import simulate_arm
 from sunsim.records import ArmResult
 from sunsim.scenario import Scenario, build_requests, load_scenario
-from tests.cluster.drawn import LEAST_BLOCKS, NO_DELAY, PROFILE, ROUTERS, Drawn, clusters, crowd, elastic_clusters
+from sunsim.scenario.pools import ADAPTIVE
+from tests.cluster.drawn import (
+    KNOWN,
+    LEAST_BLOCKS,
+    NO_DELAY,
+    PROFILE,
+    ROUTERS,
+    Drawn,
+    clusters,
+    crowd,
+    elastic_clusters,
+)
 from tests.cluster.stepwise import StepwiseEngine
 from tests.cluster.worlds import Host, Row, driven_by, serve, write_profile
 
@@ -44,6 +55,15 @@ def both_ways(scenario: Scenario, rows: list[Row], host: Host = NO_DELAY) -> Arm
 @pytest.mark.parametrize("prefill", [True, False], ids=["prefill", "decode-only"])
 def test_every_router_sees_the_same_loads(router: str, prefill: bool, profile: Path) -> None:
     drawn = crowd(router=router, prefill=prefill)
+    both_ways(drawn.scenario(profile), drawn.rows)
+
+
+@pytest.mark.parametrize("known", KNOWN, ids=lambda known: known["known"])
+@pytest.mark.parametrize("router", [*sorted(ADAPTIVE), "least-tokens"])
+def test_routers_that_know_of_outputs_see_the_same_promises(
+    router: str, known: dict[str, object], profile: Path
+) -> None:
+    drawn = crowd(router=router, decode={"output_lengths": known})
     both_ways(drawn.scenario(profile), drawn.rows)
 
 

@@ -48,7 +48,7 @@ class Drawn:
 @st.composite
 def cached(draw: st.DrawFn, /, models: list[str], least_blocks: int, **options: Any) -> dict[str, Any]:
     """A pool with caches, and maybe a router that looks at the request."""
-    drawn: dict[str, Any] = draw(pools(models))
+    drawn: dict[str, Any] = draw(pools(models, adaptive=False))
     drawn |= {"num_gpu_blocks": least_blocks + draw(st.integers(0, 30)), "enable_prefix_caching": True}
     router = draw(st.sampled_from([None, *AFFINE]))
     if router:

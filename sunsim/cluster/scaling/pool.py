@@ -11,6 +11,7 @@ from sunsim.cluster.block_keys import BlockKeys
 from sunsim.cluster.events import Clock
 from sunsim.cluster.outcome import Outcome
 from sunsim.cluster.pool import Pool
+from sunsim.cluster.promises import Outputs
 from sunsim.cluster.routes import ElasticRoutes
 from sunsim.cluster.scaling.elastic_worker import ElasticWorker
 from sunsim.cluster.scaling.make import make_policy
@@ -41,10 +42,13 @@ class ElasticPool(Pool):
         *,
         arm: Arm,
         keys: BlockKeys | None,
+        outputs: Outputs | None,
         times_on: Callable[[WorkerTimes], WorkerTimes],
         on_outcome: Callable[[Worker, Outcome], None],
     ) -> None:
-        super().__init__(env, block, scenario, arm=arm, keys=keys, times_on=times_on, on_outcome=on_outcome)
+        super().__init__(
+            env, block, scenario, arm=arm, keys=keys, outputs=outputs, times_on=times_on, on_outcome=on_outcome
+        )
         self._env, self._block, self._scenario = env, block, scenario
         self.scalers: dict[Role, Scaler] = {}
 
