@@ -162,7 +162,7 @@ def test_other_verbs_write_means_of_gpus_as_they_are(summary: dict[str, Any]) ->
     fixed, elastic = summary["arms"].values()
     assert written("gpus", elastic["gpus"]) == "6.11"
     assert written("gpus", fixed["gpus"]) == "9"
-    assert _workers(elastic) == "1.00P5.11D"
+    assert _workers(elastic) == "1P5.11D"
     assert {"gpu_hours", "peak_gpus", "shed"} <= {column.tag for column in FIGURES}
     assert " with 6.11 GPUs in the mean, 9 at most instead of 9 GPUs (1.47x per GPU)" in verdict(
         "b", elastic, "a", fixed

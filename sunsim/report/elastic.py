@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from sunsim.report.columns import columns
-from sunsim.report.format import count, counted, listed, milliseconds, number, percent, together
+from sunsim.report.compare import against
+from sunsim.report.format import count, counted, listed, milliseconds, number, percent, times, together
 from sunsim.report.text_table import TextTable
 
 Entry = Mapping[str, Any]
@@ -12,8 +13,10 @@ Arms = Mapping[str, Entry]
 
 SAME_SHARE = 0.005
 """Shares of met SLOs that differ by less are called the same."""
-
+SAME_OUTPUT = 0.02
+"""The same of outputs."""
 SAID = 3
+"""Arms that are spoken of."""
 SHORT_MS = 1.0
 """Mean waits below are not worth a sentence."""
 
@@ -73,6 +76,8 @@ def _saving(name: str, entry: Entry, base_name: str, base: Entry, worst_window_s
     change = hours / had - 1 if had else 0.0
     than = f"{percent(abs(change))} {'fewer' if change < 0 else 'more'} than" if round(change, 2) else "as many as"
     said = f"{name} takes {number(hours)} GPU-hours, {than} {base_name} ({number(had)}): {held(entry)}, against {held(base)}"
+    carried = against("output_throughput_window", entry, base) or 1.0
+    said += f", at {times(carried)} the output" if abs(carried - 1) >= SAME_OUTPUT else ""
     if entry["slo_attainment"] is None or base["slo_attainment"] is None:
         return f"{said}."
     own, other = (_met(each, worst_window_s) for each in (entry, base))
