@@ -5,9 +5,9 @@ import numpy as np
 from sunsim.latency.profile import Profile
 from sunsim.report.format import counted, listed
 from sunsim.report.origin import estimate_facts, left_out, origin
+from sunsim.report.traffic import arrivals_fact, popularity_facts, stretches_fact
 from sunsim.roles import Module, Stage
 from sunsim.scenario import Scenario
-from sunsim.scenario.blocks import ModelCount, Zipf
 from sunsim.scenario.requests import caches_prefixes
 from sunsim.workload.blocks import Closed, Conversations, Synthetic, Trace
 from sunsim.workload.requests import Requests
@@ -71,9 +71,9 @@ def _assumed(scenario: Scenario, requests: Requests | None) -> list[str]:
     if isinstance(workload, Trace):
         facts = _of_trace(scenario, workload)
     elif isinstance(workload, Conversations):
-        facts = [*_of_conversations(workload), *_popularity(scenario)]
+        facts = [*_of_conversations(workload), *popularity_facts(scenario)]
     else:
-        facts = [*_of_synthetic(workload), *_popularity(scenario)]
+        facts = [*_of_synthetic(workload), *popularity_facts(scenario)]
     if unheld := unheld_rounds(requests):
         facts.append(unheld)
     if any(len(arm.pools()) == 2 for arm in scenario.arms):
@@ -170,7 +170,7 @@ def _of_synthetic(workload: Synthetic) -> list[str]:
     if isinstance(arrivals, Closed):
         facts = [f"a closed loop of {arrivals.concurrency} requests at a time"]
     else:
-        facts = [f"{arrivals.kind.capitalize()} arrivals at {arrivals.rate_rps:g} req/s"]
+        facts = [arrivals_fact(arrivals)]
     if workload.lengths.kind in {"fixed", "lognormal"}:
         facts.append(f"{workload.lengths.kind} lengths")
     return facts
@@ -182,7 +182,7 @@ def _of_conversations(workload: Conversations) -> list[str]:
     if rounds.max is not None:
         drawn = f"{rounds.max} rounds each" if rounds.mean == rounds.max else f"{drawn} and {rounds.max} at most"
     return [
-        f"{workload.arrivals.kind.capitalize()} arrivals of sessions at {workload.arrivals.rate_rps:g} a second",
+        arrivals_fact(workload.arrivals, " of sessions", "a second"),
         drawn,
         f"exponential times to think, {workload.think_s.mean:g} s in the mean",
         f"{workload.user.kind} new tokens and {workload.output.kind} answers",
@@ -200,13 +200,13 @@ def unheld_rounds(requests: Requests | None) -> str:
 
 
 def _of_trace(scenario: Scenario, workload: Trace) -> list[str]:
-    facts = []
+    facts = [stretches_fact(workload.stretches)] if workload.stretches else []
     if workload.rate_scale != 1:
         facts.append(f"{workload.rate_scale:g} times the trace's rate")
     if isinstance(workload.models, dict):
         facts.append(f"models: {listed([f'{name} is {model}' for name, model in workload.models.items()])}")
     elif scenario.trace and scenario.trace.rows.model is None:
-        facts += _popularity(scenario)
+        facts += popularity_facts(scenario)
     facts += filter(None, [unused_popularity(scenario)])
     if tokens := BLOCK_TOKENS.get(workload.format):
         cached = caches_prefixes(scenario)
@@ -223,17 +223,7 @@ def unused_popularity(scenario: Scenario) -> str:
     counts = np.bincount(scenario.trace.rows.model, minlength=len(shares))
     if len(set(shares)) == 1 or np.allclose(counts / counts.sum(), shares):
         return ""
-    return f"models of requests as {workload.path.name} names them, not by {listed(_popularity(scenario))}"
-
-
-def _popularity(scenario: Scenario) -> list[str]:
-    if len(scenario.model_names) == 1:
-        return []
-    models = scenario.document.models
-    if not isinstance(models, ModelCount):
-        return ["popularity as given"]
-    popularity = models.popularity
-    return [f"Zipf popularity, alpha {popularity.alpha:g}" if isinstance(popularity, Zipf) else "equal popularity"]
+    return f"models of requests as {workload.path.name} names them, not by {listed(popularity_facts(scenario))}"
 
 
 def _changed(scenario: Scenario) -> list[str]:

@@ -33,6 +33,7 @@ from sunsim.roles import Stage
 from sunsim.scenario.pools import DecodeBlock, PoolBlock, PrefillBlock
 from sunsim.scenario.slo import Slo
 from sunsim.workload.blocks import Conversations, Synthetic, Trace
+from sunsim.workload.shares import expected_shares
 
 
 class Zipf(Block):
@@ -250,7 +251,16 @@ class Document(Block):
 
     @property
     def model_shares(self) -> tuple[float, ...]:
-        """Expected share of the requests of each model, in the order of `model_names`; they add up to 1."""
+        """Expected share of the requests of each model over the run, in the order of `model_names`; they add up to 1.
+
+        Raises:
+            InputError: as `expected_shares`.
+        """
+        return expected_shares(self.workload, self.model_names, self.own_shares)
+
+    @property
+    def own_shares(self) -> tuple[float, ...]:
+        """What `models` says of their shares, in the order of `model_names`; they add up to 1."""
         assert self.models
         if not isinstance(self.models, ModelCount):
             weights = [model.weight for model in self.models]

@@ -10,13 +10,15 @@ from sunsim.latency.profile import Profile, find_profile, list_profiles, load_pr
 from sunsim.latency.transfer import load_transfers
 from sunsim.roles import Stage
 from sunsim.scenario.blocks import ArmBlock, Document, Transfer
-from sunsim.scenario.memory import beside_of, options_of
-from sunsim.scenario.named import models_of
+from sunsim.scenario.convertible import convertible_of, with_chunks
+from sunsim.scenario.memory import Beside, beside_of, options_of
+from sunsim.scenario.named import models_of, refuse_unknown
 from sunsim.scenario.pools import PoolBlock
 from sunsim.scenario.rounds import appends_in_steps, completed, refuse_pool
 from sunsim.scenario.routing import completed_router, refuse_admission, refuse_router
 from sunsim.scenario.scenario import Scenario
-from sunsim.scenario.sizes import known_model, scaling_of, workers_of
+from sunsim.scenario.sizes import scaling_of, workers_of
+from sunsim.scenario.traffic import completed_traffic
 from sunsim.workload.blocks import MAX_REQUESTS, Closed, Conversations, Synthetic, Trace
 from sunsim.workload.lengths import longest, most_tokens
 from sunsim.workload.traces.known import FORMATS
@@ -43,8 +45,10 @@ def complete(document: Document, source: Source) -> Scenario:
         workload = workload.model_copy(update={"path": path})
     document = document.model_copy(update={"workload": workload, "models": models_of(document, workload, source)})
     _unique(list(document.model_names), ("models",), source)
+    document = completed_traffic(document, source)
+    workload = document.workload
     for name in document.slo.models:
-        known_model(name, ("slo", "models"), document, source)
+        refuse_unknown(name, ("slo", "models"), document, source)
     if isinstance(workload, Trace):
         _models_mapped(workload, document, source)
     elif workload.duration_s is not None and document.measure.warmup_s >= workload.duration_s:
@@ -56,7 +60,7 @@ def complete(document: Document, source: Source) -> Scenario:
     if not isinstance(workload, Trace):
         _requests_fit(workload, source)
         _lengths_fit(scenario, workload, source)
-    return scenario
+    return with_chunks(scenario, source)
 
 
 def _unique(names: list[str], loc: Loc, source: Source) -> None:
@@ -105,10 +109,14 @@ def _complete_arm(arm: ArmBlock, index: int, document: Document, source: Source)
             raise source.error((*loc, "policy"), f"{source.path(loc)}.policy {message}")
         refuse_pool(arm, stage, profile, loc, document, source)
         beside = beside_of(arm, stage, profiles, document, loc, source)
-        options = options_of(pool, profile, beside, loc, source)
+        # Of a pool of fixed size only the convertible workers hold prefill's modules.
+        some_hold = stage is Stage.DECODE and arm.decode and arm.decode.convertible and pool.scaling is None
+        options = options_of(pool, profile, Beside() if some_hold else beside, loc, source)
         workers = workers_of(pool, document, loc, source)
         scaling = scaling_of(pool, stage, workers, document, loc, source)
-        update = {"profile": name, "workers": workers, "allocation": None, "scaling": scaling}
+        update: dict[str, object] = {"profile": name, "workers": workers, "allocation": None, "scaling": scaling}
+        if stage is Stage.DECODE:
+            update["convertible"] = convertible_of(arm, profile, beside, options, workers, document, loc, source)
         pools[stage] = pool.model_copy(update=update | options | completed(pool) | completed_router(pool))
     return arm.model_copy(update=pools)
 
@@ -155,7 +163,7 @@ def _requests_fit(workload: Synthetic | Conversations, source: Source) -> None:
     """Refuses at once what would only be seen to be too much when it has been drawn."""
     if isinstance(workload.arrivals, Closed):
         return
-    rate_rps = workload.arrivals.rate_rps
+    rate_rps = workload.arrivals.mean_rps
     rounds = 1.0
     if isinstance(workload, Conversations):
         rounds = min(workload.rounds.mean, workload.rounds.max or workload.rounds.mean)
@@ -163,7 +171,8 @@ def _requests_fit(workload: Synthetic | Conversations, source: Source) -> None:
     what = f"workload.arrivals.rate_rps is {rate_rps:g}, must bring"
     loc: Loc = ("workload", "arrivals", "rate_rps")
     if requests is None and workload.duration_s is not None:
-        expected = rate_rps * workload.duration_s * rounds
+        gain = workload.arrivals.bursts.gain if workload.arrivals.bursts else 1.0
+        expected = rate_rps * workload.duration_s * rounds * gain
         if expected > MAX_REQUESTS:
             raise source.error(loc, f"{what} at most {MAX_REQUESTS:g} requests, not {expected:.3g}")
     elif workload.duration_s is None and requests is not None:

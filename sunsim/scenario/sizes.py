@@ -2,12 +2,13 @@
 
 from typing import TypeAlias
 
-from sunsim.document.block import MAX_WORKERS, key_hint
+from sunsim.document.block import MAX_WORKERS
 from sunsim.document.source import Loc, Source
-from sunsim.errors import clipped, clipped_list
+from sunsim.errors import clipped_list
 from sunsim.roles import Stage
 from sunsim.scenario.allocation import allocate
 from sunsim.scenario.blocks import Document
+from sunsim.scenario.named import refuse_unknown
 from sunsim.scenario.pools import DecodeBlock, PoolBlock
 from sunsim.scenario.scaling import Bounds, Entry, KVUsage, Oracle, Scaling, Schedule, TokenVelocity
 from sunsim.workload.blocks import Closed, Conversations, Trace
@@ -18,14 +19,6 @@ THRESHOLD_S = 1.5
 """Within which prefill is to work off what it has: llm-d's default."""
 VELOCITY_TARGETS = {"in-flight": 0.8, "rate": 1.0}
 """llm-d's KV usage, and TokenScale's whole velocity."""
-
-
-def known_model(model: str, loc: Loc, document: Document, source: Source) -> None:
-    """Refuses a key of the mapping at `loc` that is no model's name."""
-    names = document.model_names
-    if model not in names:
-        where = f"{source.path(loc)}.{clipped(model)}"
-        raise source.error((*loc, model), f"{where} is no model of the scenario, {key_hint(model, names)}")
 
 
 def workers_of(pool: PoolBlock, document: Document, loc: Loc, source: Source) -> Workers:
@@ -59,7 +52,7 @@ def workers_of(pool: PoolBlock, document: Document, loc: Loc, source: Source) ->
     if isinstance(given, Bounds):
         given = dict.fromkeys(names, given)
     for name in given:
-        known_model(name, loc, document, source)
+        refuse_unknown(name, loc, document, source)
     most = sum(each.max if isinstance(each, Bounds) else each for each in given.values())
     if most > MAX_WORKERS:
         raise source.error(loc, f"{where} adds up to {most}, must be at most {MAX_WORKERS} in all")

@@ -63,8 +63,8 @@ def pools(draw: st.DrawFn, models: list[str], *, adaptive: bool) -> dict[str, An
 
 
 @st.composite
-def elastic(draw: st.DrawFn, pool: dict[str, Any], stage: str) -> dict[str, Any]:
-    """The same pool where its workers come and go within tenths of a second, and at least one is always there."""
+def elastic(draw: st.DrawFn, pool: dict[str, Any], stage: str, future: bool = True) -> dict[str, Any]:
+    """The same pool, maybe with a policy that knows the `future`, where its workers come and go within tenths of a second, and at least one is always there."""
     bounds = st.builds(lambda least, more: {"min": least, "max": least + more}, st.integers(1, 2), st.integers(0, 2))
     isolated = pool["policy"] == "isolated"
     workers = {name: draw(bounds) for name in pool["workers"]} if isolated else draw(bounds)
@@ -75,8 +75,9 @@ def elastic(draw: st.DrawFn, pool: dict[str, Any], stage: str) -> dict[str, Any]
         {"kind": "utilisation", "target": 0.3},
         {"kind": "request-rate", "rps_per_worker": draw(st.sampled_from([20.0, 200.0]))},
         {"kind": "token-velocity", "signal": "rate", "target": 0.01},
-        {"kind": "oracle", "target": 0.01},
     ]
+    if future:
+        kinds.append({"kind": "oracle", "target": 0.01})
     if stage != "prefill":
         kinds.append({"kind": "kv-usage", "target": 0.2})
     if stage != "decode":
