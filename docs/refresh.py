@@ -70,7 +70,9 @@ PLACES = {
     "session-requests": DOCS / "python.md",
     "workers": DOCS / "python.md",
     "session-workers": DOCS / "python.md",
+    "pools": DOCS / "python.md",
     "session-metrics": DOCS / "results.md",
+    "elastic-metrics": DOCS / "results.md",
 }
 """The document of each block. The README's are beginnings or sums of what the pages have whole."""
 

@@ -139,7 +139,7 @@ def _reuse(scenario: Scenario) -> list[str]:
 
 def _scaling(scenario: Scenario) -> list[str]:
     """How elastic pools change their size; those that do so alike are named together."""
-    found: dict[str, list[str]] = {}
+    found: dict[str, dict[str, list[str]]] = {}
     for arm in scenario.arms:
         for stage, pool in arm.pools().items():
             if scaling := pool.block.scaling:
@@ -148,8 +148,11 @@ def _scaling(scenario: Scenario) -> list[str]:
                 ]
                 way = f"{scaling.kind} ({', '.join(knobs)})" if knobs else scaling.kind
                 when = f"every {scaling.interval_s:g} s, {scaling.start_s:g} s from a worker's order until it takes requests"
-                found.setdefault(f"pools grow and shrink by {way}, {when}", []).append(f"{arm.name} {stage}")
-    return [f"{what} ({listed(names)})" for what, names in found.items()]
+                found.setdefault(when, {}).setdefault(way, []).append(f"{arm.name} {stage}")
+    return [
+        f"pools grow and shrink {when}, by {listed([f'{way} in {listed(names)}' for way, names in ways.items()])}"
+        for when, ways in found.items()
+    ]
 
 
 def base_models(scenario: Scenario) -> dict[str, str]:
