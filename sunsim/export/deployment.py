@@ -124,6 +124,9 @@ def _refuse(arm: Arm) -> None:
         message = f"{where} has a {only} pool only, must have prefill and decode, or colocated, to be deployed"
         raise InputError(message)
     for stage, pool in pools.items():
+        if pool.elastic:
+            message = f"{where}.{stage} grows and shrinks, must have a number of workers to be deployed"
+            raise InputError(message)
         if (gpus := pool.profile.gpus) > GPUS_A_HOST:
             message = f"{where}.{stage} has workers of {gpus} GPUs, must be of at most {GPUS_A_HOST}, those of one host"
             raise InputError(message)

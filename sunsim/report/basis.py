@@ -13,6 +13,9 @@ from sunsim.workload.blocks import Closed, Conversations, Synthetic, Trace
 from sunsim.workload.requests import Requests
 from sunsim.workload.traces.hashes import BLOCK_TOKENS
 
+KNOBS = ("signal", "threshold_s", "target", "rps_per_worker")
+"""Of a scaling policy, what trades GPUs against latency."""
+
 
 def basis(scenario: Scenario, requests: Requests | None = None) -> dict[str, list[str]]:
     """Short facts under `measured`, `derived` and `assumed`; under `estimated` where a profile is.
@@ -88,7 +91,7 @@ def _assumed(scenario: Scenario, requests: Requests | None) -> list[str]:
     facts += _preempted(scenario)
     if any(profile.adapters for profile in scenario.profiles.values()):
         facts.append("adapters share their base's weights, and a step may mix them")
-    return facts + _reuse(scenario) + _reports(scenario) + _changed(scenario)
+    return facts + _reuse(scenario) + _scaling(scenario) + _reports(scenario) + _changed(scenario)
 
 
 def _preempted(scenario: Scenario) -> list[str]:
@@ -126,6 +129,21 @@ def _reuse(scenario: Scenario) -> list[str]:
             )
         if decode and decode.history == "keep":
             found.setdefault("KV that decoding made serves as prefill's own", []).append(arm.name)
+    return [f"{what} ({listed(names)})" for what, names in found.items()]
+
+
+def _scaling(scenario: Scenario) -> list[str]:
+    """How elastic pools change their size; those that do so alike are named together."""
+    found: dict[str, list[str]] = {}
+    for arm in scenario.arms:
+        for stage, pool in arm.pools().items():
+            if scaling := pool.block.scaling:
+                knobs = [
+                    f"{name} {getattr(scaling, name)}" for name in KNOBS if getattr(scaling, name, None) is not None
+                ]
+                way = f"{scaling.kind} ({', '.join(knobs)})" if knobs else scaling.kind
+                when = f"every {scaling.interval_s:g} s, {scaling.start_s:g} s from a worker's order until it takes requests"
+                found.setdefault(f"pools grow and shrink by {way}, {when}", []).append(f"{arm.name} {stage}")
     return [f"{what} ({listed(names)})" for what, names in found.items()]
 
 

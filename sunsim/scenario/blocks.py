@@ -27,9 +27,10 @@ from sunsim.document.block import (
     Positive,
     Seed,
     Workers,
+    shape,
 )
 from sunsim.roles import Stage
-from sunsim.scenario.pools import DecodeBlock, PoolBlock, PrefillBlock, shape
+from sunsim.scenario.pools import DecodeBlock, PoolBlock, PrefillBlock
 from sunsim.scenario.slo import Slo
 from sunsim.workload.blocks import Conversations, Synthetic, Trace
 from sunsim.workload.shares import expected_shares
@@ -82,12 +83,21 @@ class StopAtTime(Block):
     limit_s: Duration
 
 
+class Shed(Block):
+    """Requests that are predicted to miss their model's TTFT or TPOT limit, times `factor`, are refused when they come."""
+
+    kind: Literal["shed"] = "shed"
+    factor: float = Field(default=1.0, ge=0.01, le=100)
+
+
 class ArmBlock(Block):
     """One way to serve the requests. Without `prefill` prompts' KV is there at arrival; without `decode` a request
     ends with its first token. `colocated` workers do both, in chunks beside their decodes; there is nothing else then.
+    Without `admission` every request is taken.
     """
 
     name: Name
+    admission: Shed | None = None
     prefill: PrefillBlock | None = None
     decode: DecodeBlock | None = None
     colocated: PoolBlock | None = None

@@ -3,19 +3,21 @@
 from os.path import isfile
 
 from sunsim.clock import MAX_S
-from sunsim.document.block import MAX_WORKERS, key_hint
+from sunsim.document.block import key_hint
 from sunsim.document.source import Loc, Source
-from sunsim.errors import clipped, clipped_list
+from sunsim.errors import clipped
 from sunsim.latency.profile import Profile, find_profile, list_profiles, load_profile
 from sunsim.latency.transfer import load_transfers
 from sunsim.roles import Stage
-from sunsim.scenario.allocation import allocate
 from sunsim.scenario.blocks import ArmBlock, Document, Transfer
-from sunsim.scenario.memory import beside_of, options_of
+from sunsim.scenario.convertible import convertible_of, with_chunks
+from sunsim.scenario.memory import Beside, beside_of, options_of
 from sunsim.scenario.named import models_of, refuse_unknown
-from sunsim.scenario.pools import STATE_BLIND, PoolBlock
+from sunsim.scenario.pools import PoolBlock
 from sunsim.scenario.rounds import appends_in_steps, completed, refuse_pool
+from sunsim.scenario.routing import completed_router, refuse_admission, refuse_router
 from sunsim.scenario.scenario import Scenario
+from sunsim.scenario.sizes import scaling_of, workers_of
 from sunsim.scenario.traffic import completed_traffic
 from sunsim.workload.blocks import MAX_REQUESTS, Closed, Conversations, Synthetic, Trace
 from sunsim.workload.lengths import longest, most_tokens
@@ -58,7 +60,7 @@ def complete(document: Document, source: Source) -> Scenario:
     if not isinstance(workload, Trace):
         _requests_fit(workload, source)
         _lengths_fit(scenario, workload, source)
-    return scenario
+    return with_chunks(scenario, source)
 
 
 def _unique(names: list[str], loc: Loc, source: Source) -> None:
@@ -90,6 +92,7 @@ def _complete_arm(arm: ArmBlock, index: int, document: Document, source: Source)
     pools: dict[str, PoolBlock] = {}
     profiles: dict[Stage, Profile] = {}
     served: set[str] = set()
+    refuse_admission(arm, ("arms", index), document, source)
     for stage, pool in arm.pools().items():
         loc: Loc = ("arms", index, stage)
         name, profile = _profile(pool, loc, source)
@@ -100,20 +103,21 @@ def _complete_arm(arm: ArmBlock, index: int, document: Document, source: Source)
         profiles[stage] = profile
         steps = Stage.COLOCATED if appends_in_steps(arm, stage, profiles) else stage
         _can_compute(steps, profile, name, loc, source)
-        if pool.load_report and pool.router in STATE_BLIND:
-            place = (*loc, "load_report")
-            message = f"{source.path(place)} is given, must be left out: router {pool.router} does not look at loads"
-            raise source.error(place, message)
+        refuse_router(arm, stage, loc, source)
         if stage is Stage.COLOCATED and pool.policy == "shared" and not profile.adapters:
             message = f"is shared, must be isolated: only adapters share workers that prefill, {name} has none"
             raise source.error((*loc, "policy"), f"{source.path(loc)}.policy {message}")
         refuse_pool(arm, stage, profile, loc, document, source)
         beside = beside_of(arm, stage, profiles, document, loc, source)
-        options = options_of(pool, profile, beside, loc, source)
-        workers = _workers(pool, document, loc, source)
-        pools[stage] = pool.model_copy(
-            update={"profile": name, "workers": workers, "allocation": None, **options, **completed(pool)}
-        )
+        # Of a pool of fixed size only the convertible workers hold prefill's modules.
+        some_hold = stage is Stage.DECODE and arm.decode and arm.decode.convertible and pool.scaling is None
+        options = options_of(pool, profile, Beside() if some_hold else beside, loc, source)
+        workers = workers_of(pool, document, loc, source)
+        scaling = scaling_of(pool, stage, workers, document, loc, source)
+        update: dict[str, object] = {"profile": name, "workers": workers, "allocation": None, "scaling": scaling}
+        if stage is Stage.DECODE:
+            update["convertible"] = convertible_of(arm, profile, beside, options, workers, document, loc, source)
+        pools[stage] = pool.model_copy(update=update | options | completed(pool) | completed_router(pool))
     return arm.model_copy(update=pools)
 
 
@@ -143,36 +147,6 @@ def _profile(pool: PoolBlock, loc: Loc, source: Source) -> tuple[str, Profile]:
         raise source.error((*loc, "profile"), message) from error
     name = str(path.resolve()) if pool.profile.endswith(".json") else pool.profile
     return name, load_profile(path)
-
-
-def _workers(pool: PoolBlock, document: Document, loc: Loc, source: Source) -> int | dict[str, int]:
-    names = document.model_names
-    given, loc = pool.workers, (*loc, "workers")
-    where = source.path(loc)
-    isolated_number = pool.policy == "isolated" and isinstance(given, int)
-    if pool.allocation is not None and not isolated_number:
-        place = (*loc[:-1], "allocation")
-        message = f"{source.path(place)} is {pool.allocation}, must be left out"
-        raise source.error(place, f"{message}: it spreads a number of workers when policy is isolated")
-    if pool.policy == "shared":
-        if isinstance(given, int):
-            return given
-        raise source.error(loc, f"{where} is a mapping, must be a number because policy is shared")
-    if isinstance(given, int):
-        if given < len(names):
-            message = (
-                f"{where} is {given}, must be at least {len(names)}: policy isolated needs a worker for each model"
-            )
-            raise source.error(loc, message)
-        return allocate(given, names, document.model_shares, pool.allocation or "equal")
-    for name in given:
-        refuse_unknown(name, loc, document, source)
-    if sum(given.values()) > MAX_WORKERS:
-        raise source.error(loc, f"{where} adds up to {sum(given.values())}, must be at most {MAX_WORKERS} in all")
-    missing = [name for name in names if name not in given]
-    if missing:
-        raise source.error(loc, f"{where} lacks {clipped_list(missing)}, must name every model of the scenario")
-    return {name: given[name] for name in names}
 
 
 def _can_compute(stage: str, profile: Profile, name: str, loc: Loc, source: Source) -> None:

@@ -21,8 +21,11 @@ HEADLINES = (
     "slo_attainment",
     "cached_share",
     "mean_session_duration_s",
+    "gpu_hours",
+    "mean_gpus",
+    "shed",
 )
-"""The last two are there only where requests are rounds of sessions."""
+"""The last five are there only where requests are rounds of sessions, a pool is elastic, or admission refuses requests."""
 
 
 @dataclass(frozen=True, slots=True)

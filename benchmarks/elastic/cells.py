@@ -1,0 +1,155 @@
+"""One arm of a day on its requests: what it costs, and how many of each model's requests it serves in time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from sunsim.clock import PS_PER_S, to_ps
+from sunsim.cluster.events import DECODE, Alarm
+from sunsim.cluster.simulation import simulate_arm
+from sunsim.cluster.world import World
+from sunsim.metrics.rows import Requests as Rows
+from sunsim.metrics.rows import Window
+from sunsim.metrics.slo import limits_each, meets_slo
+from sunsim.metrics.worst import worst_window
+from sunsim.records import ArmResult
+from sunsim.scenario import Arm, Scenario
+from sunsim.workload.requests import Requests
+
+MEAN, WORST = 0.99, 0.95
+"""Of each model's requests, that must meet the SLO: over all that is measured, and in its worst window."""
+FLOODED = 5_000
+"""Requests in one stage beyond which a run is ended: most of them miss their SLO whatever comes."""
+LOOK_PS = 20 * PS_PER_S
+
+
+class Figures(NamedTuple):
+    """Of one arm.
+
+    Attributes:
+        gpu_hours: held inside the window.
+        peak_gpus: the most held at a moment.
+        mean, worst: share of requests that met the SLO, of the model that has least of it: of all, and of its worst window.
+        requests: measured.
+    """
+
+    gpu_hours: float
+    peak_gpus: int
+    mean: float
+    worst: float
+    requests: int
+
+    @property
+    def kept(self) -> bool:
+        """Whether every model has got what was promised."""
+        return self.mean >= MEAN and self.worst >= WORST
+
+
+class FloodedError(Exception):
+    """More requests wait than can be served in time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Flood:
+    """Ends a run in which requests pile up, which would take long and is lost."""
+
+    most: int = FLOODED
+
+    def __call__(self, world: World) -> None:
+        """Begins to look at this world now and then."""
+        alarm = Alarm(world.env, 2 * DECODE, lambda: self._look(world, alarm))
+        alarm.set(LOOK_PS)
+
+    def _look(self, world: World, alarm: Alarm) -> None:
+        for pool in (world.prefill, world.decode):
+            if pool and sum(worker.num_requests for worker in pool.workers) > self.most:
+                raise FloodedError
+        if not world.env.idle:
+            alarm.set(world.env.now_ps + LOOK_PS)
+
+
+def gpus_held(result: ArmResult, arm: Arm, window: Window) -> tuple[float, int]:
+    """GPU-hours inside the window, and the most GPUs at a moment, of fixed and of elastic pools."""
+    hours, most = 0.0, 0
+    for stage, pool in arm.pools().items():
+        if pool.elastic and result.sizes is not None:
+            sizes = result.sizes[result.sizes["stage"] == stage]
+            part_hours, part_most = _held(sizes, window)
+        else:
+            workers = sum(pool.roles.values())
+            part_hours, part_most = workers * (window.end_s - window.start_s) / 3600, workers
+        hours += part_hours * pool.profile.gpus
+        most += part_most * pool.profile.gpus
+    return hours, most
+
+
+def _held(sizes: pd.DataFrame, window: Window) -> tuple[float, int]:
+    """Worker-hours inside the window, and the most at a moment, of pools whose changes these are."""
+    changes = []
+    for _, own in sizes.groupby("model", sort=False):
+        held = own[["ready", "starting", "draining", "warm"]].sum(axis=1).to_numpy()
+        at_s = np.clip(own["at_s"].to_numpy(), window.start_s, window.end_s)
+        changes.append(np.stack([at_s, np.diff(held, prepend=0)]))
+    at_s, change = np.concatenate(changes, axis=1)
+    order = np.argsort(at_s, kind="stable")
+    held = np.cumsum(change[order])
+    lasts_s = np.diff(at_s[order], append=window.end_s)
+    return float(held @ lasts_s) / 3600, int(held[lasts_s > 0].max())
+
+
+def figures(scenario: Scenario, arm: Arm, result: ArmResult, windows: Sequence[Window]) -> Figures:
+    """Of a simulated arm, over one or several stretches."""
+    rows = Rows.from_rows(result.rows)
+    met = meets_slo(rows, limits_each(scenario.slo.limits, result.rows["model"]))
+    model = result.rows["model"].astype("category").cat.codes.to_numpy()
+    measured = np.any([window.holds(rows.arrival_s) for window in windows], axis=0)
+    means, worsts = [], []
+    length_s = scenario.slo.worst_window_s
+    for number in np.unique(model[measured]):
+        own = measured & (model == number)
+        means.append(float(met[own].mean()))
+        for window in windows:
+            inside = own & window.holds(rows.arrival_s)
+            share = worst_window(rows.arrival_s[inside], met[inside], window, length_s).share
+            worsts.append(1.0 if share is None else share)
+    held = [gpus_held(result, arm, window) for window in windows]
+    return Figures(sum(hours for hours, _ in held), max(most for _, most in held), min(means), min(worsts), int(measured.sum()))
+
+
+def served(scenario: Scenario, arm: Arm, requests: Requests, windows: Sequence[Window]) -> Figures | None:
+    """What an arm makes of requests; None if they pile up."""
+    try:
+        result = simulate_arm(scenario, arm, requests, watch=Flood())
+    except FloodedError:
+        return None
+    return figures(scenario, arm, result, windows)
+
+
+def stretch(requests: Requests, start_s: float, end_s: float) -> Requests:
+    """Those that arrive from one second up to another, as if the first were 0."""
+    start_ps, end_ps = to_ps(start_s), to_ps(end_s)
+    inside = requests.where((requests.arrival_ps >= start_ps) & (requests.arrival_ps < end_ps))
+    return replace(inside, arrival_ps=inside.arrival_ps - start_ps)
+
+
+def cheapest(knobs: Sequence[Any], first: int, keeps: Callable[[Any], bool]) -> int:
+    """The last of `knobs`, which go from dear to cheap, that still keeps what is promised; -1 if the first does not.
+
+    From the guess `first` on in widening steps, then by halves: whatever is dearer than one that keeps it does, too.
+    """
+    low, high, step = -1, len(knobs), 1
+    at = first
+    while high - low > 1:
+        if keeps(knobs[at]):
+            low = at
+            at = min(at + step, high - 1) if high == len(knobs) else (low + high) // 2
+        else:
+            high = at
+            at = max(at - step, low + 1) if low == -1 else (low + high) // 2
+        step *= 2
+    return low
