@@ -89,7 +89,7 @@ class Admission:
             ttft_ps += self._prefill_forecast.ready_ps(load.num_tokens, prompt_tokens)
         if forecast := self._decode_forecast:
             if self._decode:
-                load = min(self._decode.loads_of(sequence.model), key=lambda each: each.num_requests)
+                load = min(self._decode.serving(sequence.model)[1], key=lambda each: each.num_requests)
             there, with_it = load.num_requests, (load.num_requests + 1, load.num_tokens + prompt_tokens)
             tpot_ps = forecast.gap_ps(*with_it)
             if not self._emits:

@@ -53,14 +53,18 @@ class Routes:
             asked = asked._replace(cached_tokens=lambda index: cached_tokens(first + index))
         return first + router.pick(members, asked)
 
-    def members(self, model: int) -> Sequence[Load]:
-        """The loads of the workers that may get a request of the model with this index."""
-        return self._routes[model][2]
+    def serving(self, model: int) -> tuple[Sequence[int], Sequence[Load]]:
+        """Slots of the workers that take requests of the model with this index now, in order, and their loads."""
+        _, first, members = self._routes[model]
+        return range(first, first + len(members)), members
+
+    def index(self, slot: int) -> int:
+        """Its number among those of its role."""
+        return slot - self._first[self.roles[slot].model]
 
     def eased(self, slot: int) -> Callable[[Load], None]:
         """What to call with the load of a slot whenever that may have fallen."""
-        of = self.roles[slot].model
-        return partial(self._routers[of].eased, slot - self._first[of])
+        return partial(self._routers[self.roles[slot].model].eased, self.index(slot))
 
 
 class ElasticRoutes(Routes):
@@ -96,9 +100,10 @@ class ElasticRoutes(Routes):
             asked = asked._replace(cached_tokens=lambda index: cached_tokens(slots[index]))
         return slots[self._routers[of].pick(self._members[of], asked)]
 
-    def members(self, model: int) -> Sequence[Load]:
-        """As `Routes.members`."""
-        return self._members[self._served_by[model]]
+    def serving(self, model: int) -> tuple[Sequence[int], Sequence[Load]]:
+        """As `Routes.serving`."""
+        of = self._served_by[model]
+        return self._serving[of], self._members[of]
 
     def eased(self, slot: int) -> Callable[[Load], None]:
         """As `Routes.eased`."""

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from sunsim.cluster.admission import Admission
 from sunsim.cluster.arrivals import ClosedLoop, Decoding, LaterRounds, Stream
+from sunsim.cluster.convert import Converting
 from sunsim.cluster.events import REPORT, Alarm, Clock
 from sunsim.cluster.journey import Course, Journeys
 from sunsim.cluster.link import KVLink
@@ -83,10 +84,15 @@ class World:
         self._decoding: list[tuple[Decoding, Alarm]] = []  # by slot, where somebody waits for an end
         if self.clients and self.decode:
             self._decoding = [self._begin_decoding(self.clients, self.decode) for _ in self.decode.workers]
+        self._converting: Converting | None = None
+        if arm.decode and arm.decode.convertible and self.prefill and self.decode:
+            self._converting = Converting(arm, self.prefill, self.decode)
         self.rounds: Rounds | None = None
+        # Whether a decode worker computes its prompt though others prefill, by request; empty where none does.
+        self.local = bytearray(len(requests) if requests.sessions or self._converting else 0)
         if requests.sessions:
             now_ps = lambda: self.env.now_ps
-            self.rounds = Rounds(requests, requests.sessions, scenario, arm, self.arrival_ps, now_ps)
+            self.rounds = Rounds(requests, requests.sessions, scenario, arm, self.arrival_ps, self.local, now_ps)
 
     @property
     def course(self) -> Course:
@@ -96,7 +102,7 @@ class World:
             emitted_before_decode=self.emitted_before_decode,
             prefill_out_ps=self.prefill.times.prefill_out_ps if self.prefill else 0,
             decode_out_ps=self.decode.times.out_ps if self.decode else np.zeros_like,
-            local=np.frombuffer(self.rounds.local, dtype=np.bool_) if self.rounds else None,
+            local=np.frombuffer(self.local, dtype=np.bool_) if self.local else None,
         )
 
     @property
@@ -147,7 +153,7 @@ class World:
         """Request `i` comes to its first stage."""
         if not self.prefill:
             self._send_to_decode(i, arrives=True)
-        elif not (self.rounds and self._append(i, self.rounds)):
+        elif not self._compute_on_decode(i):
             self._send_to_prefill(i, self.prefill, arrives=True)
         if self._progress and self._arrived % PROGRESS_EVERY == 0:
             self._progress(self._arrived / len(self._requests))
@@ -199,15 +205,21 @@ class World:
             self.rounds.goes_to(sequence, worker)
         worker.submit(sequence)
 
-    def _append(self, i: int, rounds: Rounds) -> bool:
+    def _compute_on_decode(self, i: int) -> bool:
         """Gives a request to the decode worker that is to compute its prompt, if one is."""
-        if not self.decode:
+        if not self.decode or not (self.rounds or self._converting):
             return False
         sequence = Sequence(i, self._models[i], self._prompts[i], self._outputs[i], KV.COMPUTE)
-        worker = rounds.appends_at(sequence, self.decode)
-        if worker:
-            self._submit_to_decode(sequence, self.decode.send(worker.slot, sequence))
-        return worker is not None
+        worker = None
+        if self._converting:
+            worker = self._converting.worker_for(sequence, self.env.now_ps)
+        elif self.rounds:
+            worker = self.rounds.appends_at(sequence, self.decode)
+        if worker is None:
+            return False
+        self.local[i] = 1
+        self._submit_to_decode(sequence, self.decode.send(worker.slot, sequence))
+        return True
 
     def _on_prefill(self, worker: Worker, outcome: Outcome) -> None:
         journeys = self.journeys

@@ -11,7 +11,8 @@ import numpy as np
 from sunsim.clock import to_s
 from sunsim.measured import window_of
 from sunsim.plan.conditions import AS_PLANNED, Conditions, requests_under, take_turns, under
-from sunsim.plan.knobs import Knob, Values, knob_of, resized
+from sunsim.plan.knobs import STEP, Knob, Values, knob_of, resized
+from sunsim.plan.load import starts
 from sunsim.plan.probe import ALL, Probe
 from sunsim.plan.search import Search, Sizes
 from sunsim.plan.verdict import Met, Verdict
@@ -33,7 +34,7 @@ class Bench:
         gpus: of a worker of each.
         most: the largest number of each to try.
         prices: of a worker of each, as a multiple of the cheapest; by its GPUs where none is stated. A step of a knob counts
-            as a worker.
+            as what it adds to the workers that the load asks for.
     """
 
     def __init__(self, scenario: Scenario, arm: Arm, log: list[Verdict], conditions: Conditions = AS_PLANNED) -> None:
@@ -63,6 +64,8 @@ class Bench:
         self.most |= {role: len(knob.values) for role, knob in self.knobs.items()}
         stated = {role: (plan.price_of(pools[role.stage].card) or 1.0) * self.gpus[role] for role in self.roles}
         cheapest = min(stated.values(), default=1.0)
+        asked = starts(scenario, arm, list(self.knobs))
+        stated |= {role: stated[role] * workers * (STEP - 1) for role, workers in asked.items()}
         self.prices = {role: price / cheapest for role, price in stated.items()}
         self.verdicts: dict[tuple[Any, ...], Verdict] = {}
         self.log = log

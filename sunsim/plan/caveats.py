@@ -7,7 +7,7 @@ from sunsim.plan.conclusion import window_length
 from sunsim.plan.elastic import settings, some_elastic
 from sunsim.plan.knobs import STEP
 from sunsim.plan.search import Reason
-from sunsim.plan.tables import pools
+from sunsim.plan.tried import pools
 from sunsim.report.format import counted, listed, percent, together
 from sunsim.report.sentences import basis, caches, filling, other_models, outside_measured
 

@@ -36,6 +36,11 @@ def hours(plan: Entry, arm: Entry) -> float | None:
     return float(arm["gpus"]["all"] * _length_h(plan))
 
 
+def written_hours(value: float | None) -> str:
+    """Three digits also of the few that a short plan has."""
+    return number(value) if value is None or value >= 1 else f"{value:.3g}"
+
+
 def _length_h(plan: Entry) -> float:
     return float(plan["window"]["end_s"] - plan["window"]["start_s"]) / SECONDS_AN_HOUR
 
@@ -51,12 +56,12 @@ def compared(plan: Entry, passing: Arms) -> Iterator[str]:
         f"{number(_length_h(plan))} hours" if _length_h(plan) >= 2 else f"{count(_length_h(plan) * SECONDS_AN_HOUR)} s"
     )
     yield (
-        f"{best}, with {pools} pools, needs the fewest GPU-hours: {number(held[best])} in the {length} that are measured"
+        f"{best}, with {pools} pools, needs the fewest GPU-hours: {written_hours(held[best])} in the {length} that are measured"
         f"{_beside_fixed(plan, best, passing, held)}"
     )
     for name, arm in passing.items():
         if "elastic" in arm and name != best:
-            yield f"{name} needs {number(held[name])} GPU-hours{_beside_fixed(plan, name, passing, held)}"
+            yield f"{name} needs {written_hours(held[name])} GPU-hours{_beside_fixed(plan, name, passing, held)}"
 
 
 def _beside_fixed(plan: Entry, name: str, passing: Arms, held: Mapping[str, float]) -> str:
@@ -72,7 +77,7 @@ def _beside_fixed(plan: Entry, name: str, passing: Arms, held: Mapping[str, floa
         return f"; no arm that passes serves the same way with fixed pools. {met}."
     fixed = min(alike, key=held.__getitem__)
     share = held[name] / held[fixed] - 1
-    said = f"{percent(abs(share))} {'fewer' if share < 0 else 'more'} than {fixed} ({number(held[fixed])}), the same way with fixed pools"
+    said = f"{percent(abs(share))} {'fewer' if share < 0 else 'more'} than {fixed} ({written_hours(held[fixed])}), the same way with fixed pools"
     if share >= 0:
         said += ": to grow and shrink saves nothing here"
     return f", {said}. {met}; of {fixed}'s {_shares(plan, passing[fixed])}."
@@ -111,7 +116,7 @@ def _pool_rows(name: str, arm: Entry) -> Iterator[tuple[str, ...]]:
             stage,
             ABSENT if stage == "all" else pool["kind"] if pool else "fixed",
             settings(pool["values"]) if pool and pool["values"] else ABSENT,
-            number(elastic["gpu_hours"][stage]),
+            written_hours(elastic["gpu_hours"][stage]),
             gpu_count(arm["gpus"][stage]),
             count(elastic["peak_gpus"][stage]),
             number(arm["cost"]["per_hour"]) if stage == "all" and arm["cost"] else ABSENT,

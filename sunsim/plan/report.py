@@ -7,7 +7,8 @@ from sunsim.plan.caveats import caveats
 from sunsim.plan.conclusion import assumed, conclusion, heading
 from sunsim.plan.elastic import pool_table, some_elastic
 from sunsim.plan.headline import failures, headline
-from sunsim.plan.tables import models, overview, points, rates, sensitivity, slos, workers
+from sunsim.plan.tables import models, overview, rates, sensitivity, slos, workers
+from sunsim.plan.tried import points
 from sunsim.plan.velocity import velocity_table
 from sunsim.plan.way_tables import needed, validated
 from sunsim.report.blocks import Bullets, Code, Figure, Gallery, Note, Report, Section, Verdict

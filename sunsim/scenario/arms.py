@@ -13,7 +13,7 @@ from sunsim.latency.model import LatencyModel, latency_model
 from sunsim.latency.profile import Profile, load_named
 from sunsim.roles import Module, Role, Stage
 from sunsim.scenario.blocks import ArmBlock
-from sunsim.scenario.pools import DecodeBlock, LoadReport, PoolBlock
+from sunsim.scenario.pools import Convertible, DecodeBlock, LoadReport, PoolBlock
 from sunsim.scenario.scaling import Bounds
 from sunsim.workload.traces.use import TokenLimit
 
@@ -64,6 +64,11 @@ class Pool:
         workers = self.block.workers
         own = workers[role.model] if isinstance(workers, dict) and role.model else workers
         return own if isinstance(own, Bounds) else Bounds(min=self.roles[role], max=self.roles[role])
+
+    @property
+    def convertible(self) -> Convertible | None:
+        """Which of its workers take whole requests now and then, and how; None: none do."""
+        return self.block.convertible if isinstance(self.block, DecodeBlock) else None
 
     @property
     def shared(self) -> bool:
@@ -118,6 +123,8 @@ class Pool:
         prompt_only = self.stage is Stage.PREFILL
         yield TokenLimit(self.max_model_len, prompt_only, f"max_model_len of {place}")
         blocks, size = self.num_gpu_blocks, self.profile.block_size
+        if self.convertible and self.convertible.num_gpu_blocks:
+            blocks = min(blocks, self.convertible.num_gpu_blocks)
         reason = f"num_gpu_blocks of {place} ({blocks} blocks of {size} tokens)"
         yield TokenLimit((blocks - 1) * size + 1, prompt_only, reason)
 

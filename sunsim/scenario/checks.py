@@ -10,7 +10,8 @@ from sunsim.latency.profile import Profile, find_profile, list_profiles, load_pr
 from sunsim.latency.transfer import load_transfers
 from sunsim.roles import Stage
 from sunsim.scenario.blocks import ArmBlock, Document, Transfer
-from sunsim.scenario.memory import beside_of, options_of
+from sunsim.scenario.convertible import convertible_of, with_chunks
+from sunsim.scenario.memory import Beside, beside_of, options_of
 from sunsim.scenario.named import models_of, refuse_unknown
 from sunsim.scenario.pools import PoolBlock
 from sunsim.scenario.rounds import appends_in_steps, completed, refuse_pool
@@ -59,7 +60,7 @@ def complete(document: Document, source: Source) -> Scenario:
     if not isinstance(workload, Trace):
         _requests_fit(workload, source)
         _lengths_fit(scenario, workload, source)
-    return scenario
+    return with_chunks(scenario, source)
 
 
 def _unique(names: list[str], loc: Loc, source: Source) -> None:
@@ -108,10 +109,14 @@ def _complete_arm(arm: ArmBlock, index: int, document: Document, source: Source)
             raise source.error((*loc, "policy"), f"{source.path(loc)}.policy {message}")
         refuse_pool(arm, stage, profile, loc, document, source)
         beside = beside_of(arm, stage, profiles, document, loc, source)
-        options = options_of(pool, profile, beside, loc, source)
+        # Of a pool of fixed size only the convertible workers hold prefill's modules.
+        some_hold = stage is Stage.DECODE and arm.decode and arm.decode.convertible and pool.scaling is None
+        options = options_of(pool, profile, Beside() if some_hold else beside, loc, source)
         workers = workers_of(pool, document, loc, source)
         scaling = scaling_of(pool, stage, workers, document, loc, source)
-        update = {"profile": name, "workers": workers, "allocation": None, "scaling": scaling}
+        update: dict[str, object] = {"profile": name, "workers": workers, "allocation": None, "scaling": scaling}
+        if stage is Stage.DECODE:
+            update["convertible"] = convertible_of(arm, profile, beside, options, workers, document, loc, source)
         pools[stage] = pool.model_copy(update=update | options | completed(pool) | completed_router(pool))
     return arm.model_copy(update=pools)
 

@@ -4,7 +4,7 @@ from typing import Annotated, Literal, TypeAlias
 
 from pydantic import Discriminator, Field, Tag
 
-from sunsim.document.block import Block, Count, Delay, FileName, Workers
+from sunsim.document.block import Block, Count, Delay, Duration, FileName, Workers
 from sunsim.scenario.scaling import Bounds, Scaling, workers_shape
 
 RouterName: TypeAlias = Literal[
@@ -104,6 +104,24 @@ class PrefillBlock(PoolBlock):
     module: Literal["own", "shared"] = "own"
 
 
+class Convertible(Block):
+    """Decode workers that take whole requests, prompt and all, while prefill is behind (TokenScale, arXiv:2512.03416).
+
+    Attributes:
+        workers: how many of the pool, the first; of each model's own where it is isolated, and of those that are ready
+            where it is elastic.
+        max_chunk_tokens: the most prompt tokens that they compute in a step beside decodes. A completed document has a
+            number: with ``auto`` the most with which `Slo.tpot_ms` still holds, see `sunsim.scenario.convertible`.
+        threshold_s: prefill is behind when its tokens take longer than this on the least loaded worker.
+        num_gpu_blocks: KV blocks of such a worker, beside weights that only it has.
+    """
+
+    workers: Workers = 1
+    max_chunk_tokens: Literal["auto"] | Count = "auto"
+    threshold_s: Duration | None = None
+    num_gpu_blocks: Count | None = None
+
+
 class DecodeBlock(PoolBlock):
     """The workers that decode, as a file has them.
 
@@ -114,8 +132,10 @@ class DecodeBlock(PoolBlock):
         history: what becomes of KV that decoding made: with ``keep`` later rounds use it, on the decode worker and, over
             the link, on the prefill worker; with ``rebuild`` prefill computes it again, and where decode has the module
             that made it, only that stage uses it.
+        convertible: its workers that take whole requests now and then; None: none do.
     """
 
     append_prefill: Literal["remote", "local", "auto"] = "remote"
     append_rule: Literal["bounded", "slack"] | None = None
     history: Literal["rebuild", "keep"] = "rebuild"
+    convertible: Convertible | None = None

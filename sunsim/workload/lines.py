@@ -75,7 +75,7 @@ class Lines:
         return np.concatenate([np.zeros(1), np.cumsum(areas)])
 
     def where(self, integral: Floats) -> Floats:
-        """The times up to which the integral is so much, float64[n], of one value that is never below 0.
+        """The times up to which the integral is so much, which must not fall, float64[n], of one value not below 0.
 
         Where the value is 0 for a while, the end of that while. In a piece that begins with value f and slope s, an area a
         is passed after ``2 a / (f + sqrt(f**2 + 2 s a))``, the form of the root that loses no digits.
