@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from sunsim.cluster.engine import Engine
 from sunsim.cluster.events import Clock
 from sunsim.cluster.outcome import Outcome
+from sunsim.cluster.promises import Promises
 from sunsim.cluster.sequence import UNSET, Sequence
 from sunsim.cluster.worker import Worker
 
@@ -43,8 +44,9 @@ class ElasticWorker(Worker):
         engine: Engine,
         on_outcome: Callable[[Worker, Outcome], None],
         on_eased: Callable[[Worker], None],
+        promises: Promises | None = None,
     ) -> None:
-        super().__init__(env, name, slot, priority, engine, self._note, on_eased)
+        super().__init__(env, name, slot, priority, engine, self._note, on_eased, promises)
         self.going = False
         self.on_idle: Callable[[int], None] = lambda _: None
         self._tell = on_outcome
