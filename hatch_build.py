@@ -16,7 +16,7 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 ROOT = Path(__file__).parent
 # Nearly all that these do is numpy's work, or reading.
-LEFT_PLAIN = {"__init__", "batch_at", "make", "oracle", "pool", "simulation"}
+LEFT_PLAIN = {"__init__", "batch_at", "pool", "simulation"}
 COMPILE = """
 import os, sys
 from mypyc.build import mypycify
@@ -44,8 +44,7 @@ class CompiledLoop(BuildHookInterface[Any]):
         if version == "editable":
             return
         self._folder = TemporaryDirectory()
-        folders = (ROOT / "sunsim/cluster", ROOT / "sunsim/cluster/scaling")
-        modules = [path for folder in folders for path in sorted(folder.glob("*.py")) if path.stem not in LEFT_PLAIN]
+        modules = [path for path in sorted((ROOT / "sunsim/cluster").glob("*.py")) if path.stem not in LEFT_PLAIN]
         modules += [ROOT / "sunsim/latency/steps.py", ROOT / "sunsim/cluster/scaling/elastic_worker.py"]
         paths = [str(path.relative_to(ROOT)) for path in modules]
         command = [sys.executable, "-c", COMPILE, self._folder.name, *paths]
