@@ -64,7 +64,7 @@ def pools(draw: st.DrawFn, models: list[str], *, adaptive: bool) -> dict[str, An
 
 @st.composite
 def elastic(draw: st.DrawFn, pool: dict[str, Any], stage: str, future: bool = True) -> dict[str, Any]:
-    """The same pool, maybe with a policy that knows the `future`, where its workers come and go within tenths of a second, and at least one is always there."""
+    """The same pool where workers come and go within tenths of a second, maybe with a policy that knows the `future`."""
     bounds = st.builds(lambda least, more: {"min": least, "max": least + more}, st.integers(1, 2), st.integers(0, 2))
     isolated = pool["policy"] == "isolated"
     workers = {name: draw(bounds) for name in pool["workers"]} if isolated else draw(bounds)
@@ -87,6 +87,8 @@ def elastic(draw: st.DrawFn, pool: dict[str, Any], stage: str, future: bool = Tr
         "start_s": draw(st.sampled_from([0.0, 0.03, 0.1])),
         "cooldown_s": draw(st.sampled_from([0.0, 0.07])),
         "warm_workers": draw(st.integers(0, 1)),
+        "grow": draw(st.sampled_from([None, {"workers": 1, "every_s": 0.1}])),
+        "shrink": draw(st.sampled_from([None, {"workers": 1, "every_s": 0.1}])),
     }
     return pool | {"workers": workers, "scaling": draw(st.sampled_from(kinds)) | times}
 
