@@ -99,7 +99,7 @@ def _preempted(scenario: Scenario) -> list[str]:
     found: dict[str, list[str]] = {}
     for arm in scenario.arms:
         decode, prefill = arm.decode, arm.prefill
-        if not decode or not decode.module.only_decodes or arm.prefills_on_decode:
+        if not decode or not decode.module.only_decodes or arm.prefills_on_decode or decode.all_convertible:
             continue
         if prefill is None:
             way = "has its prompt's KV back at no cost"
@@ -107,6 +107,7 @@ def _preempted(scenario: Scenario) -> list[str]:
             owner = "the shared" if prefill.shared else "its model's"
             way = f"goes back to {owner} prefill workers"
         which = "shared decode" if decode.module is Module.SHARED else "decode"
+        which += " that is not convertible" if decode.convertible else ""
         found.setdefault(f"what {which} preempts {way}", []).append(arm.name)
     return [f"{what} ({listed(names)})" for what, names in found.items()]
 
@@ -127,6 +128,10 @@ def _reuse(scenario: Scenario) -> list[str]:
             found.setdefault(f"later rounds' prompts computed where the round before was decoded{when}", []).append(
                 arm.name
             )
+        if decode and (convertible := decode.convertible):
+            chunk = f"in chunks of {convertible.max_chunk_tokens} tokens beside decodes"
+            when = f"while prefill is more than {convertible.threshold_s:g} s behind"
+            found.setdefault(f"decode workers that take whole requests {chunk} {when}", []).append(arm.name)
         if decode and decode.history == "keep":
             found.setdefault("KV that decoding made serves as prefill's own", []).append(arm.name)
     return [f"{what} ({listed(names)})" for what, names in found.items()]
