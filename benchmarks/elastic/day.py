@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from benchmarks.elastic.cells import MEAN, WORST, Figures, cheapest, served, stretch
+from benchmarks.elastic.cells import Figures, cheapest, served, stretch
 from benchmarks.elastic.wheel import ROOT, in_wheel
 from sunsim.clock import to_s
 from sunsim.measured import requests_of
@@ -236,7 +236,16 @@ def table(found: list[Found]) -> TextTable:
                 f"{100 * figures.worst:.1f} %",
             )
         )
-    headers = ("decode pools", "knob", "decode\nGPU-hours", "", "with prefill\nGPU-hours", "most\nGPUs", "SLO met\nmean", "SLO met\nworst 300 s")
+    headers = (
+        "decode pools",
+        "knob",
+        "decode\nGPU-hours",
+        "",
+        "with prefill\nGPU-hours",
+        "most\nGPUs",
+        "SLO met\nmean",
+        "SLO met\nworst 300 s",
+    )
     return TextTable("", headers, rows, left=2)
 
 
