@@ -62,12 +62,12 @@ class Knob(NamedTuple):
 
 
 KNOBS = {
-    "schedule": Knob("rps_per_worker", 0.3, 3.0, 0.8),
-    "utilisation": Knob("target", 0.04, 0.5, 0.15),
-    "kv-usage": Knob("target", 0.08, 1.0, 0.3),
-    "request-rate": Knob("rps_per_worker", 0.3, 3.0, 0.8),
-    "token-velocity": Knob("target", 0.2, 1.0, 0.7),
-    "oracle": Knob("target", 0.3, 1.3, 0.9),
+    "schedule": Knob("rps_per_worker", 0.2, 3.0, 0.6),
+    "utilisation": Knob("target", 0.04, 0.5, 0.14),
+    "kv-usage": Knob("target", 0.08, 1.0, 0.24),
+    "request-rate": Knob("rps_per_worker", 0.2, 3.0, 0.6),
+    "token-velocity": Knob("target", 0.2, 1.0, 0.6),
+    "oracle": Knob("target", 0.3, 1.3, 0.65),
 }
 """Of each policy. A schedule knows the day's curve and not who is popular: as many workers as the hour's rate needs."""
 
@@ -236,7 +236,16 @@ def table(found: list[Found]) -> TextTable:
                 f"{100 * figures.worst:.1f} %",
             )
         )
-    headers = ("decode pools", "knob", "decode\nGPU-hours", "", "with prefill\nGPU-hours", "most\nGPUs", "SLO met\nmean", "SLO met\nworst 300 s")
+    headers = (
+        "decode pools",
+        "knob",
+        "decode\nGPU-hours",
+        "",
+        "with prefill\nGPU-hours",
+        "most\nGPUs",
+        "SLO met\nmean",
+        "SLO met\nworst 300 s",
+    )
     return TextTable("", headers, rows, left=2)
 
 
@@ -247,8 +256,12 @@ def main(arguments: list[str]) -> int:
     began = time.monotonic()
     ways = [Way(pools, policy) for pools in ("isolated", "shared") for policy in ("fixed", *KNOBS)]
     found = find(ways)
-    print(plain([table(found)], WIDTH))
-    print(f"{time.monotonic() - began:.0f} s")
+    note = (
+        f"{found[0].figures.requests:,} requests measured. Every way keeps the SLO of at least {100 * MEAN:g} % of each "
+        f"model's requests, and of {100 * WORST:g} % in its worst 300 s. It took {time.monotonic() - began:.0f} s on "
+        f"{cores()} cores."
+    )
+    sys.stdout.write(plain([table(found), [note]], WIDTH))
     return 0
 
 
