@@ -30,15 +30,18 @@ from sunsim.points.local import cores
 from sunsim.report.terminal import plain
 from sunsim.report.text_table import TextTable
 from sunsim.scenario import Scenario, load_scenario
+from sunsim.workload.blocks import Closed, Synthetic
+from sunsim.workload.rates import rate_of
 from sunsim.workload.requests import Requests
 
 DAY = ROOT / "scenarios" / "elastic-day.yaml"
 WIDTH = 120
 """Columns."""
 PROFILE = "h100-80gb/llama-3.1-8b-bf16"
-HOUR_S = 3_600
+DAY_S, HOUR_S, QUARTER_S = 86_400, 3_600, 900
 PARTS_S = ((2 * HOUR_S, 4.5 * HOUR_S), (11.25 * HOUR_S, 14.25 * HOUR_S))
 """Of the day, on which knobs are sought."""
+FLIP_EVERY_S = 3 * HOUR_S
 WARM_UP_S = 1_200
 """Of the day and of each part, before anything is measured: elastic pools begin at their largest."""
 MOST = {"shared": 64, "isolated": 24}
@@ -74,10 +77,24 @@ KNOBS = {
 
 @dataclass(frozen=True, slots=True)
 class Day:
-    """Another than the scenario's: how many models, and how long a worker takes to start."""
+    """The scenario's, or one like it: how many models, how long a worker takes to start, and how long a flip takes."""
 
     models: int = 8
     start_s: float = 85.0
+    flip_s: int = 900
+
+    def popularity(self) -> dict[str, Any]:
+        """Shares by Zipf's law that move on by one model every three hours."""
+        steps = [{"at_s": 0, "weights": self._weights(0)}]
+        for turn in range(1, DAY_S // FLIP_EVERY_S):
+            at_s = turn * FLIP_EVERY_S
+            if self.flip_s:
+                steps.append({"at_s": at_s, "weights": self._weights(turn - 1)})
+            steps.append({"at_s": at_s + self.flip_s, "weights": self._weights(turn)})
+        return {"kind": "steps", "between": "linear" if self.flip_s else "jump", "steps": steps}
+
+    def _weights(self, turn: int) -> dict[str, float]:
+        return {f"m{number + 1}": round(1 / (1 + (number - turn) % self.models), 4) for number in range(self.models)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +127,7 @@ def scenario_of(way: Way, knob: Any, begin_s: float = 0.0) -> Scenario:
         decode["scaling"] = {"kind": way.policy, "start_s": way.day.start_s, **_scaling(way, knob, begin_s)}
         decode["scaling"].setdefault("initial", most)
     arms = [{"name": f"{way.pools}-{way.policy}", "decode": decode}]
-    return load_scenario(DAY, [f"models.count={way.day.models}", f"arms={json.dumps(arms)}"])
+    return _loaded(way.day, f"arms={json.dumps(arms)}")
 
 
 def _scaling(way: Way, knob: float, begin_s: float) -> dict[str, Any]:
@@ -125,29 +142,32 @@ def schedule(way: Way, rps_per_worker: float, begin_s: float) -> list[tuple[floa
 
     A model's own pool is sized for the most popular one, since nobody knows which that will be.
     """
-    day = _base(way.day)
-    curve, mean_rps = day.workload.arrivals.curve, day.workload.arrivals.rate_rps
-    share = max(day.model_shares) if way.pools == "isolated" else 1.0
+    day = _loaded(way.day)
+    workload = day.workload
+    assert isinstance(workload, Synthetic)
+    assert not isinstance(workload.arrivals, Closed)
+    rate = rate_of(workload.arrivals, DAY_S)
+    share = 1 / sum(1 / (1 + place) for place in range(way.day.models)) if way.pools == "isolated" else 1.0
     entries: list[tuple[float, int]] = []
-    for at_s in np.arange(0, 86_400 - begin_s, 900.0):
-        inside_s = begin_s + at_s + np.linspace(0, 900 + 2 * way.day.start_s, 20)
-        phase = 2 * np.pi * (inside_s - curve.peak_s) / curve.period_s
-        rate = mean_rps * (1 + (curve.peak_to_mean - 1) * np.cos(phase).max())
-        workers = min(max(int(np.ceil(share * rate / rps_per_worker)), 1), MOST[way.pools])
+    for at_s in np.arange(begin_s, DAY_S, QUARTER_S):
+        until_s = min(at_s + QUARTER_S + 2 * way.day.start_s, DAY_S)
+        most_rps = share * float(rate.at(np.linspace(at_s, until_s, 20)).max())
+        workers = min(max(int(np.ceil(most_rps / rps_per_worker)), 1), MOST[way.pools])
         if not entries or entries[-1][1] != workers:
-            entries.append((float(at_s), workers))
+            entries.append((float(at_s - begin_s), workers))
     return entries
 
 
-@lru_cache
-def _base(day: Day) -> Scenario:
-    return load_scenario(DAY, [f"models.count={day.models}"])
+@lru_cache(maxsize=4)
+def _loaded(day: Day, *more: str) -> Scenario:
+    changes = [f"models.count={day.models}", f"workload.popularity={json.dumps(day.popularity())}"]
+    return load_scenario(DAY, [*changes, *more])
 
 
 @lru_cache
 def requests_on(day: Day) -> Requests:
     """All requests of a day."""
-    return requests_of(_base(day))
+    return requests_of(_loaded(day))
 
 
 def whole(way: Way, knob: Any, requests: Requests) -> Figures | None:
@@ -221,7 +241,7 @@ def table(found: list[Found]) -> TextTable:
     rows = []
     for one in found:
         own, figures = one.way, one.figures
-        prefill = own.day.models * (86_400 - WARM_UP_S) / HOUR_S
+        prefill = own.day.models * (DAY_S - WARM_UP_S) / HOUR_S
         shown = sum(one.knob.values()) if isinstance(one.knob, dict) else one.knob
         name = "workers" if own.policy == "fixed" else KNOBS[own.policy].name
         rows.append(

@@ -47,7 +47,8 @@ COMMON = {"interval_s": 5.0, "cooldown_s": 60.0, "start_s": 6.5}
 HEADROOM = 0.7
 """Of the requests that a worker can do at best: what a policy by request rate gives it. Assumed."""
 PREFILL, DECODE = "prefill", "decode"
-LENGTHS = {
+Block = dict[str, Any]
+LENGTHS: dict[str, Block] = {
     "Azure conversation": {"kind": "azure-conv"},
     "Azure code": {"kind": "azure-code"},
     "BurstGPT-like": {
@@ -61,7 +62,6 @@ MIXED = "mixed"
 BURSTINESS = 0.5
 BURSTS = {"every_s": 60, "length_s": 10, "factor": 3}
 """Drawn arrivals: gamma gaps, and times of three times the rate."""
-Block = Mapping[str, Any]
 VELOCITY: Block = {"kind": "token-velocity", "signal": "rate"}
 ABLATION = ("DistServe", "+ prefill scaler", "+ decode scaler", "TokenScale")
 PUBLISHED = {"DistServe": "78", "+ prefill scaler": "", "+ decode scaler": "90", "TokenScale": ""}
@@ -101,7 +101,9 @@ def ways(prefill_rps: float, decode_rps: float) -> dict[str, Way]:
         prefill_rps, decode_rps: requests of the load's mean that a worker does a second at best.
     """
     rate = {PREFILL: prefill_rps, DECODE: decode_rps}
-    by_rate = {stage: {"kind": "request-rate", "rps_per_worker": HEADROOM * rps} for stage, rps in rate.items()}
+    by_rate: dict[str, Block] = {
+        stage: {"kind": "request-rate", "rps_per_worker": HEADROOM * rps} for stage, rps in rate.items()
+    }
     at_once = {stage: block | {"start_s": 0.0} for stage, block in by_rate.items()}
     return {
         "AIBrix": Way({"kind": "utilisation", "target": 0.7}, {"kind": "kv-usage", "target": 0.7}),
@@ -152,7 +154,7 @@ def traced(path: Path, rate_rps: float) -> pd.DataFrame:
     columns = {"prompt_tokens": rows.prompt_tokens, "output_tokens": rows.output_tokens}
     frame = pd.DataFrame({"arrival_s": rows.arrival_s - rows.arrival_s[0], **columns})
     frame["arrival_s"] *= len(frame) / rate_rps / frame["arrival_s"].iloc[-1]
-    return frame[frame["arrival_s"] < DURATION_S]
+    return frame.loc[frame["arrival_s"] < DURATION_S]
 
 
 def requests_in(cell: Cell) -> pd.DataFrame:
@@ -167,7 +169,8 @@ def requests_in(cell: Cell) -> pd.DataFrame:
     ]
     ends_s = min(frame["arrival_s"].iloc[-1] for frame in frames)
     together = pd.concat(frames).sort_values("arrival_s", kind="stable")
-    return together[together["arrival_s"] <= ends_s]
+    requests: pd.DataFrame = together.loc[together["arrival_s"] <= ends_s]
+    return requests
 
 
 def simulated(cell: Cell) -> Figures:
