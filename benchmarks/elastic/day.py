@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from functools import lru_cache
 from multiprocessing import get_context
@@ -21,18 +21,20 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from benchmarks.elastic.cells import Figures, cheapest, served, stretch
+from benchmarks.elastic.cells import MEAN, WORST, Figures, cheapest, served, stretch
 from benchmarks.elastic.wheel import ROOT, in_wheel
 from sunsim.clock import to_s
 from sunsim.measured import requests_of
 from sunsim.metrics.rows import Window
 from sunsim.points.local import cores
+from sunsim.points.progress import progress
 from sunsim.report.terminal import plain
 from sunsim.report.text_table import TextTable
 from sunsim.scenario import Scenario, load_scenario
 from sunsim.workload.blocks import Closed, Synthetic
 from sunsim.workload.rates import rate_of
 from sunsim.workload.requests import Requests
+from sunsim.workload.shares import shares_over
 
 DAY = ROOT / "scenarios" / "elastic-day.yaml"
 WIDTH = 120
@@ -72,7 +74,7 @@ KNOBS = {
     "token-velocity": Knob("target", 0.2, 1.0, 0.6),
     "oracle": Knob("target", 0.3, 1.3, 0.65),
 }
-"""Of each policy. A schedule knows the day's curve and not who is popular: as many workers as the hour's rate needs."""
+"""Of each policy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,25 +139,32 @@ def _scaling(way: Way, knob: float, begin_s: float) -> dict[str, Any]:
     return {KNOBS[way.policy].name: knob, **signal}
 
 
-def schedule(way: Way, rps_per_worker: float, begin_s: float) -> list[tuple[float, int]]:
-    """Workers for each quarter of an hour, by the curve of the day: of the highest rate in it and until workers start.
+def schedule(way: Way, rps_per_worker: float, begin_s: float) -> list[tuple[float, int]] | dict[str, Any]:
+    """Workers for each quarter of an hour, for the highest rate in it and while others start; of each model's own pools.
 
-    A model's own pool is sized for the most popular one, since nobody knows which that will be.
+    It is made by one who knows the curve of the day, and when each model is popular, but not when bursts come.
     """
     day = _loaded(way.day)
     workload = day.workload
     assert isinstance(workload, Synthetic)
+    assert workload.popularity
     assert not isinstance(workload.arrivals, Closed)
     rate = rate_of(workload.arrivals, DAY_S)
-    share = 1 / sum(1 / (1 + place) for place in range(way.day.models)) if way.pools == "isolated" else 1.0
-    entries: list[tuple[float, int]] = []
-    for at_s in np.arange(begin_s, DAY_S, QUARTER_S):
-        until_s = min(at_s + QUARTER_S + 2 * way.day.start_s, DAY_S)
-        most_rps = share * float(rate.at(np.linspace(at_s, until_s, 20)).max())
-        workers = min(max(int(np.ceil(most_rps / rps_per_worker)), 1), MOST[way.pools])
-        if not entries or entries[-1][1] != workers:
-            entries.append((float(at_s - begin_s), workers))
-    return entries
+    shares = shares_over(workload.popularity, day.model_names, day.model_shares, None, DAY_S)
+
+    def entries(model: int | None) -> list[tuple[float, int]]:
+        found: list[tuple[float, int]] = []
+        for at_s in np.arange(begin_s, DAY_S, QUARTER_S):
+            inside_s = np.linspace(at_s, min(at_s + QUARTER_S + 2 * way.day.start_s, DAY_S), 20)
+            rps = rate.at(inside_s) * (1.0 if model is None else shares.at(inside_s)[:, model])
+            workers = min(max(int(np.ceil(rps.max() / rps_per_worker)), 1), MOST[way.pools])
+            if not found or found[-1][1] != workers:
+                found.append((float(at_s - begin_s), workers))
+        return found
+
+    if way.pools == "shared":
+        return entries(None)
+    return {name: entries(number) for number, name in enumerate(day.model_names)}
 
 
 @lru_cache(maxsize=4)
@@ -231,8 +240,16 @@ def _fewest(way: Way, requests: Requests) -> int:
 
 def find(ways: list[Way]) -> list[Found]:
     """What each way needs, in processes beside one another."""
-    with ProcessPoolExecutor(cores(), get_context("spawn")) as pool:
-        return list(pool.map(tuned, ways))
+    found: dict[Way, Found] = {}
+    with (
+        ProcessPoolExecutor(cores(), get_context("spawn")) as pool,
+        progress(len(ways), wanted=True) as ended,
+    ):
+        for future in as_completed([pool.submit(tuned, way) for way in ways]):
+            one = future.result()
+            found[one.way] = one
+            ended(0)
+    return [found[way] for way in ways]
 
 
 def table(found: list[Found]) -> TextTable:
