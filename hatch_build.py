@@ -45,7 +45,8 @@ class CompiledLoop(BuildHookInterface[Any]):
             return
         self._folder = TemporaryDirectory()
         modules = [path for path in sorted((ROOT / "sunsim/cluster").glob("*.py")) if path.stem not in LEFT_PLAIN]
-        paths = [str(path.relative_to(ROOT)) for path in (ROOT / "sunsim/latency/steps.py", *modules)]
+        modules += [ROOT / "sunsim/latency/steps.py", ROOT / "sunsim/cluster/scaling/elastic_worker.py"]
+        paths = [str(path.relative_to(ROOT)) for path in modules]
         command = [sys.executable, "-c", COMPILE, self._folder.name, *paths]
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
         if done.returncode:

@@ -17,6 +17,7 @@ from matplotlib.ticker import MaxNLocator
 from plots import model_heat
 from plots.style import MUTED, NO_ARM, in_legend, ink, legend_columns, looks, pale, time_unit, vector
 from sunsim.metrics.slo import limit_values, limits_of
+from sunsim.plan.elastic import gpu_count
 from sunsim.report import blocks
 from sunsim.visible import visible
 
@@ -87,13 +88,15 @@ def gpu_bars(arms: Arms) -> str:
             bars = axes.barh(
                 range(len(arms)), sizes, left=left, color=colours, height=0.62, hatch=hatch, edgecolor="white"
             )
-            inside = axes.bar_label(bars, [str(size) if size else "" for size in sizes], label_type="center")
+            inside = axes.bar_label(bars, [gpu_count(size) if size else "" for size in sizes], label_type="center")
             for text, colour in zip(inside, colours, strict=True):
                 text.set_color(ink(colour))
                 text.set_bbox({"facecolor": colour if text.get_text() else "none", "edgecolor": "none", "pad": 1.0})
             left = [one + size for one, size in zip(left, sizes, strict=True)]
         for place, total in enumerate(left):
-            axes.annotate(f"{total}", (total, place), (5, 0), textcoords="offset points", va="center", weight="bold")
+            axes.annotate(
+                gpu_count(total), (total, place), (5, 0), textcoords="offset points", va="center", weight="bold"
+            )
         axes.set_yticks(range(len(arms)), list(map(visible, arms)))
         axes.invert_yaxis()
         axes.grid(visible=False, axis="y")

@@ -68,12 +68,14 @@ def _wrapped(name: str) -> str:
 
 
 def _workers(entry: Mapping[str, Any]) -> str:
-    """How many prefill and decode GPUs, in the xPyD notation; those that do both are all there are."""
+    """How many prefill and decode GPUs, in the xPyD notation, of an elastic arm in the mean; those that do both are all."""
     prefill, decode = entry["gpus"] - entry["decode_gpus"], entry["decode_gpus"]
     both = "colocated" in worker_pools(entry)
+    # What an elastic arm holds in the mean is no whole number.
+    prefills, decodes = (number(gpus) if round(gpus % 1, 6) % 1 else f"{gpus:.0f}" for gpus in (prefill, decode))
     return (
-        (f"{prefill}P" if prefill else "")
-        + (f"{decode} GPUs" if both else f"{decode}D" if decode else "")
+        (f"{prefills}P" if prefill else "")
+        + (f"{decodes} GPUs" if both else f"{decodes}D" if decode else "")
         + (", overloaded" if entry["overloaded"] else "")
     )
 

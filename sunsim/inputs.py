@@ -5,17 +5,18 @@ from functools import cache
 from pathlib import Path
 
 from sunsim.errors import InputError
-from sunsim.scenario import Scenario, Trace
+from sunsim.scenario import Scenario
+from sunsim.workload.blocks import file_of
 
 
 def files(scenario: Scenario) -> dict[str, Path]:
-    """The profiles, the measured link and the trace of a loaded scenario, by the name or path that it has for them."""
+    """The profiles, the measured link, the trace and the file of rates of a loaded scenario, by its names or paths of them."""
     found = {pool.profile_name: pool.profile.path for arm in scenario.arms for pool in arm.pools().values()}
     if scenario.transfers:
         found[str(scenario.transfer.measured)] = scenario.transfers.path
     found = dict(sorted(found.items()))
-    if isinstance(scenario.workload, Trace):
-        found[str(scenario.workload.path)] = scenario.workload.path
+    if path := file_of(scenario.workload):
+        found[str(path)] = path
     return found
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 
+from plots.elastic import plot_elastic
 from plots.rounds import plot_rounds
 from plots.throughput import plot_throughput
 from plots.tpot_ecdf import plot_tpot_ecdf
@@ -14,10 +15,20 @@ from sunsim.metrics.rows import Requests, Window
 from sunsim.metrics.slo import limit_values
 
 
-def draw(folder: Path, rows: Mapping[str, pd.DataFrame], summary: Mapping[str, Any], artist: Artist) -> None:
-    """Write `throughput.png` and `tpot.png`, `rounds.png` of sessions, and have the artist begin `workers.png`.
+def draw(
+    folder: Path,
+    rows: Mapping[str, pd.DataFrame],
+    summary: Mapping[str, Any],
+    artist: Artist,
+    sizes: Mapping[str, pd.DataFrame] | None = None,
+) -> None:
+    """Write `throughput.png` and `tpot.png`, and have the artist begin `workers.png`.
 
-    One that has nothing to show is left out. `rows`: by arm.
+    Of sessions also `rounds.png`, of elastic pools `elastic.png`. One that has nothing to show is left out.
+
+    Args:
+        rows: by arm.
+        sizes: of arms with elastic pools.
     """
     entries = summary["arms"]
     window = Window(**summary["window"])
@@ -37,3 +48,5 @@ def draw(folder: Path, rows: Mapping[str, pd.DataFrame], summary: Mapping[str, A
         plot_tpot_ecdf(tpot_ms, folder / "tpot.png", limits_ms)
     if any(len(entry.get("rounds", ())) > 1 for entry in entries.values()):
         plot_rounds(entries, folder / "rounds.png")
+    if sizes:
+        plot_elastic(rows, sizes, summary, folder / "elastic.png")

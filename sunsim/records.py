@@ -41,7 +41,11 @@ REQUEST_COLUMNS = (
     Column("first_token_s", "s", "Its first token is at the client."),
     Column("last_token_s", "s", "Its last token is at the client."),
     Column("preemptions", "count", "Times that it lost its place for want of KV blocks."),
-    Column("outcome", "text", "``finished``, or ``unfinished`` where the stop cut it off."),
+    Column(
+        "outcome",
+        "text",
+        "``finished``, ``unfinished`` where the stop cut it off, or ``shed`` where admission refused it.",
+    ),
 )
 
 
@@ -96,10 +100,29 @@ class WorkerRecord:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ArmResult:
-    """What one arm did: `rows` has `REQUEST_COLUMNS`, and maybe `SESSION_COLUMNS`; `workers` one record a worker."""
+    """What one arm did.
+
+    Attributes:
+        rows: `REQUEST_COLUMNS`, and maybe `SESSION_COLUMNS`, a row a request.
+        workers: one record a worker; of an elastic pool one for each that there may be.
+        sizes: `SIZE_COLUMNS`, in order of stage, model and time; None where all pools are fixed.
+    """
 
     rows: pd.DataFrame
     workers: Sequence[WorkerRecord]
+    sizes: pd.DataFrame | None = None
+
+
+SIZE_COLUMNS = (
+    Column("stage", "text", "``prefill``, ``decode`` or ``colocated``."),
+    Column("model", "text", "The one model that the pool serves, ``*`` for all."),
+    Column("at_s", "s", "From then on, until the pool's next row, it had these workers."),
+    Column("ready", "count", "Workers that take requests."),
+    Column("starting", "count", "Ordered, and not ready to take requests yet."),
+    Column("draining", "count", "Told to go, and still busy with the requests that they have."),
+    Column("warm", "count", "Started and kept in reserve."),
+)
+"""Of an elastic pool's sizes, a row each time that one changes, the first at 0; all of these workers hold their GPUs."""
 
 
 WORKER_COLUMNS = (

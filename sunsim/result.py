@@ -1,8 +1,8 @@
-"""What a run leaves: a row a request, a summary, and the scenario that gives them again; as objects and as files."""
+"""What a run leaves: a row a request, pools' sizes, a summary, and the scenario that gives them again; objects and files."""
 
 import json
-from collections.abc import Container, Mapping
-from dataclasses import dataclass
+from collections.abc import Container, Iterable, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -15,23 +15,28 @@ from sunsim.artist import Artist
 from sunsim.errors import InputError
 from sunsim.folder import Results, read_manifest, refuse_broken
 from sunsim.metrics import REGISTRY, to_json
-from sunsim.records import REQUEST_COLUMNS, SESSION_COLUMNS
+from sunsim.records import REQUEST_COLUMNS, SESSION_COLUMNS, SIZE_COLUMNS
 
 REQUESTS = "requests.parquet"
+POOLS = "pools.parquet"
+"""There only where a pool is elastic."""
 SUMMARY = "summary.json"
 SCENARIO = "scenario.resolved.yaml"
 
 PROVENANCE = ("schema_version", "sunsim_version", "scenario", "seed", "profiles")
-"""What of a summary stands in the metadata of `requests.parquet` under ``sunsim``."""
+"""What of a summary stands in the metadata of Parquet files under ``sunsim``."""
 
 _TYPES = {"text": pa.string(), "s": pa.float64(), "count": pa.int64()}
 SCHEMA = pa.schema((column.name, _TYPES[column.kind]) for column in REQUEST_COLUMNS)
 SESSION_SCHEMA = pa.schema((column.name, _TYPES[column.kind]) for column in (*REQUEST_COLUMNS, *SESSION_COLUMNS))
+POOL_SCHEMA = pa.schema([("arm", pa.string()), *((column.name, _TYPES[column.kind]) for column in SIZE_COLUMNS)])
 
 _SHOWN: Any = {"na_rep": "-", "float_format": "{:.4g}".format}
 
 HEADLINES = (
     "gpus",
+    "gpu_hours",
+    "peak_gpus",
     "output_throughput_per_gpu",
     "output_throughput_per_decode_gpu",
     "mean_ttft_ms",
@@ -40,6 +45,7 @@ HEADLINES = (
     "p99_tpot_ms",
     "request_goodput",
     "slo_attainment",
+    "shed",
     "cached_share",
     "overloaded",
 )
@@ -53,11 +59,13 @@ class Result:
         rows: of each arm in the order of the scenario, with `REQUEST_COLUMNS`, and of sessions `SESSION_COLUMNS`.
         summary: the content of `summary.json`.
         scenario: YAML with every default filled in; it gives equal rows again.
+        sizes: of each arm with an elastic pool, with `SIZE_COLUMNS`.
     """
 
     rows: Mapping[str, pd.DataFrame]
     summary: dict[str, Any]
     scenario: str
+    sizes: Mapping[str, pd.DataFrame] = field(default_factory=dict)
 
     @cached_property
     def requests(self) -> pd.DataFrame:
@@ -74,6 +82,12 @@ class Result:
             for name, entry in of_arm["workers"].items()
         ]
         return pd.DataFrame(entries)
+
+    @cached_property
+    def pools(self) -> pd.DataFrame:
+        """The content of `pools.parquet`: a row each time that an elastic pool's size changes; empty without one."""
+        frame: pd.DataFrame = _pools_table(self.sizes).to_pandas()
+        return frame
 
     def table(self) -> pd.DataFrame:
         """The headline figures of each arm, under the names and units of the registry."""
@@ -96,8 +110,11 @@ class Result:
 
         artist = artist or Artist()
         with results(Path(folder)).writing() as place:
-            draw(place, self.rows, self.summary, artist)
+            draw(place, self.rows, self.summary, artist, self.sizes)
             write_requests(place / REQUESTS, self.rows, self.summary)
+            if self.sizes:
+                pools = _pools_table(self.sizes).replace_schema_metadata({"sunsim": _origin(self.summary)})
+                pq.write_table(pools, place / POOLS, compression="zstd")
             (place / SUMMARY).write_text(to_json(self.summary), encoding="utf-8")
             (place / SCENARIO).write_text(self.scenario, encoding="utf-8")
             artist.end()
@@ -130,11 +147,17 @@ def read(folder: Path | str) -> Result:
     folder = Path(folder)
     try:
         if manifest := read_manifest(folder):
-            refuse_broken(folder, manifest, {REQUESTS, SUMMARY, SCENARIO})
+            refuse_broken(folder, manifest, {REQUESTS, POOLS, SUMMARY, SCENARIO})
         summary = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))
         scenario = (folder / SCENARIO).read_text(encoding="utf-8")
         rows = pq.read_table(folder / REQUESTS, schema=_schema(pq.read_schema(folder / REQUESTS).names)).to_pandas()
-        return Result({name: rows[rows["arm"] == name] for name in summary["arms"]}, summary, scenario)
+        arms = summary["arms"]
+        sizes = {}
+        # All of an elastic scenario's arms say what pools held.
+        if any("pools" in arms[name] for name in arms):
+            every = pq.read_table(folder / POOLS, schema=POOL_SCHEMA).to_pandas()
+            sizes = _by_arm(every, every["arm"].unique())
+        return Result(_by_arm(rows, arms), summary, scenario, sizes)
     except (OSError, ValueError, KeyError, TypeError, RecursionError, pa.ArrowException) as error:
         reason = getattr(error, "strerror", None) or " ".join(str(error).split())
         message = f"cannot be read ({reason}), must be a folder that sunsim run has written, with all of its files"
@@ -146,11 +169,18 @@ def write_requests(path: Path, rows: Mapping[str, pd.DataFrame], summary: Mappin
 
     Equal rows give equal bytes. Where the rows came from is in the schema's metadata under `sunsim`.
     """
-    origin = json.dumps({key: summary[key] for key in PROVENANCE if key in summary}, sort_keys=True)
-    schema = _schema(next(iter(rows.values()))).with_metadata({"sunsim": origin})
+    schema = _schema(next(iter(rows.values()))).with_metadata({"sunsim": _origin(summary)})
     with pq.ParquetWriter(path, schema, compression="zstd") as writer:
         for of_arm in rows.values():
             writer.write_table(_table(of_arm).replace_schema_metadata(schema.metadata))
+
+
+def _origin(summary: Mapping[str, Any]) -> str:
+    return json.dumps({key: summary[key] for key in PROVENANCE if key in summary}, sort_keys=True)
+
+
+def _by_arm(rows: pd.DataFrame, arms: Iterable[str]) -> dict[str, pd.DataFrame]:
+    return {name: rows[rows["arm"] == name] for name in arms}
 
 
 def _schema(names: Container[str]) -> pa.Schema:
@@ -162,3 +192,11 @@ def _table(rows: pd.DataFrame) -> pa.Table:
     schema = _schema(rows)
     columns = [pa.array(rows[field.name], from_pandas=True).cast(field.type) for field in schema]
     return pa.table(columns, schema=schema)
+
+
+def _pools_table(sizes: Mapping[str, pd.DataFrame]) -> pa.Table:
+    """The sizes of all arms."""
+    tables = [
+        pa.Table.from_pandas(rows.assign(arm=arm), POOL_SCHEMA, preserve_index=False) for arm, rows in sizes.items()
+    ]
+    return pa.concat_tables([POOL_SCHEMA.empty_table(), *tables]).replace_schema_metadata(None)

@@ -15,7 +15,7 @@ from sunsim.report.origin import left_out
 from sunsim.report.summary import summary_report
 from sunsim.report.terminal import say
 from sunsim.result import results
-from sunsim.scenario import Scenario, checked, read_source
+from sunsim.scenario import Pool, Scenario, checked, read_source
 from sunsim.simulate import result_of
 from sunsim.workload.requests import Requests
 
@@ -44,7 +44,7 @@ def check(file: Path, overrides: Sequence[str], seed: int | None) -> str:
     """
     scenario, requests = prepare(file, overrides, seed)
     arms = [
-        f"{arm.name} ({', '.join(f'{pool.gpus} {stage}' for stage, pool in arm.pools().items())})"
+        f"{arm.name} ({', '.join(f'{_gpus(pool)} {stage}' for stage, pool in arm.pools().items())})"
         for arm in scenario.arms
     ]
     models = counted(len(scenario.model_names), "model")
@@ -59,6 +59,13 @@ def check(file: Path, overrides: Sequence[str], seed: int | None) -> str:
         f"ok: {scenario.name}: {counted(len(requests), 'request')}{of_sessions}{arriving} for {models}; GPUs by arm: {listed(arms)}"
         f"{f'; the trace {missing}' if missing else ''}{f'; {unused}' if unused else ''}{f'; {unheld}' if unheld else ''}"
     )
+
+
+def _gpus(pool: Pool) -> str:
+    """How many a pool has, or may have."""
+    if not pool.elastic:
+        return str(pool.gpus)
+    return f"{sum(pool.bounds(role).min for role in pool.roles) * pool.profile.gpus} to {pool.gpus}"
 
 
 def prepare(file: Path, overrides: Sequence[str], seed: int | None) -> tuple[Scenario, Requests]:

@@ -70,9 +70,10 @@ def result_of(scenario: Scenario, requests: Requests, jobs: int | None = 1, *, s
 
     arms = simulate_arms(scenario, requests, jobs, show_progress=show_progress)
     summary = summary_of(scenario, arms, window_of(scenario, requests, arms), _origin(scenario, requests))
-    return Result(
-        {arm.name: result.rows for arm, result in zip(scenario.arms, arms, strict=True)}, summary, resolved(scenario)
-    )
+    found = {arm.name: result for arm, result in zip(scenario.arms, arms, strict=True)}
+    rows = {name: result.rows for name, result in found.items()}
+    sizes = {name: result.sizes for name, result in found.items() if result.sizes is not None}
+    return Result(rows, summary, resolved(scenario), sizes)
 
 
 def _origin(scenario: Scenario, requests: Requests) -> dict[str, Any]:

@@ -130,7 +130,7 @@ SCENARIOS = [
         26,
         (
             "arms.sun.decode.router is 'fastest', must be one of round-robin, random, least-requests, least-tokens, "
-            "power-of-two-choices, session-affinity, prefix-affinity"
+            "power-of-two-choices, least-predicted-tpot, least-harm, session-affinity, prefix-affinity"
         ),
     ),
     ("name: sun", "name: isolated", 22, "arms: the name isolated is given twice, each must have its own"),

@@ -95,8 +95,7 @@ class Slack:
 
 def slack_of(scenario: Scenario) -> Slack:
     """The rule with the limits of a scenario, which has both for each model."""
-    slo = scenario.slo
-    limits = [slo.stated | (slo.models[name].stated if name in slo.models else {}) for name in scenario.model_names]
+    limits = [scenario.slo.of(name) for name in scenario.model_names]
     return Slack([(of["ttft_ms"] * PS_PER_MS, of["tpot_ms"] * PS_PER_MS) for of in limits])
 
 

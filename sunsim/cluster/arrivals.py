@@ -15,7 +15,7 @@ from simpy.events import Event
 from sunsim.clock import END_PS
 from sunsim.cluster.events import ARRIVAL, Alarm, Clock
 from sunsim.cluster.outcome import Outcome
-from sunsim.cluster.sequence import UNSET
+from sunsim.cluster.sequence import UNSET, Sequence
 from sunsim.workload.requests import Requests
 from sunsim.workload.sessions import UNKNOWN, Sessions
 
@@ -73,6 +73,10 @@ class ClosedLoop:
         """A request's last token is out of its engine now, and at its client after `out_ps`."""
         self._ends.pop(i).succeed(out_ps)
 
+    def shed(self, i: int) -> None:
+        """A request has been refused: the client sends its next one at once."""
+        self.ended(i, 0)
+
     def came(self, _limit_ps: int | None) -> slice:
         """Which requests have come."""
         return slice(self.sent)
@@ -121,6 +125,9 @@ class LaterRounds:
             through_ps = arrival_ps + max(1, self._frontend_in_ps(self._prompts[follower]))
             Alarm(self._env, ARRIVAL, partial(self._arrive, follower)).set(through_ps)
 
+    def shed(self, i: int) -> None:
+        """A request has been refused: its session's later rounds do not come."""
+
     def came(self, limit_ps: int | None) -> NDArray[np.intp]:
         """The first rounds, and the later ones that have come before the end of the run."""
         follows = self._follows if limit_ps is None else self._follows & (self.arrival_ps < limit_ps)
@@ -128,30 +135,36 @@ class LaterRounds:
 
 
 class Decoding:
-    """How many requests a worker decodes, now and before; what `batch_at` says of a whole run, while it goes on."""
+    """How many requests a worker decodes, now and before; what `batch_at` says of a whole run, while it goes on.
 
-    def __init__(self) -> None:
+    Args:
+        out_ps: from the worker's engine to the client, for workers that decode so many requests.
+    """
+
+    def __init__(self, out_ps: Callable[[NDArray[np.int64]], NDArray[np.int64]]) -> None:
+        self._out_ps = out_ps
         self._begun_ps: list[int] = []
         self._ended_ps: list[int] = []
+        self._ended: list[Sequence] = []
 
-    def note(
-        self, now_ps: int, outcome: Outcome, out_ps: Callable[[NDArray[np.int64]], NDArray[np.int64]]
-    ) -> list[tuple[int, int]]:
-        """Takes down a decision; returns the requests that it ended, and how long their last tokens take to the client.
-
-        As `sunsim.cluster.journey.request_rows` will have it of the whole run.
-
-        Args:
-            now_ps: when it is taken.
-            outcome: what it brought.
-            out_ps: from the worker's engine to the client, for workers that decode so many requests.
-        """
+    def note(self, now_ps: int, outcome: Outcome) -> None:
+        """Takes down a decision."""
         self._begun_ps += [now_ps] * len(outcome.entered)
         self._ended_ps += [now_ps] * len(outcome.finished)
+        self._ended += outcome.finished
+
+    def take_ended(self, now_ps: int) -> list[tuple[int, int]]:
+        """The requests that have ended now, and how long their last tokens take to the client.
+
+        As `sunsim.cluster.journey.request_rows` will have it of the whole run. To be asked when all decisions of this
+        moment are noted: with nothing in flight a worker that needs no time to launch a step takes two.
+        """
         ends = []
-        for sequence in outcome.finished:
-            first_out_ps, last_out_ps = out_ps(np.array([self.at(sequence.first_ps), self.at(now_ps)])).tolist()
+        for sequence in self._ended:
+            at_ps = np.array([self.at(sequence.first_ps), self.at(now_ps)])
+            first_out_ps, last_out_ps = self._out_ps(at_ps).tolist()
             ends.append((sequence.request, max(last_out_ps, sequence.first_ps + first_out_ps - now_ps)))
+        self._ended = []
         return ends
 
     def at(self, at_ps: int) -> int:

@@ -1,7 +1,7 @@
 """SimPy's environment in whole picoseconds, and the one thing that goes past SimPy's events: a worker's alarm.
 
 What falls due at one instant happens stage by stage, and within a stage by number: first what comes from outside, then
-transfers, then prefill workers, then decode workers, then reports of their load. So two engines that schedule their
+transfers, then prefill workers, then decode workers, then reports of their load, then elastic pools. So two engines that schedule their
 wake-ups at different moments still see the same world. SimPy's own timeouts and processes come with what is from
 outside.
 
@@ -30,6 +30,10 @@ TRANSFER = NORMAL + 1
 PREFILL = NORMAL + 2
 DECODE = PREFILL + 1_000_000
 REPORT = DECODE + 1_000_000
+STARTED = REPORT + 1
+RESIZE = REPORT + 2
+LOOK = REPORT + 3
+"""For those who look at a world and change nothing in it."""
 
 
 class Alarm:
@@ -96,6 +100,14 @@ class Clock(Environment):
     def idle(self) -> bool:
         """Whether nothing more is due."""
         return all(isinstance(what, Alarm) and what.ticket != ticket for _, _, ticket, what in self.entries)
+
+    @property
+    def only_resizes(self) -> bool:
+        """Whether nothing more is due but that elastic pools grow and shrink, or that somebody looks."""
+        return all(
+            priority >= STARTED or (isinstance(what, Alarm) and what.ticket != ticket)
+            for _, priority, ticket, what in self.entries
+        )
 
     def at(self, due_ps: int, priority: int) -> Event:
         """A timeout with a place of its own among all that is due at `due_ps`."""

@@ -16,6 +16,8 @@ from sunsim.cluster.sequence import NEVER, UNSET, Sequence
 from sunsim.records import REQUEST_COLUMNS
 from sunsim.workload.requests import Requests
 
+OUTCOMES = ("finished", "unfinished", "shed")
+
 
 class Journeys:
     """All requests' ways through the cluster, in columns; times in picoseconds, `UNSET` until they happen.
@@ -25,6 +27,7 @@ class Journeys:
         prefill_worker, decode_worker: slots in the stage's pool; in prefill that of the first time through.
         source: slot of the prefill worker that its KV is pulled from.
         preemptions: of sequences that have ended.
+        shed: whether a request was refused when it came; None where every one is taken.
     """
 
     def __init__(self, number: int) -> None:
@@ -41,6 +44,7 @@ class Journeys:
         self.first_ps = array("q", [UNSET]) * number
         self.last_ps = array("q", [UNSET]) * number
         self.preemptions = array("q", [0]) * number
+        self.shed: bytearray | None = None
 
     def note_prefill(self, sequence: Sequence) -> None:
         """Notes what has happened to a request in prefill, for the first time there."""
@@ -129,6 +133,9 @@ def request_rows(
     first = np.where(emitted > 0, by_prefill, first)
     last = np.where(output_tokens > emitted, last, by_prefill)
     arrival_s = to_s(requests.arrival_ps[came])
+    outcome = np.isnan(last).astype(np.int32)
+    if journeys.shed is not None:
+        outcome[np.frombuffer(journeys.shed, dtype=np.bool_)[came]] = OUTCOMES.index("shed")
     columns = {
         "arm": _text((arm,), np.zeros(arrival_s.size, dtype=np.int32)),
         "request_id": np.arange(len(requests))[came],
@@ -147,7 +154,7 @@ def request_rows(
         "first_token_s": first,
         "last_token_s": last,
         "preemptions": _int64(journeys.preemptions)[came],
-        "outcome": _text(("finished", "unfinished"), np.isnan(last).astype(np.int32)),
+        "outcome": _text(OUTCOMES[:2] if journeys.shed is None else OUTCOMES, outcome),
     }
     return pd.DataFrame({column.name: columns[column.name] for column in REQUEST_COLUMNS}, copy=False)
 

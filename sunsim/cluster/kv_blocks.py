@@ -36,6 +36,9 @@ class KVBlocks:
         """Of a request that may be elsewhere, the tokens that would be found here now."""
         return 0
 
+    def forget(self) -> None:
+        """Nothing is found here any more; nobody holds a block."""
+
     def admit(self, sequence: Sequence) -> bool:
         """Begins with a waiting request, or gives False if there is no room for all that is known of it.
 

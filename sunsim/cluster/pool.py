@@ -1,6 +1,9 @@
 """The workers of one stage of an arm, and who gets a model's next request."""
 
+from collections import abc
 from collections.abc import Callable
+from collections.abc import Sequence as Slots
+from dataclasses import replace
 from typing import ClassVar
 
 from sunsim.clock import to_ps
@@ -10,9 +13,10 @@ from sunsim.cluster.engine_config import EngineConfig
 from sunsim.cluster.events import DECODE, PREFILL, Clock
 from sunsim.cluster.load_report import Reporter
 from sunsim.cluster.outcome import Outcome
-from sunsim.cluster.router import Asked
+from sunsim.cluster.promises import Outputs, Promises
+from sunsim.cluster.router import Asked, Load
 from sunsim.cluster.routes import Routes
-from sunsim.cluster.sequence import Sequence
+from sunsim.cluster.sequence import UNSET, Sequence
 from sunsim.cluster.worker import Worker
 from sunsim.latency.steps import WorkerTimes
 from sunsim.latency.two_passes import TwoPasses
@@ -33,12 +37,15 @@ class Pool:
 
     Attributes:
         workers: by slot.
+        loads: of them, as routers know them.
         times: the workers' step times and front-end delays.
         kv_bytes_per_token: bytes that one token's KV cache takes, on all GPUs of a worker.
         engine: what drives a worker; tests put the step-by-step twin in its place.
+        worker: what has an engine.
     """
 
     engine: ClassVar[type[Engine]] = Engine
+    worker: ClassVar[type[Worker]] = Worker
 
     def __init__(
         self,
@@ -48,66 +55,72 @@ class Pool:
         *,
         arm: Arm,
         keys: BlockKeys | None,
+        outputs: Outputs | None,
         times_on: Callable[[WorkerTimes], WorkerTimes],
         on_outcome: Callable[[Worker, Outcome], None],
     ) -> None:
         stage, profile = block.stage, block.profile
-        appends = stage is Stage.DECODE and arm.prefills_on_decode
-        prompts_apart = arm.prefill if appends and arm.modules_differ else None
-        prompts_by = prompts_apart or block
         self.times = block.times
-        config = EngineConfig(
-            max_num_seqs=block.max_num_seqs,
-            max_num_batched_tokens=block.max_num_batched_tokens,
-            num_gpu_blocks=block.num_gpu_blocks,
-            block_size=profile.block_size,
-            recompute=all(role.recomputes for role in block.roles),
-            one_model_a_step=prompts_by.stage is Stage.PREFILL and prompts_by.module is Module.OWN,
-            pin_finished=stage is Stage.PREFILL and arm.decode is not None,
-            defer_block_free=stage is Stage.DECODE or (stage is Stage.PREFILL and arm.keeps_history),
-            enable_prefix_caching=block.block.enable_prefix_caching,
-            reuse_answers=arm.keeps_history or not arm.modules_differ,
-        )
         self.kv_bytes_per_token = profile.kv_bytes_per_token_of_all
         self._gpus = profile.gpus
         self.workers: list[Worker] = []
         first_priority = PREFILL if stage is Stage.PREFILL else DECODE
         self._reporters: list[Reporter] = []
         self._models = scenario.model_names
+        self._outputs = outputs
         self._affine = block.router in AFFINE
-        self._routes = Routes(block, scenario.seed, scenario.model_names)
+        self._routes = self._make_routes(block, scenario)
         report = block.load_report
-        times = times_on(self.times)
-        if prompts_apart:
-            times = TwoPasses(times, times_on(prompts_apart.times))
+        appends = stage is Stage.DECODE and arm.prefills_on_decode
+        outfit = _outfit(block, arm, times_on, prompts=appends)
+        converting = _converting(block, arm, times_on) if block.convertible else outfit
         for slot, name in enumerate(self._routes.names):
             # A slot sees the same stalls in every arm, whatever its group.
             offset = float(stream(scenario.seed, f"stalls/{stage}/{slot}").random())
+            config, times = converting if self._may_convert(slot, block) else outfit
             engine = self.engine(config, times, times.stalls(offset), keys)
             eased = self._routes.eased(slot)
-            worker = Worker(env, name, slot, first_priority + slot, engine, on_outcome, _unseen if report else eased)
+            priority, hears = first_priority + slot, _unseen if report else eased
+            promises = Promises(outputs) if outputs else None
+            worker = self.worker(env, name, slot, priority, engine, on_outcome, hears, promises)
             if report:
                 every_ps, delay_ps = to_ps(report.every_ms / 1000), to_ps(report.delay_ms / 1000)
-                self._reporters.append(Reporter(env, worker, every_ps, delay_ps, eased))
+                self._reporters.append(Reporter(env, worker, every_ps, delay_ps, eased, promises=outputs is not None))
             self.workers.append(worker)
-        self._routes.watch([reporter.seen for reporter in self._reporters] or self.workers)
+        self.loads: abc.Sequence[Load] = [reporter.seen for reporter in self._reporters] or self.workers
+        self._routes.watch(self.loads)
 
-    def route(self, sequence: Sequence, session: int | None = None) -> Worker:
-        """The worker that the router gives a request to, a round of a session if that is known."""
+    def pick(self, sequence: Sequence, session: int | None = None) -> int:
+        """Slot of the worker that the router gives a request to, a round of a session if that is known; see `send`."""
         asked = None
-        if self._affine and session is not None:
+        if self._outputs:
+            asked = Asked(UNSET, lambda _slot: 0, sequence.known_tokens, self._outputs.left(sequence))
+        elif self._affine and session is not None:
             asked = Asked(session, lambda slot: self.workers[slot].cached_tokens(sequence))
-        return self.send(self._routes.pick(sequence.model, asked), sequence)
+        return self._routes.pick(sequence.model, asked)
 
     def send(self, slot: int, sequence: Sequence) -> Worker:
         """The worker of this slot, as whoever sends it a request knows it from now on."""
         if self._reporters:
-            self._reporters[slot].send(sequence.known_tokens)
+            promised_tokens = self._outputs.promised(sequence) if self._outputs else 0
+            self._reporters[slot].send(sequence.known_tokens, promised_tokens)
         return self.workers[slot]
 
     def serves(self, slot: int, model: int) -> bool:
         """Whether the worker of this slot takes requests of the model with this index."""
         return self._routes.roles[slot].model in (None, self._models[model])
+
+    def serving(self, model: int) -> tuple[Slots[int], Slots[Load]]:
+        """Slots of the workers that take requests of the model with this index now, in order, and their loads as seen."""
+        return self._routes.serving(model)
+
+    def _may_convert(self, slot: int, block: Loaded) -> bool:
+        """Whether the worker of this slot may take whole requests: of an elastic pool any may."""
+        convertible = block.convertible
+        return convertible is not None and (block.elastic or self._routes.index(slot) < convertible.workers)
+
+    def _make_routes(self, block: Loaded, scenario: Scenario) -> Routes:
+        return Routes(block, scenario.seed, scenario.model_names)
 
     @property
     def worker_names(self) -> list[str]:
@@ -117,3 +130,38 @@ class Pool:
     def records(self) -> list[WorkerRecord]:
         """What each worker has done so far."""
         return [worker.record(role, self._gpus) for worker, role in zip(self.workers, self._routes.roles, strict=True)]
+
+
+def _outfit(
+    block: Loaded, arm: Arm, times_on: Callable[[WorkerTimes], WorkerTimes], *, prompts: bool
+) -> tuple[EngineConfig, WorkerTimes]:
+    """What the workers of a pool are made with; with `prompts` they compute prompts although they decode."""
+    stage, apart = block.stage, arm.prefill if prompts and arm.modules_differ else None
+    prompts_by = apart or block
+    config = EngineConfig(
+        max_num_seqs=block.max_num_seqs,
+        max_num_batched_tokens=block.max_num_batched_tokens,
+        num_gpu_blocks=block.num_gpu_blocks,
+        block_size=block.profile.block_size,
+        recompute=prompts or all(role.recomputes for role in block.roles),
+        one_model_a_step=prompts_by.stage is Stage.PREFILL and prompts_by.module is Module.OWN,
+        pin_finished=stage is Stage.PREFILL and arm.decode is not None,
+        defer_block_free=stage is Stage.DECODE or (stage is Stage.PREFILL and arm.keeps_history),
+        enable_prefix_caching=block.block.enable_prefix_caching,
+        reuse_answers=arm.keeps_history or not arm.modules_differ,
+    )
+    times = times_on(block.times)
+    return config, TwoPasses(times, times_on(apart.times)) if apart else times
+
+
+def _converting(
+    block: Loaded, arm: Arm, times_on: Callable[[WorkerTimes], WorkerTimes]
+) -> tuple[EngineConfig, WorkerTimes]:
+    """What workers are made with that may take whole requests."""
+    config, times = _outfit(block, arm, times_on, prompts=True)
+    convertible = block.convertible
+    assert convertible
+    assert convertible.num_gpu_blocks
+    assert isinstance(convertible.max_chunk_tokens, int)
+    blocks, chunk = convertible.num_gpu_blocks, convertible.max_chunk_tokens
+    return replace(config, num_gpu_blocks=blocks, max_prefill_chunk_tokens=chunk), times

@@ -81,6 +81,13 @@ class CachingBlocks(KVBlocks):
         self._catch_up()
         return len(self._find(self._keys.of(sequence.request, sequence.known_tokens - 1))) * self.size
 
+    def forget(self) -> None:
+        """As `KVBlocks.forget`."""
+        self._release_later()
+        self._found.clear()
+        self._more.clear()
+        self._unheld.clear()
+
     def admit(self, sequence: Sequence) -> bool:
         """As `KVBlocks.admit`; what is found is held from now on."""
         self._catch_up()

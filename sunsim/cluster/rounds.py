@@ -35,11 +35,11 @@ class Rounds:
     Attributes:
         session: of each request.
         cached, moved, pulled: tokens by request, see `sunsim.records.SESSION_COLUMNS`.
-        local: whether its decode worker computes its prompt, by request.
         history_from: slot of the decode worker that a request's history is pulled from to prefill.
 
     Args:
         arrival_ps: of the requests, as far as they are known; read when they are.
+        local: whether its decode worker computes its prompt, by request; written elsewhere.
     """
 
     def __init__(
@@ -49,6 +49,7 @@ class Rounds:
         scenario: Scenario,
         arm: Arm,
         arrival_ps: NDArray[np.int64],
+        local: bytearray,
         now_ps: Callable[[], int],
     ) -> None:
         number = len(requests)
@@ -57,7 +58,7 @@ class Rounds:
         self.cached = array("q", [0]) * number
         self.moved = array("q", [0]) * number
         self.pulled = array("q", [0]) * number
-        self.local = bytearray(number)
+        self.local = local
         self.history_from: dict[int, int] = {}
         self._keeps_history = arm.keeps_history
         self._computes_on_decode = arm.prefill is None
@@ -83,7 +84,6 @@ class Rounds:
             return None
         if not self._is_local(sequence, worker, self._now_ps()):
             return None
-        self.local[sequence.request] = 1
         return worker
 
     def has_history(self, sequence: Sequence, decode: Pool) -> Worker | None:

@@ -18,6 +18,10 @@ class Load(Protocol):
     def num_tokens(self) -> int:
         """Tokens of these requests, prompts and what was generated: the KV load."""
 
+    @property
+    def promised_tokens(self) -> int:
+        """Tokens that they will have, by what is known of their outputs; asked for with `output_lengths` alone."""
+
 
 class Asked(NamedTuple):
     """What a router may know of a request.
@@ -25,30 +29,47 @@ class Asked(NamedTuple):
     Attributes:
         session: that it is a round of.
         cached_tokens: of its prompt, those that the worker of an index would find in its cache.
+        prompt_tokens: of it, and any that it has emitted before it comes to this stage.
+        output_tokens: those to come, by what is known of its output.
     """
 
     session: int
     cached_tokens: Callable[[int], int]
+    prompt_tokens: int = 0
+    output_tokens: int = 1
 
 
 class Router(Protocol):
     """Picks a worker for a request."""
 
     def pick(self, workers: Sequence[Load], asked: Asked | None = None) -> int:
-        """Index of the worker that gets the next request; `workers` is the same list at every call."""
+        """Index of the worker that gets the next request; `workers` is the same list until they have `changed`."""
 
     def eased(self, index: int, worker: Load) -> None:
         """The load of a worker may have fallen. Between two such calls it only grows."""
 
+    def changed(self, moved: Sequence[int | None]) -> None:
+        """Workers have come or gone: the index that each of those before has now, None if it has gone."""
 
-class _Unaware:
+
+def next_of(moved: Sequence[int | None], index: int) -> int:
+    """Whose turn it is now, if it was that of an index before: its own, or if it has gone that of the next who has not."""
+    n = len(moved)
+    left = (now for step in range(n) if (now := moved[(index + step) % n]) is not None)
+    return next(left, 0)
+
+
+class Unaware:
     """Does not look at loads, or looks at them when it picks."""
 
     def eased(self, index: int, worker: Load) -> None:
         """Nothing to note."""
 
+    def changed(self, moved: Sequence[int | None]) -> None:
+        """Nothing to note."""
 
-class RoundRobin(_Unaware):
+
+class RoundRobin(Unaware):
     """Each worker in turn."""
 
     def __init__(self) -> None:
@@ -59,8 +80,11 @@ class RoundRobin(_Unaware):
         self._next = (index + 1) % len(workers)
         return index
 
+    def changed(self, moved: Sequence[int | None]) -> None:
+        self._next = next_of(moved, self._next)
 
-class Random(_Unaware):
+
+class Random(Unaware):
     """Any worker, all equally likely."""
 
     def __init__(self, rng: np.random.Generator) -> None:
@@ -98,6 +122,10 @@ class _Least:
         if self._floors:
             self._floors[index] = self._load(worker)
 
+    def changed(self, moved: Sequence[int | None]) -> None:
+        self._floors.clear()
+        self._next = next_of(moved, self._next)
+
     def _first(self, floor: int) -> int:
         """The first worker with this floor, in turn."""
         floors = self._floors
@@ -120,7 +148,14 @@ class LeastTokens(_Least):
         super().__init__(attrgetter("num_tokens"))
 
 
-class PowerOfTwoChoices(_Unaware):
+class LeastPromisedTokens(_Least):
+    """The worker whose unfinished requests will hold the fewest tokens when each has emitted its last."""
+
+    def __init__(self) -> None:
+        super().__init__(attrgetter("promised_tokens"))
+
+
+class PowerOfTwoChoices(Unaware):
     """Of two workers drawn at random, the one with fewer unfinished requests (Mitzenmacher 2001)."""
 
     def __init__(self, rng: np.random.Generator) -> None:
@@ -151,8 +186,13 @@ class SessionAffinity(LeastRequests):
             self._had[asked.session] = index
         return index
 
+    def changed(self, moved: Sequence[int | None]) -> None:
+        super().changed(moved)
+        had = ((session, moved[index]) for session, index in self._had.items())
+        self._had = {session: index for session, index in had if index is not None}
 
-class PrefixAffinity(_Unaware):
+
+class PrefixAffinity(Unaware):
     """The worker that has the longest beginning of the prompt in its cache, of those that are not much more loaded.
 
     Among equals the one with the fewest unfinished requests, then the first after the one picked last.
@@ -180,14 +220,28 @@ class PrefixAffinity(_Unaware):
         self._next = best + 1
         return best
 
+    def changed(self, moved: Sequence[int | None]) -> None:
+        self._next = next_of(moved, self._next)
 
-def make_router(kind: str, rng: Callable[[], np.random.Generator], max_imbalance: int | None = None) -> Router:
-    """The router that a scenario calls `kind`; `rng` makes the random stream of those that draw."""
+
+def make_router(
+    kind: str,
+    rng: Callable[[], np.random.Generator],
+    max_imbalance: int | None = None,
+    *,
+    promised: bool = False,
+) -> Router:
+    """The router that a scenario calls `kind`, but for those of `sunsim.cluster.adaptive_router`.
+
+    Args:
+        rng: makes the random stream of those that draw.
+        promised: something is known of output lengths.
+    """
     makers: dict[str, Callable[[], Router]] = {
         "round-robin": RoundRobin,
         "random": lambda: Random(rng()),
         "least-requests": LeastRequests,
-        "least-tokens": LeastTokens,
+        "least-tokens": LeastPromisedTokens if promised else LeastTokens,
         "power-of-two-choices": lambda: PowerOfTwoChoices(rng()),
         "session-affinity": SessionAffinity,
         "prefix-affinity": lambda: PrefixAffinity(max_imbalance or 0),

@@ -69,8 +69,9 @@ def simulate_arm(
     if limit_ps is None and (stuck := int((rows["outcome"] == "unfinished").sum())):
         message = f"{arm.name} has nothing more to do, but {stuck} requests are unfinished"
         raise RuntimeError(message)  # a fault of the simulator, whatever was asked for
+    sizes = pd.concat([pool.sizes() for pool in world.elastic], ignore_index=True) if world.elastic else None
     world.journeys = Journeys(0)  # the largest part of a world, which stays until garbage is next looked for
-    return ArmResult(rows, [record for pool in pools for record in pool.records()])
+    return ArmResult(rows, [record for pool in pools for record in pool.records()], sizes)
 
 
 @contextmanager

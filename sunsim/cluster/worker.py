@@ -8,6 +8,7 @@ from sunsim.clock import to_s
 from sunsim.cluster.engine import Engine
 from sunsim.cluster.events import Alarm, Clock
 from sunsim.cluster.outcome import Outcome
+from sunsim.cluster.promises import Promises
 from sunsim.cluster.sequence import Sequence
 from sunsim.records import WorkerRecord
 from sunsim.roles import Role
@@ -24,6 +25,7 @@ class Worker:
         priority: of its wakes among all that happens at one moment.
         on_outcome: told what each decision brought.
         on_eased: told before that, because the worker's load may have fallen.
+        promises: of the requests here, if something is known of their outputs.
     """
 
     def __init__(
@@ -35,6 +37,7 @@ class Worker:
         engine: Engine,
         on_outcome: Callable[[Worker, Outcome], None],
         on_eased: Callable[[Worker], None],
+        promises: Promises | None = None,
     ) -> None:
         self.env = env
         self.name = name
@@ -43,6 +46,7 @@ class Worker:
         self.num_requests = 0
         self._on_outcome = on_outcome
         self._on_eased = on_eased
+        self._promises = promises
         self._alarm = Alarm(env, priority, self._wake)
 
     @property
@@ -50,6 +54,12 @@ class Worker:
         """Tokens of the requests here, generated ones included, as the scheduler counts them now."""
         self.engine.advance(self.env.now_ps)
         return self.engine.num_tokens
+
+    @property
+    def promised_tokens(self) -> int:
+        """Tokens that the requests here will have, by what is known of their outputs."""
+        assert self._promises
+        return self._promises.tokens(self.num_requests, self.num_tokens)
 
     def cached_tokens(self, sequence: Sequence) -> int:
         """Of a request that may be elsewhere, the tokens that this worker would find in its cache now."""
@@ -59,6 +69,8 @@ class Worker:
     def submit(self, sequence: Sequence) -> None:
         """A request comes to this worker."""
         self.num_requests += 1
+        if self._promises:
+            self._promises.add(sequence)
         self.engine.submit(self.env.now_ps, sequence)
         self._set_alarm()
 
@@ -99,6 +111,8 @@ class Worker:
     def _wake(self) -> None:
         outcome = self.engine.wake(self.env.now_ps)
         self.num_requests -= len(outcome.finished)
+        if self._promises:
+            self._promises.drop(outcome.finished)
         if outcome.finished or outcome.evicted:
             self._on_eased(self)
         self._set_alarm()

@@ -6,13 +6,17 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
+from sunsim.cluster.admission import Admission
 from sunsim.cluster.arrivals import ClosedLoop, Decoding, LaterRounds, Stream
-from sunsim.cluster.events import Clock
+from sunsim.cluster.convert import Converting
+from sunsim.cluster.events import REPORT, Alarm, Clock
 from sunsim.cluster.journey import Course, Journeys
 from sunsim.cluster.link import KVLink
 from sunsim.cluster.outcome import Outcome
 from sunsim.cluster.pool import Pool
+from sunsim.cluster.promises import Outputs
 from sunsim.cluster.rounds import Rounds, keys_of
+from sunsim.cluster.scaling.pool import ElasticPool
 from sunsim.cluster.sequence import KV, UNSET, Sequence
 from sunsim.cluster.worker import Worker
 from sunsim.latency.steps import WorkerTimes
@@ -50,21 +54,47 @@ class World:
         self._link = KVLink(self.env, scenario.link)
 
         def pool(block: Loaded, on_outcome: Callable[[Worker, Outcome], None]) -> Pool:
-            keys = keys_of(block, arm, requests)
-            return Pool(self.env, block, scenario, arm=arm, keys=keys, times_on=times_on, on_outcome=on_outcome)
+            kind = ElasticPool if block.elastic else Pool
+            return kind(
+                self.env,
+                block,
+                scenario,
+                arm=arm,
+                keys=keys_of(block, arm, requests),
+                outputs=Outputs.of(block, requests, scenario.seed),
+                times_on=times_on,
+                on_outcome=on_outcome,
+            )
 
         last = arm.colocated or arm.decode
         self.prefill = pool(arm.prefill, self._on_prefill) if arm.prefill else None
         self.decode = pool(last, self._on_decode) if last else None
+        self.elastic: list[ElasticPool] = []
+        for made, block in ((self.prefill, arm.prefill), (self.decode, last)):
+            if block and isinstance(made, ElasticPool):
+                made.begin(self.env, block, scenario, requests)
+                self.elastic.append(made)
+        self._admission: Admission | None = None
+        if arm.block.admission:
+            emits = self.emitted_before_decode > 0
+            self._admission = Admission(scenario, arm, self.prefill, self.decode, emits=emits)
+            self.journeys.shed = bytearray(len(requests))
         self._kv_bytes = self.prefill.kv_bytes_per_token if self.prefill else 0
         link, kv_bytes = scenario.link, self._kv_bytes
         self._posts_ps = (lambda tokens: link.posts_ps(tokens * kv_bytes)) if any(link.posting_ps) else None
         self.clients = self._begin_arrivals()
-        self._decoding = [Decoding() for _ in self.decode.workers] if self.clients and self.decode else []
+        self._decoding: list[tuple[Decoding, Alarm]] = []  # by slot, where somebody waits for an end
+        if self.clients and self.decode:
+            self._decoding = [self._begin_decoding(self.clients, self.decode) for _ in self.decode.workers]
+        self._converting: Converting | None = None
+        if arm.decode and arm.decode.convertible and self.prefill and self.decode:
+            self._converting = Converting(arm, self.prefill, self.decode)
         self.rounds: Rounds | None = None
+        # Whether a decode worker computes its prompt though others prefill, by request; empty where none does.
+        self.local = bytearray(len(requests) if requests.sessions or self._converting else 0)
         if requests.sessions:
             now_ps = lambda: self.env.now_ps
-            self.rounds = Rounds(requests, requests.sessions, scenario, arm, self.arrival_ps, now_ps)
+            self.rounds = Rounds(requests, requests.sessions, scenario, arm, self.arrival_ps, self.local, now_ps)
 
     @property
     def course(self) -> Course:
@@ -74,7 +104,7 @@ class World:
             emitted_before_decode=self.emitted_before_decode,
             prefill_out_ps=self.prefill.times.prefill_out_ps if self.prefill else 0,
             decode_out_ps=self.decode.times.out_ps if self.decode else np.zeros_like,
-            local=np.frombuffer(self.rounds.local, dtype=np.bool_) if self.rounds else None,
+            local=np.frombuffer(self.local, dtype=np.bool_) if self.local else None,
         )
 
     @property
@@ -96,6 +126,16 @@ class World:
             return LaterRounds(self.env, requests, requests.sessions, self._frontend_in_ps, self._arrive)
         return None
 
+    def _begin_decoding(self, clients: ClosedLoop | LaterRounds, pool: Pool) -> tuple[Decoding, Alarm]:
+        """What is noted of one worker for clients, and what tells them of ends when all else of a moment has happened."""
+        decoding = Decoding(pool.times.out_ps)
+
+        def tell() -> None:
+            for i, out_ps in decoding.take_ended(self.env.now_ps):
+                clients.ended(i, out_ps)
+
+        return decoding, Alarm(self.env, REPORT, tell)
+
     def _known_arrivals(self) -> Iterator[tuple[int, int]]:
         """When the front end of the first stage is through with a request, and which one, in order."""
         prompts, which = np.unique(self._requests.prompt_tokens, return_inverse=True)
@@ -114,17 +154,32 @@ class World:
     def _arrive(self, i: int) -> None:
         """Request `i` comes to its first stage."""
         if not self.prefill:
-            self._send_to_decode(i)
-        elif not (self.rounds and self._append(i, self.rounds)):
-            self._send_to_prefill(i, self.prefill)
+            self._send_to_decode(i, arrives=True)
+        elif not self._compute_on_decode(i):
+            self._send_to_prefill(i, self.prefill, arrives=True)
         if self._progress and self._arrived % PROGRESS_EVERY == 0:
             self._progress(self._arrived / len(self._requests))
         self._arrived += 1
 
-    def _send_to_prefill(self, i: int, pool: Pool) -> None:
+    def _sheds(self, sequence: Sequence, pool: Pool, slot: int) -> bool:
+        """Whether a request that comes, and would go to the worker of this slot, is refused."""
+        i, shed = sequence.request, self.journeys.shed
+        if self._admission is None or shed is None:
+            return False
+        if self._admission.admits(sequence, pool.loads[slot], self.env.now_ps - int(self.arrival_ps[i])):
+            return False
+        shed[i] = 1
+        if self.clients:
+            self.clients.shed(i)
+        return True
+
+    def _send_to_prefill(self, i: int, pool: Pool, *, arrives: bool = False) -> None:
         journeys, rounds = self.journeys, self.rounds
         sequence = Sequence(i, self._models[i], self._prompts[i], 1, KV.COMPUTE)
-        worker = pool.route(sequence, rounds.session[i] if rounds else None)
+        slot = pool.pick(sequence, rounds.session[i] if rounds else None)
+        if arrives and self._sheds(sequence, pool, slot):
+            return
+        worker = pool.send(slot, sequence)
         if rounds and self.decode and (source := rounds.has_history(sequence, self.decode)):
             sequence.kv, sequence.posts_ps = KV.PULL, self._posts_ps
             sequence.held_tokens, sequence.held_now = 0, partial(source.cached_tokens, sequence)
@@ -134,14 +189,16 @@ class World:
             journeys.prefill_worker[i] = worker.slot
         worker.submit(sequence)
 
-    def _send_to_decode(self, i: int) -> None:
+    def _send_to_decode(self, i: int, *, arrives: bool = False) -> None:
         assert self.decode
         emitted = self.emitted_before_decode
         sequence = Sequence(i, self._models[i], self._prompts[i], self._outputs[i] - emitted, self._decode_kv)
         sequence.known_tokens += emitted
         sequence.posts_ps = self._posts_ps
-        worker = self.decode.route(sequence, self.rounds.session[i] if self.rounds else None)
-        self._submit_to_decode(sequence, worker)
+        slot = self.decode.pick(sequence, self.rounds.session[i] if self.rounds else None)
+        if arrives and self._sheds(sequence, self.decode, slot):
+            return
+        self._submit_to_decode(sequence, self.decode.send(slot, sequence))
 
     def _submit_to_decode(self, sequence: Sequence, worker: Worker) -> None:
         self.journeys.decode[sequence.request] = sequence
@@ -150,15 +207,21 @@ class World:
             self.rounds.goes_to(sequence, worker)
         worker.submit(sequence)
 
-    def _append(self, i: int, rounds: Rounds) -> bool:
+    def _compute_on_decode(self, i: int) -> bool:
         """Gives a request to the decode worker that is to compute its prompt, if one is."""
-        if not self.decode:
+        if not self.decode or not (self.rounds or self._converting):
             return False
         sequence = Sequence(i, self._models[i], self._prompts[i], self._outputs[i], KV.COMPUTE)
-        worker = rounds.appends_at(sequence, self.decode)
-        if worker:
-            self._submit_to_decode(sequence, self.decode.send(worker.slot, sequence))
-        return worker is not None
+        worker = None
+        if self._converting:
+            worker = self._converting.worker_for(sequence, self.env.now_ps)
+        elif self.rounds:
+            worker = self.rounds.appends_at(sequence, self.decode)
+        if worker is None:
+            return False
+        self.local[i] = 1
+        self._submit_to_decode(sequence, self.decode.send(worker.slot, sequence))
+        return True
 
     def _on_prefill(self, worker: Worker, outcome: Outcome) -> None:
         journeys = self.journeys
@@ -193,10 +256,11 @@ class World:
     def _on_decode(self, worker: Worker, outcome: Outcome) -> None:
         if self.rounds:
             self.rounds.on_decode(worker, outcome, self.emitted_before_decode)
-        if self.clients and self.decode:
-            decoding = self._decoding[worker.slot]
-            for i, out_ps in decoding.note(self.env.now_ps, outcome, self.decode.times.out_ps):
-                self.clients.ended(i, out_ps)
+        if self._decoding:
+            decoding, alarm = self._decoding[worker.slot]
+            decoding.note(self.env.now_ps, outcome)
+            if outcome.finished:
+                alarm.set(self.env.now_ps)
         for sequence in outcome.finished:
             self.journeys.note_decode(sequence)
         self._load(worker, outcome, self._pull)

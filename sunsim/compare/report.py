@@ -8,6 +8,7 @@ from typing import Any
 from sunsim.compare.differences import Difference, input_differences, outcome_differences
 from sunsim.compare.folders import Folder
 from sunsim.document.source import show
+from sunsim.plan.elastic import gpu_count
 from sunsim.plan.tables import overview
 from sunsim.report.blocks import Bullets, Report
 from sunsim.report.columns import columns
@@ -21,10 +22,13 @@ Entry = Mapping[str, Any]
 FIGURES = columns(
     "gpus",
     "decode_gpus",
+    "gpu_hours",
+    "peak_gpus",
     "output_throughput_window",
     "output_throughput_per_gpu",
     "request_goodput",
     "slo_attainment",
+    "shed",
     "mean_ttft_ms",
     "p99_ttft_ms",
     "mean_tpot_ms",
@@ -123,7 +127,11 @@ def _of_plans(folders: Sequence[Folder]) -> list[str]:
         needs = together((_need(folder.arms[arm]), folder.name) for folder in having)
         if len(needs) > 1:
             none = needs.pop(None, [])
-            found = [f"{counted(gpus, 'GPU')} in {listed(names)}" for gpus, names in needs.items() if gpus]
+            found = [
+                f"{gpu_count(gpus)} GPU{'' if gpus == 1 else 's'} in {listed(names)}"
+                for gpus, names in needs.items()
+                if gpus
+            ]
             said.append(f"{arm} needs {listed(found)}{f', and has no plan in {listed(none)}' if none else ''}.")
     if not said:
         said.append("Every arm needs as many GPUs in all of the plans that have it.")
@@ -133,8 +141,9 @@ def _of_plans(folders: Sequence[Folder]) -> list[str]:
     return said
 
 
-def _need(arm: Entry) -> int | None:
-    return int(arm["gpus"]["all"]) if arm["passes"] else None
+def _need(arm: Entry) -> float | None:
+    """GPUs; of elastic pools those held in the mean."""
+    return arm["gpus"]["all"] if arm["passes"] else None
 
 
 def _fewest(folder: Folder) -> list[str]:

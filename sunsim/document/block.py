@@ -4,6 +4,7 @@ import difflib
 import unicodedata
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from types import NoneType
 from typing import Annotated, Any, Final, TypeAlias, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
@@ -65,6 +66,13 @@ def key_hint(key: str, allowed: Iterable[str]) -> str:
     return f"did you mean {near[0]}?" if near else f"must be one of {clipped_list(names)}"
 
 
+def shape(value: Any) -> str:
+    """Tag of the one of several types that a value is meant to be; angle brackets keep it from being taken for a key."""
+    if isinstance(value, Mapping | BaseModel):
+        return "<mapping>"
+    return "<list>" if isinstance(value, list | tuple) else "<scalar>"
+
+
 class Block(BaseModel):
     """Frozen, strict types, finite numbers, no unknown keys."""
 
@@ -83,7 +91,8 @@ class Block(BaseModel):
         for name, field in cls.model_fields.items():
             key, value = field.discriminator, data.get(name)
             if isinstance(key, str) and isinstance(value, Mapping) and key not in value:
-                kinds = [get_args(block.model_fields[key].annotation)[0] for block in get_args(field.annotation)]
+                blocks = [block for block in get_args(field.annotation) if block is not NoneType]
+                kinds = [get_args(block.model_fields[key].annotation)[0] for block in blocks]
                 raise PydanticCustomError(
                     MISSING_CHOICE, MISSING_CHOICE, {"loc": (name, key), "kinds": ", ".join(kinds)}
                 )

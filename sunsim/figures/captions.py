@@ -7,6 +7,7 @@ from typing import Any
 from sunsim.latency.profile import Profile, load_named
 from sunsim.report.format import count, listed, together
 from sunsim.report.origin import origin
+from sunsim.report.traffic import rate_changes
 from sunsim.scenario import Arm, Scenario
 from sunsim.scenario.blocks import ModelCount, StopAtTime, Zipf
 from sunsim.sweep.grid import Grid
@@ -95,8 +96,9 @@ def choices(scenario: Scenario, swept: Mapping[str, list[Any]]) -> list[str]:
         if isinstance(work.arrivals, Closed):
             arrivals = f"a closed loop of {value('workload.arrivals.concurrency', work.arrivals.concurrency)} requests"
         else:
-            rate = value("workload.arrivals.rate_rps", work.arrivals.rate_rps)
-            arrivals = f"{work.arrivals.kind.capitalize()} arrivals at {rate} req/s for {work.duration_s:g} s"
+            rate = value("workload.arrivals.rate_rps", work.arrivals.mean_rps)
+            rate += f" req/s{rate_changes(work.arrivals)}"
+            arrivals = f"{work.arrivals.kind.capitalize()} arrivals at {rate} for {work.duration_s:g} s"
         facts.append(f"{arrivals}, of which the first {scenario.measure.warmup_s:g} s are not counted")
         if work.lengths.kind == "fixed":
             output = value("workload.lengths.output_tokens", work.lengths.output_tokens)
@@ -104,9 +106,10 @@ def choices(scenario: Scenario, swept: Mapping[str, list[Any]]) -> list[str]:
         else:
             facts.append(f"lengths of {work.lengths.kind}")
     if isinstance(work, Conversations):
-        rate = value("workload.arrivals.rate_rps", work.arrivals.rate_rps)
+        rate = value("workload.arrivals.rate_rps", work.arrivals.mean_rps)
         rounds = value("workload.rounds.mean", work.rounds.mean)
-        arrivals = f"{work.arrivals.kind.capitalize()} arrivals of {rate} sessions a second for {work.duration_s:g} s"
+        rate += f" sessions a second{rate_changes(work.arrivals)}"
+        arrivals = f"{work.arrivals.kind.capitalize()} arrivals of {rate} for {work.duration_s:g} s"
         facts.append(f"{arrivals}, of which the first {scenario.measure.warmup_s:g} s are not counted")
         facts.append(
             f"{rounds} rounds a session, {value('workload.think_s.mean', work.think_s.mean)} s to think between them"

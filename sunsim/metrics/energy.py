@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sunsim.latency.power import Power
+from sunsim.metrics.pools import pool_of
 from sunsim.metrics.serving import per
 from sunsim.metrics.sessions import has_sessions
 from sunsim.records import ArmResult, WorkerRecord
@@ -30,9 +31,22 @@ def add_power(
             own, known = entry["workers"][worker.name], power[name].get(worker.role.stage)
             own["mean_power_w"] = known and _mean_power_w(worker, own, known, float(tokens.get(worker.name, 0)))
             drawn.append(own["mean_power_w"])
+            if arm.sizes is not None and pool_of(entry, own)["elastic"]:
+                # When it was off is known of its pool alone.
+                own["mean_power_w"] = None
+        if None not in drawn:
+            drawn += [
+                -_off_w(pool, arm, entry, power[name]) for pool in entry.get("pools", {}).values() if pool["elastic"]
+            ]
         entry["energy_j_per_output_token"] = (
             None if None in drawn else per(sum(drawn), entry["output_throughput_window"] or 0)
         )
+
+
+def _off_w(pool: Mapping[str, Any], arm: ArmResult, entry: Mapping[str, Any], power: Mapping[Stage, Power]) -> float:
+    """Idle power of an elastic pool's workers over the time in which they were off."""
+    own = [worker for worker in arm.workers if pool_of(entry, entry["workers"][worker.name]) is pool]
+    return power[own[0].role.stage].idle_w * (sum(worker.gpus for worker in own) - pool["mean_gpus"]) if own else 0.0
 
 
 def _mean_power_w(worker: WorkerRecord, entry: Mapping[str, Any], power: Power, prompt_tokens: float) -> float | None:

@@ -32,8 +32,9 @@ def overloaded(requests: Requests, window: Window) -> bool:
 
     The backlog's mean must grow into the last quarter and from the first half to the second, and the last quarter
     must exceed the first by a second's worth of arrivals, by what chance alone would add to a queue that is
-    just full (the square root of the arrivals), and by a handful of requests.
+    just full (the square root of the arrivals), and by a handful of requests. What admission refused waits for nothing.
     """
+    requests = requests.taken
     arrived = int(window.holds(requests.arrival_s).sum())
     if not window.length_s or not arrived:
         return False

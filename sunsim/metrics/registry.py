@@ -133,8 +133,14 @@ _SERVING = [
 ]
 
 _ARM = [
-    _count("decode_gpus", "decode GPUs", "", "GPUs of the decode workers.", short="decode\nGPUs"),
-    _count("gpus", "all GPUs", "", "GPUs of all workers.", short="all\nGPUs"),
+    _count(
+        "decode_gpus",
+        "decode GPUs",
+        "",
+        "GPUs of the decode workers; of an elastic arm those held in the mean.",
+        short="decode\nGPUs",
+    ),
+    _count("gpus", "all GPUs", "", "GPUs of all workers; of an elastic arm those held in the mean.", short="all\nGPUs"),
     Metric(
         "output_throughput_per_decode_gpu",
         "output per decode GPU",
@@ -198,7 +204,8 @@ _WORKER = [
         "W",
         "Mean power of its GPUs over the window: while it is busy what the profile measured at the mean batch, or at the mean "
         "number of prompt tokens of its steps, its idle power otherwise. There only where a profile has power; None of "
-        "workers that both prefill and decode.",
+        "workers that both prefill and decode, and of those of elastic pools, which draw nothing while they are off: the arm's "
+        "energy has what their pool was held for.",
     ),
     _share("peak_kv_occupancy", "KV peak", "", "The highest such share inside the window."),
 ]
@@ -255,4 +262,55 @@ SESSIONS = [
 ]
 """There only where requests are rounds of sessions."""
 
-REGISTRY = {metric.tag: metric for metric in [*_SERVING, *_ARM, *_WORKER, *SESSIONS, *_latencies()]}
+HELD = "Held: ready, starting, draining or kept warm."
+
+POOLS = [
+    Metric(
+        "gpu_hours",
+        "GPU-hours",
+        "",
+        f"GPUs held, over the window's time. {HELD} Every arm has it, so that fixed and elastic ones compare.",
+        short="GPU-\nhours",
+    ),
+    Metric("mean_gpus", "mean GPUs", "", "GPUs held, mean over the window's time.", short="mean\nGPUs"),
+    _count("peak_gpus", "most GPUs", "", "GPUs held, the most at once inside the window.", short="most\nGPUs"),
+    _share(
+        "starting_share", "starting", "", "Of the GPU time, that of workers which were ordered and do not serve yet."
+    ),
+    _share(
+        "draining_share",
+        "draining",
+        "",
+        "Of the GPU time, that of workers which take nothing new and finish what they have.",
+    ),
+    _share("warm_share", "warm", "", "Of the GPU time, that of workers which are kept started and take no requests."),
+    Metric("pools", "pools", "", "The same of each stage, and of each model's own pools, and how these changed."),
+    Metric("elastic", "elastic", "", "Whether its size may change."),
+    _count(
+        "grown",
+        "grown",
+        "",
+        "Times inside the window that workers were added: ordered, or taken back while they drained.",
+    ),
+    _count("shrunk", "shrunk", "", "Times inside the window that workers were told to go."),
+    Metric(
+        "mean_wait_while_starting_ms",
+        "wait while starting",
+        "ms",
+        "Part of the wait for this pool in which one of its workers was starting: of prefill the queue, of decode the time from the "
+        "end of prefill (else from the arrival) until it takes the request. Mean over the requests that arrived inside the "
+        "window and passed it.",
+        short="wait while\nstarting",
+    ),
+]
+"""There only where a pool of the scenario is elastic. `decode_gpus` and `gpus` of an elastic arm are what it held in the mean."""
+
+SHED = _count(
+    "shed",
+    "shed",
+    "",
+    "Requests that admission refused, over the whole run. They count as missed SLOs, and have no latency.",
+)
+"""There only where an arm has admission."""
+
+REGISTRY = {metric.tag: metric for metric in [*_SERVING, *_ARM, *_WORKER, *SESSIONS, *POOLS, SHED, *_latencies()]}

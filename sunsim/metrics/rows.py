@@ -70,6 +70,7 @@ class Requests:
     last_token_s: Floats
     preemptions: Floats
     finished: Bools
+    shed: Bools
     emitting_until_s: Floats
     """The last token's time; of a request cut off by the stop, what it would be at the arm's median TPOT.
 
@@ -82,12 +83,12 @@ class Requests:
 
         In an arm without decode a request ends with its first token, so it emits one whatever was asked for.
         """
-        derived = ("finished", "emitting_until_s")
+        derived = ("finished", "shed", "emitting_until_s")
         columns = {name: rows[name].to_numpy(np.float64) for name in cls.__slots__ if name not in derived}
         if rows["decode_worker"].isna().all() and rows["prefill_worker"].notna().any():
             columns["output_tokens"] = np.minimum(columns["output_tokens"], 1.0)
-        finished = (rows["outcome"] == "finished").to_numpy(np.bool_)
-        whole = cls(finished=finished, emitting_until_s=columns["last_token_s"], **columns)
+        finished, shed = ((rows["outcome"] == text).to_numpy(np.bool_) for text in ("finished", "shed"))
+        whole = cls(finished=finished, shed=shed, emitting_until_s=columns["last_token_s"], **columns)
         pace_s = whole.tpot_s[~np.isnan(whole.tpot_s)]
         if finished.all() or len(pace_s) == 0:
             return whole
@@ -101,6 +102,11 @@ class Requests:
 
     def __len__(self) -> int:
         return len(self.arrival_s)
+
+    @property
+    def taken(self) -> "Requests":
+        """Those that no admission refused."""
+        return self.where(~self.shed) if self.shed.any() else self
 
     @property
     def ttft_s(self) -> Floats:

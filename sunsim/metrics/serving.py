@@ -102,7 +102,7 @@ def counts(requests: Requests, duration_s: float) -> Numbers:
     return {
         "requests": len(requests),
         "completed": completed,
-        "unfinished": len(requests) - completed,
+        "unfinished": len(requests.taken) - completed,
         "preemptions": int(requests.preemptions.sum()),
         "duration": duration_s,
         "total_input_tokens": inputs,

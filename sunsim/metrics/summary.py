@@ -122,7 +122,7 @@ def _sends_back(workers: Sequence[WorkerRecord]) -> bool:
 
 def _duration_s(requests: Requests, stop_s: float | None) -> float:
     """First arrival to last token, or to the stop where that cut requests off (vLLM's `duration`)."""
-    if stop_s is not None and not requests.finished.all():
+    if stop_s is not None and not requests.taken.finished.all():
         return stop_s - float(requests.arrival_s.min())
     last_s = requests.last_token_s[requests.finished]
     return float(last_s.max() - requests.arrival_s.min()) if len(last_s) else 0.0

@@ -11,12 +11,14 @@ import numpy as np
 from sunsim.clock import to_s
 from sunsim.measured import window_of
 from sunsim.plan.conditions import AS_PLANNED, Conditions, requests_under, take_turns, under
-from sunsim.plan.probe import Probe
+from sunsim.plan.knobs import STEP, Knob, Values, knob_of, resized
+from sunsim.plan.load import starts
+from sunsim.plan.probe import ALL, Probe
 from sunsim.plan.search import Search, Sizes
 from sunsim.plan.verdict import Met, Verdict
 from sunsim.plan.windows import Stretches
 from sunsim.points.outcome import Row
-from sunsim.roles import Role
+from sunsim.roles import Role, Stage
 from sunsim.scenario import Arm, Scenario
 from sunsim.workload.requests import Requests
 
@@ -25,11 +27,14 @@ class Bench:
     """Asks for the simulations of one arm under some conditions, and remembers the verdicts.
 
     Attributes:
-        given: the numbers of workers that are searched, as the scenario's file has them, by role, prefill first.
+        given: the numbers of workers that are searched, as the scenario's file has them, by role, prefill first. Of an
+            elastic pool it is the place of its knob's value, under a role that stands for the whole pool.
+        knobs: of the elastic pools among them, by that role.
         problems: roles that can be sized apart from all others, under the one model whose they are; None for all.
         gpus: of a worker of each.
         most: the largest number of each to try.
-        prices: of a worker of each, as a multiple of the cheapest; by its GPUs where none is stated.
+        prices: of a worker of each, as a multiple of the cheapest; by its GPUs where none is stated. A step of a knob counts
+            as what it adds to the workers that the load asks for.
     """
 
     def __init__(self, scenario: Scenario, arm: Arm, log: list[Verdict], conditions: Conditions = AS_PLANNED) -> None:
@@ -43,17 +48,24 @@ class Bench:
         self.scenario = scenario
         self.arm = arm
         self.conditions = conditions
-        self.given = {
-            role: size
-            for stage, pool in pools.items()
-            if plan.size in {"both", stage}
-            for role, size in pool.roles.items()
-        }
+        self.knobs: dict[Role, Knob] = {}
+        self.given: dict[Role, int] = {}
+        for stage, pool in pools.items():
+            if plan.size not in {"both", stage}:
+                continue
+            if not pool.elastic:
+                self.given |= pool.roles
+            elif knob := knob_of(pool):
+                self.knobs[Role(stage, None, pool.module)] = knob
+                self.given[Role(stage, None, pool.module)] = knob.given
         self.roles = list(self.given)
         self.gpus = {role: pools[role.stage].profile.gpus for role in self.roles}
         self.most = {role: plan.most_gpus(role.stage)[1] // self.gpus[role] for role in self.roles}
+        self.most |= {role: len(knob.values) for role, knob in self.knobs.items()}
         stated = {role: (plan.price_of(pools[role.stage].card) or 1.0) * self.gpus[role] for role in self.roles}
         cheapest = min(stated.values(), default=1.0)
+        asked = starts(scenario, arm, list(self.knobs))
+        stated |= {role: stated[role] * workers * (STEP - 1) for role, workers in asked.items()}
         self.prices = {role: price / cheapest for role, price in stated.items()}
         self.verdicts: dict[tuple[Any, ...], Verdict] = {}
         self.log = log
@@ -62,7 +74,8 @@ class Bench:
         self._seeds = [base.changed(seed=scenario.seed + i) for i in range(plan.seeds)]
         drawn = [requests_under(seed, conditions) for seed in self._seeds]
         self.problems: dict[str | None, list[Role]] = {None: self.roles}
-        if not any(pool.shared for pool in pools.values()) and not any(map(take_turns, drawn)):
+        apart = not arm.elastic and not any(pool.shared for pool in pools.values())
+        if apart and not any(map(take_turns, drawn)):
             self.problems = {name: [r for r in self.roles if r.model == name] for name in scenario.model_names}
         # When rounds that follow others arrive, and so how many do inside the window, is for each simulation to say.
         self._allowed: tuple[int, ...] | None = None
@@ -80,7 +93,21 @@ class Bench:
 
     def sized(self, sizes: Sizes) -> Arm:
         """The arm with these sizes; a searched pool that is not among them has one worker, which nobody asks for."""
-        return self.arm.with_workers({role: sizes.get(role, 1) for role in self.roles})
+        fixed = {role: sizes.get(role, 1) for role in self.roles if role not in self.knobs}
+        return resized(self.arm, fixed, self.values(sizes))
+
+    def values(self, sizes: Sizes) -> dict[Stage, Values]:
+        """What the policies of the elastic pools among these sizes are given."""
+        return {role.stage: knob.at(sizes[role]) for role, knob in self.knobs.items() if role in sizes}
+
+    def gpus_of(self, sizes: Sizes) -> dict[str, float]:
+        """GPUs of each stage with these sizes, and of all; of elastic pools those that they held in the mean, as judged."""
+        pools = self.sized(sizes).pools()
+        gpus: dict[str, float] = {str(stage): pool.gpus for stage, pool in pools.items()}
+        if self.arm.elastic:
+            held = self.verdicts[(None, *sizes.items())].held
+            gpus |= {str(stage): held[stage]["mean_gpus"] for stage, pool in pools.items() if pool.elastic}
+        return gpus | {ALL: sum(gpus.values())}
 
     def probes(self, sizes: Sizes, model: str | None, *, to_the_end: bool = False) -> list[Probe]:
         """A simulation for each seed; ended as soon as it is certain that all seeds together fail."""

@@ -4,8 +4,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from sunsim.plan.conclusion import window_length
+from sunsim.plan.elastic import settings, some_elastic
+from sunsim.plan.knobs import STEP
 from sunsim.plan.search import Reason
-from sunsim.plan.tables import pools
+from sunsim.plan.tried import pools
 from sunsim.report.format import counted, listed, percent, together
 from sunsim.report.sentences import basis, caches, filling, other_models, outside_measured
 
@@ -29,6 +31,7 @@ def caveats(plan: Entry) -> list[str]:
         *caches(portraits),
         *([SHORT] if plan["window"]["too_short"] else []),
         *_not_monotone(arms),
+        *_steps(plan),
         *_seeds(plan),
         *_intervals(plan, arms),
         *_few(arms),
@@ -48,10 +51,18 @@ def _stops(plan: Entry) -> Iterator[str]:
         Reason.BUDGET: "what is given may not be the smallest",
     }
 
+    of_elastic = said | {
+        Reason.FOUND: "a step looser of any policy, or one GPU less of a fixed pool, fails",
+        Reason.NO_FAILURE: "the loosest policies are enough",
+        Reason.NO_PASS: "the tightest policies fail too",
+    }
+
     def why(arm: Entry) -> str:
         if not arm["gpus"] and arm["hopeless"]:
             return "no number of GPUs can meet a limit"
         spent = not arm["gpus"] and arm["reason"] == Reason.BUDGET
+        if "elastic" in arm and not spent:
+            return of_elastic[arm["reason"]]
         unit = "GPU" if max(arm["gpus_a_worker"].values()) == 1 else "worker"
         return "before a pool was found that passes" if spent else said[arm["reason"]].format(unit=unit)
 
@@ -78,11 +89,13 @@ def _not_monotone(arms: Arms) -> Iterator[str]:
     for name, arm in arms.items():
         for point in arm["not_monotone"]:
             yield (
-                f"{name} fails with more GPUs ({pools(point['sizes'])}: {percent(point['worst_share'], 2)} of "
+                f"{name} fails with {'a tighter policy' if 'scaling' in point else 'more GPUs'} ({pools(point)}: {percent(point['worst_share'], 2)} of "
                 f"{point['worst_model']}), so its number is uncertain by as much."
             )
         for less in arm["one_less"]:
-            if less["passes"]:
+            if less["passes"] and "looser" in less:
+                yield f"{name} passes with {settings(less['looser'])} for {less['pool']} too, so its number may be too high."
+            elif less["passes"]:
                 yield f"{name} passes with one less of its {less['pool']} too, so its number may be {_one(less['gpus'])} too high."
         if arm["overloaded"]:
             yield f"{name} is overloaded: the queue of {listed(arm['overloaded'])} still grows when measuring ends."
@@ -90,6 +103,14 @@ def _not_monotone(arms: Arms) -> Iterator[str]:
 
 def _one(gpus: int) -> str:
     return "one" if gpus == 1 else str(gpus)
+
+
+def _steps(plan: Entry) -> Iterator[str]:
+    if some_elastic(plan):
+        yield (
+            f"Elastic pools are sized by what their policy is given, tried in steps of {percent(STEP - 1)} from what the "
+            "scenario says, so a little less than what was found may do; interval, start and cooldown stay."
+        )
 
 
 def _seeds(plan: Entry) -> Iterator[str]:

@@ -3,10 +3,11 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from sunsim.plan.cheapest import best_of, cheapest, gpus_of
+from sunsim.plan.elastic import compared, gpu_count, settings
 from sunsim.plan.search import Reason
 from sunsim.plan.tables import breaking
 from sunsim.plan.variants import TYPICAL
-from sunsim.plan.way_tables import cards, work
 from sunsim.plan.ways import ANY
 from sunsim.report.format import count, counted, limits, listed, milliseconds, number, percent, together
 from sunsim.roles import Stage
@@ -63,7 +64,8 @@ def window_length(plan: Entry) -> str:
 def conclusion(plan: Entry) -> list[str]:
     """How many GPUs, what breaks first, how sure."""
     passing = {name: arm for name, arm in plan["arms"].items() if arm["passes"]}
-    said = list(_cheapest(plan, passing)) if plan["size"] != "none" else []
+    said = list(cheapest(plan, passing)) if plan["size"] != "none" else []
+    said += compared(plan, passing)
     said += [_fails(plan, name, arm) for name, arm in plan["arms"].items() if not arm["passes"]]
     if not passing:
         return said
@@ -75,93 +77,6 @@ def conclusion(plan: Entry) -> list[str]:
     said.append(_left_out(plan, passing[best]))
     said += _unmeasured(best, passing[best])
     return said
-
-
-def best_of(passing: Arms) -> str:
-    """The cheapest arm, of those that do the work of both stages if there are any."""
-    return min(passing, key=lambda name: (-len(work(passing[name])), *rank(passing[name])))
-
-
-def _cheapest(plan: Entry, passing: Arms) -> Iterator[str]:
-    """The cheapest arms, and what the others need; arms that do one stage's work are no rivals of those that do both."""
-    if not passing:
-        yield _nothing(plan)
-    alike = together((work(arm), (name, arm)) for name, arm in passing.items())
-    for done in sorted(alike, key=len, reverse=True):
-        yield _cheapest_of(plan, dict(alike[done]))
-
-
-def rank(arm: Entry) -> tuple[float, int]:
-    """What arms are ordered by: their cost where prices are given, then GPUs."""
-    return (round(arm["cost"]["per_hour"], 6) if arm["cost"] else 0.0, arm["gpus"]["all"])
-
-
-def _nothing(plan: Entry) -> str:
-    """Why no arm has a pool that passes."""
-    ended = [name for name, arm in plan["arms"].items() if arm["reason"] == Reason.BUDGET]
-    failed = [name for name in plan["arms"] if name not in ended]
-    if ended:
-        rest = f"; {listed(failed)} fail{'s' if len(failed) == 1 else ''} within the largest pools" if failed else ""
-        return f"The budget ended the search before a pool was found that meets the SLO ({listed(ended)}){rest}."
-    if all(arm["hopeless"] for arm in plan["arms"].values()):
-        return "No arm can meet the SLO, however many GPUs it has."
-    return "No arm meets the SLO within the largest pools that were to be tried."
-
-
-def _cheapest_of(plan: Entry, arms: Arms) -> str:
-    least = min(map(rank, arms.values()))
-    best = {name: arm for name, arm in arms.items() if rank(arm) == least}
-    first, cheapest = next(iter(plan["arms"])), next(iter(best.values()))
-    if len({_gpus(plan, arm) for arm in best.values()}) == 1:
-        said = f"{listed(list(best))} meet{'s' if len(best) == 1 else ''} the SLO with {_gpus(plan, cheapest)}"
-    else:
-        said = listed([f"{name} meets the SLO with {_gpus(plan, arm)}" for name, arm in best.items()])
-    if first in arms and first not in best:
-        said += f"; {first} needs {_gpus(plan, arms[first])}, so that is {_fewer(plan, cheapest, arms[first])}"
-    elif cheapest["cost"] and not _prices_differ(plan):
-        said += f", {number(cheapest['cost']['per_hour'])} an hour{_a_gpu(plan)}"
-    others = [f"{name} needs {_gpus(plan, arm)}" for name, arm in arms.items() if name not in best and name != first]
-    return f"{said}.{f' Of the others, {listed(others)}.' if others else ''}"
-
-
-def _fewer(plan: Entry, arm: Entry, base: Entry) -> str:
-    """How many GPUs less than the base an arm needs, and what that saves; where prices differ only the latter counts."""
-    if _prices_differ(plan):
-        return f"{percent(1 - arm['cost']['per_hour'] / base['cost']['per_hour'])} cheaper"
-    said = f"{percent(1 - arm['gpus']['all'] / base['gpus']['all'])} fewer"
-    decode, was = arm["gpus"].get("decode"), base["gpus"].get("decode")
-    if decode and was and len(base["stages"]) > 1:
-        said += f" ({percent(1 - decode / was)} fewer for decode)" if decode < was else " (none of them for decode)"
-    if arm["cost"] and base["cost"]:
-        hourly = f"{number(arm['cost']['per_hour'])} instead of {number(base['cost']['per_hour'])} an hour"
-        said += f", {hourly}{_a_gpu(plan)}"
-    return said
-
-
-def _prices_differ(plan: Entry) -> bool:
-    """Whether not all of the plan's GPUs cost the same."""
-    prices = plan["price_per_gpu_hour"]
-    return isinstance(prices, Mapping) and len({prices[card] for card in cards(plan)}) > 1
-
-
-def _a_gpu(plan: Entry) -> str:
-    """The price that all GPUs have."""
-    prices = plan["price_per_gpu_hour"]
-    return f" at {number(prices[cards(plan)[0]] if isinstance(prices, Mapping) else prices)} a GPU"
-
-
-def _gpus(plan: Entry, arm: Entry) -> str:
-    """GPUs by stage, on which cards if there are several in the plan, and what they cost if they cost differently."""
-    gpus, own = arm["gpus"], dict.fromkeys(arm["cards"].values())
-    on = {stage: f" on {card}" if len(own) > 1 else "" for stage, card in arm["cards"].items()}
-    parts = [f"{count(gpus[stage])} {stage}{on[stage]}" for stage in arm["stages"]]
-    if len(parts) == 1:
-        said = f"{parts[0]} GPU{'s' if gpus['all'] != 1 else ''}"
-    else:
-        said = f"{counted(gpus['all'], 'GPU')} ({' + '.join(parts)})"
-    if len(own) == 1 < len(cards(plan)):
-        said += f" on {next(iter(own))}"
-    return f"{said} for {number(arm['cost']['per_hour'])} an hour" if _prices_differ(plan) else said
 
 
 def _needed(passing: Arms) -> Iterator[str]:
@@ -185,7 +100,7 @@ def _fails(plan: Entry, name: str, arm: Entry) -> str:
         what = f"the queue of {listed(arm['overloaded'])} still grows when measuring ends"
     else:
         what = f"{percent(share, 1)} of {model}'s requests meet the SLO"
-    return f"{name} fails with {_gpus(plan, arm)}: {what}{f' ({too_slow})' if too_slow else ''}."
+    return f"{name} fails with {gpus_of(plan, arm)}: {what}{f' ({too_slow})' if too_slow else ''}."
 
 
 def no_plan(arm: Entry) -> str:
@@ -193,7 +108,11 @@ def no_plan(arm: Entry) -> str:
     if arm["reason"] == Reason.BUDGET:
         return "the budget was spent before a pool was found that passes"
     too_slow = [_too_slow(found) for found in arm["hopeless"]]
-    return listed(too_slow) if too_slow else "even the largest pools that may be tried fail"
+    if too_slow:
+        return listed(too_slow)
+    if "elastic" in arm:
+        return "even the tightest policies that were tried fail, within the pools' max"
+    return "even the largest pools that may be tried fail"
 
 
 def _too_slow(found: Entry) -> str:
@@ -238,9 +157,12 @@ def _breaks(plan: Entry, name: str, arm: Entry) -> str:
         # A run that was ended early says only that a window is sure to fail.
         of_it = f"fewer than {percent(plan['attainment'])}" if window is None else percent(window, 1)
         share = f"{of_it} of its requests in its worst {window_length(plan)} meet the SLO"
-    when = (
-        f"with one less of its {found['pool']}" if "pool" in found else f"at {arm['rates']['fails']:.2f} times the rate"
-    )
+    if "looser" in found:
+        when = f"with {settings(found['looser'])} for {found['pool']}"
+    elif "pool" in found:
+        when = f"with one less of its {found['pool']}"
+    else:
+        when = f"at {arm['rates']['fails']:.2f} times the rate"
     return f"What breaks first in {name}: {when}, {what} ({share})."
 
 
@@ -270,7 +192,9 @@ def _error(plan: Entry, best: str, passing: Arms) -> Iterator[str]:
     for name, arm in passing.items():
         if arm["within_error"]:
             gpus = arm["variants"][TYPICAL]["gpus"]
-            needs.append(f"{name} would need " + (f"{count(gpus['all'])} GPUs" if gpus else "more than may be tried"))
+            needs.append(
+                f"{name} would need " + (f"{gpu_count(gpus['all'])} GPUs" if gpus else "more than may be tried")
+            )
     if needs:
         yield f"Within the simulator's error: with steps slower by that of the profiles, {listed(needs)}."
     yield from filter(None, (_overrated(name, arm) for name, arm in passing.items()))

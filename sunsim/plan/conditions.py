@@ -9,6 +9,7 @@ from sunsim.latency.steps import Chunk, DecodeLine, Outside, WorkerTimes
 from sunsim.scenario import Scenario, build_requests
 from sunsim.scenario.blocks import ModelCount, Zipf
 from sunsim.workload.blocks import Closed, Conversations, RoundTokens, Trace
+from sunsim.workload.changes import sooner
 from sunsim.workload.requests import Requests
 from sunsim.workload.sessions import UNKNOWN, Segments
 
@@ -50,14 +51,17 @@ def under(scenario: Scenario, conditions: Conditions) -> Scenario:
     changes: dict[str, Any] = {}
     workload, models = scenario.workload, scenario.document.models
     if not isinstance(workload, Trace) and not isinstance(workload.arrivals, Closed):
-        arrivals = workload.arrivals.model_copy(update={"rate_rps": workload.arrivals.rate_rps * conditions.rate})
+        arrivals = workload.arrivals.model_copy(update={"rate_rps": workload.arrivals.mean_rps * conditions.rate})
         answers = (
             {"output": _longer(workload.output, conditions.outputs)} if isinstance(workload, Conversations) else {}
         )
         changes["workload"] = workload.model_copy(update={"arrivals": arrivals, **answers})
     elif isinstance(workload, Trace):
-        changes["workload"] = workload.model_copy(update={"rate_scale": workload.rate_scale * conditions.rate})
-        # A trace's window is the same requests at every rate.
+        # A trace's window is the same requests at every rate, and so are the stretches of one popularity.
+        faster: dict[str, Any] = {"rate_scale": workload.rate_scale * conditions.rate}
+        if workload.popularity:
+            faster["popularity"] = sooner(workload.popularity, conditions.rate)
+        changes["workload"] = workload.model_copy(update=faster)
         measure = scenario.measure
         changes["measure"] = measure.model_copy(update={"warmup_s": measure.warmup_s / conditions.rate})
     if conditions.alpha and isinstance(models, ModelCount) and isinstance(models.popularity, Zipf):

@@ -6,12 +6,13 @@ from typing import Any
 from sunsim.plan.bench import Bench
 from sunsim.plan.conditions import Conditions
 from sunsim.plan.fastest import hopeless
+from sunsim.plan.knobs import Values
 from sunsim.plan.load import starts
-from sunsim.plan.search import Found, Reason, Search, Sizes, climb, highest_rate, shrink, smallest, together
+from sunsim.plan.search import Found, Reason, Search, Sizes, climb, highest_rate, rise, shrink, smallest, together
 from sunsim.plan.variants import TYPICAL
 from sunsim.plan.verdict import Verdict, attained, broken, figures_of, point, share
 from sunsim.points.outcome import Row
-from sunsim.roles import Role
+from sunsim.roles import Role, Stage
 from sunsim.scenario import Arm, Scenario
 
 Entry = dict[str, Any]
@@ -40,9 +41,10 @@ def plan_arm(scenario: Scenario, arm: Arm, variants: Mapping[str, Conditions]) -
         "reason": reason,
         "gpus_a_worker": {stage: pool.profile.gpus for stage, pool in arm.pools().items()},
         "gpus": None,
-        "points": [point(each) for each in log],
+        "points": [point(each, bench.knobs) for each in log],
         "passes": False,
         "hopeless": hopeless(scenario, arm) if impossible else [],
+        **({"elastic": {"pools": _policies(bench, {})}} if arm.elastic else {}),
         **details,
     }
 
@@ -54,24 +56,25 @@ def _details(bench: Bench, sizes: Sizes, verdict: Verdict, variants: Mapping[str
     further: list[Search[Any]] = [_rates(bench, sizes), _curve(bench, sizes), _portrait(bench, sizes)]
     further += [_resized(other, sizes) for other in others.values()]
     rates, curve, portrait, *resized = yield from together(further)
-    sized, figures = bench.arm.with_workers(sizes), figures_of(verdict)
+    pools, gpus, figures = bench.sized(sizes).pools(), bench.gpus_of(sizes), figures_of(verdict)
     needed = dict(zip(others, resized, strict=True))
     return {
         "passes": verdict.passes,
-        "gpus": _gpus(sized),
-        "workers": {stage: pool.workers for stage, pool in sized.pools().items()},
+        "gpus": gpus,
+        "workers": {stage: pool.workers for stage, pool in pools.items() if not pool.elastic},
+        **({"elastic": _elastic(bench, sizes, verdict)} if bench.arm.elastic else {}),
         "attained": attained(verdict),
         "overloaded": verdict.overloaded,
         "figures": figures,
-        "cost": _cost(bench.scenario, sized, figures),
+        "cost": _cost(bench, gpus, figures),
         "one_less": less,
-        "not_monotone": [point(each) for each in _breaking(bench, sizes)],
+        "not_monotone": [point(each, bench.knobs) for each in _breaking(bench, sizes)],
         "rates": rates,
         "curve": curve,
         "variants": {
             name: {
                 "conditions": others[name].conditions.plain(),
-                "gpus": None if found.sizes is None else _gpus(bench.arm.with_workers(found.sizes)),
+                "gpus": None if found.sizes is None else others[name].gpus_of(found.sizes),
                 "reason": found.reason,
             }
             for name, found in needed.items()
@@ -81,19 +84,30 @@ def _details(bench: Bench, sizes: Sizes, verdict: Verdict, variants: Mapping[str
     }
 
 
-def _gpus(arm: Arm) -> dict[str, int]:
-    """GPUs of each stage that the arm has, and of all."""
-    return {stage: pool.gpus for stage, pool in arm.pools().items()} | {"all": arm.gpus}
+def _elastic(bench: Bench, sizes: Sizes, verdict: Verdict) -> Entry:
+    """What the elastic pools were given, and what the arm held."""
+    return {
+        "pools": _policies(bench, bench.values(sizes)),
+        **{tag: {stage: held[tag] for stage, held in verdict.held.items()} for tag in ("gpu_hours", "peak_gpus")},
+    }
 
 
-def _cost(scenario: Scenario, sized: Arm, figures: Entry) -> Entry | None:
+def _policies(bench: Bench, values: Mapping[Stage, Values]) -> Entry:
+    return {
+        stage: {"kind": pool.block.scaling.kind, "values": values.get(stage, {})}
+        for stage, pool in bench.arm.pools().items()
+        if pool.block.scaling is not None
+    }
+
+
+def _cost(bench: Bench, gpus: Mapping[str, float], figures: Entry) -> Entry | None:
     """Of all its GPUs, each at the price of its card."""
-    assert scenario.plan
+    assert bench.scenario.plan
     output = figures.get("output_throughput_window")
-    prices = [(scenario.plan.price_of(pool.card), pool.gpus) for pool in sized.pools().values()]
+    prices = [(bench.scenario.plan.price_of(pool.card), gpus[stage]) for stage, pool in bench.arm.pools().items()]
     if any(price is None for price, _ in prices):
         return None
-    per_hour = sum((price or 0.0) * gpus for price, gpus in prices)
+    per_hour = sum((price or 0.0) * number for price, number in prices)
     per_million = per_hour / (output["mean"] * 3600) * 1e6 if output and output["mean"] else None
     return {"per_hour": per_hour, "per_million_output_tokens": per_million}
 
@@ -110,7 +124,8 @@ def size_pools(bench: Bench) -> Search[Found]:
     """The smallest pools: apart where they can be, then all together."""
     if not bench.roles:
         return Found({}, Reason.FOUND)
-    first = starts(bench.scenario, bench.arm, bench.roles)
+    fixed = [role for role in bench.roles if role not in bench.knobs]
+    first = starts(bench.scenario, bench.arm, fixed) | {role: knob.given for role, knob in bench.knobs.items()}
     parts = yield from together([_problem(bench, first, model, own) for model, own in bench.problems.items()])
     for reason in (Reason.BUDGET, Reason.NO_PASS):
         if any(part.sizes is None and part.reason is reason for part in parts):
@@ -149,8 +164,15 @@ def _problem(bench: Bench, first: Sizes, model: str | None, roles: Sequence[Role
     if len(low) < len(roles):
         return Found(None, next(reason for size, reason in least_of_all if size is None))
     judge = _judge(bench, model)
-    found = yield from climb(low, judge, bench.most, bench.prices)
+    found = yield from _upwards(bench, low, judge)
     return (yield from shrink(found, judge, bench.prices))
+
+
+def _upwards(bench: Bench, low: Sizes, judge: Callable[[Sizes], Search[Verdict | None]]) -> Search[Found]:
+    """Sizes from `low` up that pass: the cheapest. Knobs alone, whose steps are small, are all turned by as much."""
+    if low and low.keys() <= bench.knobs.keys():
+        return (yield from rise(low, judge, bench.most))
+    return (yield from climb(low, judge, bench.most, bench.prices))
 
 
 def _judge(bench: Bench, model: str | None) -> Callable[[Sizes], Search[Verdict | None]]:
@@ -167,11 +189,17 @@ def _one_less(bench: Bench, sizes: Sizes) -> Search[list[Entry]]:
                 verdict = yield from bench.judge(own, model)
                 if verdict:
                     to_the_end = yield from bench.to_the_end(own, model)
-                    each = bench.gpus[role]
-                    what = f"{role.stage} GPUs" if each == 1 else f"{role.stage} workers of {each} GPUs"
-                    pool = f"{what} of {role.model}" if role.model else what
-                    found.append({"pool": pool, "gpus": each} | broken(verdict, to_the_end))
+                    found.append(_less(bench, role, own) | broken(verdict, to_the_end))
     return found
+
+
+def _less(bench: Bench, role: Role, sizes: Sizes) -> Entry:
+    """What is one less of a pool with these sizes; a looser knob has no number of GPUs."""
+    each = bench.gpus[role]
+    if role in bench.knobs:
+        return {"pool": role.stage, "looser": bench.values(sizes)[role.stage], "gpus": None}
+    what = f"{role.stage} GPUs" if each == 1 else f"{role.stage} workers of {each} GPUs"
+    return {"pool": f"{what} of {role.model}" if role.model else what, "gpus": each}
 
 
 def _breaking(bench: Bench, sizes: Sizes) -> list[Verdict]:
@@ -225,7 +253,7 @@ def _resized(bench: Bench, sizes: Sizes) -> Search[Found]:
 
     def moved(model: str | None, own: Sizes) -> Search[Found]:
         judge = _judge(bench, model)
-        found = yield from climb(own, judge, bench.most, bench.prices)
+        found = yield from _upwards(bench, own, judge)
         return found if harder else (yield from shrink(found, judge, bench.prices))
 
     parts = {model: {role: sizes[role] for role in roles} for model, roles in bench.problems.items()}

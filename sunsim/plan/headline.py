@@ -3,10 +3,12 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from sunsim.plan.conclusion import best_of, no_plan, rank
+from sunsim.plan.cheapest import best_of, rank
+from sunsim.plan.conclusion import no_plan
+from sunsim.plan.elastic import gpu_count, settings
 from sunsim.plan.way_tables import work
 from sunsim.report.blocks import Headline, Number
-from sunsim.report.format import ABSENT, count, counted, number, percent, together
+from sunsim.report.format import ABSENT, count, number, percent, together
 from sunsim.report.text_table import TextTable
 
 Entry = Mapping[str, Any]
@@ -26,16 +28,22 @@ def headline(plan: Entry) -> Headline:
 
 def _numbers(plan: Entry, best: str, rival: str | None) -> Iterator[Number]:
     arm, other = plan["arms"][best], plan["arms"][rival] if rival else None
-    needs = f"; {rival} needs {other['gpus']['all']}" if other else ""
-    yield Number(counted(arm["gpus"]["all"], "GPU"), f"{best} meets the SLO{needs}")
+    needs = f"; {rival} needs {gpu_count(other['gpus']['all'])}" if other else ""
+    mean = " with so many in the mean" if "elastic" in arm else ""
+    yield Number(_gpus(arm), f"{best} meets the SLO{mean}{needs}")
     if arm["cost"]:
         instead = f"; {rival} {number(other['cost']['per_hour'])}" if other and other["cost"] else ""
         yield Number(f"{number(arm['cost']['per_hour'])} an hour", f"{best}{instead}")
     elif other:
-        yield Number(counted(other["gpus"]["all"], "GPU"), f"{rival}, to compare")
+        yield Number(_gpus(other), f"{rival}, to compare")
     met = arm["attained"]
     worst = f"{percent(met['models'][met['worst_model']]['share'], 1)} of {met['worst_model']}'s, the worst model"
     yield Number(percent(met["share"], 1), f"of {best}'s requests meet the SLO; {worst}")
+
+
+def _gpus(arm: Entry) -> str:
+    gpus = arm["gpus"]["all"]
+    return f"{gpu_count(gpus)} GPU{'' if gpus == 1 else 's'}"
 
 
 def failures(plan: Entry) -> TextTable:
@@ -61,6 +69,8 @@ def _nearest(arm: Entry) -> tuple[str, str]:
     point = min(best, key=lambda point: point["worst_share"])
     stages = together((pool.split("/")[0], size) for pool, size in point["sizes"].items())
     each = arm["gpus_a_worker"]
-    gpus = " + ".join(f"{count(sum(sizes) * each[stage])} {stage}" for stage, sizes in stages.items())
+    parts = [f"{count(sum(sizes) * each[stage])} {stage}" for stage, sizes in stages.items()]
+    parts += [f"{stage} with {settings(values)}" for stage, values in point.get("scaling", {}).items()]
+    gpus = " + ".join(parts)
     share = f"{'' if point['whole'] else 'at most '}{percent(point['worst_share'], 1)}"
     return gpus, f"{share} of {point['worst_model']}'s requests"

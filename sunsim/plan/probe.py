@@ -4,11 +4,14 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from sunsim.clock import to_s
 from sunsim.cluster.simulation import simulate_arm
 from sunsim.measured import window_of
+from sunsim.metrics.held import Held
 from sunsim.metrics.overload import overloaded
+from sunsim.metrics.pools import SECONDS_AN_HOUR
 from sunsim.metrics.rows import Bools, Requests, Window
 from sunsim.metrics.serving import per, rated, serving
 from sunsim.metrics.sessions import Rounds, has_sessions, shares
@@ -22,7 +25,7 @@ from sunsim.points.outcome import Outcome, Row, attempt
 from sunsim.points.point import identity, key
 from sunsim.records import ArmResult
 from sunsim.roles import Stage
-from sunsim.scenario import Scenario
+from sunsim.scenario import Arm, Scenario
 
 FIGURES = (
     "request_goodput",
@@ -34,6 +37,8 @@ FIGURES = (
     "median_interactivity",
 )
 
+ALL = "all"
+"""Stands for all stages where figures are kept by stage."""
 KINDS = ("requests", "missed", *LIMITS, "beyond")
 
 
@@ -144,17 +149,49 @@ def _complete(probe: Probe, result: ArmResult, window: Window, names: tuple[str,
         cached = {"cached_share": shares(Rounds.from_rows(result.rows).where(inside))["cached_share"]}
     output = entry["output_throughput_window"]
     (arm,) = probe.scenario.arms
-    decode_gpus = sum(pool.gpus for stage, pool in arm.pools().items() if Stage.DECODE in stage.steps)
+    gpus = {stage: pool.gpus for stage, pool in arm.pools().items()} | {ALL: arm.gpus}
+    own_held: Row = {}
+    if result.sizes is not None:
+        own_held = {"held": _held(arm, result.sizes, window)}
+        gpus = {stage: held["mean_gpus"] for stage, held in own_held["held"].items()}
+    decode_gpus = sum(gpus[stage] for stage in arm.pools() if Stage.DECODE in stage.steps)
     growing = [name for name, own in of_model.items() if overloaded(requests.where(own), window)]
-    return _row({name: counted(own) for name, own in of_model.items()}) | {
-        "together": counted(inside),
-        "overloaded": growing or (["all"] if overloaded(requests, window) else []),
-        "figures": {tag: entry[tag] for tag in FIGURES}
+    return (
+        _row({name: counted(own) for name, own in of_model.items()})
         | {
-            "output_throughput_per_gpu": per(output, arm.gpus),
-            "output_throughput_per_decode_gpu": per(output, decode_gpus),
+            "together": counted(inside),
+            "overloaded": growing or (["all"] if overloaded(requests, window) else []),
+            "figures": {tag: entry[tag] for tag in FIGURES}
+            | {
+                "output_throughput_per_gpu": per(output, gpus[ALL]),
+                "output_throughput_per_decode_gpu": per(output, decode_gpus),
+            }
+            | cached,
         }
-        | cached,
+        | own_held
+    )
+
+
+def _held(arm: Arm, sizes: pd.DataFrame, window: Window) -> dict[str, dict[str, float]]:
+    """GPUs that an arm with elastic pools held inside the window, by stage, and of all."""
+    of_stage = {
+        str(stage): [
+            Held.of_sizes(own, pool.profile.gpus) for _, own in sizes[sizes["stage"] == stage].groupby("model")
+        ]
+        if pool.elastic
+        else [Held.fixed(pool.gpus)]
+        for stage, pool in arm.pools().items()
+    }
+    parts = of_stage | {ALL: [part for own in of_stage.values() for part in own]}
+    totals = {stage: Held.total(own) for stage, own in parts.items()}
+    mean = {stage: float(held.mean(window).sum()) for stage, held in totals.items()}
+    return {
+        stage: {
+            "mean_gpus": mean[stage],
+            "peak_gpus": held.peak(window),
+            "gpu_hours": mean[stage] * (window.end_s - window.start_s) / SECONDS_AN_HOUR,
+        }
+        for stage, held in totals.items()
     }
 
 

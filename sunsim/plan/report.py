@@ -5,8 +5,11 @@ from typing import Any
 
 from sunsim.plan.caveats import caveats
 from sunsim.plan.conclusion import assumed, conclusion, heading
+from sunsim.plan.elastic import pool_table, some_elastic
 from sunsim.plan.headline import failures, headline
-from sunsim.plan.tables import models, overview, points, rates, sensitivity, slos, workers
+from sunsim.plan.tables import models, overview, rates, sensitivity, slos, workers
+from sunsim.plan.tried import points
+from sunsim.plan.velocity import velocity_table
 from sunsim.plan.way_tables import needed, validated
 from sunsim.report.blocks import Bullets, Code, Figure, Gallery, Note, Report, Section, Verdict
 from sunsim.version import __version__
@@ -21,6 +24,15 @@ SLO = (
 RUNS = (
     "Reported runs of real workers of the same kind, card, model and variant, against their simulation: the mean size of the "
     "error of mean TPOT and TTFT, and the worst; below 0 the simulation is too fast."
+)
+VELOCITY = (
+    "V_P: prompt tokens that a worker prefills in a second, in steps as full as they may be. V_N: tokens whose KV one link "
+    "moves in a second. V_D: tokens, prompts' and outputs' together, whose requests end on a decode worker in a second, in the "
+    "largest batch within the TPOT limit, at the mean lengths of the planned requests."
+)
+ELASTIC = (
+    "Of the measured window, over all seeds: a GPU is held from the order of its worker to its release. GPUs of elastic pools "
+    "are means everywhere in this report."
 )
 OTHERS = (
     "GPUs in all. The requests are the same draws, at another rate, with longer or shorter outputs, or of another skew. "
@@ -46,6 +58,7 @@ def plan_report(plan: Mapping[str, Any], scenario: str, pictures: Pictures) -> R
             headline(plan),
             Verdict(conclusion(plan), missed=not all(arm["passes"] for arm in plan["arms"].values())),
             overview(plan) if any(arm["gpus"] for arm in plan["arms"].values()) else None,
+            Section("Elastic pools", [Note(ELASTIC), pool_table(plan)]) if some_elastic(plan) else None,
             Section("Why no pool passes", [failures(plan)], in_full=True),
             Gallery(pictures.get("gpus", ())),
             Section("What each way needs", [needed(plan)]),
@@ -71,6 +84,7 @@ def plan_report(plan: Mapping[str, Any], scenario: str, pictures: Pictures) -> R
             ),
             Section("Workers", [Gallery(pictures.get("workers", ())), workers(plan)], in_full=True),
             Section("What other conditions would need", [Note(OTHERS), sensitivity(plan)]),
+            Section("Velocities", [Note(VELOCITY), velocity_table(plan)]),
             Section("Before you believe it", [Bullets(caveats(plan))]),
             Section("Every point", [points(plan)], folded=True),
             Section(

@@ -12,14 +12,16 @@ from sunsim.errors import InputError, clipped
 from sunsim.measured import refuse_empty, window_of
 from sunsim.metrics import to_json
 from sunsim.metrics.slo import limits_of
-from sunsim.plan.conclusion import best_of
+from sunsim.plan.cheapest import best_of
 from sunsim.plan.conditions import AS_PLANNED, requests_under
 from sunsim.plan.doubt import doubts, reported_runs
 from sunsim.plan.find import plan_arm
+from sunsim.plan.knobs import knob_of
 from sunsim.plan.lab import Lab
 from sunsim.plan.result import PlanResult, document, results
 from sunsim.plan.traced import Made, made_for
 from sunsim.plan.variants import variants
+from sunsim.plan.velocity import velocities
 from sunsim.plan.ways import way
 from sunsim.points.local import cores
 from sunsim.points.store import POINTS, Store
@@ -110,7 +112,10 @@ def planned(
     meta |= {"assumed": made.assumed if made else [], "absent": made.absent if made else []}
     store.inputs.refuse_changed()
     runs, models = reported_runs(scenario.profiles), len(scenario.model_names)
-    arms = {arm.name: way(arm, models, runs) | found[arm.name] for arm in scenario.arms}
+    arms = {
+        arm.name: way(arm, models, runs) | {"velocities": velocities(scenario, arm)} | found[arm.name]
+        for arm in scenario.arms
+    }
     content = document(scenario, arms, of_steps, meta)
     return PlanResult(json.loads(to_json(content)), resolved(scenario), made)
 
@@ -153,11 +158,18 @@ def _check_arm(arm: Arm, plan: Planning, source: Source) -> None:
         why = "is colocated" if arm.colocated else f"has no {plan.size} pool"
         message = f"plan.size is {plan.size}, but arms.{arm.name} {why}: must be both, or the arm left out"
         raise source.error(("plan", "size"), message)
+    sized = {stage: pool for stage, pool in arm.pools().items() if plan.size in {"both", stage}}
+    if sized and not any(knob_of(pool) if pool.elastic else True for pool in sized.values()):
+        message = f"plan.size is {plan.size}, but of arms.{arm.name} a schedule says all sizes"
+        raise source.error(("plan", "size"), f"{message}: must be none, or the arm left out")
     for stage, pool in arm.pools().items():
         key, most = plan.most_gpus(stage)
         if plan.size in {"both", stage} and most < pool.profile.gpus:
             message = f"plan.{key} is {most}, must be at least {pool.profile.gpus}"
             raise source.error(("plan", key), f"{message}: a worker of arms.{arm.name}.{stage} has so many")
+        if stage in sized and pool.elastic and most < (may := max(pool.roles.values()) * pool.profile.gpus):
+            message = f"plan.{key} is {most}, must be at least {may}"
+            raise source.error(("plan", key), f"{message}: arms.{arm.name}.{stage}.workers may grow to so many")
         if plan.price_per_gpu_hour is not None and plan.price_of(pool.card) is None:
             message = f"plan.price_per_gpu_hour has no price of {pool.card}, must have one"
             raise source.error(("plan", "price_per_gpu_hour"), f"{message}: arms.{arm.name}.{stage} runs on it")

@@ -40,6 +40,8 @@ def scenario_of(plan: Mapping[str, Any], scenario: str, arm: str, stem: str) -> 
     block = next(each for each in content["arms"] if each["name"] == arm)
     for stage, workers in plan["arms"][arm]["workers"].items():
         block[stage] |= {"workers": workers}
+    for stage, pool in plan["arms"][arm].get("elastic", {}).get("pools", {}).items():
+        block[stage]["scaling"] |= pool["values"]
     own = {"name": f"{content['name']}-{stem}"[:MOST_LETTERS], "arms": [block]}
     rest = {key: value for key, value in content.items() if key not in {"plan", "sweep"}}
     stream = StringIO()

@@ -133,6 +133,17 @@ def climb(low: Sizes, judge: JudgeSizes[J], limits: Sizes, prices: Prices = NO_P
     return Found(None, Reason.NO_PASS)
 
 
+def rise(low: Sizes, judge: JudgeSizes[J], limits: Sizes) -> Search[Found]:
+    """Sizes from `low` up that pass, all of them more by the same: by the least. A size stays at its limit."""
+
+    def together_by(n: int) -> Sizes:
+        return {role: min(size + n - 1, limits[role]) for role, size in low.items()}
+
+    most = 1 + max(limits[role] - size for role, size in low.items())
+    n, reason = yield from smallest(lambda n: judge(together_by(n)), 1, most)
+    return Found(None, reason) if n is None else Found(dict(together_by(n)), Reason.FOUND)
+
+
 def shrink(found: Found, judge: JudgeSizes[J], prices: Prices = NO_PRICES) -> Search[Found]:
     """Takes GPUs away one by one, the dearest first, as long as what is left passes; in the end one less of any fails."""
     sizes = found.sizes

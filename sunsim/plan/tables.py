@@ -5,12 +5,13 @@ from statistics import fmean
 from typing import Any
 
 from sunsim.metrics.slo import limit_values, limits_of
+from sunsim.plan.elastic import gpu_count, hours, settings, some_elastic, written_hours
 from sunsim.plan.search import Reason
 from sunsim.plan.variants import TYPICAL, WORST
 from sunsim.plan.way_tables import cards
 from sunsim.report.columns import columns
 from sunsim.report.format import ABSENT, count, number, percent, together
-from sunsim.report.text_table import MISSED, TextTable
+from sunsim.report.text_table import TextTable
 from sunsim.roles import Stage
 
 Entry = Mapping[str, Any]
@@ -42,7 +43,7 @@ POOL: dict[str, tuple[str, Callable[[list[float]], float], Callable[[float | Non
 """A figure of a pool's workers, what is made of theirs, and how it is written."""
 
 
-def _table(rows: Iterable[Row], left: int = 1) -> TextTable:
+def table(rows: Iterable[Row], left: int = 1) -> TextTable:
     """Rows with the same keys, which are the headers."""
     rows = list(rows)
     return TextTable("", tuple(rows[0]) if rows else (), [tuple(row.values()) for row in rows], left)
@@ -50,13 +51,15 @@ def _table(rows: Iterable[Row], left: int = 1) -> TextTable:
 
 def overview(plan: Entry) -> TextTable:
     """An arm a row: GPUs, cost, what is met, the highest rate, what breaks first."""
-    return _table(_overview(plan, name, arm) for name, arm in plan["arms"].items())
+    return table(_overview(plan, name, arm) for name, arm in plan["arms"].items())
 
 
 def _overview(plan: Entry, name: str, arm: Entry) -> Row:
     gpus, cost, met = arm["gpus"] or {}, arm.get("cost") or {}, arm.get("attained")
     used = [stage for stage in Stage if any(stage in each["stages"] for each in plan["arms"].values())]
-    row = {"arm": name} | {f"{stage}\nGPUs": count(gpus.get(stage)) for stage in ("all", *used)}
+    row = {"arm": name} | {f"{stage}\nGPUs": gpu_count(gpus.get(stage)) for stage in ("all", *used)}
+    if some_elastic(plan):
+        row["GPU-\nhours"] = written_hours(hours(plan, arm))
     if len(cards(plan)) > 1:
         row["cards"] = " + ".join(dict.fromkeys(arm["cards"].values()))
     if plan["price_per_gpu_hour"] is not None:
@@ -66,13 +69,13 @@ def _overview(plan: Entry, name: str, arm: Entry) -> Row:
         }
     return row | {
         "SLO\nmet": percent(met["share"], 1) + ("" if arm["passes"] else "!") if met else ABSENT,
-        _worst(plan): _worst_share(met),
+        worst_header(plan): _worst_share(met),
         "rate\nsustained": _sustained(arm.get("rates")),
         "breaks first": _first_break(arm) if met else arm["reason"],
     }
 
 
-def _worst(plan: Entry) -> str:
+def worst_header(plan: Entry) -> str:
     """The header of the worst window's share."""
     return f"worst\n{plan['worst_window']['length_s']:g} s"
 
@@ -105,7 +108,7 @@ def breaking(arm: Entry) -> Entry | None:
 
 def slos(plan: Entry) -> TextTable:
     """An arm a row, and one for each of its pools with a GPU less: the share of requests within each limit."""
-    return _table(row for name, arm in plan["arms"].items() if arm["gpus"] for row in _slo_rows(plan, name, arm))
+    return table(row for name, arm in plan["arms"].items() if arm["gpus"] for row in _slo_rows(plan, name, arm))
 
 
 def _slo_rows(plan: Entry, name: str, arm: Entry) -> Iterator[Row]:
@@ -118,25 +121,27 @@ def _slo_rows(plan: Entry, name: str, arm: Entry) -> Iterator[Row]:
     }
     yield {
         "arm": name,
-        "GPUs": count(arm["gpus"]["all"]),
+        "GPUs": gpu_count(arm["gpus"]["all"]),
         **{header: percent(met[key], 1) for key, header in limits.items()},
         "all SLOs\nmet": percent(met["share"], 1),
         "±": _half_width(met),
-        _worst(plan): _worst_share(met),
+        worst_header(plan): _worst_share(met),
         "worst model": f"{percent(met['models'][met['worst_model']]['share'], 1)} {met['worst_model']}",
         target: "pass" if arm["passes"] else FAILS,
     }
     for less in arm["one_less"]:
         yield {
-            "arm": f"  one less of {less['pool']}",
-            "GPUs": count(arm["gpus"]["all"] - less["gpus"]),
+            "arm": f"  {less['pool']} with {settings(less['looser'])}"
+            if "looser" in less
+            else f"  one less of {less['pool']}",
+            "GPUs": ABSENT if "looser" in less else gpu_count(arm["gpus"]["all"] - less["gpus"]),
             **{
                 header: f"{less['slo']} breaks" if less["slo"].lower() == key else ABSENT
                 for key, header in limits.items()
             },
             "all SLOs\nmet": ABSENT,
             "±": ABSENT,
-            _worst(plan): percent(less["worst_window_share"], 1),
+            worst_header(plan): percent(less["worst_window_share"], 1),
             "worst model": f"{'' if less['whole'] else 'at most '}{percent(less['share'], 1)} {less['model']}",
             target: "passes!" if less["passes"] else FAILS,
         }
@@ -154,7 +159,7 @@ def _half_width(met: Entry) -> str:
 
 def rates(plan: Entry) -> TextTable:
     """An arm and rate a row, with the first seed."""
-    return _table(
+    return table(
         {"arm": name, "rate": f"{point['rate']:.2f}x", "SLO\nmet": percent(point["attained"], 1)}
         | {column.header: column.cell(point) for column in RATE}
         | _cached(plan, point)
@@ -174,7 +179,7 @@ def models(plan: Entry) -> TextTable:
             **_own_limits(plan, model),
             "SLO\nmet": percent(met["share"], 1),
             "±": _half_width(met),
-            _worst(plan): _worst_share(met),
+            worst_header(plan): _worst_share(met),
             **{column.header: column.cell(arm["portrait"]["entry"]["models"][model]) for column in shown},
             **_cached(plan, arm["portrait"]["entry"]["models"][model]),
         }
@@ -182,7 +187,7 @@ def models(plan: Entry) -> TextTable:
         if arm.get("portrait")
         for model, met in arm["attained"]["models"].items()
     ]
-    return _table(rows, left=2)
+    return table(rows, left=2)
 
 
 def _own_limits(plan: Entry, model: str) -> Row:
@@ -210,9 +215,20 @@ def workers(plan: Entry) -> TextTable:
     )
     rows = [
         _pool_row(name, f"{stage} {model}" if model in plan["models"] else stage, own)
+        | _held(plan["arms"][name], stage, model)
         for (name, stage, model), own in pools_of.items()
     ]
-    return _table(rows, left=2)
+    return table(rows, left=2)
+
+
+def _held(arm: Entry, stage: str, model: str) -> Row:
+    """Of an elastic pool the GPUs that it held in the mean, and how busy these were; its workers are not always there."""
+    pools = arm["portrait"]["entry"].get("pools", {}) if stage in arm.get("elastic", {}).get("pools", {}) else {}
+    pool = pools.get(f"{stage}/{model}") or pools.get(stage)
+    if pool is None:
+        return {}
+    over_time = dict.fromkeys(("busy\nmost", "batch\nmean", "KV\nmean"), ABSENT)
+    return {"GPUs": gpu_count(pool["mean_gpus"]), "busy\nmean": percent(pool["utilisation"])} | over_time
 
 
 def _pool_row(name: str, pool: str, own: list[Entry]) -> Row:
@@ -226,8 +242,8 @@ def _pool_row(name: str, pool: str, own: list[Entry]) -> Row:
 def sensitivity(plan: Entry) -> TextTable:
     """An arm a row, a condition a column: all GPUs that would be needed."""
     names = list(dict.fromkeys(name for arm in plan["arms"].values() for name in arm.get("variants", {})))
-    return _table(
-        {"GPUs in all": name, "as\nplanned": count(arm["gpus"]["all"])}
+    return table(
+        {"GPUs in all": name, "as\nplanned": gpu_count(arm["gpus"]["all"])}
         | {SHORT.get(each, each.replace(" ", "\n", 1)): _needed(arm["variants"].get(each)) for each in names}
         for name, arm in plan["arms"].items()
         if names and arm["gpus"]
@@ -237,54 +253,4 @@ def sensitivity(plan: Entry) -> TextTable:
 def _needed(found: Entry | None) -> str:
     if found is None:
         return ABSENT
-    return count(found["gpus"]["all"]) if found["gpus"] else str(found["reason"])
-
-
-def points(plan: Entry) -> TextTable:
-    """Every verdict, in the order in which it was asked for."""
-    rows = [
-        {
-            "arm": name,
-            "conditions": _conditions(point["conditions"]),
-            "requests of": point["model"] or "all",
-            "workers by pool": pools(point["sizes"]),
-            "seeds": count(point["seeds"]),
-            "requests": count(point["requests"]),
-            "SLO met": _bound(point, "share"),
-            "worst model": f"{_bound(point, 'worst_share')} {point['worst_model']}",
-            _worst(plan): _bound(point, "worst_window_share"),
-            "": "pass" if point["passes"] else f"{MISSED}: {point['broken']}{_stopped(point)}",
-        }
-        for name, arm in plan["arms"].items()
-        for point in arm["points"]
-    ]
-    return _table(rows, left=4)
-
-
-def _bound(point: Entry, share: str) -> str:
-    return f"{'' if point['whole'] or point[share] is None else '≤ '}{percent(point[share], 1)}"
-
-
-def _stopped(point: Entry) -> str:
-    return "" if point["stopped_s"] is None else f", certain after {number(point['stopped_s'])} s"
-
-
-def _conditions(changed: Mapping[str, float]) -> str:
-    """What departs from the scenario, in words."""
-    names = {"rate": "rate", "outputs": "outputs", "decode_time": "decode steps", "prefill_time": "prefill steps"}
-    parts = [f"{names[key]} {value:.3f}x" for key, value in changed.items() if key in names]
-    parts += [f"alpha {changed['alpha']:+g}"] if "alpha" in changed else []
-    return ", ".join(parts) or "as planned"
-
-
-def pools(sizes: Mapping[str, int]) -> str:
-    """Sizes as prefill m1 2, others 1; decode 3."""
-    of_stages = together((name.split("/")[0], (name.split("/", 1)[1], size)) for name, size in sizes.items())
-    return "; ".join(f"{stage} {_spread(dict(own))}" for stage, own in of_stages.items()) or "as given"
-
-
-def _spread(own: Mapping[str, int]) -> str:
-    if len(own) == 1:
-        return str(next(iter(own.values())))
-    larger = ", ".join(f"{model} {size}" for model, size in own.items() if size > 1)
-    return f"{larger}, others 1" if larger else "1 each"
+    return gpu_count(found["gpus"]["all"]) if found["gpus"] else str(found["reason"])

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Any
 
 from sunsim.metrics.slo import LIMITS
 from sunsim.plan.conditions import Conditions
+from sunsim.plan.knobs import Knob
 from sunsim.plan.search import Sizes
 from sunsim.points.estimate import estimate
 from sunsim.points.outcome import Row
+from sunsim.roles import Role
 
 Entry = dict[str, Any]
 
@@ -124,6 +127,17 @@ class Verdict:
             return "queue"
         return max(worst.late, key=worst.late.__getitem__).removesuffix("_ms").upper()
 
+    @property
+    def held(self) -> dict[str, dict[str, float]]:
+        """GPUs that an arm with elastic pools held, by stage and of all: means over the seeds, and the most with any."""
+        rows = [row["held"] for row in self.rows if "held" in row]
+        return {
+            stage: {
+                tag: (max if tag == "peak_gpus" else fmean)(row[stage][tag] for row in rows) for tag in rows[0][stage]
+            }
+            for stage in (rows[0] if rows else ())
+        }
+
     def figure(self, tag: str) -> list[float]:
         """A figure with each seed that ran to its end and has it."""
         return [row["figures"][tag] for row in self.rows if row["figures"] and row["figures"][tag] is not None]
@@ -183,13 +197,16 @@ def broken(verdict: Verdict, to_the_end: Verdict | None = None) -> Entry:
     }
 
 
-def point(verdict: Verdict) -> Entry:
-    """A line of the table of everything that was tried."""
+def point(verdict: Verdict, knobs: Mapping[Role, Knob]) -> Entry:
+    """A line of the table of everything that was tried; `knobs` by the roles whose sizes are places of their values."""
     worst = verdict.worst_model
+    fixed = {role: size for role, size in verdict.sizes.items() if role not in knobs}
+    scaling = {role.stage: knob.at(verdict.sizes[role]) for role, knob in knobs.items() if role in verdict.sizes}
     return {
         "conditions": verdict.conditions.plain(),
         "model": verdict.model,
-        "sizes": {f"{role.stage}/{role.serves}": size for role, size in verdict.sizes.items()},
+        "sizes": {f"{role.stage}/{role.serves}": size for role, size in fixed.items()},
+        **({"scaling": scaling} if scaling else {}),
         "seeds": len(verdict.rows),
         "requests": verdict.together.requests,
         "share": verdict.together.share,

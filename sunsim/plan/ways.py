@@ -26,6 +26,7 @@ def way(arm: Arm, models: int, reported: Mapping[str, Runs]) -> Entry:
     pools = arm.pools()
     return {
         "stages": list(pools),
+        "policies": {stage: pool.block.policy for stage, pool in pools.items()},
         "profiles": {stage: pool.profile_name for stage, pool in pools.items()},
         "cards": {stage: pool.card for stage, pool in pools.items()},
         "needs": needs(arm, models),

@@ -19,6 +19,7 @@ NESTED = {
     "models",
     "outside_measured",
     "outside_measured_share",
+    "pools",
     "prefill_headroom",
     "rounds",
     "steps",

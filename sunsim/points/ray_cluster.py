@@ -16,9 +16,10 @@ from sunsim.inputs import files, sha256
 from sunsim.points.code import code_sha256
 from sunsim.points.outcome import Outcome
 from sunsim.points.point import Point, outcome
-from sunsim.scenario import Scenario, Trace
+from sunsim.scenario import Scenario
 from sunsim.scenario.blocks import Document
 from sunsim.scenario.pools import PoolBlock
+from sunsim.workload.blocks import file_of, with_file
 
 RETRIES = 5
 """How often a point is tried again because its node or its process died."""
@@ -146,7 +147,7 @@ def outcome_elsewhere(document: Document, code: str, names: Mapping[str, str], *
 
 
 def _with_files(document: Document, local: Mapping[str, Path]) -> Document:
-    """`document`, with its profiles, its measured link and its trace taken from these paths."""
+    """`document`, with its profiles, its measured link and its trace or file of rates taken from these paths."""
     arms = []
     for arm in document.arms:
         pools: dict[str, PoolBlock] = {
@@ -154,8 +155,8 @@ def _with_files(document: Document, local: Mapping[str, Path]) -> Document:
         }
         arms.append(arm.model_copy(update=pools))
     workload, transfer = document.workload, document.transfer
-    if isinstance(workload, Trace):
-        workload = workload.model_copy(update={"path": local[str(workload.path)]})
+    if path := file_of(workload):
+        workload = with_file(workload, local[str(path)])
     if transfer.measured:
         transfer = transfer.model_copy(update={"measured": str(local[transfer.measured])})
     return document.model_copy(update={"arms": tuple(arms), "workload": workload, "transfer": transfer})

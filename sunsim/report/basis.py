@@ -5,13 +5,16 @@ import numpy as np
 from sunsim.latency.profile import Profile
 from sunsim.report.format import counted, listed
 from sunsim.report.origin import estimate_facts, left_out, origin
+from sunsim.report.traffic import arrivals_fact, popularity_facts, stretches_fact
 from sunsim.roles import Module, Stage
 from sunsim.scenario import Scenario
-from sunsim.scenario.blocks import ModelCount, Zipf
 from sunsim.scenario.requests import caches_prefixes
 from sunsim.workload.blocks import Closed, Conversations, Synthetic, Trace
 from sunsim.workload.requests import Requests
 from sunsim.workload.traces.hashes import BLOCK_TOKENS
+
+KNOBS = ("signal", "threshold_s", "target", "rps_per_worker")
+"""Of a scaling policy, what trades GPUs against latency."""
 
 
 def basis(scenario: Scenario, requests: Requests | None = None) -> dict[str, list[str]]:
@@ -68,9 +71,9 @@ def _assumed(scenario: Scenario, requests: Requests | None) -> list[str]:
     if isinstance(workload, Trace):
         facts = _of_trace(scenario, workload)
     elif isinstance(workload, Conversations):
-        facts = [*_of_conversations(workload), *_popularity(scenario)]
+        facts = [*_of_conversations(workload), *popularity_facts(scenario)]
     else:
-        facts = [*_of_synthetic(workload), *_popularity(scenario)]
+        facts = [*_of_synthetic(workload), *popularity_facts(scenario)]
     if unheld := unheld_rounds(requests):
         facts.append(unheld)
     if any(len(arm.pools()) == 2 for arm in scenario.arms):
@@ -88,7 +91,7 @@ def _assumed(scenario: Scenario, requests: Requests | None) -> list[str]:
     facts += _preempted(scenario)
     if any(profile.adapters for profile in scenario.profiles.values()):
         facts.append("adapters share their base's weights, and a step may mix them")
-    return facts + _reuse(scenario) + _reports(scenario) + _changed(scenario)
+    return facts + _reuse(scenario) + _scaling(scenario) + _reports(scenario) + _known(scenario) + _changed(scenario)
 
 
 def _preempted(scenario: Scenario) -> list[str]:
@@ -96,7 +99,7 @@ def _preempted(scenario: Scenario) -> list[str]:
     found: dict[str, list[str]] = {}
     for arm in scenario.arms:
         decode, prefill = arm.decode, arm.prefill
-        if not decode or not decode.module.only_decodes or arm.prefills_on_decode:
+        if not decode or not decode.module.only_decodes or arm.prefills_on_decode or decode.all_convertible:
             continue
         if prefill is None:
             way = "has its prompt's KV back at no cost"
@@ -104,6 +107,7 @@ def _preempted(scenario: Scenario) -> list[str]:
             owner = "the shared" if prefill.shared else "its model's"
             way = f"goes back to {owner} prefill workers"
         which = "shared decode" if decode.module is Module.SHARED else "decode"
+        which += " that is not convertible" if decode.convertible else ""
         found.setdefault(f"what {which} preempts {way}", []).append(arm.name)
     return [f"{what} ({listed(names)})" for what, names in found.items()]
 
@@ -124,9 +128,31 @@ def _reuse(scenario: Scenario) -> list[str]:
             found.setdefault(f"later rounds' prompts computed where the round before was decoded{when}", []).append(
                 arm.name
             )
+        if decode and (convertible := decode.convertible):
+            chunk = f"in chunks of {convertible.max_chunk_tokens} tokens beside decodes"
+            when = f"while prefill is more than {convertible.threshold_s:g} s behind"
+            found.setdefault(f"decode workers that take whole requests {chunk} {when}", []).append(arm.name)
         if decode and decode.history == "keep":
             found.setdefault("KV that decoding made serves as prefill's own", []).append(arm.name)
     return [f"{what} ({listed(names)})" for what, names in found.items()]
+
+
+def _scaling(scenario: Scenario) -> list[str]:
+    """How elastic pools change their size; those that do so alike are named together."""
+    found: dict[str, dict[str, list[str]]] = {}
+    for arm in scenario.arms:
+        for stage, pool in arm.pools().items():
+            if scaling := pool.block.scaling:
+                knobs = [
+                    f"{name} {getattr(scaling, name)}" for name in KNOBS if getattr(scaling, name, None) is not None
+                ]
+                way = f"{scaling.kind} ({', '.join(knobs)})" if knobs else scaling.kind
+                when = f"every {scaling.interval_s:g} s, {scaling.start_s:g} s from a worker's order until it takes requests"
+                found.setdefault(when, {}).setdefault(way, []).append(f"{arm.name} {stage}")
+    return [
+        f"pools grow and shrink {when}, by {listed([f'{way} in {listed(names)}' for way, names in ways.items()])}"
+        for when, ways in found.items()
+    ]
 
 
 def base_models(scenario: Scenario) -> dict[str, str]:
@@ -144,12 +170,27 @@ def _reports(scenario: Scenario) -> list[str]:
     ]
 
 
+def _known(scenario: Scenario) -> list[str]:
+    """What routers know of output lengths, and who refuses requests; arms where it is alike are named together."""
+    found: dict[str, list[str]] = {}
+    for arm in scenario.arms:
+        for stage, pool in arm.pools().items():
+            if block := pool.block.output_lengths:
+                right = f"predicted, {100 * (block.accuracy or 0):g} % right, else another request's"
+                what = {"exact": "known", "none": "known in the mean alone", "predicted": right}[block.known]
+                found.setdefault(f"output lengths {what}, when a request comes", []).append(f"{arm.name} {stage}")
+        if shed := arm.block.admission:
+            factor = f" times {shed.factor:g}" if shed.factor != 1 else ""
+            found.setdefault(f"requests that are predicted to miss an SLO{factor} are refused", []).append(arm.name)
+    return [f"{what} ({listed(names)})" for what, names in found.items()]
+
+
 def _of_synthetic(workload: Synthetic) -> list[str]:
     arrivals = workload.arrivals
     if isinstance(arrivals, Closed):
         facts = [f"a closed loop of {arrivals.concurrency} requests at a time"]
     else:
-        facts = [f"{arrivals.kind.capitalize()} arrivals at {arrivals.rate_rps:g} req/s"]
+        facts = [arrivals_fact(arrivals)]
     if workload.lengths.kind in {"fixed", "lognormal"}:
         facts.append(f"{workload.lengths.kind} lengths")
     return facts
@@ -161,7 +202,7 @@ def _of_conversations(workload: Conversations) -> list[str]:
     if rounds.max is not None:
         drawn = f"{rounds.max} rounds each" if rounds.mean == rounds.max else f"{drawn} and {rounds.max} at most"
     return [
-        f"{workload.arrivals.kind.capitalize()} arrivals of sessions at {workload.arrivals.rate_rps:g} a second",
+        arrivals_fact(workload.arrivals, " of sessions", "a second"),
         drawn,
         f"exponential times to think, {workload.think_s.mean:g} s in the mean",
         f"{workload.user.kind} new tokens and {workload.output.kind} answers",
@@ -179,13 +220,13 @@ def unheld_rounds(requests: Requests | None) -> str:
 
 
 def _of_trace(scenario: Scenario, workload: Trace) -> list[str]:
-    facts = []
+    facts = [stretches_fact(workload.stretches)] if workload.stretches else []
     if workload.rate_scale != 1:
         facts.append(f"{workload.rate_scale:g} times the trace's rate")
     if isinstance(workload.models, dict):
         facts.append(f"models: {listed([f'{name} is {model}' for name, model in workload.models.items()])}")
     elif scenario.trace and scenario.trace.rows.model is None:
-        facts += _popularity(scenario)
+        facts += popularity_facts(scenario)
     facts += filter(None, [unused_popularity(scenario)])
     if tokens := BLOCK_TOKENS.get(workload.format):
         cached = caches_prefixes(scenario)
@@ -202,17 +243,7 @@ def unused_popularity(scenario: Scenario) -> str:
     counts = np.bincount(scenario.trace.rows.model, minlength=len(shares))
     if len(set(shares)) == 1 or np.allclose(counts / counts.sum(), shares):
         return ""
-    return f"models of requests as {workload.path.name} names them, not by {listed(_popularity(scenario))}"
-
-
-def _popularity(scenario: Scenario) -> list[str]:
-    if len(scenario.model_names) == 1:
-        return []
-    models = scenario.document.models
-    if not isinstance(models, ModelCount):
-        return ["popularity as given"]
-    popularity = models.popularity
-    return [f"Zipf popularity, alpha {popularity.alpha:g}" if isinstance(popularity, Zipf) else "equal popularity"]
+    return f"models of requests as {workload.path.name} names them, not by {listed(popularity_facts(scenario))}"
 
 
 def _changed(scenario: Scenario) -> list[str]:

@@ -31,8 +31,9 @@ def columns(*tags: str) -> list[Column]:
 
 
 def written(tag: str, value: float | None) -> str:
-    """A metric's value as tables show it."""
+    """A metric's value as tables show it; of what is counted, a mean may be no whole number."""
     form = REGISTRY[tag].form
+    form = "number" if form == "count" and value is not None and value % 1 else form
     return percent(value, 1) if form == "share" else count(value) if form == "count" else number(value)
 
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from sunsim.report.compare import against, stages, worker_pools
+from sunsim.report.elastic import changes, held, is_elastic, savings, shed
 from sunsim.report.format import change, count, counted, listed, milliseconds, number, percent, times, together
 
 Entry = Mapping[str, Any]
@@ -30,12 +31,14 @@ def sentences(summary: Mapping[str, Any]) -> list[str]:
     """Verdicts first, then what to know before believing them."""
     arms: Arms = summary["arms"]
     return [
-        *verdicts(arms),
+        *(savings(arms, summary.get("worst_window_s")) if is_elastic(arms) else verdicts(arms)),
+        *changes(arms),
         *filling(arms),
         *caches(arms),
         *other_models(summary.get("base_models", {})),
         *overload(arms),
         *unfinished(arms),
+        *shed(arms),
         *preemptions(arms),
         limits(arms),
         *prefill(arms),
@@ -119,6 +122,8 @@ def _gpus(entry: Entry, base: Entry) -> str:
     if stages(worker_pools(entry)) != stages(worker_pools(base)):
         return f"with {_doing(entry)}, against {_doing(base)}"
     per = against("output_throughput_per_gpu", entry, base)
+    if is_elastic({"": entry}) or is_elastic({"": base}):
+        return f"with {held(entry)} instead of {held(base)} ({times(per)} per GPU)"
     apart = all(worker_pools(arm) == {"prefill", "decode"} for arm in (entry, base))
     if has == had:
         return f"with as many GPUs ({count(has)}{_of_decode(entry, base) if apart else ''})"

@@ -7,6 +7,7 @@ from sunsim.metrics.slo import limit_values, limits_of
 from sunsim.report.blocks import Bullets, Report
 from sunsim.report.columns import Column, columns
 from sunsim.report.compare import against
+from sunsim.report.elastic import is_elastic, pools_table
 from sunsim.report.format import ABSENT, counted, limits, number, percent, times
 from sunsim.report.sentences import sentences
 from sunsim.report.text_table import TextTable
@@ -17,9 +18,12 @@ OVERLOADED = "*"
 """Mark of an overloaded arm; the sentences below the tables say what it means."""
 
 GPUS = columns("gpus", "decode_gpus")
-THROUGHPUT = columns(
-    "output_throughput_window", "output_throughput_per_gpu", "output_throughput_per_decode_gpu", "request_goodput"
-)
+HOURS = columns("gpu_hours")
+HELD = columns("mean_gpus", "peak_gpus")
+"""In the place of the GPUs where a pool of any arm is elastic."""
+OUTPUT = columns("output_throughput_window", "output_throughput_per_gpu")
+PER_DECODE_GPU = columns("output_throughput_per_decode_gpu")
+GOODPUT = columns("request_goodput")
 ENERGY = ("energy_j_per_output_token",)
 """There only where a profile has power."""
 TTFT, TPOT, E2EL = (
@@ -48,7 +52,7 @@ def summary_report(summary: Entry) -> Report:
 
 
 def tables(summary: Entry) -> list[TextTable]:
-    """Throughput, latency, sessions, the hot and coldest model, and models that have limits of their own."""
+    """Throughput, elastic pools, latency, sessions, the hot and coldest model, and models that have limits of their own."""
     arms: Mapping[str, Entry] = summary["arms"]
     slo, base = summary["slo"] or {}, next(iter(arms.values()))
     shown = [*TTFT, *TPOT, *(E2EL if "e2el_ms" in limit_values(slo, base["models"]) else []), *PACE]
@@ -57,6 +61,7 @@ def tables(summary: Entry) -> list[TextTable]:
     ]
     return [
         _throughput(arms, base, summary.get("worst_window_s")),
+        *([pools_table(arms)] if is_elastic(arms) else []),
         TextTable("", ("arm", *_headers(shown)), latency),
         *([_sessions(arms, base), _by_round(arms, base)] if "rounds" in base else []),
         _models(summary, arms, base),
@@ -72,18 +77,24 @@ def marked(name: str, *, overloaded: bool) -> str:
 def _throughput(arms: Mapping[str, Entry], base: Entry, worst_window_s: float | None) -> TextTable:
     met = columns(*(tag for tag in ENERGY if tag in base), "slo_attainment")
     met += [Column("worst_window_slo_attainment", f"worst\n{worst_window_s:g} s")] if worst_window_s else []
+    met += columns(*(tag for tag in ("shed",) if tag in base))
+    hours, gpus, per_decode_gpu = (HOURS, HELD, []) if is_elastic(arms) else ([], GPUS, PER_DECODE_GPU)
+    throughput = [*OUTPUT, *per_decode_gpu, *GOODPUT]
     rows = [
         (
             marked(name, overloaded=entry["overloaded"]),
-            *_cells(GPUS, entry),
-            *_compared(THROUGHPUT, entry, base),
+            *_compared(hours, entry, base),
+            *_cells(gpus, entry),
+            *_compared(throughput, entry, base),
             *_cells(met, entry),
             _busiest_decode(entry),
             percent((entry["prefill_headroom"] or {}).get("utilisation")),
         )
         for name, entry in arms.items()
     ]
-    return TextTable("", ("arm", *_headers([*GPUS, *THROUGHPUT, *met]), "busiest\ndecode", "busiest\nprefill"), rows)
+    return TextTable(
+        "", ("arm", *_headers([*hours, *gpus, *throughput, *met]), "busiest\ndecode", "busiest\nprefill"), rows
+    )
 
 
 def _sessions(arms: Mapping[str, Entry], base: Entry) -> TextTable:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
+from statistics import fmean
 
 from sunsim.errors import InputError
 from sunsim.latency.attention import LengthMix
@@ -12,7 +13,8 @@ from sunsim.latency.model import LatencyModel, latency_model
 from sunsim.latency.profile import Profile, load_named
 from sunsim.roles import Module, Role, Stage
 from sunsim.scenario.blocks import ArmBlock
-from sunsim.scenario.pools import DecodeBlock, LoadReport, PoolBlock
+from sunsim.scenario.pools import Convertible, DecodeBlock, LoadReport, PoolBlock
+from sunsim.scenario.scaling import Bounds
 from sunsim.workload.traces.use import TokenLimit
 
 OPTIONS = ("max_num_seqs", "max_num_batched_tokens", "max_model_len", "num_gpu_blocks")
@@ -25,7 +27,7 @@ class Pool:
 
     Attributes:
         block: as the completed document has it.
-        roles: number of workers in each role, in the order of their slots.
+        roles: number of workers in each role, in the order of their slots; of an elastic pool the most that there may be.
         profile_name: a shipped profile's name, or an absolute path.
         profile: what was measured.
         router: how a request is given to one of the workers that may take it.
@@ -48,9 +50,31 @@ class Pool:
     _mix: Callable[[], LengthMix]
 
     @property
-    def workers(self) -> int | dict[str, int]:
-        """As the document has them: one number if shared, else one a model."""
+    def workers(self) -> int | dict[str, int] | Bounds | dict[str, Bounds]:
+        """As the document has them: one number if shared, else one a model; of an elastic pool bounds instead."""
         return self.block.workers
+
+    @property
+    def elastic(self) -> bool:
+        """Whether it grows and shrinks."""
+        return self.block.scaling is not None
+
+    def bounds(self, role: Role) -> Bounds:
+        """How few and how many workers a role may have; of a fixed pool both are its number."""
+        workers = self.block.workers
+        own = workers[role.model] if isinstance(workers, dict) and role.model else workers
+        return own if isinstance(own, Bounds) else Bounds(min=self.roles[role], max=self.roles[role])
+
+    @property
+    def convertible(self) -> Convertible | None:
+        """Which of its workers take whole requests now and then, and how; None: none do."""
+        return self.block.convertible if isinstance(self.block, DecodeBlock) else None
+
+    @property
+    def all_convertible(self) -> bool:
+        """Whether each of its workers may be one of these: of an elastic pool the first to serve are."""
+        convertible = self.convertible
+        return convertible is not None and (self.elastic or convertible.workers >= max(self.roles.values()))
 
     @property
     def shared(self) -> bool:
@@ -63,13 +87,23 @@ class Pool:
         return next(iter(self.roles)).module
 
     @property
+    def mean_prompt(self) -> float:
+        """Prompt tokens of a request of the scenario on average, by its law or in its trace."""
+        return fmean(self._mix().prompt_tokens)
+
+    @property
+    def mean_output(self) -> float:
+        """Output tokens of a request of the scenario on average, by its law or in its trace."""
+        return fmean(self._mix().output_tokens)
+
+    @property
     def card(self) -> str:
         """What its GPUs are, as profiles and prices name it."""
         return self.profile.data.gpu
 
     @property
     def gpus(self) -> int:
-        """Those of the workers of all roles."""
+        """Those of the workers of all roles; of an elastic pool the most."""
         return sum(self.roles.values()) * self.profile.gpus
 
     @cached_property
@@ -78,12 +112,16 @@ class Pool:
         return latency_model(self.profile, self._mix(), self._adapters() if self._adapters else None)
 
     def with_workers(self, sizes: Mapping[Role, int]) -> Pool:
-        """The same with other numbers of workers in some roles."""
+        """The same with other numbers of workers in some roles; an elastic pool becomes a fixed one."""
         roles = {role: sizes.get(role, workers) for role, workers in self.roles.items()}
-        if roles == self.roles:
+        if roles == self.roles and not self.elastic:
             return self
         workers = {role.model: number for role, number in roles.items()}
-        block = self.block.model_copy(update={"workers": workers.get(None, workers)})
+        update: dict[str, object] = {"workers": workers.get(None, workers), "scaling": None}
+        if self.convertible:
+            convertible = min(self.convertible.workers, max(roles.values()))
+            update["convertible"] = self.convertible.model_copy(update={"workers": convertible})
+        block = self.block.model_copy(update=update)
         return replace(self, block=block, roles=roles)
 
     def limits(self, place: str) -> Iterator[TokenLimit]:
@@ -95,6 +133,8 @@ class Pool:
         prompt_only = self.stage is Stage.PREFILL
         yield TokenLimit(self.max_model_len, prompt_only, f"max_model_len of {place}")
         blocks, size = self.num_gpu_blocks, self.profile.block_size
+        if self.convertible and self.convertible.num_gpu_blocks:
+            blocks = min(blocks, self.convertible.num_gpu_blocks)
         reason = f"num_gpu_blocks of {place} ({blocks} blocks of {size} tokens)"
         yield TokenLimit((blocks - 1) * size + 1, prompt_only, reason)
 
@@ -120,6 +160,11 @@ class Arm:
     def gpus(self) -> int:
         """Those of all stages."""
         return sum(pool.gpus for pool in self.pools().values())
+
+    @property
+    def elastic(self) -> bool:
+        """Whether some pool grows and shrinks."""
+        return any(pool.elastic for pool in self.pools().values())
 
     @property
     def modules_differ(self) -> bool:
@@ -198,6 +243,8 @@ def _pool(
 
 
 def _roles(block: PoolBlock, stage: Stage, module: Module) -> dict[Role, int]:
-    workers = {None: block.workers} if isinstance(block.workers, int) else block.workers
+    given = block.workers
+    workers = given if isinstance(given, dict) else {None: given}
     appends = isinstance(block, DecodeBlock) and block.append_prefill != "remote"
-    return {Role(stage, model, module, appends): number for model, number in workers.items()}
+    most = {model: each.max if isinstance(each, Bounds) else each for model, each in workers.items()}
+    return {Role(stage, model, module, appends): number for model, number in most.items()}

@@ -27,11 +27,13 @@ from sunsim.document.block import (
     Positive,
     Seed,
     Workers,
+    shape,
 )
 from sunsim.roles import Stage
-from sunsim.scenario.pools import DecodeBlock, PoolBlock, PrefillBlock, shape
+from sunsim.scenario.pools import DecodeBlock, PoolBlock, PrefillBlock
 from sunsim.scenario.slo import Slo
 from sunsim.workload.blocks import Conversations, Synthetic, Trace
+from sunsim.workload.shares import expected_shares
 
 
 class Zipf(Block):
@@ -81,12 +83,21 @@ class StopAtTime(Block):
     limit_s: Duration
 
 
+class Shed(Block):
+    """Requests that are predicted to miss their model's TTFT or TPOT limit, times `factor`, are refused when they come."""
+
+    kind: Literal["shed"] = "shed"
+    factor: float = Field(default=1.0, ge=0.01, le=100)
+
+
 class ArmBlock(Block):
     """One way to serve the requests. Without `prefill` prompts' KV is there at arrival; without `decode` a request
     ends with its first token. `colocated` workers do both, in chunks beside their decodes; there is nothing else then.
+    Without `admission` every request is taken.
     """
 
     name: Name
+    admission: Shed | None = None
     prefill: PrefillBlock | None = None
     decode: DecodeBlock | None = None
     colocated: PoolBlock | None = None
@@ -240,7 +251,16 @@ class Document(Block):
 
     @property
     def model_shares(self) -> tuple[float, ...]:
-        """Expected share of the requests of each model, in the order of `model_names`; they add up to 1."""
+        """Expected share of the requests of each model over the run, in the order of `model_names`; they add up to 1.
+
+        Raises:
+            InputError: as `expected_shares`.
+        """
+        return expected_shares(self.workload, self.model_names, self.own_shares)
+
+    @property
+    def own_shares(self) -> tuple[float, ...]:
+        """What `models` says of their shares, in the order of `model_names`; they add up to 1."""
         assert self.models
         if not isinstance(self.models, ModelCount):
             weights = [model.weight for model in self.models]

@@ -3,19 +3,22 @@
 from os.path import isfile
 
 from sunsim.clock import MAX_S
-from sunsim.document.block import MAX_WORKERS, key_hint
+from sunsim.document.block import key_hint
 from sunsim.document.source import Loc, Source
-from sunsim.errors import clipped, clipped_list
+from sunsim.errors import clipped
 from sunsim.latency.profile import Profile, find_profile, list_profiles, load_profile
 from sunsim.latency.transfer import load_transfers
 from sunsim.roles import Stage
-from sunsim.scenario.allocation import allocate
 from sunsim.scenario.blocks import ArmBlock, Document, Transfer
-from sunsim.scenario.memory import beside_of, options_of
-from sunsim.scenario.named import models_of
-from sunsim.scenario.pools import STATE_BLIND, PoolBlock
+from sunsim.scenario.convertible import convertible_of, with_chunks
+from sunsim.scenario.memory import Beside, beside_of, options_of
+from sunsim.scenario.named import models_of, refuse_unknown
+from sunsim.scenario.pools import PoolBlock
 from sunsim.scenario.rounds import appends_in_steps, completed, refuse_pool
+from sunsim.scenario.routing import completed_router, refuse_admission, refuse_router
 from sunsim.scenario.scenario import Scenario
+from sunsim.scenario.sizes import scaling_of, workers_of
+from sunsim.scenario.traffic import completed_traffic
 from sunsim.workload.blocks import MAX_REQUESTS, Closed, Conversations, Synthetic, Trace
 from sunsim.workload.lengths import longest, most_tokens
 from sunsim.workload.traces.known import FORMATS
@@ -42,8 +45,10 @@ def complete(document: Document, source: Source) -> Scenario:
         workload = workload.model_copy(update={"path": path})
     document = document.model_copy(update={"workload": workload, "models": models_of(document, workload, source)})
     _unique(list(document.model_names), ("models",), source)
+    document = completed_traffic(document, source)
+    workload = document.workload
     for name in document.slo.models:
-        _known(name, ("slo", "models"), document, source)
+        refuse_unknown(name, ("slo", "models"), document, source)
     if isinstance(workload, Trace):
         _models_mapped(workload, document, source)
     elif workload.duration_s is not None and document.measure.warmup_s >= workload.duration_s:
@@ -55,7 +60,7 @@ def complete(document: Document, source: Source) -> Scenario:
     if not isinstance(workload, Trace):
         _requests_fit(workload, source)
         _lengths_fit(scenario, workload, source)
-    return scenario
+    return with_chunks(scenario, source)
 
 
 def _unique(names: list[str], loc: Loc, source: Source) -> None:
@@ -65,14 +70,6 @@ def _unique(names: list[str], loc: Loc, source: Source) -> None:
             message = f"{loc[0]}: the name {name} is given twice, each must have its own"
             raise source.error((*loc, index, "name"), message)
         seen.add(name)
-
-
-def _known(model: str, loc: Loc, document: Document, source: Source) -> None:
-    """Refuses a key of the mapping at `loc` that is no model's name."""
-    names = document.model_names
-    if model not in names:
-        where = f"{source.path(loc)}.{clipped(model)}"
-        raise source.error((*loc, model), f"{where} is no model of the scenario, {key_hint(model, names)}")
 
 
 def _models_mapped(workload: Trace, document: Document, source: Source) -> None:
@@ -95,6 +92,7 @@ def _complete_arm(arm: ArmBlock, index: int, document: Document, source: Source)
     pools: dict[str, PoolBlock] = {}
     profiles: dict[Stage, Profile] = {}
     served: set[str] = set()
+    refuse_admission(arm, ("arms", index), document, source)
     for stage, pool in arm.pools().items():
         loc: Loc = ("arms", index, stage)
         name, profile = _profile(pool, loc, source)
@@ -105,20 +103,21 @@ def _complete_arm(arm: ArmBlock, index: int, document: Document, source: Source)
         profiles[stage] = profile
         steps = Stage.COLOCATED if appends_in_steps(arm, stage, profiles) else stage
         _can_compute(steps, profile, name, loc, source)
-        if pool.load_report and pool.router in STATE_BLIND:
-            place = (*loc, "load_report")
-            message = f"{source.path(place)} is given, must be left out: router {pool.router} does not look at loads"
-            raise source.error(place, message)
+        refuse_router(arm, stage, loc, source)
         if stage is Stage.COLOCATED and pool.policy == "shared" and not profile.adapters:
             message = f"is shared, must be isolated: only adapters share workers that prefill, {name} has none"
             raise source.error((*loc, "policy"), f"{source.path(loc)}.policy {message}")
         refuse_pool(arm, stage, profile, loc, document, source)
         beside = beside_of(arm, stage, profiles, document, loc, source)
-        options = options_of(pool, profile, beside, loc, source)
-        workers = _workers(pool, document, loc, source)
-        pools[stage] = pool.model_copy(
-            update={"profile": name, "workers": workers, "allocation": None, **options, **completed(pool)}
-        )
+        # Of a pool of fixed size only the convertible workers hold prefill's modules.
+        some_hold = stage is Stage.DECODE and arm.decode and arm.decode.convertible and pool.scaling is None
+        options = options_of(pool, profile, Beside() if some_hold else beside, loc, source)
+        workers = workers_of(pool, document, loc, source)
+        scaling = scaling_of(pool, stage, workers, document, loc, source)
+        update: dict[str, object] = {"profile": name, "workers": workers, "allocation": None, "scaling": scaling}
+        if stage is Stage.DECODE:
+            update["convertible"] = convertible_of(arm, profile, beside, options, workers, document, loc, source)
+        pools[stage] = pool.model_copy(update=update | options | completed(pool) | completed_router(pool))
     return arm.model_copy(update=pools)
 
 
@@ -150,36 +149,6 @@ def _profile(pool: PoolBlock, loc: Loc, source: Source) -> tuple[str, Profile]:
     return name, load_profile(path)
 
 
-def _workers(pool: PoolBlock, document: Document, loc: Loc, source: Source) -> int | dict[str, int]:
-    names = document.model_names
-    given, loc = pool.workers, (*loc, "workers")
-    where = source.path(loc)
-    isolated_number = pool.policy == "isolated" and isinstance(given, int)
-    if pool.allocation is not None and not isolated_number:
-        place = (*loc[:-1], "allocation")
-        message = f"{source.path(place)} is {pool.allocation}, must be left out"
-        raise source.error(place, f"{message}: it spreads a number of workers when policy is isolated")
-    if pool.policy == "shared":
-        if isinstance(given, int):
-            return given
-        raise source.error(loc, f"{where} is a mapping, must be a number because policy is shared")
-    if isinstance(given, int):
-        if given < len(names):
-            message = (
-                f"{where} is {given}, must be at least {len(names)}: policy isolated needs a worker for each model"
-            )
-            raise source.error(loc, message)
-        return allocate(given, names, document.model_shares, pool.allocation or "equal")
-    for name in given:
-        _known(name, loc, document, source)
-    if sum(given.values()) > MAX_WORKERS:
-        raise source.error(loc, f"{where} adds up to {sum(given.values())}, must be at most {MAX_WORKERS} in all")
-    missing = [name for name in names if name not in given]
-    if missing:
-        raise source.error(loc, f"{where} lacks {clipped_list(missing)}, must name every model of the scenario")
-    return {name: given[name] for name in names}
-
-
 def _can_compute(stage: str, profile: Profile, name: str, loc: Loc, source: Source) -> None:
     """Whether the profile has measured any of the steps that a stage consists of."""
     points = {"decode_points": profile.data.decode_points, "prefill_points": profile.data.prefill_points}
@@ -194,7 +163,7 @@ def _requests_fit(workload: Synthetic | Conversations, source: Source) -> None:
     """Refuses at once what would only be seen to be too much when it has been drawn."""
     if isinstance(workload.arrivals, Closed):
         return
-    rate_rps = workload.arrivals.rate_rps
+    rate_rps = workload.arrivals.mean_rps
     rounds = 1.0
     if isinstance(workload, Conversations):
         rounds = min(workload.rounds.mean, workload.rounds.max or workload.rounds.mean)
@@ -202,7 +171,8 @@ def _requests_fit(workload: Synthetic | Conversations, source: Source) -> None:
     what = f"workload.arrivals.rate_rps is {rate_rps:g}, must bring"
     loc: Loc = ("workload", "arrivals", "rate_rps")
     if requests is None and workload.duration_s is not None:
-        expected = rate_rps * workload.duration_s * rounds
+        gain = workload.arrivals.bursts.gain if workload.arrivals.bursts else 1.0
+        expected = rate_rps * workload.duration_s * rounds * gain
         if expected > MAX_REQUESTS:
             raise source.error(loc, f"{what} at most {MAX_REQUESTS:g} requests, not {expected:.3g}")
     elif workload.duration_s is None and requests is not None:

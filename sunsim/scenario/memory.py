@@ -40,11 +40,13 @@ def beside_of(
     """
     profile, models = profiles[stage], len(document.model_names)
     if (modules := prefill_modules(arm, stage, models, profiles)) and arm.decode:
-        prefill = profiles[Stage.PREFILL]
-        refuse_cards(arm.decode, profile, prefill, loc, source)
-        where = arm.decode.append_prefill
+        prefill, convertible = profiles[Stage.PREFILL], arm.decode.convertible
+        key, where, rather = "append_prefill", str(arm.decode.append_prefill), "remote"
+        if convertible:
+            key, where, rather = "convertible", "given", "left out"
+        refuse_cards(key, where, rather, profile, prefill, loc, source)
         what = f"{where}, but the weights of {modules} prefill modules do not fit beside decode's"
-        return Beside(modules * prefill.weight_bytes, "append_prefill", what, "remote")
+        return Beside(modules * prefill.weight_bytes, key, what, rather)
     own = stage is Stage.PREFILL and not profile.adapters and arm.prefill and arm.prefill.module == "own"
     if own and arm.pools()[stage].policy == "shared":
         what = f"shared, but the weights of {models} models do not fit"
@@ -61,8 +63,8 @@ def options_of(pool: PoolBlock, profile: Profile, beside: Beside, loc: Loc, sour
     Raises:
         InputError: that does not fit, or the KV blocks that the file asks for don't, or options contradict each other.
     """
-    room = _blocks_beside(profile, beside, loc, source) if beside.bytes_ else profile.num_gpu_blocks
-    _blocks_fit(pool, profile, beside, loc, source)
+    room = blocks_beside(profile, beside, loc, source) if beside.bytes_ else profile.num_gpu_blocks
+    refuse_blocks(pool.num_gpu_blocks, profile, beside, loc, source)
     options = {option: getattr(pool, option) or getattr(profile, option) for option in OPTIONS}
     options["num_gpu_blocks"] = pool.num_gpu_blocks or room
     seqs, batched = options["max_num_seqs"], options["max_num_batched_tokens"]
@@ -73,18 +75,18 @@ def options_of(pool: PoolBlock, profile: Profile, beside: Beside, loc: Loc, sour
     return options
 
 
-def _blocks_fit(pool: PoolBlock, profile: Profile, beside: Beside, loc: Loc, source: Source) -> None:
-    """Whether the card's memory holds the KV blocks that the file asks for."""
+def refuse_blocks(given: int | None, profile: Profile, beside: Beside, loc: Loc, source: Source) -> None:
+    """Refuses more KV blocks than the card's memory holds; None are not given by the block that stands at `loc`."""
     most = max(profile.most_blocks(beside.bytes_), 0 if beside.bytes_ else profile.num_gpu_blocks)
-    if pool.num_gpu_blocks is not None and pool.num_gpu_blocks > most:
+    if given is not None and given > most:
         place = (*loc, "num_gpu_blocks")
-        message = f"{source.path(place)} is {pool.num_gpu_blocks}, must be at most {most}: more do not fit beside"
+        message = f"{source.path(place)} is {given}, must be at most {most}: more do not fit beside"
         raise source.error(
             place, f"{message} the weights in the memory of {profile.data.card} ({profile.memory_bytes / 1e9:.1f} GB)"
         )
 
 
-def _blocks_beside(profile: Profile, beside: Beside, loc: Loc, source: Source) -> int:
+def blocks_beside(profile: Profile, beside: Beside, loc: Loc, source: Source) -> int:
     """How many are left of those that the profile's own engine had."""
     block = profile.block_size * profile.kv_bytes_per_token
     room = profile.num_gpu_blocks * block

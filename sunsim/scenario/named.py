@@ -1,4 +1,4 @@
-"""The models of a scenario that leaves them to its trace."""
+"""The models of a scenario: those of its trace where it leaves them to that, and names that are none."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 from pydantic import ValidationError
 
-from sunsim.document.source import Source
+from sunsim.document.block import key_hint
+from sunsim.document.source import Loc, Source
 from sunsim.errors import InputError, clipped
 from sunsim.scenario.blocks import Document, ModelCount, ModelWeight
 from sunsim.workload.blocks import Trace
@@ -34,6 +35,18 @@ def models_of(document: Document, workload: object, source: Source) -> Models:
         raise source.error(("models",), f"models is missing, must be given{only}")
     rows = read_trace(workload.path, workload.format)
     return ModelCount(count=1) if rows.model is None else tuple(_weighted(rows, workload))
+
+
+def refuse_unknown(model: str, loc: Loc, document: Document, source: Source) -> None:
+    """Refuses a key of the mapping at `loc` that is no model's name.
+
+    Raises:
+        InputError: says where it stands.
+    """
+    names = document.model_names
+    if model not in names:
+        where = f"{source.path(loc)}.{clipped(model)}"
+        raise source.error((*loc, model), f"{where} is no model of the scenario, {key_hint(model, names)}")
 
 
 def asked(rows: TraceRows) -> dict[str, int]:

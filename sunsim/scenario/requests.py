@@ -25,7 +25,8 @@ def build_requests(scenario: Scenario) -> Requests:
         InputError: the trace is wrong, one of its requests can never fit into a worker of some arm, or there is no
             request at all.
     """
-    workload, draws = scenario.workload, Draws(scenario.seed, scenario.model_names, scenario.model_shares)
+    workload, names = scenario.workload, scenario.model_names
+    draws = Draws(scenario.seed, names, scenario.document.own_shares, workload.popularity)
     if isinstance(workload, Trace):
         assert scenario.trace
         rows = scenario.trace.rows

@@ -62,8 +62,7 @@ def _refuse_decode(arm: ArmBlock, pool: DecodeBlock, loc: Loc, document: Documen
         _refuse("append_rule", pool.append_rule, "must be left out: only append_prefill auto has it", loc, source)
     if pool.append_rule == "slack":
         for name in document.model_names:
-            limits = document.slo.stated | getattr(document.slo.models.get(name), "stated", {})
-            if not {"ttft_ms", "tpot_ms"} <= limits.keys():
+            if not {"ttft_ms", "tpot_ms"} <= document.slo.of(name).keys():
                 must = f"must be bounded, or have slo.ttft_ms and slo.tpot_ms: {name} lacks one"
                 _refuse("append_rule", "slack", must, loc, source)
 
@@ -79,7 +78,7 @@ def completed(pool: PoolBlock) -> dict[str, object]:
 
 
 def prefill_modules(arm: ArmBlock, stage: Stage, models: int, profiles: Mapping[Stage, Profile]) -> int:
-    """How many prefill modules a worker of a stage holds beside the one it decodes with, to compute later rounds' prompts.
+    """How many prefill modules a worker of a stage holds beside the one it decodes with, to compute prompts.
 
     Args:
         models: of the scenario.
@@ -102,19 +101,23 @@ def appends_in_steps(arm: ArmBlock, stage: Stage, profiles: Mapping[Stage, Profi
 
 
 def _appends(arm: ArmBlock, stage: Stage) -> bool:
-    """Whether workers of a stage that decodes may compute prompts of later rounds, as prefill does."""
-    return stage is Stage.DECODE and bool(arm.prefill and arm.decode and arm.decode.append_prefill != "remote")
+    """Whether workers of a stage that decodes may compute prompts, as prefill does: of later rounds, or if convertible."""
+    if stage is not Stage.DECODE or arm.prefill is None or arm.decode is None:
+        return False
+    return arm.decode.append_prefill != "remote" or arm.decode.convertible is not None
 
 
-def refuse_cards(pool: DecodeBlock, decode: Profile, prefill: Profile, loc: Loc, source: Source) -> None:
+def refuse_cards(
+    key: str, value: object, rather: str, decode: Profile, prefill: Profile, loc: Loc, source: Source
+) -> None:
     """Refuses to compute prompts with a profile of another card, or of a worker of another size."""
     for what, own, other in (
         ("card is", decode.data.card, prefill.data.card),
         ("workers' GPUs are", decode.gpus, prefill.gpus),
     ):
         if own != other:
-            must = f"must be remote: prompts would take prefill's times, and its {what} {other}, not {own}"
-            _refuse("append_prefill", pool.append_prefill, must, loc, source)
+            must = f"must be {rather}: prompts would take prefill's times, and its {what} {other}, not {own}"
+            _refuse(key, value, must, loc, source)
 
 
 def _refuse(key: str, value: object, must: str, loc: Loc, source: Source) -> None:

@@ -43,6 +43,10 @@ class Slo(Limits):
     models: dict[str, Limits] = Field(default_factory=dict)
     worst_window_s: Duration | None = None
 
+    def of(self, model: str) -> dict[str, float]:
+        """The limits of this model's requests, by their keys: its own, and for the others those of all."""
+        return self.stated | (self.models[model].stated if model in self.models else {})
+
     @property
     def limits(self) -> dict[str, Any]:
         """The limits that are stated, as `sunsim.metrics.slo` takes them."""

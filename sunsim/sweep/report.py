@@ -19,19 +19,27 @@ Estimates = Mapping[int, Sequence[ArmEstimates]]
 MOST_LINES = 120
 """Lines of a table that somebody may still read; the rest is in the files."""
 
-SHARES = ("slo_attainment", "cached_share")
+SHARES = ("slo_attainment", "worst_window_slo_attainment", "cached_share")
 """Shown in percent, their differences in percentage points."""
 
 COLUMNS = [
+    *columns("gpu_hours", "mean_gpus"),
     *columns(
         "output_throughput_per_gpu", "output_throughput_per_decode_gpu", "mean_tpot_ms", "p99_tpot_ms", "p99_ttft_ms"
     ),
     Column("slo_attainment", "SLO met\n%"),
+    Column("worst_window_slo_attainment", "worst\nwindow %"),
+    *columns("shed"),
     Column("cached_share", "cached\n%"),
     *columns("mean_session_duration_s"),
 ]
 
-JUDGED = (("mean TPOT", "mean_tpot_ms", "ms"), ("output per GPU", "output_throughput_per_gpu", "tok/s"))
+JUDGED = (
+    ("GPU time", "gpu_hours", "GPU-hours"),
+    ("mean TPOT", "mean_tpot_ms", "ms"),
+    ("output per GPU", "output_throughput_per_gpu", "tok/s"),
+)
+"""The first only where a pool is elastic."""
 
 
 def sweep_report(grid: Grid, estimates: Estimates, done: int) -> Report:
@@ -136,7 +144,9 @@ def _verdicts(estimates: Estimates) -> Iterator[str]:
     first = next(iter(estimates.values()))[0].arm
     for arm, of_arms in by_arm.items():
         clauses = [
-            f"{what} {_judged([of_arm.differences[tag] for of_arm in of_arms], unit)}" for what, tag, unit in JUDGED
+            f"{what} {_judged([of_arm.differences[tag] for of_arm in of_arms], unit)}"
+            for what, tag, unit in JUDGED
+            if tag in of_arms[0].differences
         ]
         yield f"{arm} against {first}{_over(len(of_arms))}: {'; '.join(clauses)}."
 

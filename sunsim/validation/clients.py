@@ -13,6 +13,8 @@ from sunsim.workload.sessions import UNKNOWN, Sessions
 
 FREE = -1
 """In the place of a request: a client has the end of one and sends the next."""
+ENDED = -2
+"""In the place of a request: all decisions of the moment before are known, and some of them ended requests."""
 
 
 class Clients:
@@ -37,7 +39,7 @@ class Clients:
         self._prompts = served.prompt_tokens.tolist()
         self._times = times
         self._gap_ps = to_ps(loop.gap_s) if loop else 0
-        self._decoding = Decoding() if loop or sessions else None
+        self._decoding = Decoding(times.out_ps) if loop or sessions else None
         known = min(loop.concurrency, len(served)) if loop else len(served)
         self._later = iter(range(known, len(served)))
         self._next_round = _next_rounds(sessions) if sessions else {}
@@ -53,6 +55,9 @@ class Clients:
     def take(self) -> int | None:
         """What happens next: the request that the front end is through with; None if it is none."""
         now_ps, i = heappop(self._due)
+        if i == ENDED:
+            self._take_ended(now_ps - 1)
+            return None
         if i != FREE:
             return i
         if (later := next(self._later, None)) is not None:
@@ -64,7 +69,13 @@ class Clients:
         """The engine has taken a decision."""
         if not self._decoding:
             return
-        for request, out_ps in self._decoding.note(now_ps, outcome, self._times.out_ps):
+        self._decoding.note(now_ps, outcome)
+        if outcome.finished:
+            heappush(self._due, (now_ps + 1, ENDED))
+
+    def _take_ended(self, now_ps: int) -> None:
+        assert self._decoding
+        for request, out_ps in self._decoding.take_ended(now_ps):
             if self._next_round:
                 self._follow(request, now_ps + out_ps)
             else:

@@ -107,6 +107,7 @@ class Served:
             last_token_s=self.last_token_s,
             preemptions=self.preemptions.astype(np.float64),
             finished=np.ones(len(self), dtype=np.bool_),
+            shed=np.zeros(len(self), dtype=np.bool_),
             emitting_until_s=self.last_token_s,
         )
 

@@ -1,10 +1,11 @@
-"""Arrival times of a renewal process."""
+"""Arrival times of a renewal process, whose rate may change."""
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sunsim.clock import since_s
 from sunsim.workload.blocks import Arrivals, Constant, Gamma, Poisson
+from sunsim.workload.lines import Lines
 
 _CHUNK = 65_536
 
@@ -30,7 +31,7 @@ def draw_arrivals(
     drawn, last_s = 0, 0.0
     while last_s < end_s and drawn < wanted:
         if isinstance(arrivals, Constant):
-            times = np.arange(drawn, drawn + _CHUNK) / arrivals.rate_rps
+            times = np.arange(drawn, drawn + _CHUNK) / arrivals.mean_rps
         else:
             times = last_s + np.cumsum(_gaps(arrivals, rng))
         chunks.append(times)
@@ -42,8 +43,24 @@ def draw_arrivals(
     return every[since_s(every, duration_s) < 0]
 
 
+def draw_along(
+    arrivals: Arrivals, rate_rps: Lines, rng: np.random.Generator, requests: int | None
+) -> NDArray[np.float64]:
+    """Arrival times at a rate that changes, in seconds, float64[n], non-decreasing, all before its end.
+
+    The process of rate 1 in the place of time has the expected number of arrivals, the integral of the rate: each of its
+    events is when that is reached. Of a Poisson process this makes the Poisson process of that rate exactly (Çinlar,
+    Introduction to Stochastic Processes, 1975), of others one of which the gaps vary as much in expected
+    arrivals as they would in time at a rate that stays (Gerhardt and Nelson, Transforming Renewal Processes for
+    Simulation of Nonstationary Arrival Processes, INFORMS Journal on Computing 21, 2009).
+    """
+    unit = arrivals.model_copy(update={"rate_rps": 1.0})
+    times = rate_rps.where(draw_arrivals(unit, rng, float(rate_rps.integral[-1]), requests))
+    return times[since_s(times, rate_rps.end_s) < 0]
+
+
 def _gaps(arrivals: Poisson | Gamma, rng: np.random.Generator) -> NDArray[np.float64]:
     if isinstance(arrivals, Poisson):
-        return rng.standard_exponential(_CHUNK) / arrivals.rate_rps
+        return rng.standard_exponential(_CHUNK) / arrivals.mean_rps
     shape = arrivals.burstiness
-    return rng.standard_gamma(shape, _CHUNK) / (shape * arrivals.rate_rps)
+    return rng.standard_gamma(shape, _CHUNK) / (shape * arrivals.mean_rps)

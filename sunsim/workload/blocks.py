@@ -1,39 +1,38 @@
 """What a scenario file may say about its requests."""
 
 from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeAlias
 
 from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, model_validator
 
 from sunsim.clock import MAX_S
-from sunsim.document.block import Block, Duration, Moment, Name, Positive, Rate, Tokens, path_without_controls
+from sunsim.document.block import Block, Duration, Moment, Name, Positive, Tokens, path_without_controls
+from sunsim.workload.changes import Popularity, RateFile, Renewal, Stretch
 from sunsim.workload.traces.names import FormatName
 
 MAX_REQUESTS = 10**8
 Requests: TypeAlias = Annotated[int, Field(ge=1, le=MAX_REQUESTS)]
 
 
-class Poisson(Block):
-    """Exponential gaps between arrivals; `rate_rps` in requests per second."""
+class Poisson(Renewal):
+    """Exponential gaps between arrivals."""
 
     kind: Literal["poisson"] = "poisson"
-    rate_rps: Rate
 
 
-class Gamma(Block):
+class Gamma(Renewal):
     """Gamma gaps of shape `burstiness`, as in vLLM's benchmark: coefficient of variation ``1/sqrt(burstiness)``."""
 
     kind: Literal["gamma"] = "gamma"
-    rate_rps: Rate
     burstiness: float = Field(ge=0.001, le=1e6)
 
 
-class Constant(Block):
+class Constant(Renewal):
     """Equal gaps; the first request arrives at time 0."""
 
     kind: Literal["constant"] = "constant"
-    rate_rps: Rate
 
 
 class Closed(Block):
@@ -114,6 +113,7 @@ class Synthetic(Block):
     duration_s: Duration | None = None
     requests: Requests | None = None
     arrivals: Arrivals | Closed = Field(discriminator="kind")
+    popularity: Popularity | None = Field(default=None, discriminator="kind")
     lengths: Lengths = Field(discriminator="kind")
 
     @model_validator(mode="after")
@@ -157,6 +157,7 @@ class Conversations(Block):
 
     Attributes:
         arrivals: of sessions.
+        popularity: how the models' shares of the sessions that begin change.
         system_prompt_tokens: that prompts begin with: a text of each model's own, one for all where they take turns.
         user: new tokens of a round.
         output: tokens of its answer.
@@ -166,6 +167,7 @@ class Conversations(Block):
     kind: Literal["sessions"] = "sessions"
     duration_s: Duration
     arrivals: Arrivals = Field(discriminator="kind")
+    popularity: Popularity | None = Field(default=None, discriminator="kind")
     rounds: Rounds
     think_s: Think
     system_prompt_tokens: int = Field(default=0, ge=0, lt=2**30)
@@ -196,6 +198,8 @@ class Trace(Block):
         requests: the most that are used.
         rate_scale: arrivals are divided by it, after the trace has been cut.
         too_long: what to do about requests that fit into no worker.
+        stretches: parts of the trace that are laid end to end, in this order, instead of the one from `start_s` on.
+        popularity: how the shares of models that are drawn change, in the time of the run.
     """
 
     kind: Literal["trace"] = "trace"
@@ -214,7 +218,44 @@ class Trace(Block):
     requests: Requests | None = None
     rate_scale: Positive = 1.0
     too_long: Literal["refuse", "drop"] = "refuse"
+    stretches: Annotated[tuple[Stretch, ...], Field(strict=False, min_length=1, max_length=10_000)] | None = None
+    popularity: Popularity | None = Field(default=None, discriminator="kind")
+
+    @model_validator(mode="after")
+    def _stretches_apart(self) -> Self:
+        if self.stretches is None:
+            return self
+        if self.start_s or self.duration_s is not None:
+            key = "start_s" if self.start_s else "duration_s"
+            message = f"{key} and stretches are given, must be one of them: each stretch has its own"
+            raise ValueError(message)
+        for before, after in pairwise(sorted(self.stretches, key=lambda stretch: stretch.start_s)):
+            if after.start_s < before.end_s:
+                message = f"the stretch from {after.start_s:g} s begins before that from {before.start_s:g} s ends"
+                message += f" ({before.end_s:g} s), must not overlap: no request is used twice"
+                raise ValueError(message)
+        return self
 
     def __hash__(self) -> int:
         """`models` has none."""
         return hash(self.path)
+
+
+Workload: TypeAlias = Synthetic | Conversations | Trace
+
+
+def file_of(workload: Workload) -> Path | None:
+    """The file that a completed workload reads: a trace, or a curve of rates."""
+    if isinstance(workload, Trace):
+        return workload.path
+    curve = None if isinstance(workload.arrivals, Closed) else workload.arrivals.curve
+    return curve.path if isinstance(curve, RateFile) else None
+
+
+def with_file(workload: Workload, path: Path) -> Workload:
+    """A workload that reads its `file_of` there."""
+    if isinstance(workload, Trace):
+        return workload.model_copy(update={"path": path})
+    assert not isinstance(workload.arrivals, Closed)
+    arrivals = workload.arrivals.model_copy(update={"curve": RateFile(path=path)})
+    return workload.model_copy(update={"arrivals": arrivals})

@@ -52,7 +52,7 @@ def draw_conversations(workload: Conversations, draws: Draws, limits: Sequence[T
         InputError: there would be no session, or one later than a scenario may last; without a file.
     """
     begin_s = draw_arrivals_s(workload.arrivals, draws.seed, workload.duration_s, None)
-    first = draws.of_models(begin_s.size)
+    first = draws.of_models(begin_s)
     rounds = draw_rounds(workload, begin_s.size, draws, limits)
     opens = rounds.round == 0
     model = first[rounds.session]

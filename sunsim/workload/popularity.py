@@ -19,5 +19,6 @@ def draw_models(shares: Sequence[float], uniform: NDArray[np.float64]) -> NDArra
         Index into `shares`, int32[n].
     """
     order = np.argsort(-np.asarray(shares), kind="stable")
-    edges = np.cumsum(np.asarray(shares)[order])[:-1]
+    # No request is for a model without a share, whatever the sums of the others round to.
+    edges = np.cumsum(np.asarray(shares)[order])[: np.count_nonzero(shares) - 1]
     return order.astype(np.int32)[np.searchsorted(edges, uniform, side="right")]

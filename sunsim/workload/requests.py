@@ -9,11 +9,14 @@ from numpy.typing import NDArray
 
 from sunsim.clock import MAX_S, to_ps
 from sunsim.errors import InputError
-from sunsim.workload.arrivals import draw_arrivals
+from sunsim.workload.arrivals import draw_along, draw_arrivals
 from sunsim.workload.blocks import Arrivals, Closed, Synthetic
+from sunsim.workload.changes import Popularity
 from sunsim.workload.lengths import draw_lengths
 from sunsim.workload.popularity import draw_models
+from sunsim.workload.rates import drawn_rate
 from sunsim.workload.sessions import Sessions
+from sunsim.workload.shares import draw_models_over, shares_over
 from sunsim.workload.streams import stream
 from sunsim.workload.traces.rows import TraceRows
 from sunsim.workload.traces.sessions import sessions_of
@@ -61,20 +64,26 @@ class Draws:
     Attributes:
         seed: of the random streams: one for arrivals, models, prompt and output lengths each, one draw a request.
         models: names.
-        shares: expected share of the requests of each model, adding up to 1.
+        shares: expected share of the requests of each model, adding up to 1, where `popularity` says no other.
+        popularity: how they change; None: they do not.
     """
 
     seed: int
     models: tuple[str, ...]
     shares: tuple[float, ...]
+    popularity: Popularity | None = None
 
     def uniform(self, name: str, size: int) -> NDArray[np.float64]:
         """Of the stream of this name, in [0, 1), float64[size]."""
         return stream(self.seed, name).random(size)
 
-    def of_models(self, size: int) -> NDArray[np.int32]:
-        """Indices into `models`, int32[size]."""
-        return draw_models(self.shares, self.uniform("model", size))
+    def of_models(self, arrival_s: NDArray[np.float64]) -> NDArray[np.int32]:
+        """Indices into `models` of those that arrive at these times, which do not fall, int32[n]."""
+        uniform = self.uniform("model", arrival_s.size)
+        if self.popularity is None:
+            return draw_models(self.shares, uniform)
+        shares = shares_over(self.popularity, self.models, self.shares, self.seed, float(arrival_s[-1]))
+        return draw_models_over(shares, arrival_s, uniform)
 
 
 def draw_requests(workload: Synthetic, draws: Draws) -> Requests:
@@ -90,7 +99,7 @@ def draw_requests(workload: Synthetic, draws: Draws) -> Requests:
         arrival_s = draw_arrivals_s(arrivals, draws.seed, workload.duration_s, workload.requests)
     size = arrival_s.size
     lengths = draw_lengths(workload.lengths, *(draws.uniform(f"{what}_tokens", size) for what in ("prompt", "output")))
-    return Requests(to_ps(arrival_s), draws.of_models(size), *lengths, draws.models, concurrency)
+    return Requests(to_ps(arrival_s), draws.of_models(arrival_s), *lengths, draws.models, concurrency)
 
 
 def draw_arrivals_s(
@@ -101,8 +110,12 @@ def draw_arrivals_s(
     Raises:
         InputError: there would be none, or one later than a scenario may last; without a file.
     """
-    arrival_s = draw_arrivals(arrivals, stream(seed, "arrivals"), duration_s, requests)
-    rate = f"workload.arrivals.rate_rps is {arrivals.rate_rps:g}, must be high enough for"
+    rng = stream(seed, "arrivals")
+    if duration_s is not None and arrivals.changes:
+        arrival_s = draw_along(arrivals, drawn_rate(arrivals, duration_s, seed), rng, requests)
+    else:
+        arrival_s = draw_arrivals(arrivals, rng, duration_s, requests)
+    rate = f"workload.arrivals.rate_rps is {arrivals.mean_rps:g}, must be high enough for"
     if arrival_s.size == 0:
         message = f"{rate} a request within {duration_s:g} seconds"
         raise InputError(message)
@@ -116,11 +129,11 @@ def traced_requests(rows: TraceRows, draws: Draws) -> Requests:
     """The requests of a trace; where it names no models, those are drawn, one for all rounds of a session."""
     tokens = (rows.prompt_tokens.astype(np.int32), rows.output_tokens.astype(np.int32))
     if rows.rounds is None:
-        model = draws.of_models(len(rows)) if rows.model is None else rows.model.astype(np.int32)
+        model = draws.of_models(rows.arrival_s) if rows.model is None else rows.model.astype(np.int32)
         return Requests(to_ps(rows.arrival_s), model, *tokens, draws.models)
     opens = rows.rounds.opens
     if rows.model is None:
-        model = draws.of_models(int(opens.sum()))[np.cumsum(opens) - 1]
+        model = draws.of_models(rows.arrival_s[opens])[np.cumsum(opens) - 1]
     else:
         model = rows.model.astype(np.int32)
     arrival_ps = np.where(opens, to_ps(rows.arrival_s), 0)

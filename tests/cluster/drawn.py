@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from hypothesis import strategies as st
 
 from sunsim.scenario import Scenario
-from sunsim.scenario.pools import STATE_BLIND
+from sunsim.scenario.pools import ADAPTIVE, LOOKS_AT_OUTPUTS, STATE_BLIND
 from tests.cluster.worlds import Host, Row, pool, scenario, write_link
 
 BLOCK_SIZE = 4
@@ -17,6 +17,7 @@ LONGEST_PROMPT = 40
 LONGEST_OUTPUT = 30
 LEAST_BLOCKS = -(-(LONGEST_PROMPT + LONGEST_OUTPUT) // BLOCK_SIZE) + 1
 ROUTERS = ["round-robin", "random", "least-requests", "least-tokens", "power-of-two-choices"]
+KNOWN = [{"known": "exact"}, {"known": "none"}, {"known": "predicted", "accuracy": 0.5}]
 NO_DELAY = Host()
 MEASURED = {"measured": "link.json"}
 PROFILE = {"block_size": BLOCK_SIZE, "kv_bytes_per_token": 1_000_000}  # a prompt moves in about a step
@@ -40,11 +41,12 @@ class Drawn:
 
 
 @st.composite
-def pools(draw: st.DrawFn, models: list[str]) -> dict[str, Any]:
-    """A pool, scarce in every way that its requests can bear."""
+def pools(draw: st.DrawFn, models: list[str], *, adaptive: bool) -> dict[str, Any]:
+    """A pool, scarce in every way that its requests can bear; `adaptive`: with any router that may look at outputs."""
     isolated = draw(st.booleans())
     seqs = draw(st.integers(1, 5))
-    router = draw(st.sampled_from(ROUTERS))
+    router = draw(st.sampled_from([*ROUTERS, *sorted(ADAPTIVE)] if adaptive else ROUTERS))
+    known = st.sampled_from(KNOWN) if router in ADAPTIVE else st.none() | st.sampled_from(KNOWN)
     reports = st.fixed_dictionaries({"every_ms": st.sampled_from([1.0, 30.0]), "delay_ms": st.sampled_from([0.0, 7.0])})
     load_report = None if router in STATE_BLIND else draw(st.none() | reports)
     number = st.integers(1, 2) if isolated else st.integers(1, 3)
@@ -53,10 +55,63 @@ def pools(draw: st.DrawFn, models: list[str]) -> dict[str, Any]:
         "workers": {name: draw(number) for name in models} if isolated else draw(number),
         "router": router,
         "load_report": load_report,
+        "output_lengths": draw(known) if router in LOOKS_AT_OUTPUTS and adaptive else None,
         "max_num_seqs": seqs,
         "max_num_batched_tokens": draw(st.integers(seqs, 60)),
         "num_gpu_blocks": LEAST_BLOCKS + draw(st.integers(0, 30)),
     }
+
+
+def convertible(least_blocks: int = LEAST_BLOCKS) -> st.SearchStrategy[dict[str, Any]]:
+    """Decode workers that take whole requests when prefill has any, or only when it has a few."""
+    return st.fixed_dictionaries(
+        {
+            "workers": st.integers(1, 3),
+            "max_chunk_tokens": st.integers(1, 30),
+            "threshold_s": st.sampled_from([1e-6, 0.002, 0.02]),
+            "num_gpu_blocks": st.integers(least_blocks, least_blocks + 30),
+        }
+    )
+
+
+@st.composite
+def elastic(draw: st.DrawFn, pool: dict[str, Any], stage: str, future: bool = True) -> dict[str, Any]:
+    """The same pool where workers come and go within tenths of a second, maybe with a policy that knows the `future`."""
+    bounds = st.builds(lambda least, more: {"min": least, "max": least + more}, st.integers(1, 2), st.integers(0, 2))
+    isolated = pool["policy"] == "isolated"
+    workers = {name: draw(bounds) for name in pool["workers"]} if isolated else draw(bounds)
+    moments = sorted(draw(st.sets(st.integers(1, 30), max_size=8)))
+    numbers = st.integers(1, 4)
+    kinds: list[dict[str, Any]] = [
+        {"kind": "schedule", "workers": [[0.0, draw(numbers)], *([at / 20, draw(numbers)] for at in moments)]},
+        {"kind": "utilisation", "target": 0.3},
+        {"kind": "request-rate", "rps_per_worker": draw(st.sampled_from([20.0, 200.0]))},
+        {"kind": "token-velocity", "signal": "rate", "target": 0.01},
+    ]
+    if future:
+        kinds.append({"kind": "oracle", "target": 0.01})
+    if stage != "prefill":
+        kinds.append({"kind": "kv-usage", "target": 0.2})
+    if stage != "decode":
+        kinds.append({"kind": "token-velocity", "threshold_s": 0.001, "target": 0.2})
+    times = {
+        "interval_s": draw(st.sampled_from([0.02, 0.05])),
+        "start_s": draw(st.sampled_from([0.0, 0.03, 0.1])),
+        "cooldown_s": draw(st.sampled_from([0.0, 0.07])),
+        "warm_workers": draw(st.integers(0, 1)),
+        "grow": draw(st.sampled_from([None, {"workers": 1, "every_s": 0.1}])),
+        "shrink": draw(st.sampled_from([None, {"workers": 1, "every_s": 0.1}])),
+    }
+    return pool | {"workers": workers, "scaling": draw(st.sampled_from(kinds)) | times}
+
+
+@st.composite
+def elastic_clusters(draw: st.DrawFn) -> Drawn:
+    """Any cluster in which some stage is elastic."""
+    drawn = draw(clusters())
+    which = draw(st.sets(st.sampled_from(sorted(drawn.pools)), min_size=1))
+    pools = {stage: draw(elastic(pool, stage)) if stage in which else pool for stage, pool in drawn.pools.items()}
+    return replace(drawn, pools=pools)
 
 
 @st.composite
@@ -99,7 +154,10 @@ def clusters(draw: st.DrawFn, stages: tuple[str, ...] = ("prefill", "decode", "b
             )
         ),
     }
-    return Drawn(models, {stage: draw(pools(models)) for stage in named}, blocks, rows, draw(hosts()))  # type: ignore[arg-type]
+    found = {stage: draw(pools(models, adaptive=stage != "prefill")) for stage in named}
+    if which == "both":
+        found["decode"]["convertible"] = draw(st.none() | convertible())
+    return Drawn(models, found, blocks, rows, draw(hosts()))  # type: ignore[arg-type]
 
 
 def crowd(**options: Any) -> Drawn:

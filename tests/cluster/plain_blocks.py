@@ -89,3 +89,8 @@ class PlainBlocks:
         unheld = [block for block in reversed(blocks) if not self.holders[block]]
         self.free.extendleft(reversed([block for block in unheld if self.key[block] is None]))
         self.free.extend(block for block in unheld if self.key[block] is not None)
+
+    def forget(self) -> None:
+        """Nothing is found any more; nobody holds a block."""
+        self.key = [None] * len(self.key)
+        self.table.clear()

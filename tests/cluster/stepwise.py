@@ -28,6 +28,11 @@ class _Job:
         """Whether it has tokens to compute before it makes its next one."""
         return self.preempted or not self.scheduled
 
+    @property
+    def prompt(self) -> bool:
+        """Whether these are of its prompt, too."""
+        return self.computing and self.sequence.computes_prompt
+
 
 @dataclass
 class _Step:
@@ -109,6 +114,10 @@ class StepwiseEngine:
     def cached_tokens(self, sequence: Sequence) -> int:
         return len(self.blocks.find(sequence.request, sequence.known_tokens)) * self.config.block_size
 
+    def forget(self) -> None:
+        self._give_back_deferred()
+        self.blocks.forget()
+
     def advance(self, now: int) -> None:
         """Nothing to catch up with: no step is ever skipped."""
 
@@ -182,12 +191,14 @@ class StepwiseEngine:
     def _compose(self, now: int, outcome: Outcome) -> None:
         taken: list[tuple[_Job, int]] = []
         budget = self.config.max_num_batched_tokens
+        beside = self.loading or any(not job.computing and job.scheduled < job.outputs for job in self.running)
+        prompts = self.config.max_prefill_chunk_tokens if beside else None
         preempted = False
         entering: list[_Job] = []
         for job in list(self.running):
             if job not in self.running or job.scheduled == job.outputs or budget == 0:
                 continue
-            tokens = min(job.known - job.computed, budget)
+            tokens = self._most(job, budget, prompts)
             while self._blocks(job.computed + tokens) - len(job.blocks) > self.free_blocks:
                 victim = self.running.pop()
                 self._preempt(victim, outcome)
@@ -198,15 +209,24 @@ class StepwiseEngine:
                 break
             self._allocate(job, tokens)
             budget -= tokens
+            prompts = self._left(job, prompts, tokens)
             taken.append((job, tokens))
         if not preempted:
-            entering = self._admit(now, budget, taken, outcome)
+            entering = self._admit(now, budget, prompts, taken, outcome)
         outcome.entered = [job.sequence for job in entering]
         taken_in = sum(job.sequence.prompt_tokens for job in entering if not job.sequence.computes_prompt)
         held = sum(sequence.post_ps for sequence in outcome.loads) + self.times.take_in_ps(taken_in)
         start = self._launch(now + held, taken, held=held > 0)
         for job in entering:
             job.sequence.started_ps = start
+
+    def _most(self, job: _Job, budget: int, prompts: int | None) -> int:
+        """Tokens of it that a step may take, with so much left, and of prompts maybe less."""
+        most = budget if prompts is None or not job.prompt else min(budget, prompts)
+        return min(job.known - job.computed, most)
+
+    def _left(self, job: _Job, prompts: int | None, tokens: int) -> int | None:
+        return prompts if prompts is None or not job.prompt else prompts - tokens
 
     def _allocate(self, job: _Job, tokens: int) -> None:
         self._take_blocks(job, job.computed + tokens)
@@ -217,32 +237,47 @@ class StepwiseEngine:
         if (more := self._blocks(tokens) - len(job.blocks)) > 0:
             job.blocks += self.blocks.take(more)
 
-    def _admit(self, now: int, budget: int, taken: list[tuple[_Job, int]], outcome: Outcome) -> list[_Job]:
+    def _admit(
+        self, now: int, budget: int, prompts: int | None, taken: list[tuple[_Job, int]], outcome: Outcome
+    ) -> list[_Job]:
         entering: list[_Job] = []
 
-        def enter(job: _Job) -> int:
+        def enter(job: _Job) -> None:
+            nonlocal budget, prompts
             if job.sequence.scheduled_ps == UNSET:
                 job.sequence.scheduled_ps = now
                 entering.append(job)
-            tokens = min(job.known - job.computed, budget)
+            tokens = self._most(job, budget, prompts)
             self._allocate(job, tokens)
-            self.running.append(job)
+            # A prompt of which something is left stays the last.
+            cut = [other for other, some in taken if other.computed + some < other.known]
+            self.running.insert(len(self.running) - len(cut), job)
             taken.append((job, tokens))
-            return tokens
+            budget -= tokens
+            prompts = self._left(job, prompts, tokens)
 
         def mixes(job: _Job) -> bool:
-            others = {j.sequence.model for j, _ in taken if j.computing and j.sequence.computes_prompt}
+            others = {j.sequence.model for j, _ in taken if j.prompt}
             own = {job.sequence.model} if job.sequence.computes_prompt else others
             return self.config.one_model_a_step and bool(others - own)
 
-        while self.ready and budget > 0 and not mixes(self.ready[0]):
+        def waits(job: _Job) -> bool:
+            return mixes(job) or (prompts == 0 and job.sequence.computes_prompt)
+
+        while self.ready and budget > 0 and not waits(self.ready[0]):
             job = self.ready.pop(0)
             self.loading.remove(job)
-            budget -= enter(job)
+            enter(job)
+        passed: list[_Job] = []
         while self.waiting and budget > 0 and len(self.running) + len(self.loading) < self.config.max_num_seqs:
             job = self.waiting[0]
+            if waits(job) or (passed and job.sequence.computes_prompt):
+                if prompts is None:
+                    break
+                passed.append(self.waiting.pop(0))
+                continue
             found = self.blocks.find(job.sequence.request, job.known)
-            if mixes(job) or self.blocks.lacking(found, job.known) > self.free_blocks:
+            if self.blocks.lacking(found, job.known) > self.free_blocks:
                 break
             self.waiting.pop(0)
             sequence, hits = job.sequence, len(found) * self.config.block_size
@@ -255,7 +290,8 @@ class StepwiseEngine:
                 self.loading.append(job)
                 outcome.loads.append(job.sequence)
             else:
-                budget -= enter(job)
+                enter(job)
+        self.waiting[:0] = passed
         return entering
 
     def _take_found(self, job: _Job, found: list[int]) -> None:

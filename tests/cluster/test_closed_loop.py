@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -76,7 +76,15 @@ def test_as_many_clients_as_places_share_every_step(tmp_path: Path) -> None:
     assert_closed(rows, 4)
 
 
+SCARCE = {"policy": "shared", "workers": 1, "max_num_seqs": 2, "max_num_batched_tokens": 17, "num_gpu_blocks": 19}
+TWO_DECISIONS_AT_ONCE = Drawn(
+    ["m0"], {"colocated": SCARCE}, {}, [(0, 0, 1, 1), (0, 0, 18, 20), (0, 0, 14, 20), (0, 0, 1, 1), (0, 0, 1, 1)]
+)
+"""One is preempted, and the other ends with nothing in flight: what is left of the prompt's budget comes in a step of its own."""
+
+
 @given(drawn=clusters(), concurrency=st.integers(1, 8), delays=st.booleans())
+@example(drawn=TWO_DECISIONS_AT_ONCE, concurrency=3, delays=True)
 @settings(deadline=None, max_examples=120)
 def test_in_any_cluster_one_comes_when_one_ends(
     drawn: Drawn, concurrency: int, delays: bool, profile: Path, fronted: Path

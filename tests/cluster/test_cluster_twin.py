@@ -14,7 +14,18 @@ from hypothesis import strategies as st
 from sunsim.cluster.simulation import simulate_arm
 from sunsim.records import ArmResult
 from sunsim.scenario import Scenario, build_requests, load_scenario
-from tests.cluster.drawn import LEAST_BLOCKS, NO_DELAY, PROFILE, ROUTERS, Drawn, clusters, crowd
+from sunsim.scenario.pools import ADAPTIVE
+from tests.cluster.drawn import (
+    KNOWN,
+    LEAST_BLOCKS,
+    NO_DELAY,
+    PROFILE,
+    ROUTERS,
+    Drawn,
+    clusters,
+    crowd,
+    elastic_clusters,
+)
 from tests.cluster.stepwise import StepwiseEngine
 from tests.cluster.worlds import Host, Row, driven_by, serve, write_profile
 
@@ -30,6 +41,8 @@ def profile(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def assert_same(leaping: ArmResult, stepping: ArmResult) -> None:
     pd.testing.assert_frame_equal(leaping.rows, stepping.rows, check_exact=True)
     assert leaping.workers == stepping.workers
+    if leaping.sizes is not None and stepping.sizes is not None:
+        pd.testing.assert_frame_equal(leaping.sizes, stepping.sizes, check_exact=True)
 
 
 def both_ways(scenario: Scenario, rows: list[Row], host: Host = NO_DELAY) -> ArmResult:
@@ -42,6 +55,15 @@ def both_ways(scenario: Scenario, rows: list[Row], host: Host = NO_DELAY) -> Arm
 @pytest.mark.parametrize("prefill", [True, False], ids=["prefill", "decode-only"])
 def test_every_router_sees_the_same_loads(router: str, prefill: bool, profile: Path) -> None:
     drawn = crowd(router=router, prefill=prefill)
+    both_ways(drawn.scenario(profile), drawn.rows)
+
+
+@pytest.mark.parametrize("known", KNOWN, ids=lambda known: known["known"])
+@pytest.mark.parametrize("router", [*sorted(ADAPTIVE), "least-tokens"])
+def test_routers_that_know_of_outputs_see_the_same_promises(
+    router: str, known: dict[str, object], profile: Path
+) -> None:
+    drawn = crowd(router=router, decode={"output_lengths": known})
     both_ways(drawn.scenario(profile), drawn.rows)
 
 
@@ -84,6 +106,12 @@ def test_adapters(stages: tuple[str, ...], tmp_path: Path) -> None:
 @given(drawn=clusters())
 @settings(deadline=None, max_examples=200)
 def test_any_cluster(drawn: Drawn, profile: Path) -> None:
+    both_ways(drawn.scenario(profile), drawn.rows, drawn.host)
+
+
+@given(drawn=elastic_clusters())
+@settings(deadline=None, max_examples=80)
+def test_any_elastic_cluster(drawn: Drawn, profile: Path) -> None:
     both_ways(drawn.scenario(profile), drawn.rows, drawn.host)
 
 

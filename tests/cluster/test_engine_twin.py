@@ -60,8 +60,8 @@ Totals = tuple[int, int, int, dict[Outside, int]]
 
 
 class AnyEngine(Protocol):
-    preemptions: int
-
+    @property
+    def preemptions(self) -> int: ...
     @property
     def steps(self) -> int: ...
     @property
@@ -82,7 +82,7 @@ class Case:
     config: EngineConfig
     times: Staircase
     requests: list[tuple[int, int, int, int]]  # gap, model, prompt, output
-    kv: KV
+    kv: list[KV]  # of each request
     delay: int  # of a transfer, of a way back, of a release
     stalls: list[tuple[int, int]]  # gap, length
     held: list[int] | None = None  # of each prompt, the tokens whose KV comes from elsewhere; None: all
@@ -105,7 +105,7 @@ def play(
     now = 0
     for i, (gap, model, prompt, output) in enumerate(case.requests):
         now += gap
-        sequence = Sequence(i, model, prompt, output, case.kv)
+        sequence = Sequence(i, model, prompt, output, case.kv[i])
         if case.held:
             sequence.held_tokens = case.held[i]
         sequences.append(sequence)
@@ -163,6 +163,7 @@ def cases(draw: st.DrawFn) -> Case:
         one_model_a_step=prefill or draw(st.booleans()),
         pin_finished=prefill,
         defer_block_free=draw(st.booleans()),
+        max_prefill_chunk_tokens=draw(st.none() | st.integers(1, 20)),
     )
     gap = draw(st.sampled_from([1, 50, 400, 3000]))
     requests = draw(
@@ -186,7 +187,10 @@ def cases(draw: st.DrawFn) -> Case:
     stalls = draw(st.lists(st.tuples(st.integers(1, 1500), st.integers(0, 900)), max_size=6))
     if sum(gap for gap, _ in stalls) < 2 * sum(length for _, length in stalls):
         stalls.append((2000 * len(stalls), 0))
-    return Case(config, times, requests, kv, draw(st.integers(0, 500)), stalls)
+    kvs = [kv] * len(requests)
+    if not prefill and draw(st.booleans()):
+        kvs = draw(st.lists(st.sampled_from(list(KV)), min_size=len(requests), max_size=len(requests)))
+    return Case(config, times, requests, kvs, draw(st.integers(0, 500)), stalls)
 
 
 @given(cases())

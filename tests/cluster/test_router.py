@@ -20,6 +20,7 @@ class Worker:
 
     num_requests: int = 0
     num_tokens: int = 0
+    promised_tokens: int = 0
 
 
 def router(kind: str, seed: int = 1, name: str = "router/decode/*") -> Router:

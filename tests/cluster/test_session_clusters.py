@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from sunsim.cluster.engine import Engine
 from sunsim.cluster.simulation import simulate_arm
 from sunsim.records import ArmResult
 from sunsim.scenario import Scenario
-from tests.cluster.drawn import NO_DELAY, PROFILE, hosts, pools
+from tests.cluster.drawn import NO_DELAY, PROFILE, convertible, elastic, hosts, pools
 from tests.cluster.stepwise import StepwiseEngine
 from tests.cluster.talks import Round, Talk, requests_of
 from tests.cluster.test_conservation import Checked, keeping
@@ -48,7 +48,7 @@ class Drawn:
 @st.composite
 def cached(draw: st.DrawFn, /, models: list[str], least_blocks: int, **options: Any) -> dict[str, Any]:
     """A pool with caches, and maybe a router that looks at the request."""
-    drawn: dict[str, Any] = draw(pools(models))
+    drawn: dict[str, Any] = draw(pools(models, adaptive=False))
     drawn |= {"num_gpu_blocks": least_blocks + draw(st.integers(0, 30)), "enable_prefix_caching": True}
     router = draw(st.sampled_from([None, *AFFINE]))
     if router:
@@ -70,6 +70,8 @@ def stages(draw: st.DrawFn, models: list[str], least: int) -> dict[str, dict[str
     decode = draw(cached(models, least, append_prefill=append, history=draw(st.sampled_from(["rebuild", "keep"]))))
     if append == "auto":
         decode["append_rule"] = draw(st.sampled_from(["bounded", "slack"]))
+    elif append == "remote":
+        decode["convertible"] = draw(st.none() | convertible(least))
     return {"prefill": prefill, "decode": decode}
 
 
@@ -123,6 +125,30 @@ def test_both_engines_agree(drawn: Drawn, profile: Path) -> None:
     assert leaping.workers == stepping.workers
 
 
+@st.composite
+def elastic_clusters(draw: st.DrawFn) -> Drawn:
+    """Any cluster whose stages are elastic."""
+    drawn = draw(clusters())
+    pools = {stage: draw(elastic(pool, stage, future=False)) for stage, pool in drawn.pools.items()}
+    if "decode" in pools:
+        pools["decode"] |= {"append_prefill": "remote", "append_rule": None, "history": "rebuild"}
+    return replace(drawn, pools=pools)
+
+
+@given(drawn=elastic_clusters())
+@settings(deadline=None, max_examples=50)
+def test_both_engines_agree_where_workers_come_and_go(drawn: Drawn, profile: Path) -> None:
+    engines: list[Checked] = []
+    leaping, stepping = serve(drawn, profile, keeping(engines)), serve(drawn, profile, StepwiseEngine)
+    pd.testing.assert_frame_equal(leaping.rows, stepping.rows, check_exact=True)
+    assert leaping.workers == stepping.workers
+    assert leaping.sizes is not None
+    assert stepping.sizes is not None
+    pd.testing.assert_frame_equal(leaping.sizes, stepping.sizes, check_exact=True)
+    for engine in engines:
+        engine.check_idle()
+
+
 @given(drawn=clusters(), share=st.floats(0.01, 1.2))
 @settings(deadline=None, max_examples=60)
 def test_a_run_stopped_early_has_the_rounds_that_came(drawn: Drawn, share: float, profile: Path) -> None:
@@ -171,7 +197,7 @@ def test_what_is_found_is_neither_computed_nor_moved(drawn: Drawn, profile: Path
         assert (rows["moved_tokens"] == 0).all()
         return
     local = rows["appended"] == "local"
-    assert not local[rows["round"] == 0].any()
+    assert drawn.pools["decode"].get("convertible") or not local[rows["round"] == 0].any()
     assert rows["prefill_worker"].isna().equals(local)
     assert (rows["moved_tokens"][local] == 0).all()
     undisturbed = rows["preemptions"] == 0

@@ -293,8 +293,14 @@ def serve(
     concurrency: int | None = None,
 ) -> ArmResult:
     """Simulates the only arm of `world` over requests in order of arrival; of a closed loop, if its `concurrency` is given."""
+    with driven_by(engine):
+        return simulate_arm(world, world.arms[0], requests_of(world, rows, concurrency), times_on=times_on)
+
+
+def requests_of(world: Scenario, rows: list[Row], concurrency: int | None = None) -> Requests:
+    """The requests of a scenario's models, in order of arrival."""
     arrival, model, prompt, output = (np.array(column) for column in zip(*rows, strict=True))
-    requests = Requests(
+    return Requests(
         arrival.astype(np.int64),
         model.astype(np.int32),
         prompt.astype(np.int32),
@@ -302,5 +308,3 @@ def serve(
         world.model_names,
         concurrency,
     )
-    with driven_by(engine):
-        return simulate_arm(world, world.arms[0], requests, times_on=times_on)

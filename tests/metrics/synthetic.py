@@ -133,3 +133,11 @@ def toy_arm(
         for n in names
     ]
     return ArmResult(table(*rows, arm=name), workers)
+
+
+def sizes(*rows: tuple[float, int, int, int, int], stage: str = "decode", model: str = "*") -> pd.DataFrame:
+    """Sizes of a pool: from when on so many are ready, starting, draining and warm."""
+    frame = pd.DataFrame(rows, columns=["at_s", "ready", "starting", "draining", "warm"])
+    frame.insert(0, "model", model)
+    frame.insert(0, "stage", stage)
+    return frame.astype({"at_s": "float64"})

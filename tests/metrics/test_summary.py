@@ -9,10 +9,12 @@ from typing import Any
 import pytest
 
 from sunsim.metrics import REGISTRY, to_json
+from sunsim.metrics.admission import add_shed
+from sunsim.metrics.pools import add_pools
 from sunsim.metrics.sessions import add_sessions
 from sunsim.records import ArmResult
 from sunsim.roles import Module
-from tests.metrics.synthetic import table, talk, toy_arm, toy_summary, toy_worker
+from tests.metrics.synthetic import sizes, table, talk, toy_arm, toy_summary, toy_worker
 
 META = {"sunsim_version": "0", "scenario": "toy", "seed": 1, "profiles": {"p": "0f"}}
 
@@ -55,6 +57,11 @@ def test_every_declared_metric_is_used_and_defined(toy: dict[str, Any]) -> None:
     talked = toy_summary(sessions)
     add_sessions(talked, [sessions], {"a": 1})
     used |= set(talked["arms"]["a"]).union(*talked["arms"]["a"]["rounds"])
+    elastic = ArmResult(talk({}), sessions.workers, sizes((0.0, 1, 0, 0, 0), model="m1"))
+    changing = toy_summary(elastic)
+    add_pools(changing, [elastic])
+    add_shed(changing, [elastic])
+    used |= set(changing["arms"]["a"]).union(*changing["arms"]["a"]["pools"].values())
     assert set(REGISTRY) == used
     assert all(metric.definition.endswith(".") for metric in REGISTRY.values())
 

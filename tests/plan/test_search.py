@@ -138,6 +138,7 @@ class FakeBench:
     edge: dict[Role, int]
     largest: int = 32
     prices: Prices = field(default_factory=dict)
+    knobs: dict[Role, Any] = field(default_factory=dict)
 
     @property
     def most(self) -> dict[Role, int]:

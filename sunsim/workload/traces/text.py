@@ -56,8 +56,8 @@ class Text:
         return (line.decode().removesuffix("\n") for line in io.BytesIO(self.data))
 
 
-def read_text(path: Path) -> Text:
-    """Reads a whole file, packed with gzip or not.
+def read_text(path: Path, right: str = "must be a trace file") -> Text:
+    """Reads a whole file, packed with gzip or not; `right` says what it must be.
 
     Raises:
         InputError: it is no UTF-8 text, damaged, or too large, or one of its lines is.
@@ -69,7 +69,7 @@ def read_text(path: Path) -> Text:
     try:
         data.isascii() or data.decode()
     except UnicodeDecodeError as error:
-        message = "is not UTF-8 text, must be a trace file"
+        message = f"is not UTF-8 text, {right}"
         raise InputError(message, path, data.count(b"\n", 0, error.start) + 1) from error
     if b"\0" in data:
         message = "the line has a NUL byte, must be text"

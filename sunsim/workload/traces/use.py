@@ -46,12 +46,31 @@ def trace_of(workload: Trace, models: tuple[str, ...], limits: tuple[TokenLimit,
 @lru_cache(maxsize=2)
 def _use(workload: Trace, models: tuple[str, ...], limits: tuple[TokenLimit, ...], whole: TraceRows) -> Selection:
     rows = _with_models(whole, models, workload)
-    window = Window(workload.start_s, workload.duration_s, workload.requests, workload.rate_scale)
     too_long = _too_long(rows, limits) if workload.too_long == "drop" else None
-    selection = select(rows, window, workload.path, too_long)
+    selection = select(rows, _window(workload), workload.path, too_long)
     refuse_too_late(selection, workload.path)
     _refuse_too_long(selection.rows, limits, workload)
     return selection
+
+
+def arrivals_of(workload: Trace) -> NDArray[np.float64]:
+    """When the requests of a `workload` arrive, in seconds, float64[n], of rounds of a session all with the first one.
+
+    Those that are too long are not left out.
+
+    Args:
+        workload: with an absolute path.
+
+    Raises:
+        InputError: the trace is wrong, or no request is left.
+    """
+    return select(read_trace(workload.path, workload.format), _window(workload), workload.path).rows.arrival_s
+
+
+def _window(workload: Trace) -> Window:
+    return Window(
+        workload.start_s, workload.duration_s, workload.requests, workload.rate_scale, workload.stretches or ()
+    )
 
 
 def _with_models(rows: TraceRows, models: tuple[str, ...], workload: Trace) -> TraceRows:

@@ -1,0 +1,24 @@
+"""A benchmark run with the simulation loop compiled, as ``pip install .`` makes it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from tests.wheel import unpacked_wheel
+
+ROOT = Path(__file__).parents[2]
+
+
+def in_wheel(module: str, arguments: Sequence[str]) -> int:
+    """Runs a module of this checkout with the sunsim of a wheel of it; returns its exit code."""
+    with TemporaryDirectory() as folder:
+        path = os.pathsep.join([str(unpacked_wheel(Path(folder))), str(ROOT)])
+        environment = os.environ | {"PYTHONPATH": path, "PYTHONSAFEPATH": "1", "OPENBLAS_NUM_THREADS": "1"}
+        return subprocess.run(
+            [sys.executable, "-m", module, *arguments], cwd=ROOT, env=environment, check=False
+        ).returncode

@@ -1,0 +1,251 @@
+"""What a vLLM worker's steps consist of: who waits, who runs, who gets blocks, and who loses them.
+
+The rules are those of vLLM's V1 scheduler with async scheduling: running requests first, in order of admission; then,
+unless somebody was preempted, waiting ones, first come first served, while there are places, token budget and KV blocks
+for all that is known of the request. When a running request finds no block, the last admitted ones are preempted until
+it has one, and start over. A worker that receives KV from others gives a preempted request's blocks back only when the
+step in flight is done, so there everybody from the last admitted to the one without a block is preempted. A finished
+request's place and blocks come free when its last token is out, so they idle for a step.
+"""
+
+from collections import deque
+
+from sunsim.cluster.block_keys import BlockKeys
+from sunsim.cluster.draft import FULL, Draft
+from sunsim.cluster.engine_config import EngineConfig
+from sunsim.cluster.kv_blocks import KVBlocks
+from sunsim.cluster.outcome import Outcome
+from sunsim.cluster.prefix_cache import CachingBlocks
+from sunsim.cluster.sequence import KV, UNSET, Sequence
+from sunsim.cluster.steady import SteadyDecodes
+from sunsim.latency.steps import Chunk, StepTimes
+
+COMPUTE, PULL = KV.COMPUTE, KV.PULL  # an enum's members take long to look up
+
+
+class Scheduler:
+    """Drafts steps; `Engine` says when.
+
+    Attributes:
+        running: in order of admission, but for `partial`.
+        decide: something waits for the next decision.
+        may_find: the first that waits lacks blocks, and may find ones that running decodes fill.
+        finishing: their last token is out when the next decision falls due.
+        partial: its prompt is computed in part; always the last of running.
+        ready: requests whose KV has come, and who have a place.
+    """
+
+    def __init__(self, config: EngineConfig, times: StepTimes, keys: BlockKeys | None) -> None:
+        self.config = config
+        self.waiting: deque[Sequence] = deque()
+        self.running: dict[Sequence, None] = {}
+        self.blocks = KVBlocks(config.num_gpu_blocks, config.block_size)
+        if config.enable_prefix_caching and keys:
+            self.blocks = CachingBlocks(config, keys)
+        self.steady = SteadyDecodes(times)
+        self.decide = False
+        self.may_find = False
+        self.finishing: list[Sequence] = []
+        self.partial: Sequence | None = None
+        self.ready: list[Sequence] = []
+        self.preemptions = 0
+        self._caches = isinstance(self.blocks, CachingBlocks)
+        self._loading = 0  # requests whose KV is on its way or here but not taken; they hold a place
+        self._queued_tokens = 0
+        self._finishing_tokens = 0
+
+    def num_tokens(self, k: int) -> int:
+        """Tokens of the requests here when step `k` was the last one composed."""
+        partial = self.partial.known_tokens if self.partial else 0
+        decoding = self.steady.offset + self.steady.batch * k
+        return self._queued_tokens + decoding + self._finishing_tokens + partial
+
+    def submit(self, sequence: Sequence, *, first: bool) -> None:
+        """A request arrives; `first` puts it at the head of the queue."""
+        if first:
+            self.waiting.appendleft(sequence)
+        else:
+            self.waiting.append(sequence)
+        self._queued_tokens += sequence.known_tokens
+        self.decide = True
+
+    def drop_ended(self, k: int) -> None:
+        """Takes decodes whose last token is in step `k` out of the steady batch."""
+        for sequence in self.steady.pop_ended(k + 1):
+            self.blocks.leave(sequence, k)
+            self.finishing.append(sequence)
+            self._finishing_tokens += sequence.offset + k
+
+    def finish(self, now_ps: int, outcome: Outcome) -> None:
+        """The last tokens of those that are `finishing` are out."""
+        for sequence in self.finishing:
+            sequence.last_ps = now_ps
+            if sequence.last_step != UNSET:  # else it was preempted with its last token under way
+                del self.running[sequence]
+                if self.config.pin_finished:
+                    self.blocks.pin(sequence)
+                else:
+                    self.blocks.free(sequence)
+        outcome.finished = self.finishing
+        self.finishing = []
+        self._finishing_tokens = 0
+
+    def draft(self, now_ps: int, step: int, outcome: Outcome, *, enough: bool) -> Draft:
+        """Composes a step in which the batch may change, or has not `enough` KV blocks."""
+        batch = self.steady.batch
+        prompts = self.config.max_prefill_chunk_tokens if batch or self._loading else None
+        draft = Draft(self.config.max_num_batched_tokens - batch, prompts)
+        outcome.entered, outcome.loads, outcome.evicted = draft.entering, [], []
+        self.may_find = False
+        if not enough:
+            self._make_room(step, draft, outcome)
+        if self.partial:
+            self._continue_partial(step, draft, outcome)
+        if draft.preempted:
+            self.decide = True
+        else:
+            if self.ready:
+                self._take_ready(now_ps, step, draft)
+            if self.waiting:
+                self._take_waiting(now_ps, step, draft, outcome)
+            # A budget or the model may have cut the step short; the rest may fit into the next one.
+            cut_short = draft.chunks or draft.model != UNSET
+            self.decide = bool(cut_short and (self.waiting or self.ready))
+        return draft
+
+    def _make_room(self, step: int, draft: Draft, outcome: Outcome) -> None:
+        """Gives the steady decodes the blocks that they need at `step`, in order, preempting the last admitted."""
+        draft.preempted = True
+        blocks = self.blocks
+        for sequence in list(self.running):
+            if sequence not in self.running:
+                return
+            if sequence is self.partial or sequence.last_step == step - 1 or not blocks.grows(sequence, step):
+                continue
+            while not blocks.grow_one():
+                victim = self.running.popitem()[0]
+                self._preempt(victim, step, outcome)
+                if victim is sequence:
+                    return
+
+    def _continue_partial(self, step: int, draft: Draft, outcome: Outcome) -> None:
+        sequence = self.partial
+        if sequence is None or draft.budget <= 0:
+            return
+        tokens = sequence.computed_tokens + draft.room_for(sequence)
+        if self.blocks.can_grow(sequence, tokens):
+            self._take_tokens(sequence, step, draft)
+        else:
+            self.running.popitem()
+            self._preempt(sequence, step, outcome)
+            draft.preempted = True
+
+    def _preempt(self, sequence: Sequence, step: int, outcome: Outcome) -> None:
+        self.preemptions += 1
+        sequence.preemptions += 1
+        if sequence is self.partial:
+            self.partial = None
+            self._take_back(sequence)
+        else:
+            last, sequence.last_step = sequence.last_step, UNSET
+            if last == step - 1:  # its last token is under way: nothing is left to do over
+                self._take_back(sequence)
+                return
+            sequence.known_tokens = sequence.offset + step
+            sequence.outputs_left = last - step + 1
+            self.steady.leave(sequence)
+            self.blocks.leave(sequence, step - 1)
+            self._take_back(sequence)
+        if self.config.recompute:
+            sequence.kv = COMPUTE
+        if sequence.kv is PULL:
+            outcome.evicted.append(sequence)
+        else:
+            self.waiting.appendleft(sequence)
+            self._queued_tokens += sequence.known_tokens
+
+    def _take_back(self, sequence: Sequence) -> None:
+        if self.config.defer_block_free:
+            self.blocks.free_later(sequence)
+        else:
+            self.blocks.free(sequence)
+
+    def _take_ready(self, now_ps: int, step: int, draft: Draft) -> None:
+        """Takes requests whose KV has come into the step."""
+        taken = 0
+        for sequence in self.ready:
+            if draft.budget <= 0 or (draft.model not in (UNSET, sequence.model) and sequence.computes_prompt):
+                break
+            taken += 1
+            self._enter(sequence, now_ps, step, draft)
+        self._loading -= taken
+        del self.ready[:taken]
+
+    def _take_waiting(self, now_ps: int, step: int, draft: Draft, outcome: Outcome) -> None:
+        """Takes waiting requests, in order, into the step or onto the link."""
+        waiting = self.waiting
+        places = self.config.max_num_seqs - len(self.running) - self._loading
+        passed: list[Sequence] = []
+        while waiting and draft.budget > 0 and places > 0:
+            sequence = waiting[0]
+            if draft.model not in (UNSET, sequence.model) and sequence.computes_prompt:
+                if draft.prompts_budget is None:
+                    return
+                draft.model = FULL  # no other prompt goes first
+                passed.append(waiting.popleft())
+                continue
+            if sequence.held_now and sequence.kv is PULL:
+                sequence.held_tokens = sequence.held_now()
+            if not self.blocks.admit(sequence):
+                self.may_find = self._caches
+                break
+            waiting.popleft()
+            places -= 1
+            if sequence.pulls:
+                self._loading += 1
+                outcome.loads.append(sequence)
+            else:
+                self._enter(sequence, now_ps, step, draft)
+        if passed:
+            waiting.extendleft(reversed(passed))
+
+    def _enter(self, sequence: Sequence, now_ps: int, step: int, draft: Draft) -> None:
+        self._queued_tokens -= sequence.known_tokens
+        self.running[sequence] = None
+        if self.partial:  # stays the last
+            self.running[self.partial] = self.running.pop(self.partial)
+        if sequence.scheduled_ps == UNSET:
+            sequence.scheduled_ps = now_ps
+            draft.entering.append(sequence)
+            if not sequence.computes_prompt:
+                draft.taken_in += sequence.prompt_tokens
+        self._take_tokens(sequence, step, draft)
+
+    def _take_tokens(self, sequence: Sequence, step: int, draft: Draft) -> None:
+        """Schedules what is not computed of a sequence, as far as the budget goes; all of it makes the next token."""
+        known, before = sequence.known_tokens, sequence.computed_tokens
+        chunk = known - before > 1
+        tokens = draft.room_for(sequence) if chunk else 1
+        computed = before + tokens
+        self.blocks.grow(sequence, computed)
+        draft.budget -= tokens
+        if self.config.one_model_a_step and sequence.computes_prompt:
+            draft.model = sequence.model
+        if draft.prompts_budget is not None and sequence.computes_prompt:
+            draft.prompts_budget -= tokens
+            if not draft.prompts_budget:
+                draft.model = FULL
+        sequence.computed_tokens = computed
+        if chunk:
+            draft.chunks.append(Chunk(tokens, before))
+        if computed < known:
+            self.partial = sequence
+            return
+        if sequence is self.partial:
+            self.partial = None
+        if chunk:
+            draft.ends_prompts += 1
+            draft.ends_prompts_tokens += known
+        draft.emitting.append(sequence)
+        self.steady.join(sequence, step)
+        self.blocks.join(sequence)

@@ -1,0 +1,123 @@
+"""What a plan says of pools that grow and shrink, beside fixed ones, from the content of `plan.json`."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from sunsim.report.format import ABSENT, count, listed, number, percent
+from sunsim.report.text_table import TextTable
+
+Entry = Mapping[str, Any]
+Arms = Mapping[str, Entry]
+
+SECONDS_AN_HOUR = 3600
+
+
+def some_elastic(plan: Entry) -> bool:
+    """Whether an arm has a pool that grows and shrinks."""
+    return any("elastic" in arm for arm in plan["arms"].values())
+
+
+def gpu_count(value: float | None) -> str:
+    """GPUs of a fixed pool as a whole number, those that an elastic one held in the mean with decimals."""
+    return number(value) if isinstance(value, float) else count(value)
+
+
+def settings(values: Mapping[str, float]) -> str:
+    """What a policy is given, as its keys in a scenario."""
+    return listed([f"{key} {value:g}" for key, value in values.items()])
+
+
+def hours(plan: Entry, arm: Entry) -> float | None:
+    """GPU-hours of an arm over the measured window; None where none of its pools passes."""
+    if not arm["gpus"]:
+        return None
+    if "elastic" in arm:
+        return float(arm["elastic"]["gpu_hours"]["all"])
+    return float(arm["gpus"]["all"] * _length_h(plan))
+
+
+def written_hours(value: float | None) -> str:
+    """Three digits also of the few that a short plan has."""
+    return number(value) if value is None or value >= 1 else f"{value:.3g}"
+
+
+def _length_h(plan: Entry) -> float:
+    return float(plan["window"]["end_s"] - plan["window"]["start_s"]) / SECONDS_AN_HOUR
+
+
+def compared(plan: Entry, passing: Arms) -> Iterator[str]:
+    """The fewest GPU-hours, and those of each elastic arm against the same way to serve with fixed pools."""
+    if not some_elastic(plan) or not passing:
+        return
+    held = {name: hours(plan, arm) or 0.0 for name, arm in passing.items()}
+    best = min(held, key=held.__getitem__)
+    pools = "elastic" if "elastic" in passing[best] else "fixed"
+    length = (
+        f"{number(_length_h(plan))} hours" if _length_h(plan) >= 2 else f"{count(_length_h(plan) * SECONDS_AN_HOUR)} s"
+    )
+    yield (
+        f"{best}, with {pools} pools, needs the fewest GPU-hours: {written_hours(held[best])} in the {length} that are measured"
+        f"{_beside_fixed(plan, best, passing, held)}"
+    )
+    for name, arm in passing.items():
+        if "elastic" in arm and name != best:
+            yield f"{name} needs {written_hours(held[name])} GPU-hours{_beside_fixed(plan, name, passing, held)}"
+
+
+def _beside_fixed(plan: Entry, name: str, passing: Arms, held: Mapping[str, float]) -> str:
+    """What growing and shrinking saves, or costs, where an arm that passes serves the same way with fixed pools; and what
+    is met.
+    """
+    arm = passing[name]
+    met = f"Of its requests {_shares(plan, arm)} meet the SLO"
+    if "elastic" not in arm:
+        return f". {met}."
+    alike = [other for other, each in passing.items() if "elastic" not in each and _way(each) == _way(arm)]
+    if not alike:
+        return f"; no arm that passes serves the same way with fixed pools. {met}."
+    fixed = min(alike, key=held.__getitem__)
+    share = held[name] / held[fixed] - 1
+    said = f"{percent(abs(share))} {'fewer' if share < 0 else 'more'} than {fixed} ({written_hours(held[fixed])}), the same way with fixed pools"
+    if share >= 0:
+        said += ": to grow and shrink saves nothing here"
+    return f", {said}. {met}; of {fixed}'s {_shares(plan, passing[fixed])}."
+
+
+def _shares(plan: Entry, arm: Entry) -> str:
+    """That meet the SLO, in the mean and in the worst window."""
+    met = arm["attained"]
+    mean, worst = percent(met["share"], 1), met["worst_window"]
+    return (
+        f"{mean} ({percent(worst['share'], 1)} in the worst {plan['worst_window']['length_s']:g} s)" if worst else mean
+    )
+
+
+def _way(arm: Entry) -> Any:
+    """What two arms have in common that serve alike."""
+    return arm["profiles"], arm["policies"], arm["needs"]
+
+
+def pool_table(plan: Entry) -> TextTable:
+    """A pool a row of each arm with an elastic one: its policy, what it is given, and GPUs held."""
+    headers = ("arm", "pool", "policy", "given", "GPU-\nhours", "GPUs\nmean", "GPUs\npeak", "per hour")
+    rows = [
+        row for name, arm in plan["arms"].items() if "elastic" in arm and arm["gpus"] for row in _pool_rows(name, arm)
+    ]
+    priced = plan["price_per_gpu_hour"] is not None
+    return TextTable("", headers if priced else headers[:-1], rows if priced else [row[:-1] for row in rows], left=4)
+
+
+def _pool_rows(name: str, arm: Entry) -> Iterator[tuple[str, ...]]:
+    elastic = arm["elastic"]
+    for stage in (*arm["stages"], "all"):
+        pool = elastic["pools"].get(stage)
+        yield (
+            name,
+            stage,
+            ABSENT if stage == "all" else pool["kind"] if pool else "fixed",
+            settings(pool["values"]) if pool and pool["values"] else ABSENT,
+            written_hours(elastic["gpu_hours"][stage]),
+            gpu_count(arm["gpus"][stage]),
+            count(elastic["peak_gpus"][stage]),
+            number(arm["cost"]["per_hour"]) if stage == "all" and arm["cost"] else ABSENT,
+        )

@@ -1,0 +1,168 @@
+"""What elastic pools did, and what they save: there only where a pool of the scenario is elastic, or an arm sheds."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from sunsim.report.columns import columns
+from sunsim.report.compare import against, same_work, worker_pools
+from sunsim.report.format import count, counted, listed, milliseconds, number, percent, times, together
+from sunsim.report.text_table import TextTable
+
+Entry = Mapping[str, Any]
+Arms = Mapping[str, Entry]
+
+SAME_SHARE = 0.005
+"""Shares of met SLOs that differ by less are called the same, and GPU-hours that do so by less of them."""
+SAME_OUTPUT = 0.02
+"""The same of outputs."""
+SAID = 3
+"""Arms that are spoken of."""
+SHORT_MS = 1.0
+"""Mean waits below are not worth a sentence."""
+
+MOST_POOLS = 12
+"""Of an arm, up to which its models' own pools are shown beside their stages."""
+
+POOL = columns(
+    "gpu_hours",
+    "mean_gpus",
+    "peak_gpus",
+    "starting_share",
+    "draining_share",
+    "warm_share",
+    "grown",
+    "shrunk",
+    "utilisation",
+    "mean_wait_while_starting_ms",
+)
+
+
+def is_elastic(arms: Arms) -> bool:
+    """Whether some pool may change its size; then every arm says what its pools held."""
+    return any("pools" in entry for entry in arms.values())
+
+
+def pools_table(arms: Arms) -> TextTable:
+    """What each elastic pool held and did, by stage, and by model where there are not too many."""
+    rows: list[tuple[str, ...]] = []
+    for name, entry in arms.items():
+        pools = {pool: own for pool, own in entry.get("pools", {}).items() if own["elastic"]}
+        if len(pools) > MOST_POOLS:
+            pools = {pool: own for pool, own in pools.items() if pool == own["stage"]}
+        rows += [(name,)] if pools else []
+        rows += [(f"  {pool}", *(column.cell(own) for column in POOL)) for pool, own in pools.items()]
+    return TextTable("Elastic pools", ("pool", *(column.header for column in POOL)), rows)
+
+
+def savings(arms: Arms, worst_window_s: float | None) -> list[str]:
+    """One sentence for each arm against the first, at most for the three that take fewest GPU-hours, and one for the rest."""
+    (base_name, base), *others = arms.items()
+    fewest = sorted(others, key=lambda item: float(item[1]["gpu_hours"]))
+    rest = [name for name, entry in fewest[SAID:] if _saves(entry, base) and _lower(entry, base)]
+    said = [
+        _saving(name, entry, base_name, base, worst_window_s)
+        for name, entry in others
+        if (name, entry) in fewest[:SAID]
+    ]
+    if rest:
+        said.append(
+            f"{listed(rest)} {'take' if len(rest) > 1 else 'takes'} fewer GPU-hours and miss{'' if len(rest) > 1 else 'es'} more, too."
+        )
+    return said
+
+
+def _saving(name: str, entry: Entry, base_name: str, base: Entry, worst_window_s: float | None) -> str:
+    hours, had = entry["gpu_hours"], base["gpu_hours"]
+    if not same_work("output_throughput_per_gpu", worker_pools(entry), worker_pools(base)):
+        text = f"not compared with {base_name}, which does another part of the work"
+        return f"{name} takes {number(hours)} GPU-hours ({held(entry)}), {text}."
+    change = hours / had - 1 if had else 0.0
+    than = (
+        f"{percent(abs(change))} {'fewer' if change < 0 else 'more'} than" if abs(change) > SAME_SHARE else "as many as"
+    )
+    said = f"{name} takes {number(hours)} GPU-hours, {than} {base_name} ({number(had)}): {held(entry)}, against {held(base)}"
+    carried = against("output_throughput_window", entry, base) or 1.0
+    said += f", at {times(carried)} the output" if abs(carried - 1) >= SAME_OUTPUT else ""
+    if entry["slo_attainment"] is None or base["slo_attainment"] is None:
+        return f"{said}."
+    own, other = (_met(each, worst_window_s) for each in (entry, base))
+    met = f"{own} of its requests meet the SLO, {f'{other} of' if own != other else 'as many as of'} {base_name}'s"
+    lower, saves = _lower(entry, base), _saves(entry, base)
+    if lower:
+        return f"{said}. {met}: it {'saves GPUs and ' if saves else ''}misses more{lower}."
+    return f"{said}. {met}{': the saving costs no attainment' if saves else ''}."
+
+
+def held(entry: Entry) -> str:
+    """How many GPUs: of an elastic arm in the mean, and at most."""
+    if entry.get("peak_gpus", entry["gpus"]) == entry["gpus"]:
+        return counted(entry["gpus"], "GPU")
+    return f"{number(entry['gpus'])} GPUs in the mean, {count(entry['peak_gpus'])} at most"
+
+
+def _met(entry: Entry, worst_window_s: float | None) -> str:
+    worst = entry["worst_window_slo_attainment"]
+    in_worst = (
+        "" if worst is None or not worst_window_s else f" (in the worst {worst_window_s:g} s {percent(worst, 1)})"
+    )
+    return f"{percent(entry['slo_attainment'], 1)}{in_worst}"
+
+
+def _saves(entry: Entry, base: Entry) -> bool:
+    return bool(entry["gpu_hours"] < base["gpu_hours"] * (1 - SAME_SHARE))
+
+
+def _lower(entry: Entry, base: Entry) -> str:
+    """Where an arm meets the SLO for a smaller share: over all requests, or in the worst window alone; empty if nowhere."""
+    for tag, what in (("slo_attainment", ""), ("worst_window_slo_attainment", " in its worst window")):
+        if entry[tag] is not None and base[tag] is not None and entry[tag] < base[tag] - SAME_SHARE:
+            return what or " of them"
+    return ""
+
+
+def changes(arms: Arms) -> list[str]:
+    """Which pools kept their size, what of the GPU time served nobody, and how long requests waited for starting workers."""
+    pools = {
+        name: [own for pool, own in entry.get("pools", {}).items() if own["elastic"] and pool == own["stage"]]
+        for name, entry in arms.items()
+    }
+    still = together(
+        (own["stage"], name) for name, stages in pools.items() for own in stages if not own["grown"] + own["shrunk"]
+    )
+    unused = together(
+        (percent(_unused(arms[name]), 1), name) for name, stages in pools.items() if stages and _unused(arms[name])
+    )
+    waits = together(
+        (f"{milliseconds(own['mean_wait_while_starting_ms'])} for {own['stage']}", name)
+        for name, stages in pools.items()
+        for own in stages
+        if (own["mean_wait_while_starting_ms"] or 0.0) >= SHORT_MS
+    )
+    return [
+        *([f"Elastic, but never of another size: {_in_arms(still)}."] if still else []),
+        *([f"GPU time paid for while workers start, drain or are in reserve: {_in_arms(unused)}."] if unused else []),
+        *([f"Mean wait of the requests while a worker was starting: {_in_arms(waits)}."] if waits else []),
+    ]
+
+
+def _unused(entry: Entry) -> float:
+    return sum(entry[f"{state}_share"] or 0.0 for state in ("starting", "draining", "warm"))
+
+
+def _in_arms(found: Mapping[str, list[str]]) -> str:
+    return "; ".join(f"{what} in {listed(names)}" for what, names in found.items())
+
+
+def shed(arms: Arms) -> list[str]:
+    """How many requests admission refused."""
+    refused = together(
+        (f"{count(entry['shed'])} ({percent(entry['shed'] / entry['requests'], 1)})", name)
+        for name, entry in arms.items()
+        if entry.get("shed")
+    )
+    if not refused:
+        return []
+    numbers = "; ".join(f"{what} in {listed(names)}" for what, names in refused.items())
+    return [
+        f"Refused by admission: {numbers}; they count as missed, and are in no figure of goodput, TTFT, TPOT or E2EL."
+    ]
