@@ -64,13 +64,16 @@ PLACES = {
     "trust": README,
     "live": DOCS / "live-clusters.md",
     "adapters": DOCS / "profiling.md",
+    "routers": DOCS / "routing.md",
     "history": DOCS / "sessions.md",
     "prefillshare": DOCS / "sessions.md",
     "requests": DOCS / "python.md",
     "session-requests": DOCS / "python.md",
     "workers": DOCS / "python.md",
     "session-workers": DOCS / "python.md",
+    "pools": DOCS / "python.md",
     "session-metrics": DOCS / "results.md",
+    "elastic-metrics": DOCS / "results.md",
 }
 """The document of each block. The README's are beginnings or sums of what the pages have whole."""
 
@@ -227,6 +230,11 @@ def ppd() -> dict[str, str]:
     return {"ppd": _output("-m", "benchmarks.sessions.ppd")}
 
 
+def routers() -> dict[str, str]:
+    """What the benchmark prints of routers."""
+    return {"routers": _output("-m", "benchmarks.elastic.routers")}
+
+
 def fidelity() -> dict[str, str]:
     """The committed actual runs against their simulation."""
     live = [check_cluster(cluster) for cluster in committed_clusters()]
@@ -293,6 +301,7 @@ def main() -> None:
         "sessions": sessions,
         "speed": speed,
         "ppd": ppd,
+        "routers": routers,
         "fidelity": fidelity,
         "candidates": candidates,
         "estimates": estimates,

@@ -1,6 +1,6 @@
 """What a scenario file may say about the workers of a stage."""
 
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import Discriminator, Field, Tag
 
@@ -104,20 +104,27 @@ class PrefillBlock(PoolBlock):
     module: Literal["own", "shared"] = "own"
 
 
+def _kind(value: Any) -> str:
+    """Tag of text, or of a number."""
+    return "<text>" if isinstance(value, str) else "<number>"
+
+
 class Convertible(Block):
     """Decode workers that take whole requests, prompt and all, while prefill is behind (TokenScale, arXiv:2512.03416).
 
     Attributes:
         workers: how many of the pool, the first; of each model's own where it is isolated, and of those that are ready
             where it is elastic.
-        max_chunk_tokens: the most prompt tokens that they compute in a step beside decodes. A completed document has a
+        max_chunk_tokens: as `EngineConfig.max_prefill_chunk_tokens`. A completed document has a
             number: with ``auto`` the most with which `Slo.tpot_ms` still holds, see `sunsim.scenario.convertible`.
         threshold_s: prefill is behind when its tokens take longer than this on the least loaded worker.
         num_gpu_blocks: KV blocks of such a worker, beside weights that only it has.
     """
 
     workers: Workers = 1
-    max_chunk_tokens: Literal["auto"] | Count = "auto"
+    max_chunk_tokens: Annotated[
+        Annotated[Literal["auto"], Tag("<text>")] | Annotated[Count, Tag("<number>")], Discriminator(_kind)
+    ] = "auto"
     threshold_s: Duration | None = None
     num_gpu_blocks: Count | None = None
 

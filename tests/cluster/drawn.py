@@ -62,6 +62,18 @@ def pools(draw: st.DrawFn, models: list[str], *, adaptive: bool) -> dict[str, An
     }
 
 
+def convertible(least_blocks: int = LEAST_BLOCKS) -> st.SearchStrategy[dict[str, Any]]:
+    """Decode workers that take whole requests when prefill has any, or only when it has a few."""
+    return st.fixed_dictionaries(
+        {
+            "workers": st.integers(1, 3),
+            "max_chunk_tokens": st.integers(1, 30),
+            "threshold_s": st.sampled_from([1e-6, 0.002, 0.02]),
+            "num_gpu_blocks": st.integers(least_blocks, least_blocks + 30),
+        }
+    )
+
+
 @st.composite
 def elastic(draw: st.DrawFn, pool: dict[str, Any], stage: str, future: bool = True) -> dict[str, Any]:
     """The same pool where workers come and go within tenths of a second, maybe with a policy that knows the `future`."""
@@ -143,6 +155,8 @@ def clusters(draw: st.DrawFn, stages: tuple[str, ...] = ("prefill", "decode", "b
         ),
     }
     found = {stage: draw(pools(models, adaptive=stage != "prefill")) for stage in named}
+    if which == "both":
+        found["decode"]["convertible"] = draw(st.none() | convertible())
     return Drawn(models, found, blocks, rows, draw(hosts()))  # type: ignore[arg-type]
 
 
