@@ -49,6 +49,7 @@ PLACES = {
     "sweep": DOCS / "sweep.md",
     "plan": DOCS / "plan.md",
     "plan-csv": DOCS / "plan.md",
+    "plan-day": DOCS / "plan.md",
     "plan-requests": README,
     "claims": DOCS / "figures.md",
     "ppd": DOCS / "ppd.md",
@@ -184,6 +185,12 @@ def plan() -> dict[str, str]:
         return {"plan": printed, "plan-csv": csv, "plan-requests": requests}
 
 
+def plan_day() -> dict[str, str]:
+    """How `sunsim plan scenarios/plan-day.yaml` begins."""
+    with tempfile.TemporaryDirectory() as folder:
+        return {"plan-day": beginning(_sunsim("plan", "scenarios/plan-day.yaml", "--out", f"{folder}/plan-day"), 4)}
+
+
 def write_example(folder: Path) -> Path:
     """Writes the scenario of plan.md, and the csv that it reads, into a folder; returns the scenario's path."""
     shutil.copy(ROOT / TRACE, folder / "requests.csv")
@@ -297,6 +304,7 @@ def main() -> None:
         "server": server,
         "sweep": sweep,
         "plan": plan,
+        "plan-day": plan_day,
         "figures": figures,
         "sessions": sessions,
         "speed": speed,
