@@ -195,6 +195,16 @@ def test_a_closed_loop_is_not_played(tmp_path: Path) -> None:
             "max_num_seqs of decode is 8, must be 256 to be run live",
         ),
         (
+            {"sun": {"decode": pool("shared", 1).replace("}", ", router: least-harm}")}},
+            ["--gpus", "1"],
+            "router least-harm of decode knows of output lengths, must be one that does not to be run live",
+        ),
+        (
+            {"sun": {"admission": "{kind: shed}", "decode": pool("shared", 1)}},
+            ["--gpus", "1"],
+            "arm sun has admission, must have none to be run live",
+        ),
+        (
             {"sun": {"decode": "{profile: h100-80gb/llama-3.1-8b-lora-r16, policy: shared, workers: 1}"}},
             ["--gpus", "1"],
             "is of variant lora-r16, must be of bf16, awq, fp8 to be run live",
