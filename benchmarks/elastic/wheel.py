@@ -19,4 +19,6 @@ def in_wheel(module: str, arguments: Sequence[str]) -> int:
     with TemporaryDirectory() as folder:
         path = os.pathsep.join([str(unpacked_wheel(Path(folder))), str(ROOT)])
         environment = os.environ | {"PYTHONPATH": path, "PYTHONSAFEPATH": "1", "OPENBLAS_NUM_THREADS": "1"}
-        return subprocess.run([sys.executable, "-m", module, *arguments], cwd=ROOT, env=environment, check=False).returncode
+        return subprocess.run(
+            [sys.executable, "-m", module, *arguments], cwd=ROOT, env=environment, check=False
+        ).returncode

@@ -1,26 +1,10 @@
-"""Routers that ask the latency model of their pool what a request would meet on each worker.
-
-Both picture a request's life on a worker in the same way. Of the ``n`` requests that are there and owe ``W`` output tokens
-in all, ``min(n, W / L)`` are beside it on average over the ``L`` steps of its own output, if nobody else comes: as many as
-their tokens fill, or all of them. (That is exact where all owe equally many, and never too few.) Each of these has as many
-tokens as those there have on average now, and half of what it will still emit meanwhile; the request itself has its prompt
-and half of its output. With nothing known of single outputs ``W`` is ``n`` times the mean and ``L`` is the mean, so all
-``n`` are beside it throughout.
-"""
+"""Routers that ask the latency model of their pool what a request would meet on each worker, or do to it."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from sunsim.cluster.predict import DecodeForecast
 from sunsim.cluster.router import Asked, Load, Unaware, next_of
-
-
-class Beside(NamedTuple):
-    """Who decodes beside a request, on average over its life: requests, and their tokens in all."""
-
-    requests: float
-    tokens: float
 
 
 class AdaptiveRouter(Unaware, ABC):
@@ -50,50 +34,54 @@ class AdaptiveRouter(Unaware, ABC):
     def cost_ps(self, worker: Load, asked: Asked) -> float:
         """What it costs to put the request on this worker, in picoseconds."""
 
-    def _beside(self, worker: Load, asked: Asked) -> Beside:
-        n = worker.num_requests
-        if not n:
-            return Beside(0.0, 0.0)
-        tokens = worker.num_tokens
-        # Whoever has not ended has a token to come, whatever was predicted.
-        owed = min(max(worker.promised_tokens - tokens, n), n * asked.output_tokens)
-        requests = owed / asked.output_tokens
-        return Beside(requests, requests * (tokens + owed / 2) / n)
 
-    def _with(self, beside: Beside, asked: Asked) -> int:
-        """A step of those beside the request and of itself."""
-        own = asked.prompt_tokens + asked.output_tokens / 2
-        return self._forecast.step_ps(beside.requests + 1, beside.tokens + own)
+def owed_tokens(worker: Load, asked: Asked) -> int:
+    """Output tokens that a worker's requests are to emit while the request does, if nobody else comes.
+
+    Of ``n`` requests that owe ``W`` tokens in all, and emit one a step as it does over its ``L``: ``min(W, n * L)``, which
+    is exact where all owe equally many and never too few. With nothing known of single outputs each owes the mean.
+    """
+    n = worker.num_requests
+    # Whoever has not ended has a token to come, whatever was predicted.
+    return min(max(worker.promised_tokens - worker.num_tokens, n), n * asked.output_tokens)
 
 
 class LeastPredictedTpot(AdaptiveRouter):
     """The worker on which the request is predicted to have the lowest time per output token.
 
-    That is a step of the batch that it meets on average over its life, itself in it. Requests for which the worker has no
-    place or no KV blocks wait outside the batch, which is the same for the next one: it goes where fewest are.
+    That is a step of the batch that it meets on average over its life, if nobody else comes. Of the ``n`` requests there,
+    which emit ``owed_tokens`` over its ``L`` steps, ``owed_tokens / L`` are beside it on average, each with as many tokens
+    as those there have now and half of what it will still emit; the request itself has its prompt and half of its output.
+    Requests for which the worker has no place or no KV blocks wait outside the batch, so a worker that is full looks no
+    worse than one that is fuller: the request goes where fewest are.
     """
 
     def cost_ps(self, worker: Load, asked: Asked) -> float:
-        return self._with(self._beside(worker, asked), asked)
+        n, own = worker.num_requests, asked.prompt_tokens + asked.output_tokens / 2
+        if not n:
+            return self._forecast.step_ps(1, own)
+        owed = owed_tokens(worker, asked)
+        beside = owed / asked.output_tokens
+        return self._forecast.step_ps(beside + 1, beside * (worker.num_tokens + owed / 2) / n + own)
 
 
 class LeastHarm(AdaptiveRouter):
     """The worker on which the request adds the least delay, to those there and to itself, summed over requests.
 
-    With ``b`` requests beside it whose step takes ``T(b)`` without it and ``T(b + 1)`` with it, it makes each of ``L`` steps
-    longer for ``b`` of them, and takes ``L`` steps itself: ``L * (b * (T(b + 1) - T(b)) + T(b + 1))``. To that comes its
-    wait for a place, and where the worker computes its prompt, how much longer steps with the prompt in them take, for
-    itself and each of those that decode.
+    A step takes ``T`` now and ``T'`` with the request. Each of those there has ``T' - T`` more a step for as many steps as
+    both are there, ``owed_tokens`` in sum; the request takes ``L`` steps itself: ``(T' - T) * owed_tokens + L * T'``. To
+    that comes its wait for a place, and where the worker computes its prompt, how much longer steps with the prompt in
+    them take, for itself and each of those that decode.
     """
 
     def cost_ps(self, worker: Load, asked: Asked) -> float:
-        forecast, beside = self._forecast, self._beside(worker, asked)
-        with_it, without = self._with(beside, asked), forecast.step_ps(*beside)
-        decoding_ps = asked.output_tokens * (beside.requests * (with_it - without) + with_it)
+        forecast, prompt = self._forecast, asked.prompt_tokens
         n, tokens = worker.num_requests, worker.num_tokens
+        without, with_it = forecast.step_ps(n, tokens), forecast.step_ps(n + 1, tokens + prompt)
+        delay_ps: float = (with_it - without) * owed_tokens(worker, asked) + with_it * asked.output_tokens
         running = forecast.running(n, tokens) if n else 0.0
-        prompt_ps = (running + 1) * forecast.prompt_beside_ps(n, tokens, asked.prompt_tokens)
-        return decoding_ps + prompt_ps + forecast.place_ps(n + 1, tokens + asked.prompt_tokens)
+        delay_ps += (running + 1) * forecast.prompt_beside_ps(n, tokens, prompt)
+        return delay_ps + forecast.place_ps(n + 1, tokens + prompt)
 
 
 ADAPTIVE_ROUTERS: dict[str, type[AdaptiveRouter]] = {

@@ -48,22 +48,23 @@ def harm(worker: Worker, request: Asked, forecast: DecodeForecast = ROOMY) -> fl
 def test_alone_a_request_takes_steps_of_its_own_mean_context() -> None:
     # A prompt of 50 and half of 20 outputs.
     assert tpot(Worker(), asked(50, 20)) == 1000 + 10 + 60
-    assert harm(Worker(), asked(50, 20)) == 20 * (1000 + 10 + 60)
+    # Its first step.
+    assert harm(Worker(), asked(50, 20)) == 20 * (1000 + 10 + 50)
 
 
 def test_those_that_stay_as_long_are_beside_it_throughout() -> None:
     # Two with 100 tokens owe 20 each: on average both are there, with 100 tokens and half of 40.
     there = Worker(2, 100, 140)
     assert tpot(there, asked(50, 20)) == 1000 + 30 + 120 + 60
-    # Without it a step takes 1140; it takes 70 more for two, and its own 1210, in each of 20 steps.
-    assert harm(there, asked(50, 20)) == 20 * (2 * 70 + 1210)
+    # A step takes 1120 now and 60 more with it, in each of two times 20 steps, and it takes 20 itself.
+    assert harm(there, asked(50, 20)) == 40 * 60 + 20 * 1180
 
 
 def test_those_that_end_sooner_are_beside_it_for_a_part_of_its_life() -> None:
     # They owe 40 tokens, one a step of its 40: one request with half of their 120 tokens.
     there = Worker(2, 100, 140)
     assert tpot(there, asked(50, 40)) == 1000 + 20 + 60 + 70
-    assert harm(there, asked(50, 40)) == 40 * (1 * (1150 - (1000 + 10 + 60)) + 1150)
+    assert harm(there, asked(50, 40)) == 40 * 60 + 40 * 1180
 
 
 def test_whoever_should_have_ended_still_has_a_token_to_come() -> None:
@@ -91,7 +92,8 @@ def test_those_without_a_place_wait_and_do_not_slow_the_batch() -> None:
     assert LeastPredictedTpot(two).pick([fuller, full], asked(50, 20)) == 1
     # One too many: a place comes free every 20 / 2 steps of 1120.
     assert two.place_ps(3, 150) == 10 * 1120
-    assert harm(full, asked(50, 20), two) == 20 * (2 * (1140 - 1140) + 1140) + 10 * 1120
+    # It makes no step longer, of 1120, until then.
+    assert harm(full, asked(50, 20), two) == 40 * 0 + 20 * 1120 + 10 * 1120
 
 
 def test_kv_blocks_bound_the_batch_as_places_do() -> None:
@@ -105,7 +107,7 @@ def test_a_worker_that_computes_prompts_keeps_its_decodes_waiting_meanwhile() ->
     colocated = DecodeForecast(STEPS, 100, 100_000, 50, 20, prompt_budget=32)
     # Two decodes leave 30 tokens a step: 30 and 20, at 7 a token.
     assert colocated.prompt_beside_ps(2, 100, 50) == 7 * 50
-    assert harm(Worker(2, 100, 140), asked(50, 20), colocated) == 20 * (2 * 70 + 1210) + 3 * 350
+    assert harm(Worker(2, 100, 140), asked(50, 20), colocated) == 40 * 60 + 20 * 1180 + 3 * 350
 
 
 def test_a_prompt_is_computed_in_steps_of_the_budget() -> None:
@@ -124,8 +126,8 @@ def test_they_differ_where_the_best_for_one_is_not_the_best_for_all() -> None:
     many, one = Worker(8, 80, 240), Worker(1, 900, 1200)
     request, steps = asked(10, 16), DecodeForecast(Steps(1000, decode=100, context=1), 100, 100_000, 50, 20)
     assert (tpot(many, request, steps), tpot(one, request, steps)) == (1900 + 80 + 64 + 18, 1200 + 908 + 18)
-    # It adds 118 a step for eight or for one.
-    assert (harm(many, request, steps), harm(one, request, steps)) == (16 * (8 * 118 + 2062), 16 * (118 + 2126))
+    # It adds 110 a step, for eight requests or for one.
+    assert (harm(many, request, steps), harm(one, request, steps)) == (16 * (8 * 110 + 1990), 16 * (110 + 2110))
     assert LeastPredictedTpot(steps).pick([one, many], request) == 1
     assert LeastHarm(steps).pick([one, many], request) == 0
 
