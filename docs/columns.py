@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from sunsim.metrics.registry import SESSIONS, Metric
-from sunsim.records import CACHE_COLUMNS, REQUEST_COLUMNS, SESSION_COLUMNS, WORKER_COLUMNS, Column
+from sunsim.metrics.registry import POOLS, SESSIONS, SHED, Metric
+from sunsim.records import CACHE_COLUMNS, REQUEST_COLUMNS, SESSION_COLUMNS, SIZE_COLUMNS, WORKER_COLUMNS, Column
 from sunsim.report.format import together
 
 KINDS = {"text": "text", "s": "seconds", "count": "whole number", "number": "number", "counts": "whole numbers by name"}
@@ -18,7 +18,9 @@ def columns() -> dict[str, str]:
         "session-requests": _columns(SESSION_COLUMNS),
         "workers": _columns(WORKER_COLUMNS),
         "session-workers": _columns(CACHE_COLUMNS),
+        "pools": _columns([Column("arm", "text", "The arm that the pool is of."), *SIZE_COLUMNS]),
         "session-metrics": _metrics(SESSIONS),
+        "elastic-metrics": _metrics([*POOLS, SHED]),
     }
 
 

@@ -44,6 +44,7 @@ PLACES = {
     "run-short": README,
     "compare": DOCS / "compare.md",
     "trace": DOCS / "traces.md",
+    "changing": DOCS / "traffic.md",
     "server": DOCS / "your-server.md",
     "sweep": DOCS / "sweep.md",
     "plan": DOCS / "plan.md",
@@ -70,7 +71,9 @@ PLACES = {
     "session-requests": DOCS / "python.md",
     "workers": DOCS / "python.md",
     "session-workers": DOCS / "python.md",
+    "pools": DOCS / "python.md",
     "session-metrics": DOCS / "results.md",
+    "elastic-metrics": DOCS / "results.md",
 }
 """The document of each block. The README's are beginnings or sums of what the pages have whole."""
 
@@ -135,6 +138,12 @@ def run() -> dict[str, str]:
         printed = _sunsim("run", "scenarios/zipf3.yaml", "--out", str(out)).replace(str(out), "results/zipf3")
         shutil.copy(out / "throughput.png", PICTURE)
     return {"run": printed, "run-short": beginning(printed, 2)}
+
+
+def changing() -> dict[str, str]:
+    """The beginning of what `sunsim run scenarios/changing.yaml` prints."""
+    with tempfile.TemporaryDirectory() as folder:
+        return {"changing": beginning(_sunsim("run", "scenarios/changing.yaml", "--out", f"{folder}/changing"), 3)}
 
 
 def compare() -> dict[str, str]:
@@ -282,6 +291,7 @@ def main() -> None:
     """Replaces the blocks named on the command line."""
     makers = {
         "run": run,
+        "changing": changing,
         "compare": compare,
         "trace": trace,
         "server": server,

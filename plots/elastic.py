@@ -1,5 +1,6 @@
 """A day of changing traffic: what arrives, the GPUs that each arm holds for it, and where it misses the SLO."""
 
+import textwrap
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -8,64 +9,87 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
-from plots.style import NO_ARM, Look, figure, in_legend, legend_columns, looks, shades, time_unit
-from sunsim.metrics.held import Held, held_by_pool
+from plots.style import LEGIBLE_LETTERS, NO_ARM, figure, in_legend, looks, mixed, shades, time_unit
+from sunsim.metrics.held import STATES, Held, held_by_pool
 from sunsim.metrics.over_time import counts, edges, handy_s
 from sunsim.metrics.rows import Bools, Floats, Requests, Window
 from sunsim.metrics.slo import limits_each, meets_slo
 from sunsim.metrics.worst import FEWEST
-from sunsim.report.format import number, percent
+from sunsim.report.format import count, number, percent
 from sunsim.visible import visible
 
 STRETCHES = 200
-"""Of the load, at most; a third of them of the misses, each of which should hold enough requests to tell a share."""
+"""Of the load, at most."""
+BANDS = 150
+"""Of the misses, at most; twice as many where the worst window's length is asked for."""
 MOST_MODELS = 6
 """That are told apart; of more the five with most requests."""
 MISSED = (0.01, 0.05, 0.2)
 """Shares of missed requests from which on a stretch is pale, darker, and of the arm's own colour."""
-ROW_IN = 0.36
-"""Of an arm's misses."""
+MIXED = (0.3, 0.6, 1.0)
+"""Of the arm's colour in these; the rest is white."""
+EMPTY = "#E6E6E6"
+UNUSED = 0.35
+"""The same of GPUs that are held and do not serve."""
+BAND = (-0.3, -0.1)
+"""Where an arm's misses are, in parts of the highest number of GPUs."""
 
 
 def plot_elastic(
     arms: Mapping[str, pd.DataFrame], sizes: Mapping[str, pd.DataFrame], summary: Mapping[str, Any], path: Path
 ) -> None:
-    """Draw load, GPUs and misses over the same time, an arm in one colour throughout.
+    """Draw the load, and below it for each arm the GPUs that it holds and where it misses the SLO, all over the same time.
 
     Args:
         arms: the result rows of each.
         sizes: of the pools of those that have elastic ones, with `records.SIZE_COLUMNS`.
         summary: of the run; where it has no SLO there are no misses.
     """
-    entries, look = summary["arms"], looks(arms)
-    window, slo = Window(**summary["window"]), summary["slo"] or {}
-    first = min(float(rows["arrival_s"].min()) for rows in arms.values())
-    # Drawn requests come from 0 on, those of a trace whenever its clock says.
-    begin_s = first if window.start_s and first > window.start_s / 2 else 0.0
-    span_s = (begin_s, max(window.end_s, begin_s + 1.0))
+    window, entries = Window(**summary["window"]), summary["arms"]
+    span_s = _span_s(arms, window)
     unit, unit_s = time_unit(span_s[1] - span_s[0])
-    heights = [1.5, 2.2, *([0.25 + ROW_IN * len(arms)] if slo else [])]
-    with figure(path, 1.3 + sum(heights)) as fig:
-        panels = fig.subplots(len(heights), 1, sharex=True, height_ratios=heights)
-        _load(panels[0], arms, span_s, unit_s)
-        _gpus(panels[1], entries, sizes, look, span_s, unit_s)
-        if slo:
-            _misses(panels[2], arms, summary, look, span_s, unit_s)
-        for axes in panels[:2] if window.start_s > span_s[0] else ():
+    held = {
+        name: Held.total([*held_by_pool(entry["workers"], sizes.get(name)).values()]) for name, entry in entries.items()
+    }
+    steps = {name: _steps(own, span_s) for name, own in held.items()}
+    highest = max(float(gpus.sum(axis=1).max()) for _, gpus in steps.values())
+    stretches = _stretches(arms, summary, span_s) if summary["slo"] else None
+    with figure(path, 2.6 + 1.05 * len(arms)) as fig:
+        load, *rows = fig.subplots(1 + len(arms), 1, sharex=True, height_ratios=[1.5, *[1.0] * len(arms)])
+        _load(load, arms, span_s, unit_s)
+        base = next(iter(steps.values()))
+        for axes, (name, look) in zip(rows, looks(arms).items(), strict=True):
+            _gpus(axes, steps[name], look.colour, unit_s)
+            axes.stairs(
+                base[1].sum(axis=1), base[0] / unit_s, color=NO_ARM, linestyle=":", linewidth=1.2, baseline=None
+            )
+            if stretches is not None:
+                _misses(axes, _missed(arms[name], summary["slo"], stretches), stretches / unit_s, look.colour, highest)
+            axes.set_title(
+                "\n".join(textwrap.wrap(_said(name, summary), LEGIBLE_LETTERS)), fontsize=9, fontweight="normal"
+            )
+            axes.set_ylim(BAND[0] * highest if stretches is not None else 0, 1.08 * highest)
+            axes.set_ylabel("GPUs")
+            # Below 0 there are the misses.
+            axes.yaxis.set_major_locator(MaxNLocator(4, integer=True))
+            axes.set_yticks([tick for tick in axes.get_yticks() if 0 <= tick <= 1.08 * highest])
+        for axes in (load, *rows) if window.start_s > span_s[0] else ():
             axes.axvspan(window.start_s / unit_s, window.end_s / unit_s, color="#F4F4F4", zorder=0)
-        panels[-1].set_xlim(span_s[0] / unit_s, span_s[1] / unit_s)
-        panels[-1].set_xlabel(f"time ({unit}){'; shaded: measured' if window.start_s > span_s[0] else ''}")
+        load.set_xlim(span_s[0] / unit_s, span_s[1] / unit_s)
+        rows[-1].set_xlabel(f"time ({unit}){'; shaded: measured' if window.start_s > span_s[0] else ''}")
         if unit == "h":
-            panels[-1].xaxis.set_major_locator(MaxNLocator(9, steps=[1, 2, 3, 6, 10]))
-        signs = [_sign(name, own) for name, own in look.items()]
-        fig.legend(handles=signs, loc="outside lower center", ncols=legend_columns(list(look)))
+            load.xaxis.set_major_locator(MaxNLocator(9, steps=[1, 2, 3, 6, 10]))
+        fig.legend(handles=_signs(stretches), loc="outside lower center", ncols=3)
 
 
-def _sign(name: str, look: Look) -> Line2D:
-    drawn: dict[str, Any] = {"color": look.colour, "linestyle": look.dash}
-    return Line2D([], [], **drawn, label=in_legend(name))
+def _span_s(arms: Mapping[str, pd.DataFrame], window: Window) -> tuple[float, float]:
+    """From 0, or from when a trace's clock shows its first request, to the end of the window."""
+    first_s = min(float(rows["arrival_s"].min()) for rows in arms.values())
+    begin_s = first_s if first_s > (window.end_s - first_s) / 10 else 0.0
+    return begin_s, window.end_s if window.end_s > begin_s else begin_s + 1.0
 
 
 def _load(axes: Axes, arms: Mapping[str, pd.DataFrame], span_s: tuple[float, float], unit_s: float) -> None:
@@ -92,92 +116,83 @@ def _load(axes: Axes, arms: Mapping[str, pd.DataFrame], span_s: tuple[float, flo
         axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), handlelength=1.0, reverse=True)
 
 
-def _gpus(
-    axes: Axes,
-    entries: Mapping[str, Mapping[str, Any]],
-    sizes: Mapping[str, pd.DataFrame],
-    look: Mapping[str, Look],
-    span_s: tuple[float, float],
-    unit_s: float,
-) -> None:
-    """Steps of what each arm holds; where lines lie on one another, those below are wider."""
-    highest = 0.0
-    for (name, entry), width in zip(entries.items(), np.linspace(3.2, 1.4, len(entries)).tolist(), strict=True):
-        held = Held.total([*held_by_pool(entry["workers"], sizes.get(name)).values()])
-        inside = (held.at_s > span_s[0]) & (held.at_s < span_s[1])
-        at_s = np.array([span_s[0], *held.at_s[inside], span_s[1]])
-        gpus = held.at(at_s[:-1]).sum(axis=1)
-        own = look[name]
-        axes.step(
-            at_s / unit_s,
-            np.append(gpus, gpus[-1]),
-            where="post",
-            color=own.colour,
-            linestyle=own.dash,
-            linewidth=width,
-        )
-        highest = max(highest, float(gpus.max()))
-    axes.set_title("GPUs held, starting and draining ones too")
-    axes.set_ylabel("GPUs")
-    axes.set_ylim(0, 1.08 * highest)
-    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
+def _steps(held: Held, span_s: tuple[float, float]) -> tuple[Floats, Floats]:
+    """[steps + 1] where they begin and the last one ends, and [steps, states] GPUs."""
+    inside = (held.at_s > span_s[0]) & (held.at_s < span_s[1])
+    at_s = np.array([span_s[0], *held.at_s[inside], span_s[1]])
+    return at_s, held.at(at_s[:-1])
 
 
-def _misses(
-    axes: Axes,
-    arms: Mapping[str, pd.DataFrame],
-    summary: Mapping[str, Any],
-    look: Mapping[str, Look],
-    span_s: tuple[float, float],
-    unit_s: float,
-) -> None:
-    """A band an arm, darker where a larger share of the requests that arrive misses the SLO."""
+def _gpus(axes: Axes, steps: tuple[Floats, Floats], colour: str, unit_s: float) -> None:
+    """Those that serve, and on top of them those that are held all the same."""
+    at, gpus = steps[0] / unit_s, steps[1]
+    ready = gpus[:, STATES.index("ready")]
+    axes.stairs(gpus.sum(axis=1), at, fill=True, color=mixed(colour, UNUSED))
+    axes.stairs(ready, at, fill=True, color=colour)
+
+
+def _stretches(arms: Mapping[str, pd.DataFrame], summary: Mapping[str, Any], span_s: tuple[float, float]) -> Floats:
+    """As long as the worst window where that is not too short to be seen; with enough requests each, in the mean."""
+    length_s, asked_s = span_s[1] - span_s[0], summary["worst_window_s"]
     requests = len(next(iter(arms.values())))
-    most = int(np.clip(requests / FEWEST, 1, STRETCHES // 3))
-    length_s = handy_s(span_s[1] - span_s[0], most)
-    asked_s = summary["worst_window_s"]
-    if asked_s and length_s <= 2 * asked_s and asked_s * STRETCHES >= span_s[1] - span_s[0]:
-        length_s = asked_s
-    stretches = edges(*span_s, length_s)
-    for row, (name, rows) in enumerate(arms.items()):
-        found = Requests.from_rows(rows)
-        met = meets_slo(found, limits_each(summary["slo"], rows["model"]))
-        _band(axes, row, _missed(found.arrival_s, met, stretches), stretches / unit_s, look[name])
-        text: dict[str, Any] = {"fontsize": 8.5, "va": "center", "color": NO_ARM}
-        # What is written may go on beyond the axes, which would otherwise make room for it.
-        axes.text(span_s[0] / unit_s, row + 0.27, _said(name, summary), **text).set_in_layout(False)
-    bounds = [f"{bound * 100:g} %" for bound in MISSED]
-    axes.set_title(
-        f"SLO missed in stretches of {_length(length_s)}: pale from {bounds[0]} of the requests on, darker from {bounds[1]}, "
-        f"full from {bounds[2]}",
-        fontsize=10,
-    )
-    axes.set_ylim(len(arms), 0)
-    axes.set_yticks([])
-    axes.grid(visible=False)
-    axes.spines["left"].set_visible(False)
+    if asked_s and length_s <= min(2 * BANDS, requests / FEWEST) * asked_s:
+        return edges(*span_s, asked_s)
+    return edges(*span_s, handy_s(length_s, int(np.clip(requests / FEWEST, 1, BANDS))))
 
 
-def _missed(arrival_s: Floats, met: Bools, stretches: Floats) -> Floats:
-    """[stretches]: shares, 0 where nothing arrives."""
-    came = counts(arrival_s, np.ones(len(met), np.bool_), stretches)
-    return np.asarray(counts(arrival_s, ~met, stretches) / np.maximum(came, 1), np.float64)
+def _missed(rows: pd.DataFrame, slo: Mapping[str, Any], stretches: Floats) -> Floats:
+    """[stretches]: of the requests that arrive in each, the share that misses the SLO; 0 where none does arrive."""
+    requests = Requests.from_rows(rows)
+    met: Bools = meets_slo(requests, limits_each(slo, rows["model"]))
+    came = counts(requests.arrival_s, np.ones_like(met), stretches)
+    return np.asarray(counts(requests.arrival_s, ~met, stretches) / np.maximum(came, 1), np.float64)
 
 
-def _band(axes: Axes, row: int, missed: Floats, at: Floats, look: Look) -> None:
-    axes.fill_between(at[[0, -1]], row + 0.5, row + 0.95, color="#F4F4F4", linewidth=0, zorder=1)
-    for bound, alpha in zip(MISSED, (0.3, 0.5, 1.0), strict=True):
-        # Drawn one over the other, so that the later ones are darker.
-        over = np.append(missed >= bound, missed[-1] >= bound)
-        band: dict[str, Any] = {"color": look.colour, "alpha": alpha, "linewidth": 0, "zorder": 2}
-        axes.fill_between(at, row + 0.5, row + 0.95, where=over.tolist(), step="post", **band)
+def _misses(axes: Axes, missed: Floats, at: Floats, colour: str, highest: float) -> None:
+    """Bars of stretches side by side that are of the same darkness, on a band from end to end."""
+    place = (BAND[0] * highest, (BAND[1] - BAND[0]) * highest)
+    axes.broken_barh([(at[0], at[-1] - at[0])], place, facecolors=EMPTY)
+    level = np.searchsorted(MISSED, missed, side="right")
+    begins = np.flatnonzero(np.diff(level, prepend=-1))
+    ends = np.append(begins[1:], len(level))
+    for darkness, share in enumerate(MIXED, start=1):
+        own = level[begins] == darkness
+        spans = [(at[begin], at[end] - at[begin]) for begin, end in zip(begins[own], ends[own], strict=True)]
+        axes.broken_barh(spans, place, facecolors=mixed(colour, share))
 
 
 def _said(name: str, summary: Mapping[str, Any]) -> str:
+    """What an arm takes and what it meets."""
     entry = summary["arms"][name]
+    mean, most = entry["mean_gpus"], entry["peak_gpus"]
+    gpus = f"{number(mean)} GPUs in the mean, {count(most)} at most" if mean != most else f"{count(most)} GPUs"
+    said = f"{visible(name)}: {number(entry['gpu_hours'])} GPU-hours ({gpus})"
     met, worst = entry["slo_attainment"], entry["worst_window_slo_attainment"]
-    in_worst = f", {percent(worst, 1)} in the worst {summary['worst_window_s']:g} s" if worst is not None else ""
-    return f"{visible(name)}: {number(entry['gpu_hours'])} GPU-hours, SLO met {percent(met, 1)}{in_worst}"
+    if met is None:
+        return said
+    return f"{said}; SLO met {percent(met, 1)}" + (
+        f", in the worst {summary['worst_window_s']:g} s {percent(worst, 1)}" if worst is not None else ""
+    )
+
+
+def _signs(stretches: Floats | None) -> list[Patch | Line2D]:
+    """What all arms have in their own colours."""
+    signs: list[Patch | Line2D] = [
+        Patch(color=NO_ARM, label="GPUs that serve"),
+        Patch(color=mixed(NO_ARM, UNUSED), label="held, but starting, draining or warm"),
+        Line2D([], [], color=NO_ARM, linestyle=":", linewidth=1.2, label="GPUs of the first arm"),
+    ]
+    if stretches is None:
+        return signs
+    length = _length(float(stretches[1] - stretches[0]))
+    bounds = [f"{bound * 100:g} %" for bound in MISSED]
+    labels = [
+        f"below: of the requests in {length}, {bounds[0]} or more miss the SLO",
+        f"{bounds[1]} or more",
+        f"{bounds[2]} or more",
+    ]
+    bands = [Patch(color=mixed(NO_ARM, share), label=label) for share, label in zip(MIXED, labels, strict=True)]
+    return [sign for pair in zip(signs, bands, strict=True) for sign in pair]
 
 
 def _length(length_s: float) -> str:

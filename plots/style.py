@@ -134,10 +134,15 @@ class Look(NamedTuple):
     dash: str
 
 
+def mixed(colour: str, share: float) -> tuple[float, float, float]:
+    """So much of the colour, and white."""
+    red, green, blue = (share * part + (1 - share) for part in to_rgb(colour))
+    return (red, green, blue)
+
+
 def pale(colour: str) -> tuple[float, float, float]:
     """The colour mixed with white: a second thing of the same arm."""
-    red, green, blue = (0.45 * part + 0.55 for part in to_rgb(colour))
-    return (red, green, blue)
+    return mixed(colour, 0.45)
 
 
 def shades(colour: str, number: int) -> list[tuple[float, float, float]]:

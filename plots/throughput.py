@@ -72,7 +72,7 @@ def _workers(entry: Mapping[str, Any]) -> str:
     prefill, decode = entry["gpus"] - entry["decode_gpus"], entry["decode_gpus"]
     both = "colocated" in worker_pools(entry)
     # What an elastic arm holds in the mean is no whole number.
-    prefills, decodes = (f"{gpus}" if isinstance(gpus, int) else number(gpus) for gpus in (prefill, decode))
+    prefills, decodes = (number(gpus) if round(gpus % 1, 6) % 1 else f"{gpus:.0f}" for gpus in (prefill, decode))
     return (
         (f"{prefills}P" if prefill else "")
         + (f"{decodes} GPUs" if both else f"{decodes}D" if decode else "")

@@ -10,6 +10,7 @@ from sunsim.document.source import Loc
 from sunsim.errors import InputError
 from sunsim.latency.power import Power
 from sunsim.metrics import summarize
+from sunsim.metrics.admission import add_shed
 from sunsim.metrics.energy import add_power
 from sunsim.metrics.pools import add_pools
 from sunsim.metrics.rows import Window
@@ -96,7 +97,7 @@ def arriving_s(scenario: Scenario, requests: Requests) -> float:
 def summary_of(
     scenario: Scenario, arms: Sequence[ArmResult], window: Window, meta: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
-    """`summarize` for simulated arms of a scenario; with what elastic pools held, power if a profile has it, and what sessions got."""
+    """`summarize` for simulated arms of a scenario, and what some have: elastic pools, admission, power, sessions."""
     summary = summarize(
         arms,
         window,
@@ -107,6 +108,8 @@ def summary_of(
         model_names=scenario.model_names,
     )
     add_pools(summary, arms)
+    if any(arm.block.admission for arm in scenario.arms):
+        add_shed(summary, arms)
     power = {
         arm.name: {stage: found for stage, pool in arm.pools().items() if (found := Power.of(pool.profile.data))}
         for arm in scenario.arms

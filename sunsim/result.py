@@ -152,12 +152,12 @@ def read(folder: Path | str) -> Result:
         scenario = (folder / SCENARIO).read_text(encoding="utf-8")
         rows = pq.read_table(folder / REQUESTS, schema=_schema(pq.read_schema(folder / REQUESTS).names)).to_pandas()
         arms = summary["arms"]
+        sizes = {}
         # All of an elastic scenario's arms say what pools held.
-        elastic = any("pools" in entry for entry in arms.values())
-        sizes = pq.read_table(folder / POOLS, schema=POOL_SCHEMA).to_pandas() if elastic else None
-        return Result(
-            _by_arm(rows, arms), summary, scenario, {} if sizes is None else _by_arm(sizes, sizes["arm"].unique())
-        )
+        if any("pools" in arms[name] for name in arms):
+            every = pq.read_table(folder / POOLS, schema=POOL_SCHEMA).to_pandas()
+            sizes = _by_arm(every, every["arm"].unique())
+        return Result(_by_arm(rows, arms), summary, scenario, sizes)
     except (OSError, ValueError, KeyError, TypeError, RecursionError, pa.ArrowException) as error:
         reason = getattr(error, "strerror", None) or " ".join(str(error).split())
         message = f"cannot be read ({reason}), must be a folder that sunsim run has written, with all of its files"

@@ -154,6 +154,8 @@ def _exactness(scenario: Scenario, arm: Arm, stage: StageName, workers: Sequence
         return False, "arrivals are the ends of other requests, as simulated"
     if pool.elastic:
         return False, "workers come and go, as simulated"
+    if pool.stage is Stage.PREFILL and arm.decode and arm.decode.convertible:
+        return False, "requests go elsewhere while prefill is behind, as simulated"
     if stage == "decode" and arm.prefill:
         return False, "arrivals are the ends of prefill, as simulated"
     if stage == "prefill" and any(worker.preemptions and not worker.role.recomputes for worker in workers):

@@ -185,13 +185,19 @@ REFUSED = [
         f"{POLICY}\n        threshold_s: 2",
         21,
         (
-            "unknown key arms.arm.decode.scaling.threshold_s, must be one of kind, interval_s, start_s, cooldown_s, "
-            "warm_workers, initial, target"
+            "unknown key arms.arm.decode.scaling.threshold_s, must be one of kind, interval_s, start_s, cooldown_s, grow, "
+            "shrink, warm_workers, initial, target"
         ),
     ),
     (POLICY, f"{POLICY}\n        target: 0", 21, "arms.arm.decode.scaling.target is 0, must be greater than 0"),
     (POLICY, f"{POLICY}\n        target: 1.2", 21, "arms.arm.decode.scaling.target is 1.2, must be at most 1"),
     (POLICY, f"{POLICY}\n        interval_s: 0", 21, "arms.arm.decode.scaling.interval_s is 0, must be at least 0.001"),
+    (
+        POLICY,
+        f"{POLICY}\n        grow: {{workers: 1}}",
+        21,
+        "arms.arm.decode.scaling.grow.every_s is missing, must be given",
+    ),
     (POLICY, f"{POLICY}\n        start_s: -1", 21, "arms.arm.decode.scaling.start_s is -1, must be at least 0"),
     (
         POLICY,

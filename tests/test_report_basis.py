@@ -63,6 +63,59 @@ def test_what_is_done_to_a_trace_is_said(tmp_path: Path) -> None:
     assert found["assumed"][:2] == ["2 times the trace's rate", "models: GPT-4 is a and ChatGPT is b"]
 
 
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (
+            [
+                "workload.arrivals.curve={kind: diurnal, peak_to_mean: 1.5, peak_s: 9}",
+                "workload.arrivals.bursts={every_s: 30, length_s: 2, factor: 4}",
+                "workload.popularity={kind: flips, every_s: 50}",
+            ],
+            [
+                (
+                    "Poisson arrivals at 60 req/s in the mean, with a peak of 1.5 times a period's mean every 86400 s, "
+                    "with bursts of 4 times the rate for 2 s, 30 s apart in the mean"
+                ),
+                "Zipf popularity, alpha 3, which moves on by one model every 50 s",
+            ],
+        ),
+        (
+            [
+                "workload.arrivals={kind: constant, curve: {kind: steps, rates: [[0, 1], [60, 3]]}}",
+                "workload.popularity={kind: flips, every_s: 50, order: shuffle}",
+            ],
+            [
+                "Constant arrivals at 2 req/s in the mean, in 2 steps",
+                "Zipf popularity, alpha 3, which is shuffled every 50 s",
+            ],
+        ),
+        (
+            [
+                "workload.arrivals.curve={kind: csv, path: rates.csv}",
+                "models.popularity.alpha=0",
+                (
+                    "workload.popularity={kind: steps, between: linear, steps: [{at_s: 0, weights: {m1: 1, m2: 1, m3: 1, "
+                    "m4: 0}}, {at_s: 9, weights: {m1: 1, m2: 0, m3: 1, m4: 0}}]}"
+                ),
+            ],
+            [
+                "Poisson arrivals at 60 req/s in the mean, along rates.csv",
+                "popularity as given, which changes in 1 step, in straight lines from one to the next",
+            ],
+        ),
+    ],
+)
+def test_how_traffic_changes_is_said(tmp_path: Path, overrides: list[str], said: list[str]) -> None:
+    (tmp_path / "rates.csv").write_text("time_s,rate_rps\n0,1\n600,2\n")
+    assert facts(tmp_path, SCENARIO, *overrides)["assumed"][:2] == said
+
+
+def test_stretches_of_a_trace_are_said(tmp_path: Path) -> None:
+    stretches = "workload.stretches=[{start_s: 0, duration_s: 9}]"
+    assert facts(tmp_path, TRACE, stretches)["assumed"][0] == "1 part of the trace end to end"
+
+
 def test_a_mooncake_trace_is_taken_without_what_its_prompts_share(tmp_path: Path) -> None:
     (tmp_path / "trace.jsonl").write_text('{"timestamp": 0, "input_length": 9, "output_length": 1, "hash_ids": [0]}\n')
     found = facts(tmp_path, TRACE, "workload.format=mooncake", "workload.path=trace.jsonl")

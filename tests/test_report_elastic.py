@@ -95,6 +95,25 @@ def test_no_more_than_three_arms_are_spoken_of_and_the_rest_is_not_hidden() -> N
     assert said[3] == "e4 and e5 take fewer GPU-hours and miss more, too."
 
 
+def test_what_does_other_work_is_not_compared() -> None:
+    both, decode = arm("both"), arm("decode", HALF)
+    alone = ArmResult(decode.rows.assign(prefill_worker=None), decode.workers[1:], decode.sizes)
+    assert savings(summary_of(both, alone)["arms"], None) == [
+        "decode takes 5.11 GPU-hours (5.11 GPUs in the mean, 8 at most), not compared with both, which does another part of the work."
+    ]
+
+
+def test_as_many_gpu_hours_save_nothing_and_another_output_is_said() -> None:
+    still = arm("still", sizes((0, 2, 0, 0, 0)))
+    half = replace(still, rows=still.rows.assign(arm="half", output_tokens=33))
+    same, less = savings(summary_of(arm("fixed"), still, half)["arms"], None)
+    assert same == (
+        "still takes 9.00 GPU-hours, as many as fixed (9.00): 9 GPUs, against 9 GPUs. 100.0 % of its requests meet the SLO, as "
+        "many as of fixed's."
+    )
+    assert ": 9 GPUs, against 9 GPUs, at 0.51x the output. " in less
+
+
 def test_without_limits_only_gpus_are_compared() -> None:
     arms = [arm("elastic", HALF), arm("fixed")]
     found = toy_summary(*arms)
@@ -162,7 +181,7 @@ def test_other_verbs_write_means_of_gpus_as_they_are(summary: dict[str, Any]) ->
     fixed, elastic = summary["arms"].values()
     assert written("gpus", elastic["gpus"]) == "6.11"
     assert written("gpus", fixed["gpus"]) == "9"
-    assert _workers(elastic) == "1.00P5.11D"
+    assert _workers(elastic) == "1P5.11D"
     assert {"gpu_hours", "peak_gpus", "shed"} <= {column.tag for column in FIGURES}
     assert " with 6.11 GPUs in the mean, 9 at most instead of 9 GPUs (1.47x per GPU)" in verdict(
         "b", elastic, "a", fixed

@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
-import pandas as pd
 
 from sunsim.clock import PS_PER_S, to_ps
 from sunsim.cluster.events import DECODE, Alarm
 from sunsim.cluster.simulation import simulate_arm
 from sunsim.cluster.world import World
+from sunsim.metrics.held import Held, sizes_by_pool
 from sunsim.metrics.rows import Requests as Rows
 from sunsim.metrics.rows import Window
 from sunsim.metrics.slo import limits_each, meets_slo
@@ -73,33 +73,12 @@ class Flood:
             alarm.set(world.env.now_ps + LOOK_PS)
 
 
-def gpus_held(result: ArmResult, arm: Arm, window: Window) -> tuple[float, int]:
-    """GPU-hours inside the window, and the most GPUs at a moment, of fixed and of elastic pools."""
-    hours, most = 0.0, 0
-    for stage, pool in arm.pools().items():
-        if pool.elastic and result.sizes is not None:
-            sizes = result.sizes[result.sizes["stage"] == stage]
-            part_hours, part_most = _held(sizes, window)
-        else:
-            workers = sum(pool.roles.values())
-            part_hours, part_most = workers * (window.end_s - window.start_s) / 3600, workers
-        hours += part_hours * pool.profile.gpus
-        most += part_most * pool.profile.gpus
-    return hours, most
-
-
-def _held(sizes: pd.DataFrame, window: Window) -> tuple[float, int]:
-    """Worker-hours inside the window, and the most at a moment, of pools whose changes these are."""
-    changes = []
-    for _, own in sizes.groupby("model", sort=False):
-        held = own[["ready", "starting", "draining", "warm"]].sum(axis=1).to_numpy()
-        at_s = np.clip(own["at_s"].to_numpy(), window.start_s, window.end_s)
-        changes.append(np.stack([at_s, np.diff(held, prepend=0)]))
-    at_s, change = np.concatenate(changes, axis=1)
-    order = np.argsort(at_s, kind="stable")
-    held = np.cumsum(change[order])
-    lasts_s = np.diff(at_s[order], append=window.end_s)
-    return float(held @ lasts_s) / 3600, int(held[lasts_s > 0].max())
+def gpus_held(arm: Arm, result: ArmResult) -> Held:
+    """Of all pools of a simulated arm together."""
+    elastic = sizes_by_pool(result.sizes)
+    (gpus,) = {pool.profile.gpus for pool in arm.pools().values()}
+    fixed = sum(pool.gpus for pool in arm.pools().values() if not pool.elastic)
+    return Held.total([Held.fixed(fixed), *(Held.of_sizes(sizes, gpus) for sizes in elastic.values())])
 
 
 def figures(scenario: Scenario, arm: Arm, result: ArmResult, windows: Sequence[Window]) -> Figures:
@@ -117,10 +96,10 @@ def figures(scenario: Scenario, arm: Arm, result: ArmResult, windows: Sequence[W
             inside = own & window.holds(rows.arrival_s)
             share = worst_window(rows.arrival_s[inside], met[inside], window, length_s).share
             worsts.append(1.0 if share is None else share)
-    held = [gpus_held(result, arm, window) for window in windows]
-    return Figures(
-        sum(hours for hours, _ in held), max(most for _, most in held), min(means), min(worsts), int(measured.sum())
-    )
+    held = gpus_held(arm, result)
+    hours = sum(float(held.mean(window).sum()) * (window.end_s - window.start_s) / 3600 for window in windows)
+    most = int(max(held.peak(window) for window in windows))
+    return Figures(hours, most, min(means), min(worsts), int(measured.sum()))
 
 
 def served(scenario: Scenario, arm: Arm, requests: Requests, windows: Sequence[Window]) -> Figures | None:

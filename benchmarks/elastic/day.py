@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from benchmarks.elastic.cells import MEAN, WORST, Figures, cheapest, served, stretch
+from benchmarks.elastic.cells import Figures, cheapest, served, stretch
 from benchmarks.elastic.wheel import ROOT, in_wheel
 from sunsim.clock import to_s
 from sunsim.measured import requests_of

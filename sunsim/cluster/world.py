@@ -69,9 +69,11 @@ class World:
         last = arm.colocated or arm.decode
         self.prefill = pool(arm.prefill, self._on_prefill) if arm.prefill else None
         self.decode = pool(last, self._on_decode) if last else None
-        self.elastic = [each for each in (self.prefill, self.decode) if isinstance(each, ElasticPool)]
-        for each in self.elastic:
-            each.begin(requests)
+        self.elastic: list[ElasticPool] = []
+        for made, block in ((self.prefill, arm.prefill), (self.decode, last)):
+            if block and isinstance(made, ElasticPool):
+                made.begin(self.env, block, scenario, requests)
+                self.elastic.append(made)
         self._admission: Admission | None = None
         if arm.block.admission:
             emits = self.emitted_before_decode > 0

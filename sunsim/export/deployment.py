@@ -162,6 +162,7 @@ def _refuse_rounds(arm: Arm, where: str) -> None:
             prefill.module == "shared",
         ),
         "decode.append_prefill": (decode.append_prefill, "remote", apart, decode.append_prefill != "remote"),
+        "decode.convertible": ("given", "left out", apart, decode.convertible is not None),
         "decode.history": ("keep", "rebuild", "vLLM's prefill workers pull no KV", decode.history == "keep"),
         "decode.enable_prefix_caching": (
             "true",

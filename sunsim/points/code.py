@@ -15,7 +15,7 @@ DECIDING = (
     "simulate.py",
     "version.py",
     "visible.py",
-    "cluster/*.py",
+    "cluster/**/*.py",
     "document/*.py",
     "latency/*.py",
     "metrics/*.py",

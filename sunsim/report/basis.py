@@ -99,7 +99,7 @@ def _preempted(scenario: Scenario) -> list[str]:
     found: dict[str, list[str]] = {}
     for arm in scenario.arms:
         decode, prefill = arm.decode, arm.prefill
-        if not decode or not decode.module.only_decodes or arm.prefills_on_decode:
+        if not decode or not decode.module.only_decodes or arm.prefills_on_decode or decode.all_convertible:
             continue
         if prefill is None:
             way = "has its prompt's KV back at no cost"
@@ -107,6 +107,7 @@ def _preempted(scenario: Scenario) -> list[str]:
             owner = "the shared" if prefill.shared else "its model's"
             way = f"goes back to {owner} prefill workers"
         which = "shared decode" if decode.module is Module.SHARED else "decode"
+        which += " that is not convertible" if decode.convertible else ""
         found.setdefault(f"what {which} preempts {way}", []).append(arm.name)
     return [f"{what} ({listed(names)})" for what, names in found.items()]
 
@@ -127,6 +128,10 @@ def _reuse(scenario: Scenario) -> list[str]:
             found.setdefault(f"later rounds' prompts computed where the round before was decoded{when}", []).append(
                 arm.name
             )
+        if decode and (convertible := decode.convertible):
+            chunk = f"in chunks of {convertible.max_chunk_tokens} tokens beside decodes"
+            when = f"while prefill is more than {convertible.threshold_s:g} s behind"
+            found.setdefault(f"decode workers that take whole requests {chunk} {when}", []).append(arm.name)
         if decode and decode.history == "keep":
             found.setdefault("KV that decoding made serves as prefill's own", []).append(arm.name)
     return [f"{what} ({listed(names)})" for what, names in found.items()]
@@ -134,7 +139,7 @@ def _reuse(scenario: Scenario) -> list[str]:
 
 def _scaling(scenario: Scenario) -> list[str]:
     """How elastic pools change their size; those that do so alike are named together."""
-    found: dict[str, list[str]] = {}
+    found: dict[str, dict[str, list[str]]] = {}
     for arm in scenario.arms:
         for stage, pool in arm.pools().items():
             if scaling := pool.block.scaling:
@@ -143,8 +148,11 @@ def _scaling(scenario: Scenario) -> list[str]:
                 ]
                 way = f"{scaling.kind} ({', '.join(knobs)})" if knobs else scaling.kind
                 when = f"every {scaling.interval_s:g} s, {scaling.start_s:g} s from a worker's order until it takes requests"
-                found.setdefault(f"pools grow and shrink by {way}, {when}", []).append(f"{arm.name} {stage}")
-    return [f"{what} ({listed(names)})" for what, names in found.items()]
+                found.setdefault(when, {}).setdefault(way, []).append(f"{arm.name} {stage}")
+    return [
+        f"pools grow and shrink {when}, by {listed([f'{way} in {listed(names)}' for way, names in ways.items()])}"
+        for when, ways in found.items()
+    ]
 
 
 def base_models(scenario: Scenario) -> dict[str, str]:

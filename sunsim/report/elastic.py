@@ -4,16 +4,19 @@ from collections.abc import Mapping
 from typing import Any
 
 from sunsim.report.columns import columns
-from sunsim.report.format import count, counted, listed, milliseconds, number, percent, together
+from sunsim.report.compare import against, same_work, worker_pools
+from sunsim.report.format import count, counted, listed, milliseconds, number, percent, times, together
 from sunsim.report.text_table import TextTable
 
 Entry = Mapping[str, Any]
 Arms = Mapping[str, Entry]
 
 SAME_SHARE = 0.005
-"""Shares of met SLOs that differ by less are called the same."""
-
+"""Shares of met SLOs that differ by less are called the same, and GPU-hours that do so by less of them."""
+SAME_OUTPUT = 0.02
+"""The same of outputs."""
 SAID = 3
+"""Arms that are spoken of."""
 SHORT_MS = 1.0
 """Mean waits below are not worth a sentence."""
 
@@ -70,9 +73,16 @@ def savings(arms: Arms, worst_window_s: float | None) -> list[str]:
 
 def _saving(name: str, entry: Entry, base_name: str, base: Entry, worst_window_s: float | None) -> str:
     hours, had = entry["gpu_hours"], base["gpu_hours"]
+    if not same_work("output_throughput_per_gpu", worker_pools(entry), worker_pools(base)):
+        text = f"not compared with {base_name}, which does another part of the work"
+        return f"{name} takes {number(hours)} GPU-hours ({held(entry)}), {text}."
     change = hours / had - 1 if had else 0.0
-    than = f"{percent(abs(change))} {'fewer' if change < 0 else 'more'} than" if round(change, 2) else "as many as"
+    than = (
+        f"{percent(abs(change))} {'fewer' if change < 0 else 'more'} than" if abs(change) > SAME_SHARE else "as many as"
+    )
     said = f"{name} takes {number(hours)} GPU-hours, {than} {base_name} ({number(had)}): {held(entry)}, against {held(base)}"
+    carried = against("output_throughput_window", entry, base) or 1.0
+    said += f", at {times(carried)} the output" if abs(carried - 1) >= SAME_OUTPUT else ""
     if entry["slo_attainment"] is None or base["slo_attainment"] is None:
         return f"{said}."
     own, other = (_met(each, worst_window_s) for each in (entry, base))
@@ -99,7 +109,7 @@ def _met(entry: Entry, worst_window_s: float | None) -> str:
 
 
 def _saves(entry: Entry, base: Entry) -> bool:
-    return bool(entry["gpu_hours"] < base["gpu_hours"])
+    return bool(entry["gpu_hours"] < base["gpu_hours"] * (1 - SAME_SHARE))
 
 
 def _lower(entry: Entry, base: Entry) -> str:

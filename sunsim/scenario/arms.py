@@ -71,6 +71,12 @@ class Pool:
         return self.block.convertible if isinstance(self.block, DecodeBlock) else None
 
     @property
+    def all_convertible(self) -> bool:
+        """Whether each of its workers may be one of these: of an elastic pool the first to serve are."""
+        convertible = self.convertible
+        return convertible is not None and (self.elastic or convertible.workers >= max(self.roles.values()))
+
+    @property
     def shared(self) -> bool:
         """Whether its workers serve all models; else each model has its own."""
         return self.block.policy == "shared"
@@ -111,7 +117,11 @@ class Pool:
         if roles == self.roles and not self.elastic:
             return self
         workers = {role.model: number for role, number in roles.items()}
-        block = self.block.model_copy(update={"workers": workers.get(None, workers), "scaling": None})
+        update: dict[str, object] = {"workers": workers.get(None, workers), "scaling": None}
+        if self.convertible:
+            convertible = min(self.convertible.workers, max(roles.values()))
+            update["convertible"] = self.convertible.model_copy(update={"workers": convertible})
+        block = self.block.model_copy(update=update)
         return replace(self, block=block, roles=roles)
 
     def limits(self, place: str) -> Iterator[TokenLimit]:

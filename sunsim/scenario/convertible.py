@@ -131,7 +131,7 @@ def _chunk(scenario: Scenario, index: int, source: Source) -> int:
     tokens, smallest_ps = largest_chunk(times, batch, context, round(prompt), size, room, round(limit_ms * PS_PER_MS))
     if not tokens:
         place: Loc = ("arms", index, "decode", "convertible")
-        step = f"a step of {batch} decodes with {size} prompt tokens takes {smallest_ps / PS_PER_MS:.3g} ms"
+        step = f"a step of {batch} decodes and {size} prompt tokens takes {smallest_ps / PS_PER_MS:.3g} ms"
         must = f"must be a number, or slo.tpot_ms longer than {limit_ms:g}: {step}"
         if room < size:
             must = f"must be a number, or max_num_batched_tokens larger: {batch} decodes leave no room for a block"
@@ -159,5 +159,4 @@ def _refuse_it(must: str, place: Loc, source: Source) -> None:
 
 
 def _refuse(key: str, value: object, must: str, loc: Loc, source: Source) -> None:
-    place = (*loc, key)
-    raise source.error(place, f"{source.path(place)} is {value}, {must}")
+    raise source.error((*loc, key), f"{source.path(loc)}.{key} is {value}, {must}")

@@ -1,6 +1,6 @@
 """What a scenario file may say about the workers of a stage."""
 
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import Discriminator, Field, Tag
 
@@ -104,6 +104,11 @@ class PrefillBlock(PoolBlock):
     module: Literal["own", "shared"] = "own"
 
 
+def _kind(value: Any) -> str:
+    """Tag of text, or of a number."""
+    return "<text>" if isinstance(value, str) else "<number>"
+
+
 class Convertible(Block):
     """Decode workers that take whole requests, prompt and all, while prefill is behind (TokenScale, arXiv:2512.03416).
 
@@ -117,7 +122,9 @@ class Convertible(Block):
     """
 
     workers: Workers = 1
-    max_chunk_tokens: Literal["auto"] | Count = "auto"
+    max_chunk_tokens: Annotated[
+        Annotated[Literal["auto"], Tag("<text>")] | Annotated[Count, Tag("<number>")], Discriminator(_kind)
+    ] = "auto"
     threshold_s: Duration | None = None
     num_gpu_blocks: Count | None = None
 

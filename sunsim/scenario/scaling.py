@@ -40,6 +40,13 @@ def workers_shape(value: Any) -> str:
     return "<bounds>" if value and value.keys() <= Bounds.model_fields.keys() else "<mapping>"
 
 
+class Pace(Block):
+    """So many workers at most within so many seconds."""
+
+    workers: Workers
+    every_s: Duration
+
+
 class _Scaling(Block):
     """What all policies have.
 
@@ -48,6 +55,8 @@ class _Scaling(Block):
         start_s: from the order until the worker takes requests: 65 to 105 s were seen for an 8B model on an H200.
         cooldown_s: a pool shrinks only to the most that was wanted in the last so many seconds, and at once with 0;
             300 s is Kubernetes' stabilization window.
+        grow, shrink: the most by which a pool changes within some time (the ``policies`` of Kubernetes' autoscaler, of type
+            ``Pods``); None: there is no such limit.
         warm_workers: started and kept beside those that serve, within the pool's bounds; they hold GPUs.
         initial: workers that are ready at the start, in each pool; None: what the policy says, which is the least that
             the pool may have, or for a schedule what it says of second 0.
@@ -57,6 +66,8 @@ class _Scaling(Block):
     interval_s: Interval = 15.0
     start_s: Moment = 85.0
     cooldown_s: Moment = 300.0
+    grow: Pace | None = None
+    shrink: Pace | None = None
     warm_workers: int = Field(default=0, ge=0, le=10_000)
     initial: Workers | None = None
 

@@ -50,7 +50,7 @@ def draw_along(
 
     The process of rate 1 in the place of time has the expected number of arrivals, the integral of the rate: each of its
     events is when that is reached. Of a Poisson process this makes the Poisson process of that rate exactly (Çinlar,
-    Introduction to Stochastic Processes, 1975, section 4.7), of others one of which the gaps vary as much in expected
+    Introduction to Stochastic Processes, 1975), of others one of which the gaps vary as much in expected
     arrivals as they would in time at a rate that stays (Gerhardt and Nelson, Transforming Renewal Processes for
     Simulation of Nonstationary Arrival Processes, INFORMS Journal on Computing 21, 2009).
     """

@@ -62,9 +62,21 @@ def pools(draw: st.DrawFn, models: list[str], *, adaptive: bool) -> dict[str, An
     }
 
 
+def convertible(least_blocks: int = LEAST_BLOCKS) -> st.SearchStrategy[dict[str, Any]]:
+    """Decode workers that take whole requests when prefill has any, or only when it has a few."""
+    return st.fixed_dictionaries(
+        {
+            "workers": st.integers(1, 3),
+            "max_chunk_tokens": st.integers(1, 30),
+            "threshold_s": st.sampled_from([1e-6, 0.002, 0.02]),
+            "num_gpu_blocks": st.integers(least_blocks, least_blocks + 30),
+        }
+    )
+
+
 @st.composite
 def elastic(draw: st.DrawFn, pool: dict[str, Any], stage: str, future: bool = True) -> dict[str, Any]:
-    """The same pool, maybe with a policy that knows the `future`, where its workers come and go within tenths of a second, and at least one is always there."""
+    """The same pool where workers come and go within tenths of a second, maybe with a policy that knows the `future`."""
     bounds = st.builds(lambda least, more: {"min": least, "max": least + more}, st.integers(1, 2), st.integers(0, 2))
     isolated = pool["policy"] == "isolated"
     workers = {name: draw(bounds) for name in pool["workers"]} if isolated else draw(bounds)
@@ -87,6 +99,8 @@ def elastic(draw: st.DrawFn, pool: dict[str, Any], stage: str, future: bool = Tr
         "start_s": draw(st.sampled_from([0.0, 0.03, 0.1])),
         "cooldown_s": draw(st.sampled_from([0.0, 0.07])),
         "warm_workers": draw(st.integers(0, 1)),
+        "grow": draw(st.sampled_from([None, {"workers": 1, "every_s": 0.1}])),
+        "shrink": draw(st.sampled_from([None, {"workers": 1, "every_s": 0.1}])),
     }
     return pool | {"workers": workers, "scaling": draw(st.sampled_from(kinds)) | times}
 
@@ -141,6 +155,8 @@ def clusters(draw: st.DrawFn, stages: tuple[str, ...] = ("prefill", "decode", "b
         ),
     }
     found = {stage: draw(pools(models, adaptive=stage != "prefill")) for stage in named}
+    if which == "both":
+        found["decode"]["convertible"] = draw(st.none() | convertible())
     return Drawn(models, found, blocks, rows, draw(hosts()))  # type: ignore[arg-type]
 
 

@@ -118,13 +118,16 @@ def test_every_request_is_finished_once_and_all_is_given_back(drawn: Drawn, prof
 @settings(deadline=None, max_examples=150)
 def test_stamps_are_in_order_and_there_where_the_stage_is(drawn: Drawn, profile: Path) -> None:
     rows, _ = run_checked(drawn, profile)
-    by_prefill = "prefill" in drawn.pools and ("decode" not in drawn.pools or drawn.blocks["first_token"] == "prefill")
+    emits = "prefill" in drawn.pools and ("decode" not in drawn.pools or drawn.blocks["first_token"] == "prefill")
     for _, row in rows.iterrows():
+        prefilled = isinstance(row["prefill_worker"], str)
+        assert prefilled or "prefill" not in drawn.pools or drawn.pools["decode"].get("convertible")
+        by_prefill = emits and prefilled
         stamps = [row[name] for name in STAMPS if not np.isnan(row[name])]
         assert all(one <= other for one, other in pairwise(stamps))
         decodes = list(drawn.pools) != ["prefill"] and row["output_tokens"] > by_prefill
-        assert np.isnan(row["prefill_end_s"]) == ("prefill" not in drawn.pools)
-        assert np.isnan(row["transfer_end_s"]) == (not decodes or "prefill" not in drawn.pools)
+        assert np.isnan(row["prefill_end_s"]) == (not prefilled)
+        assert np.isnan(row["transfer_end_s"]) == (not decodes or not prefilled)
         assert np.isnan(row["decode_scheduled_s"]) == (not decodes)
         assert row["first_token_s"] == row["prefill_end_s" if by_prefill else "decode_first_token_s"]
         emitted_by_decode = row["output_tokens"] - by_prefill if decodes else 0

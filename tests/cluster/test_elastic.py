@@ -132,6 +132,22 @@ def test_a_pool_shrinks_only_to_the_most_that_was_wanted_lately(profile: Path) -
     assert sizes(result) == [(0, 3, 0, 0, 0), (300, 2, 0, 0, 0), (400, 1, 0, 0, 0)]
 
 
+def test_a_pool_changes_at_its_pace(profile: Path) -> None:
+    pace = {"workers": 1, "every_s": 0.25}
+    # A change at 100 ms counts until 350 ms.
+    grows = decode_only(profile, [[0, 1], [0.1, 3]], start_s=0.0, grow=pace)
+    assert sizes(serve(grows, [(0, 0, 1, 60)], steady)) == [(0, 1, 0, 0, 0), (100, 2, 0, 0, 0), (400, 3, 0, 0, 0)]
+    shrinks = decode_only(profile, [[0, 3], [0.1, 1]], shrink=pace)
+    assert sizes(serve(shrinks, [(0, 0, 1, 60)], steady)) == [(0, 3, 0, 0, 0), (100, 2, 0, 0, 0), (400, 1, 0, 0, 0)]
+
+
+def test_a_pool_that_was_too_slow_does_not_grow_when_it_is_not_wanted_any_more(profile: Path) -> None:
+    schedule = [[0, 1], [0.1, 3], [0.2, 1]]
+    world = decode_only(profile, schedule, start_s=0.0, cooldown_s=0.35, grow={"workers": 1, "every_s": 0.15})
+    # 3 were wanted at 100 ms, which counts up to 450 ms: until then it neither grows nor shrinks.
+    assert sizes(serve(world, [(0, 0, 1, 60)], steady)) == [(0, 1, 0, 0, 0), (100, 2, 0, 0, 0), (500, 1, 0, 0, 0)]
+
+
 def test_a_schedule_begins_again_after_its_period(profile: Path) -> None:
     world = decode_only(profile, [[0, 1], [0.2, 2]], period_s=0.4, start_s=0.0)
     result = serve(world, [(0, 0, 1, 85)], steady)

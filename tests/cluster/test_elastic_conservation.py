@@ -106,7 +106,7 @@ def watched_run(drawn: Drawn, profile: Path, **blocks: Any) -> tuple[ArmResult, 
             for role, scaler in pool.scalers.items():
                 workers = [w for w in pool.workers if pool._routes.roles[w.slot] == role]
                 own = [worker for worker in workers if isinstance(worker, ElasticWorker)]
-                watches.append(Watch(running, scaler, own, pool._block.bounds(role).min))
+                watches.append(Watch(running, scaler, own, world.arms[0].pools()[role.stage].bounds(role).min))
         ends.append(running.env)
 
     result = simulate_arm(world, world.arms[0], requests_of(world, drawn.rows), times_on=drawn.host.over, watch=watch)

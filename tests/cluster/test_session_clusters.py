@@ -16,7 +16,7 @@ from sunsim.cluster.engine import Engine
 from sunsim.cluster.simulation import simulate_arm
 from sunsim.records import ArmResult
 from sunsim.scenario import Scenario
-from tests.cluster.drawn import NO_DELAY, PROFILE, elastic, hosts, pools
+from tests.cluster.drawn import NO_DELAY, PROFILE, convertible, elastic, hosts, pools
 from tests.cluster.stepwise import StepwiseEngine
 from tests.cluster.talks import Round, Talk, requests_of
 from tests.cluster.test_conservation import Checked, keeping
@@ -70,6 +70,8 @@ def stages(draw: st.DrawFn, models: list[str], least: int) -> dict[str, dict[str
     decode = draw(cached(models, least, append_prefill=append, history=draw(st.sampled_from(["rebuild", "keep"]))))
     if append == "auto":
         decode["append_rule"] = draw(st.sampled_from(["bounded", "slack"]))
+    elif append == "remote":
+        decode["convertible"] = draw(st.none() | convertible(least))
     return {"prefill": prefill, "decode": decode}
 
 
@@ -195,7 +197,7 @@ def test_what_is_found_is_neither_computed_nor_moved(drawn: Drawn, profile: Path
         assert (rows["moved_tokens"] == 0).all()
         return
     local = rows["appended"] == "local"
-    assert not local[rows["round"] == 0].any()
+    assert drawn.pools["decode"].get("convertible") or not local[rows["round"] == 0].any()
     assert rows["prefill_worker"].isna().equals(local)
     assert (rows["moved_tokens"][local] == 0).all()
     undisturbed = rows["preemptions"] == 0

@@ -44,6 +44,11 @@ def test_each_worker_caches_prefixes_as_its_pool_does(tmp_path: Path) -> None:
     ("prefill", "decode", "why"),
     [
         (PREFILL, f"{PREFILL}, append_prefill: auto", "decode.append_prefill is auto, must be remote to be deployed"),
+        (
+            PREFILL,
+            f"{PREFILL}, convertible: {{max_chunk_tokens: 64, threshold_s: 1}}",
+            "decode.convertible is given, must be left out to be deployed",
+        ),
         (PREFILL, f"{PREFILL}, history: keep", "decode.history is keep, must be rebuild to be deployed"),
         (
             PREFILL,

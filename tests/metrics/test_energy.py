@@ -14,11 +14,12 @@ import sunsim
 from sunsim.latency.measured import ProfileData
 from sunsim.latency.power import Power
 from sunsim.metrics.energy import add_power
+from sunsim.metrics.pools import add_pools
 from sunsim.records import ArmResult
 from sunsim.report.summary import summary_report
 from sunsim.report.terminal import plain
 from sunsim.roles import Stage
-from tests.metrics.synthetic import table, toy_worker
+from tests.metrics.synthetic import sizes, table, toy_summary, toy_worker
 from tests.plan.small import SCENARIO
 from tests.synthetic import synthetic_profile
 
@@ -127,3 +128,21 @@ def test_a_run_has_energy_only_where_the_profile_has_power(tmp_path: Path) -> No
     assert "J/tok" not in plain(summary_report(without).blocks, 200)
     assert "power" in found["basis"]["measured"][0]
     assert "power" not in without["basis"]["measured"][0]
+
+
+@pytest.mark.parametrize(("busy", "gpus"), [(0.25, 1), (0.75, 2)])
+def test_elastic_workers_that_are_off_draw_nothing(busy: float, gpus: int) -> None:
+    """Closed form: of four workers one is held, and a second for half of the time: 400 W while busy, else 100 W idle."""
+    power = power_of(powered(synthetic_profile()))
+    workers = [toy_worker(f"decode/shared/{i}", "decode", gpus=gpus) for i in range(4)]
+    rows = table(*({"decode_worker": "decode/shared/0", "arrival_s": at_s} for at_s in (0.0, 100.0)))
+    arm = ArmResult(rows, workers, sizes((0, 1, 0, 0, 0), (50, 1, 1, 0, 0)))
+    summary = toy_summary(arm)
+    add_pools(summary, [arm])
+    entry = summary["arms"]["a"]
+    for i, worker in enumerate(entry["workers"].values()):
+        worker |= {"utilisation": 0.0 if i else busy, "mean_batch": 0.0 if i else busy}
+    entry["output_throughput_window"] = 10.0
+    add_power(summary, [arm], {"a": {Stage.DECODE: power}})
+    assert entry["energy_j_per_output_token"] == pytest.approx(gpus * (400 * busy + 100 * (1.5 - busy)) / 10)
+    assert {worker["mean_power_w"] for worker in entry["workers"].values()} == {None}

@@ -40,6 +40,30 @@ def test_a_trace_keeps_all_its_requests_and_its_window_at_another_rate(tmp_path:
     assert faster.measure.warmup_s == scenario.measure.warmup_s / 2
 
 
+def test_a_curve_keeps_its_shape_at_another_rate(tmp_path: Path) -> None:
+    curve = "workload.arrivals={kind: constant, rate_rps: 4, curve: {kind: steps, rates: [[0, 1], [5, 3]]}}"
+    scenario = load(write_plan(tmp_path), ["workload.duration_s=10", "measure.warmup_s=0", curve], None)
+    for rate in (0.5, 1.0, 2.0):
+        conditions = Conditions(rate=rate)
+        arrival_ps = requests_under(under(scenario, conditions), conditions).arrival_ps
+        assert (np.histogram(arrival_ps / 1e12, [0, 5, 10])[0] == np.array([10, 30]) * rate).all()
+
+
+def test_a_faster_trace_keeps_the_models_of_its_requests(tmp_path: Path) -> None:
+    text = write_plan(tmp_path).read_text().removesuffix(PLAN)
+    begin, end = text.index("  kind: synthetic"), text.index("slo:")
+    (tmp_path / "trace.csv").write_text(
+        "arrival_s,prompt_tokens,output_tokens\n" + "".join(f"{i},100,10\n" for i in range(40))
+    )
+    told = "  kind: trace\n  format: csv\n  path: trace.csv\n  popularity: {kind: flips, every_s: 8}\n"
+    file = tmp_path / "trace.yaml"
+    file.write_text(f"{text[:begin]}{told}{text[end:]}{PLAN}")
+    scenario, twice = load(file, (), None), Conditions(rate=2.0)
+    planned, faster = requests_under(scenario, AS_PLANNED), requests_under(under(scenario, twice), twice)
+    assert set(planned.model.tolist()) == {0, 1}
+    assert (faster.model == planned.model).all()
+
+
 def test_a_closed_loop_has_no_rate_to_plan_for(tmp_path: Path) -> None:
     closed = ["workload.requests=9", "workload.duration_s=null", "workload.arrivals={kind: closed, concurrency: 3}"]
     with pytest.raises(

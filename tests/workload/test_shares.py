@@ -175,7 +175,9 @@ def test_a_trace_that_names_models_has_no_popularity(tmp_path: Path) -> None:
     path = write_scenario(tmp_path)
     (tmp_path / "trace.csv").write_text("arrival_s,prompt_tokens,output_tokens,model\n0,9,9,m1\n")
     for models in ("null", "{m1: m2}"):
-        with pytest.raises(InputError, match="popularity is given, must be left out, or workload.models must be popul"):
+        with pytest.raises(
+            InputError, match=r"popularity is given, must be left out, or workload\.models must be popul"
+        ):
             load_scenario(path, [*SHARED, TRACED, f"workload.models={models}"])
     assert load_scenario(path, [*SHARED, TRACED, "workload.models=popularity"]).trace
 

@@ -1,27 +1,22 @@
 """A pool whose workers come and go."""
 
-from collections.abc import Callable
 from functools import partial
 from typing import ClassVar
 
 import pandas as pd
 
 from sunsim.clock import to_s
-from sunsim.cluster.block_keys import BlockKeys
 from sunsim.cluster.events import Clock
-from sunsim.cluster.outcome import Outcome
 from sunsim.cluster.pool import Pool
-from sunsim.cluster.promises import Outputs
 from sunsim.cluster.routes import ElasticRoutes
 from sunsim.cluster.scaling.elastic_worker import ElasticWorker
 from sunsim.cluster.scaling.make import make_policy
 from sunsim.cluster.scaling.scaler import Scaler
 from sunsim.cluster.worker import Worker
-from sunsim.latency.steps import WorkerTimes
 from sunsim.records import SIZE_COLUMNS
 from sunsim.roles import Role
-from sunsim.scenario import Arm, Scenario
 from sunsim.scenario import Pool as Loaded
+from sunsim.scenario import Scenario
 from sunsim.workload.requests import Requests
 
 
@@ -33,38 +28,21 @@ class ElasticPool(Pool):
     """
 
     worker: ClassVar[type[Worker]] = ElasticWorker
+    scalers: dict[Role, Scaler]
 
-    def __init__(
-        self,
-        env: Clock,
-        block: Loaded,
-        scenario: Scenario,
-        *,
-        arm: Arm,
-        keys: BlockKeys | None,
-        outputs: Outputs | None,
-        times_on: Callable[[WorkerTimes], WorkerTimes],
-        on_outcome: Callable[[Worker, Outcome], None],
-    ) -> None:
-        super().__init__(
-            env, block, scenario, arm=arm, keys=keys, outputs=outputs, times_on=times_on, on_outcome=on_outcome
-        )
-        self._env, self._block, self._scenario = env, block, scenario
-        self.scalers: dict[Role, Scaler] = {}
-
-    def begin(self, requests: Requests) -> None:
+    def begin(self, env: Clock, block: Loaded, scenario: Scenario, requests: Requests) -> None:
         """The workers that there are at the start get ready; `requests` are all that will come."""
-        scaling, routes = self._block.block.scaling, self._routes
+        scaling, routes = block.block.scaling, self._routes
         assert scaling
         assert isinstance(routes, ElasticRoutes)
-        for role in self._block.roles:
+        self.scalers = {}
+        for role in block.roles:
             workers = [worker for worker in self.workers if routes.roles[worker.slot] == role]
             own = [worker for worker in workers if isinstance(worker, ElasticWorker)]
-            policy, at_start = make_policy(scaling, self._block, role, self._scenario, requests)
-            bounds = self._block.bounds(role)
+            policy, at_start = make_policy(scaling, block, role, scenario, requests)
+            bounds = block.bounds(role)
             initial = min(max(scaling.initial or at_start, bounds.min), bounds.max)
-            serve = partial(routes.serve, role.model)
-            self.scalers[role] = Scaler(self._env, scaling, bounds, own, policy, initial, serve)
+            self.scalers[role] = Scaler(env, scaling, bounds, own, policy, initial, partial(routes.serve, role.model))
 
     def sizes(self) -> pd.DataFrame:
         """`records.SIZE_COLUMNS`, so far."""

@@ -1,11 +1,11 @@
 """What drives an elastic group of workers in simulated time: it looks, decides, orders, and lets go."""
 
-from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
 
 from sunsim.clock import to_ps, to_s
 from sunsim.cluster.events import RESIZE, STARTED, Alarm, Clock
+from sunsim.cluster.scaling.calm import Calm
 from sunsim.cluster.scaling.elastic_worker import ElasticWorker
 from sunsim.cluster.scaling.seen import Policy, Seen
 from sunsim.cluster.scaling.slots import Slots
@@ -47,9 +47,8 @@ class Scaler:
         self._serve = serve
         self._interval_ps = to_ps(scaling.interval_s)
         self._start_ps = to_ps(scaling.start_s)
-        self._cooldown_ps = to_ps(scaling.cooldown_s)
+        self._calm = Calm(scaling, initial)
         self.slots = Slots(list(self._workers), initial, scaling.warm_workers)
-        self._lately = deque([(env.now_ps, initial)])  # when so many were wanted
         self._looked_ps = env.now_ps
         self._starts: dict[int, Alarm] = {}
         self._serving: list[int] = []
@@ -66,7 +65,7 @@ class Scaler:
                 alarm.set(None)
             return
         wanted = self._policy.wanted(self._look())
-        self._resize(self._calmed(min(max(wanted, self._bounds.min), self._bounds.max)))
+        self._resize(self._calm.follow(env.now_ps, min(max(wanted, self._bounds.min), self._bounds.max)))
         self._alarm.set(env.now_ps + self._interval_ps)
 
     def _look(self) -> Seen:
@@ -89,14 +88,6 @@ class Scaler:
             output_tokens=sum(look.output_tokens for look in looks.values()),
             prompt_tokens_in_flight=sum(look.prompt_tokens_in_flight for look in ready),
         )
-
-    def _calmed(self, wanted: int) -> int:
-        """The most that was wanted lately."""
-        now_ps, lately = self._env.now_ps, self._lately
-        while lately and now_ps - lately[0][0] > self._cooldown_ps:
-            lately.popleft()
-        lately.append((now_ps, wanted))
-        return max(number for _, number in lately)
 
     def _resize(self, serving: int) -> None:
         slots, workers = self.slots, self._workers
