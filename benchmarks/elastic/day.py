@@ -46,6 +46,9 @@ PARTS_S = ((2 * HOUR_S, 4.5 * HOUR_S), (11.25 * HOUR_S, 14.25 * HOUR_S))
 FLIP_EVERY_S = 3 * HOUR_S
 WARM_UP_S = 1_200
 """Of the day and of each part, before anything is measured: elastic pools begin at their largest."""
+POOLS = ("isolated", "shared")
+DEPENDING = "token-velocity"
+"""The policy with which other days are tried."""
 MOST = {"shared": 64, "isolated": 24}
 """Workers of a pool."""
 NOTCH = 1.05
@@ -286,13 +289,39 @@ def table(found: list[Found]) -> TextTable:
     return TextTable("", headers, rows, left=2)
 
 
+DAYS = {
+    "as above": Day(),
+    "workers start in 30 s": Day(start_s=30.0),
+    "workers start in 5 s": Day(start_s=5.0),
+    "flips at once": Day(flip_s=0),
+    "4 models": Day(models=4),
+    "16 models": Day(models=16),
+}
+"""What the answer may depend on."""
+
+
+def depends_table(found: list[Found]) -> TextTable:
+    """A row a day: decode GPU-hours of fixed and of elastic pools."""
+    hours = {(one.way.day, one.way.pools, one.way.policy): one.figures.gpu_hours for one in found}
+    rows = []
+    for name, day in DAYS.items():
+        own = [hours[day, pools, policy] for pools in POOLS for policy in ("fixed", DEPENDING)]
+        saved = [f"{100 * (1 - shared / isolated):.0f} %" for isolated, shared in zip(own[:2], own[2:], strict=True)]
+        rows.append((name, *(f"{each:,.0f}" for each in own), *saved))
+    headers = [f"{pools}\n{size}" for pools in POOLS for size in ("fixed", "elastic")]
+    return TextTable("", ("", *headers, "sharing saves\nfixed", "\nelastic"), rows)
+
+
 def main(arguments: list[str]) -> int:
     """The command line."""
     if "--plain" not in arguments:
         return in_wheel("benchmarks.elastic.day", ["--plain", *arguments])
     began = time.monotonic()
-    ways = [Way(pools, policy) for pools in ("isolated", "shared") for policy in ("fixed", *KNOBS)]
-    found = find(ways)
+    if "--depends" in arguments:
+        days = [Way(pools, policy, day) for day in DAYS.values() for pools in POOLS for policy in ("fixed", DEPENDING)]
+        sys.stdout.write(plain([depends_table(find(days))], WIDTH))
+        return 0
+    found = find([Way(pools, policy) for pools in POOLS for policy in ("fixed", *KNOBS)])
     note = (
         f"{found[0].figures.requests:,} requests measured. Every way keeps the SLO of at least {100 * MEAN:g} % of each "
         f"model's requests, and of {100 * WORST:g} % in its worst 300 s. It took {time.monotonic() - began:.0f} s on "
