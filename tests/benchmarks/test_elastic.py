@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
 from benchmarks.elastic.cells import Figures, cheapest, served, stretch
-from benchmarks.elastic.day import DAY, KNOBS, MOST, Day, Knob, Way, schedule
+from benchmarks.elastic.days import DAY, KNOBS, MOST, Day, Knob, Way, schedule
 from benchmarks.elastic.llm_d import GROWTH, SHAPES, Shape, scenario_of, simulated
 from benchmarks.elastic.tokenscale import (
     COMPARED,
