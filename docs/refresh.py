@@ -64,6 +64,7 @@ PLACES = {
     "trust": README,
     "live": DOCS / "live-clusters.md",
     "adapters": DOCS / "profiling.md",
+    "routers": DOCS / "routing.md",
     "history": DOCS / "sessions.md",
     "prefillshare": DOCS / "sessions.md",
     "requests": DOCS / "python.md",
@@ -229,6 +230,11 @@ def ppd() -> dict[str, str]:
     return {"ppd": _output("-m", "benchmarks.sessions.ppd")}
 
 
+def routers() -> dict[str, str]:
+    """What the benchmark prints of routers."""
+    return {"routers": _output("-m", "benchmarks.elastic.routers")}
+
+
 def fidelity() -> dict[str, str]:
     """The committed actual runs against their simulation."""
     live = [check_cluster(cluster) for cluster in committed_clusters()]
@@ -295,6 +301,7 @@ def main() -> None:
         "sessions": sessions,
         "speed": speed,
         "ppd": ppd,
+        "routers": routers,
         "fidelity": fidelity,
         "candidates": candidates,
         "estimates": estimates,

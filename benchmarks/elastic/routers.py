@@ -22,13 +22,13 @@ from sunsim.points.local import cores
 from sunsim.points.progress import progress
 from sunsim.report.terminal import plain
 from sunsim.report.text_table import TextTable
-from sunsim.scenario import Pool, build_requests, load_scenario
+from sunsim.scenario import Pool, Scenario, build_requests, load_scenario
 
 WIDTH = 120
 """Columns."""
 PROFILE = "h100-80gb/llama-3.1-8b-bf16"
 WORKERS = 4
-DURATION_S, WARM_UP_S = 45.0, 15.0
+DURATION_S, WARM_UP_S = 40.0, 15.0
 TPOT_MS, TTFT_MS = 15.0, 200.0
 """The SLO. The load is a share of what the workers emit if each has the most requests that it decodes within this TPOT."""
 PROMISED = 0.95
@@ -64,6 +64,12 @@ ROUTERS: dict[str, dict[str, Any]] = {
     **{f"harm {what}": {"router": "least-harm", "output_lengths": how} for what, how in KNOWN.items()},
 }
 """By a name of three words at most, which stand below one another in a table's head."""
+ADMISSION: dict[str, dict[str, Any]] = {
+    "all": {},
+    **{f"{factor:g}": {"admission": {"kind": "shed", "factor": factor}} for factor in (1.0, 0.95, 0.9)},
+}
+"""By the factor."""
+SHED_LOADS = (0.95, 1.05, 1.2)
 NOTE = (
     f"{WORKERS} decode workers, Llama-3.1-8B bf16 on H100, prompts' KV there at arrival, Poisson arrivals for "
     f"{DURATION_S:g} s, measured after {WARM_UP_S:g} s. SLO: TPOT {TPOT_MS:g} ms, TTFT {TTFT_MS:g} ms. Load 1: each worker "
@@ -74,26 +80,32 @@ NOTE = (
 
 
 class Cell(NamedTuple):
-    """Requests, and the workers that serve them: one pool, or two models with half of the workers each."""
+    """Requests, and the workers that serve them: one pool, or two models with half of the workers each.
+
+    Attributes:
+        admission: it is ways to refuse that are compared, under one router.
+    """
 
     lengths: str
     load: float
-    age_ms: int
-    shared: bool
-    seed: int
+    age_ms: int = 0
+    shared: bool = True
+    admission: bool = False
+    seed: int = 0
 
 
 class Figures(NamedTuple):
-    """Of the requests measured: milliseconds, and the share that met the SLO, %."""
+    """Of the requests measured: milliseconds, and the shares that met the SLO and that were refused, %."""
 
     mean_tpot_ms: float
     p99_tpot_ms: float
     p99_ttft_ms: float
     attainment: float
+    shed: float
 
 
 Found = Mapping[Cell, Mapping[str, Figures]]
-"""By the router's name."""
+"""By the name of the router or of the way to refuse."""
 
 
 def cells(seeds: int) -> list[Cell]:
@@ -101,12 +113,13 @@ def cells(seeds: int) -> list[Cell]:
     found = []
     for lengths in LENGTHS:
         for seed in range(seeds):
-            found += [Cell(lengths, load, 0, shared=True, seed=seed) for load in LOADS]
-            if lengths != "fixed":
-                others = [
-                    Cell(lengths, load, age, shared=True, seed=seed) for load in (0.8, 0.95) for age in AGES_MS[1:]
-                ]
-                found += [*others, *(Cell(lengths, load, 0, shared=False, seed=seed) for load in (0.8, 0.95))]
+            found += [Cell(lengths, load, seed=seed) for load in LOADS]
+            if lengths == "fixed":
+                continue
+            for load in (0.8, 0.95):
+                found += [Cell(lengths, load, age_ms, seed=seed) for age_ms in AGES_MS[1:]]
+                found.append(Cell(lengths, load, shared=False, seed=seed))
+            found += [Cell(lengths, load, admission=True, seed=seed) for load in SHED_LOADS]
     return found
 
 
@@ -120,28 +133,41 @@ def most_rps(pool: Pool) -> float:
     return WORKERS * batch / (output * step_ms / 1000)
 
 
-def simulate_cell(cell: Cell) -> dict[str, Figures]:
-    """What each router makes of the cell's requests."""
+def arms_of(cell: Cell) -> dict[str, dict[str, Any]]:
+    """The arms to be compared, by the name of what makes the difference."""
     pool = {"profile": PROFILE, "policy": "shared" if cell.shared else "isolated", "workers": WORKERS}
-    arms = []
-    for name, router in ROUTERS.items():
-        if cell.age_ms and name == "round-robin":
-            continue
-        report = {"load_report": {"every_ms": cell.age_ms}} if cell.age_ms else {}
-        arms.append({"name": name.replace(" ", "-").replace("%", ""), "decode": pool | router | report})
-    workload = {"kind": "synthetic", "duration_s": DURATION_S, "lengths": LENGTHS[cell.lengths]}
-    document = {"name": "routers", "seed": cell.seed, "models": {"count": 1 if cell.shared else 2}, "arms": arms}
-    rate = {"workload": workload | {"arrivals": {"kind": "poisson", "rate_rps": 1.0}}}
-    decode = load_scenario(document | rate).arms[0].decode
-    assert decode
-    rate["workload"]["arrivals"] = {"kind": "poisson", "rate_rps": cell.load * most_rps(decode)}
-    scenario = load_scenario(document | rate)
-    requests = build_requests(scenario)
-    names = [name for name in ROUTERS if not (cell.age_ms and name == "round-robin")]
-    return {
-        name: figures(simulate_arm(scenario, arm, requests).rows)
-        for name, arm in zip(names, scenario.arms, strict=True)
+    if cell.admission:
+        decode = {"decode": pool | {"router": "least-predicted-tpot"}}
+        return {name: decode | admission for name, admission in ADMISSION.items()}
+    if not cell.age_ms:
+        return {name: {"decode": pool | router} for name, router in ROUTERS.items()}
+    report = {"load_report": {"every_ms": cell.age_ms}}
+    seeing = {name: router for name, router in ROUTERS.items() if name != "round-robin"}
+    return {name: {"decode": pool | router | report} for name, router in seeing.items()}
+
+
+def simulate_cell(cell: Cell) -> dict[str, Figures]:
+    """What each arm makes of the cell's requests."""
+    arms = arms_of(cell)
+    document = {
+        "name": "routers",
+        "seed": cell.seed,
+        "models": {"count": 1 if cell.shared else 2},
+        "slo": {"tpot_ms": TPOT_MS, "ttft_ms": TTFT_MS},
+        "arms": [{"name": f"a{number}"} | arm for number, arm in enumerate(arms.values())],
     }
+    workload = {"kind": "synthetic", "duration_s": DURATION_S, "lengths": LENGTHS[cell.lengths]}
+
+    def at(rate_rps: float) -> Scenario:
+        arrivals = {"kind": "poisson", "rate_rps": rate_rps}
+        return load_scenario(document | {"workload": workload | {"arrivals": arrivals}})
+
+    decode = at(1.0).arms[0].decode
+    assert decode
+    scenario = at(cell.load * most_rps(decode))
+    requests = build_requests(scenario)
+    found = [figures(simulate_arm(scenario, arm, requests).rows) for arm in scenario.arms]
+    return dict(zip(arms, found, strict=True))
 
 
 def figures(rows: pd.DataFrame) -> Figures:
@@ -150,13 +176,15 @@ def figures(rows: pd.DataFrame) -> Figures:
     ttft_ms = 1000 * (rows["first_token_s"] - rows["arrival_s"]).to_numpy()
     gaps = rows["output_tokens"].to_numpy() - 1
     took_ms = 1000 * (rows["last_token_s"] - rows["first_token_s"]).to_numpy()
-    tpot_ms = took_ms[gaps > 0] / gaps[gaps > 0]
+    some = (gaps > 0) & ~np.isnan(took_ms)
+    tpot_ms = took_ms[some] / gaps[some]
     met = (ttft_ms <= TTFT_MS) & (took_ms <= TPOT_MS * gaps)
     return Figures(
         float(tpot_ms.mean()),
         float(np.percentile(tpot_ms, 99)),
-        float(np.percentile(ttft_ms, 99)),
+        float(np.nanpercentile(ttft_ms, 99)),
         100 * float(met.mean()),
+        100 * float((rows["outcome"] == "shed").mean()),
     )
 
 
@@ -187,7 +215,7 @@ def highest_load(found: Found, lengths: str, router: str) -> str:
     """The load up to which the promised share of requests meets the SLO, on a straight line between two loads."""
     shares = []
     for load in LOADS:
-        own = [of for cell, of in found.items() if cell[:4] == (lengths, load, 0, True)]
+        own = [of for cell, of in found.items() if cell[:-1] == Cell(lengths, load)[:-1]]
         shares.append(float(np.mean([of[router].attainment for of in own])) / 100)
     if shares[0] < PROMISED:
         return f"< {LOADS[0]:g}"
@@ -208,18 +236,32 @@ def longest_waits(found: Found) -> TextTable:
     """The longest p99 TTFT of any cell, by router."""
     rows = []
     for label, within in (("less than 1", True), ("more", False)):
-        own = [arms for cell, arms in found.items() if (cell.load < 1) == within]
+        own = [arms for cell, arms in found.items() if (cell.load < 1) == within and not cell.admission]
         worst = [max(of[name].p99_ttft_ms for of in own if name in of) for name in ROUTERS]
         rows.append((label, *(f"{ms:.0f}" for ms in worst)))
     headers = [name.replace(" ", "\n").replace("-", "-\n") for name in ROUTERS]
     return TextTable("The longest p99 TTFT of any cell with this load, ms", ("", *headers), rows)
 
 
+def admission_table(found: Found) -> TextTable:
+    """What refusing does, under one router: shares of all requests, and the pace of those let in."""
+    factors = [name for name in ADMISSION if name != "all"]
+    parts = {"met": ("attainment", ADMISSION), "refused": ("shed", factors), "p99": ("p99_tpot_ms", ADMISSION)}
+    rows = []
+    for lengths, load in ((lengths, load) for lengths in LENGTHS if lengths != "fixed" for load in SHED_LOADS):
+        own = [of for cell, of in found.items() if cell[:-1] == Cell(lengths, load, admission=True)[:-1]]
+        means = [np.mean([getattr(of[name], field) for of in own]) for field, names in parts.values() for name in names]
+        rows.append((f"{lengths} {load:g}", *(f"{mean:.1f}" for mean in means)))
+    headers = [f"{what}\n{name}" for what, (_, names) in parts.items() for name in names]
+    title = "Admission by its factor, router tpot mean: requests that meet the SLO, refused ones, %; p99 TPOT of the others, ms"
+    return TextTable(title, ("", *headers), rows)
+
+
 def tables(found: Found) -> list[TextTable | str]:
     """All of them."""
 
     def of(lengths: str, load: float, age_ms: int = 0, *, shared: bool = True) -> Callable[[Cell], bool]:
-        return lambda cell: cell[:4] == (lengths, load, age_ms, shared)
+        return lambda cell: cell[:-1] == Cell(lengths, load, age_ms, shared)[:-1]
 
     loads = [(f"{lengths} {load:g}", of(lengths, load)) for lengths in LENGTHS for load in SHOWN]
     skewed = [(lengths, load) for lengths in LENGTHS if lengths != "fixed" for load in (0.8, 0.95)]
@@ -239,6 +281,7 @@ def tables(found: Found) -> list[TextTable | str]:
         table("Two models with two workers each, p99 TPOT: ms; %", found, "p99_tpot_ms", own),
         table("Two models with two workers each, requests that meet the SLO: %; points", found, "attainment", own),
         longest_waits(found),
+        admission_table(found),
     ]
 
 

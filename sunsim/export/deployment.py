@@ -123,6 +123,9 @@ def _refuse(arm: Arm) -> None:
         (only,) = pools
         message = f"{where} has a {only} pool only, must have prefill and decode, or colocated, to be deployed"
         raise InputError(message)
+    if arm.block.admission:
+        message = f"{where}.admission refuses requests, must be left out to be deployed: vLLM takes every one"
+        raise InputError(message)
     for stage, pool in pools.items():
         if pool.elastic:
             message = f"{where}.{stage} grows and shrinks, must have a number of workers to be deployed"

@@ -91,7 +91,7 @@ def _assumed(scenario: Scenario, requests: Requests | None) -> list[str]:
     facts += _preempted(scenario)
     if any(profile.adapters for profile in scenario.profiles.values()):
         facts.append("adapters share their base's weights, and a step may mix them")
-    return facts + _reuse(scenario) + _scaling(scenario) + _reports(scenario) + _changed(scenario)
+    return facts + _reuse(scenario) + _scaling(scenario) + _reports(scenario) + _known(scenario) + _changed(scenario)
 
 
 def _preempted(scenario: Scenario) -> list[str]:
@@ -168,6 +168,21 @@ def _reports(scenario: Scenario) -> list[str]:
         for stage, pool in arm.pools().items()
         if pool.load_report
     ]
+
+
+def _known(scenario: Scenario) -> list[str]:
+    """What routers know of output lengths, and who refuses requests; arms where it is alike are named together."""
+    found: dict[str, list[str]] = {}
+    for arm in scenario.arms:
+        for stage, pool in arm.pools().items():
+            if block := pool.block.output_lengths:
+                right = f"predicted, {100 * (block.accuracy or 0):g} % right, else another request's"
+                what = {"exact": "known", "none": "known in the mean alone", "predicted": right}[block.known]
+                found.setdefault(f"output lengths {what}, when a request comes", []).append(f"{arm.name} {stage}")
+        if shed := arm.block.admission:
+            factor = f" times {shed.factor:g}" if shed.factor != 1 else ""
+            found.setdefault(f"requests that are predicted to miss an SLO{factor} are refused", []).append(arm.name)
+    return [f"{what} ({listed(names)})" for what, names in found.items()]
 
 
 def _of_synthetic(workload: Synthetic) -> list[str]:

@@ -142,8 +142,8 @@ def test_a_pool_changes_at_its_pace(profile: Path) -> None:
 
 
 def test_a_pool_that_was_too_slow_does_not_grow_when_it_is_not_wanted_any_more(profile: Path) -> None:
-    schedule = [[0, 1], [0.1, 3], [0.2, 1]]
-    world = decode_only(profile, schedule, start_s=0.0, cooldown_s=0.35, grow={"workers": 1, "every_s": 0.15})
+    pace = {"workers": 1, "every_s": 0.15}
+    world = decode_only(profile, [[0, 1], [0.1, 3], [0.2, 1]], start_s=0.0, cooldown_s=0.35, grow=pace)
     # 3 were wanted at 100 ms, which counts up to 450 ms: until then it neither grows nor shrinks.
     assert sizes(serve(world, [(0, 0, 1, 60)], steady)) == [(0, 1, 0, 0, 0), (100, 2, 0, 0, 0), (500, 1, 0, 0, 0)]
 
