@@ -34,7 +34,7 @@ WIDTH = 120
 """Columns."""
 PARTS_S = ((2 * HOUR_S, 4.5 * HOUR_S), (11.25 * HOUR_S, 14.25 * HOUR_S))
 """Of the day, on which knobs are sought."""
-WARM_UP_S = 1_200
+WARM_UP_S = 600
 """Of the day and of each part, before anything is measured: elastic pools begin at their largest."""
 DEPENDING = "token-velocity"
 """The policy with which other days are tried."""
