@@ -22,7 +22,7 @@ import numpy as np
 from benchmarks.elastic.cells import MEAN, WORST, Figures, cheapest, served, stretch
 from benchmarks.elastic.days import DAY_S, HOUR_S, KNOBS, MOST, POOLS, Day, Way, requests_on, scenario_of
 from benchmarks.elastic.wheel import in_wheel
-from sunsim.clock import to_s
+from sunsim.clock import PS_PER_S, to_s
 from sunsim.metrics.rows import Window
 from sunsim.points.local import cores
 from sunsim.points.progress import progress
@@ -32,10 +32,12 @@ from sunsim.workload.requests import Requests
 
 WIDTH = 120
 """Columns."""
-PARTS_S = ((2 * HOUR_S, 4.5 * HOUR_S), (11.25 * HOUR_S, 14.25 * HOUR_S))
+PARTS_S = ((2 * HOUR_S, 4 * HOUR_S), (11.5 * HOUR_S, 13.5 * HOUR_S))
 """Of the day, on which knobs are sought."""
 WARM_UP_S = 600
 """Of the day and of each part, before anything is measured: elastic pools begin at their largest."""
+TOKENS_PER_S = 3_000
+"""Of a worker within the TPOT limit: where the search for fixed pools begins."""
 DEPENDING = "token-velocity"
 """The policy with which other days are tried."""
 
@@ -73,7 +75,7 @@ def tuned(way: Way) -> Found:
     if way.policy == "fixed":
         return _fixed(way)
     values = KNOBS[way.policy].values()
-    begin = int(np.searchsorted(values, KNOBS[way.policy].begin))
+    begin = int(np.searchsorted(values, KNOBS[way.policy].begin[way.pools]))
     place = cheapest(values, begin, lambda knob: in_parts(way, knob))
     runs = 0
     for knob in reversed(values[: max(place, 0) + 1]):
@@ -99,8 +101,10 @@ def _fixed(way: Way) -> Found:
 
 
 def _fewest(way: Way, requests: Requests) -> int:
+    """Workers that keep the promise, sought from what the busiest half hour keeps busy."""
     numbers = range(MOST["shared"], 0, -1)
-    begin = MOST["shared"] - int(2 + 30 * len(requests) / 1e6)
+    tokens = np.bincount((requests.arrival_ps // (1_800 * PS_PER_S)), requests.output_tokens)
+    begin = numbers.index(int(np.ceil(1.25 * tokens.max() / 1_800 / TOKENS_PER_S)))
 
     def keeps(workers: int) -> bool:
         found = whole(way, workers, requests)

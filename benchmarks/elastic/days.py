@@ -29,12 +29,12 @@ NOTCH = 1.05
 
 
 class Knob(NamedTuple):
-    """What a policy is tuned by: from its dearest to its cheapest value, and where the search begins."""
+    """What a policy is tuned by: from its dearest to its cheapest value, and where the search begins, of whose pools."""
 
     name: str
     dearest: float
     cheapest: float
-    begin: float
+    begin: dict[str, float]
 
     def values(self) -> list[float]:
         """Notch by notch, three digits."""
@@ -43,12 +43,12 @@ class Knob(NamedTuple):
 
 
 KNOBS = {
-    "schedule": Knob("rps_per_worker", 0.2, 3.0, 0.6),
-    "utilisation": Knob("target", 0.04, 0.5, 0.14),
-    "kv-usage": Knob("target", 0.08, 1.0, 0.24),
-    "request-rate": Knob("rps_per_worker", 0.2, 3.0, 0.6),
-    "token-velocity": Knob("target", 0.2, 1.0, 0.6),
-    "oracle": Knob("target", 0.3, 1.3, 0.65),
+    "schedule": Knob("rps_per_worker", 0.2, 3.0, {"isolated": 0.7, "shared": 1.0}),
+    "utilisation": Knob("target", 0.04, 0.5, {"isolated": 0.11, "shared": 0.15}),
+    "kv-usage": Knob("target", 0.08, 1.0, {"isolated": 0.22, "shared": 0.26}),
+    "request-rate": Knob("rps_per_worker", 0.2, 3.0, {"isolated": 0.95, "shared": 1.1}),
+    "token-velocity": Knob("target", 0.2, 1.0, {"isolated": 0.6, "shared": 0.6}),
+    "oracle": Knob("target", 0.3, 1.3, {"isolated": 0.66, "shared": 0.66}),
 }
 """Of each policy."""
 
