@@ -122,6 +122,14 @@ def test_exactness(scenario: Path, tmp_path: Path) -> None:
     }
 
 
+def test_workers_that_come_and_go_get_no_exact_streams(scenario: Path, tmp_path: Path) -> None:
+    scaling = "{kind: request-rate, rps_per_worker: 8, interval_s: 1, start_s: 1}"
+    arm = ["--set", "arms.turns.decode.workers={min: 1, max: 3}", "--set", f"arms.turns.decode.scaling={scaling}"]
+    turns = split(scenario, tmp_path / "out", *arm)["arms"]["turns"]
+    assert (turns["exact"], turns["why"]) == (False, "workers come and go, as simulated")
+    assert sum(worker["requests"] for worker in turns["workers"].values()) == turns["requests"]
+
+
 def test_prefill_streams_of_the_arms_that_prefill(scenario: Path, tmp_path: Path) -> None:
     arms = split(scenario, tmp_path / "out", "--stage", "prefill")["arms"]
     assert list(arms) == ["both", "front"]

@@ -23,6 +23,8 @@ from sunsim.workload.requests import Requests
 
 MEAN, WORST = 0.99, 0.95
 """Of each model's requests, that must meet the SLO: over all that is measured, and in its worst window."""
+WINDOW_S = 300.0
+"""Of a scenario that does not say."""
 FLOODED = 5_000
 """Requests in one stage beyond which a run is ended: most of them miss their SLO whatever comes."""
 LOOK_PS = 20 * PS_PER_S
@@ -88,7 +90,7 @@ def figures(scenario: Scenario, arm: Arm, result: ArmResult, windows: Sequence[W
     model = result.rows["model"].astype("category").cat.codes.to_numpy()
     measured = np.any([window.holds(rows.arrival_s) for window in windows], axis=0)
     means, worsts = [], []
-    length_s = scenario.slo.worst_window_s
+    length_s = scenario.slo.worst_window_s or WINDOW_S
     for number in np.unique(model[measured]):
         own = measured & (model == number)
         means.append(float(met[own].mean()))

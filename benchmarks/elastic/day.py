@@ -10,83 +10,34 @@ models. With ``--plain`` the loop is that of the checkout, not compiled.
 
 from __future__ import annotations
 
-import json
 import sys
 import time
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
-from functools import lru_cache
 from multiprocessing import get_context
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from benchmarks.elastic.cells import Figures, cheapest, served, stretch
-from benchmarks.elastic.wheel import ROOT, in_wheel
+from benchmarks.elastic.cells import MEAN, WORST, Figures, cheapest, served, stretch
+from benchmarks.elastic.days import DAY_S, HOUR_S, KNOBS, MOST, POOLS, Day, Way, requests_on, scenario_of
+from benchmarks.elastic.wheel import in_wheel
 from sunsim.clock import to_s
-from sunsim.measured import requests_of
 from sunsim.metrics.rows import Window
 from sunsim.points.local import cores
+from sunsim.points.progress import progress
 from sunsim.report.terminal import plain
 from sunsim.report.text_table import TextTable
-from sunsim.scenario import Scenario, load_scenario
 from sunsim.workload.requests import Requests
 
-DAY = ROOT / "scenarios" / "elastic-day.yaml"
 WIDTH = 120
 """Columns."""
-PROFILE = "h100-80gb/llama-3.1-8b-bf16"
-HOUR_S = 3_600
 PARTS_S = ((2 * HOUR_S, 4.5 * HOUR_S), (11.25 * HOUR_S, 14.25 * HOUR_S))
 """Of the day, on which knobs are sought."""
-WARM_UP_S = 1_200
+WARM_UP_S = 600
 """Of the day and of each part, before anything is measured: elastic pools begin at their largest."""
-MOST = {"shared": 64, "isolated": 24}
-"""Workers of a pool."""
-NOTCH = 1.05
-"""From one value of a knob to the next."""
-
-
-class Knob(NamedTuple):
-    """What a policy is tuned by: from its dearest to its cheapest value, and where the search begins."""
-
-    name: str
-    dearest: float
-    cheapest: float
-    begin: float
-
-    def values(self) -> list[float]:
-        """Notch by notch, three digits."""
-        notches = int(np.log(self.cheapest / self.dearest) / np.log(NOTCH)) + 1
-        return [float(f"{self.dearest * NOTCH**notch:.3g}") for notch in range(notches)]
-
-
-KNOBS = {
-    "schedule": Knob("rps_per_worker", 0.3, 3.0, 0.8),
-    "utilisation": Knob("target", 0.04, 0.5, 0.15),
-    "kv-usage": Knob("target", 0.08, 1.0, 0.3),
-    "request-rate": Knob("rps_per_worker", 0.3, 3.0, 0.8),
-    "token-velocity": Knob("target", 0.2, 1.0, 0.7),
-    "oracle": Knob("target", 0.3, 1.3, 0.9),
-}
-"""Of each policy. A schedule knows the day's curve and not who is popular: as many workers as the hour's rate needs."""
-
-
-@dataclass(frozen=True, slots=True)
-class Day:
-    """Another than the scenario's: how many models, and how long a worker takes to start."""
-
-    models: int = 8
-    start_s: float = 85.0
-
-
-@dataclass(frozen=True, slots=True)
-class Way:
-    """Whose the pools are, ``isolated`` or ``shared``, and what sizes them: ``fixed``, or a policy."""
-
-    pools: str
-    policy: str
-    day: Day = Day()
+DEPENDING = "token-velocity"
+"""The policy with which other days are tried."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,57 +48,6 @@ class Found:
     knob: Any
     figures: Figures
     runs: int
-
-
-def scenario_of(way: Way, knob: Any, begin_s: float = 0.0) -> Scenario:
-    """The day with one arm; of a part of it, the second at which that begins."""
-    decode: dict[str, Any] = {"profile": PROFILE, "policy": way.pools}
-    if way.policy == "fixed":
-        decode["workers"] = knob
-    else:
-        most = MOST[way.pools]
-        decode["workers"] = {"min": 1, "max": most}
-        decode["scaling"] = {"kind": way.policy, "start_s": way.day.start_s, **_scaling(way, knob, begin_s)}
-        decode["scaling"].setdefault("initial", most)
-    arms = [{"name": f"{way.pools}-{way.policy}", "decode": decode}]
-    return load_scenario(DAY, [f"models.count={way.day.models}", f"arms={json.dumps(arms)}"])
-
-
-def _scaling(way: Way, knob: float, begin_s: float) -> dict[str, Any]:
-    if way.policy == "schedule":
-        return {"workers": schedule(way, knob, begin_s), "initial": None}
-    signal = {"signal": "rate"} if way.policy == "token-velocity" else {}
-    return {KNOBS[way.policy].name: knob, **signal}
-
-
-def schedule(way: Way, rps_per_worker: float, begin_s: float) -> list[tuple[float, int]]:
-    """Workers for each quarter of an hour, by the curve of the day: of the highest rate in it and until workers start.
-
-    A model's own pool is sized for the most popular one, since nobody knows which that will be.
-    """
-    day = _base(way.day)
-    curve, mean_rps = day.workload.arrivals.curve, day.workload.arrivals.rate_rps
-    share = max(day.model_shares) if way.pools == "isolated" else 1.0
-    entries: list[tuple[float, int]] = []
-    for at_s in np.arange(0, 86_400 - begin_s, 900.0):
-        inside_s = begin_s + at_s + np.linspace(0, 900 + 2 * way.day.start_s, 20)
-        phase = 2 * np.pi * (inside_s - curve.peak_s) / curve.period_s
-        rate = mean_rps * (1 + (curve.peak_to_mean - 1) * np.cos(phase).max())
-        workers = min(max(int(np.ceil(share * rate / rps_per_worker)), 1), MOST[way.pools])
-        if not entries or entries[-1][1] != workers:
-            entries.append((float(at_s), workers))
-    return entries
-
-
-@lru_cache
-def _base(day: Day) -> Scenario:
-    return load_scenario(DAY, [f"models.count={day.models}"])
-
-
-@lru_cache
-def requests_on(day: Day) -> Requests:
-    """All requests of a day."""
-    return requests_of(_base(day))
 
 
 def whole(way: Way, knob: Any, requests: Requests) -> Figures | None:
@@ -211,8 +111,16 @@ def _fewest(way: Way, requests: Requests) -> int:
 
 def find(ways: list[Way]) -> list[Found]:
     """What each way needs, in processes beside one another."""
-    with ProcessPoolExecutor(cores(), get_context("spawn")) as pool:
-        return list(pool.map(tuned, ways))
+    found: dict[Way, Found] = {}
+    with (
+        ProcessPoolExecutor(cores(), get_context("spawn")) as pool,
+        progress(len(ways), wanted=True) as ended,
+    ):
+        for future in as_completed([pool.submit(tuned, way) for way in ways]):
+            one = future.result()
+            found[one.way] = one
+            ended(0)
+    return [found[way] for way in ways]
 
 
 def table(found: list[Found]) -> TextTable:
@@ -221,7 +129,7 @@ def table(found: list[Found]) -> TextTable:
     rows = []
     for one in found:
         own, figures = one.way, one.figures
-        prefill = own.day.models * (86_400 - WARM_UP_S) / HOUR_S
+        prefill = own.day.models * (DAY_S - WARM_UP_S) / HOUR_S
         shown = sum(one.knob.values()) if isinstance(one.knob, dict) else one.knob
         name = "workers" if own.policy == "fixed" else KNOBS[own.policy].name
         rows.append(
@@ -249,15 +157,45 @@ def table(found: list[Found]) -> TextTable:
     return TextTable("", headers, rows, left=2)
 
 
+DAYS = {
+    "as above": Day(),
+    "workers start in 30 s": Day(start_s=30.0),
+    "workers start in 5 s": Day(start_s=5.0),
+    "flips at once": Day(flip_s=0),
+    "4 models": Day(models=4),
+    "16 models": Day(models=16),
+}
+"""What the answer may depend on."""
+
+
+def depends_table(found: list[Found]) -> TextTable:
+    """A row a day: decode GPU-hours of fixed and of elastic pools."""
+    hours = {(one.way.day, one.way.pools, one.way.policy): one.figures.gpu_hours for one in found}
+    rows = []
+    for name, day in DAYS.items():
+        own = [hours[day, pools, policy] for pools in POOLS for policy in ("fixed", DEPENDING)]
+        saved = [f"{100 * (1 - shared / isolated):.0f} %" for isolated, shared in zip(own[:2], own[2:], strict=True)]
+        rows.append((name, *(f"{each:,.0f}" for each in own), *saved))
+    headers = [f"{pools}\n{size}" for pools in POOLS for size in ("fixed", "elastic")]
+    return TextTable("", ("", *headers, "sharing saves\nfixed", "\nelastic"), rows)
+
+
 def main(arguments: list[str]) -> int:
     """The command line."""
     if "--plain" not in arguments:
         return in_wheel("benchmarks.elastic.day", ["--plain", *arguments])
     began = time.monotonic()
-    ways = [Way(pools, policy) for pools in ("isolated", "shared") for policy in ("fixed", *KNOBS)]
-    found = find(ways)
-    print(plain([table(found)], WIDTH))
-    print(f"{time.monotonic() - began:.0f} s")
+    if "--depends" in arguments:
+        days = [Way(pools, policy, day) for day in DAYS.values() for pools in POOLS for policy in ("fixed", DEPENDING)]
+        sys.stdout.write(plain([depends_table(find(days))], WIDTH))
+        return 0
+    found = find([Way(pools, policy) for pools in POOLS for policy in ("fixed", *KNOBS)])
+    note = (
+        f"{found[0].figures.requests:,} requests measured. Every way keeps the SLO of at least {100 * MEAN:g} % of each "
+        f"model's requests, and of {100 * WORST:g} % in its worst 300 s. It took {time.monotonic() - began:.0f} s on "
+        f"{cores()} cores."
+    )
+    sys.stdout.write(plain([table(found), [note]], WIDTH))
     return 0
 
 

@@ -49,6 +49,15 @@ def all_runs(
     return runs
 
 
+def one_worker_run(file: Path) -> Run:
+    """The run of a scenario with one arm, of one decode worker and nothing else; raises StreamError for another."""
+    runs = all_runs([file], [], [], [], 1)
+    if len(runs) > 1 or runs[0].arm.prefill:
+        msg = f"{file}: must have one arm, of one decode worker"
+        raise StreamError(msg)
+    return runs[0]
+
+
 def subject_of(runs: Sequence[Run], *, gpu_name: str | None = None, quick: bool, log_dir: Path | None) -> Subject:
     """The engine that the runs are played on: that of their profile, with its limits.
 

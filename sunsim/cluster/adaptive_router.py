@@ -82,7 +82,7 @@ class LeastHarm(AdaptiveRouter):
         forecast, prompt = self._forecast, asked.prompt_tokens
         n, tokens = worker.num_requests, worker.num_tokens
         without, with_it = forecast.step_ps(n, tokens), forecast.step_ps(n + 1, tokens + prompt)
-        delay_ps: float = (with_it - without) * owed_tokens(worker, asked) + with_it * asked.output_tokens
+        delay_ps = float((with_it - without) * owed_tokens(worker, asked) + with_it * asked.output_tokens)
         running = forecast.running(n, tokens) if n else 0.0
         return delay_ps + (running + 1) * forecast.prompt_beside_ps(n, tokens, prompt)
 

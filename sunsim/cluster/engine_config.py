@@ -17,9 +17,9 @@ class EngineConfig:
         enable_prefix_caching: blocks of finished and running requests are found again by prompts that begin alike.
         reuse_answers: blocks with tokens after the prompt are found again, too; False where another module would have to
             make their KV.
-        max_prefill_chunk_tokens: the most prompt tokens that are computed in a step beside decodes; None: as many as there
-            is room for. Who computes no prompt then waits behind none, and the prompt under way is the first to be
-            preempted.
+        max_prefill_chunk_tokens: the most prompt tokens that are computed in a step beside decodes, or while KV of others is
+            on its way; None: as many as there is room for. Who computes no prompt then waits behind none, and the
+            prompt under way is the first to be preempted.
     """
 
     max_num_seqs: int

@@ -32,6 +32,8 @@ DECODE = PREFILL + 1_000_000
 REPORT = DECODE + 1_000_000
 STARTED = REPORT + 1
 RESIZE = REPORT + 2
+LOOK = REPORT + 3
+"""For those who look at a world and change nothing in it."""
 
 
 class Alarm:
@@ -101,7 +103,7 @@ class Clock(Environment):
 
     @property
     def only_resizes(self) -> bool:
-        """Whether nothing more is due but that elastic pools grow and shrink."""
+        """Whether nothing more is due but that elastic pools grow and shrink, or that somebody looks."""
         return all(
             priority >= STARTED or (isinstance(what, Alarm) and what.ticket != ticket)
             for _, priority, ticket, what in self.entries

@@ -93,7 +93,7 @@ class Scheduler:
     def draft(self, now_ps: int, step: int, outcome: Outcome, *, enough: bool) -> Draft:
         """Composes a step in which the batch may change, or has not `enough` KV blocks."""
         batch = self.steady.batch
-        prompts = self.config.max_prefill_chunk_tokens if batch or self.ready else None
+        prompts = self.config.max_prefill_chunk_tokens if batch or self._loading else None
         draft = Draft(self.config.max_num_batched_tokens - batch, prompts)
         outcome.entered, outcome.loads, outcome.evicted = draft.entering, [], []
         self.may_find = False

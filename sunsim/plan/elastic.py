@@ -10,6 +10,8 @@ Entry = Mapping[str, Any]
 Arms = Mapping[str, Entry]
 
 SECONDS_AN_HOUR = 3600
+ALIKE = 0.005
+"""A smaller share more or less is no difference."""
 
 
 def some_elastic(plan: Entry) -> bool:
@@ -77,8 +79,9 @@ def _beside_fixed(plan: Entry, name: str, passing: Arms, held: Mapping[str, floa
         return f"; no arm that passes serves the same way with fixed pools. {met}."
     fixed = min(alike, key=held.__getitem__)
     share = held[name] / held[fixed] - 1
-    said = f"{percent(abs(share))} {'fewer' if share < 0 else 'more'} than {fixed} ({written_hours(held[fixed])}), the same way with fixed pools"
-    if share >= 0:
+    differs = f"{percent(abs(share))} {'fewer' if share < 0 else 'more'} than" if abs(share) >= ALIKE else "as many as"
+    said = f"{differs} {fixed} ({written_hours(held[fixed])}), the same way with fixed pools"
+    if share > -ALIKE:
         said += ": to grow and shrink saves nothing here"
     return f", {said}. {met}; of {fixed}'s {_shares(plan, passing[fixed])}."
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from sunsim.clock import PS_PER_MS, PS_PER_S, to_s
-from sunsim.cluster.events import DECODE, Alarm
+from sunsim.cluster.events import LOOK, Alarm
 from sunsim.cluster.sequence import UNSET
 from sunsim.cluster.world import World
 from sunsim.metrics.rows import Window
@@ -85,8 +85,7 @@ class Watch:
         # Who ends at a moment and who begins at it are both in the batch of that moment.
         out_ps = self._course.decode_out_ps(np.array([1, 2 * seqs]))
         self._least_out_ps, self._most_out_ps = (int(ps) for ps in out_ps)
-        # After all else that happens at its moment, by priority.
-        self._alarm = Alarm(world.env, 2 * DECODE, self._look)
+        self._alarm = Alarm(world.env, LOOK, self._look)
         self._look_after(self._arrival_ps[0])
 
     def _look(self) -> None:

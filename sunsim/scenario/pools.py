@@ -115,7 +115,7 @@ class Convertible(Block):
     Attributes:
         workers: how many of the pool, the first; of each model's own where it is isolated, and of those that are ready
             where it is elastic.
-        max_chunk_tokens: the most prompt tokens that they compute in a step beside decodes. A completed document has a
+        max_chunk_tokens: as `EngineConfig.max_prefill_chunk_tokens`. A completed document has a
             number: with ``auto`` the most with which `Slo.tpot_ms` still holds, see `sunsim.scenario.convertible`.
         threshold_s: prefill is behind when its tokens take longer than this on the least loaded worker.
         num_gpu_blocks: KV blocks of such a worker, beside weights that only it has.

@@ -21,11 +21,11 @@ HEADLINES = (
     "slo_attainment",
     "cached_share",
     "mean_session_duration_s",
-    "gpu_hours",
-    "mean_gpus",
     "shed",
 )
-"""The last five are there only where requests are rounds of sessions, a pool is elastic, or admission refuses requests."""
+"""The last three are there only where requests are rounds of sessions, or admission refuses some."""
+ELASTIC = ("gpu_hours", "mean_gpus", "worst_window_slo_attainment")
+"""Further ones, where a pool is elastic."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ def _arm(arm: Sequence[Row], first: Sequence[Row], pools: Mapping[str, set[str]]
     """`pools`: of each arm, its kinds of workers."""
     own, base = (pools.get(rows[0]["arm"], set()) for rows in (arm, first))
     requests = {"slo_attainment": sum(row["window_requests"] for row in arm)}
-    tags = [tag for tag in HEADLINES if tag in arm[0]]
+    tags = [tag for tag in HEADLINES if tag in arm[0]] + list(ELASTIC if "gpu_hours" in arm[0] else ())
     differences = {
         tag: estimate(_differences(tag, arm, first), tag, requests.get(tag))
         if not tag.startswith(OUTPUT) or same_work(tag, own, base)

@@ -19,7 +19,7 @@ Estimates = Mapping[int, Sequence[ArmEstimates]]
 MOST_LINES = 120
 """Lines of a table that somebody may still read; the rest is in the files."""
 
-SHARES = ("slo_attainment", "cached_share")
+SHARES = ("slo_attainment", "worst_window_slo_attainment", "cached_share")
 """Shown in percent, their differences in percentage points."""
 
 COLUMNS = [
@@ -28,6 +28,7 @@ COLUMNS = [
         "output_throughput_per_gpu", "output_throughput_per_decode_gpu", "mean_tpot_ms", "p99_tpot_ms", "p99_ttft_ms"
     ),
     Column("slo_attainment", "SLO met\n%"),
+    Column("worst_window_slo_attainment", "worst\nwindow %"),
     *columns("shed"),
     Column("cached_share", "cached\n%"),
     *columns("mean_session_duration_s"),

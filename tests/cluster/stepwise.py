@@ -191,7 +191,7 @@ class StepwiseEngine:
     def _compose(self, now: int, outcome: Outcome) -> None:
         taken: list[tuple[_Job, int]] = []
         budget = self.config.max_num_batched_tokens
-        beside = self.ready or any(not job.computing and job.scheduled < job.outputs for job in self.running)
+        beside = self.loading or any(not job.computing and job.scheduled < job.outputs for job in self.running)
         prompts = self.config.max_prefill_chunk_tokens if beside else None
         preempted = False
         entering: list[_Job] = []

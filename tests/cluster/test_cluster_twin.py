@@ -110,7 +110,7 @@ def test_any_cluster(drawn: Drawn, profile: Path) -> None:
 
 
 @given(drawn=elastic_clusters())
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=80)
 def test_any_elastic_cluster(drawn: Drawn, profile: Path) -> None:
     both_ways(drawn.scenario(profile), drawn.rows, drawn.host)
 

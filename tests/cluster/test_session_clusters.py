@@ -136,7 +136,7 @@ def elastic_clusters(draw: st.DrawFn) -> Drawn:
 
 
 @given(drawn=elastic_clusters())
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=50)
 def test_both_engines_agree_where_workers_come_and_go(drawn: Drawn, profile: Path) -> None:
     engines: list[Checked] = []
     leaping, stepping = serve(drawn, profile, keeping(engines)), serve(drawn, profile, StepwiseEngine)

@@ -75,6 +75,18 @@ def test_names_that_vllm_cannot_be_given_are_refused(
     assert stderr.count("\n") == 1
 
 
+def test_a_pool_that_grows_and_shrinks_is_refused(scenario: Path, tmp_path: Path) -> None:
+    content = YAML(typ="safe").load(scenario.read_text())
+    (arm,) = (arm for arm in content["arms"] if arm["name"] == "sun")
+    arm["decode"] |= {"workers": {"min": 1, "max": 2}, "scaling": {"kind": "kv-usage"}}
+    path = scenario.with_name("elastic.yaml")
+    YAML().dump(content, path)
+    code, _, stderr = invoke("export", path, "--arm", "sun", "--to", "vllm", "--out", tmp_path / "out")
+    assert code == 2
+    assert "arms.sun.decode grows and shrinks, must have a number of workers to be deployed" in stderr
+    assert stderr.count("\n") == 1
+
+
 def test_a_worker_of_more_gpus_than_a_host_has_is_refused(scenario: Path, tmp_path: Path) -> None:
     two = json.loads(scenario.with_name("tp2.json").read_text())
     two["engine_args"]["tensor_parallel_size"] = 16

@@ -19,6 +19,7 @@ from sunsim.validation.cluster_run import read_cluster_run
 from tests.profiler.pretend_worker import FATAL_PROMPT, SILENT_PROMPT, main
 
 PROFILE = "h100-80gb/llama-3.1-8b-bf16"
+ELASTIC = f"{{profile: {PROFILE}, policy: shared, workers: {{min: 1, max: 2}}, scaling: {{kind: kv-usage}}}}"
 
 
 def pool(policy: str, workers: int, router: str = "least-requests") -> str:
@@ -176,6 +177,11 @@ def test_a_closed_loop_is_not_played(tmp_path: Path) -> None:
         ),
         ({"sun": {"decode": pool("shared", 1)}}, ["--gpus", "1", "--arm", "x"], "--arm x: no scenario has such an arm"),
         ({"sun": {"prefill": pool("isolated", 2)}}, ["--gpus", "2"], "arm sun has no decode workers"),
+        (
+            {"sun": {"decode": ELASTIC}},
+            ["--gpus", "2"],
+            "arm sun grows and shrinks, must have numbers of workers to be run live",
+        ),
         (
             {
                 "sun": {"decode": pool("shared", 1)},

@@ -3,7 +3,7 @@
 off -> (order) starting -> ready -> draining -> off. A started worker that is not needed to serve may be kept warm.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 
 
 class Slots:
@@ -86,8 +86,3 @@ class Slots:
 
     def _make_ready(self, slot: int) -> None:
         self.ready = sorted([*self.ready, slot])
-
-
-def held(slots: Slots) -> Iterable[int]:
-    """The slots that hold GPUs."""
-    return (*slots.ready, *slots.starting, *slots.draining, *slots.warm)
