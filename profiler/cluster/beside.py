@@ -1,18 +1,27 @@
 """Transfers between two live workers that have other things to do: one at a time, beside decodes and beside prompts.
 
-What comes out is raw: all transfers and all steps of both workers, to be summed up by `transfer_points`.
+A point has what the workers did meanwhile, a prompt's bytes, and medians: of the transfer as `transfer_points` has them;
+from the coming of a request to the scheduler until the host began (`begin_ms`), and from the worker's seeing that the KV
+was there until it took the request into a step (`admit_ms`). `lead_ms` is how much later than a step's time and the
+host's for the transfer the step came that was launched after it began, from the output that let the worker decide: where
+the host was busy for longer than a step, so that the GPU waited for it.
 """
 
 import asyncio
 import random
-from collections.abc import Callable
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
+
+import numpy as np
 
 from profiler.cluster.handle import WorkerHandle
 from profiler.cluster.messages import Abort, Begin, Done, End, Ended, Ready, Serve
 from profiler.cluster.play import KEEP_KV
 from profiler.progress import Progress
+from profiler.recording import RequestStamps, Step
+from profiler.transfers import Transfer
 
 SIZES = (128, 512, 1024, 2048, 4096)
 REPEATS = 8
@@ -70,8 +79,17 @@ class _Inbox:
             self._on_end(message)
 
 
-async def beside(source: WorkerHandle, target: WorkerHandle, traffic: Traffic) -> dict[str, Any]:
-    """One kind of traffic: what all transfers of all sizes and all steps took."""
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """What came of one kind of traffic: requests and transfers in their order, and the steps of the fetching worker."""
+
+    requests: list[RequestStamps]
+    transfers: list[Transfer]
+    steps: list[Step]
+
+
+async def fetch_beside(source: WorkerHandle, target: WorkerHandle, traffic: Traffic) -> Fetched:
+    """Transfers of all sizes, one at a time, beside one kind of traffic."""
     for worker in (source, target):
         worker.send(Begin(0, None))
         await worker.next(Ready)
@@ -89,7 +107,7 @@ async def beside(source: WorkerHandle, target: WorkerHandle, traffic: Traffic) -
         source.send(Serve(100_000 + i, "prefill", PREFILL_PROMPT_TOKENS, 1))
     await asyncio.sleep(RAMP_S)
     gaps = random.Random(1)
-    fetched: list[dict[str, Any]] = []
+    fetched: list[RequestStamps] = []
     for index, tokens in enumerate([size for _ in range(REPEATS) for size in SIZES]):
         prefilled = at_source.expect(index)
         source.send(Serve(index, "prefill", tokens, 1, KEEP_KV))
@@ -99,9 +117,7 @@ async def beside(source: WorkerHandle, target: WorkerHandle, traffic: Traffic) -
         there = at_target.expect(index)
         target.send(Serve(index, "decode", tokens, OUTPUT_TOKENS, kv))
         async with asyncio.timeout(TIMEOUT_S):
-            stamps = asdict((await there).stamps)
-        del stamps["kv_transfer_params"]
-        fetched.append(stamps)
+            fetched.append((await there).stamps)
     goes_on = False
     ended: list[Ended] = []
     for worker in (source, target):
@@ -109,24 +125,60 @@ async def beside(source: WorkerHandle, target: WorkerHandle, traffic: Traffic) -
         await asyncio.sleep(0.1)
         worker.send(End())
         ended.append(await worker.next(Ended))
-    return {
-        **asdict(traffic),
-        "fetched": fetched,
-        "transfers": [each._asdict() for each in ended[1].transfers],
-        "source_steps": [asdict(step) for step in ended[0].steps],
-        "target_steps": [asdict(step) for step in ended[1].steps],
-    }
+    return Fetched(fetched, ended[1].transfers, ended[1].steps)
+
+
+def points_of(traffic: Traffic, fetched: Fetched) -> list[dict[str, Any]]:
+    """A point a size."""
+    alike = [
+        step.step_s for step in fetched.steps if not step.joined and step.decode_requests == traffic.decode_requests
+    ]
+    step_s = float(np.median(alike)) if alike and traffic.decode_requests else None
+    both = list(zip(fetched.requests, sorted(fetched.transfers, key=lambda each: each.begin_s), strict=True))
+    points = []
+    for num_bytes in sorted({transfer.bytes for transfer in fetched.transfers}):
+        own = [(request, transfer) for request, transfer in both if transfer.bytes == num_bytes]
+        transfers = [transfer for _, transfer in own]
+        leads = [_lead_s(transfer, fetched.steps, step_s) for transfer in transfers] if step_s else []
+        known = [lead_s for lead_s in leads if lead_s is not None]
+        points.append(
+            {
+                **asdict(traffic),
+                "bytes": num_bytes,
+                "transfers": len(own),
+                "transfer_ms_median": _median_ms([each.transfer_s for each in transfers]),
+                "post_ms_median": _median_ms([each.post_s for each in transfers]),
+                "host_ms_median": _median_ms([each.host_s for each in transfers]),
+                "begin_ms_median": _median_ms([t.begin_s - r.queued_s for r, t in own if r.queued_s]),
+                "admit_ms_median": _median_ms([r.scheduled_s - t.end_s for r, t in own if r.scheduled_s]),
+                "lead_ms_median": _median_ms(known) if known else None,
+                "step_ms_median": None if step_s is None else round(step_s * 1000, 4),
+            }
+        )
+    return points
+
+
+def _lead_s(transfer: Transfer, steps: Sequence[Step], step_s: float) -> float | None:
+    """None where the GPU may not have waited for the host, or the steps around the transfer are not known."""
+    own = bisect_right([step.scheduled_s for step in steps], transfer.begin_s) - 1
+    if own < 2 or transfer.host_s <= step_s:
+        return None
+    return steps[own].end_s - steps[own - 2].end_s - step_s - transfer.host_s
+
+
+def _median_ms(seconds: Sequence[float]) -> float:
+    return round(float(np.median(seconds)) * 1000, 4)
 
 
 async def measure_beside(source: WorkerHandle, target: WorkerHandle, progress: Progress) -> list[dict[str, Any]]:
-    """One after the other; what goes wrong costs only its own kind of traffic."""
-    found = []
+    """The points; what goes wrong costs only its own kind of traffic."""
+    points = []
     for traffic in TRAFFIC:
         try:
             async with asyncio.timeout(2 * TIMEOUT_S):
-                found.append(await beside(source, target, traffic))
+                points += points_of(traffic, await fetch_beside(source, target, traffic))
         except TimeoutError:
             progress.say(f"transfers beside {traffic}: came to no end")
         else:
-            progress.say(f"transfers beside {traffic}: {len(found[-1]['transfers'])}")
-    return found
+            progress.say(f"transfers beside {traffic}: measured")
+    return points

@@ -1,8 +1,6 @@
 """`cluster`: the arms of scenarios on live engines, one a GPU, each engine started once."""
 
 import asyncio
-import gzip
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -188,14 +186,12 @@ async def _measure_link(order: ClusterOrder, workers: Sequence[WorkerHandle], up
         return []
     source, target, *_ = workers
     try:
-        points = await transfer_points.measure(source, target, progress)
+        points = {"transfer_points": await transfer_points.measure(source, target, progress)}
+        points["beside_points"] = await measure_beside(source, target, progress)
         transfer_points.write(order.transfers, points, order.subject, up.facts)
-        raw = await measure_beside(source, target, progress)
     except (WorkerError, TimeoutError) as error:
         progress.say(f"{order.transfers}: failed: {type(error).__name__} {error}".strip())
         return [str(order.transfers)]
-    with gzip.open(order.transfers.with_suffix(".raw.json.gz"), "wt") as file:
-        json.dump(raw, file)
     return []
 
 

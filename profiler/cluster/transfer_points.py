@@ -112,8 +112,8 @@ def _point(tokens: int, several: int, rounds: Sequence[tuple[list[Done], Ended]]
     }
 
 
-def write(path: Path, points: Sequence[dict[str, Any]], subject: Subject, up: dict[str, Any]) -> None:
-    """The points and where they come from."""
+def write(path: Path, points: dict[str, list[dict[str, Any]]], subject: Subject, up: dict[str, Any]) -> None:
+    """The points, by kind, and where they come from."""
     fresh = set_up(subject)
     same = ("gpu", "card", "host", "versions", "model", "variant", "weights", "engine_args", "kv_bytes_per_token")
     content = {
@@ -121,7 +121,7 @@ def write(path: Path, points: Sequence[dict[str, Any]], subject: Subject, up: di
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         **{key: fresh[key] for key in same},
         **up,
-        "transfer_points": list(points),
+        **points,
     }
     with replacing(path, "a file for transfers") as partial:
         partial.write_text(json.dumps(content, indent=1) + "\n")

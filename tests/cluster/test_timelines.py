@@ -17,6 +17,7 @@ from tests.cluster.worlds import (
     given,
     play,
     pool,
+    posting,
     prompt,
     pulled,
     scenario,
@@ -174,7 +175,7 @@ def test_a_full_decode_worker_pushes_back_on_prefill(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("post", "last_ps"), [(4, 30), (15, 35), (40, 60)])
 def test_beginning_a_pull_holds_the_next_launch_up_where_the_gpu_does_not_hide_it(post: int, last_ps: int) -> None:
     running, late = given(output_tokens=3), pulled(prompt_tokens=5, output_tokens=1)
-    late.posts_ps = lambda _: post
+    late.pulling = posting(lambda _: post)
     engine = Engine(config(), Steps(10))
     play(engine, [(0, running), (3, late)], Neighbours(transfer=100))
     # The decision at 10, with the step from 10 to 20 under way, begins the pull; the step after that is launched later.
@@ -184,7 +185,7 @@ def test_beginning_a_pull_holds_the_next_launch_up_where_the_gpu_does_not_hide_i
 def test_pulls_begun_together_hold_the_host_one_after_the_other() -> None:
     both = [pulled(prompt_tokens=tokens, output_tokens=1) for tokens in (3, 4)]
     for request in both:
-        request.posts_ps = lambda tokens: tokens
+        request.pulling = posting(lambda tokens: tokens)
     engine = Engine(config(), Steps(10))
     play(engine, [(0, both[0]), (0, both[1])], Neighbours(transfer=1))
     assert [request.scheduled_ps for request in both] == [7, 7]
