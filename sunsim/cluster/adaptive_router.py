@@ -27,7 +27,7 @@ class AdaptiveRouter(Unaware, ABC):
             worker = workers[index]
             number, tokens = worker.num_requests, worker.num_tokens
             wait_ps = self._forecast.place_ps(number + 1, tokens + asked.prompt_tokens)
-            rank = wait_ps, self.cost_ps(worker, asked), number
+            rank = float(wait_ps), self.cost_ps(worker, asked), number
             if rank < best_rank:
                 best, best_rank = index, rank
         self._next = best + 1
