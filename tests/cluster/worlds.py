@@ -240,7 +240,7 @@ def write_profile(folder: Path, **changes: Any) -> Path:
 def posting(posts_ps: Callable[[int], int], host: HostTimes | None = None) -> Any:
     """In place of `Pulling`: posting so many tokens takes that, beside others or not."""
 
-    def posts(tokens: int, *, beside: bool) -> int:  # noqa: ARG001  # as `Pulling` is asked
+    def posts(tokens: int, *, beside: bool) -> int:  # as `Pulling` is asked
         return posts_ps(tokens)
 
     return SimpleNamespace(posts_ps=posts, host=host)
