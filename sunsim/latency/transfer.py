@@ -111,6 +111,7 @@ class LinkTimes:
         posting_ps: the host is busy; one transfer after the other, and no step is launched meanwhile.
         moving_ps: after that and the latency, for a transfer that has the link alone.
         beside_ps: as `posting_ps`, while another one moves; the link takes no more at a time, so the host waits for it.
+            Empty where it is the same.
         host: None where it was not measured, or the hosts have no work with transfers.
     """
 
@@ -118,12 +119,12 @@ class LinkTimes:
     bytes_: tuple[float, ...]
     posting_ps: tuple[float, ...]
     moving_ps: tuple[float, ...]
-    beside_ps: tuple[float, ...]
+    beside_ps: tuple[float, ...] = ()
     host: HostTimes | None = None
 
     def posts_ps(self, num_bytes: int, *, beside: bool = False) -> int:
         """Time of the host for so many bytes; `beside` another transfer that moves."""
-        return round(self._at(self.beside_ps if beside else self.posting_ps, num_bytes))
+        return round(self._at((beside and self.beside_ps) or self.posting_ps, num_bytes))
 
     def moves_ps(self, num_bytes: int) -> float:
         """Time on the link for so many bytes, without the latency."""
@@ -139,7 +140,7 @@ class LinkTimes:
 def steady_link(bandwidth_gbit_s: float, latency_ms: float) -> LinkTimes:
     """A link of one bandwidth (1 Gbit/s is 10**9 bit/s), whatever the size, that the hosts have no work with."""
     per_byte = 8 * PS_PER_BIT_AT_GBIT_S / bandwidth_gbit_s
-    return LinkTimes(to_ps(latency_ms / 1000), (0.0, 1.0), (0.0, 0.0), (0.0, per_byte), (0.0, 0.0))
+    return LinkTimes(to_ps(latency_ms / 1000), (0.0, 1.0), (0.0, 0.0), (0.0, per_byte))
 
 
 def measured_link(data: TransferData) -> LinkTimes:
