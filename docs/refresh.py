@@ -29,9 +29,11 @@ DOCS = Path(__file__).parent
 ROOT = DOCS.parent
 README = ROOT / "README.md"
 FIDELITY = DOCS / "fidelity.md"
+ELASTIC = DOCS / "elastic.md"
 PICTURE = DOCS / "zipf3.png"
 FIGURES = ("claims", "zipf", "rivals")
 """Those of `sunsim figures` that the pages show."""
+ELASTIC_PICTURE = DOCS / "elastic.png"
 SESSION_PICTURES = {"history": DOCS / "sessions.png", "prefillshare": DOCS / "prefillshare.png"}
 """Of the benchmarks of sessions that draw one."""
 WIDTH = 120
@@ -66,6 +68,10 @@ PLACES = {
     "live": DOCS / "live-clusters.md",
     "adapters": DOCS / "profiling.md",
     "routers": DOCS / "routing.md",
+    "elastic-day": ELASTIC,
+    "elastic-depends": ELASTIC,
+    "llm-d": ELASTIC,
+    "tokenscale": ELASTIC,
     "history": DOCS / "sessions.md",
     "prefillshare": DOCS / "sessions.md",
     "requests": DOCS / "python.md",
@@ -240,6 +246,20 @@ def ppd() -> dict[str, str]:
 def routers() -> dict[str, str]:
     """What the benchmark prints of routers."""
     return {"routers": _output("-m", "benchmarks.elastic.routers")}
+
+
+def elastic() -> dict[str, str]:
+    """What the benchmarks of elastic pools print; draws the day, which takes minutes."""
+    with tempfile.TemporaryDirectory() as folder:
+        _sunsim("run", "elastic-day", "--quiet", "--out", folder)
+        _keep_small(Path(folder) / ELASTIC_PICTURE.name, ELASTIC_PICTURE)
+    day = "benchmarks.elastic.day"
+    return {
+        "elastic-day": _output("-m", day),
+        "elastic-depends": _output("-m", day, "--depends"),
+        "llm-d": _output("-m", "benchmarks.elastic.llm_d"),
+        "tokenscale": _output("-m", "benchmarks.elastic.tokenscale"),
+    }
 
 
 def fidelity() -> dict[str, str]:

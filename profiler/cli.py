@@ -12,8 +12,10 @@ import typer
 
 from profiler.adapters import AdapterError
 from profiler.cluster.cluster import ClusterOrder, cluster
+from profiler.cluster.elastic import ElasticOrder, elastic
 from profiler.cluster.handle import WorkerError
-from profiler.cluster.plan import all_runs, subject_of
+from profiler.cluster.plan import all_runs, one_worker_run, subject_of
+from profiler.cluster.worker import visible_gpus
 from profiler.measure import Order, measure
 from profiler.options import Shared, of_vllm, with_shared
 from profiler.profile_file import OtherSetupError
@@ -160,3 +162,23 @@ def cluster_command(
     if outcome.failed:
         typer.echo(f"failed: {', '.join(outcome.failed)}", err=True)
         raise typer.Exit(1)
+
+
+@app.command("elastic")
+def elastic_command(
+    scenario: Annotated[Path, typer.Argument(metavar="SCENARIO.yaml", help="With one arm, of one decode worker.")],
+    out: Annotated[Path, typer.Option(help="Directory of the results.")],
+    grow_s: Annotated[float, typer.Option(min=0, help="Seconds into the run when a second worker is asked for.")] = 10,
+    serve_s: Annotated[float, typer.Option(min=0, help="Seconds for which it gets requests, before it drains.")] = 20,
+    gpu_name: Annotated[str | None, typer.Option(help="Name of the card, if not as in the scenario's profile.")] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="A shorter warm-up.")] = False,
+    log_dir: Annotated[Path | None, typer.Option(help="Keep the engines' logs and all recorded steps here.")] = None,
+) -> None:
+    """Time how a second decode worker comes and goes, on two GPUs, while the first one serves."""
+    progress = Progress()
+    with in_one_line():
+        run = one_worker_run(scenario)
+        subject = subject_of([run], gpu_name=gpu_name, quick=quick, log_dir=log_dir)
+        visible_gpus(2)
+        order = ElasticOrder(subject=subject, run=run, out=out, grow_s=grow_s, serve_s=serve_s)
+        asyncio.run(elastic(order, progress))

@@ -1,16 +1,37 @@
 """KV transfers as the receiving worker timed them: a line a transfer, from the engine's process to its client's.
 
-A line is `[end_s, bytes, transfer_s, post_s, descriptors]`, `end_s` on the monotonic clock when the worker saw that it
-was there.
+A line is the fields of a `Transfer`, in their order.
 """
 
 import json
 import os
 from pathlib import Path
+from typing import NamedTuple
 
 TRANSFER_LOG_VARIABLE = "SUNSIM_TRANSFER_LOG"
 
-Transfer = tuple[float, int, float, float, int]
+
+class Transfer(NamedTuple):
+    """One transfer.
+
+    end_s: on the monotonic clock, when the worker saw that it was there; it looks once a step.
+    bytes: moved.
+    transfer_s: Nixl's own account, from its posting until it was seen to be there; post_s of it to post it.
+    descriptors: pieces that it was posted in.
+    begin_s: on the monotonic clock, when the worker's host began with it.
+    host_s: from then until the host was free again, all that preparing and posting takes.
+    look_s: time of the host for looking whether it was there, in all looks; looks: how many they were.
+    """
+
+    end_s: float
+    bytes: int
+    transfer_s: float
+    post_s: float
+    descriptors: int
+    begin_s: float
+    host_s: float
+    look_s: float
+    looks: int
 
 
 def record_transfers_to(path: Path) -> None:
@@ -31,8 +52,4 @@ def read_transfers(path: Path) -> list[Transfer]:
     """All written so far; none if there is no such file."""
     if not path.exists():
         return []
-    found = []
-    for line in path.read_text().splitlines():
-        end_s, num_bytes, transfer_s, post_s, descriptors = json.loads(line)
-        found.append((end_s, num_bytes, transfer_s, post_s, descriptors))
-    return found
+    return [Transfer(*json.loads(line)) for line in path.read_text().splitlines()]

@@ -9,6 +9,7 @@ from typing import Any
 
 from profiler import profile_file
 from profiler.cluster import transfer_points, worker
+from profiler.cluster.beside import measure_beside
 from profiler.cluster.handle import Main, WorkerError, WorkerHandle
 from profiler.cluster.messages import Measure, Measured, Up
 from profiler.cluster.plan import run_sha256
@@ -27,6 +28,8 @@ START_TIMEOUT_S = 600
 
 PROFILE_SHARE = 0.6
 """Of the budget, after which the profile begins no further phase: runs that need all GPUs wait for it."""
+LAST_PROFILE_SHARE = 0.95
+"""The same where no run waits for it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,9 +134,9 @@ async def _play_all(
         finally:
             await free.give_back(taken)
 
-    async def measure(path: Path, taken: list[WorkerHandle]) -> None:
+    async def measure(path: Path, taken: list[WorkerHandle], share: float) -> None:
         try:
-            budget_s = None if order.budget_s is None else PROFILE_SHARE * order.budget_s
+            budget_s = None if order.budget_s is None else share * order.budget_s
             taken[0].send(Measure(path, budget_s))
             measured = await taken[0].next(Measured)
             missing = {name: why for name, why in measured.phases.items() if why is not None}
@@ -145,9 +148,11 @@ async def _play_all(
         finally:
             await free.give_back(taken)
 
+    # Beside runs that leave a GPU free; after them if none does, so that they do not wait for it.
+    beside = any(run.gpus < order.gpus for run in wanted)
     async with asyncio.TaskGroup() as group:
-        if order.profile is not None:
-            group.create_task(measure(order.profile, await free.take(1)))
+        if order.profile is not None and beside:
+            group.create_task(measure(order.profile, await free.take(1), PROFILE_SHARE))
         for run in wanted:
             try:
                 taken = await free.take(run.gpus)
@@ -161,6 +166,8 @@ async def _play_all(
                 await free.give_back(taken)
                 continue
             group.create_task(play(run, taken))
+        if order.profile is not None and not beside:
+            group.create_task(measure(order.profile, await free.take(1), LAST_PROFILE_SHARE))
     return outcome
 
 
@@ -171,6 +178,21 @@ async def _all_up(workers: Sequence[WorkerHandle]) -> list[Up]:
     except (WorkerError, TimeoutError) as error:
         msg = f"the engines did not start: {str(error) or 'no word from them'}"
         raise EngineStartError(msg) from error
+
+
+async def _measure_link(order: ClusterOrder, workers: Sequence[WorkerHandle], up: Up, progress: Progress) -> list[str]:
+    """Alone, then beside other things to do; what failed. That costs the runs nothing but the engines it ends."""
+    if order.transfers is None or order.transfers.exists():
+        return []
+    source, target, *_ = workers
+    try:
+        points = {"transfer_points": await transfer_points.measure(source, target, progress)}
+        points["beside_points"] = await measure_beside(source, target, progress)
+        transfer_points.write(order.transfers, points, order.subject, up.facts)
+    except (WorkerError, TimeoutError) as error:
+        progress.say(f"{order.transfers}: failed: {type(error).__name__} {error}".strip())
+        return [str(order.transfers)]
+    return []
 
 
 async def cluster(order: ClusterOrder, progress: Progress) -> ClusterOutcome:
@@ -201,11 +223,10 @@ async def cluster(order: ClusterOrder, progress: Progress) -> ClusterOutcome:
     try:
         ups = await _all_up(workers)
         progress.say(f"{len(workers)} engines up")
-        if order.transfers is not None and not order.transfers.exists():
-            points = await transfer_points.measure(workers[0], workers[1], progress)
-            transfer_points.write(order.transfers, points, order.subject, ups[0].facts)
+        link_failed = await _measure_link(order, workers, ups[0], progress)
         outcome = await _play_all(order, wanted, workers, ups[0].facts, progress)
     finally:
         await asyncio.gather(*(each.stop() for each in workers))
     outcome.kept = done
+    outcome.failed += link_failed
     return outcome

@@ -6,6 +6,7 @@ from typing import Any
 
 from profiler.recording import RequestStamps, Step
 from profiler.request_ids import Kind
+from profiler.transfers import Transfer
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,11 @@ class Serve:
 
 
 @dataclass(frozen=True, slots=True)
+class Abort:
+    """Nobody wants the requests that are under way any more."""
+
+
+@dataclass(frozen=True, slots=True)
 class End:
     """All requests of the run are done."""
 
@@ -60,9 +66,15 @@ class Stop:
 
 @dataclass(frozen=True, slots=True)
 class Up:
-    """The engine is up and warm; what it states of itself."""
+    """The engine is up and warm; what it states of itself.
+
+    began_s, engine_s, warm_s: on the monotonic clock, the worker's process ran, its engine was up, and it was warm.
+    """
 
     facts: dict[str, Any]
+    began_s: float
+    engine_s: float
+    warm_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,14 +105,11 @@ class Done:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """What the engine did in the run.
-
-    preemptions: by request id. transfers: (end on the monotonic clock, bytes, seconds, seconds to post it, pieces).
-    """
+    """What the engine did in the run; preemptions by request id."""
 
     steps: list[Step]
     preemptions: dict[str, int]
-    transfers: list[tuple[float, int, float, float, int]] = field(default_factory=list)
+    transfers: list[Transfer] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)

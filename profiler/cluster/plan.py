@@ -49,6 +49,15 @@ def all_runs(
     return runs
 
 
+def one_worker_run(file: Path) -> Run:
+    """The run of a scenario with one arm, of one decode worker and nothing else; raises StreamError for another."""
+    runs = all_runs([file], [], [], [], 1)
+    if len(runs) > 1 or runs[0].arm.prefill:
+        msg = f"{file}: must have one arm, of one decode worker"
+        raise StreamError(msg)
+    return runs[0]
+
+
 def subject_of(runs: Sequence[Run], *, gpu_name: str | None = None, quick: bool, log_dir: Path | None) -> Subject:
     """The engine that the runs are played on: that of their profile, with its limits.
 
@@ -126,9 +135,6 @@ def _check(file: Path, scenario: Scenario, arm: Arm) -> None:
     if arm.elastic:
         msg = f"{file}: arm {arm.name} grows and shrinks, must have numbers of workers to be run live"
         raise StreamError(msg)
-    if arm.decode.convertible:
-        msg = f"{file}: arm {arm.name} has convertible decode workers, must have none to be run live"
-        raise StreamError(msg)
     if arm.block.admission:
         msg = f"{file}: arm {arm.name} has admission, must have none to be run live"
         raise StreamError(msg)
@@ -136,6 +142,9 @@ def _check(file: Path, scenario: Scenario, arm: Arm) -> None:
         if pool.block.output_lengths:
             msg = f"{file}: router {pool.router} of {stage} knows of output lengths, must be one that does not to be run live"
             raise StreamError(msg)
+    if arm.decode.convertible:
+        msg = f"{file}: arm {arm.name} has convertible decode workers, must have none to be run live"
+        raise StreamError(msg)
     if arm.prefill and scenario.first_token != "decode":
         msg = f"{file}: first_token is {scenario.first_token}, must be decode for arm {arm.name} to be run live"
         raise StreamError(msg)

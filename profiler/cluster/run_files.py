@@ -12,6 +12,7 @@ import numpy as np
 from profiler.cluster.play import Play
 from profiler.cluster.stage import Stage, Visit
 from profiler.run_file import STAMPS, step_columns, write, write_table
+from profiler.transfers import Transfer
 from sunsim.clock import to_s
 
 Columns = dict[str, list[Any]]
@@ -73,14 +74,19 @@ def _steps(play: Play) -> dict[str, Any]:
 
 
 def _transfers(play: Play) -> Columns:
-    rows = [
-        (stage.routes.names[slot], end_s - play.start_s, num_bytes, transfer_s, post_s, descriptors)
+    moved = [
+        (stage.routes.names[slot], each)
         for stage in play.stages.values()
         for slot, ended in enumerate(stage.ended)
-        for end_s, num_bytes, transfer_s, post_s, descriptors in ended.transfers
+        for each in ended.transfers
     ]
-    names = ("worker", "end_s", "bytes", "transfer_s", "post_s", "descriptors")
-    return dict(zip(names, map(list, zip(*rows, strict=True)), strict=True)) if rows else {}
+    if not moved:
+        return {}
+    columns: Columns = {"worker": [worker for worker, _ in moved]}
+    columns |= {name: [getattr(each, name) for _, each in moved] for name in Transfer._fields}
+    for name in ("begin_s", "end_s"):
+        columns[name] = [moment_s - play.start_s for moment_s in columns[name]]
+    return columns
 
 
 def staleness_ms(play: Play) -> dict[str, float]:

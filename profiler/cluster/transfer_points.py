@@ -2,13 +2,14 @@
 
 A point has the prompt's tokens and bytes, how many transfers ran at a time, and what each took: from the fetching
 worker's start of the transfer until the link had moved it (`transfer_ms`, Nixl's own account), of which `post_ms` to
-hand it to the link; and from the router's order to the fetching worker until its first token there (`ttft_ms`), which
-also holds the worker's own steps.
+hand it to the link; the time of that worker's host for all that begins it, `post_ms` and what prepares it (`host_ms`);
+and from the router's order to the fetching worker until its first token there (`ttft_ms`), which also holds the
+worker's own steps.
 """
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -84,6 +85,10 @@ async def _transfer(source: WorkerHandle, target: WorkerHandle, tokens: int, sev
     return fetched, ended[1]
 
 
+def _median_ms(seconds: Iterable[float]) -> float:
+    return round(float(np.median(list(seconds))) * 1000, 4)
+
+
 def _point(tokens: int, several: int, rounds: Sequence[tuple[list[Done], Ended]]) -> dict[str, Any]:
     transfers = [transfer for _, ended in rounds for transfer in ended.transfers]
     if not transfers:
@@ -91,24 +96,24 @@ def _point(tokens: int, several: int, rounds: Sequence[tuple[list[Done], Ended]]
         raise WorkerError(msg)
     stamps = [done.stamps for fetched, _ in rounds for done in fetched]
     ttft_ms = [(s.first_token_s - s.submit_s) * 1000 for s in stamps if s.first_token_s]
-    _, num_bytes, seconds, post_s, descriptors = zip(*transfers, strict=True)
-    quarters = np.percentile(np.array(seconds) * 1000, (25, 50, 75))
+    quarters = np.percentile([each.transfer_s * 1000 for each in transfers], (25, 50, 75))
     return {
         "tokens": tokens,
-        "bytes": int(np.median(num_bytes)),
+        "bytes": int(np.median([each.bytes for each in transfers])),
         "concurrent": several,
         "transfers": len(transfers),
         "transfer_ms_median": round(float(quarters[1]), 4),
         "transfer_ms_p25": round(float(quarters[0]), 4),
         "transfer_ms_p75": round(float(quarters[2]), 4),
-        "post_ms_median": round(float(np.median(post_s)) * 1000, 4),
-        "descriptors": int(np.median(descriptors)),
+        "post_ms_median": _median_ms(each.post_s for each in transfers),
+        "host_ms_median": _median_ms(each.host_s for each in transfers),
+        "descriptors": int(np.median([each.descriptors for each in transfers])),
         "ttft_ms_median": round(float(np.median(ttft_ms)), 3),
     }
 
 
-def write(path: Path, points: Sequence[dict[str, Any]], subject: Subject, up: dict[str, Any]) -> None:
-    """The points and where they come from."""
+def write(path: Path, points: dict[str, list[dict[str, Any]]], subject: Subject, up: dict[str, Any]) -> None:
+    """The points, by kind, and where they come from."""
     fresh = set_up(subject)
     same = ("gpu", "card", "host", "versions", "model", "variant", "weights", "engine_args", "kv_bytes_per_token")
     content = {
@@ -116,7 +121,7 @@ def write(path: Path, points: Sequence[dict[str, Any]], subject: Subject, up: di
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         **{key: fresh[key] for key in same},
         **up,
-        "transfer_points": list(points),
+        **points,
     }
     with replacing(path, "a file for transfers") as partial:
         partial.write_text(json.dumps(content, indent=1) + "\n")

@@ -13,6 +13,7 @@ from typing import Any
 
 from profiler import profile_file
 from profiler.cluster.messages import (
+    Abort,
     Begin,
     Done,
     End,
@@ -27,9 +28,7 @@ from profiler.cluster.messages import (
     Up,
 )
 from profiler.engine import Engine, count_preemptions, undisturbed
-from profiler.grid import prefill_grid
 from profiler.measure import Order, Subject, missing_phases, run_phases, set_up, started, state_engine, warm
-from profiler.phases import prefill
 from profiler.progress import Progress
 from profiler.replay import SETTLE_TIMEOUT_S, by_own_id
 from profiler.start import EngineStartError
@@ -81,6 +80,8 @@ class Worker:
             self._start(self._begin(message))
         elif isinstance(message, Measure):
             self._start(self._measure(message))
+        elif isinstance(message, Abort):
+            self._abort()
         elif isinstance(message, End):
             self._start(self._end())
         elif isinstance(message, Stop):
@@ -99,8 +100,7 @@ class Worker:
 
     async def _begin(self, begin: Begin) -> None:
         """Ready once nothing of an earlier run is left, whether that came to its end or broke off."""
-        for task in self._requests_under_way:
-            task.cancel()
+        self._abort()
         if self._report:
             self._report.cancel()
             self._report = None
@@ -114,6 +114,10 @@ class Worker:
         self._began_s = time.monotonic()
         self._quiet.enter_context(undisturbed())
         self._connection.send(Ready(begin.run))
+
+    def _abort(self) -> None:
+        for task in self._requests_under_way:
+            task.cancel()
 
     async def _measure(self, message: Measure) -> None:
         subject = self._subject
@@ -154,7 +158,7 @@ class Worker:
         await asyncio.wait_for(self._engine.settle(), SETTLE_TIMEOUT_S)
         # Not those of the request that settles it.
         steps = [step for step in self._engine.drain_steps() if step.scheduled_s < ended_s]
-        transfers = [each for each in read_transfers(_transfer_log(self._subject)) if each[0] >= self._began_s]
+        transfers = [each for each in read_transfers(_transfer_log(self._subject)) if each.end_s >= self._began_s]
         self._connection.send(Ended(steps, by_own_id(Counter(self._preemptions)), transfers))
 
     def _changed(self) -> None:
@@ -177,24 +181,14 @@ def _transfer_log(subject: Subject) -> Path:
     return subject.log_dir / "transfers.jsonl"
 
 
-async def _warm(engine: Engine, subject: Subject, progress: Progress) -> dict[str, Any]:
-    """Where no KV counts as arrived, prompts are prefilled, so a profile's warm-up would take minutes."""
-    if subject.settings.kv_connector == "ArrivedKVConnector":
-        return await warm(engine, subject, progress)
-    wanted = prefill.QUICK_GRID if subject.quick else prefill.GRID
-    await prefill.groups(engine, prefill_grid(wanted, subject.settings), 1)
-    for batch in (64, 16, 4, 1):
-        await engine.batch([128] * batch, [40] * batch, streamed=True)
-    await engine.scatter_blocks()
-    progress.say("warm")
-    return {}
-
-
 async def _work(connection: Connection, subject: Subject, progress: Progress) -> None:
+    began_s = time.monotonic()
     record_transfers_to(_transfer_log(subject))
     async with started(subject, set_up(subject), progress) as engine:
-        warmed = await _warm(engine, subject, progress)
-        connection.send(Up({"num_gpu_blocks": engine.num_gpu_blocks, "block_size": engine.block_size}))
+        engine_s = time.monotonic()
+        warmed = await warm(engine, subject, progress)
+        facts = {"num_gpu_blocks": engine.num_gpu_blocks, "block_size": engine.block_size}
+        connection.send(Up(facts, began_s, engine_s, time.monotonic()))
         worker = Worker(engine, connection, subject, warmed, progress)
         loop = asyncio.get_running_loop()
         loop.add_reader(connection.fileno(), worker.read)

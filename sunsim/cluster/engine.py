@@ -56,6 +56,11 @@ class Engine:
         self._take_in_ps = times.take_in_ps
         self._k = 0  # the last step composed
         self._beginning: list[Sequence] = []  # their first token is in step k
+        self._moving = 0  # transfers begun, and not there
+        self._seen: list[
+            tuple[int, Sequence]
+        ] = []  # KV that is there, and the step before which the scheduler hears of it
+        self._pulled_ps = UNSET  # step k was launched then, after transfers were begun
 
     @property
     def steps(self) -> int:
@@ -118,8 +123,27 @@ class Engine:
     def loaded(self, now_ps: int, sequence: Sequence) -> None:
         """The KV of a request that `wake` named in `Outcome.loads` is here."""
         self.advance(now_ps)
-        self._scheduler.ready.append(sequence)
-        self._scheduler.decide = True
+        self._moving -= 1
+        scheduler, pipeline = self._scheduler, self._pipeline
+        scheduler.decide = True
+        host = sequence.pulling.host if sequence.pulling else None
+        if not host:
+            scheduler.ready.append(sequence)
+        elif not pipeline.in_flight and pipeline.due_ps <= now_ps:
+            self._hear_of_all()
+            scheduler.ready.append(sequence)
+            pipeline.rest(now_ps + host.admit_ps)
+            self._k += 1
+        else:
+            looked_ps = self._pulled_ps
+            if looked_ps == UNSET:
+                looked_ps = pipeline.decided_ps + host.launched_ps(self._steady.batch)
+            # Step k's launch has seen it, or that of the next one; that step's output says so.
+            self._seen.append((self._k + (2 if now_ps <= looked_ps else 3), sequence))
+
+    def _hear_of_all(self) -> None:
+        self._scheduler.ready += [sequence for _, sequence in self._seen]
+        self._seen.clear()
 
     def release(self, now_ps: int, sequence: Sequence) -> None:
         """A finished request's pinned KV blocks come free."""
@@ -149,6 +173,7 @@ class Engine:
         if pipeline.due_ps >= now_ps:
             return
         self._beginning.clear()  # no launch here holds their token up
+        self._pulled_ps = UNSET
         scheduler, steady, k = self._scheduler, self._steady, self._k
         while pipeline.due_ps < now_ps:
             if steady.next_end <= k:
@@ -173,6 +198,7 @@ class Engine:
             if self._pause_ps and not self._pipeline.in_flight:
                 self._pipeline.rest(now_ps + self._pause_ps)
                 self._k += 1
+                self._hear_of_all()
                 if self.waiting:
                     scheduler.decide = True  # there are places now
                 return outcome
@@ -185,19 +211,43 @@ class Engine:
         if steady.next_end < step:
             scheduler.drop_ended(self._k)
         enough = self.blocks.decide(step)
+        self._pulled_ps = UNSET
+        if self._seen:
+            scheduler.ready += [sequence for heard, sequence in self._seen if heard <= step]
+            self._seen = [each for each in self._seen if each[0] > step]
         if not enough or self.waiting or scheduler.ready or scheduler.partial:
             draft = scheduler.draft(now_ps, step, outcome, enough=enough)
             if draft.taken_in or outcome.loads:
-                busy_ps = sum([sequence.post_ps for sequence in outcome.loads]) + self._take_in_ps(draft.taken_in)
-                if busy_ps:
-                    self._pipeline.hold(busy_ps)
+                self._hold(draft, outcome.loads)
             self._launch(step, draft)
         else:
             scheduler.decide = False
             self._pipeline.launch_decodes(steady, step)
             if self._beginning:
                 self._stamp_beginning(NOBODY)
+        if self._seen:
+            scheduler.decide = True
         self._k = step
+
+    def _hold(self, draft: Draft, loads: list[Sequence]) -> None:
+        """Before it launches a step, the host begins transfers and takes in prompts that have come by others."""
+        pipeline, host, decodes, lead_ps = self._pipeline, None, 0, 0
+        if loads and loads[0].pulling and (host := loads[0].pulling.host):
+            if pipeline.in_flight and not draft.chunks:
+                decodes = self._steady.batch
+            lead_ps = host.launched_ps(decodes) if decodes else host.begin_ps
+        busy_ps = lead_ps + self._take_in_ps(draft.taken_in)
+        for sequence in loads:
+            if sequence.pulling:
+                posts_ps = sequence.pulling.posts_ps(sequence.moved_tokens, beside=self._moving > 0)
+                sequence.post_ps = posts_ps + lead_ps
+                busy_ps += posts_ps
+                lead_ps = 0
+            self._moving += 1
+        if busy_ps:
+            pipeline.hold(busy_ps, launched=decodes > 0)
+        if host:
+            self._pulled_ps = pipeline.due_ps
 
     def _launch(self, step: int, draft: Draft) -> None:
         """Launches step k + 1 as drafted and stamps the requests in it."""

@@ -20,6 +20,7 @@ class Pipeline:
 
     Attributes:
         due_ps: when the next decision falls due: the output of step ``k - 1`` is out, if there was one.
+        decided_ps: when that for step ``k`` was taken, or later, if the host was held before it launched.
         out_ps: when the output of step ``k`` is out, unless the launch of the step after it holds it up. Never before
             `due_ps`. It may lie after the step's end on the GPU, but the GPU cannot start another step in between.
         in_flight: whether step ``k`` computes something.
@@ -30,9 +31,11 @@ class Pipeline:
     __slots__ = (
         "_held",
         "_idle_ps",
+        "_launched",
         "_launches",
         "_stalls",
         "_times",
+        "decided_ps",
         "due_ps",
         "in_flight",
         "out_ps",
@@ -44,11 +47,13 @@ class Pipeline:
         self._times = times
         self._stalls = Stalls(stalls)
         self.due_ps = 0
+        self.decided_ps = 0
         self.out_ps = 0
         self.in_flight = False
         self.rests = 0
         self._launches = 0
         self._held = False  # the host was, before the next launch
+        self._launched = False  # and has launched it at the end of that
         self._idle_ps = 0  # of the time until `out_ps`, that in which the GPU did not compute
         self.outside = dict.fromkeys(OUTSIDE, 0)
 
@@ -84,8 +89,9 @@ class Pipeline:
         duration_ps = steady.base_ps + steady.growth_ps * step
         if not self.in_flight:
             return self._launch_shown(0, duration_ps)
+        self.decided_ps = self.due_ps
         if self._held:
-            start_ps = max(due_ps, self.due_ps + self._times.lead_ps(0))
+            start_ps = max(due_ps, self.due_ps + (0 if self._launched else self._times.lead_ps(0)))
             self._idle_ps += start_ps - due_ps
             self._held = False
         end_ps = start_ps + duration_ps
@@ -95,9 +101,14 @@ class Pipeline:
         self.out_ps = end_ps
         return start_ps
 
-    def hold(self, busy_ps: int) -> None:
-        """The host does something else for so long before it launches what it has decided at `due_ps`."""
+    def hold(self, busy_ps: int, *, launched: bool = False) -> None:
+        """The host does something else for so long before it launches what it has decided at `due_ps`.
+
+        Args:
+            launched: the launch of a step of decodes behind another one is in that time.
+        """
         self._held = True
+        self._launched = launched
         self.due_ps += busy_ps
         if self.due_ps > self.out_ps:
             self._idle_ps += self.due_ps - self.out_ps
@@ -107,6 +118,7 @@ class Pipeline:
         """An empty step, behind the one in flight or at `until_ps`."""
         out_ps = max(self.out_ps, until_ps)
         self._idle_ps += out_ps - self.out_ps
+        self.decided_ps = self.due_ps
         self.due_ps = self.out_ps = out_ps
         self.in_flight = False
         self._held = False
@@ -119,7 +131,7 @@ class Pipeline:
         """
         if step >= steady.line_end:
             steady.look_up(step)
-        before_ps, growth_ps = self.out_ps, steady.growth_ps
+        decided_ps, before_ps, growth_ps = self.due_ps, self.out_ps, steady.growth_ps
         first_ps = steady.base_ps + growth_ps * step
         n = 1
         if most > 1 and before_ps < now_ps:
@@ -130,6 +142,9 @@ class Pipeline:
             n = min(n, steps_until(first_ps, growth_ps, self._stalls.next_ps + 1 - before_ps))
             due_ps = before_ps + span_of(first_ps, growth_ps, n - 1)
             end_ps = self._stalls.take(before_ps, due_ps + first_ps + growth_ps * (n - 1))
+        if n > 1:
+            decided_ps = before_ps + span_of(first_ps, growth_ps, n - 2)
+        self.decided_ps = decided_ps
         self.due_ps = due_ps
         self.out_ps = end_ps
         if steady.outside:
@@ -148,6 +163,7 @@ class Pipeline:
     def _launch_shown(self, tokens: int, duration_ps: int) -> int:
         """Launches a step of `duration_ps` whose launch takes time; gives the moment at which the GPU starts it."""
         times = self._times
+        self.decided_ps = self.due_ps
         start_ps = max(self.out_ps, self.due_ps + times.lead_ps(tokens))
         launched_ps = self.due_ps + times.launch_ps(tokens, self._launches)
         self._launches += 1

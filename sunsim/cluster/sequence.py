@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from enum import Enum
 
+from sunsim.cluster.pulling import Pulling
+
 UNSET = -1
 NEVER = 2**63 - 1
 """A moment that does not come, the last that int64 picoseconds have."""
@@ -30,7 +32,8 @@ class Sequence:
         computed_tokens: of these, the tokens scheduled so far.
         outputs_left: output tokens not scheduled yet.
         kv: where the prompt's KV comes from at the next admission.
-        posts_ps: for how long the worker's host is busy with beginning to pull the KV of so many tokens; None: it is not.
+        pulling: what beginning to pull its KV costs the worker's host; None: nothing.
+        post_ps: from the end of what else its host begins before until it has begun this.
         held_tokens: of the prompt, those whose KV is there or comes with `kv` GIVEN or PULL, and is not to be computed.
         held_now: says how many that is with PULL when the worker admits it, if whoever has them may lose them before.
         cached_tokens: of the prompt, those found in the worker's prefix cache at its first admission, or if its KV is
@@ -54,9 +57,10 @@ class Sequence:
         "model",
         "offset",
         "outputs_left",
-        "posts_ps",
+        "post_ps",
         "preemptions",
         "prompt_tokens",
+        "pulling",
         "request",
         "scheduled_ps",
         "started_ps",
@@ -73,7 +77,8 @@ class Sequence:
         self.computed_tokens = 0
         self.outputs_left = output_tokens
         self.kv = kv
-        self.posts_ps: Callable[[int], int] | None = None
+        self.pulling: Pulling | None = None
+        self.post_ps = 0
         self.blocks = 0
         self.offset = 0
         self.last_step = UNSET
@@ -95,11 +100,6 @@ class Sequence:
         It does for a whole prompt, even if it has found all of it: whoever prefilled that holds it until asked.
         """
         return self.kv is PULL and (self.moved_tokens > 0 or not self.computes_prompt)
-
-    @property
-    def post_ps(self) -> int:
-        """How long the worker's host is busy with beginning to pull its KV."""
-        return self.posts_ps(self.moved_tokens) if self.posts_ps else 0
 
     @property
     def computes_prompt(self) -> bool:

@@ -15,6 +15,7 @@ from sunsim.cluster.link import KVLink
 from sunsim.cluster.outcome import Outcome
 from sunsim.cluster.pool import Pool
 from sunsim.cluster.promises import Outputs
+from sunsim.cluster.pulling import Pulling
 from sunsim.cluster.rounds import Rounds, keys_of
 from sunsim.cluster.scaling.pool import ElasticPool
 from sunsim.cluster.sequence import KV, UNSET, Sequence
@@ -80,8 +81,7 @@ class World:
             self._admission = Admission(scenario, arm, self.prefill, self.decode, emits=emits)
             self.journeys.shed = bytearray(len(requests))
         self._kv_bytes = self.prefill.kv_bytes_per_token if self.prefill else 0
-        link, kv_bytes = scenario.link, self._kv_bytes
-        self._posts_ps = (lambda tokens: link.posts_ps(tokens * kv_bytes)) if any(link.posting_ps) else None
+        self._pulling = Pulling(scenario.link, self._kv_bytes) if any(scenario.link.posting_ps) else None
         self.clients = self._begin_arrivals()
         self._decoding: list[tuple[Decoding, Alarm]] = []  # by slot, where somebody waits for an end
         if self.clients and self.decode:
@@ -155,7 +155,7 @@ class World:
         """Request `i` comes to its first stage."""
         if not self.prefill:
             self._send_to_decode(i, arrives=True)
-        elif not self._compute_on_decode(i):
+        elif not (self.local and self._compute_on_decode(i)):
             self._send_to_prefill(i, self.prefill, arrives=True)
         if self._progress and self._arrived % PROGRESS_EVERY == 0:
             self._progress(self._arrived / len(self._requests))
@@ -177,11 +177,11 @@ class World:
         journeys, rounds = self.journeys, self.rounds
         sequence = Sequence(i, self._models[i], self._prompts[i], 1, KV.COMPUTE)
         slot = pool.pick(sequence, rounds.session[i] if rounds else None)
-        if arrives and self._sheds(sequence, pool, slot):
+        if arrives and self._admission and self._sheds(sequence, pool, slot):
             return
         worker = pool.send(slot, sequence)
         if rounds and self.decode and (source := rounds.has_history(sequence, self.decode)):
-            sequence.kv, sequence.posts_ps = KV.PULL, self._posts_ps
+            sequence.kv, sequence.pulling = KV.PULL, self._pulling
             sequence.held_tokens, sequence.held_now = 0, partial(source.cached_tokens, sequence)
         journeys.prefill[i] = sequence
         journeys.source[i] = worker.slot
@@ -194,9 +194,9 @@ class World:
         emitted = self.emitted_before_decode
         sequence = Sequence(i, self._models[i], self._prompts[i], self._outputs[i] - emitted, self._decode_kv)
         sequence.known_tokens += emitted
-        sequence.posts_ps = self._posts_ps
+        sequence.pulling = self._pulling
         slot = self.decode.pick(sequence, self.rounds.session[i] if self.rounds else None)
-        if arrives and self._sheds(sequence, self.decode, slot):
+        if arrives and self._admission and self._sheds(sequence, self.decode, slot):
             return
         self._submit_to_decode(sequence, self.decode.send(slot, sequence))
 
@@ -209,7 +209,7 @@ class World:
 
     def _compute_on_decode(self, i: int) -> bool:
         """Gives a request to the decode worker that is to compute its prompt, if one is."""
-        if not self.decode or not (self.rounds or self._converting):
+        if not self.decode:
             return False
         sequence = Sequence(i, self._models[i], self._prompts[i], self._outputs[i], KV.COMPUTE)
         worker = None

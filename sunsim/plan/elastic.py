@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from sunsim.report.format import ABSENT, count, listed, number, percent
+from sunsim.report.format import ABSENT, count, gpu_count, listed, number, percent
 from sunsim.report.text_table import TextTable
 
 Entry = Mapping[str, Any]
@@ -17,11 +17,6 @@ ALIKE = 0.005
 def some_elastic(plan: Entry) -> bool:
     """Whether an arm has a pool that grows and shrinks."""
     return any("elastic" in arm for arm in plan["arms"].values())
-
-
-def gpu_count(value: float | None) -> str:
-    """GPUs of a fixed pool as a whole number, those that an elastic one held in the mean with decimals."""
-    return number(value) if isinstance(value, float) else count(value)
 
 
 def settings(values: Mapping[str, float]) -> str:

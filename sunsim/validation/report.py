@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from sunsim.clock import PS_PER_MS
-from sunsim.latency.transfer import LinkTimes, TransferData, load_transfers, measured_link
+from sunsim.latency.transfer import BesidePoint, LinkTimes, TransferData, load_transfers, measured_link
 from sunsim.report.blocks import Block, Contents, Figure, Report, Section, Verdict
 from sunsim.report.format import count, number
 from sunsim.report.text_table import TextTable
@@ -96,6 +96,8 @@ def _link(cluster: Cluster) -> Iterator[Block]:
     if cluster.link:
         data = load_transfers(cluster.link).data
         yield _link_table(data)
+        if data.beside_points:
+            yield _beside_table(data)
         for run in cluster.runs:
             if run.transfers is not None:
                 yield _transfers(run.name, run.transfers, measured_link(data))
@@ -115,6 +117,21 @@ def _link_table(data: TransferData) -> TextTable:
     ]
     headers = ("MB", "asked for\nat a time", "until there\nms", "of it the host\nposts, ms", "GB/s")
     return TextTable("The KV link, measured: medians", headers, rows, left=0)
+
+
+def _beside_table(data: TransferData) -> TextTable:
+    """What the fetching worker's host adds, a number of decodes a row: medians over the points."""
+
+    def median(points: list[BesidePoint], name: str) -> str:
+        values = [value for point in points if (value := getattr(point, name)) is not None]
+        return number(float(np.median(values))) if values else "-"
+
+    rows = []
+    for decodes in sorted({point.decode_requests for point in data.beside_points}):
+        own = [point for point in data.beside_points if point.decode_requests == decodes]
+        rows.append((count(decodes), *(median(own, f"{name}_ms_median") for name in ("begin", "lead", "admit"))))
+    headers = ("decodes", "it begins\nafter, ms", "the step's launch\ntakes, ms", "KV is there until\nit is taken, ms")
+    return TextTable("Beside decodes of the worker that fetches: medians", headers, rows, left=0)
 
 
 def _transfers(run: str, transfers: pd.DataFrame, link: LinkTimes) -> str:

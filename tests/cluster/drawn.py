@@ -20,6 +20,7 @@ ROUTERS = ["round-robin", "random", "least-requests", "least-tokens", "power-of-
 KNOWN = [{"known": "exact"}, {"known": "none"}, {"known": "predicted", "accuracy": 0.5}]
 NO_DELAY = Host()
 MEASURED = {"measured": "link.json"}
+BESIDE = {"measured": "beside.json"}
 PROFILE = {"block_size": BLOCK_SIZE, "kv_bytes_per_token": 1_000_000}  # a prompt moves in about a step
 
 
@@ -35,8 +36,9 @@ class Drawn:
 
     def scenario(self, profile: Path, **blocks: Any) -> Scenario:
         pools = {stage: pool(profile, **options) for stage, options in self.pools.items()}
-        if self.blocks.get("transfer") == MEASURED:
-            blocks["transfer"] = {"measured": str(write_link(profile.with_name("link.json")))}
+        if (transfer := self.blocks.get("transfer")) in (MEASURED, BESIDE):
+            path = profile.with_name(transfer["measured"])
+            blocks["transfer"] = {"measured": str(write_link(path, beside=transfer == BESIDE))}
         return scenario(self.models, pools, **(self.blocks | blocks))
 
 
@@ -148,7 +150,7 @@ def clusters(draw: st.DrawFn, stages: tuple[str, ...] = ("prefill", "decode", "b
         "seed": draw(st.integers(0, 9)),
         "first_token": draw(st.sampled_from(["decode", "prefill"])),
         "transfer": draw(
-            st.just(MEASURED)
+            st.sampled_from([MEASURED, BESIDE])
             | st.fixed_dictionaries(
                 {"bandwidth_gbit_s": st.sampled_from([10.0, 400.0]), "latency_ms": st.sampled_from([0.0, 0.1])}
             )

@@ -57,6 +57,10 @@ class StepwiseEngine:
         self.running: list[_Job] = []
         self.loading: list[_Job] = []
         self.ready: list[_Job] = []
+        self.moving = 0  # transfers begun and not there
+        self.seen: list[tuple[int, _Job]] = []  # how many more decisions until the scheduler hears of it
+        self.looked = 0  # when the last step was launched, but for its decodes where it began no transfers
+        self.pulled = False  # it did
         self.jobs: dict[Sequence, _Job] = {}
         self.in_flight: list[_Step] = []  # launched, and the host has not seen their outputs
         self.stalls = iter(stalls)
@@ -103,8 +107,29 @@ class StepwiseEngine:
         self.waiting.insert(0 if first else len(self.waiting), job)
 
     def loaded(self, now: int, sequence: Sequence) -> None:
-        self._rouse(now)
-        self.ready.append(self.jobs[sequence])
+        job = self.jobs[sequence]
+        self.moving -= 1
+        host = sequence.pulling.host if sequence.pulling else None
+        last = self.in_flight[-1] if self.in_flight else None
+        if not host:
+            self._rouse(now)
+            self.ready.append(job)
+        elif (not last or last.empty) and self.due <= now:
+            self._rouse(now)
+            self._hear(3)
+            self.ready.append(job)
+            self.due = now + host.admit_ps
+        else:
+            self._rouse(now)
+            decodes = len(last.emitting) if last else 0
+            looked = self.looked if self.pulled else self.looked + host.launched_ps(decodes)
+            self.seen.append((1 if now <= looked else 2, job))
+
+    def _hear(self, decisions: int) -> None:
+        """So many decisions have gone by since."""
+        self.seen = [(left - decisions, job) for left, job in self.seen]
+        self.ready += [job for left, job in self.seen if left < 0]
+        self.seen = [(left, job) for left, job in self.seen if left >= 0]
 
     def release(self, now: int, sequence: Sequence) -> None:
         self._rouse(now)
@@ -132,6 +157,7 @@ class StepwiseEngine:
             self._emit(self.in_flight.pop(0), now, outcome)
         if outcome.finished and self.times.pause_ps and all(step.empty for step in self.in_flight):
             self.due = now + self.times.pause_ps
+            self._hear(3)
             return outcome
         self._compose(now, outcome)
         return outcome
@@ -189,6 +215,7 @@ class StepwiseEngine:
             self.waiting.insert(0, job)
 
     def _compose(self, now: int, outcome: Outcome) -> None:
+        self._hear(1)
         taken: list[tuple[_Job, int]] = []
         budget = self.config.max_num_batched_tokens
         beside = self.loading or any(not job.computing and job.scheduled < job.outputs for job in self.running)
@@ -215,8 +242,23 @@ class StepwiseEngine:
             entering = self._admit(now, budget, prompts, taken, outcome)
         outcome.entered = [job.sequence for job in entering]
         taken_in = sum(job.sequence.prompt_tokens for job in entering if not job.sequence.computes_prompt)
-        held = sum(sequence.post_ps for sequence in outcome.loads) + self.times.take_in_ps(taken_in)
-        start = self._launch(now + held, taken, held=held > 0)
+        host = outcome.loads[0].pulling.host if outcome.loads and outcome.loads[0].pulling else None
+        alone = any(job.known - job.computed > 1 for job, _ in taken) or all(step.empty for step in self.in_flight)
+        decodes = 0 if alone else len(taken)
+        lead = 0
+        if host:
+            lead = host.launched_ps(decodes) if decodes else host.begin_ps
+        held = lead + self.times.take_in_ps(taken_in)
+        for sequence in outcome.loads:
+            if sequence.pulling:
+                posts = sequence.pulling.posts_ps(sequence.moved_tokens, beside=self.moving > 0)
+                sequence.post_ps = posts + lead
+                held += posts
+                lead = 0
+            self.moving += 1
+        self.pulled = host is not None
+        self.looked = now + held
+        start = self._launch(now + held, taken, held=held > 0, launched=self.pulled and decodes > 0)
         for job in entering:
             job.sequence.started_ps = start
 
@@ -308,7 +350,7 @@ class StepwiseEngine:
         if sequence.kv is KV.PULL:
             sequence.cached_tokens = min(hits, sequence.prompt_tokens)
 
-    def _launch(self, now: int, taken: list[tuple[_Job, int]], *, held: bool) -> int:
+    def _launch(self, now: int, taken: list[tuple[_Job, int]], *, held: bool, launched: bool) -> int:
         singles = [job for job, _ in taken if job.known - job.computed == 1]
         chunks = [Chunk(tokens, job.computed) for job, tokens in taken if job.known - job.computed > 1]
         context = sum(job.known for job in singles)
@@ -322,14 +364,14 @@ class StepwiseEngine:
             duration, outside = line.base_ps + line.slope_ps * context, line.outside
         if outside:
             self.outside[outside] += 1
-        launched = ready = earliest = now
+        free = ready = earliest = now
         if chunks or (singles and idle):
             tokens = sum(tokens for _, tokens in taken) if chunks else 0
-            launched += self.times.launch_ps(tokens, self.launches)
+            free += self.times.launch_ps(tokens, self.launches)
             ready += self.times.lead_ps(tokens)
-            earliest = launched + self.times.tail_ps(tokens)
+            earliest = free + self.times.tail_ps(tokens)
             self.launches += 1
-        elif singles and held:
+        elif singles and held and not launched:
             ready += self.times.lead_ps(0)
         start = max(self.gpu_free, ready)
         if taken:
@@ -341,9 +383,9 @@ class StepwiseEngine:
             self.in_flight.append(_Step(self.gpu_free, self._schedule(taken), not taken))
         else:
             self.in_flight.clear()
-            self.idle = True
+            self.idle = not self.seen
         older = self.in_flight[0].end if len(self.in_flight) == 2 else 0
-        self.due = max(launched, older)
+        self.due = max(free, older)
         return start
 
     def _end(self, start: int, duration: int) -> int:

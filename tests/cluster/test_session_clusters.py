@@ -40,7 +40,8 @@ class Drawn:
 
     def scenario(self, profile: Path, **blocks: Any) -> Scenario:
         if self.blocks["measured"]:
-            blocks["transfer"] = {"measured": str(write_link(profile.with_name("link.json")))}
+            name = self.blocks["measured"]
+            blocks["transfer"] = {"measured": str(write_link(profile.with_name(name), beside=name == "beside.json"))}
         drawn = {key: value for key, value in self.blocks.items() if key != "measured"}
         return scenario(self.models, {stage: pool(profile, **o) for stage, o in self.pools.items()}, **(drawn | blocks))
 
@@ -98,7 +99,7 @@ def clusters(draw: st.DrawFn) -> Drawn:
         "seed": draw(st.integers(0, 9)),
         "first_token": draw(st.sampled_from(["decode", "prefill"])),
         "slo": {"ttft_ms": 30.0, "tpot_ms": 8.0},
-        "measured": draw(st.booleans()),
+        "measured": draw(st.sampled_from([None, "link.json", "beside.json"])),
     }
     longest = system + max(sum(each.new + each.output for each in talk.rounds) for talk in talks)
     least_blocks = -(-longest // BLOCK_SIZE) + 1
@@ -222,7 +223,7 @@ def test_an_affine_router_and_a_shared_module_find_more(profile: Path) -> None:
     for module, router in (("own", "random"), ("own", "prefix-affinity"), ("shared", "prefix-affinity")):
         caches = {"policy": "shared", "workers": 2, "enable_prefix_caching": True, "router": router}
         caches["max_imbalance"] = 32 if router == "prefix-affinity" else None
-        drawn = Drawn(["a", "b"], {"prefill": caches | {"module": module}}, {"measured": False}, talks, 9)
+        drawn = Drawn(["a", "b"], {"prefill": caches | {"module": module}}, {"measured": None}, talks, 9)
         rows = serve(drawn, profile).rows
         shares[module, router] = rows["cached_tokens"].sum() / rows["prompt_tokens"].sum()
     assert shares["own", "random"] < shares["own", "prefix-affinity"] < shares["shared", "prefix-affinity"]

@@ -8,6 +8,7 @@ import pytest
 
 from sunsim.cluster.engine import Engine
 from sunsim.cluster.sequence import KV, Sequence
+from sunsim.latency.transfer import HostTimes
 from tests.cluster.worlds import (
     Host,
     Hosted,
@@ -17,6 +18,7 @@ from tests.cluster.worlds import (
     given,
     play,
     pool,
+    posting,
     prompt,
     pulled,
     scenario,
@@ -174,7 +176,7 @@ def test_a_full_decode_worker_pushes_back_on_prefill(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("post", "last_ps"), [(4, 30), (15, 35), (40, 60)])
 def test_beginning_a_pull_holds_the_next_launch_up_where_the_gpu_does_not_hide_it(post: int, last_ps: int) -> None:
     running, late = given(output_tokens=3), pulled(prompt_tokens=5, output_tokens=1)
-    late.posts_ps = lambda _: post
+    late.pulling = posting(lambda _: post)
     engine = Engine(config(), Steps(10))
     play(engine, [(0, running), (3, late)], Neighbours(transfer=100))
     # The decision at 10, with the step from 10 to 20 under way, begins the pull; the step after that is launched later.
@@ -184,7 +186,37 @@ def test_beginning_a_pull_holds_the_next_launch_up_where_the_gpu_does_not_hide_i
 def test_pulls_begun_together_hold_the_host_one_after_the_other() -> None:
     both = [pulled(prompt_tokens=tokens, output_tokens=1) for tokens in (3, 4)]
     for request in both:
-        request.posts_ps = lambda tokens: tokens
+        request.pulling = posting(lambda tokens: tokens)
     engine = Engine(config(), Steps(10))
     play(engine, [(0, both[0]), (0, both[1])], Neighbours(transfer=1))
     assert [request.scheduled_ps for request in both] == [7, 7]
+
+
+HOST = HostTimes(begin_ps=1, lead_ps=2.0, lead_ps_per_decode=0.0, admit_ps=3)
+
+
+@pytest.mark.parametrize(
+    ("transfer", "scheduled_ps"), [(4, 30), (6, 30), (7, 40), (12, 40), (13, 50), (22, 50), (23, 60)]
+)
+def test_kv_is_seen_when_a_step_is_launched_and_heard_of_with_its_output(transfer: int, scheduled_ps: int) -> None:
+    running, late = given(output_tokens=20), pulled(prompt_tokens=5, output_tokens=1)
+    late.pulling = posting(lambda _: 4, HOST)
+    play(Engine(config(), Steps(10)), [(0, running), (3, late)], Neighbours(transfer=transfer))
+    # The decision at 10 begins it, and its step is launched at 16; those decided at 20 and 30 are launched at 22 and 32.
+    # The output of a step is out at the second decision after its own: at 30, 40 and 50.
+    assert (late.scheduled_ps, running.last_ps) == (scheduled_ps, 200)
+
+
+def test_a_step_that_waits_for_its_host_starts_when_that_has_begun_the_transfer_and_launched_it() -> None:
+    running, late = given(output_tokens=3), pulled(prompt_tokens=5, output_tokens=1)
+    late.pulling = posting(lambda _: 15, HOST)
+    play(Engine(config(), Steps(10, lead=7)), [(0, running), (3, late)], Neighbours(transfer=100))
+    # Decided at 17, when the step from 7 to 17 is done: 17 + 2 + 15, in place of 27; `lead` is in the 2.
+    assert (running.first_ps, running.last_ps) == (17, 44)
+
+
+def test_a_worker_with_nothing_else_to_do_begins_and_takes_up_as_measured() -> None:
+    late = pulled(prompt_tokens=5, output_tokens=1)
+    late.pulling = posting(lambda _: 4, HOST)
+    play(Engine(config(), Steps(10)), [(3, late)], Neighbours(transfer=20))
+    assert (late.post_ps, late.scheduled_ps) == (1 + 4, 3 + 20 + 3)

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
 
@@ -20,6 +21,7 @@ from sunsim.cluster.pool import Pool
 from sunsim.cluster.sequence import KV, Sequence
 from sunsim.cluster.simulation import as_they_are, simulate_arm
 from sunsim.latency.steps import Chunk, DecodeLine, Outside, StepTimes, WorkerTimes
+from sunsim.latency.transfer import HostTimes
 from sunsim.records import ArmResult
 from sunsim.scenario import Scenario
 from sunsim.scenario.blocks import Document
@@ -235,14 +237,33 @@ def write_profile(folder: Path, **changes: Any) -> Path:
     return path
 
 
-def write_link(path: Path) -> Path:
-    """A measured link: a prompt of one to forty tokens, of a million bytes each, is posted and moved in a step or so."""
+def posting(posts_ps: Callable[[int], int], host: HostTimes | None = None) -> Any:
+    """In place of `Pulling`: posting so many tokens takes that, beside others or not."""
+
+    def posts(tokens: int, *, beside: bool) -> int:  # as `Pulling` is asked
+        return posts_ps(tokens)
+
+    return SimpleNamespace(posts_ps=posts, host=host)
+
+
+def write_link(path: Path, *, beside: bool = False) -> Path:
+    """A measured link: a prompt of one to forty tokens, of a million bytes each, is posted and moved in a step or so.
+
+    beside: with what was measured beside decodes, and with transfers four at a time.
+    """
     if not path.exists():
-        points = [
+        points: list[dict[str, Any]] = [
             {"bytes": size, "concurrent": 1, "post_ms_median": post_ms, "transfer_ms_median": ms}
             for size, post_ms, ms in ((1_000_000, 0.5, 1.5), (10_000_000, 4.0, 6.0), (40_000_000, 15.0, 21.0))
         ]
-        content = {"schema_version": 1, "card": "a card", "date": "2026-01-01", "transfer_points": points}
+        content: dict[str, Any] = {"schema_version": 1, "card": "a card", "date": "2026-01-01"}
+        if beside:
+            points.append({"bytes": 10_000_000, "concurrent": 4, "post_ms_median": 5.0, "transfer_ms_median": 20.0})
+            content["beside_points"] = [
+                {"decode_requests": n, "lead_ms_median": lead_ms, "begin_ms_median": 0.7, "admit_ms_median": 3.0}
+                for n, lead_ms in ((0, None), (10, 2.0), (110, 4.0))
+            ]
+        content["transfer_points"] = points
         path.write_text(json.dumps(content))
     return path
 

@@ -109,3 +109,53 @@ def test_a_scenario_that_says_it_twice_or_names_no_file_is_refused(transfer: str
     write(tmp_path, points((1_000, 2.0), (2_000, 3.0)))
     with pytest.raises(InputError, match=message):
         load_scenario(scenario_with(tmp_path, transfer))
+
+
+def beside(decodes: int, lead_ms: float | None, begin_ms: float = 1.0, admit_ms: float = 3.0) -> dict[str, Any]:
+    return {
+        "decode_requests": decodes,
+        "lead_ms_median": lead_ms,
+        "begin_ms_median": begin_ms,
+        "admit_ms_median": admit_ms,
+    }
+
+
+def test_what_the_host_adds_is_a_line_through_the_leads_and_medians_of_an_idle_worker(tmp_path: Path) -> None:
+    found = [beside(0, None, 0.5, 2.0), beside(0, None, 0.7, 4.0), beside(10, 2.0), beside(30, 3.0), beside(50, None)]
+    path = write(tmp_path, points((5_000, 4.0), (1_000, 2.0)), beside_points=found)
+    host = measured_link(load_transfers(path).data).host
+    assert host
+    assert (host.begin_ps, host.admit_ps) == (0.6 * MS, 3 * MS)
+    assert [host.launched_ps(decodes) for decodes in (10, 30, 110)] == pytest.approx([2 * MS, 3 * MS, 7 * MS], abs=9)
+
+
+@pytest.mark.parametrize(
+    "found", [[], [beside(0, None)], [beside(10, 2.0), beside(30, 3.0)], [beside(0, None), beside(10, 2.0)]]
+)
+def test_without_idle_points_and_two_leads_the_host_adds_nothing(found: list[dict[str, Any]], tmp_path: Path) -> None:
+    path = write(tmp_path, points((5_000, 4.0), (1_000, 2.0)), beside_points=found)
+    assert measured_link(load_transfers(path).data).host is None
+
+
+def test_beside_another_transfer_the_host_takes_as_long_a_byte_as_with_several_at_a_time(tmp_path: Path) -> None:
+    alone = [{"bytes": 1_000, "post_ms_median": 1.0}, {"bytes": 4_000, "post_ms_median": 9.0, "host_ms_median": 10.0}]
+    several = {"bytes": 2_000, "concurrent": 4, "post_ms_median": 3.5, "host_ms_median": 4.0}
+    found = [{"concurrent": 1, "transfer_ms_median": 12.0} | point for point in [*alone, several]]
+    link = measured_link(load_transfers(write(tmp_path, found)).data)
+    # 4 ms for 2,000 bytes is 2 ms for 1,000; the 8 ms that 4,000 would take are less than alone.
+    assert [link.posts_ps(size) / MS for size in (1_000, 4_000)] == [1.0, 10.0]
+    assert [link.posts_ps(size, beside=True) / MS for size in (1_000, 4_000)] == [2.0, 10.0]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"decode_requests": -1}, "decode_requests"),
+        ({"lead_ms_median": -1.0}, "lead_ms_median"),
+        ({"admit_ms_median": None}, "admit_ms_median"),
+    ],
+)
+def test_a_wrong_point_beside_decodes_is_named(wrong: dict[str, Any], message: str, tmp_path: Path) -> None:
+    path = write(tmp_path, points((5_000, 4.0), (1_000, 2.0)), beside_points=[beside(10, 2.0) | wrong])
+    with pytest.raises(InputError, match=message):
+        load_transfers(path)

@@ -5,11 +5,13 @@ import time
 from multiprocessing.connection import Connection
 from typing import Any
 
-from profiler.cluster.messages import Begin, Done, End, Ended, Failed, LoadReport, Ready, Serve, Stop, Up
+from profiler.cluster.messages import Abort, Begin, Done, End, Ended, Failed, LoadReport, Ready, Serve, Stop, Up
 from profiler.measure import Subject
 from profiler.recording import RequestStamps, Step
+from profiler.transfers import Transfer
 
 TOKEN_S = 0.001
+KV_BYTES_PER_TOKEN = 1000
 FATAL_PROMPT = 666
 """A request of so many prompt tokens is the end of its worker."""
 SILENT_PROMPT = 777
@@ -22,6 +24,7 @@ class _Pretender:
         self._connection = connection
         self._gpu = gpu
         self._tasks: set[asyncio.Task[None]] = set()
+        self._transfers: list[Transfer] = []
         self._run = self._received = self._requests = self._tokens = 0
 
     def read(self) -> None:
@@ -34,11 +37,15 @@ class _Pretender:
                 # What is under way goes on, as a worse worker than ours would let it.
                 self._run = message.run
                 self._received = self._requests = self._tokens = 0
+                self._transfers.clear()
                 self._connection.send(Ready(message.run))
+            elif isinstance(message, Abort):
+                for task in self._tasks:
+                    task.cancel()
             elif isinstance(message, End):
                 now_s = time.monotonic()
                 step = Step(now_s, 0.0, now_s, TOKEN_S, True, 1, 1, 1, 10, (), (), 0, 1, 0, 0, 99)
-                self._connection.send(Ended([step], {}))
+                self._connection.send(Ended([step], {}, self._transfers))
             elif isinstance(message, Stop):
                 self.stopped.set()
 
@@ -64,6 +71,8 @@ class _Pretender:
             fetch = {"do_remote_prefill": True, "from": self._gpu}
         elif order.kind == "decode" and order.kv_transfer_params:
             fetch = order.kv_transfer_params
+            moved = order.prompt_tokens * KV_BYTES_PER_TOKEN
+            self._transfers.append(Transfer(first_s, moved, TOKEN_S, TOKEN_S / 2, 1, queued_s, TOKEN_S / 2, 0.0, 1))
         stamps = RequestStamps(
             f"{order.kind}-{order.index}",
             order.kind,
@@ -87,7 +96,9 @@ class _Pretender:
 
 async def _work(connection: Connection, gpu: int) -> None:
     pretender = _Pretender(connection, gpu)
-    connection.send(Up({"num_gpu_blocks": 1000 + gpu, "block_size": 16, "engine_start": "one"}))
+    now_s = time.monotonic()
+    facts = {"num_gpu_blocks": 1000 + gpu, "block_size": 16, "engine_start": "one"}
+    connection.send(Up(facts, now_s, now_s, now_s))
     loop = asyncio.get_running_loop()
     loop.add_reader(connection.fileno(), pretender.read)
     await pretender.stopped.wait()
