@@ -29,9 +29,11 @@ DOCS = Path(__file__).parent
 ROOT = DOCS.parent
 README = ROOT / "README.md"
 FIDELITY = DOCS / "fidelity.md"
+ELASTIC = DOCS / "elastic.md"
 PICTURE = DOCS / "zipf3.png"
 FIGURES = ("claims", "zipf", "rivals")
 """Those of `sunsim figures` that the pages show."""
+ELASTIC_PICTURE = DOCS / "elastic.png"
 SESSION_PICTURES = {"history": DOCS / "sessions.png", "prefillshare": DOCS / "prefillshare.png"}
 """Of the benchmarks of sessions that draw one."""
 WIDTH = 120
@@ -49,6 +51,7 @@ PLACES = {
     "sweep": DOCS / "sweep.md",
     "plan": DOCS / "plan.md",
     "plan-csv": DOCS / "plan.md",
+    "plan-day": DOCS / "plan.md",
     "plan-requests": README,
     "claims": DOCS / "figures.md",
     "ppd": DOCS / "ppd.md",
@@ -65,6 +68,10 @@ PLACES = {
     "live": DOCS / "live-clusters.md",
     "adapters": DOCS / "profiling.md",
     "routers": DOCS / "routing.md",
+    "elastic-day": ELASTIC,
+    "elastic-depends": ELASTIC,
+    "llm-d": ELASTIC,
+    "tokenscale": ELASTIC,
     "history": DOCS / "sessions.md",
     "prefillshare": DOCS / "sessions.md",
     "requests": DOCS / "python.md",
@@ -184,6 +191,12 @@ def plan() -> dict[str, str]:
         return {"plan": printed, "plan-csv": csv, "plan-requests": requests}
 
 
+def plan_day() -> dict[str, str]:
+    """How `sunsim plan scenarios/plan-day.yaml` begins."""
+    with tempfile.TemporaryDirectory() as folder:
+        return {"plan-day": beginning(_sunsim("plan", "scenarios/plan-day.yaml", "--out", f"{folder}/plan-day"), 4)}
+
+
 def write_example(folder: Path) -> Path:
     """Writes the scenario of plan.md, and the csv that it reads, into a folder; returns the scenario's path."""
     shutil.copy(ROOT / TRACE, folder / "requests.csv")
@@ -233,6 +246,20 @@ def ppd() -> dict[str, str]:
 def routers() -> dict[str, str]:
     """What the benchmark prints of routers."""
     return {"routers": _output("-m", "benchmarks.elastic.routers")}
+
+
+def elastic() -> dict[str, str]:
+    """What the benchmarks of elastic pools print; draws the day, which takes minutes."""
+    with tempfile.TemporaryDirectory() as folder:
+        _sunsim("run", "elastic-day", "--quiet", "--out", folder)
+        _keep_small(Path(folder) / ELASTIC_PICTURE.name, ELASTIC_PICTURE)
+    day = "benchmarks.elastic.day"
+    return {
+        "elastic-day": _output("-m", day),
+        "elastic-depends": _output("-m", day, "--depends"),
+        "llm-d": _output("-m", "benchmarks.elastic.llm_d"),
+        "tokenscale": _output("-m", "benchmarks.elastic.tokenscale"),
+    }
 
 
 def fidelity() -> dict[str, str]:
@@ -297,6 +324,7 @@ def main() -> None:
         "server": server,
         "sweep": sweep,
         "plan": plan,
+        "plan-day": plan_day,
         "figures": figures,
         "sessions": sessions,
         "speed": speed,

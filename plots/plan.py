@@ -17,8 +17,8 @@ from matplotlib.ticker import MaxNLocator
 from plots import model_heat
 from plots.style import MUTED, NO_ARM, in_legend, ink, legend_columns, looks, pale, time_unit, vector
 from sunsim.metrics.slo import limit_values, limits_of
-from sunsim.plan.elastic import gpu_count
 from sunsim.report import blocks
+from sunsim.report.format import gpu_count
 from sunsim.visible import visible
 
 Arms = Mapping[str, Mapping[str, Any]]

@@ -164,13 +164,16 @@ def plan(
     jobs: Jobs = None,
     overrides: Set = [],  # noqa: B006 - typer copies it
     seed: Seed = None,
+    elastic: Annotated[
+        bool, typer.Option("--elastic", help="Of a trace: every way with pools that grow and shrink too.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print plan.json instead of tables.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress, no tables.")] = False,
 ) -> None:
     """Find the fewest GPUs that meet the SLO, for every arm; goes on where it was interrupted."""
     from sunsim.plan.run import plan as plan_scenario
 
-    if not plan_scenario(file, out, overrides, seed, jobs=jobs, as_json=as_json, quiet=quiet):
+    if not plan_scenario(file, out, overrides, seed, jobs=jobs, elastic=elastic, as_json=as_json, quiet=quiet):
         raise typer.Exit(MISSED)
 
 

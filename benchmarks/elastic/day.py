@@ -10,102 +10,36 @@ models. With ``--plain`` the loop is that of the checkout, not compiled.
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
-from functools import lru_cache
 from multiprocessing import get_context
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from benchmarks.elastic.cells import MEAN, WORST, Figures, cheapest, served, stretch
-from benchmarks.elastic.wheel import ROOT, in_wheel
-from sunsim.clock import to_s
-from sunsim.measured import requests_of
+from benchmarks.elastic.days import DAY_S, HOUR_S, KNOBS, MOST, POOLS, Day, Way, requests_on, scenario_of
+from benchmarks.elastic.wheel import in_wheel
+from sunsim.clock import PS_PER_S, to_s
 from sunsim.metrics.rows import Window
 from sunsim.points.local import cores
 from sunsim.points.progress import progress
 from sunsim.report.terminal import plain
 from sunsim.report.text_table import TextTable
-from sunsim.scenario import Scenario, load_scenario
-from sunsim.workload.blocks import Closed, Synthetic
-from sunsim.workload.rates import rate_of
 from sunsim.workload.requests import Requests
-from sunsim.workload.shares import shares_over
 
-DAY = ROOT / "scenarios" / "elastic-day.yaml"
 WIDTH = 120
 """Columns."""
-PROFILE = "h100-80gb/llama-3.1-8b-bf16"
-DAY_S, HOUR_S, QUARTER_S = 86_400, 3_600, 900
-PARTS_S = ((2 * HOUR_S, 4.5 * HOUR_S), (11.25 * HOUR_S, 14.25 * HOUR_S))
+PARTS_S = ((2 * HOUR_S, 4 * HOUR_S), (11.5 * HOUR_S, 13.5 * HOUR_S))
 """Of the day, on which knobs are sought."""
-FLIP_EVERY_S = 3 * HOUR_S
-WARM_UP_S = 1_200
+WARM_UP_S = 600
 """Of the day and of each part, before anything is measured: elastic pools begin at their largest."""
-MOST = {"shared": 64, "isolated": 24}
-"""Workers of a pool."""
-NOTCH = 1.05
-"""From one value of a knob to the next."""
-
-
-class Knob(NamedTuple):
-    """What a policy is tuned by: from its dearest to its cheapest value, and where the search begins."""
-
-    name: str
-    dearest: float
-    cheapest: float
-    begin: float
-
-    def values(self) -> list[float]:
-        """Notch by notch, three digits."""
-        notches = int(np.log(self.cheapest / self.dearest) / np.log(NOTCH)) + 1
-        return [float(f"{self.dearest * NOTCH**notch:.3g}") for notch in range(notches)]
-
-
-KNOBS = {
-    "schedule": Knob("rps_per_worker", 0.2, 3.0, 0.6),
-    "utilisation": Knob("target", 0.04, 0.5, 0.14),
-    "kv-usage": Knob("target", 0.08, 1.0, 0.24),
-    "request-rate": Knob("rps_per_worker", 0.2, 3.0, 0.6),
-    "token-velocity": Knob("target", 0.2, 1.0, 0.6),
-    "oracle": Knob("target", 0.3, 1.3, 0.65),
-}
-"""Of each policy."""
-
-
-@dataclass(frozen=True, slots=True)
-class Day:
-    """The scenario's, or one like it: how many models, how long a worker takes to start, and how long a flip takes."""
-
-    models: int = 8
-    start_s: float = 85.0
-    flip_s: int = 900
-
-    def popularity(self) -> dict[str, Any]:
-        """Shares by Zipf's law that move on by one model every three hours."""
-        steps = [{"at_s": 0, "weights": self._weights(0)}]
-        for turn in range(1, DAY_S // FLIP_EVERY_S):
-            at_s = turn * FLIP_EVERY_S
-            if self.flip_s:
-                steps.append({"at_s": at_s, "weights": self._weights(turn - 1)})
-            steps.append({"at_s": at_s + self.flip_s, "weights": self._weights(turn)})
-        return {"kind": "steps", "between": "linear" if self.flip_s else "jump", "steps": steps}
-
-    def _weights(self, turn: int) -> dict[str, float]:
-        return {f"m{number + 1}": round(1 / (1 + (number - turn) % self.models), 4) for number in range(self.models)}
-
-
-@dataclass(frozen=True, slots=True)
-class Way:
-    """Whose the pools are, ``isolated`` or ``shared``, and what sizes them: ``fixed``, or a policy."""
-
-    pools: str
-    policy: str
-    day: Day = Day()
+TOKENS_PER_S = 3_000
+"""Of a worker within the TPOT limit: where the search for fixed pools begins."""
+DEPENDING = "token-velocity"
+"""The policy with which other days are tried."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,67 +50,6 @@ class Found:
     knob: Any
     figures: Figures
     runs: int
-
-
-def scenario_of(way: Way, knob: Any, begin_s: float = 0.0) -> Scenario:
-    """The day with one arm; of a part of it, the second at which that begins."""
-    decode: dict[str, Any] = {"profile": PROFILE, "policy": way.pools}
-    if way.policy == "fixed":
-        decode["workers"] = knob
-    else:
-        most = MOST[way.pools]
-        decode["workers"] = {"min": 1, "max": most}
-        decode["scaling"] = {"kind": way.policy, "start_s": way.day.start_s, **_scaling(way, knob, begin_s)}
-        decode["scaling"].setdefault("initial", most)
-    arms = [{"name": f"{way.pools}-{way.policy}", "decode": decode}]
-    return _loaded(way.day, f"arms={json.dumps(arms)}")
-
-
-def _scaling(way: Way, knob: float, begin_s: float) -> dict[str, Any]:
-    if way.policy == "schedule":
-        return {"workers": schedule(way, knob, begin_s), "initial": None}
-    signal = {"signal": "rate"} if way.policy == "token-velocity" else {}
-    return {KNOBS[way.policy].name: knob, **signal}
-
-
-def schedule(way: Way, rps_per_worker: float, begin_s: float) -> list[tuple[float, int]] | dict[str, Any]:
-    """Workers for each quarter of an hour, for the highest rate in it and while others start; of each model's own pools.
-
-    It is made by one who knows the curve of the day, and when each model is popular, but not when bursts come.
-    """
-    day = _loaded(way.day)
-    workload = day.workload
-    assert isinstance(workload, Synthetic)
-    assert workload.popularity
-    assert not isinstance(workload.arrivals, Closed)
-    rate = rate_of(workload.arrivals, DAY_S)
-    shares = shares_over(workload.popularity, day.model_names, day.model_shares, None, DAY_S)
-
-    def entries(model: int | None) -> list[tuple[float, int]]:
-        found: list[tuple[float, int]] = []
-        for at_s in np.arange(begin_s, DAY_S, QUARTER_S):
-            inside_s = np.linspace(at_s, min(at_s + QUARTER_S + 2 * way.day.start_s, DAY_S), 20)
-            rps = rate.at(inside_s) * (1.0 if model is None else shares.at(inside_s)[:, model])
-            workers = min(max(int(np.ceil(rps.max() / rps_per_worker)), 1), MOST[way.pools])
-            if not found or found[-1][1] != workers:
-                found.append((float(at_s - begin_s), workers))
-        return found
-
-    if way.pools == "shared":
-        return entries(None)
-    return {name: entries(number) for number, name in enumerate(day.model_names)}
-
-
-@lru_cache(maxsize=4)
-def _loaded(day: Day, *more: str) -> Scenario:
-    changes = [f"models.count={day.models}", f"workload.popularity={json.dumps(day.popularity())}"]
-    return load_scenario(DAY, [*changes, *more])
-
-
-@lru_cache
-def requests_on(day: Day) -> Requests:
-    """All requests of a day."""
-    return requests_of(_loaded(day))
 
 
 def whole(way: Way, knob: Any, requests: Requests) -> Figures | None:
@@ -202,7 +75,7 @@ def tuned(way: Way) -> Found:
     if way.policy == "fixed":
         return _fixed(way)
     values = KNOBS[way.policy].values()
-    begin = int(np.searchsorted(values, KNOBS[way.policy].begin))
+    begin = int(np.searchsorted(values, KNOBS[way.policy].begin[way.pools]))
     place = cheapest(values, begin, lambda knob: in_parts(way, knob))
     runs = 0
     for knob in reversed(values[: max(place, 0) + 1]):
@@ -228,8 +101,10 @@ def _fixed(way: Way) -> Found:
 
 
 def _fewest(way: Way, requests: Requests) -> int:
+    """Workers that keep the promise, sought from what the busiest half hour keeps busy."""
     numbers = range(MOST["shared"], 0, -1)
-    begin = MOST["shared"] - int(2 + 30 * len(requests) / 1e6)
+    tokens = np.bincount((requests.arrival_ps // (1_800 * PS_PER_S)), requests.output_tokens)
+    begin = numbers.index(int(np.ceil(1.25 * tokens.max() / 1_800 / TOKENS_PER_S)))
 
     def keeps(workers: int) -> bool:
         found = whole(way, workers, requests)
@@ -286,13 +161,39 @@ def table(found: list[Found]) -> TextTable:
     return TextTable("", headers, rows, left=2)
 
 
+DAYS = {
+    "as above": Day(),
+    "workers start in 30 s": Day(start_s=30.0),
+    "workers start in 5 s": Day(start_s=5.0),
+    "flips at once": Day(flip_s=0),
+    "4 models": Day(models=4),
+    "16 models": Day(models=16),
+}
+"""What the answer may depend on."""
+
+
+def depends_table(found: list[Found]) -> TextTable:
+    """A row a day: decode GPU-hours of fixed and of elastic pools."""
+    hours = {(one.way.day, one.way.pools, one.way.policy): one.figures.gpu_hours for one in found}
+    rows = []
+    for name, day in DAYS.items():
+        own = [hours[day, pools, policy] for pools in POOLS for policy in ("fixed", DEPENDING)]
+        saved = [f"{100 * (1 - shared / isolated):.0f} %" for isolated, shared in zip(own[:2], own[2:], strict=True)]
+        rows.append((name, *(f"{each:,.0f}" for each in own), *saved))
+    headers = [f"{pools}\n{size}" for pools in POOLS for size in ("fixed", "elastic")]
+    return TextTable("", ("", *headers, "sharing saves\nfixed", "\nelastic"), rows)
+
+
 def main(arguments: list[str]) -> int:
     """The command line."""
     if "--plain" not in arguments:
         return in_wheel("benchmarks.elastic.day", ["--plain", *arguments])
     began = time.monotonic()
-    ways = [Way(pools, policy) for pools in ("isolated", "shared") for policy in ("fixed", *KNOBS)]
-    found = find(ways)
+    if "--depends" in arguments:
+        days = [Way(pools, policy, day) for day in DAYS.values() for pools in POOLS for policy in ("fixed", DEPENDING)]
+        sys.stdout.write(plain([depends_table(find(days))], WIDTH))
+        return 0
+    found = find([Way(pools, policy) for pools in POOLS for policy in ("fixed", *KNOBS)])
     note = (
         f"{found[0].figures.requests:,} requests measured. Every way keeps the SLO of at least {100 * MEAN:g} % of each "
         f"model's requests, and of {100 * WORST:g} % in its worst 300 s. It took {time.monotonic() - began:.0f} s on "

@@ -135,9 +135,6 @@ def _check(file: Path, scenario: Scenario, arm: Arm) -> None:
     if arm.elastic:
         msg = f"{file}: arm {arm.name} grows and shrinks, must have numbers of workers to be run live"
         raise StreamError(msg)
-    if arm.decode.convertible:
-        msg = f"{file}: arm {arm.name} has convertible decode workers, must have none to be run live"
-        raise StreamError(msg)
     if arm.block.admission:
         msg = f"{file}: arm {arm.name} has admission, must have none to be run live"
         raise StreamError(msg)
@@ -145,6 +142,9 @@ def _check(file: Path, scenario: Scenario, arm: Arm) -> None:
         if pool.block.output_lengths:
             msg = f"{file}: router {pool.router} of {stage} knows of output lengths, must be one that does not to be run live"
             raise StreamError(msg)
+    if arm.decode.convertible:
+        msg = f"{file}: arm {arm.name} has convertible decode workers, must have none to be run live"
+        raise StreamError(msg)
     if arm.prefill and scenario.first_token != "decode":
         msg = f"{file}: first_token is {scenario.first_token}, must be decode for arm {arm.name} to be run live"
         raise StreamError(msg)

@@ -8,7 +8,11 @@ from sunsim.cluster.router import Asked, Load, Unaware, next_of
 
 
 class AdaptiveRouter(Unaware, ABC):
-    """The worker of least `cost_ps`; among equals the one with the fewest requests, then the first after the one picked last."""
+    """The worker of least `cost_ps` of those that have a place and KV blocks for the request.
+
+    If none has, the one where it gets them first. Among equals the one with the fewest requests, then the first after the
+    one picked last.
+    """
 
     def __init__(self, forecast: DecodeForecast) -> None:
         self._forecast = forecast
@@ -17,11 +21,13 @@ class AdaptiveRouter(Unaware, ABC):
     def pick(self, workers: Sequence[Load], asked: Asked | None = None) -> int:
         assert asked
         n = len(workers)
-        best, best_rank = 0, (float("inf"), 0)
+        best, best_rank = 0, (float("inf"), 0.0, 0)
         for step in range(n):
             index = (self._next + step) % n
             worker = workers[index]
-            rank = self.cost_ps(worker, asked), worker.num_requests
+            number, tokens = worker.num_requests, worker.num_tokens
+            wait_ps = self._forecast.place_ps(number + 1, tokens + asked.prompt_tokens)
+            rank = float(wait_ps), self.cost_ps(worker, asked), number
             if rank < best_rank:
                 best, best_rank = index, rank
         self._next = best + 1
@@ -52,8 +58,6 @@ class LeastPredictedTpot(AdaptiveRouter):
     That is a step of the batch that it meets on average over its life, if nobody else comes. Of the ``n`` requests there,
     which emit ``owed_tokens`` over its ``L`` steps, ``owed_tokens / L`` are beside it on average, each with as many tokens
     as those there have now and half of what it will still emit; the request itself has its prompt and half of its output.
-    Requests for which the worker has no place or no KV blocks wait outside the batch, so a worker that is full looks no
-    worse than one that is fuller: the request goes where fewest are.
     """
 
     def cost_ps(self, worker: Load, asked: Asked) -> float:
@@ -70,18 +74,17 @@ class LeastHarm(AdaptiveRouter):
 
     A step takes ``T`` now and ``T'`` with the request. Each of those there has ``T' - T`` more a step for as many steps as
     both are there, ``owed_tokens`` in sum; the request takes ``L`` steps itself: ``(T' - T) * owed_tokens + L * T'``. To
-    that comes its wait for a place, and where the worker computes its prompt, how much longer steps with the prompt in
-    them take, for itself and each of those that decode.
+    that comes, where the worker computes its prompt, how much longer steps with the prompt in them take, for itself and
+    each of those that decode.
     """
 
     def cost_ps(self, worker: Load, asked: Asked) -> float:
         forecast, prompt = self._forecast, asked.prompt_tokens
         n, tokens = worker.num_requests, worker.num_tokens
         without, with_it = forecast.step_ps(n, tokens), forecast.step_ps(n + 1, tokens + prompt)
-        delay_ps: float = (with_it - without) * owed_tokens(worker, asked) + with_it * asked.output_tokens
+        delay_ps = float((with_it - without) * owed_tokens(worker, asked) + with_it * asked.output_tokens)
         running = forecast.running(n, tokens) if n else 0.0
-        delay_ps += (running + 1) * forecast.prompt_beside_ps(n, tokens, prompt)
-        return delay_ps + forecast.place_ps(n + 1, tokens + prompt)
+        return delay_ps + (running + 1) * forecast.prompt_beside_ps(n, tokens, prompt)
 
 
 ADAPTIVE_ROUTERS: dict[str, type[AdaptiveRouter]] = {

@@ -35,9 +35,9 @@ class Draft:
         "taken_in",
     )
 
-    def __init__(self, budget: int, prompts_budget: int | None) -> None:
+    def __init__(self, budget: int) -> None:
         self.budget = budget
-        self.prompts_budget = prompts_budget
+        self.prompts_budget: int | None = None
         self.chunks: list[Chunk] = []
         self.ends_prompts = 0
         self.ends_prompts_tokens = 0

@@ -49,6 +49,9 @@ class Scheduler:
         self.partial: Sequence | None = None
         self.ready: list[Sequence] = []
         self.preemptions = 0
+        self._max_tokens = config.max_num_batched_tokens
+        self._max_chunk = config.max_prefill_chunk_tokens
+        self._limits_prompts = config.one_model_a_step or self._max_chunk is not None
         self._caches = isinstance(self.blocks, CachingBlocks)
         self._loading = 0  # requests whose KV is on its way or here but not taken; they hold a place
         self._queued_tokens = 0
@@ -93,8 +96,9 @@ class Scheduler:
     def draft(self, now_ps: int, step: int, outcome: Outcome, *, enough: bool) -> Draft:
         """Composes a step in which the batch may change, or has not `enough` KV blocks."""
         batch = self.steady.batch
-        prompts = self.config.max_prefill_chunk_tokens if batch or self._loading else None
-        draft = Draft(self.config.max_num_batched_tokens - batch, prompts)
+        draft = Draft(self._max_tokens - batch)
+        if self._max_chunk is not None and (batch or self._loading):
+            draft.prompts_budget = self._max_chunk
         outcome.entered, outcome.loads, outcome.evicted = draft.entering, [], []
         self.may_find = False
         if not enough:
@@ -229,12 +233,13 @@ class Scheduler:
         computed = before + tokens
         self.blocks.grow(sequence, computed)
         draft.budget -= tokens
-        if self.config.one_model_a_step and sequence.computes_prompt:
-            draft.model = sequence.model
-        if draft.prompts_budget is not None and sequence.computes_prompt:
-            draft.prompts_budget -= tokens
-            if not draft.prompts_budget:
-                draft.model = FULL
+        if self._limits_prompts and sequence.computes_prompt:
+            if self.config.one_model_a_step:
+                draft.model = sequence.model
+            if draft.prompts_budget is not None:
+                draft.prompts_budget -= tokens
+                if not draft.prompts_budget:
+                    draft.model = FULL
         sequence.computed_tokens = computed
         if chunk:
             draft.chunks.append(Chunk(tokens, before))

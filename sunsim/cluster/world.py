@@ -155,7 +155,7 @@ class World:
         """Request `i` comes to its first stage."""
         if not self.prefill:
             self._send_to_decode(i, arrives=True)
-        elif not self._compute_on_decode(i):
+        elif not (self.local and self._compute_on_decode(i)):
             self._send_to_prefill(i, self.prefill, arrives=True)
         if self._progress and self._arrived % PROGRESS_EVERY == 0:
             self._progress(self._arrived / len(self._requests))
@@ -177,7 +177,7 @@ class World:
         journeys, rounds = self.journeys, self.rounds
         sequence = Sequence(i, self._models[i], self._prompts[i], 1, KV.COMPUTE)
         slot = pool.pick(sequence, rounds.session[i] if rounds else None)
-        if arrives and self._sheds(sequence, pool, slot):
+        if arrives and self._admission and self._sheds(sequence, pool, slot):
             return
         worker = pool.send(slot, sequence)
         if rounds and self.decode and (source := rounds.has_history(sequence, self.decode)):
@@ -196,7 +196,7 @@ class World:
         sequence.known_tokens += emitted
         sequence.pulling = self._pulling
         slot = self.decode.pick(sequence, self.rounds.session[i] if self.rounds else None)
-        if arrives and self._sheds(sequence, self.decode, slot):
+        if arrives and self._admission and self._sheds(sequence, self.decode, slot):
             return
         self._submit_to_decode(sequence, self.decode.send(slot, sequence))
 
@@ -209,7 +209,7 @@ class World:
 
     def _compute_on_decode(self, i: int) -> bool:
         """Gives a request to the decode worker that is to compute its prompt, if one is."""
-        if not self.decode or not (self.rounds or self._converting):
+        if not self.decode:
             return False
         sequence = Sequence(i, self._models[i], self._prompts[i], self._outputs[i], KV.COMPUTE)
         worker = None

@@ -8,12 +8,11 @@ from typing import Any
 from sunsim.compare.differences import Difference, input_differences, outcome_differences
 from sunsim.compare.folders import Folder
 from sunsim.document.source import show
-from sunsim.plan.elastic import gpu_count
 from sunsim.plan.tables import overview
 from sunsim.report.blocks import Bullets, Report
 from sunsim.report.columns import columns
 from sunsim.report.compare import against
-from sunsim.report.format import ABSENT, counted, listed, times, together
+from sunsim.report.format import ABSENT, counted, gpu_count, listed, times, together
 from sunsim.report.sentences import VERDICTS, other_models, verdict
 from sunsim.report.text_table import TextTable
 

@@ -22,6 +22,7 @@ def plan(
     *,
     overrides: Sequence[str] = (),
     seed: int | None = None,
+    elastic: bool = False,
     jobs: int | None = None,
     show_progress: bool = False,
 ) -> PlanResult:
@@ -32,6 +33,7 @@ def plan(
         folder: keeps the simulated points, so that the same call goes on where it was stopped; None keeps nothing.
         overrides: ``path=value`` each.
         seed: replaces the scenario's.
+        elastic: of a trace: plan for every way once more, with pools that grow and shrink.
         jobs: processes; None for all cores. A script that asks for them does so under ``if __name__ == "__main__":``.
         show_progress: a bar on stderr, where that is a terminal.
 
@@ -42,7 +44,8 @@ def plan(
     from sunsim.plan.run import command, load, planned
     from sunsim.plan.traced import made_for
 
-    loaded = load(scenario, overrides, seed)
-    again, made = command(scenario, overrides, seed), made_for(scenario, overrides, seed)
+    loaded = load(scenario, overrides, seed, elastic=elastic)
+    again = command(scenario, overrides, seed, elastic=elastic)
+    made = made_for(scenario, overrides, seed, elastic=elastic)
     with TemporaryDirectory(prefix="sunsim-") as nowhere:
         return planned(loaded, Path(folder or nowhere), again, made, jobs=jobs, show_progress=show_progress)

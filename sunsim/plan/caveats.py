@@ -109,7 +109,8 @@ def _steps(plan: Entry) -> Iterator[str]:
     if some_elastic(plan):
         yield (
             f"Elastic pools are sized by what their policy is given, tried in steps of {percent(STEP - 1)} from what the "
-            "scenario says, so a little less than what was found may do; interval, start and cooldown stay."
+            "scenario says, so a little less than what was found may do; interval, start and cooldown stay. They begin with "
+            "`initial` workers, the least if none is given: `measure.warmup_s` leaves the beginning out."
         )
 
 

@@ -3,10 +3,9 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from sunsim.plan.elastic import gpu_count
 from sunsim.plan.search import Reason
 from sunsim.plan.way_tables import cards, work
-from sunsim.report.format import count, listed, number, percent, together
+from sunsim.report.format import count, gpu_count, listed, number, percent, together
 
 Entry = Mapping[str, Any]
 Arms = Mapping[str, Entry]

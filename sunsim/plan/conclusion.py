@@ -4,12 +4,12 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from sunsim.plan.cheapest import best_of, cheapest, gpus_of
-from sunsim.plan.elastic import compared, gpu_count, settings
+from sunsim.plan.elastic import compared, settings
 from sunsim.plan.search import Reason
 from sunsim.plan.tables import breaking
 from sunsim.plan.variants import TYPICAL
 from sunsim.plan.ways import ANY
-from sunsim.report.format import count, counted, limits, listed, milliseconds, number, percent, together
+from sunsim.report.format import count, counted, gpu_count, limits, listed, milliseconds, number, percent, together
 from sunsim.roles import Stage
 
 Entry = Mapping[str, Any]

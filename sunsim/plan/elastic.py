@@ -3,23 +3,20 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from sunsim.report.format import ABSENT, count, listed, number, percent
+from sunsim.report.format import ABSENT, count, gpu_count, listed, number, percent
 from sunsim.report.text_table import TextTable
 
 Entry = Mapping[str, Any]
 Arms = Mapping[str, Entry]
 
 SECONDS_AN_HOUR = 3600
+ALIKE = 0.005
+"""A smaller share more or less is no difference."""
 
 
 def some_elastic(plan: Entry) -> bool:
     """Whether an arm has a pool that grows and shrinks."""
     return any("elastic" in arm for arm in plan["arms"].values())
-
-
-def gpu_count(value: float | None) -> str:
-    """GPUs of a fixed pool as a whole number, those that an elastic one held in the mean with decimals."""
-    return number(value) if isinstance(value, float) else count(value)
 
 
 def settings(values: Mapping[str, float]) -> str:
@@ -77,8 +74,9 @@ def _beside_fixed(plan: Entry, name: str, passing: Arms, held: Mapping[str, floa
         return f"; no arm that passes serves the same way with fixed pools. {met}."
     fixed = min(alike, key=held.__getitem__)
     share = held[name] / held[fixed] - 1
-    said = f"{percent(abs(share))} {'fewer' if share < 0 else 'more'} than {fixed} ({written_hours(held[fixed])}), the same way with fixed pools"
-    if share >= 0:
+    differs = f"{percent(abs(share))} {'fewer' if share < 0 else 'more'} than" if abs(share) >= ALIKE else "as many as"
+    said = f"{differs} {fixed} ({written_hours(held[fixed])}), the same way with fixed pools"
+    if share > -ALIKE:
         said += ": to grow and shrink saves nothing here"
     return f", {said}. {met}; of {fixed}'s {_shares(plan, passing[fixed])}."
 

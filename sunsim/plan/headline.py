@@ -5,10 +5,10 @@ from typing import Any
 
 from sunsim.plan.cheapest import best_of, rank
 from sunsim.plan.conclusion import no_plan
-from sunsim.plan.elastic import gpu_count, settings
+from sunsim.plan.elastic import settings
 from sunsim.plan.way_tables import work
 from sunsim.report.blocks import Headline, Number
-from sunsim.report.format import ABSENT, count, number, percent, together
+from sunsim.report.format import ABSENT, count, gpu_count, number, percent, together
 from sunsim.report.text_table import TextTable
 
 Entry = Mapping[str, Any]

@@ -13,6 +13,7 @@ from sunsim.measured import arriving_s, window_of
 from sunsim.metrics import to_json
 from sunsim.plan.conditions import AS_PLANNED, requests_under
 from sunsim.plan.doubt import Doubt
+from sunsim.plan.elastic import hours, some_elastic
 from sunsim.plan.report import plan_report
 from sunsim.plan.scenarios import MADE, scenario_files, scenario_of
 from sunsim.plan.traced import Made
@@ -61,11 +62,14 @@ class PlanResult:
         return scenario_files(self.document)
 
     def table(self) -> pd.DataFrame:
-        """A row an arm: whether it passes, its GPUs, and the share of requests that meet the SLO."""
+        """A row an arm: whether it passes, its GPUs, where pools are elastic GPU-hours, and the share of requests that meet
+        the SLO.
+        """
         rows = {
             name: {
                 "passes": arm["passes"],
                 **{f"{stage}_gpus": gpus for stage, gpus in (arm["gpus"] or {}).items()},
+                **({"gpu_hours": hours(self.document, arm)} if some_elastic(self.document) else {}),
                 "slo_attainment": arm["attained"]["share"] if arm["gpus"] else None,
             }
             for name, arm in self.document["arms"].items()

@@ -8,6 +8,13 @@ from sunsim.latency.profile import Profile, list_profiles, load_named
 
 Pools = dict[str, tuple[str, str]]
 """By stage the name of a profile, and a policy."""
+MOST_WORKERS = 16
+GROWING: dict[str, Any] = {
+    "workers": {"min": 1, "max": MOST_WORKERS},
+    "scaling": {"kind": "token-velocity", "signal": "rate", "start_s": 85},
+}
+"""Of an elastic pool, of each model's own where these are apart. The rate is measured against what a worker does within the
+TPOT limit, which a plan has."""
 BUSY_REQUESTS, BUSY_TOKENS = 128, 1024
 """Of a decode step by which quantized decoders are compared."""
 
@@ -23,7 +30,7 @@ def most_measured(models: int) -> str:
     return max((each for each in plain if _alike(most, each)), key=lambda each: each.weight_bytes).name
 
 
-def rivals(base: Profile, name: str, models: int, *, sessions: bool) -> list[dict[str, Any]]:
+def rivals(base: Profile, name: str, models: int, *, sessions: bool, elastic: bool = False) -> list[dict[str, Any]]:
     """Arms as a scenario has them, with the fewest workers each.
 
     Args:
@@ -32,17 +39,21 @@ def rivals(base: Profile, name: str, models: int, *, sessions: bool) -> list[dic
         name: that the scenario has for it.
         models: number of them.
         sessions: requests are rounds of some, so that workers have prefix caches and keep the sessions that they had.
+        elastic: each way once more, with pools that grow and shrink.
     """
     workers = {"isolated": models, "shared": 1}
+    ways = [*_of_their_own(name), *(_shared(base, name, models) if models > 1 else ())]
     caches = {"router": "session-affinity", "enable_prefix_caching": True} if sessions else {}
-    return [
-        {"name": way}
-        | {
-            stage: {"profile": profile, "policy": policy, "workers": workers[policy], **caches}
+
+    def arm(way: str, pools: Pools, *, grows: bool) -> dict[str, Any]:
+        return {"name": f"{way}-elastic" if grows else way} | {
+            stage: {"profile": profile, "policy": policy}
+            | (GROWING if grows else {"workers": workers[policy]})
+            | caches
             for stage, (profile, policy) in pools.items()
         }
-        for way, pools in (*_of_their_own(name), *(_shared(base, name, models) if models > 1 else ()))
-    ]
+
+    return [arm(*each, grows=grows) for grows in (False, True)[: 1 + elastic] for each in ways]
 
 
 def absent(base: Profile, models: int) -> list[str]:

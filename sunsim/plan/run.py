@@ -16,7 +16,7 @@ from sunsim.plan.cheapest import best_of
 from sunsim.plan.conditions import AS_PLANNED, requests_under
 from sunsim.plan.doubt import doubts, reported_runs
 from sunsim.plan.find import plan_arm
-from sunsim.plan.knobs import knob_of
+from sunsim.plan.knobs import knob_of, resized
 from sunsim.plan.lab import Lab
 from sunsim.plan.result import PlanResult, document, results
 from sunsim.plan.traced import Made, made_for
@@ -45,14 +45,16 @@ def plan(
     seed: int | None,
     *,
     jobs: int | None,
+    elastic: bool,
     as_json: bool,
     quiet: bool,
 ) -> bool:
     """`sunsim.plan`, saved in `out` or else in `results/<name>-plan`, and printed; whether every arm passes."""
-    scenario = load(file, overrides, seed)
+    scenario = load(file, overrides, seed, elastic=elastic)
     out = out or Path("results") / f"{scenario.name}-plan"
-    made = made_for(file, overrides, seed)
-    result = planned(scenario, out, command(file, overrides, seed), made, jobs=jobs, show_progress=not quiet)
+    made = made_for(file, overrides, seed, elastic=elastic)
+    told = command(file, overrides, seed, elastic=elastic)
+    result = planned(scenario, out, told, made, jobs=jobs, show_progress=not quiet)
     names = [*result.save(out), f"{POINTS}/"]
     if as_json:
         sys.stdout.write(to_json(result.document))
@@ -108,7 +110,7 @@ def planned(
         message = f"interrupted: {count(lab.simulated)} more points are kept, the same command goes on from there"
         raise KeyboardInterrupt(message) from None
     store.tell_damage()
-    meta = _meta(scenario, command, lab.asked)
+    meta = _meta(_as_found(scenario, found), command, lab.asked)
     meta |= {"assumed": made.assumed if made else [], "absent": made.absent if made else []}
     store.inputs.refuse_changed()
     runs, models = reported_runs(scenario.profiles), len(scenario.model_names)
@@ -120,13 +122,13 @@ def planned(
     return PlanResult(json.loads(to_json(content)), resolved(scenario), made)
 
 
-def load(given: Given, overrides: Sequence[str], seed: int | None) -> Scenario:
-    """A scenario with its `plan` block; one that is made for it where a trace is given.
+def load(given: Given, overrides: Sequence[str], seed: int | None, *, elastic: bool = False) -> Scenario:
+    """A scenario with its `plan` block; one that is made for it where a trace is given, maybe with `elastic` pools too.
 
     Raises:
         InputError: something in it is wrong, or it says too little to plan for.
     """
-    made = made_for(given, overrides, seed)
+    made = made_for(given, overrides, seed, elastic=elastic)
     source = made.source if made else read_source(given, overrides, seed)
     scenario = checked(source).changed(sweep=None)
     if scenario.plan is None:
@@ -188,11 +190,21 @@ def check(file: Path, overrides: Sequence[str], seed: int | None) -> str:
     return f"plan: sizes {sized} of {counted(len(scenario.arms), 'arm')}, {counted(scenario.plan.seeds, 'seed')} each"
 
 
-def command(given: Given, overrides: Sequence[str], seed: int | None) -> str:
+def command(given: Given, overrides: Sequence[str], seed: int | None, *, elastic: bool = False) -> str:
     """What makes the plan anew."""
     parts = ["sunsim", "plan", "scenario" if isinstance(given, Mapping) else str(given)]
     parts += [part for override in overrides for part in ("--set", override)]
+    parts += ["--elastic"] if elastic else []
     return shlex.join([*parts, *([] if seed is None else ["--seed", str(seed)])])
+
+
+def _as_found(scenario: Scenario, found: Mapping[str, Any]) -> Scenario:
+    """The scenario with what was found for the policies of its elastic pools."""
+    if not any(arm.elastic for arm in scenario.arms):
+        return scenario
+    pools = {arm.name: found[arm.name]["elastic"]["pools"] if arm.elastic else {} for arm in scenario.arms}
+    values = {name: {stage: pool["values"] for stage, pool in own.items()} for name, own in pools.items()}
+    return scenario.with_arms([resized(arm, {}, values[arm.name]) for arm in scenario.arms])
 
 
 def _meta(scenario: Scenario, command: str, simulations: int) -> dict[str, Any]:

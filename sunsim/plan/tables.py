@@ -5,12 +5,12 @@ from statistics import fmean
 from typing import Any
 
 from sunsim.metrics.slo import limit_values, limits_of
-from sunsim.plan.elastic import gpu_count, hours, settings, some_elastic, written_hours
+from sunsim.plan.elastic import hours, settings, some_elastic, written_hours
 from sunsim.plan.search import Reason
 from sunsim.plan.variants import TYPICAL, WORST
 from sunsim.plan.way_tables import cards
 from sunsim.report.columns import columns
-from sunsim.report.format import ABSENT, count, number, percent, together
+from sunsim.report.format import ABSENT, count, gpu_count, number, percent, together
 from sunsim.report.text_table import TextTable
 from sunsim.roles import Stage
 

@@ -16,7 +16,7 @@ from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from sunsim.document.source import Source
 from sunsim.errors import InputError, clipped, clipped_list
 from sunsim.latency.profile import Profile, find_profile, list_profiles, load_profile
-from sunsim.plan.rivals import absent, most_measured, rivals
+from sunsim.plan.rivals import GROWING, MOST_WORKERS, absent, most_measured, rivals
 from sunsim.scenario import read_source
 from sunsim.scenario.loading import Given
 from sunsim.scenario.named import asked
@@ -66,16 +66,22 @@ class Made:
         return "".join(f"# {line}\n" for line in lines) + stream.getvalue()
 
 
-def made_for(given: Given, overrides: Sequence[str], seed: int | None) -> Made | None:
+def made_for(given: Given, overrides: Sequence[str], seed: int | None, *, elastic: bool = False) -> Made | None:
     """A scenario for what is given if that is a trace; None if it is a scenario itself.
 
     Its models are the trace's. Its arms are the ways to serve them that the shipped profiles of one card and one base
     model allow: those of which most are shipped, or of the override ``profile``.
 
+    Args:
+        elastic: every way once more, with pools that grow and shrink.
+
     Raises:
-        InputError: the trace or an override cannot be used.
+        InputError: elastic pools are wanted of a scenario; the trace or an override cannot be used.
     """
     if not isinstance(given, str | Path) or not _is_trace(path := Path(given)):
+        if elastic:
+            message = "is given, must be left out: of a scenario its arms say which pools are elastic"
+            raise InputError(message, "--elastic")
         return None
     name, rows = read_any(path, None, OTHERWISE)
     own = [override.partition("=") for override in overrides]
@@ -87,7 +93,7 @@ def made_for(given: Given, overrides: Sequence[str], seed: int | None) -> Made |
         "workload": {"kind": "trace", "format": name, "path": os.path.realpath(path)},
         "slo": {},
         "transfer": {},
-        "arms": rivals(_load(profile), profile, len(models) or 1, sessions=rows.rounds is not None),
+        "arms": rivals(_load(profile), profile, len(models) or 1, sessions=rows.rounds is not None, elastic=elastic),
         # Of the same requests a seed changes only when a worker's host stalls.
         "plan": {"seeds": 1},
     }
@@ -98,6 +104,13 @@ def made_for(given: Given, overrides: Sequence[str], seed: int | None) -> Made |
     said = {key for key, _, _ in own} | {key.partition(".")[0] for key, _, _ in own if "." not in key}
     assumed = [] if base else [f"the card and the base model of {profile} ({PROFILE})"]
     assumed += ["prefix caches, and routers that keep a session where it was (arms)"] if rows.rounds else []
+    assumed += (
+        [
+            f"elastic pools of 1 to {MOST_WORKERS} workers that follow the tokens that come, {GROWING['scaling']['start_s']} s from order to ready (arms)"
+        ]
+        if elastic
+        else []
+    )
     assumed += [f"{what} ({key})" for key, (_, what) in ASSUMED.items() if not said & {key, key.partition(".")[0]}]
     return Made(source, models, assumed, absent(_load(profile), len(models)))
 

@@ -23,6 +23,11 @@ def count(value: float | None) -> str:
     return ABSENT if value is None else f"{value:,.0f}"
 
 
+def gpu_count(value: float | None) -> str:
+    """GPUs of a fixed pool as a whole number, those that an elastic one held in the mean with decimals."""
+    return number(value) if isinstance(value, float) else count(value)
+
+
 def counted(value: float, what: str) -> str:
     """How many of something there are: 1 request, 2,000 requests."""
     return f"{count(value)} {what}{'' if value == 1 else 's'}"

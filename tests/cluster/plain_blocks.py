@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import OrderedDict
 from collections.abc import Hashable, Sequence
 from typing import Protocol
 
@@ -40,7 +40,7 @@ class PlainBlocks:
     def __init__(self, number: int, size: int, keys: Keys | None) -> None:
         self.size = size
         self.keys = keys
-        self.free = deque(range(1, number))
+        self.free = OrderedDict.fromkeys(range(1, number))  # the next to be taken first
         self.holders = [0] * number
         self.key: list[Hashable | None] = [None] * number
         self.table: dict[Hashable, list[int]] = {}
@@ -61,11 +61,11 @@ class PlainBlocks:
     def touch(self, found: list[int]) -> None:
         for block in found:
             if not self.holders[block]:
-                self.free.remove(block)
+                del self.free[block]
             self.holders[block] += 1
 
     def take(self, n: int) -> list[int]:
-        taken = [self.free.popleft() for _ in range(n)]
+        taken = [self.free.popitem(last=False)[0] for _ in range(n)]
         for block in taken:
             self.holders[block] = 1
             key = self.key[block]
@@ -87,8 +87,11 @@ class PlainBlocks:
         for block in blocks:
             self.holders[block] -= 1
         unheld = [block for block in reversed(blocks) if not self.holders[block]]
-        self.free.extendleft(reversed([block for block in unheld if self.key[block] is None]))
-        self.free.extend(block for block in unheld if self.key[block] is not None)
+        for block in unheld:
+            self.free[block] = None
+        for block in reversed(unheld):
+            if self.key[block] is None:
+                self.free.move_to_end(block, last=False)
 
     def forget(self) -> None:
         """Nothing is found any more; nobody holds a block."""

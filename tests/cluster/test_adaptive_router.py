@@ -89,11 +89,14 @@ def test_those_without_a_place_wait_and_do_not_slow_the_batch() -> None:
     # Three of 180 tokens in all, of which two run.
     assert tpot(full, asked(50, 20), two) == 1000 + 20 + 120
     assert tpot(fuller, asked(50, 20), two) == 1000 + 20 + 120
-    assert LeastPredictedTpot(two).pick([fuller, full], asked(50, 20)) == 1
     # One too many: a place comes free every 20 / 2 steps of 1120.
     assert two.place_ps(3, 150) == 10 * 1120
-    # It makes no step longer, of 1120, until then.
-    assert harm(full, asked(50, 20), two) == 40 * 0 + 20 * 1120 + 10 * 1120
+    # One with a place is preferred to a full one, however slow it is, and of full ones the one where a place comes free first.
+    idle = Worker(1, 5000, 9000)
+    for router in (LeastPredictedTpot(two), LeastHarm(two)):
+        assert tpot(idle, asked(50, 20), two) > tpot(full, asked(50, 20), two)
+        assert router.pick([full, idle, fuller], asked(50, 20)) == 1
+        assert router.pick([fuller, full], asked(50, 20)) == 1
 
 
 def test_kv_blocks_bound_the_batch_as_places_do() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from sunsim.clock import to_ps
+from sunsim.errors import InputError
 from sunsim.latency.steps import WorkerTimes
 from sunsim.records import SIZE_COLUMNS, ArmResult
 from sunsim.scenario import Scenario
@@ -196,6 +197,23 @@ def test_each_model_s_own_pool_has_its_own_policy_and_bounds(profile: Path) -> N
     found = {model: own.iloc[:, 2:].to_numpy().tolist() for model, own in result.sizes.groupby("model")}
     assert found["b"] == [[0, 2, 0, 0, 0]]
     assert found["a"][:3] == [[0, 1, 0, 0, 0], [0.1, 1, 1, 0, 0], [0.15, 2, 0, 0, 0]]
+
+
+def test_a_pool_settles_where_the_load_is_its_target(profile: Path) -> None:
+    scaling = {"kind": "utilisation", "target": 0.5, "interval_s": 0.1, "start_s": 0.1, "cooldown_s": 0.3}
+    block = pool(profile, workers={"min": 1, "max": 6}, scaling={"initial": 6, **scaling}, max_num_seqs=16)
+    # Little's law: 100 requests a second stay for 10 steps of 10 ms, and up to 3 more until they are taken in, so 10 to 13
+    # run. At half of 16 places each that takes 2 workers.
+    result = serve(scenario(["a"], {"decode": block}), [(i * 10 * MS, 0, 1, 10) for i in range(300)], steady)
+    at_ms, *numbers = sizes(result)[-1]
+    assert numbers == [2, 0, 0, 0]
+    assert at_ms < 1000
+
+
+def test_an_oracle_is_refused_where_the_future_depends_on_the_run(profile: Path) -> None:
+    block = pool(profile, workers={"min": 1, "max": 2}, scaling={"kind": "oracle"})
+    with pytest.raises(InputError, match="oracle cannot know when requests come that wait for others"):
+        serve(scenario(["a"], {"decode": block}), [(0, 0, 1, 10)] * 4, steady, concurrency=2)
 
 
 @pytest.mark.parametrize("concurrency", [1, 4])

@@ -70,14 +70,14 @@ class NotedStepwise(StepwiseEngine):
         self._preempted.append(job.sequence.request)
         super()._preempt(job, outcome)
 
-    def _launch(self, now: int, taken: list[tuple[Any, int]], *, held: bool) -> int:
+    def _launch(self, now: int, taken: list[tuple[Any, int]], *, held: bool, launched: bool) -> int:
         if taken or self._preempted:
             counts = [tokens for _, tokens in taken]
             requests = [job.sequence.request for job, _ in taken]
             more = counts if max(counts, default=1) > 1 else []
             self.rows.append([now, self.free_blocks, requests, more, sorted(self._preempted)])
             self._preempted.clear()
-        return super()._launch(now, taken, held=held)
+        return super()._launch(now, taken, held=held, launched=launched)
 
 
 def config(case: dict[str, Any]) -> EngineConfig:

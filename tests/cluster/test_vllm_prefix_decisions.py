@@ -38,9 +38,9 @@ class NotedCaching(NotedStepwise):
         self._admitted.append([job.sequence.request, len(found) * self.config.block_size])
         super()._take_found(job, found)
 
-    def _launch(self, now: int, taken: list[tuple[Any, int]], *, held: bool) -> int:
+    def _launch(self, now: int, taken: list[tuple[Any, int]], *, held: bool, launched: bool) -> int:
         rows = len(self.rows)
-        start = super()._launch(now, taken, held=held)
+        start = super()._launch(now, taken, held=held, launched=launched)
         if len(self.rows) > rows:
             self.rows[-1].append(sorted(self._admitted))
             self._admitted = []

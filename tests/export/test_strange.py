@@ -98,3 +98,12 @@ def test_a_worker_of_more_gpus_than_a_host_has_is_refused(scenario: Path, tmp_pa
     code, _, stderr = invoke("export", tmp_path / "ways.yaml", "--arm", "two-gpus", "--to", "vllm")
     assert code == 2
     assert "arms.two-gpus.colocated has workers of 16 GPUs, must be of at most 8" in stderr
+
+
+def test_what_vllm_does_not_refuse_is_not_deployed(scenario: Path) -> None:
+    text = scenario.read_text().replace("arms:\n", "slo: {tpot_ms: 25}\narms:\n", 1)
+    path = scenario.with_name("shed.yaml")
+    path.write_text(text.replace("- name: sun\n", "- name: sun\n  admission: {kind: shed}\n"))
+    code, _, stderr = invoke("export", path, "--arm", "sun", "--to", "vllm")
+    assert code == 2
+    assert "arms.sun.admission refuses requests, must be left out to be deployed: vLLM takes every one" in stderr

@@ -35,7 +35,7 @@ def test_a_link_is_its_bandwidth_over_the_bytes_of_a_token(gbit_s: float, kv_byt
 
 
 def test_of_a_measured_link_it_is_that_of_the_largest_transfers_posting_included() -> None:
-    link = LinkTimes(0, (1e6, 1e7), (1e9, 5e9), (1e9, 15e9))
+    link = LinkTimes(0, (1e6, 1e7), (1e9, 5e9), (1e9, 15e9), (1e9, 5e9))
     assert transfer_velocity(link, 1000) == pytest.approx(1e7 / 0.02 / 1000)
 
 

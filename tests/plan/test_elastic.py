@@ -212,3 +212,24 @@ def test_an_arm_of_which_no_policy_was_seen_to_hold_has_no_plan(
     assert content["arms"]["a"]["gpus"] is None
     assert content["arms"]["a"]["reason"] == reason
     assert f"a: no plan ({said})." in " ".join(stdout.split())
+
+
+def test_pools_that_a_schedule_sizes_are_taken_as_they_are(tmp_path: Path) -> None:
+    arm = (
+        "{name: a, decode: {profile: profile.json, policy: shared, workers: {min: 1, max: 4}, scaling: "
+        "{kind: schedule, workers: [[0, 2], [2, 4], [6, 2]], start_s: 0.5, interval_s: 0.5}}}"
+    )
+    given = ("plan={size: none, seeds: 1, price_per_gpu_hour: 2}", f"arms=[{arm}]")
+    out = tmp_path / "out"
+    invoke(
+        "plan", write_swell(tmp_path), "--out", out, "--jobs", 1, *(word for one in given for word in ("--set", one))
+    )
+    content = json.loads((out / "plan.json").read_text())
+    found = content["arms"]["a"]
+    window = content["window"]
+    # Two workers, four from the decision at 2 s to that at 6 s, where idle ones are released at once; busy ones are a little later.
+    held_s = 2 * (window["end_s"] - window["start_s"]) + 2 * 4
+    assert held_s <= found["elastic"]["gpu_hours"]["all"] * 3600 < held_s + 2 * 1.5
+    assert found["elastic"]["peak_gpus"] == {"decode": 4, "all": 4}
+    assert found["elastic"]["pools"]["decode"] == {"kind": "schedule", "values": {}}
+    assert found["rates"]["passes"]

@@ -244,3 +244,31 @@ def test_a_scenario_is_planned_by_its_name(tmp_path: Path, monkeypatch: pytest.M
     code, _, stderr = invoke("plan", "plan-zpf")
     assert (code, stderr.count("\n")) == (2, 1)
     assert "did you mean plan-zipf" in stderr
+
+
+def test_every_way_comes_with_pools_that_grow_and_shrink_too_where_that_is_asked_for(tmp_path: Path) -> None:
+    file = write(tmp_path)
+    plain, both = load(file, (), None), load(file, (), None, elastic=True)
+    ways = [arm.name for arm in plain.arms]
+    assert [arm.name for arm in both.arms] == [*ways, *(f"{way}-elastic" for way in ways)]
+    for fixed, grows in zip(both.arms, both.arms[len(ways) :], strict=False):
+        for (stage, pool), other in zip(fixed.pools().items(), grows.pools().values(), strict=True):
+            assert not pool.elastic
+            assert other.elastic
+            assert (other.stage, other.profile_name, other.shared) == (stage, pool.profile_name, pool.shared)
+            assert {other.bounds(role).max for role in other.roles} == {16}
+    found = made_for(file, (), None, elastic=True)
+    assert found
+    assert (
+        "elastic pools of 1 to 16 workers that follow the tokens that come, 85 s from order to ready (arms)"
+        in found.assumed
+    )
+    # What it leaves is a scenario that says it all.
+    (tmp_path / "again.yaml").write_text(found.text(tmp_path))
+    again = load(tmp_path / "again.yaml", (), None)
+    assert [arm.block for arm in again.arms] == [arm.block for arm in both.arms]
+
+
+def test_elastic_pools_of_a_scenario_are_its_own_to_say(tmp_path: Path) -> None:
+    said = "--elastic: is given, must be left out: of a scenario its arms say which pools are elastic\n"
+    assert invoke("plan", write_plan(tmp_path), "--elastic") == (2, "", said)

@@ -14,6 +14,7 @@ from profiler.cluster.plan import all_runs, subject_of
 from profiler.cluster.worker import visible_gpus
 from profiler.progress import Progress
 from profiler.run_file import read_facts
+from profiler.streams import StreamError
 from sunsim.validation.cluster_run import read_cluster_run
 from tests.profiler.pretend_worker import FATAL_PROMPT, SILENT_PROMPT, main
 
@@ -195,14 +196,9 @@ def test_a_closed_loop_is_not_played(tmp_path: Path) -> None:
             "max_num_seqs of decode is 8, must be 256 to be run live",
         ),
         (
-            {"sun": {"decode": pool("shared", 1).replace("}", ", router: least-harm}")}},
+            {"sun": {"decode": pool("shared", 1, "least-harm")}},
             ["--gpus", "1"],
             "router least-harm of decode knows of output lengths, must be one that does not to be run live",
-        ),
-        (
-            {"sun": {"admission": "{kind: shed}", "decode": pool("shared", 1)}},
-            ["--gpus", "1"],
-            "arm sun has admission, must have none to be run live",
         ),
         (
             {"sun": {"decode": "{profile: h100-80gb/llama-3.1-8b-lora-r16, policy: shared, workers: 1}"}},
@@ -223,6 +219,12 @@ def test_what_cannot_be_played_is_refused_in_one_line(
     assert result.exit_code == 2
     assert message in result.stderr
     assert result.stderr.count("\n") == 1
+
+
+def test_an_arm_that_refuses_requests_is_refused(tmp_path: Path) -> None:
+    arms = {"sun": {"admission": "{kind: shed}", "decode": pool("shared", 1)}}
+    with pytest.raises(StreamError, match="arm sun has admission, must have none to be run live"):
+        all_runs([write(tmp_path, arms, extra="slo: {tpot_ms: 25}\n")], [], [], [], 1)
 
 
 def test_every_point_of_a_sweep_is_played_under_its_name(tmp_path: Path) -> None:

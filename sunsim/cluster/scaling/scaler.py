@@ -115,7 +115,7 @@ class Scaler:
         """Notes the sizes, and says who serves, if that has changed."""
         slots = self.slots
         if slots.ready != self._serving:
-            self._serving = slots.ready
+            self._serving = list(slots.ready)
             for slot in slots.ready:
                 self._workers[slot].going = False
             self._serve(slots.ready)
