@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from sunsim.clock import PS_PER_MS, PS_PER_S
-from sunsim.document.source import Loc, Source
+from sunsim.document.source import Loc, Source, refuse
 from sunsim.latency.chunk import largest_chunk
 from sunsim.latency.profile import Profile
 from sunsim.latency.velocity import decode_batch
@@ -47,21 +47,21 @@ def convertible_of(
         return None
     block, place = pool.convertible, (*loc, "convertible")
     if arm.prefill is None:
-        _refuse_it("must be left out: without prefill nothing is computed", place, source)
+        refuse("convertible", "given", "must be left out: without prefill nothing is computed", loc, source)
     if pool.append_prefill != "remote":
         must = f"must be left out, or append_prefill must be remote: it is {pool.append_prefill}"
-        _refuse_it(f"{must}, so all decode workers compute prompts", place, source)
+        refuse("convertible", "given", f"{must}, so all decode workers compute prompts", loc, source)
     numbers = workers.values() if isinstance(workers, dict) else (workers,)
     most = max(each.max if isinstance(each, Bounds) else each for each in numbers)
     if block.workers > most:
-        _refuse("workers", block.workers, f"must be at most {most}, as many as a pool has", place, source)
+        refuse("workers", block.workers, f"must be at most {most}, as many as a pool has", place, source)
     batched = options["max_num_batched_tokens"]
     if block.max_chunk_tokens != "auto" and block.max_chunk_tokens > batched:
         must = f"must be at most max_num_batched_tokens ({batched})"
-        _refuse("max_chunk_tokens", block.max_chunk_tokens, must, place, source)
+        refuse("max_chunk_tokens", block.max_chunk_tokens, must, place, source)
     names, slo = document.model_names, document.slo
     if block.max_chunk_tokens == "auto" and slo.strictest("tpot_ms", names) is None:
-        _refuse("max_chunk_tokens", "auto", "must be a number, or slo must have tpot_ms", place, source)
+        refuse("max_chunk_tokens", "auto", "must be a number, or slo must have tpot_ms", place, source)
     ttft_ms = slo.strictest("ttft_ms", names)
     if block.threshold_s is None and ttft_ms is None:
         raise source.error(place, f"{source.path(place)} lacks threshold_s, must have it, or slo must have ttft_ms")
@@ -124,7 +124,7 @@ def _chunk(scenario: Scenario, index: int, source: Source) -> int:
         must = f"must be a number, or slo.tpot_ms longer than {limit_ms:g}: {step}"
         if room < size:
             must = f"must be a number, or max_num_batched_tokens larger: {batch} decodes leave no room for a block"
-        _refuse("max_chunk_tokens", "auto", must, place, source)
+        refuse("max_chunk_tokens", "auto", must, place, source)
     return tokens
 
 
@@ -135,17 +135,9 @@ def _blocks(
     if elastic:
         if block.num_gpu_blocks not in (None, others):
             must = f"must be {others}, as many as all workers have: in an elastic pool any may be convertible"
-            _refuse("num_gpu_blocks", block.num_gpu_blocks, must, place, source)
+            refuse("num_gpu_blocks", block.num_gpu_blocks, must, place, source)
         return others
     refuse_blocks(block.num_gpu_blocks, profile, beside, place, source)
     if block.num_gpu_blocks or not beside.bytes_:
         return block.num_gpu_blocks or others
     return min(others, blocks_beside(profile, beside, place[:-1], source))
-
-
-def _refuse_it(must: str, place: Loc, source: Source) -> None:
-    raise source.error(place, f"{source.path(place)} is given, {must}")
-
-
-def _refuse(key: str, value: object, must: str, loc: Loc, source: Source) -> None:
-    raise source.error((*loc, key), f"{source.path(loc)}.{key} is {value}, {must}")
