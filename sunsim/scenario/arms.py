@@ -11,6 +11,8 @@ from sunsim.errors import InputError
 from sunsim.latency.attention import LengthMix
 from sunsim.latency.model import LatencyModel, latency_model
 from sunsim.latency.profile import Profile, load_named
+from sunsim.latency.steps import WorkerTimes
+from sunsim.latency.two_passes import TwoPasses
 from sunsim.roles import Module, Role, Stage
 from sunsim.scenario.blocks import ArmBlock
 from sunsim.scenario.pools import Convertible, DecodeBlock, LoadReport, PoolBlock
@@ -170,6 +172,13 @@ class Arm:
     def modules_differ(self) -> bool:
         """Whether prompts' KV is made by another module than the one that decodes."""
         return self.prefill is not None and self.decode is not None and self.decode.module.only_decodes
+
+    @property
+    def times_with_prompts(self) -> WorkerTimes:
+        """Those of a decode worker that computes prompts as well, beside prefill workers."""
+        assert self.prefill
+        assert self.decode
+        return TwoPasses(self.decode.times, self.prefill.times) if self.modules_differ else self.decode.times
 
     @property
     def prefills_on_decode(self) -> bool:

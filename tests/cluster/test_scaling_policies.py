@@ -29,11 +29,7 @@ from sunsim.cluster.scaling.slots import Slots
 QUIET = Seen(
     now_s=30.0,
     interval_s=15.0,
-    ready=4,
-    starting=0,
-    draining=0,
     running=0,
-    waiting=0,
     kv_usage=(0.0,) * 4,
     busy_s=(0.0,) * 4,
     requests=0,

@@ -69,18 +69,14 @@ class Scaler:
         self._alarm.set(env.now_ps + self._interval_ps)
 
     def _look(self) -> Seen:
-        now_ps, slots = self._env.now_ps, self.slots
+        now_ps = self._env.now_ps
         looks = {slot: worker.look() for slot, worker in self._workers.items()}
-        ready = [looks[slot] for slot in slots.ready]
+        ready = [looks[slot] for slot in self.slots.ready]
         interval_s, self._looked_ps = to_s(now_ps - self._looked_ps), now_ps
         return Seen(
             now_s=to_s(now_ps),
             interval_s=interval_s,
-            ready=len(slots.ready),
-            starting=len(slots.starting),
-            draining=len(slots.draining),
             running=sum(look.running for look in ready),
-            waiting=sum(look.waiting for look in ready),
             kv_usage=tuple(look.kv_usage for look in ready),
             busy_s=tuple(to_s(look.busy_ps) for look in ready),
             requests=sum(look.requests for look in looks.values()),
