@@ -109,7 +109,7 @@ def test_a_colocated_worker_counts_the_prompts_of_those_that_follow(profile: Pat
     assert (step_ms(1, 1500) + limit) / 2 < tpot_ms.mean() < 1.15 * limit
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(drawn=clusters(), ttft_ms=st.sampled_from([10.0, 40.0, 200.0]), tpot_ms=st.sampled_from([7.1, 7.3, 20.0]))
 def test_those_let_in_fare_as_if_nobody_else_had_come(
     drawn: Drawn, ttft_ms: float, tpot_ms: float, tmp_path_factory: pytest.TempPathFactory
