@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from sunsim.metrics.pools import SECONDS_AN_HOUR
 from sunsim.plan.way_tables import work
 from sunsim.report.format import ABSENT, count, gpu_count, listed, number, percent, together
 from sunsim.report.text_table import TextTable
@@ -10,7 +11,6 @@ from sunsim.report.text_table import TextTable
 Entry = Mapping[str, Any]
 Arms = Mapping[str, Entry]
 
-SECONDS_AN_HOUR = 3600
 ALIKE = 0.005
 """A smaller share more or less is no difference."""
 
