@@ -72,7 +72,7 @@ def decode_ms(arm: Arm, batch: int) -> float:
     return arm.decode.times.decode_step_ms(batch, batch * CONTEXT)
 
 
-@pytest.mark.parametrize(("overrides", "tpot_ms"), [([], 15), ([], 20), (SHARED, 30), (SHARED, 45)])
+@pytest.mark.parametrize(("overrides", "tpot_ms"), [([], 24), ([], 32), (SHARED, 48), (SHARED, 44)])
 def test_auto_is_the_largest_chunk_within_the_limit_beside_the_planned_batch(
     overrides: list[str], tpot_ms: int, tmp_path: Path
 ) -> None:

@@ -129,11 +129,12 @@ class Engine:
         host = sequence.pulling.host if sequence.pulling else None
         if not host:
             scheduler.ready.append(sequence)
-        elif not pipeline.in_flight and pipeline.due_ps <= now_ps:
+        elif not pipeline.in_flight:
             self._hear_of_all()
             scheduler.ready.append(sequence)
-            pipeline.rest(now_ps + host.admit_ps)
-            self._k += 1
+            if pipeline.due_ps <= now_ps:
+                pipeline.rest(now_ps + host.admit_ps)
+                self._k += 1
         else:
             looked_ps = self._pulled_ps
             if looked_ps == UNSET:

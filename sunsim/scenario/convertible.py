@@ -17,7 +17,7 @@ from sunsim.scenario.scenario import Scenario
 from sunsim.scenario.sizes import Workers
 from sunsim.scenario.slo import Slo
 
-PLANNED_SHARE = 0.8
+PLANNED_SHARE = 0.5
 """Of the TPOT limit that the decodes of a convertible worker are planned to take alone; the rest is for chunks. Assumed."""
 WAIT_SHARE = 0.5
 """Of the TTFT limit that prefill may be behind before requests go elsewhere. Assumed."""

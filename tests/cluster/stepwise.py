@@ -114,14 +114,15 @@ class StepwiseEngine:
         if not host:
             self._rouse(now)
             self.ready.append(job)
-        elif (not last or last.empty) and self.due <= now:
+        elif not last or last.empty:
+            if self.due <= now:
+                self.due = now + host.admit_ps
             self._rouse(now)
             self._hear(3)
             self.ready.append(job)
-            self.due = now + host.admit_ps
         else:
             self._rouse(now)
-            decodes = len(last.emitting) if last else 0
+            decodes = len(last.emitting)
             looked = self.looked if self.pulled else self.looked + host.launched_ps(decodes)
             self.seen.append((1 if now <= looked else 2, job))
 

@@ -72,7 +72,7 @@ class _Pretender:
         elif order.kind == "decode" and order.kv_transfer_params:
             fetch = order.kv_transfer_params
             moved = order.prompt_tokens * KV_BYTES_PER_TOKEN
-            self._transfers.append(Transfer(first_s, moved, TOKEN_S, TOKEN_S / 2, 1, queued_s, TOKEN_S / 2, 0.0, 1))
+            self._transfers.append(Transfer(queued_s, moved, TOKEN_S, TOKEN_S / 2, 1, queued_s, TOKEN_S / 2, 0.0, 1))
         stamps = RequestStamps(
             f"{order.kind}-{order.index}",
             order.kind,
