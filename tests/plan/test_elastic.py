@@ -16,7 +16,8 @@ from sunsim.plan.bench import Bench
 from sunsim.plan.caveats import caveats
 from sunsim.plan.conclusion import conclusion
 from sunsim.plan.elastic import compared, hours, pool_table
-from sunsim.plan.run import load
+from sunsim.plan.result import PlanResult
+from sunsim.plan.run import load, use
 from sunsim.plan.tables import overview, slos
 from sunsim.roles import Role
 from tests.plan.brute import holds
@@ -177,6 +178,16 @@ def test_an_arm_that_does_one_stages_work_is_no_rival_in_hours_either(swell: Swe
     # One GPU that decodes alone holds the fewest, and does not do what the others do.
     content["arms"]["fixed"] |= {"stages": ["decode"], "gpus": {"decode": 1, "all": 1}}
     assert [each.split(" ")[0] for each in said_of(content)] == ["decode-grows,", "both-grow"]
+
+
+def test_elastic_pools_are_not_told_to_be_deployed(swell: Swell) -> None:
+    for name in swell[1]["arms"]:
+        content = deepcopy(swell[1])
+        content["arms"] = {name: content["arms"][name]}
+        told = use(Path("out"), PlanResult(content, ""))
+        assert told
+        assert f"`sunsim run out/{name}.yaml`." in told
+        assert ("sunsim export" in told) == (name == "fixed")
 
 
 def test_a_plan_of_fixed_pools_says_nothing_of_hours(done: tuple[Path, dict[str, Any], str]) -> None:
