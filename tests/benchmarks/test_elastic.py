@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
-from benchmarks.elastic.cells import Figures, cheapest, served, stretch
+from benchmarks.elastic.cells import Figures, cheapest, served
 from benchmarks.elastic.days import DAY, KNOBS, MOST, Day, Knob, Way, schedule
 from benchmarks.elastic.llm_d import GROWTH, SHAPES, Shape, scenario_of, simulated
 from benchmarks.elastic.tokenscale import (
@@ -28,7 +28,6 @@ from sunsim.clock import to_ps
 from sunsim.latency.profile import load_named
 from sunsim.metrics.rows import Window
 from sunsim.scenario import build_requests, load_scenario
-from sunsim.workload.requests import Requests
 
 PROFILE = "h100-80gb/llama-3.1-8b-bf16"
 SMALL = {
@@ -84,14 +83,6 @@ def test_the_cheapest_that_keeps_is_found_from_anywhere(drawn: tuple[int, int, i
     assert len(asked) == len(set(asked))
 
 
-def test_a_stretch_begins_at_zero() -> None:
-    at_s = np.array([0.0, 10.0, 19.9, 20.0])
-    ones = np.ones(4, np.int32)
-    found = stretch(Requests(to_ps(at_s), 0 * ones, ones, np.arange(4, dtype=np.int32), ("m1",)), 10, 20)
-    assert found.arrival_ps.tolist() == to_ps(np.array([0.0, 9.9])).tolist()
-    assert found.output_tokens.tolist() == [1, 2]
-
-
 def test_a_fixed_arm_holds_its_gpus_all_the_time() -> None:
     decode = {"profile": PROFILE, "policy": "isolated", "workers": {"m1": 2, "m2": 1}}
     scenario = load_scenario(SMALL | {"arms": [{"name": "fixed", "decode": decode}]})
@@ -122,7 +113,7 @@ def test_a_flood_ends_a_run() -> None:
 
 @pytest.mark.parametrize("pools", ["isolated", "shared"])
 def test_a_schedule_has_workers_for_the_rate(pools: str) -> None:
-    found = schedule(Way(pools, "schedule"), 1.0, 0.0)
+    found = schedule(Way(pools, "schedule"), 1.0)
     parts = list(found.values()) if isinstance(found, dict) else [found]
     noon_s = 14 * 3600
     peak_rps = 12 * 1.8
