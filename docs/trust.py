@@ -13,6 +13,7 @@ SHAPES = {
     "colocated, KV cache too small": "pressure",
     "prefill (TTFT)": r"prefill\d+",
     "colocated, sessions": r"sessions-\w+",
+    "two GPUs a worker": r"tp2-\w+",
 }
 """Shapes of traffic, and the names of their streams."""
 ADAPTERS = {"LoRA adapters": r"(?!colocated).*", "LoRA adapters, colocated": r"colocated-.*"}
