@@ -98,15 +98,6 @@ def test_a_resolved_scenario_resolves_to_itself(tmp_path: Path) -> None:
     assert resolved(load_scenario(write_scenario(tmp_path, once))) == once
 
 
-def test_a_pool_of_given_sizes_is_a_fixed_one(tmp_path: Path) -> None:
-    arm = loaded(tmp_path)
-    fixed = arm.with_workers({role: 3 for pool in arm.pools().values() for role in pool.roles})
-    assert not fixed.elastic
-    assert fixed.gpus == 9
-    assert fixed.decode
-    assert (fixed.decode.workers, fixed.decode.block.scaling) == (3, None)
-
-
 FIXED = "workers: {min: 2, max: 4}"
 POLICY = "        kind: utilisation"
 REFUSED = [

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from sunsim.clock import PS_PER_S, to_ps
-from sunsim.cluster.events import DECODE, Alarm
+from sunsim.clock import PS_PER_S
+from sunsim.cluster.events import LOOK, Alarm
 from sunsim.cluster.simulation import simulate_arm
 from sunsim.cluster.world import World
 from sunsim.metrics.held import Held, sizes_by_pool
@@ -64,7 +64,7 @@ class Flood:
 
     def __call__(self, world: World) -> None:
         """Begins to look at this world now and then."""
-        alarm = Alarm(world.env, 2 * DECODE, lambda: self._look(world, alarm))
+        alarm = Alarm(world.env, LOOK, lambda: self._look(world, alarm))
         alarm.set(LOOK_PS)
 
     def _look(self, world: World, alarm: Alarm) -> None:
@@ -111,13 +111,6 @@ def served(scenario: Scenario, arm: Arm, requests: Requests, windows: Sequence[W
     except FloodedError:
         return None
     return figures(scenario, arm, result, windows)
-
-
-def stretch(requests: Requests, start_s: float, end_s: float) -> Requests:
-    """Those that arrive from one second up to another, as if the first were 0."""
-    start_ps, end_ps = to_ps(start_s), to_ps(end_s)
-    inside = requests.where((requests.arrival_ps >= start_ps) & (requests.arrival_ps < end_ps))
-    return replace(inside, arrival_ps=inside.arrival_ps - start_ps)
 
 
 def cheapest(knobs: Sequence[Any], first: int, keeps: Callable[[Any], bool]) -> int:

@@ -2,10 +2,9 @@
 ``python -m benchmarks.elastic.day [--plain] [--depends]``.
 
 Every way gets what it needs to keep the same promise to each model, and no more: a fixed pool the fewest workers, an
-elastic one the cheapest value of its policy's one knob. Knobs are sought on two parts of the day, a night's and a noon's,
-and then held against the whole day, where they are made dearer, notch by notch, while that does not keep the promise.
-All figures are the whole day's. With ``--depends`` it is days of workers that start faster, and of other numbers of
-models. With ``--plain`` the loop is that of the checkout, not compiled.
+elastic one the cheapest value of its policy's one knob, notch by notch on the whole day: the next one does not keep it.
+With ``--depends`` it is days of workers that start faster, of flips at once, and of other numbers of models. With
+``--plain`` the loop is that of the checkout, not compiled.
 """
 
 from __future__ import annotations
@@ -13,13 +12,13 @@ from __future__ import annotations
 import sys
 import time
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from typing import Any
 
 import numpy as np
 
-from benchmarks.elastic.cells import MEAN, WORST, Figures, cheapest, served, stretch
+from benchmarks.elastic.cells import MEAN, WORST, Figures, cheapest, served
 from benchmarks.elastic.days import DAY_S, HOUR_S, KNOBS, MOST, POOLS, Day, Way, requests_on, scenario_of
 from benchmarks.elastic.wheel import in_wheel
 from sunsim.clock import PS_PER_S, to_s
@@ -32,10 +31,8 @@ from sunsim.workload.requests import Requests
 
 WIDTH = 120
 """Columns."""
-PARTS_S = ((2 * HOUR_S, 4 * HOUR_S), (11.5 * HOUR_S, 13.5 * HOUR_S))
-"""Of the day, on which knobs are sought."""
 WARM_UP_S = 600
-"""Of the day and of each part, before anything is measured: elastic pools begin at their largest."""
+"""Before anything is measured: elastic pools begin at their largest."""
 TOKENS_PER_S = 3_000
 """Of a worker within the TPOT limit: where the search for fixed pools begins."""
 DEPENDING = "token-velocity"
@@ -44,7 +41,7 @@ DEPENDING = "token-velocity"
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What a way needs: its knob, or its workers, and the whole day's figures; `runs` of the whole day it took."""
+    """What a way needs: its knob, or its workers, and the whole day's figures; `runs` of the day it took."""
 
     way: Way
     knob: Any
@@ -59,31 +56,27 @@ def whole(way: Way, knob: Any, requests: Requests) -> Figures | None:
     return served(scenario, scenario.arms[0], requests, [Window(WARM_UP_S, end_s)])
 
 
-def in_parts(way: Way, knob: float) -> bool:
-    """Whether a knob keeps the promise in the parts of the day."""
-    for begin_s, end_s in PARTS_S:
-        scenario = scenario_of(way, knob, begin_s)
-        requests = stretch(requests_on(way.day), begin_s, end_s)
-        found = served(scenario, scenario.arms[0], requests, [Window(WARM_UP_S, end_s - begin_s)])
-        if not (found and found.kept):
-            return False
-    return True
-
-
 def tuned(way: Way) -> Found:
-    """The cheapest that keeps the promise on the whole day."""
+    """The cheapest that keeps the promise."""
     if way.policy == "fixed":
         return _fixed(way)
-    values = KNOBS[way.policy].values()
-    begin = int(np.searchsorted(values, KNOBS[way.policy].begin[way.pools]))
-    place = cheapest(values, begin, lambda knob: in_parts(way, knob))
-    runs = 0
-    for knob in reversed(values[: max(place, 0) + 1]):
-        found, runs = whole(way, knob, requests_on(way.day)), runs + 1
-        if found and found.kept:
-            return Found(way, knob, found, runs)
-    message = f"no {KNOBS[way.policy].name} of {way.policy} keeps the promise"
-    raise ValueError(message)
+    knob, seen = KNOBS[way.policy], dict[float, Figures | None]()
+
+    def keeps(value: float) -> bool:
+        seen[value] = whole(way, value, requests_on(way.day))
+        return _kept(seen[value])
+
+    values = knob.values()
+    place = cheapest(values, int(np.searchsorted(values, knob.begin[way.pools])), keeps)
+    best = seen[values[place]]
+    if place < 0 or best is None:
+        message = f"no {knob.name} of {way.policy} keeps the promise"
+        raise ValueError(message)
+    return Found(way, values[place], best, len(seen))
+
+
+def _kept(figures: Figures | None) -> bool:
+    return figures is not None and figures.kept
 
 
 def _fixed(way: Way) -> Found:
@@ -106,11 +99,7 @@ def _fewest(way: Way, requests: Requests) -> int:
     tokens = np.bincount((requests.arrival_ps // (1_800 * PS_PER_S)), requests.output_tokens)
     begin = numbers.index(int(np.ceil(1.25 * tokens.max() / 1_800 / TOKENS_PER_S)))
 
-    def keeps(workers: int) -> bool:
-        found = whole(way, workers, requests)
-        return bool(found and found.kept)
-
-    return numbers[cheapest(numbers, begin, keeps)]
+    return numbers[cheapest(numbers, begin, lambda workers: _kept(whole(way, workers, requests)))]
 
 
 def find(ways: list[Way]) -> list[Found]:
@@ -172,16 +161,22 @@ DAYS = {
 """What the answer may depend on."""
 
 
+def way_on(day: Day, pools: str, policy: str) -> Way:
+    """How fast workers start does not matter to those that are always there."""
+    return Way(pools, policy, replace(day, start_s=Day().start_s) if policy == "fixed" else day)
+
+
 def depends_table(found: list[Found]) -> TextTable:
     """A row a day: decode GPU-hours of fixed and of elastic pools."""
-    hours = {(one.way.day, one.way.pools, one.way.policy): one.figures.gpu_hours for one in found}
+    hours = {one.way: one.figures.gpu_hours for one in found}
     rows = []
     for name, day in DAYS.items():
-        own = [hours[day, pools, policy] for pools in POOLS for policy in ("fixed", DEPENDING)]
+        own = [hours[way_on(day, pools, policy)] for pools in POOLS for policy in ("fixed", DEPENDING)]
         saved = [f"{100 * (1 - shared / isolated):.0f} %" for isolated, shared in zip(own[:2], own[2:], strict=True)]
         rows.append((name, *(f"{each:,.0f}" for each in own), *saved))
     headers = [f"{pools}\n{size}" for pools in POOLS for size in ("fixed", "elastic")]
-    return TextTable("", ("", *headers, "sharing saves\nfixed", "\nelastic"), rows)
+    title = f"Decode GPU-hours; elastic: {DEPENDING}"
+    return TextTable(title, ("", *headers, "sharing saves\nfixed", "sharing saves\nelastic"), rows)
 
 
 def main(arguments: list[str]) -> int:
@@ -190,8 +185,10 @@ def main(arguments: list[str]) -> int:
         return in_wheel("benchmarks.elastic.day", ["--plain", *arguments])
     began = time.monotonic()
     if "--depends" in arguments:
-        days = [Way(pools, policy, day) for day in DAYS.values() for pools in POOLS for policy in ("fixed", DEPENDING)]
-        sys.stdout.write(plain([depends_table(find(days))], WIDTH))
+        every = [
+            way_on(day, pools, policy) for day in DAYS.values() for pools in POOLS for policy in ("fixed", DEPENDING)
+        ]
+        sys.stdout.write(plain([depends_table(find(list(dict.fromkeys(every))))], WIDTH))
         return 0
     found = find([Way(pools, policy) for pools in POOLS for policy in ("fixed", *KNOBS)])
     note = (

@@ -35,14 +35,15 @@ WIDTH = 120
 PROFILE = "h100-80gb/llama-3.1-8b-bf16"
 DURATION_S = 900
 WARM_UP_S = 60
-RATE_RPS = 100
+NEEDED = 2.0
+"""Workers of the stage that needs more, that a load keeps busy in the mean. Assumed, as the rates are not known."""
 SLO = {"ttft_ms": 400, "tpot_ms": 100}
 """What the policies know. A request is judged by the limit of its prompt."""
 TTFT_MS = ((512, 250), (2_048, 400), (10**9, 2_000))
 """Limits of short, medium and long prompts, with the tokens up to which they count as such: where that is, is assumed."""
 MOST = 8
 """Workers of each stage: two hosts of eight GPUs."""
-COMMON = {"interval_s": 5.0, "cooldown_s": 60.0, "start_s": 6.5}
+COMMON = {"interval_s": 1.0, "cooldown_s": 60.0, "start_s": 6.5}
 """Of all policies. A new instance takes 3 to 10 s there; the others are assumed."""
 HEADROOM = 0.7
 """Of the requests that a worker can do at best: what a policy by request rate gives it. Assumed."""
@@ -60,8 +61,8 @@ LENGTHS: dict[str, Block] = {
 """The last assumed, in the size of what BurstGPT's paper says."""
 MIXED = "mixed"
 BURSTINESS = 0.5
-BURSTS = {"every_s": 60, "length_s": 10, "factor": 3}
-"""Drawn arrivals: gamma gaps, and times of three times the rate."""
+BURSTS = {"every_s": 75, "length_s": 15, "factor": 4}
+"""Drawn arrivals: gamma gaps, and quarters of a minute of four times the rate."""
 VELOCITY: Block = {"kind": "token-velocity", "signal": "rate"}
 ABLATION = ("DistServe", "+ prefill scaler", "+ decode scaler", "TokenScale")
 PUBLISHED = {
@@ -164,19 +165,25 @@ def traced(path: Path, rate_rps: float) -> pd.DataFrame:
 
 
 def requests_in(cell: Cell) -> pd.DataFrame:
-    """Of a load; mixed are all three at equal rates."""
+    """Of a load; mixed are all three at equal rates, with the mean of what each needs."""
     parts = [name for name in LENGTHS if cell.load in (name, MIXED)]
-    traces = dict(cell.traces)
+    traces, rate_rps = dict(cell.traces), sum(map(rate_of, parts)) / len(parts) ** 2
     frames = [
-        traced(traces[name], RATE_RPS / len(parts))
-        if name in traces
-        else drawn(LENGTHS[name], RATE_RPS / len(parts), seed)
+        traced(traces[name], rate_rps) if name in traces else drawn(LENGTHS[name], rate_rps, seed)
         for seed, name in enumerate(parts)
     ]
     ends_s = min(frame["arrival_s"].iloc[-1] for frame in frames)
     together = pd.concat(frames).sort_values("arrival_s", kind="stable")
     requests: pd.DataFrame = together.loc[together["arrival_s"] <= ends_s]
     return requests
+
+
+def rate_of(load: str) -> float:
+    """Requests a second of a load that keep as many workers busy as are wanted."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "requests.csv"
+        drawn(LENGTHS[load], 10.0, 0).to_csv(path, index=False)
+        return NEEDED * min(at_best(load_scenario(document(path, None))))
 
 
 def simulated(cell: Cell) -> Figures:

@@ -114,12 +114,12 @@ class Pool:
         return latency_model(self.profile, self._mix(), self._adapters() if self._adapters else None)
 
     def with_workers(self, sizes: Mapping[Role, int]) -> Pool:
-        """The same with other numbers of workers in some roles; an elastic pool becomes a fixed one."""
+        """The same fixed pool with other numbers of workers in some roles."""
         roles = {role: sizes.get(role, workers) for role, workers in self.roles.items()}
-        if roles == self.roles and not self.elastic:
+        if roles == self.roles:
             return self
         workers = {role.model: number for role, number in roles.items()}
-        update: dict[str, object] = {"workers": workers.get(None, workers), "scaling": None}
+        update: dict[str, object] = {"workers": workers.get(None, workers)}
         if self.convertible:
             convertible = min(self.convertible.workers, max(roles.values()))
             update["convertible"] = self.convertible.model_copy(update={"workers": convertible})
@@ -189,12 +189,6 @@ class Arm:
     def keeps_history(self) -> bool:
         """Whether KV that decoding made goes to prefill workers that lack it."""
         return self.block.decode is not None and self.block.decode.history == "keep"
-
-    def with_workers(self, sizes: Mapping[Role, int]) -> Arm:
-        """The same with other numbers of workers in some roles."""
-        pools = {str(stage): pool.with_workers(sizes) for stage, pool in self.pools().items()}
-        block = self.block.model_copy(update={stage: pool.block for stage, pool in pools.items()})
-        return replace(self, block=block, **pools)
 
 
 def resolve_arm(block: ArmBlock, shares: Callable[[], tuple[float, ...]], mix: Callable[[], LengthMix]) -> Arm:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
-from benchmarks.elastic.cells import Figures, cheapest, served, stretch
+from benchmarks.elastic.cells import Figures, cheapest, served
 from benchmarks.elastic.days import DAY, KNOBS, MOST, Day, Knob, Way, schedule
 from benchmarks.elastic.llm_d import GROWTH, SHAPES, Shape, scenario_of, simulated
 from benchmarks.elastic.tokenscale import (
@@ -19,6 +19,7 @@ from benchmarks.elastic.tokenscale import (
     Cell,
     at_best,
     document,
+    rate_of,
     requests_in,
     traced,
     ways,
@@ -27,7 +28,6 @@ from sunsim.clock import to_ps
 from sunsim.latency.profile import load_named
 from sunsim.metrics.rows import Window
 from sunsim.scenario import build_requests, load_scenario
-from sunsim.workload.requests import Requests
 
 PROFILE = "h100-80gb/llama-3.1-8b-bf16"
 SMALL = {
@@ -83,14 +83,6 @@ def test_the_cheapest_that_keeps_is_found_from_anywhere(drawn: tuple[int, int, i
     assert len(asked) == len(set(asked))
 
 
-def test_a_stretch_begins_at_zero() -> None:
-    at_s = np.array([0.0, 10.0, 19.9, 20.0])
-    ones = np.ones(4, np.int32)
-    found = stretch(Requests(to_ps(at_s), 0 * ones, ones, np.arange(4, dtype=np.int32), ("m1",)), 10, 20)
-    assert found.arrival_ps.tolist() == to_ps(np.array([0.0, 9.9])).tolist()
-    assert found.output_tokens.tolist() == [1, 2]
-
-
 def test_a_fixed_arm_holds_its_gpus_all_the_time() -> None:
     decode = {"profile": PROFILE, "policy": "isolated", "workers": {"m1": 2, "m2": 1}}
     scenario = load_scenario(SMALL | {"arms": [{"name": "fixed", "decode": decode}]})
@@ -121,7 +113,7 @@ def test_a_flood_ends_a_run() -> None:
 
 @pytest.mark.parametrize("pools", ["isolated", "shared"])
 def test_a_schedule_has_workers_for_the_rate(pools: str) -> None:
-    found = schedule(Way(pools, "schedule"), 1.0, 0.0)
+    found = schedule(Way(pools, "schedule"), 1.0)
     parts = list(found.values()) if isinstance(found, dict) else [found]
     noon_s = 14 * 3600
     peak_rps = 12 * 1.8
@@ -147,10 +139,10 @@ def test_replicas_grow_as_slowly_as_published() -> None:
 
 
 def test_mixed_is_all_loads_at_equal_rates() -> None:
-    alone = {load: len(requests_in(Cell(load, "DistServe"))) for load in LENGTHS}
-    mixed = requests_in(Cell(MIXED, "DistServe"))
+    mixed, rates = requests_in(Cell(MIXED, "DistServe")), [rate_of(load) for load in LENGTHS]
     assert mixed["arrival_s"].is_monotonic_increasing
-    assert len(mixed) == pytest.approx(np.mean(list(alone.values())), rel=0.1)
+    bursts = 1 + (4 - 1) * 15 / 90
+    assert len(mixed) / mixed["arrival_s"].iloc[-1] == pytest.approx(bursts * np.mean(rates), rel=0.15)
 
 
 def test_a_trace_is_compressed_to_the_rate(tmp_path: Path) -> None:

@@ -263,10 +263,23 @@ def test_every_way_comes_with_pools_that_grow_and_shrink_too_where_that_is_asked
         "elastic pools of 1 to 16 workers that follow the tokens that come, 85 s from order to ready (arms)"
         in found.assumed
     )
+    # The pools of a log of 3.9 s may grow for a third of it.
+    assert (plain.measure.warmup_s, both.measure.warmup_s) == (0, 1.3)
+    assert "the first 1.3 s not measured, in which elastic pools grow (measure.warmup_s)" in found.assumed
     # What it leaves is a scenario that says it all.
     (tmp_path / "again.yaml").write_text(found.text(tmp_path))
     again = load(tmp_path / "again.yaml", (), None)
     assert [arm.block for arm in again.arms] == [arm.block for arm in both.arms]
+    assert again.measure == both.measure
+
+
+def test_elastic_pools_are_measured_after_two_starts_or_as_is_said(tmp_path: Path) -> None:
+    file = write(tmp_path, f"{HEADER}\n" + "".join(f"{60 * n},100,5\n" for n in range(60)))
+    assert load(file, (), None, elastic=True).measure.warmup_s == 170
+    own = made_for(file, ("measure.warmup_s=300",), None, elastic=True)
+    assert own
+    assert own.source.values()["measure"]["warmup_s"] == 300
+    assert not any("measure.warmup_s" in each for each in own.assumed)
 
 
 def test_elastic_pools_of_a_scenario_are_its_own_to_say(tmp_path: Path) -> None:
