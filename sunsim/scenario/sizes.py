@@ -17,6 +17,7 @@ Workers: TypeAlias = int | dict[str, int] | Bounds | dict[str, Bounds]
 
 THRESHOLD_S = 1.5
 """Within which prefill is to work off what it has: llm-d's default."""
+MOST_DECISIONS = 1_000_000
 VELOCITY_TARGETS = {"in-flight": 0.8, "rate": 1.0}
 """llm-d's KV usage, and TokenScale's whole velocity."""
 
@@ -95,6 +96,7 @@ def scaling_of(
     _within(scaling, bounds, loc, source)
     if isinstance(scaling, KVUsage) and stage is Stage.PREFILL:
         refuse("kind", scaling.kind, "must be another: prefill keeps KV only until it is pulled", loc, source)
+    _not_too_often(scaling, document, loc, source)
     if isinstance(scaling, Oracle):
         _future_is_known(document, loc, source)
     return _velocity(scaling, stage, loc, source) if isinstance(scaling, TokenVelocity) else scaling
@@ -143,6 +145,15 @@ def _in_order(entries: tuple[Entry, ...], bounds: Bounds, period_s: float | None
 
 def _must(bounds: Bounds) -> str:
     return f"must be from {bounds.min} to {bounds.max}, as workers has it"
+
+
+def _not_too_often(scaling: Scaling, document: Document, loc: Loc, source: Source) -> None:
+    duration_s = document.workload.duration_s or 0.0
+    if duration_s / scaling.interval_s > MOST_DECISIONS:
+        must = (
+            f"must be at least {duration_s / MOST_DECISIONS:g}: there would be more than {MOST_DECISIONS:,} decisions"
+        )
+        refuse("interval_s", f"{scaling.interval_s:g}", must, loc, source)
 
 
 def _future_is_known(document: Document, loc: Loc, source: Source) -> None:

@@ -77,7 +77,8 @@ class ElasticWorker(Worker):
         self._say_if_idle()
 
     def restart(self) -> None:
-        """Its process starts anew: nothing is in its cache."""
+        """Its process starts anew: nothing is in its cache, and what it did before is not looked at any more."""
+        self.look()
         self.engine.forget()
 
     def _wake(self) -> None:
