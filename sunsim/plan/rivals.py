@@ -100,5 +100,5 @@ def _shipped() -> list[Profile]:
 
 
 def _alike(one: Profile, other: Profile) -> bool:
-    """Whether two are of one card and one base model, and workers of both have as many GPUs."""
-    return (one.data.gpu, one.data.model, one.gpus) == (other.data.gpu, other.data.model, other.gpus)
+    """Whether two are of one card, as many of them a worker, and one base model."""
+    return (one.data.gpu, one.gpus, one.data.model) == (other.data.gpu, other.gpus, other.data.model)
