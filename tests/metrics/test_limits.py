@@ -119,7 +119,11 @@ def test_a_burst_before_prefill_is_prefill_though_what_converts_fills_decode() -
     entry = toy_summary(ArmResult(rows, workers))["arms"]["a"]
     assert entry["workers"]["decode/shared/0"]["peak_places"] == 4
     assert entry["workers"]["prefill/shared/0"]["utilisation"] == pytest.approx(0.5)
-    assert entry["limiting"] == {"stage": "prefill", "worker": "prefill/shared/0", "mean_wait_ms": pytest.approx(24_500)}
+    assert entry["limiting"] == {
+        "stage": "prefill",
+        "worker": "prefill/shared/0",
+        "mean_wait_ms": pytest.approx(24_500),
+    }
 
 
 def test_headroom_names_workers_above_seventy_percent() -> None:
