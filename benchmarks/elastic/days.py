@@ -21,6 +21,7 @@ DAY = ROOT / "scenarios" / "elastic-day.yaml"
 PROFILE = "h100-80gb/llama-3.1-8b-bf16"
 DAY_S, HOUR_S, QUARTER_S = 86_400, 3_600, 900
 FLIP_EVERY_S = 3 * HOUR_S
+ANY_ARM = json.dumps([{"name": "any", "decode": {"profile": PROFILE, "policy": "shared", "workers": 1}}])
 POOLS = ("isolated", "shared")
 MOST = {"shared": 64, "isolated": 24}
 """Workers of a pool."""
@@ -94,8 +95,7 @@ def scenario_of(way: Way, knob: Any) -> Scenario:
         decode["workers"] = {"min": 1, "max": most}
         decode["scaling"] = {"kind": way.policy, "start_s": way.day.start_s, **_scaling(way, knob)}
         decode["scaling"].setdefault("initial", most)
-    arms = [{"name": f"{way.pools}-{way.policy}", "decode": decode}]
-    return _loaded(way.day, f"arms={json.dumps(arms)}")
+    return _loaded(way.day, json.dumps([{"name": f"{way.pools}-{way.policy}", "decode": decode}]))
 
 
 def _scaling(way: Way, knob: float) -> dict[str, Any]:
@@ -134,9 +134,9 @@ def schedule(way: Way, rps_per_worker: float) -> list[tuple[float, int]] | dict[
 
 
 @lru_cache(maxsize=4)
-def _loaded(day: Day, *more: str) -> Scenario:
-    changes = [f"models.count={day.models}", f"workload.popularity={json.dumps(day.popularity())}"]
-    return load_scenario(DAY, [*changes, *more])
+def _loaded(day: Day, arms: str = ANY_ARM) -> Scenario:
+    popularity = json.dumps(day.popularity())
+    return load_scenario(DAY, [f"models.count={day.models}", f"workload.popularity={popularity}", f"arms={arms}"])
 
 
 @lru_cache

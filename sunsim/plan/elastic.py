@@ -50,6 +50,14 @@ def compared(plan: Entry, passing: Arms) -> Iterator[str]:
     alike = together((work(arm), (name, arm)) for name, arm in passing.items())
     for done in sorted(alike, key=len, reverse=True):
         yield from _compared(plan, dict(alike[done]))
+    peaks = {name: arm["elastic"]["peak_gpus"]["all"] for name, arm in passing.items() if "elastic" in arm}
+    if peaks:
+        held = together((peak, name) for name, peak in peaks.items())
+        yield (
+            f"At their busiest these hold: {listed([f'{listed(names)} {count(peak)}' for peak, names in sorted(held.items())])} "
+            "GPUs. Growing and shrinking saves where GPUs are paid by the hour, or used by others meanwhile, and not where they "
+            "are bought."
+        )
 
 
 def _compared(plan: Entry, passing: Arms) -> Iterator[str]:

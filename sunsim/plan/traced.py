@@ -18,6 +18,7 @@ from sunsim.document.source import Source
 from sunsim.errors import InputError, clipped, clipped_list
 from sunsim.latency.profile import Profile, find_profile, list_profiles, load_profile
 from sunsim.plan.rivals import GROWING, MOST_WORKERS, absent, most_measured, rivals
+from sunsim.plan.windows import LENGTH_S
 from sunsim.scenario import read_source
 from sunsim.scenario.loading import Given
 from sunsim.scenario.named import asked
@@ -104,10 +105,12 @@ def made_for(given: Given, overrides: Sequence[str], seed: int | None, *, elasti
         "plan": {"seeds": 1},
     }
     start_s = GROWING["scaling"]["start_s"]
-    first = dict(ASSUMED)
+    first: dict[str, tuple[float | str, str]] = dict(ASSUMED)
     if elastic:
         warmup_s = min(GROWN_STARTS * start_s, float(f"{np.ptp(rows.arrival_s) / 3:.3g}")) if len(rows) else 0
         first[GROWN] = warmup_s, f"the first {warmup_s:g} s not measured, in which elastic pools grow"
+        # In the mean a pool that is too small for minutes passes, and elastic ones are that while workers start.
+        first["plan.require"] = "worst-window", f"the share within the limits kept in every {LENGTH_S:g} s"
     for key, (value, _) in first.items():
         block, _, word = key.partition(".")
         values.setdefault(block, {})[word] = value

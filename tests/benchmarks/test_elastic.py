@@ -111,9 +111,9 @@ def test_a_flood_ends_a_run() -> None:
     assert served(scenario, scenario.arms[0], build_requests(scenario), [Window(0, 120)]) is None
 
 
-@pytest.mark.parametrize("pools", ["isolated", "shared"])
-def test_a_schedule_has_workers_for_the_rate(pools: str) -> None:
-    found = schedule(Way(pools, "schedule"), 1.0)
+@pytest.mark.parametrize(("pools", "day"), [("isolated", Day()), ("isolated", Day(models=4)), ("shared", Day())])
+def test_a_schedule_has_workers_for_the_rate(pools: str, day: Day) -> None:
+    found = schedule(Way(pools, "schedule", day), 1.0)
     parts = list(found.values()) if isinstance(found, dict) else [found]
     noon_s = 14 * 3600
     peak_rps = 12 * 1.8

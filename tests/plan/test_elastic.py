@@ -127,7 +127,16 @@ def of_hours(swell: Swell, **gpu_hours: float) -> dict[str, Any]:
 
 
 def said_of(content: dict[str, Any]) -> list[str]:
-    return list(compared(content, {name: arm for name, arm in content["arms"].items() if arm["passes"]}))
+    """All but what is held at the busiest, which comes last."""
+    return list(compared(content, {name: arm for name, arm in content["arms"].items() if arm["passes"]}))[:-1]
+
+
+def test_what_is_held_at_the_busiest_is_said_as_that_is_what_must_be_there(swell: Swell) -> None:
+    content = deepcopy(swell[1])
+    for name, peak in (("decode-grows", 5), ("both-grow", 7)):
+        content["arms"][name]["elastic"]["peak_gpus"] = {"all": peak}
+    *_, last = compared(content, content["arms"])
+    assert last.startswith("At their busiest these hold: decode-grows 5 and both-grow 7 GPUs. ")
 
 
 def test_it_says_which_arm_needs_the_fewest_gpu_hours_and_what_growing_saves(swell: Swell) -> None:

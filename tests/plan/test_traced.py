@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,10 @@ from typing import Any
 import pytest
 
 import sunsim
+from docs.refresh import ROOT
 from examples import make_requests
 from sunsim.errors import InputError
-from sunsim.latency.profile import list_profiles, load_named
+from sunsim.latency.profile import list_profiles, load_named, load_profile
 from sunsim.plan.conclusion import assumed
 from sunsim.plan.rivals import most_measured, rivals
 from sunsim.plan.run import load
@@ -244,6 +246,15 @@ def test_a_scenario_is_planned_by_its_name(tmp_path: Path, monkeypatch: pytest.M
     code, _, stderr = invoke("plan", "plan-zpf")
     assert (code, stderr.count("\n")) == (2, 1)
     assert "did you mean plan-zipf" in stderr
+
+
+def test_half_of_the_weights_on_each_of_two_gpus_is_no_quantized_decoder(monkeypatch: pytest.MonkeyPatch) -> None:
+    base = "h200-141gb/llama-3.1-8b-bf16"
+    (two,) = ROOT.glob("profiles/h200-141gb/**/llama-3.1-8b-bf16-tp2.json")
+    shipped = [load_named(base), load_profile(two)]
+    assert shipped[1].weight_bytes < shipped[0].weight_bytes
+    monkeypatch.setattr(sys.modules[rivals.__module__], "_shipped", lambda: shipped)
+    assert "qsun" not in arms(base, 2)
 
 
 def test_every_way_comes_with_pools_that_grow_and_shrink_too_where_that_is_asked_for(tmp_path: Path) -> None:
