@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from sunsim.metrics.metric import Metric
-from sunsim.metrics.occasional import POOLS, SESSIONS, SHED
+from sunsim.metrics.occasional import CONVERTED, POOLS, SESSIONS, SHED
 from sunsim.records import CACHE_COLUMNS, REQUEST_COLUMNS, SESSION_COLUMNS, SIZE_COLUMNS, WORKER_COLUMNS, Column
 from sunsim.report.format import together
 
@@ -21,7 +21,7 @@ def columns() -> dict[str, str]:
         "session-workers": _columns(CACHE_COLUMNS),
         "pools": _columns([Column("arm", "text", "The arm that the pool is of."), *SIZE_COLUMNS]),
         "session-metrics": _metrics(SESSIONS),
-        "elastic-metrics": _metrics([*POOLS, SHED]),
+        "elastic-metrics": _metrics([*POOLS, SHED, CONVERTED]),
     }
 
 

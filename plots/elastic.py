@@ -1,18 +1,20 @@
 """A day of changing traffic: what arrives, the GPUs that each arm holds for it, and where it misses the SLO."""
 
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
-from plots.style import LEGIBLE_LETTERS, NO_ARM, figure, in_legend, looks, mixed, shades, time_unit
+from plots.style import LEGIBLE_LETTERS, MISSES, MUTED, NO_ARM, figure, in_legend, looks, mixed, shades, time_unit
 from sunsim.metrics.held import STATES, Held, held_by_pool
 from sunsim.metrics.over_time import counts, edges, handy_s
 from sunsim.metrics.rows import Bools, Floats, Requests, Window
@@ -25,17 +27,20 @@ STRETCHES = 200
 """Of the load, at most."""
 BANDS = 150
 """Of the misses, at most; twice as many where the worst window's length is asked for."""
-MOST_MODELS = 6
-"""That are told apart; of more the five with most requests."""
+MOST_MODELS = 4
+"""That are told apart by their greys; of more the three with most requests."""
 MISSED = (0.01, 0.05, 0.2)
-"""Shares of missed requests from which on a stretch is pale, darker, and of the arm's own colour."""
+"""Shares of missed requests from which on a stretch is pale, darker, and of the full colour."""
 MIXED = (0.3, 0.6, 1.0)
-"""Of the arm's colour in these; the rest is white."""
-EMPTY = "#E6E6E6"
+"""Of the colour of misses in these; the rest is white."""
 UNUSED = 0.35
-"""The same of GPUs that are held and do not serve."""
+"""Of an arm's colour, for GPUs that are held and do not serve."""
 BAND = (-0.3, -0.1)
 """Where an arm's misses are, in parts of the highest number of GPUs."""
+FRAME_IN, ROW_IN, LOW_ROW_IN = 2.6, 1.05, 0.55
+"""Height of all but the arms, of an arm, and of one of many."""
+HIGH_IN = 12.0
+"""Of the picture, at most, while rows are not lower than the low ones."""
 
 
 def plot_elastic(
@@ -57,25 +62,26 @@ def plot_elastic(
     steps = {name: _steps(own, span_s) for name, own in held.items()}
     highest = max(float(gpus.sum(axis=1).max()) for _, gpus in steps.values())
     stretches = _stretches(arms, summary, span_s) if summary["slo"] else None
-    with figure(path, 2.6 + 1.05 * len(arms)) as fig:
-        load, *rows = fig.subplots(1 + len(arms), 1, sharex=True, height_ratios=[1.5, *[1.0] * len(arms)])
+    row_in = max(min(ROW_IN, (HIGH_IN - FRAME_IN) / len(arms)), LOW_ROW_IN)
+    low = row_in < 0.8 * ROW_IN
+    with figure(path, FRAME_IN + row_in * len(arms)) as fig:
+        load, *rows = fig.subplots(
+            1 + len(arms), 1, sharex=True, height_ratios=[1.2 * ROW_IN / row_in if low else 1.5, *[1.0] * len(arms)]
+        )
         _load(load, arms, span_s, unit_s)
-        base = next(iter(steps.values()))
+        base_s, base = next(iter(steps.values()))
         for axes, (name, look) in zip(rows, looks(arms).items(), strict=True):
             _gpus(axes, steps[name], look.colour, unit_s)
-            axes.stairs(
-                base[1].sum(axis=1), base[0] / unit_s, color=NO_ARM, linestyle=":", linewidth=1.2, baseline=None
-            )
+            axes.stairs(base.sum(axis=1), base_s / unit_s, color=NO_ARM, linestyle=":", linewidth=1.2, baseline=None)
             if stretches is not None:
-                _misses(axes, _missed(arms[name], summary["slo"], stretches), stretches / unit_s, look.colour, highest)
-            axes.set_title(
-                "\n".join(textwrap.wrap(_said(name, summary), LEGIBLE_LETTERS)), fontsize=9, fontweight="normal"
-            )
+                _misses(axes, _missed(arms[name], summary["slo"], stretches), stretches / unit_s, highest)
+            said = textwrap.wrap(_said(name, summary), LEGIBLE_LETTERS)
+            axes.set_title("\n".join(said), fontsize=9, fontweight="normal", pad=2 if low else None)
             axes.set_ylim(BAND[0] * highest if stretches is not None else 0, 1.08 * highest)
-            axes.set_ylabel("GPUs")
             # Below 0 there are the misses.
-            axes.yaxis.set_major_locator(MaxNLocator(4, integer=True))
+            axes.yaxis.set_major_locator(MaxNLocator(2 if low else 4, integer=True))
             axes.set_yticks([tick for tick in axes.get_yticks() if 0 <= tick <= 1.08 * highest])
+        _name_gpus(fig, rows, low=low)
         for axes in (load, *rows) if window.start_s > span_s[0] else ():
             axes.axvspan(window.start_s / unit_s, window.end_s / unit_s, color="#F4F4F4", zorder=0)
         load.set_xlim(span_s[0] / unit_s, span_s[1] / unit_s)
@@ -83,6 +89,20 @@ def plot_elastic(
         if unit == "h":
             load.xaxis.set_major_locator(MaxNLocator(9, steps=[1, 2, 3, 6, 10]))
         fig.legend(handles=_signs(stretches), loc="outside lower center", ncols=3)
+
+
+def _name_gpus(fig: Figure, rows: Sequence[Axes], *, low: bool) -> None:
+    """Beside each arm, or where rows are too low for it once beside all, which then lie closer together."""
+    if not low:
+        for axes in rows:
+            axes.set_ylabel("GPUs")
+        return
+    fig.supylabel("GPUs", fontsize=10)
+    for axes in rows[:-1]:
+        axes.tick_params(axis="x", length=0)
+    engine = fig.get_layout_engine()
+    assert isinstance(engine, ConstrainedLayoutEngine)
+    engine.set(h_pad=0.02)
 
 
 def _span_s(arms: Mapping[str, pd.DataFrame], window: Window) -> tuple[float, float]:
@@ -148,17 +168,17 @@ def _missed(rows: pd.DataFrame, slo: Mapping[str, Any], stretches: Floats) -> Fl
     return np.asarray(counts(requests.arrival_s, ~met, stretches) / np.maximum(came, 1), np.float64)
 
 
-def _misses(axes: Axes, missed: Floats, at: Floats, colour: str, highest: float) -> None:
-    """Bars of stretches side by side that are of the same darkness, on a band from end to end."""
+def _misses(axes: Axes, missed: Floats, at: Floats, highest: float) -> None:
+    """Bars of stretches side by side that are of the same darkness, on a white band from end to end."""
     place = (BAND[0] * highest, (BAND[1] - BAND[0]) * highest)
-    axes.broken_barh([(at[0], at[-1] - at[0])], place, facecolors=EMPTY)
+    axes.broken_barh([(at[0], at[-1] - at[0])], place, facecolors="white", edgecolors=MUTED, linewidth=0.8)
     level = np.searchsorted(MISSED, missed, side="right")
     begins = np.flatnonzero(np.diff(level, prepend=-1))
     ends = np.append(begins[1:], len(level))
     for darkness, share in enumerate(MIXED, start=1):
         own = level[begins] == darkness
         spans = [(at[begin], at[end] - at[begin]) for begin, end in zip(begins[own], ends[own], strict=True)]
-        axes.broken_barh(spans, place, facecolors=mixed(colour, share))
+        axes.broken_barh(spans, place, facecolors=mixed(MISSES, share))
 
 
 def _said(name: str, summary: Mapping[str, Any]) -> str:
@@ -191,7 +211,7 @@ def _signs(stretches: Floats | None) -> list[Patch | Line2D]:
         f"{bounds[1]} or more",
         f"{bounds[2]} or more",
     ]
-    bands = [Patch(color=mixed(NO_ARM, share), label=label) for share, label in zip(MIXED, labels, strict=True)]
+    bands = [Patch(color=mixed(MISSES, share), label=label) for share, label in zip(MIXED, labels, strict=True)]
     return [sign for pair in zip(signs, bands, strict=True) for sign in pair]
 
 

@@ -23,6 +23,8 @@ PALETTE = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#0
 MUTED = "#999999"
 NO_ARM = "#555555"
 """In a legend, of what arms have in their own colours."""
+MISSES = "#A50026"
+"""Of what goes wrong, in any arm; darker than every colour of an arm that is near it."""
 MARKERS = "osD^vPX"
 DASHES = ("-", "--", "-.", ":")
 WIDTH_IN = 9.0

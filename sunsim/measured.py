@@ -11,12 +11,15 @@ from sunsim.errors import InputError
 from sunsim.latency.power import Power
 from sunsim.metrics import summarize
 from sunsim.metrics.admission import add_shed
+from sunsim.metrics.converted import add_converted
 from sunsim.metrics.energy import add_power
 from sunsim.metrics.pools import add_pools
 from sunsim.metrics.rows import Window
 from sunsim.metrics.sessions import add_sessions
 from sunsim.records import ArmResult
 from sunsim.scenario import Arm, Scenario, build_requests
+from sunsim.scenario.arms import Pool
+from sunsim.scenario.scaling import KVUsage, TokenVelocity
 from sunsim.workload.requests import Requests
 
 
@@ -97,7 +100,9 @@ def arriving_s(scenario: Scenario, requests: Requests) -> float:
 def summary_of(
     scenario: Scenario, arms: Sequence[ArmResult], window: Window, meta: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
-    """`summarize` for simulated arms of a scenario, and what some have: elastic pools, admission, power, sessions."""
+    """`summarize` for simulated arms of a scenario, and what some have: elastic pools, converted requests, admission, power,
+    sessions.
+    """
     summary = summarize(
         arms,
         window,
@@ -108,6 +113,11 @@ def summary_of(
         model_names=scenario.model_names,
     )
     add_pools(summary, arms)
+    if any(arm.elastic for arm in scenario.arms):
+        _add_ways(summary, scenario)
+    for arm, result in zip(scenario.arms, arms, strict=True):
+        if arm.decode and arm.decode.convertible:
+            add_converted(summary, result)
     if any(arm.block.admission for arm in scenario.arms):
         add_shed(summary, arms)
     power = {
@@ -118,6 +128,38 @@ def summary_of(
         add_power(summary, arms, power)
     add_sessions(summary, arms, {arm.name: _kv_bytes(arm) for arm in scenario.arms})
     return summary
+
+
+def _add_ways(summary: Mapping[str, Any], scenario: Scenario) -> None:
+    """Adds to arms with elastic pools which one serves the same way without, and to these pools the share of KV they go by."""
+    fixed = [arm for arm in scenario.arms if not arm.elastic]
+    for arm in (arm for arm in scenario.arms if arm.elastic):
+        entry = summary["arms"][arm.name]
+        entry["same_way"] = next((other.name for other in fixed if _way(other) == _way(arm)), None)
+        for pool in arm.pools().values():
+            stage, target = next(iter(pool.roles)).counted_as, _kv_target(pool)
+            for own in entry["pools"].values():
+                if own["stage"] == stage and target is not None:
+                    own["kv_target"] = target
+
+
+def _way(arm: Arm) -> Any:
+    """What arms have in common that serve the same way."""
+    stages = {
+        stage: (pool.module, pool.shared, pool.profile.sha256, pool.convertible is not None)
+        for stage, pool in arm.pools().items()
+    }
+    return stages, arm.block.admission
+
+
+def _kv_target(pool: Pool) -> float | None:
+    """The share of KV blocks in use that alone says how large an elastic pool is to be; None where something else does, too."""
+    match pool.block.scaling:
+        case KVUsage(target=target):
+            return target
+        case TokenVelocity(signal="in-flight", threshold_s=None, target=target):
+            return target
+    return None
 
 
 def _kv_bytes(arm: Arm) -> int:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from sunsim import simulate
 from sunsim.clock import PS_PER_MS
 from sunsim.cluster.simulation import simulate_arm
 from sunsim.errors import InputError
@@ -127,6 +128,19 @@ def test_a_report_says_who_converts_and_what_becomes_of_the_preempted(
     how = "in chunks of 512 tokens beside decodes while prefill is more than 0.4 s behind"
     assert f"decode workers that take whole requests {how} (arm)" in assumed
     assert [fact for fact in assumed if "preempts" in fact] == ([back] if back else [])
+
+
+def test_a_summary_counts_what_converts_of_arms_that_may_and_no_other(tmp_path: Path) -> None:
+    """Eighty prompts a second for two prefill workers, which take 28 ms a prompt."""
+    pool = "{profile: made-up.json, policy: isolated, workers: 2}"
+    path = write(tmp_path, f"{SCENARIO}  - {{name: plain, prefill: {pool}, decode: {pool}}}\n")
+    scenario = load_scenario(path, ["workload.duration_s=4", "workload.arrivals.rate_rps=80"])
+    found = simulate(scenario)
+    rows = found.requests[found.requests["arm"] == "arm"]
+    whole = rows["prefill_worker"].isna()
+    assert 0 < whole.sum() < len(rows)
+    assert found.summary["arms"]["arm"]["converted"]["requests"] == whole.sum()
+    assert "converted" not in found.summary["arms"]["plain"]
 
 
 def test_places_bound_the_planned_batch_too(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from matplotlib.patches import StepPatch
 from matplotlib.text import Text
 
 from plots.elastic import plot_elastic
-from plots.style import PALETTE, mixed
+from plots.style import MISSES, PALETTE, mixed
 from sunsim.artist import Artist
 from sunsim.metrics.pools import add_pools
 from sunsim.pictures import draw
@@ -23,6 +23,7 @@ from tests.metrics.synthetic import sizes, table, toy_summary, toy_worker
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.collections import Collection
     from matplotlib.figure import Figure
 
 Look = Callable[["Figure"], None]
@@ -103,6 +104,40 @@ def test_stretches_that_miss_are_marked(tmp_path: Path, seen: list[Figure]) -> N
     assert spans[1] == [[(0, 100)], nothing, [(50, 60)], nothing]
 
 
+def test_a_band_is_white_and_misses_look_as_in_the_legend_whatever_the_arm(tmp_path: Path, seen: list[Figure]) -> None:
+    """Of the third, fourth and fifth stretch of 40 requests the first arm misses 2 %, a tenth and all; the second all of the third."""
+    some = arm("some", 100.0)
+    late = [*range(80, 81), *range(120, 124), *range(160, 200)]
+    some.rows.loc[late, "first_token_s"] += 9.0
+    arms = [some, arm("all", 100.0, late=(0.2, 0.3))]
+    plot(tmp_path / "elastic.png", *arms, slo={"ttft_ms": 1000.0}, worst_window_s=10.0)
+    bands = [list(axes.collections) for axes in seen[0].axes[1:]]
+    assert [facing(band) for band, *_ in bands] == [(1.0, 1.0, 1.0)] * 2
+    drawn = [[facing(band) for band in own if len(band.get_paths())] for _, *own in bands]
+    assert drawn == [[mixed(MISSES, share) for share in (0.3, 0.6, 1.0)], [to_rgb(MISSES)]]
+    (legend,) = seen[0].legends
+    assert set(drawn[0]) <= {to_rgb(sign.get_facecolor()) for sign in legend.get_patches()}
+    assert to_rgb(MISSES) not in map(to_rgb, PALETTE)
+
+
+def facing(band: Collection) -> tuple[float, float, float]:
+    """Its colour."""
+    red, green, blue, _ = np.asarray(band.get_facecolor(), np.float64)[0].tolist()
+    return red, green, blue
+
+
+@pytest.mark.parametrize(("number", "pixels"), [(2, 705), (8, 1650), (16, 1800)])
+def test_many_arms_are_no_higher_than_a_page_and_all_of_them_have_room(
+    number: int, pixels: int, tmp_path: Path, seen: list[Figure]
+) -> None:
+    plot(tmp_path / "elastic.png", *(arm(f"a{i}", 600.0) for i in range(number)), slo={"ttft_ms": 1000.0})
+    assert seen[0].bbox.height == pytest.approx(pixels)
+    boxes = [axes.get_window_extent() for axes in seen[0].axes]
+    assert min(box.height for box in boxes) > 50
+    titles = [next(text for text in axes.findobj(Text) if ":" in text.get_text()) for axes in seen[0].axes[1:]]
+    assert all(title.get_window_extent().y1 < above.y0 for title, above in zip(titles, boxes[:-1], strict=True))
+
+
 @pytest.mark.parametrize(("length_s", "unit"), [(60.0, "s"), (1800.0, "min"), (86_400.0, "h")])
 def test_a_minute_and_a_day_have_their_units(length_s: float, unit: str, tmp_path: Path, seen: list[Figure]) -> None:
     plot(tmp_path / "elastic.png", arm("elastic", length_s), slo={"ttft_ms": 1000.0}, warmup_s=length_s / 10)
@@ -119,7 +154,7 @@ def test_eight_arms_and_long_names_leave_room(tmp_path: Path, seen: list[Figure]
     assert legend.get_window_extent().x1 <= seen[0].bbox.x1
     of_models = seen[0].axes[0].get_legend()
     assert of_models
-    assert of_models.get_texts()[0].get_text() == "35 others"
+    assert of_models.get_texts()[0].get_text() == "37 others"
 
 
 def test_a_run_draws_it_of_elastic_pools_alone(tmp_path: Path) -> None:

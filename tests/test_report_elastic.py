@@ -13,11 +13,12 @@ from plots.throughput import _workers
 from sunsim.compare.report import FIGURES
 from sunsim.errors import InputError
 from sunsim.metrics.admission import add_shed
+from sunsim.metrics.converted import add_converted
 from sunsim.metrics.pools import add_pools
 from sunsim.records import SIZE_COLUMNS, ArmResult
 from sunsim.report.columns import written
-from sunsim.report.elastic import changes, pools_table, savings, shed
-from sunsim.report.sentences import verdict
+from sunsim.report.elastic import changes, converted, pools_table, shed
+from sunsim.report.sentences import sentences, verdict
 from sunsim.report.summary import summary_report, tables
 from sunsim.report.terminal import plain
 from sunsim.result import POOLS, Result, read
@@ -68,62 +69,6 @@ def test_gpu_hours_stand_first_for_every_arm(summary: dict[str, Any]) -> None:
     cells = [[cell.split() for cell in row[:4]] for row in throughput.rows]
     # Nine GPUs for an hour; one for prefill and 4600 x 4 / 3600 for decode.
     assert cells == [[["fixed"], ["9.00"], ["9.00"], ["9"]], [["elastic"], ["6.11", "0.68x"], ["6.11"], ["9"]]]
-
-
-def test_the_sentence_says_what_is_saved_and_what_it_costs(summary: dict[str, Any]) -> None:
-    """51 of 61 requests within the limit; of the first 30, which arrive within 1800 s, 20."""
-    (said,) = savings(summary["arms"], 1800.0)
-    assert said == (
-        "elastic takes 6.11 GPU-hours, 32 % fewer than fixed (9.00): 6.11 GPUs in the mean, 9 at most, against 9 GPUs. 83.6 % "
-        "(in the worst 1800 s 66.7 %) of its requests meet the SLO, 100.0 % (in the worst 1800 s 100.0 %) of fixed's: it saves "
-        "GPUs and misses more of them."
-    )
-
-
-def test_a_saving_that_costs_nothing_and_a_cost_that_shows_in_the_worst_window_alone() -> None:
-    free = summary_of(arm("fixed"), arm("elastic", HALF))
-    assert savings(free["arms"], None)[0].endswith(": the saving costs no attainment.")
-    entries = summary_of(arm("fixed"), arm("elastic", HALF))["arms"]
-    # A little less is no more misses, and not nothing either.
-    entries["elastic"]["slo_attainment"] -= 0.003
-    assert savings(entries, None)[0].endswith(" of its requests meet the SLO, 100.0 % of fixed's.")
-    entries["elastic"]["worst_window_slo_attainment"] = 0.9
-    assert savings(entries, 600.0)[0].endswith(": it saves GPUs and misses more in its worst window.")
-
-
-def test_no_more_than_three_arms_are_spoken_of_and_the_rest_is_not_hidden() -> None:
-    arms = [arm("fixed", prefill=3), *(arm(f"e{i}", HALF, late=9, prefill=i) for i in range(1, 6))]
-    said = savings(summary_of(*arms)["arms"], None)
-    assert [text.split()[0] for text in said] == ["e1", "e2", "e3", "e4"]
-    assert said[3] == "e4 and e5 take fewer GPU-hours and miss more, too."
-
-
-def test_what_does_other_work_is_not_compared() -> None:
-    both, decode = arm("both"), arm("decode", HALF)
-    alone = ArmResult(decode.rows.assign(prefill_worker=None), decode.workers[1:], decode.sizes)
-    assert savings(summary_of(both, alone)["arms"], None) == [
-        "decode takes 5.11 GPU-hours (5.11 GPUs in the mean, 8 at most), not compared with both, which does another part of the work."
-    ]
-
-
-def test_as_many_gpu_hours_save_nothing_and_another_output_is_said() -> None:
-    still = arm("still", sizes((0, 2, 0, 0, 0)))
-    half = replace(still, rows=still.rows.assign(arm="half", output_tokens=33))
-    same, less = savings(summary_of(arm("fixed"), still, half)["arms"], None)
-    assert same == (
-        "still takes 9.00 GPU-hours, as many as fixed (9.00): 9 GPUs, against 9 GPUs. 100.0 % of its requests meet the SLO, as "
-        "many as of fixed's."
-    )
-    assert ": 9 GPUs, against 9 GPUs, at 0.51x the output. " in less
-
-
-def test_without_limits_only_gpus_are_compared() -> None:
-    arms = [arm("elastic", HALF), arm("fixed")]
-    found = toy_summary(*arms)
-    add_pools(found, arms)
-    assert savings(found["arms"], None) == [
-        "fixed takes 9.00 GPU-hours, 47 % more than elastic (6.11): 9 GPUs, against 6.11 GPUs in the mean, 9 at most."
-    ]
 
 
 def test_what_pools_did(summary: dict[str, Any]) -> None:
@@ -178,6 +123,29 @@ def test_what_was_refused_is_said() -> None:
     ]
     assert tables(found)[0].headers.count("shed") == 1
     assert shed(toy_summary(fixed)["arms"]) == []
+
+
+def test_converted_requests_and_their_pace_are_said() -> None:
+    """Of 61 requests with 10 ms a token, a decode worker takes the first ten whole: four with 20 ms, and six with 40 ms."""
+    rows = arm("a").rows
+    rows.loc[:9, ["prefill_worker"]] = None
+    rows.loc[:9, "last_token_s"] = rows.loc[:9, "first_token_s"] + 1.28
+    rows.loc[:5, "output_tokens"] = 33
+    made = replace(arm("a"), rows=rows)
+    for limits, said in (
+        ({"tpot_ms": 30.0}, "; 60.0 % of them miss the TPOT limit, 0.0 % of the others."),
+        ({"tpot_ms": 15.0}, "; 100.0 % of them miss the TPOT limit, 0.0 % of the others."),
+        ({"ttft_ms": 30.0}, "."),
+    ):
+        found = toy_summary(made, slo=limits)
+        add_converted(found, made)
+        expected = f"Taken as a whole by a decode worker in a: 10 requests, TPOT p99 40.0 ms{said}"
+        assert converted(found["arms"]) == [expected]
+        assert expected in sentences(found)
+    none = toy_summary(arm("a"))
+    assert converted(none["arms"]) == []
+    add_converted(none, arm("a"))
+    assert converted(none["arms"]) == ["No request was taken as a whole by a decode worker in a."]
 
 
 def test_other_verbs_write_means_of_gpus_as_they_are(summary: dict[str, Any]) -> None:

@@ -40,13 +40,18 @@ def limiting_stage(
     """The stage and worker whose requests wait longest for it, in the mean; `none` if no wait reaches 100 ms.
 
     A decode worker pulls KV only when it has a place and the blocks, so a full one shows as a wait for the transfer
-    and, once it pins the prefill worker's blocks, as a queue before a prefill worker that is not busy.
+    and, once it pins the prefill worker's blocks, as a queue before a prefill worker that is not busy. One whose KV is
+    pulled at once pins nothing: then a queue before prefill is of bursts that prefill alone is behind with.
     """
     waits = [(wait_ms, stage, name) for name in workers for stage, wait_ms in _waits(workers[name], times_ms[name])]
     wait_ms, stage, name = max(waits, default=(0.0, "none", None))
     if wait_ms < SMALL_WAIT_MS:
         return {"stage": "none", "worker": None, "mean_wait_ms": wait_ms}
-    full = [(entry["mean_batch"], other) for other, entry in workers.items() if _is_full(entry)]
+    full = [
+        (entry["mean_batch"], other)
+        for other, entry in workers.items()
+        if _is_full(entry) and times_ms[other]["transfer_wait"] >= SMALL_WAIT_MS
+    ]
     if stage == "prefill" and full and workers[str(name)]["utilisation"] < BUSY:
         stage, name = "decode", max(full)[1]
     return {"stage": stage, "worker": name, "mean_wait_ms": wait_ms}

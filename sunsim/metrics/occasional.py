@@ -94,6 +94,19 @@ POOLS = [
         "window and passed it.",
         short="wait while\nstarting",
     ),
+    share(
+        "kv_target",
+        "KV target",
+        "",
+        "Share of KV blocks in use to which its policy brings a worker; there only where the policy goes by that share.",
+    ),
+    Metric(
+        "same_way",
+        "same way",
+        "",
+        "Of an arm with an elastic pool: the first arm without one that has the same stages, policies, profiles, admission "
+        "and convertible workers; None where there is none.",
+    ),
 ]
 """There only where a pool of the scenario is elastic. `decode_gpus` and `gpus` of an elastic arm are what it held in the mean."""
 
@@ -104,3 +117,13 @@ SHED = count(
     "Requests that admission refused, over the whole run. They count as missed SLOs, and have no latency.",
 )
 """There only where an arm has admission."""
+
+CONVERTED = Metric(
+    "converted",
+    "converted",
+    "",
+    "Of the requests that arrived inside the window, and none refused: how many a decode worker took as a whole (`requests`), "
+    "the 99th percentile of their TPOT (`p99_tpot_ms`), and with a limit the shares of them, and of the others, that did not "
+    "keep the TPOT limit (`missed_tpot_share`, `others_missed_tpot_share`).",
+)
+"""There only of an arm with convertible decode workers."""

@@ -8,7 +8,7 @@ the rest are ours. vLLM's ITL is missing: rows hold a request's first and last t
 """
 
 from sunsim.metrics.metric import ARRIVED, Metric, count, share
-from sunsim.metrics.occasional import POOLS, SESSIONS, SHED
+from sunsim.metrics.occasional import CONVERTED, POOLS, SESSIONS, SHED
 
 STATISTICS = ("mean", "median", "std", "p90", "p95", "p99")
 QUANTILES = {"median": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99}
@@ -188,4 +188,6 @@ _WORKER = [
     share("peak_kv_occupancy", "KV peak", "", "The highest such share inside the window."),
 ]
 
-REGISTRY = {metric.tag: metric for metric in [*_SERVING, *_ARM, *_WORKER, *SESSIONS, *POOLS, SHED, *_latencies()]}
+REGISTRY = {
+    metric.tag: metric for metric in [*_SERVING, *_ARM, *_WORKER, *SESSIONS, *POOLS, SHED, CONVERTED, *_latencies()]
+}

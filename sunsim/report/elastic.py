@@ -1,4 +1,6 @@
-"""What elastic pools did, and what they save: there only where a pool of the scenario is elastic, or an arm sheds."""
+"""What elastic pools did, and what they save: there only where a pool of the scenario is elastic, or an arm
+sheds or converts requests.
+"""
 
 from collections.abc import Mapping
 from typing import Any
@@ -55,15 +57,17 @@ def pools_table(arms: Arms) -> TextTable:
 
 
 def savings(arms: Arms, worst_window_s: float | None) -> list[str]:
-    """One sentence for each arm against the first, at most for the three that take fewest GPU-hours, and one for the rest."""
-    (base_name, base), *others = arms.items()
-    fewest = sorted(others, key=lambda item: float(item[1]["gpu_hours"]))
-    rest = [name for name, entry in fewest[SAID:] if _saves(entry, base) and _lower(entry, base)]
-    said = [
-        _saving(name, entry, base_name, base, worst_window_s)
-        for name, entry in others
-        if (name, entry) in fewest[:SAID]
+    """One sentence for each arm but the first, and one for the rest.
+
+    An elastic arm is compared with a fixed one that serves the same way where there is one, and every other with the first.
+    Three are spoken of: those that take fewest GPU-hours, and of these first the ones that do not miss more.
+    """
+    bases = {name: _base(name, arms) for name in list(arms)[1:]}
+    order = sorted(bases, key=lambda name: (bool(_lower(arms[name], arms[bases[name]])), arms[name]["gpu_hours"]))
+    rest = [
+        name for name in order[SAID:] if _saves(arms[name], arms[bases[name]]) and _lower(arms[name], arms[bases[name]])
     ]
+    said = [_saving(name, base, arms, worst_window_s) for name, base in bases.items() if name in order[:SAID]]
     if rest:
         said.append(
             f"{listed(rest)} {'take' if len(rest) > 1 else 'takes'} fewer GPU-hours and miss{'' if len(rest) > 1 else 'es'} more, too."
@@ -71,7 +75,13 @@ def savings(arms: Arms, worst_window_s: float | None) -> list[str]:
     return said
 
 
-def _saving(name: str, entry: Entry, base_name: str, base: Entry, worst_window_s: float | None) -> str:
+def _base(name: str, arms: Arms) -> str:
+    """The arm that another one is compared with."""
+    return str(arms[name].get("same_way") or next(iter(arms)))
+
+
+def _saving(name: str, base_name: str, arms: Arms, worst_window_s: float | None) -> str:
+    entry, base = arms[name], arms[base_name]
     hours, had = entry["gpu_hours"], base["gpu_hours"]
     if not same_work("output_throughput_per_gpu", worker_pools(entry), worker_pools(base)):
         text = f"not compared with {base_name}, which does another part of the work"
@@ -80,17 +90,34 @@ def _saving(name: str, entry: Entry, base_name: str, base: Entry, worst_window_s
     than = (
         f"{percent(abs(change))} {'fewer' if change < 0 else 'more'} than" if abs(change) > SAME_SHARE else "as many as"
     )
-    said = f"{name} takes {number(hours)} GPU-hours, {than} {base_name} ({number(had)}): {held(entry)}, against {held(base)}"
+    way = ", the same way with fixed pools" if entry.get("same_way") else ""
+    said = f"{name} takes {number(hours)} GPU-hours, {than} {base_name} ({number(had)}){way}: {held(entry)}, against {held(base)}"
     carried = against("output_throughput_window", entry, base) or 1.0
     said += f", at {times(carried)} the output" if abs(carried - 1) >= SAME_OUTPUT else ""
     if entry["slo_attainment"] is None or base["slo_attainment"] is None:
         return f"{said}."
     own, other = (_met(each, worst_window_s) for each in (entry, base))
     met = f"{own} of its requests meet the SLO, {f'{other} of' if own != other else 'as many as of'} {base_name}'s"
+    return f"{said}. {met}{_cost(entry, base, carried)}."
+
+
+def _cost(entry: Entry, base: Entry, carried: float) -> str:
+    """What an arm's saving costs: misses, requests that it refuses, output, or nothing."""
     lower, saves = _lower(entry, base), _saves(entry, base)
-    if lower:
-        return f"{said}. {met}: it {'saves GPUs and ' if saves else ''}misses more{lower}."
-    return f"{said}. {met}{': the saving costs no attainment' if saves and not _lower(entry, base, 0.0) else ''}."
+    costs = [f"misses more{lower}"] if lower else []
+    if (refused := _refused(entry)) > _refused(base):
+        costs.append(f"refuses {percent(refused, 1)} of the requests")
+    if saves and carried <= 1 - SAME_OUTPUT:
+        costs.append("carries less")
+    if costs:
+        return f": it {listed([*(['saves GPUs'] if saves else []), *costs])}"
+    free = saves and not refused and not _lower(entry, base, 0.0)
+    return ": the saving costs no attainment" if free else ""
+
+
+def _refused(entry: Entry) -> float:
+    """The share of an arm's requests that admission refused."""
+    return float(entry.get("shed", 0) / entry["requests"])
 
 
 def held(entry: Entry) -> str:
@@ -127,7 +154,10 @@ def changes(arms: Arms) -> list[str]:
         for name, entry in arms.items()
     }
     still = together(
-        (own["stage"], name) for name, stages in pools.items() for own in stages if not own["grown"] + own["shrunk"]
+        (f"{own['stage']}{_why_still(own, arms[name])}", name)
+        for name, stages in pools.items()
+        for own in stages
+        if not own["grown"] + own["shrunk"]
     )
     unused = together(
         (percent(_unused(arms[name]), 1), name) for name, stages in pools.items() if stages and _unused(arms[name])
@@ -145,12 +175,42 @@ def changes(arms: Arms) -> list[str]:
     ]
 
 
+def _why_still(pool: Entry, entry: Entry) -> str:
+    """Why a pool that goes by KV usage alone never grew, where its workers' KV tells; else nothing."""
+    target = pool.get("kv_target")
+    own = [worker for worker in entry["workers"].values() if worker["stage"] == pool["stage"] and worker["requests"]]
+    peaks = [worker["peak_kv_occupancy"] for worker in own]
+    if target is None or not peaks or None in peaks or max(peaks) >= target:
+        return ""
+    said = f"KV is used up to {percent(max(peaks))}, below the target of {percent(target)}"
+    full = [worker["max_num_seqs"] for worker in own if (worker.get("peak_places") or 0) >= worker["max_num_seqs"]]
+    return f" ({said}: all {count(max(full))} places of a worker are taken before)" if full else f" ({said})"
+
+
 def _unused(entry: Entry) -> float:
     return sum(entry[f"{state}_share"] or 0.0 for state in ("starting", "draining", "warm"))
 
 
 def _in_arms(found: Mapping[str, list[str]]) -> str:
     return "; ".join(f"{what} in {listed(names)}" for what, names in found.items())
+
+
+def converted(arms: Arms) -> list[str]:
+    """How many requests decode workers took as a whole, and how these and the others kept the TPOT limit."""
+    return [_converted(name, entry["converted"]) for name, entry in arms.items() if "converted" in entry]
+
+
+def _converted(name: str, own: Entry) -> str:
+    if not own["requests"]:
+        return f"No request was taken as a whole by a decode worker in {name}."
+    said = f"Taken as a whole by a decode worker in {name}: {counted(own['requests'], 'request')}"
+    if own["p99_tpot_ms"] is not None:
+        said += f", TPOT p99 {milliseconds(own['p99_tpot_ms'])}"
+    missed, others = own["missed_tpot_share"], own["others_missed_tpot_share"]
+    if missed is None:
+        return f"{said}."
+    beside = f", {percent(others, 1)} of the others" if others is not None else ""
+    return f"{said}; {percent(missed, 1)} of them miss the TPOT limit{beside}."
 
 
 def shed(arms: Arms) -> list[str]:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from sunsim.report.compare import against, stages, worker_pools
-from sunsim.report.elastic import changes, held, is_elastic, savings, shed
+from sunsim.report.elastic import changes, converted, held, is_elastic, savings, shed
 from sunsim.report.format import change, count, counted, listed, milliseconds, number, percent, times, together
 
 Entry = Mapping[str, Any]
@@ -39,6 +39,7 @@ def sentences(summary: Mapping[str, Any]) -> list[str]:
         *overload(arms),
         *unfinished(arms),
         *shed(arms),
+        *converted(arms),
         *preemptions(arms),
         limits(arms),
         *prefill(arms),

@@ -10,6 +10,7 @@ import pytest
 
 from sunsim.metrics import REGISTRY, to_json
 from sunsim.metrics.admission import add_shed
+from sunsim.metrics.converted import add_converted
 from sunsim.metrics.pools import add_pools
 from sunsim.metrics.sessions import add_sessions
 from sunsim.records import ArmResult
@@ -62,6 +63,8 @@ def test_every_declared_metric_is_used_and_defined(toy: dict[str, Any]) -> None:
     add_pools(changing, [elastic])
     add_shed(changing, [elastic])
     used |= set(changing["arms"]["a"]).union(*changing["arms"]["a"]["pools"].values())
+    add_converted(changing, elastic)
+    used |= set(changing["arms"]["a"]) | {"same_way", "kv_target"}  # what only a scenario tells
     assert set(REGISTRY) == used
     assert all(metric.definition.endswith(".") for metric in REGISTRY.values())
 
