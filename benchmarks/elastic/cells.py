@@ -89,18 +89,19 @@ def figures(scenario: Scenario, arm: Arm, result: ArmResult, windows: Sequence[W
     """Of a simulated arm, over one or several stretches."""
     rows = Rows.from_rows(result.rows)
     met = meets_slo(rows, limits_each(scenario.slo.limits, result.rows["model"]))
-    model = result.rows["model"].to_numpy()
+    column = result.rows["model"].astype("category").cat
+    model = column.codes.to_numpy()
     measured = np.any([window.holds(rows.arrival_s) for window in windows], axis=0)
     means: list[float] = []
     worsts: dict[float, str] = {}
     length_s = scenario.slo.worst_window_s or WINDOW_S
-    for name in np.unique(model[measured]):
-        own = measured & (model == name)
+    for number in np.unique(model[measured]).tolist():
+        own = measured & (model == number)
         means.append(float(met[own].mean()))
         for window in windows:
             inside = own & window.holds(rows.arrival_s)
             share = worst_window(rows.arrival_s[inside], met[inside], window, length_s).share
-            worsts[1.0 if share is None else share] = str(name)
+            worsts[1.0 if share is None else share] = str(column.categories[number])
     worst = min(worsts)
     held = gpus_held(arm, result)
     hours = sum(float(held.mean(window).sum()) * (window.end_s - window.start_s) / 3600 for window in windows)
