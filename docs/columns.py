@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from sunsim.metrics.registry import POOLS, SESSIONS, SHED, Metric
+from sunsim.metrics.metric import Metric
+from sunsim.metrics.occasional import POOLS, SESSIONS, SHED
 from sunsim.records import CACHE_COLUMNS, REQUEST_COLUMNS, SESSION_COLUMNS, SIZE_COLUMNS, WORKER_COLUMNS, Column
 from sunsim.report.format import together
 

@@ -1,6 +1,6 @@
 """Brings the figures of the documents up to date: ``python -m docs.refresh [NAME ...]``, or all.
 
-Names are those in `main`. Runs the commands that the pages name, in the checkout, compares the committed actual runs with
+Names are those of `PARTS`. Runs the commands that the pages name, in the checkout, compares the committed actual runs with
 their simulation, and replaces the pictures and the blocks between ``<!-- begin: NAME -->`` and ``<!-- end: NAME -->``.
 """
 
@@ -12,7 +12,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from PIL import Image
@@ -21,6 +22,7 @@ from docs.adapters import adapters
 from docs.columns import columns
 from docs.fidelity import Checked, check, fidelity_text, live_text, sharing_text
 from docs.outside import outside
+from docs.trust import trust
 from sunsim.program import MISSED
 from sunsim.validation.check import check_cluster
 from sunsim.validation.folders import committed_campaigns, committed_clusters
@@ -83,22 +85,6 @@ PLACES = {
     "elastic-metrics": DOCS / "results.md",
 }
 """The document of each block. The README's are beginnings or sums of what the pages have whole."""
-
-SHAPES = {
-    "chat": r"(b-)?(iso|sun)\d?-\w+|chat-\w+",
-    "chat, in bursts": "burst",
-    "more requests than it can do": "saturated",
-    "long prompts, short outputs": "long",
-    "short prompts, long outputs": "long-outputs",
-    "two kinds of prompts": "two-kinds",
-    "colocated, chat and code": r"colocated-\w+",
-    "colocated, KV cache too small": "pressure",
-    "prefill (TTFT)": r"prefill\d+",
-    "colocated, sessions": r"sessions-\w+",
-}
-"""Shapes of traffic, and the names of their streams."""
-ADAPTERS = {"LoRA adapters": r"(?!colocated).*", "LoRA adapters, colocated": r"colocated-.*"}
-"""The same of streams whose requests use adapters."""
 
 
 def block(text: str, name: str) -> str:
@@ -238,16 +224,6 @@ def speed() -> dict[str, str]:
     return {"speed": _output("-m", "benchmarks.loop"), "speed-plain": _output("-m", "benchmarks.loop", "--plain")}
 
 
-def ppd() -> dict[str, str]:
-    """What the benchmark prints of conversations' second turns. The page's other block is of a trace that is not here."""
-    return {"ppd": _output("-m", "benchmarks.sessions.ppd")}
-
-
-def routers() -> dict[str, str]:
-    """What the benchmark prints of routers."""
-    return {"routers": _output("-m", "benchmarks.elastic.routers")}
-
-
 def elastic() -> dict[str, str]:
     """What the benchmarks of elastic pools print; draws the day, which takes minutes."""
     with tempfile.TemporaryDirectory() as folder:
@@ -281,64 +257,40 @@ def fidelity_blocks(checked: Sequence[Checked]) -> dict[str, str]:
     }
 
 
-def candidates() -> dict[str, str]:
-    """What the benchmark prints of the forms that the step time may have."""
-    return {"candidates": _output("-m", "benchmarks.step_models")}
+def _benchmarks(**modules: str) -> dict[str, str]:
+    """What benchmarks print, by the block that shows it."""
+    return {name: _output("-m", f"benchmarks.{module}") for name, module in modules.items()}
 
 
-def estimates() -> dict[str, str]:
-    """What the benchmark prints of estimated profiles."""
-    return {"estimates": _output("-m", "benchmarks.estimates")}
-
-
-def trust(table: str) -> str:
-    """How far off each shape of traffic is on each card, from tables of streams: the mean size of the mean errors, and the
-    worst."""
-    # A heading has variant and card of the streams below it.
-    _, *headed = re.split(
-        r"^\S+ (\S+) on (.+?), host .*$", table.split("\nThe floor", maxsplit=1)[0], flags=re.MULTILINE
-    )
-    errors: dict[tuple[str, str], list[float]] = {}
-    for variant, card, streams in zip(headed[::3], headed[1::3], headed[2::3], strict=True):
-        if "round 0" in streams:  # the second table of sessions, which are in the first, too
-            continue
-        shapes = ADAPTERS if "lora" in variant else SHAPES
-        for name, error in re.findall(r"^(\S+): .*? ([+-][\d.]+)", streams, re.MULTILINE):
-            for shape, names in shapes.items():
-                if re.fullmatch(names, name):
-                    errors.setdefault((shape, card), []).append(float(error))
-    lines = [f"{'traffic':30}  {'card':21}  runs   off by   worst\n"]
-    for (shape, card), found in sorted(errors.items(), key=lambda item: [*SHAPES, *ADAPTERS].index(item[0][0])):
-        size, worst = sum(map(abs, found)) / len(found), max(found, key=abs)
-        lines.append(f"{shape:30}  {card:21}  {len(found):4}  {size:5.1f} %  {worst:+5.1f} %\n")
-    return "".join(lines)
+PARTS: dict[str, Callable[[], dict[str, str]]] = {
+    "run": run,
+    "changing": changing,
+    "compare": compare,
+    "trace": trace,
+    "server": server,
+    "sweep": sweep,
+    "plan": plan,
+    "plan-day": plan_day,
+    "figures": figures,
+    "sessions": sessions,
+    "speed": speed,
+    "ppd": partial(_benchmarks, ppd="sessions.ppd"),
+    "routers": partial(_benchmarks, routers="elastic.routers"),
+    "elastic": elastic,
+    "fidelity": fidelity,
+    "candidates": partial(_benchmarks, candidates="step_models"),
+    "estimates": partial(_benchmarks, estimates="estimates"),
+    "outside": outside,
+    "columns": columns,
+    "adapters": adapters,
+}
+"""What makes blocks anew, by the name on the command line; all are named in development.md."""
 
 
 def main() -> None:
-    """Replaces the blocks named on the command line."""
-    makers = {
-        "run": run,
-        "changing": changing,
-        "compare": compare,
-        "trace": trace,
-        "server": server,
-        "sweep": sweep,
-        "plan": plan,
-        "plan-day": plan_day,
-        "figures": figures,
-        "sessions": sessions,
-        "speed": speed,
-        "ppd": ppd,
-        "routers": routers,
-        "fidelity": fidelity,
-        "candidates": candidates,
-        "estimates": estimates,
-        "outside": outside,
-        "columns": columns,
-        "adapters": adapters,
-    }
-    for maker in sys.argv[1:] or makers:
-        for name, made in makers[maker]().items():
+    """Replaces the blocks of the parts named on the command line, or of all."""
+    for part in sys.argv[1:] or PARTS:
+        for name, made in PARTS[part]().items():
             content = "".join(f"{line.rstrip()}\n" for line in made.splitlines())
             text = PLACES[name].read_text(encoding="utf-8")
             PLACES[name].write_text(replaced(text, name, content), encoding="utf-8")

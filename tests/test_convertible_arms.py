@@ -11,6 +11,7 @@ from sunsim.clock import PS_PER_MS
 from sunsim.cluster.simulation import simulate_arm
 from sunsim.errors import InputError
 from sunsim.latency.steps import Chunk
+from sunsim.plan.knobs import resized
 from sunsim.report.basis import basis
 from sunsim.roles import Stage
 from sunsim.scenario import Arm, Scenario, build_requests, load_scenario, resolved
@@ -174,7 +175,7 @@ def test_a_pool_of_another_size_has_no_more_convertible_workers_than_workers(tmp
     scenario = loaded(tmp_path, *SHARED, "arms.arm.decode.convertible.workers=3")
     (role,) = [role for role in scenario.arms[0].decode.roles if role.stage is Stage.DECODE]  # type: ignore[union-attr]
     for size, number in ((2, 2), (3, 3), (9, 3)):
-        made = scenario.arms[0].with_workers({role: size}).decode
+        made = resized(scenario.arms[0], {role: size}, {}).decode
         assert made
         assert made.convertible
         assert made.convertible.workers == number

@@ -98,15 +98,6 @@ def test_a_resolved_scenario_resolves_to_itself(tmp_path: Path) -> None:
     assert resolved(load_scenario(write_scenario(tmp_path, once))) == once
 
 
-def test_a_pool_of_given_sizes_is_a_fixed_one(tmp_path: Path) -> None:
-    arm = loaded(tmp_path)
-    fixed = arm.with_workers({role: 3 for pool in arm.pools().values() for role in pool.roles})
-    assert not fixed.elastic
-    assert fixed.gpus == 9
-    assert fixed.decode
-    assert (fixed.decode.workers, fixed.decode.block.scaling) == (3, None)
-
-
 FIXED = "workers: {min: 2, max: 4}"
 POLICY = "        kind: utilisation"
 REFUSED = [
@@ -298,3 +289,22 @@ def test_the_future_of_requests_that_wait_for_others_is_not_known(tmp_path: Path
         load_scenario(write_scenario(tmp_path, closed))
     scenario = load_scenario(write_scenario(tmp_path, SCENARIO.replace(POLICY, "        kind: oracle")))
     assert len(build_requests(scenario))
+
+
+def test_more_decisions_than_there_is_time_for_are_refused(tmp_path: Path) -> None:
+    day = SCENARIO.replace("duration_s: 10", "duration_s: 86400")
+    path = write_scenario(tmp_path, day.replace(POLICY, f"{POLICY}\n        interval_s: 0.001"))
+    with pytest.raises(InputError) as caught:
+        load_scenario(path)
+    must = "must be at least 0.0864: there would be more than 1,000,000 decisions"
+    assert str(caught.value) == f"{path}:21: arms.arm.decode.scaling.interval_s is 0.001, {must}"
+
+
+@pytest.mark.parametrize("names", [["min"], ["max", "min"]])
+def test_models_that_are_all_named_like_bounds_are_refused(names: list[str], tmp_path: Path) -> None:
+    # Their numbers of workers would be taken for bounds when the completed document is read again.
+    path = write_scenario(
+        tmp_path, SCENARIO.replace("{count: 2}", f"[{', '.join(f'{{name: {n}, weight: 1}}' for n in names)}]")
+    )
+    with pytest.raises(InputError, match=f":2: models are named {', '.join(names)} alone, must have other names"):
+        load_scenario(path)

@@ -12,6 +12,7 @@ from ruamel.yaml import YAML
 
 from docs.refresh import (
     DOCS,
+    PARTS,
     PICTURE,
     PLACES,
     README,
@@ -21,9 +22,9 @@ from docs.refresh import (
     block,
     replaced,
     trace,
-    trust,
     write_example,
 )
+from docs.trust import trust
 from sunsim.document.block import Block
 from sunsim.report.summary import summary_report
 from sunsim.report.terminal import say
@@ -63,6 +64,11 @@ def test_result_is_current(monkeypatch: pytest.MonkeyPatch) -> None:
     assert shown.splitlines() == [line.rstrip() for line in printed.getvalue().splitlines()]
     assert placed("run-short") == beginning(shown, 2)
     assert PICTURE.is_file()
+
+
+def test_parts_that_can_be_renewed_are_told() -> None:
+    told = (DOCS / "development.md").read_text(encoding="utf-8").split("renews one part: ")[1]
+    assert re.findall(r"`([\w-]+)`", told) == list(PARTS)
 
 
 def test_described_trace_is_current() -> None:

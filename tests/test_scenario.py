@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
 from sunsim.errors import InputError
+from sunsim.plan.knobs import resized
 from sunsim.roles import Module, Role, Stage
 from sunsim.scenario import Pool, allocate, build_requests, load_scenario, resolved
 from sunsim.scenario.blocks import ModelCount, StopAtTime, StopWhenFinished, Zipf
@@ -237,7 +238,7 @@ def test_a_loaded_scenario_has_what_its_names_stand_for(tmp_path: Path) -> None:
     assert sun.prefill.roles == {Role(Stage.PREFILL, None, Module.ADAPTER): 2}
     assert isolated.decode.profile is sun.decode.profile
     assert isolated.decode.times is sun.decode.times
-    more = sun.with_workers({Role(Stage.DECODE, None, Module.SHARED): 7})
+    more = resized(sun, {Role(Stage.DECODE, None, Module.SHARED): 7}, {})
     assert (more.gpus, sun.gpus) == (9, 6)
     assert more.prefill is sun.prefill
 
@@ -254,7 +255,7 @@ def test_a_scenario_travels_as_its_document(tmp_path: Path) -> None:
 
 def test_variations_are_resolved_again(tmp_path: Path) -> None:
     scenario = load_scenario(write_scenario(tmp_path))
-    arm = scenario.arms[1].with_workers({Role(Stage.DECODE, None, Module.SHARED): 9})
+    arm = resized(scenario.arms[1], {Role(Stage.DECODE, None, Module.SHARED): 9}, {})
     made = scenario.with_arms([arm]).changed(seed=8)
     asked = load_scenario(tmp_path / "scenario.yaml", ["seed=8", "arms.sun.decode.workers=9"])
     assert made == asked.with_arms([asked.arms[1]])

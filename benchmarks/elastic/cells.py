@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sunsim.clock import PS_PER_S
-from sunsim.cluster.events import DECODE, Alarm
+from sunsim.cluster.events import LOOK, Alarm
 from sunsim.cluster.simulation import simulate_arm
 from sunsim.cluster.world import World
 from sunsim.metrics.held import Held, sizes_by_pool
@@ -66,7 +66,7 @@ class Flood:
 
     def __call__(self, world: World) -> None:
         """Begins to look at this world now and then."""
-        alarm = Alarm(world.env, 2 * DECODE, lambda: self._look(world, alarm))
+        alarm = Alarm(world.env, LOOK, lambda: self._look(world, alarm))
         alarm.set(LOOK_PS)
 
     def _look(self, world: World, alarm: Alarm) -> None:

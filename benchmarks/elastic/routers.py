@@ -9,17 +9,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
+from benchmarks.on_all_cores import simulate_all
 from sunsim.cluster.simulation import simulate_arm
 from sunsim.latency.velocity import decode_batch
-from sunsim.points.local import cores
-from sunsim.points.progress import progress
 from sunsim.report.terminal import plain
 from sunsim.report.text_table import TextTable
 from sunsim.scenario import Pool, Scenario, build_requests, load_scenario
@@ -63,7 +60,9 @@ ROUTERS: dict[str, dict[str, Any]] = {
     **{f"tpot {what}": {"router": "least-predicted-tpot", "output_lengths": how} for what, how in KNOWN.items()},
     **{f"harm {what}": {"router": "least-harm", "output_lengths": how} for what, how in KNOWN.items()},
 }
-"""By a name of three words at most, which stand below one another in a table's head."""
+"""By a name of three words at most."""
+HEADERS = [name.replace(" ", "\n").replace("-", "-\n") for name in ROUTERS]
+"""Their words below one another."""
 ADMISSION: dict[str, dict[str, Any]] = {
     "all": {},
     **{f"{factor:g}": {"admission": {"kind": "shed", "factor": factor}} for factor in (1.0, 0.95, 0.9)},
@@ -207,8 +206,7 @@ def table(title: str, found: Found, field: str, rows: Iterable[tuple[str, Callab
         own = [of for cell, of in found.items() if which(cell)]
         least = np.mean([getattr(of[DEFAULT], field) for of in own])
         lines.append((label, f"{least:.1f}", *(change(own, router, field) for router in ROUTERS if router != DEFAULT)))
-    headers = [name.replace(" ", "\n").replace("-", "-\n") for name in ROUTERS]
-    return TextTable(title, ("", *headers), lines)
+    return TextTable(title, ("", *HEADERS), lines)
 
 
 def highest_load(found: Found, lengths: str, router: str) -> str:
@@ -228,8 +226,7 @@ def highest_load(found: Found, lengths: str, router: str) -> str:
 def load_table(found: Found) -> TextTable:
     """`highest_load` by lengths and router."""
     rows = [(lengths, *(highest_load(found, lengths, router) for router in ROUTERS)) for lengths in LENGTHS]
-    headers = [name.replace(" ", "\n").replace("-", "-\n") for name in ROUTERS]
-    return TextTable(f"Highest load at which {PROMISED:.0%} of the requests meet the SLO", ("", *headers), rows)
+    return TextTable(f"Highest load at which {PROMISED:.0%} of the requests meet the SLO", ("", *HEADERS), rows)
 
 
 def longest_waits(found: Found) -> TextTable:
@@ -239,8 +236,7 @@ def longest_waits(found: Found) -> TextTable:
         own = [arms for cell, arms in found.items() if (cell.load < 1) == within and not cell.admission]
         worst = [max(of[name].p99_ttft_ms for of in own if name in of) for name in ROUTERS]
         rows.append((label, *(f"{ms:.0f}" for ms in worst)))
-    headers = [name.replace(" ", "\n").replace("-", "-\n") for name in ROUTERS]
-    return TextTable("The longest p99 TTFT of any cell with this load, ms", ("", *headers), rows)
+    return TextTable("The longest p99 TTFT of any cell with this load, ms", ("", *HEADERS), rows)
 
 
 def admission_table(found: Found) -> TextTable:
@@ -285,27 +281,13 @@ def tables(found: Found) -> list[TextTable | str]:
     ]
 
 
-def simulate_all(work: Sequence[Cell]) -> dict[Cell, dict[str, Figures]]:
-    """Every cell, on the cores of this machine."""
-    found = {}
-    with ProcessPoolExecutor(cores(), get_context("spawn")) as pool, progress(len(work), wanted=True) as ended:
-        try:
-            for cell, own in zip(work, pool.map(simulate_cell, work), strict=True):
-                found[cell] = own
-                ended(0)
-        except KeyboardInterrupt:
-            pool.shutdown(cancel_futures=True)
-            raise
-    return found
-
-
 def main() -> None:
     """Prints the tables; a number on the command line is how many seeds each cell has, 3 if there is none."""
     seeds = sys.argv[1] if len(sys.argv) > 1 else "3"
     if not seeds.isdecimal() or seeds == "0":
         sys.exit("usage: python -m benchmarks.elastic.routers [SEEDS]")
     try:
-        found = simulate_all(cells(int(seeds)))
+        found = simulate_all(cells(int(seeds)), simulate_cell)
     except KeyboardInterrupt:
         sys.exit("interrupted")
     sys.stdout.write(plain([NOTE.format(seeds=seeds), *tables(found)], WIDTH))

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 
 import numpy as np
 
+from benchmarks.on_all_cores import simulate_all
 from benchmarks.sessions.cells import (
     BY_CHANCE,
     COMPARED,
@@ -26,8 +25,6 @@ from benchmarks.sessions.cells import (
     simulate_cell,
 )
 from benchmarks.sessions.interference import interference_tables
-from sunsim.points.local import cores
-from sunsim.points.progress import progress
 from sunsim.report.terminal import plain
 from sunsim.report.text_table import TextTable
 
@@ -162,22 +159,6 @@ def best_table(found: Found, own: Found) -> TextTable:
 def winner(of: Mapping[str, Figures], index: int) -> str:
     """Of what kind the arm is that has the least of a figure."""
     return kind_of(min(of, key=lambda arm: of[arm][index]))
-
-
-def simulate_all(
-    work: Sequence[Cell], simulate: Callable[[Cell], dict[str, Figures]]
-) -> dict[Cell, dict[str, Figures]]:
-    """Every cell, on the cores of this machine."""
-    found = {}
-    with ProcessPoolExecutor(cores(), get_context("spawn")) as pool, progress(len(work), wanted=True) as ended:
-        try:
-            for cell, figures in zip(work, pool.map(simulate, work), strict=True):
-                found[cell] = figures
-                ended(0)
-        except KeyboardInterrupt:
-            pool.shutdown(cancel_futures=True)
-            raise
-    return found
 
 
 def main() -> None:

@@ -48,7 +48,7 @@ class Admission:
 
     What is predicted is what is there when it comes; nobody knows who will. Of the stage that it comes to, the worker counts
     that its router has picked; of a decode stage behind prefill the one with the fewest requests among those that serve the
-    model. Loads are those that the stage's router knows.
+    model. Loads are those that the stage's router knows. What a convertible worker takes is let in without being asked.
 
     - TTFT: the time since its arrival; on a prefill worker the wait for the prompts before it, their tokens over the
       worker's velocity, and its own prompt's steps; where decode emits the first token, the wait for a place there and

@@ -2,10 +2,11 @@
 
 from itertools import islice
 
+from sunsim.clock import to_ps
 from sunsim.cluster.pool import Pool
+from sunsim.cluster.predict import predicted_wait_ps
 from sunsim.cluster.sequence import UNSET, Sequence
 from sunsim.cluster.worker import Worker
-from sunsim.latency.two_passes import TwoPasses
 from sunsim.latency.velocity import prefill_velocity
 from sunsim.scenario import Arm
 
@@ -32,10 +33,9 @@ class Converting:
         assert isinstance(block.max_chunk_tokens, int)
         self._prefill, self._decode = prefill, decode
         self._number = block.workers
-        velocity = prefill_velocity(arm.prefill.times, arm.prefill.max_num_batched_tokens)
-        self._most_waiting = block.threshold_s * velocity
-        times = TwoPasses(arm.decode.times, arm.prefill.times) if arm.modules_differ else arm.decode.times
-        self._most_computing = block.threshold_s * prefill_velocity(times, block.max_chunk_tokens)
+        self._threshold_ps = to_ps(block.threshold_s)
+        self._prefill_tokens_s = prefill_velocity(arm.prefill.times, arm.prefill.max_num_batched_tokens)
+        self._decode_tokens_s = prefill_velocity(arm.times_with_prompts, block.max_chunk_tokens)
         self._most_tokens = (block.num_gpu_blocks - 1) * arm.decode.profile.block_size
         self._most_requests = arm.decode.max_num_seqs
         self._computing: list[list[Sequence]] = [[] for _ in decode.workers]  # whose prompts these may still compute
@@ -43,14 +43,16 @@ class Converting:
     def worker_for(self, sequence: Sequence, now_ps: int) -> Worker | None:
         """The worker that is to take a request that has come now; None if prefill is."""
         _, loads = self._prefill.serving(sequence.model)
-        if min([load.num_tokens for load in loads]) <= self._most_waiting:
+        least = min([load.num_tokens for load in loads])
+        if predicted_wait_ps(least, self._prefill_tokens_s) <= self._threshold_ps:
             return None
         prompt = sequence.prompt_tokens
         best, fewest = UNSET, self._most_requests
         for slot, load in islice(zip(*self._decode.serving(sequence.model), strict=True), self._number):
             if load.num_requests >= fewest or load.num_tokens + prompt > self._most_tokens:
                 continue
-            if self._computing_tokens(slot, now_ps) <= self._most_computing:
+            wait_ps = predicted_wait_ps(self._computing_tokens(slot, now_ps), self._decode_tokens_s)
+            if wait_ps <= self._threshold_ps:
                 best, fewest = slot, load.num_requests
         if best == UNSET:
             return None

@@ -107,6 +107,11 @@ class Engine:
         """KV blocks that nobody holds; what is cached in them does not matter."""
         return self.blocks.unused
 
+    @property
+    def pins(self) -> bool:
+        """Whether it holds KV of a finished request that has not been fetched."""
+        return self.blocks.pinned > 0
+
     def cached_tokens(self, sequence: Sequence) -> int:
         """Of a request that may be elsewhere, the tokens that would be found here if it were admitted now."""
         return self.blocks.cached_tokens(sequence)
@@ -130,11 +135,11 @@ class Engine:
         if not host:
             scheduler.ready.append(sequence)
         elif not pipeline.in_flight:
-            self._hear_of_all()
-            scheduler.ready.append(sequence)
             if pipeline.due_ps <= now_ps:
-                pipeline.rest(now_ps + host.admit_ps)
-                self._k += 1
+                self._rest(now_ps + host.admit_ps)
+            else:
+                self._hear_of_all()
+            scheduler.ready.append(sequence)
         else:
             looked_ps = self._pulled_ps
             if looked_ps == UNSET:
@@ -145,6 +150,13 @@ class Engine:
     def _hear_of_all(self) -> None:
         self._scheduler.ready += [sequence for _, sequence in self._seen]
         self._seen.clear()
+
+    def _rest(self, until_ps: int) -> None:
+        """An empty step, by whose end the scheduler has heard of all KV that is there."""
+        self._hear_of_all()
+        self._pulled_ps = UNSET
+        self._pipeline.rest(until_ps)
+        self._k += 1
 
     def release(self, now_ps: int, sequence: Sequence) -> None:
         """A finished request's pinned KV blocks come free."""
@@ -197,9 +209,7 @@ class Engine:
         if scheduler.finishing:
             scheduler.finish(now_ps, outcome)
             if self._pause_ps and not self._pipeline.in_flight:
-                self._pipeline.rest(now_ps + self._pause_ps)
-                self._k += 1
-                self._hear_of_all()
+                self._rest(now_ps + self._pause_ps)
                 if self.waiting:
                     scheduler.decide = True  # there are places now
                 return outcome

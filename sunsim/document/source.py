@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from pydantic_core import ErrorDetails
 from ruamel.yaml.comments import CommentedBase, CommentedMap, CommentedSeq
@@ -260,3 +260,19 @@ def _has(node: Any, part: str | int) -> bool:
 def _line(node: CommentedBase, part: str | int, default: int | None) -> int | None:
     position = (node.lc.data or {}).get(part)
     return default if position is None else int(position[0]) + 1
+
+
+def refuse(key: str, value: object, must: str, loc: Loc, source: Source) -> NoReturn:
+    """Refuses a value that does not go together with others.
+
+    Args:
+        key: in the block at `loc`, or dotted in blocks within it; it need not be in the file.
+        value: as it is to be shown.
+        must: what would be right: ``must be ...``.
+
+    Raises:
+        InputError: always.
+    """
+    place = (*loc, *key.split("."))
+    shown = str(value).lower() if isinstance(value, bool) else value
+    raise source.error(place, f"{source.path(place, absent=True)} is {shown}, {must}")

@@ -44,54 +44,36 @@ def decode_batch(
     """The largest batch that a decode worker has places and KV blocks for and decodes within the limit; 1 at least.
 
     Requests stand on average in the middle of their output. One block is vLLM's own.
-    """
-    context = mean_prompt + mean_output / 2
-    room = (num_gpu_blocks - 1) * block_size / context
-    most = max(1, min(max_num_seqs, int(room)))
-    if tpot_limit_s is None:
-        return most
-    step_s = lambda batch: _step_s(times, batch, context)
-    return max(1, bisect_right(range(1, most + 1), tpot_limit_s, key=step_s))
-
-
-def decode_step_s(
-    times: StepTimes,
-    mean_prompt: float,
-    mean_output: float,
-    max_num_seqs: int,
-    num_gpu_blocks: int,
-    block_size: int,
-    tpot_limit_s: float | None,
-) -> float:
-    """Seconds that a step of a decode worker's largest batch takes; arguments as `decode_velocity`'s."""
-    batch = decode_batch(times, mean_prompt, mean_output, max_num_seqs, num_gpu_blocks, block_size, tpot_limit_s)
-    return _step_s(times, batch, mean_prompt + mean_output / 2)
-
-
-def decode_velocity(
-    times: StepTimes,
-    mean_prompt: float,
-    mean_output: float,
-    max_num_seqs: int,
-    num_gpu_blocks: int,
-    block_size: int,
-    tpot_limit_s: float | None,
-) -> float:
-    """Tokens a second of finished requests, prompts included, whose KV a decode worker frees in its largest batch.
-
-    ``batch * (prompt + output) / (output * step time)``: every request stays for its output's steps.
 
     Args:
         times: of the worker's steps.
         mean_prompt, mean_output: tokens of a request.
         tpot_limit_s: on a step of the batch; None: places and KV blocks alone bound it.
     """
-    batch = decode_batch(times, mean_prompt, mean_output, max_num_seqs, num_gpu_blocks, block_size, tpot_limit_s)
-    step_s = _step_s(times, batch, mean_prompt + mean_output / 2)
-    return batch * (mean_prompt + mean_output) / (mean_output * step_s)
+    room = (num_gpu_blocks - 1) * block_size / (mean_prompt + mean_output / 2)
+    most = max(1, min(max_num_seqs, int(room)))
+    if tpot_limit_s is None:
+        return most
+    step_s = lambda batch: decode_step_s(times, batch, mean_prompt, mean_output)
+    return max(1, bisect_right(range(1, most + 1), tpot_limit_s, key=step_s))
 
 
-def _step_s(times: StepTimes, batch: int, context: float) -> float:
-    tokens = round(batch * context)
+def decode_step_s(times: StepTimes, batch: int, mean_prompt: float, mean_output: float) -> float:
+    """Seconds that a decode step of so many requests takes, which stand on average in the middle of their output."""
+    tokens = round(batch * (mean_prompt + mean_output / 2))
     line = times.decode_line(batch, tokens)
     return (line.base_ps + line.slope_ps * tokens) / PS_PER_S
+
+
+def decode_velocity(times: StepTimes, batch: int, mean_prompt: float, mean_output: float) -> float:
+    """Tokens a second of finished requests, prompts included, whose KV a decode worker frees with so large a batch.
+
+    ``batch * (prompt + output) / (output * step time)``: every request stays for its output's steps.
+
+    Args:
+        times: of the worker's steps.
+        batch: its `decode_batch`, for the most that it frees.
+        mean_prompt, mean_output: tokens of a request.
+    """
+    step_s = decode_step_s(times, batch, mean_prompt, mean_output)
+    return batch * (mean_prompt + mean_output) / (mean_output * step_s)

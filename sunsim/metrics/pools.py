@@ -68,7 +68,7 @@ def pool_figures(arm: ArmResult, workers: Mapping[str, Figures], window: Window)
         found |= {
             f"{stage}/{pool.model}": _entry(stage, pool.model, [pool], window) for pool in own if pool.model != "*"
         }
-    return {**_held([pool.held for pool in pools], window), "pools": found}
+    return {**held_figures([pool.held for pool in pools], window), "pools": found}
 
 
 def _means(arm: ArmResult, entry: Figures) -> Figures:
@@ -117,7 +117,7 @@ def _pools(arm: ArmResult, workers: Mapping[str, Figures], window: Window) -> li
 
 
 def _entry(stage: str, model: str, pools: Sequence[Pool], window: Window) -> Figures:
-    held = _held([pool.held for pool in pools], window)
+    held = held_figures([pool.held for pool in pools], window)
     grown, shrunk = (sum(moves) for moves in zip(*(pool.held.moves(window) for pool in pools), strict=True))
     waits_s = np.concatenate([pool.waits_s for pool in pools])
     return {
@@ -132,7 +132,8 @@ def _entry(stage: str, model: str, pools: Sequence[Pool], window: Window) -> Fig
     }
 
 
-def _held(parts: Sequence[Held], window: Window) -> Figures:
+def held_figures(parts: Sequence[Held], window: Window) -> Figures:
+    """GPU-hours, mean and most GPUs that some pools held together, and the share of it in each state but ready."""
     held = Held.total(parts)
     states = dict(zip(STATES, held.mean(window).tolist(), strict=True))
     mean = sum(states.values())

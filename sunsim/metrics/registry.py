@@ -7,36 +7,14 @@ request, but taken over the requests that arrived inside the window, where vLLM 
 the rest are ours. vLLM's ITL is missing: rows hold a request's first and last token, not the gaps between.
 """
 
-from dataclasses import dataclass
-from functools import partial
-from typing import Literal
+from sunsim.metrics.metric import ARRIVED, Metric, count, share
+from sunsim.metrics.occasional import POOLS, SESSIONS, SHED
 
 STATISTICS = ("mean", "median", "std", "p90", "p95", "p99")
 QUANTILES = {"median": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99}
 
 CUT_OFF = "What requests cut off by the stop emitted is estimated, at the median TPOT of those that finished."
 FIRST_PASS = "A preempted request counts throughout, from first to last."
-ARRIVED = "Over the requests that arrived inside the window and finished."
-
-
-@dataclass(frozen=True, slots=True)
-class Metric:
-    """One declared metric; `short` is its header where that has less place than `header`, broken where it may be."""
-
-    tag: str
-    header: str
-    unit: str
-    definition: str
-    form: Literal["number", "count", "share"] = "number"
-    short: str = ""
-
-    @property
-    def label(self) -> str:
-        """Header and unit in one line."""
-        return f"{self.header} ({self.unit})" if self.unit else self.header
-
-
-_count, _share = partial(Metric, form="count"), partial(Metric, form="share")
 
 LATENCIES = {
     "ttft": ("TTFT", "Time to first token: first token - arrival at the router."),
@@ -67,14 +45,14 @@ def _latencies() -> list[Metric]:
 
 
 _SERVING = [
-    _count("requests", "requests", "", "Requests that arrived, over the whole run."),
-    _count("window_requests", "in window", "", "Requests that arrived inside the window."),
-    _count("completed", "completed", "", "Requests that finished, over the whole run."),
-    _count("unfinished", "unfinished", "", "Requests that the stop cut off, over the whole run."),
-    _count("preemptions", "preemptions", "", "Times that a request lost its place for want of KV blocks."),
+    count("requests", "requests", "", "Requests that arrived, over the whole run."),
+    count("window_requests", "in window", "", "Requests that arrived inside the window."),
+    count("completed", "completed", "", "Requests that finished, over the whole run."),
+    count("unfinished", "unfinished", "", "Requests that the stop cut off, over the whole run."),
+    count("preemptions", "preemptions", "", "Times that a request lost its place for want of KV blocks."),
     Metric("duration", "duration", "s", "First arrival to last token (or to the stop): the drain is included."),
-    _count("total_input_tokens", "input tokens", "tok", "Prompt tokens of the finished requests."),
-    _count("total_output_tokens", "output tokens", "tok", "Output tokens of the finished requests."),
+    count("total_input_tokens", "input tokens", "tok", "Prompt tokens of the finished requests."),
+    count("total_output_tokens", "output tokens", "tok", "Output tokens of the finished requests."),
     Metric("request_throughput", "requests (with drain)", "req/s", "completed / duration."),
     Metric("output_throughput", "output (with drain)", "tok/s", "total_output_tokens / duration."),
     Metric(
@@ -98,14 +76,14 @@ _SERVING = [
         "as the output counts tokens; a queue that only grows adds nothing. A one-token output meets any TPOT. None "
         "without an SLO.",
     ),
-    _share(
+    share(
         "slo_attainment",
         "SLO met",
         "",
         "Share of the requests that arrived inside the window that met every limit of their model.",
         short="SLO\nmet",
     ),
-    _share(
+    share(
         "worst_window_slo_attainment",
         "SLO met, worst window",
         "",
@@ -133,14 +111,14 @@ _SERVING = [
 ]
 
 _ARM = [
-    _count(
+    count(
         "decode_gpus",
         "decode GPUs",
         "",
         "GPUs of the decode workers; of an elastic arm those held in the mean.",
         short="decode\nGPUs",
     ),
-    _count("gpus", "all GPUs", "", "GPUs of all workers; of an elastic arm those held in the mean.", short="all\nGPUs"),
+    count("gpus", "all GPUs", "", "GPUs of all workers; of an elastic arm those held in the mean.", short="all\nGPUs"),
     Metric(
         "output_throughput_per_decode_gpu",
         "output per decode GPU",
@@ -157,8 +135,8 @@ _ARM = [
         "a profile has power; None for an arm with a worker whose power is not known.",
         short="energy",
     ),
-    _share("mean_decode_batch_share", "decode batch", "", "Mean of mean_batch / max_num_seqs over the decode workers."),
-    _count("steps", "steps", "", "Steps of all workers, over the whole run."),
+    share("mean_decode_batch_share", "decode batch", "", "Mean of mean_batch / max_num_seqs over the decode workers."),
+    count("steps", "steps", "", "Steps of all workers, over the whole run."),
     Metric("outside_measured", "outside", "", "Steps outside the profile's measured range, by stage and reason."),
     Metric("outside_measured_share", "outside share", "", "Of each stage's steps, the share outside."),
     Metric(
@@ -172,9 +150,9 @@ _ARM = [
 _WORKER = [
     Metric("stage", "stage", "", "prefill or decode."),
     Metric("model", "model", "", "The model it serves, * for all."),
-    _count("max_num_seqs", "places", "", "Requests that may run at once."),
-    _count("num_gpu_blocks", "KV blocks", "", "KV blocks that it has."),
-    _share(
+    count("max_num_seqs", "places", "", "Requests that may run at once."),
+    count("num_gpu_blocks", "KV blocks", "", "KV blocks that it has."),
+    share(
         "utilisation",
         "busy",
         "",
@@ -183,12 +161,12 @@ _WORKER = [
         f"included) that its steps took. {CUT_OFF}",
     ),
     Metric("mean_batch", "batch mean", "", f"Decoding requests, mean over the window's time. {FIRST_PASS} {CUT_OFF}"),
-    _count("peak_batch", "batch peak", "", f"Most requests decoding at once in the window. {FIRST_PASS} {CUT_OFF}"),
-    _share("mean_batch_share", "batch / places", "", "mean_batch / max_num_seqs."),
-    _count(
+    count("peak_batch", "batch peak", "", f"Most requests decoding at once in the window. {FIRST_PASS} {CUT_OFF}"),
+    share("mean_batch_share", "batch / places", "", "mean_batch / max_num_seqs."),
+    count(
         "peak_places", "places peak", "", f"Most places held at once: decoding, or their KV is on its way. {FIRST_PASS}"
     ),
-    _share(
+    share(
         "mean_kv_occupancy",
         "KV mean",
         "",
@@ -207,110 +185,7 @@ _WORKER = [
         "workers that both prefill and decode, and of those of elastic pools, which draw nothing while they are off: the arm's "
         "energy has what their pool was held for.",
     ),
-    _share("peak_kv_occupancy", "KV peak", "", "The highest such share inside the window."),
+    share("peak_kv_occupancy", "KV peak", "", "The highest such share inside the window."),
 ]
-
-SESSIONS = [
-    _count("sessions", "sessions", "", "Sessions that began inside the window."),
-    *(
-        Metric(
-            f"{stat}_session_duration_s",
-            f"session {stat}",
-            "s",
-            "Last token of a session's last round - arrival of its first. Over the sessions that began inside the window and "
-            "of which no round that came was cut off; what a stop kept from coming is not in it.",
-        )
-        for stat in ("mean", "median", "p99")
-    ),
-    _share(
-        "steady_share",
-        "rounds that came",
-        "",
-        "Requests that arrived inside the window over all rounds of the sessions that began inside. In the long run it is "
-        "100 %; below, more sessions begin than end while it is measured, and the load still grows.",
-    ),
-    _share(
-        "cached_share",
-        "cached",
-        "",
-        f"Share of the prompt tokens that the worker which computed the prompt found in its prefix cache. {ARRIVED}",
-    ),
-    _share(
-        "recomputed_share",
-        "computed again",
-        "",
-        "Of the tokens of each prompt that the round before it had in its prompt or answer, the share that was "
-        f"computed once more: neither found in the prefix cache nor pulled from a decode worker. {ARRIVED}",
-        short="computed\nagain",
-    ),
-    Metric("moved_gb", "KV moved", "GB", "KV that crossed the link, both ways, over the whole run; 1 GB = 10^9 bytes."),
-    _count(
-        "prefix_cache_queries",
-        "prefix cache queries",
-        "tok",
-        "Tokens that were looked up in prefix caches, over the whole run: those of a request when a worker first admits it. "
-        "vLLM looks, and counts, again in every step that a request at the head of the queue waits for blocks.",
-    ),
-    _count(
-        "prefix_cache_hits",
-        "prefix cache hits",
-        "tok",
-        "Of these, the tokens that were found.",
-    ),
-    Metric("rounds", "by round", "", "Requests, TTFT and shares of each round of the sessions."),
-    _count("round", "round", "", "Of a session, from 0."),
-]
-"""There only where requests are rounds of sessions."""
-
-HELD = "Held: ready, starting, draining or kept warm."
-
-POOLS = [
-    Metric(
-        "gpu_hours",
-        "GPU-hours",
-        "",
-        f"GPUs held, over the window's time. {HELD} Every arm has it, so that fixed and elastic ones compare.",
-        short="GPU-\nhours",
-    ),
-    Metric("mean_gpus", "mean GPUs", "", "GPUs held, mean over the window's time.", short="mean\nGPUs"),
-    _count("peak_gpus", "most GPUs", "", "GPUs held, the most at once inside the window.", short="most\nGPUs"),
-    _share(
-        "starting_share", "starting", "", "Of the GPU time, that of workers which were ordered and do not serve yet."
-    ),
-    _share(
-        "draining_share",
-        "draining",
-        "",
-        "Of the GPU time, that of workers which take nothing new and finish what they have.",
-    ),
-    _share("warm_share", "warm", "", "Of the GPU time, that of workers which are kept started and take no requests."),
-    Metric("pools", "pools", "", "The same of each stage, and of each model's own pools, and how these changed."),
-    Metric("elastic", "elastic", "", "Whether its size may change."),
-    _count(
-        "grown",
-        "grown",
-        "",
-        "Times inside the window that workers were added: ordered, or taken back while they drained.",
-    ),
-    _count("shrunk", "shrunk", "", "Times inside the window that workers were told to go."),
-    Metric(
-        "mean_wait_while_starting_ms",
-        "wait while starting",
-        "ms",
-        "Part of the wait for this pool in which one of its workers was starting: of prefill the queue, of decode the time from the "
-        "end of prefill (else from the arrival) until it takes the request. Mean over the requests that arrived inside the "
-        "window and passed it.",
-        short="wait while\nstarting",
-    ),
-]
-"""There only where a pool of the scenario is elastic. `decode_gpus` and `gpus` of an elastic arm are what it held in the mean."""
-
-SHED = _count(
-    "shed",
-    "shed",
-    "",
-    "Requests that admission refused, over the whole run. They count as missed SLOs, and have no latency.",
-)
-"""There only where an arm has admission."""
 
 REGISTRY = {metric.tag: metric for metric in [*_SERVING, *_ARM, *_WORKER, *SESSIONS, *POOLS, SHED, *_latencies()]}

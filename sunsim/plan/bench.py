@@ -77,9 +77,11 @@ class Bench:
         apart = not arm.elastic and not any(pool.shared for pool in pools.values())
         if apart and not any(map(take_turns, drawn)):
             self.problems = {name: [r for r in self.roles if r.model == name] for name in scenario.model_names}
-        # When rounds that follow others arrive, and so how many do inside the window, is for each simulation to say.
+        # When rounds that follow others arrive, and so how many do inside the window, is for each simulation to say. Where
+        # nothing is searched, what elastic pools hold is told of an arm that fails, too, so it is simulated to the end.
         self._allowed: tuple[int, ...] | None = None
-        if not any(requests.sessions and requests.sessions.react for requests in drawn):
+        react = any(requests.sessions and requests.sessions.react for requests in drawn)
+        if not react and (self.roles or not arm.elastic):
             inside = [_counted(seed, requests) for seed, requests in zip(self._seeds, drawn, strict=True)]
             self._allowed = tuple(map(self._may_miss, np.sum(inside, axis=0).tolist()))
 

@@ -3,13 +3,14 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from sunsim.report.format import ABSENT, count, gpu_count, listed, number, percent
+from sunsim.metrics.pools import SECONDS_AN_HOUR
+from sunsim.plan.way_tables import work
+from sunsim.report.format import ABSENT, count, gpu_count, listed, number, percent, together
 from sunsim.report.text_table import TextTable
 
 Entry = Mapping[str, Any]
 Arms = Mapping[str, Entry]
 
-SECONDS_AN_HOUR = 3600
 ALIKE = 0.005
 """A smaller share more or less is no difference."""
 
@@ -43,8 +44,25 @@ def _length_h(plan: Entry) -> float:
 
 
 def compared(plan: Entry, passing: Arms) -> Iterator[str]:
-    """The fewest GPU-hours, and those of each elastic arm against the same way to serve with fixed pools."""
-    if not some_elastic(plan) or not passing:
+    """The fewest GPU-hours, and those of each elastic arm against the same way to serve with fixed pools; arms that do one
+    stage's work are apart from those that do both.
+    """
+    alike = together((work(arm), (name, arm)) for name, arm in passing.items())
+    for done in sorted(alike, key=len, reverse=True):
+        yield from _compared(plan, dict(alike[done]))
+    peaks = {name: arm["elastic"]["peak_gpus"]["all"] for name, arm in passing.items() if "elastic" in arm}
+    if peaks:
+        held = together((peak, name) for name, peak in peaks.items())
+        yield (
+            f"At their busiest these hold: {listed([f'{listed(names)} {count(peak)}' for peak, names in sorted(held.items())])} "
+            "GPUs. Growing and shrinking saves where GPUs are paid by the hour, or used by others meanwhile, and not where they "
+            "are bought."
+        )
+
+
+def _compared(plan: Entry, passing: Arms) -> Iterator[str]:
+    """The same of arms that do the same work."""
+    if not any("elastic" in arm for arm in passing.values()):
         return
     held = {name: hours(plan, arm) or 0.0 for name, arm in passing.items()}
     best = min(held, key=held.__getitem__)
@@ -76,9 +94,17 @@ def _beside_fixed(plan: Entry, name: str, passing: Arms, held: Mapping[str, floa
     share = held[name] / held[fixed] - 1
     differs = f"{percent(abs(share))} {'fewer' if share < 0 else 'more'} than" if abs(share) >= ALIKE else "as many as"
     said = f"{differs} {fixed} ({written_hours(held[fixed])}), the same way with fixed pools"
+    least, most = _range(arm)
+    if least < held[fixed] < most:
+        said += f", but {written_hours(least)} to {written_hours(most)} by seed, so that is not sure"
     if share > -ALIKE:
         said += ": to grow and shrink saves nothing here"
     return f", {said}. {met}; of {fixed}'s {_shares(plan, passing[fixed])}."
+
+
+def _range(arm: Entry) -> tuple[float, float]:
+    """The fewest and the most GPU-hours of an elastic arm with any seed."""
+    return min(arm["elastic"]["gpu_hours_by_seed"]), max(arm["elastic"]["gpu_hours_by_seed"])
 
 
 def _shares(plan: Entry, arm: Entry) -> str:

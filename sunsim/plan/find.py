@@ -8,6 +8,7 @@ from sunsim.plan.conditions import Conditions
 from sunsim.plan.fastest import hopeless
 from sunsim.plan.knobs import Values
 from sunsim.plan.load import starts
+from sunsim.plan.probe import ALL
 from sunsim.plan.search import Found, Reason, Search, Sizes, climb, highest_rate, rise, shrink, smallest, together
 from sunsim.plan.variants import TYPICAL
 from sunsim.plan.verdict import Verdict, attained, broken, figures_of, point, share
@@ -89,6 +90,7 @@ def _elastic(bench: Bench, sizes: Sizes, verdict: Verdict) -> Entry:
     return {
         "pools": _policies(bench, bench.values(sizes)),
         **{tag: {stage: held[tag] for stage, held in verdict.held.items()} for tag in ("gpu_hours", "peak_gpus")},
+        "gpu_hours_by_seed": [row["held"][ALL]["gpu_hours"] for row in verdict.rows],
     }
 
 

@@ -11,7 +11,7 @@ from sunsim.cluster.simulation import simulate_arm
 from sunsim.measured import window_of
 from sunsim.metrics.held import Held
 from sunsim.metrics.overload import overloaded
-from sunsim.metrics.pools import SECONDS_AN_HOUR
+from sunsim.metrics.pools import held_figures
 from sunsim.metrics.rows import Bools, Requests, Window
 from sunsim.metrics.serving import per, rated, serving
 from sunsim.metrics.sessions import Rounds, has_sessions, shares
@@ -183,15 +183,9 @@ def _held(arm: Arm, sizes: pd.DataFrame, window: Window) -> dict[str, dict[str, 
         for stage, pool in arm.pools().items()
     }
     parts = of_stage | {ALL: [part for own in of_stage.values() for part in own]}
-    totals = {stage: Held.total(own) for stage, own in parts.items()}
-    mean = {stage: float(held.mean(window).sum()) for stage, held in totals.items()}
+    figures = {stage: held_figures(own, window) for stage, own in parts.items()}
     return {
-        stage: {
-            "mean_gpus": mean[stage],
-            "peak_gpus": held.peak(window),
-            "gpu_hours": mean[stage] * (window.end_s - window.start_s) / SECONDS_AN_HOUR,
-        }
-        for stage, held in totals.items()
+        stage: {tag: found[tag] for tag in ("mean_gpus", "peak_gpus", "gpu_hours")} for stage, found in figures.items()
     }
 
 

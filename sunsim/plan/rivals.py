@@ -84,7 +84,7 @@ def _shared(base: Profile, name: str, models: int) -> Iterator[tuple[str, Pools]
 
 
 def _kin(base: Profile) -> tuple[list[Profile], list[Profile]]:
-    """Shipped profiles of its card and model: those with smaller weights, and those with adapters on weights as large."""
+    """Shipped profiles of its card, model and GPUs a worker: those with smaller weights, and those with adapters on weights as large."""
     alike = [profile for profile in _shipped() if _alike(base, profile)]
     smaller = [each for each in alike if not each.adapters and each.weight_bytes < base.weight_bytes]
     return smaller, [each for each in alike if each.adapters and each.weight_bytes == base.weight_bytes]
@@ -100,5 +100,5 @@ def _shipped() -> list[Profile]:
 
 
 def _alike(one: Profile, other: Profile) -> bool:
-    """Whether two are of one card and one base model."""
-    return (one.data.gpu, one.data.model) == (other.data.gpu, other.data.model)
+    """Whether two are of one card, as many of them a worker, and one base model."""
+    return (one.data.gpu, one.gpus, one.data.model) == (other.data.gpu, other.gpus, other.data.model)

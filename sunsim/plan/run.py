@@ -64,14 +64,15 @@ def plan(
 
 
 def use(out: Path, result: PlanResult) -> str | None:
-    """What can be done with the arms that pass."""
+    """What can be done with the arms that pass; elastic pools cannot be exported."""
     if not result.arms:
         return None
     arm = best_of({name: result.document["arms"][name] for name in result.arms})
     file = result.arms[arm]
-    told = f"`{shlex.join(['sunsim', 'run', str(out / file)])}`"
-    told_too = f"`{shlex.join(['sunsim', 'export', str(out), '--arm', arm, '--to', 'vllm'])}`"
-    return f"Each arm that passes is a scenario of its own, with these pools: {told}. To deploy one: {told_too}."
+    told = f"Each arm that passes is a scenario of its own, with these pools: `{shlex.join(['sunsim', 'run', str(out / file)])}`."
+    if "elastic" in result.document["arms"][arm]:
+        return told
+    return f"{told} To deploy one: `{shlex.join(['sunsim', 'export', str(out), '--arm', arm, '--to', 'vllm'])}`."
 
 
 def planned(

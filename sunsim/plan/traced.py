@@ -10,6 +10,7 @@ from os.path import exists, isfile
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 
@@ -17,6 +18,7 @@ from sunsim.document.source import Source
 from sunsim.errors import InputError, clipped, clipped_list
 from sunsim.latency.profile import Profile, find_profile, list_profiles, load_profile
 from sunsim.plan.rivals import GROWING, MOST_WORKERS, absent, most_measured, rivals
+from sunsim.plan.windows import LENGTH_S
 from sunsim.scenario import read_source
 from sunsim.scenario.loading import Given
 from sunsim.scenario.named import asked
@@ -34,6 +36,11 @@ ASSUMED: Final[dict[str, tuple[float, str]]] = {
     "transfer.bandwidth_gbit_s": (400, "a KV link of 400 Gbit/s"),
 }
 """The limits of the shipped scenarios, and the link of one that states none."""
+GROWN: Final = "measure.warmup_s"
+GROWN_STARTS: Final = 2
+"""Elastic pools begin with one worker, whatever the log begins with. They are measured when they have had the time of so many
+starts to grow, or, of a short log, a third of it.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,21 +104,24 @@ def made_for(given: Given, overrides: Sequence[str], seed: int | None, *, elasti
         # Of the same requests a seed changes only when a worker's host stalls.
         "plan": {"seeds": 1},
     }
-    for key, (value, _) in ASSUMED.items():
+    start_s = GROWING["scaling"]["start_s"]
+    first: dict[str, tuple[float | str, str]] = dict(ASSUMED)
+    if elastic:
+        warmup_s = min(GROWN_STARTS * start_s, float(f"{np.ptp(rows.arrival_s) / 3:.3g}")) if len(rows) else 0
+        first[GROWN] = warmup_s, f"the first {warmup_s:g} s not measured, in which elastic pools grow"
+        # In the mean a pool that is too small for minutes passes, and elastic ones are that while workers start.
+        first["plan.require"] = "worst-window", f"the share within the limits kept in every {LENGTH_S:g} s"
+    for key, (value, _) in first.items():
         block, _, word = key.partition(".")
-        values[block][word] = value
+        values.setdefault(block, {})[word] = value
     source = read_source(values, [each for each in overrides if not each.startswith(f"{PROFILE}=")], seed)
     said = {key for key, _, _ in own} | {key.partition(".")[0] for key, _, _ in own if "." not in key}
     assumed = [] if base else [f"the card and the base model of {profile} ({PROFILE})"]
     assumed += ["prefix caches, and routers that keep a session where it was (arms)"] if rows.rounds else []
-    assumed += (
-        [
-            f"elastic pools of 1 to {MOST_WORKERS} workers that follow the tokens that come, {GROWING['scaling']['start_s']} s from order to ready (arms)"
-        ]
-        if elastic
-        else []
-    )
-    assumed += [f"{what} ({key})" for key, (_, what) in ASSUMED.items() if not said & {key, key.partition(".")[0]}]
+    if elastic:
+        pools = f"elastic pools of 1 to {MOST_WORKERS} workers that follow the tokens that come"
+        assumed.append(f"{pools}, {start_s} s from order to ready (arms)")
+    assumed += [f"{what} ({key})" for key, (_, what) in first.items() if not said & {key, key.partition(".")[0]}]
     return Made(source, models, assumed, absent(_load(profile), len(models)))
 
 

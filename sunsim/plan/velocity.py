@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from sunsim.latency.velocity import decode_velocity, prefill_velocity, transfer_velocity
+from sunsim.latency.velocity import decode_batch, decode_velocity, prefill_velocity, transfer_velocity
 from sunsim.metrics.slo import limit_values
 from sunsim.plan.conditions import AS_PLANNED, requests_under
 from sunsim.report.format import ABSENT, count
@@ -23,21 +23,23 @@ def velocities(scenario: Scenario, arm: Arm) -> dict[str, float | None]:
     V_D is that of the planned requests' mean lengths, within the tightest TPOT limit that a model has.
     """
     drawn = requests_under(scenario, AS_PLANNED)
+    prompt, output = float(np.mean(drawn.prompt_tokens)), float(np.mean(drawn.output_tokens))
     limits_ms = limit_values(scenario.slo.limits, drawn.models).get("tpot_ms")
     found: dict[str, float | None] = dict.fromkeys(VELOCITIES)
     for stage, pool in arm.pools().items():
         if Stage.PREFILL in stage.steps:
             found["prefill_tokens_per_s"] = prefill_velocity(pool.times, pool.max_num_batched_tokens)
         if Stage.DECODE in stage.steps:
-            found["decode_tokens_per_s"] = decode_velocity(
+            batch = decode_batch(
                 pool.times,
-                float(np.mean(drawn.prompt_tokens)),
-                float(np.mean(drawn.output_tokens)),
+                prompt,
+                output,
                 pool.max_num_seqs,
                 pool.num_gpu_blocks,
                 pool.profile.block_size,
                 min(limits_ms) / 1000 if limits_ms else None,
             )
+            found["decode_tokens_per_s"] = decode_velocity(pool.times, batch, prompt, output)
     if arm.prefill and arm.decode:
         found["transfer_tokens_per_s"] = transfer_velocity(scenario.link, arm.prefill.profile.kv_bytes_per_token_of_all)
     return found

@@ -12,7 +12,7 @@ Entry = Mapping[str, Any]
 Arms = Mapping[str, Entry]
 
 SAME_SHARE = 0.005
-"""Shares of met SLOs that differ by less are called the same, and GPU-hours that do so by less of them."""
+"""An arm is said to miss more if its share of met SLOs is lower by more, and to save if its GPU-hours are by more of them."""
 SAME_OUTPUT = 0.02
 """The same of outputs."""
 SAID = 3
@@ -90,7 +90,7 @@ def _saving(name: str, entry: Entry, base_name: str, base: Entry, worst_window_s
     lower, saves = _lower(entry, base), _saves(entry, base)
     if lower:
         return f"{said}. {met}: it {'saves GPUs and ' if saves else ''}misses more{lower}."
-    return f"{said}. {met}{': the saving costs no attainment' if saves else ''}."
+    return f"{said}. {met}{': the saving costs no attainment' if saves and not _lower(entry, base, 0.0) else ''}."
 
 
 def held(entry: Entry) -> str:
@@ -112,10 +112,10 @@ def _saves(entry: Entry, base: Entry) -> bool:
     return bool(entry["gpu_hours"] < base["gpu_hours"] * (1 - SAME_SHARE))
 
 
-def _lower(entry: Entry, base: Entry) -> str:
-    """Where an arm meets the SLO for a smaller share: over all requests, or in the worst window alone; empty if nowhere."""
+def _lower(entry: Entry, base: Entry, by: float = SAME_SHARE) -> str:
+    """Where an arm meets the SLO for a share smaller by more: over all requests, or in the worst window alone; empty if nowhere."""
     for tag, what in (("slo_attainment", ""), ("worst_window_slo_attainment", " in its worst window")):
-        if entry[tag] is not None and base[tag] is not None and entry[tag] < base[tag] - SAME_SHARE:
+        if entry[tag] is not None and base[tag] is not None and entry[tag] < base[tag] - by:
             return what or " of them"
     return ""
 

@@ -11,6 +11,8 @@ from sunsim.errors import InputError
 from sunsim.latency.attention import LengthMix
 from sunsim.latency.model import LatencyModel, latency_model
 from sunsim.latency.profile import Profile, load_named
+from sunsim.latency.steps import WorkerTimes
+from sunsim.latency.two_passes import TwoPasses
 from sunsim.roles import Module, Role, Stage
 from sunsim.scenario.blocks import ArmBlock
 from sunsim.scenario.pools import Convertible, DecodeBlock, LoadReport, PoolBlock
@@ -112,12 +114,12 @@ class Pool:
         return latency_model(self.profile, self._mix(), self._adapters() if self._adapters else None)
 
     def with_workers(self, sizes: Mapping[Role, int]) -> Pool:
-        """The same with other numbers of workers in some roles; an elastic pool becomes a fixed one."""
+        """The same fixed pool with other numbers of workers in some roles."""
         roles = {role: sizes.get(role, workers) for role, workers in self.roles.items()}
-        if roles == self.roles and not self.elastic:
+        if roles == self.roles:
             return self
         workers = {role.model: number for role, number in roles.items()}
-        update: dict[str, object] = {"workers": workers.get(None, workers), "scaling": None}
+        update: dict[str, object] = {"workers": workers.get(None, workers)}
         if self.convertible:
             convertible = min(self.convertible.workers, max(roles.values()))
             update["convertible"] = self.convertible.model_copy(update={"workers": convertible})
@@ -172,6 +174,13 @@ class Arm:
         return self.prefill is not None and self.decode is not None and self.decode.module.only_decodes
 
     @property
+    def times_with_prompts(self) -> WorkerTimes:
+        """Those of a decode worker that computes prompts as well, beside prefill workers."""
+        assert self.prefill
+        assert self.decode
+        return TwoPasses(self.decode.times, self.prefill.times) if self.modules_differ else self.decode.times
+
+    @property
     def prefills_on_decode(self) -> bool:
         """Whether decode workers may compute prompts of later rounds."""
         return self.block.decode is not None and self.block.decode.append_prefill != "remote"
@@ -180,12 +189,6 @@ class Arm:
     def keeps_history(self) -> bool:
         """Whether KV that decoding made goes to prefill workers that lack it."""
         return self.block.decode is not None and self.block.decode.history == "keep"
-
-    def with_workers(self, sizes: Mapping[Role, int]) -> Arm:
-        """The same with other numbers of workers in some roles."""
-        pools = {str(stage): pool.with_workers(sizes) for stage, pool in self.pools().items()}
-        block = self.block.model_copy(update={stage: pool.block for stage, pool in pools.items()})
-        return replace(self, block=block, **pools)
 
 
 def resolve_arm(block: ArmBlock, shares: Callable[[], tuple[float, ...]], mix: Callable[[], LengthMix]) -> Arm:

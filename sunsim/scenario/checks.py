@@ -16,6 +16,7 @@ from sunsim.scenario.named import models_of, refuse_unknown
 from sunsim.scenario.pools import PoolBlock
 from sunsim.scenario.rounds import appends_in_steps, completed, refuse_pool
 from sunsim.scenario.routing import completed_router, refuse_admission, refuse_router
+from sunsim.scenario.scaling import Bounds
 from sunsim.scenario.scenario import Scenario
 from sunsim.scenario.sizes import scaling_of, workers_of
 from sunsim.scenario.traffic import completed_traffic
@@ -45,6 +46,9 @@ def complete(document: Document, source: Source) -> Scenario:
         workload = workload.model_copy(update={"path": path})
     document = document.model_copy(update={"workload": workload, "models": models_of(document, workload, source)})
     _unique(list(document.model_names), ("models",), source)
+    if set(document.model_names) <= Bounds.model_fields.keys():
+        message = f"models are named {', '.join(document.model_names)} alone, must have other names"
+        raise source.error(("models",), f"{message}: workers {{min, max}} are bounds")
     document = completed_traffic(document, source)
     workload = document.workload
     for name in document.slo.models:

@@ -1,12 +1,11 @@
 """Decode workers that take whole requests: what their keys ask of the rest of a scenario, and what they leave out."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 from sunsim.clock import PS_PER_MS, PS_PER_S
-from sunsim.document.source import Loc, Source
+from sunsim.document.source import Loc, Source, refuse
 from sunsim.latency.chunk import largest_chunk
 from sunsim.latency.profile import Profile
-from sunsim.latency.two_passes import TwoPasses
 from sunsim.latency.velocity import decode_batch
 from sunsim.scenario.arms import Arm
 from sunsim.scenario.blocks import ArmBlock, Document
@@ -15,19 +14,11 @@ from sunsim.scenario.pools import Convertible
 from sunsim.scenario.scaling import Bounds
 from sunsim.scenario.scenario import Scenario
 from sunsim.scenario.sizes import Workers
-from sunsim.scenario.slo import Slo
 
 PLANNED_SHARE = 0.5
 """Of the TPOT limit that the decodes of a convertible worker are planned to take alone; the rest is for chunks. Assumed."""
 WAIT_SHARE = 0.5
 """Of the TTFT limit that prefill may be behind before requests go elsewhere. Assumed."""
-
-
-def strictest_ms(slo: Slo, names: Iterable[str], key: str) -> float | None:
-    """The least limit under a key of `sunsim.scenario.slo.Limits` that some of the models' requests have."""
-    own = [getattr(slo.models[name], key, None) if name in slo.models else None for name in names]
-    limits_ms = [limit_ms or getattr(slo, key) for limit_ms in own]
-    return min((limit_ms for limit_ms in limits_ms if limit_ms is not None), default=None)
 
 
 def convertible_of(
@@ -56,22 +47,22 @@ def convertible_of(
         return None
     block, place = pool.convertible, (*loc, "convertible")
     if arm.prefill is None:
-        _refuse_it("must be left out: without prefill nothing is computed", place, source)
+        refuse("convertible", "given", "must be left out: without prefill nothing is computed", loc, source)
     if pool.append_prefill != "remote":
         must = f"must be left out, or append_prefill must be remote: it is {pool.append_prefill}"
-        _refuse_it(f"{must}, so all decode workers compute prompts", place, source)
+        refuse("convertible", "given", f"{must}, so all decode workers compute prompts", loc, source)
     numbers = workers.values() if isinstance(workers, dict) else (workers,)
     most = max(each.max if isinstance(each, Bounds) else each for each in numbers)
     if block.workers > most:
-        _refuse("workers", block.workers, f"must be at most {most}, as many as a pool has", place, source)
+        refuse("workers", block.workers, f"must be at most {most}, as many as a pool has", place, source)
     batched = options["max_num_batched_tokens"]
     if block.max_chunk_tokens != "auto" and block.max_chunk_tokens > batched:
         must = f"must be at most max_num_batched_tokens ({batched})"
-        _refuse("max_chunk_tokens", block.max_chunk_tokens, must, place, source)
+        refuse("max_chunk_tokens", block.max_chunk_tokens, must, place, source)
     names, slo = document.model_names, document.slo
-    if block.max_chunk_tokens == "auto" and strictest_ms(slo, names, "tpot_ms") is None:
-        _refuse("max_chunk_tokens", "auto", "must be a number, or slo must have tpot_ms", place, source)
-    ttft_ms = strictest_ms(slo, names, "ttft_ms")
+    if block.max_chunk_tokens == "auto" and slo.strictest("tpot_ms", names) is None:
+        refuse("max_chunk_tokens", "auto", "must be a number, or slo must have tpot_ms", place, source)
+    ttft_ms = slo.strictest("ttft_ms", names)
     if block.threshold_s is None and ttft_ms is None:
         raise source.error(place, f"{source.path(place)} lacks threshold_s, must have it, or slo must have ttft_ms")
     threshold_s = block.threshold_s or WAIT_SHARE * (ttft_ms or 0.0) / 1000
@@ -114,19 +105,17 @@ def _is_auto(arm: Arm) -> bool:
 
 def _chunk(scenario: Scenario, index: int, source: Source) -> int:
     arm = scenario.arms[index]
-    prefill, decode, mix = arm.prefill, arm.decode, scenario.mix
-    limit_ms = strictest_ms(scenario.slo, scenario.model_names, "tpot_ms")
-    assert prefill
+    decode = arm.decode
+    limit_ms = scenario.slo.strictest("tpot_ms", scenario.model_names)
     assert decode
     assert decode.convertible
     assert decode.convertible.num_gpu_blocks
     assert limit_ms
-    prompt = sum(mix.prompt_tokens) / len(mix.prompt_tokens)
-    output = sum(mix.output_tokens) / len(mix.output_tokens)
+    prompt, output = decode.mean_prompt, decode.mean_output
     size, blocks = decode.profile.block_size, decode.convertible.num_gpu_blocks
     planned_s = PLANNED_SHARE * limit_ms * PS_PER_MS / PS_PER_S
     batch = decode_batch(decode.times, prompt, output, decode.max_num_seqs, blocks, size, planned_s)
-    times = TwoPasses(decode.times, prefill.times) if arm.modules_differ else decode.times
+    times = arm.times_with_prompts
     context, room = round(batch * (prompt + output / 2)), decode.max_num_batched_tokens - batch
     tokens, smallest_ps = largest_chunk(times, batch, context, round(prompt), size, room, round(limit_ms * PS_PER_MS))
     if not tokens:
@@ -135,7 +124,7 @@ def _chunk(scenario: Scenario, index: int, source: Source) -> int:
         must = f"must be a number, or slo.tpot_ms longer than {limit_ms:g}: {step}"
         if room < size:
             must = f"must be a number, or max_num_batched_tokens larger: {batch} decodes leave no room for a block"
-        _refuse("max_chunk_tokens", "auto", must, place, source)
+        refuse("max_chunk_tokens", "auto", must, place, source)
     return tokens
 
 
@@ -146,17 +135,9 @@ def _blocks(
     if elastic:
         if block.num_gpu_blocks not in (None, others):
             must = f"must be {others}, as many as all workers have: in an elastic pool any may be convertible"
-            _refuse("num_gpu_blocks", block.num_gpu_blocks, must, place, source)
+            refuse("num_gpu_blocks", block.num_gpu_blocks, must, place, source)
         return others
     refuse_blocks(block.num_gpu_blocks, profile, beside, place, source)
     if block.num_gpu_blocks or not beside.bytes_:
         return block.num_gpu_blocks or others
     return min(others, blocks_beside(profile, beside, place[:-1], source))
-
-
-def _refuse_it(must: str, place: Loc, source: Source) -> None:
-    raise source.error(place, f"{source.path(place)} is given, {must}")
-
-
-def _refuse(key: str, value: object, must: str, loc: Loc, source: Source) -> None:
-    raise source.error((*loc, key), f"{source.path(loc)}.{key} is {value}, {must}")

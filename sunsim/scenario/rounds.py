@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from sunsim.document.source import Loc, Source
+from sunsim.document.source import Loc, Source, refuse
 from sunsim.latency.profile import Profile
 from sunsim.roles import Module, Stage
 from sunsim.scenario.arms import modules_of
@@ -28,19 +28,17 @@ def refuse_pool(arm: ArmBlock, stage: Stage, profile: Profile, loc: Loc, documen
     if isinstance(document.workload, Synthetic):
         for key in ("router", "append_prefill", "history"):
             if (value := getattr(pool, key, None)) in (*AFFINE, "local", "auto", "keep"):
-                _refuse(key, value, "must be left out: requests of kind synthetic are no sessions", loc, source)
+                refuse(key, value, "must be left out: requests of kind synthetic are no sessions", loc, source)
     if pool.max_imbalance is not None and pool.router != "prefix-affinity":
-        _refuse(
-            "max_imbalance", pool.max_imbalance, "must be left out: only router prefix-affinity has it", loc, source
-        )
+        refuse("max_imbalance", pool.max_imbalance, "must be left out: only router prefix-affinity has it", loc, source)
     if pool.router == "prefix-affinity" and not pool.enable_prefix_caching:
-        _refuse("router", pool.router, "must be another, or have enable_prefix_caching: true", loc, source)
+        refuse("router", pool.router, "must be another, or have enable_prefix_caching: true", loc, source)
     if arm.prefill and arm.prefill.module == "shared":
         if stage is Stage.PREFILL and pool.policy != "shared":
-            _refuse("module", "shared", "must be own, or policy must be shared", loc, source)
+            refuse("module", "shared", "must be own, or policy must be shared", loc, source)
         if profile.adapters:
             must = f"must be one without adapters: prefill.module is shared, and {profile.name} has each model's own"
-            _refuse("profile", pool.profile, must, loc, source)
+            refuse("profile", pool.profile, must, loc, source)
     if isinstance(pool, DecodeBlock):
         _refuse_decode(arm, pool, loc, document, source)
 
@@ -50,21 +48,21 @@ def _refuse_decode(arm: ArmBlock, pool: DecodeBlock, loc: Loc, document: Documen
     if arm.prefill is None:
         given = {"append_prefill": appends, "history": keeps, "enable_prefix_caching": pool.enable_prefix_caching}
         for key in (key for key, is_given in given.items() if is_given):
-            _refuse(key, getattr(pool, key), "must be left out: without prefill nothing is computed", loc, source)
+            refuse(key, getattr(pool, key), "must be left out: without prefill nothing is computed", loc, source)
         return
     if (appends or keeps) and not pool.enable_prefix_caching:
         key = "append_prefill" if appends else "history"
         must = f"must be {'remote' if appends else 'rebuild'}, or have enable_prefix_caching: true"
-        _refuse(key, getattr(pool, key), must, loc, source)
+        refuse(key, getattr(pool, key), must, loc, source)
     if keeps and not arm.prefill.enable_prefix_caching:
-        _refuse("history", "keep", "must be rebuild, or have enable_prefix_caching: true in prefill too", loc, source)
+        refuse("history", "keep", "must be rebuild, or have enable_prefix_caching: true in prefill too", loc, source)
     if pool.append_rule and pool.append_prefill != "auto":
-        _refuse("append_rule", pool.append_rule, "must be left out: only append_prefill auto has it", loc, source)
+        refuse("append_rule", pool.append_rule, "must be left out: only append_prefill auto has it", loc, source)
     if pool.append_rule == "slack":
         for name in document.model_names:
             if not {"ttft_ms", "tpot_ms"} <= document.slo.of(name).keys():
                 must = f"must be bounded, or have slo.ttft_ms and slo.tpot_ms: {name} lacks one"
-                _refuse("append_rule", "slack", must, loc, source)
+                refuse("append_rule", "slack", must, loc, source)
 
 
 def completed(pool: PoolBlock) -> dict[str, object]:
@@ -117,10 +115,4 @@ def refuse_cards(
     ):
         if own != other:
             must = f"must be {rather}: prompts would take prefill's times, and its {what} {other}, not {own}"
-            _refuse(key, value, must, loc, source)
-
-
-def _refuse(key: str, value: object, must: str, loc: Loc, source: Source) -> None:
-    place = (*loc, key)
-    shown = str(value).lower() if isinstance(value, bool) else value
-    raise source.error(place, f"{source.path(place)} is {shown}, {must}")
+            refuse(key, value, must, loc, source)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sunsim.document.source import Loc, Source
+from sunsim.document.source import Loc, Source, refuse
 from sunsim.roles import Stage
 from sunsim.scenario.blocks import ArmBlock, Document
 from sunsim.scenario.pools import ADAPTIVE, LOOKS_AT_OUTPUTS, STATE_BLIND, OutputLengths, PoolBlock
@@ -23,21 +23,21 @@ def refuse_router(arm: ArmBlock, stage: Stage, loc: Loc, source: Source) -> None
     pool = arm.pools()[stage]
     if pool.load_report and pool.router in STATE_BLIND:
         must = f"must be left out: router {pool.router} does not look at loads"
-        _refuse("load_report", "given", must, loc, source)
+        refuse("load_report", "given", must, loc, source)
     if stage is Stage.PREFILL and pool.router in ADAPTIVE:
         must = "must be another: prefill workers decode nothing, the wait is shortest with least-tokens"
-        _refuse("router", pool.router, must, loc, source)
+        refuse("router", pool.router, must, loc, source)
     if not (known := pool.output_lengths):
         return
     if stage is Stage.PREFILL:
         must = "must be left out: on a prefill worker a request ends with its first token"
-        _refuse("output_lengths", "given", must, loc, source)
+        refuse("output_lengths", "given", must, loc, source)
     if pool.router not in LOOKS_AT_OUTPUTS:
         must = f"must be left out: router {pool.router} does not look at them"
-        _refuse("output_lengths", "given", must, loc, source)
+        refuse("output_lengths", "given", must, loc, source)
     if known.accuracy is not None and known.known != "predicted":
         must = f"must be left out: known is {known.known}, not predicted"
-        _refuse("output_lengths.accuracy", f"{known.accuracy:g}", must, loc, source)
+        refuse("output_lengths.accuracy", f"{known.accuracy:g}", must, loc, source)
 
 
 def refuse_admission(arm: ArmBlock, loc: Loc, document: Document, source: Source) -> None:
@@ -54,10 +54,10 @@ def refuse_admission(arm: ArmBlock, loc: Loc, document: Document, source: Source
     limits = {key for name in document.model_names for key in document.slo.of(name)}
     if not limits & ({"ttft_ms"} if not (arm.decode or arm.colocated) else {"ttft_ms", "tpot_ms"}):
         must = "must be left out, or have slo.ttft_ms" + (" or slo.tpot_ms" if arm.decode or arm.colocated else "")
-        _refuse("admission", "given", must, loc, source)
+        refuse("admission", "given", must, loc, source)
     if arm.decode and arm.decode.append_prefill != "remote":
         must = f"must be left out: decode.append_prefill is {arm.decode.append_prefill}, not remote"
-        _refuse("admission", "given", must, loc, source)
+        refuse("admission", "given", must, loc, source)
 
 
 def completed_router(pool: PoolBlock) -> dict[str, object]:
@@ -68,8 +68,3 @@ def completed_router(pool: PoolBlock) -> dict[str, object]:
     if known.known == "predicted" and known.accuracy is None:
         return {"output_lengths": known.model_copy(update={"accuracy": ACCURACY})}
     return {}
-
-
-def _refuse(key: str, value: str, must: str, loc: Loc, source: Source) -> None:
-    place = (*loc, *key.split("."))
-    raise source.error(place, f"{source.path(place)} is {value}, {must}")

@@ -3,7 +3,7 @@
 from typing import TypeAlias
 
 from sunsim.document.block import MAX_WORKERS
-from sunsim.document.source import Loc, Source
+from sunsim.document.source import Loc, Source, refuse
 from sunsim.errors import clipped_list
 from sunsim.roles import Stage
 from sunsim.scenario.allocation import allocate
@@ -17,6 +17,7 @@ Workers: TypeAlias = int | dict[str, int] | Bounds | dict[str, Bounds]
 
 THRESHOLD_S = 1.5
 """Within which prefill is to work off what it has: llm-d's default."""
+MOST_DECISIONS = 1_000_000
 VELOCITY_TARGETS = {"in-flight": 0.8, "rate": 1.0}
 """llm-d's KV usage, and TokenScale's whole velocity."""
 
@@ -94,7 +95,8 @@ def scaling_of(
     loc = (*loc, "scaling")
     _within(scaling, bounds, loc, source)
     if isinstance(scaling, KVUsage) and stage is Stage.PREFILL:
-        _refuse("kind", scaling.kind, "must be another: prefill keeps KV only until it is pulled", loc, source)
+        refuse("kind", scaling.kind, "must be another: prefill keeps KV only until it is pulled", loc, source)
+    _not_too_often(scaling, document, loc, source)
     if isinstance(scaling, Oracle):
         _future_is_known(document, loc, source)
     return _velocity(scaling, stage, loc, source) if isinstance(scaling, TokenVelocity) else scaling
@@ -105,10 +107,10 @@ def _within(scaling: Scaling, bounds: dict[str | None, Bounds], loc: Loc, source
     if scaling.initial is not None:
         for each in bounds.values():
             if not each.min <= scaling.initial <= each.max:
-                _refuse("initial", scaling.initial, _must(each), loc, source)
+                refuse("initial", scaling.initial, _must(each), loc, source)
     most = max(each.max for each in bounds.values())
     if scaling.warm_workers >= most:
-        _refuse("warm_workers", scaling.warm_workers, f"must be less than the most workers ({most})", loc, source)
+        refuse("warm_workers", scaling.warm_workers, f"must be less than the most workers ({most})", loc, source)
     if not isinstance(scaling, Schedule):
         return
     loc = (*loc, "workers")
@@ -145,6 +147,15 @@ def _must(bounds: Bounds) -> str:
     return f"must be from {bounds.min} to {bounds.max}, as workers has it"
 
 
+def _not_too_often(scaling: Scaling, document: Document, loc: Loc, source: Source) -> None:
+    duration_s = document.workload.duration_s or 0.0
+    if duration_s / scaling.interval_s > MOST_DECISIONS:
+        must = (
+            f"must be at least {duration_s / MOST_DECISIONS:g}: there would be more than {MOST_DECISIONS:,} decisions"
+        )
+        refuse("interval_s", f"{scaling.interval_s:g}", must, loc, source)
+
+
 def _future_is_known(document: Document, loc: Loc, source: Source) -> None:
     workload = document.workload
     waits = isinstance(workload, Conversations) or (
@@ -152,7 +163,7 @@ def _future_is_known(document: Document, loc: Loc, source: Source) -> None:
     )
     if waits:
         must = "must be another: when requests come that wait for others is not known beforehand"
-        _refuse("kind", "oracle", must, loc, source)
+        refuse("kind", "oracle", must, loc, source)
 
 
 def _velocity(scaling: TokenVelocity, stage: Stage, loc: Loc, source: Source) -> TokenVelocity:
@@ -163,12 +174,7 @@ def _velocity(scaling: TokenVelocity, stage: Stage, loc: Loc, source: Source) ->
         value = getattr(scaling, key)
         if value is not None and not used:
             must = f"must be left out: {stage} with signal {scaling.signal} does not look at it"
-            _refuse(key, value, must, loc, source)
+            refuse(key, value, must, loc, source)
     threshold_s = (scaling.threshold_s or THRESHOLD_S) if counts_tokens else None
     target = (scaling.target or VELOCITY_TARGETS[scaling.signal]) if looks_at_target else None
     return scaling.model_copy(update={"threshold_s": threshold_s, "target": target})
-
-
-def _refuse(key: str, value: object, must: str, loc: Loc, source: Source) -> None:
-    place = (*loc, key)
-    raise source.error(place, f"{source.path(place)} is {value}, {must}")

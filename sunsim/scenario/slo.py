@@ -1,6 +1,6 @@
 """The `slo` block of a scenario: latency limits of all requests, and of a model's own."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from pydantic import Field, model_validator
@@ -46,6 +46,10 @@ class Slo(Limits):
     def of(self, model: str) -> dict[str, float]:
         """The limits of this model's requests, by their keys: its own, and for the others those of all."""
         return self.stated | (self.models[model].stated if model in self.models else {})
+
+    def strictest(self, key: str, models: Iterable[str]) -> float | None:
+        """The least limit under a key that some of these models' requests have; None if none has one."""
+        return min((limits[key] for model in models if key in (limits := self.of(model))), default=None)
 
     @property
     def limits(self) -> dict[str, Any]:

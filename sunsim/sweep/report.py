@@ -34,12 +34,13 @@ COLUMNS = [
     *columns("mean_session_duration_s"),
 ]
 
-JUDGED = (
+JUDGED = (("mean TPOT", "mean_tpot_ms", "ms"), ("output per GPU", "output_throughput_per_gpu", "tok/s"))
+PAID = (
     ("GPU time", "gpu_hours", "GPU-hours"),
-    ("mean TPOT", "mean_tpot_ms", "ms"),
-    ("output per GPU", "output_throughput_per_gpu", "tok/s"),
+    ("SLO met", "slo_attainment", "points"),
+    ("SLO met in the worst window", "worst_window_slo_attainment", "points"),
 )
-"""The first only where a pool is elastic."""
+"""Before these where a pool is elastic: what is saved, and what that costs."""
 
 
 def sweep_report(grid: Grid, estimates: Estimates, done: int) -> Report:
@@ -85,7 +86,7 @@ def _cell(tag: str, figures: Mapping[str, Estimate | None], *, signed: bool = Fa
     made = figures[tag]
     if made is None:
         return ABSENT
-    times = 100 if tag in SHARES else 1
+    times = _times(tag)
     if signed:
         text = f"{'+' if made.mean >= 0 else ''}{number(made.mean * times)}"
     else:
@@ -143,10 +144,11 @@ def _verdicts(estimates: Estimates) -> Iterator[str]:
     by_arm = together((of_arm.arm, of_arm) for arms in estimates.values() for of_arm in arms[1:])
     first = next(iter(estimates.values()))[0].arm
     for arm, of_arms in by_arm.items():
+        known = of_arms[0].differences
+        paid = [each for each in PAID if known.get(each[1])] if "gpu_hours" in known else []
         clauses = [
-            f"{what} {_judged([of_arm.differences[tag] for of_arm in of_arms], unit)}"
-            for what, tag, unit in JUDGED
-            if tag in of_arms[0].differences
+            f"{what} {_judged([of_arm.differences[tag] for of_arm in of_arms], unit, _times(tag))}"
+            for what, tag, unit in (*paid, *JUDGED)
         ]
         yield f"{arm} against {first}{_over(len(of_arms))}: {'; '.join(clauses)}."
 
@@ -155,22 +157,27 @@ def _over(combinations: int) -> str:
     return f" over {combinations} combinations" if combinations > 1 else ""
 
 
-def _judged(differences: Sequence[Estimate | None], unit: str) -> str:
-    """In how many combinations a figure is lower or higher, for all that the interval says."""
+def _judged(differences: Sequence[Estimate | None], unit: str, times: int) -> str:
+    """In how many combinations a figure is lower or higher, for all that the interval says; `times` it is written."""
     compared = [made for made in differences if made]
     if not compared:
         return "not compared"
     if all(made.half_width is None for made in compared):
-        return f"differs by {_range([made.mean for made in compared])} {unit}, with one seed"
+        return f"differs by {_range([made.mean * times for made in compared])} {unit}, with one seed"
     parts = []
     for sign, word in ((-1, "lower"), (1, "higher"), (0, "not clearly different")):
-        sizes = [abs(made.mean) for made in compared if made.sign == sign]
+        sizes = [abs(made.mean) * times for made in compared if made.sign == sign]
         if sizes:
             where = f" in {'all' if len(sizes) == len(differences) else len(sizes)}" if len(differences) > 1 else ""
             parts.append(f"{word}{where}" + (f" (by {_range(sizes)} {unit})" if sign else ""))
     if len(compared) < len(differences):
         parts.append(f"not compared in {len(differences) - len(compared)}")
     return ", ".join(parts)
+
+
+def _times(tag: str) -> int:
+    """What a figure is multiplied by where it is written."""
+    return 100 if tag in SHARES else 1
 
 
 def _range(values: Sequence[float]) -> str:

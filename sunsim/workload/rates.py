@@ -134,7 +134,7 @@ def _read_once(path: Path, mtime_ns: int, size: int) -> Lines:  # noqa: ARG001 -
 
 def _number(value: str, name: str, most: float, path: Path, line: int) -> float:
     try:
-        number = float(value)
+        number = float(value) if "_" not in value else math.nan  # which Python reads as if it were not there
     except ValueError:
         number = math.nan
     if not 0 <= number <= most:

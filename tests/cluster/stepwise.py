@@ -85,6 +85,10 @@ class StepwiseEngine:
         return len(self.blocks.free)
 
     @property
+    def pins(self) -> bool:
+        return bool(self.pinned)
+
+    @property
     def num_tokens(self) -> int:
         known = 0
         for job in self.waiting + self.loading + self.running:
@@ -115,16 +119,23 @@ class StepwiseEngine:
             self._rouse(now)
             self.ready.append(job)
         elif not last or last.empty:
-            if self.due <= now:
-                self.due = now + host.admit_ps
+            rests = self.due <= now
             self._rouse(now)
-            self._hear(3)
+            if rests:
+                self._rest(now, host.admit_ps)
+            else:
+                self._hear(3)
             self.ready.append(job)
         else:
             self._rouse(now)
             decodes = len(last.emitting)
             looked = self.looked if self.pulled else self.looked + host.launched_ps(decodes)
             self.seen.append((1 if now <= looked else 2, job))
+
+    def _rest(self, now: int, lasts: int) -> None:
+        self._hear(3)
+        self.looked, self.pulled = now, False
+        self.due = now + lasts
 
     def _hear(self, decisions: int) -> None:
         """So many decisions have gone by since."""
@@ -157,8 +168,7 @@ class StepwiseEngine:
         if len(self.in_flight) == 2:
             self._emit(self.in_flight.pop(0), now, outcome)
         if outcome.finished and self.times.pause_ps and all(step.empty for step in self.in_flight):
-            self.due = now + self.times.pause_ps
-            self._hear(3)
+            self._rest(now, self.times.pause_ps)
             return outcome
         self._compose(now, outcome)
         return outcome

@@ -211,7 +211,7 @@ def converting(draw: st.DrawFn) -> Drawn:
 
 
 @drawn_from(drawn=converting())
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=30)
 def test_in_any_cluster_nothing_is_lost_or_served_twice(drawn: Drawn, profile: Path) -> None:
     engines: list[Checked] = []
     world = drawn.scenario(profile)

@@ -152,7 +152,7 @@ def test_any_elastic_cluster_stopped_at_any_time(drawn: Drawn, limit_s: float, p
 
 
 @given(drawn=clusters(), kind=st.sampled_from(["utilisation", "request-rate", "oracle"]))
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=20)
 def test_a_pool_of_as_many_as_it_may_have_is_a_fixed_one(drawn: Drawn, kind: str, profile: Path) -> None:
     # Of an elastic pool any worker may become a convertible one, so each has the memory and the chunks of one.
     plain = {stage: {k: v for k, v in pool.items() if k != "convertible"} for stage, pool in drawn.pools.items()}

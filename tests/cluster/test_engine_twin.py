@@ -194,7 +194,7 @@ def cases(draw: st.DrawFn) -> Case:
 
 
 @given(cases())
-@settings(max_examples=3000, deadline=None, phases=PHASES)
+@settings(max_examples=1500, deadline=None, phases=PHASES)
 def test_leaping_equals_stepping(case: Case) -> None:
     leaping = Engine(case.config, case.times, case.stalls_ps())
     stepping = StepwiseEngine(case.config, case.times, case.stalls_ps())

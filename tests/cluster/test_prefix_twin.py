@@ -42,7 +42,7 @@ def talks(draw: st.DrawFn) -> tuple[Case, Texts, bool]:
 
 
 @given(talks())
-@settings(max_examples=1200, deadline=None, phases=PHASES)
+@settings(max_examples=600, deadline=None, phases=PHASES)
 def test_leaping_equals_stepping(talk: tuple[Case, Texts, bool]) -> None:
     case, texts, shared = talk
     size, models = case.config.block_size, [model for _, model, *_ in case.requests]

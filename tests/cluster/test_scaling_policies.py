@@ -10,6 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sunsim.clock import PS_PER_S
+from sunsim.cluster.scaling.calm import Calm
 from sunsim.cluster.scaling.oracle import Oracle, Work
 from sunsim.cluster.scaling.policies import (
     Largest,
@@ -25,15 +27,12 @@ from sunsim.cluster.scaling.policies import (
 )
 from sunsim.cluster.scaling.seen import Policy, Seen
 from sunsim.cluster.scaling.slots import Slots
+from sunsim.scenario.scaling import KVUsage, Pace
 
 QUIET = Seen(
     now_s=30.0,
     interval_s=15.0,
-    ready=4,
-    starting=0,
-    draining=0,
     running=0,
-    waiting=0,
     kv_usage=(0.0,) * 4,
     busy_s=(0.0,) * 4,
     requests=0,
@@ -159,3 +158,31 @@ def test_slots_are_in_one_state_and_as_many_serve_as_are_wanted_or_on_their_way(
         assert len(held) == len(set(held)) == sum(slots.sizes) <= most
         assert len(slots.warm) <= warm
         assert slots.ready == sorted(slots.ready)
+
+
+@given(
+    wanted=st.lists(st.tuples(st.integers(1, 4), st.integers(1, 9)), min_size=1, max_size=40),
+    cooldown_s=st.integers(0, 9),
+    paces=st.lists(st.tuples(st.integers(1, 3), st.integers(1, 9)), min_size=2, max_size=2) | st.none(),
+)
+def test_a_pool_has_the_most_that_was_wanted_lately_as_far_as_its_paces_let_it(
+    wanted: list[tuple[int, int]], cooldown_s: int, paces: list[tuple[int, int]] | None
+) -> None:
+    grow, shrink = [Pace(workers=most, every_s=float(every_s)) for most, every_s in paces] if paces else (None, None)
+    calm = Calm(KVUsage(kind="kv-usage", cooldown_s=float(cooldown_s), grow=grow, shrink=shrink), initial=3)
+    now_s, lately, told = 0, [(0, 3)], [(0, 3)]
+    for after_s, number in wanted:
+        now_s += after_s
+        lately.append((now_s, number))
+        most = max(each for at_s, each in lately if now_s - at_s <= cooldown_s)
+        told.append((now_s, calm.follow(now_s * PS_PER_S, number)))
+        if not paces:
+            assert told[-1][1] == most
+            continue
+        for pace, sign in ((grow, 1), (shrink, -1)):
+            assert pace
+            before = [each for at_s, each in told if at_s <= now_s - pace.every_s] or [3]
+            # Within one pace's time the other may have gone the other way.
+            passed = [each for at_s, each in told if now_s - pace.every_s <= at_s < now_s] + [before[-1]]
+            extreme = max(passed) if sign > 0 else min(passed)
+            assert sign * (told[-1][1] - extreme) <= pace.workers

@@ -9,6 +9,7 @@ import pytest
 from sunsim.cluster.engine import Engine
 from sunsim.cluster.sequence import KV, Sequence
 from sunsim.latency.transfer import HostTimes
+from tests.cluster.stepwise import StepwiseEngine
 from tests.cluster.worlds import (
     Host,
     Hosted,
@@ -220,3 +221,14 @@ def test_a_worker_with_nothing_else_to_do_begins_and_takes_up_as_measured() -> N
     late.pulling = posting(lambda _: 4, HOST)
     play(Engine(config(), Steps(10)), [(3, late)], Neighbours(transfer=20))
     assert (late.post_ps, late.scheduled_ps) == (1 + 4, 3 + 20 + 3)
+
+
+@pytest.mark.parametrize("make", [Engine, StepwiseEngine])
+@pytest.mark.parametrize("submitted_ps", [3, 5, 6, 10])
+def test_kv_that_comes_while_other_is_taken_up_is_heard_of_with_it(submitted_ps: int, make: type[Engine]) -> None:
+    host = HostTimes(begin_ps=1, lead_ps=2.0, lead_ps_per_decode=0.0, admit_ps=8)
+    first, second = (pulled(prompt_tokens=5, output_tokens=1) for _ in range(2))
+    first.pulling = second.pulling = posting(lambda _: 0, host)
+    play(make(config(), Steps(10)), [(3, first), (submitted_ps, second)], Neighbours(transfer=20))
+    # The first is there at 23 and taken up until 31; so is all that is there by then.
+    assert (first.scheduled_ps, second.scheduled_ps) == (31, 31)

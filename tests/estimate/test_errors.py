@@ -8,7 +8,7 @@ from itertools import permutations
 import pytest
 
 from benchmarks.estimates import measured_pairs
-from docs.refresh import PLACES, block, estimates
+from docs.refresh import PARTS, PLACES, block
 from sunsim.estimate.compare import Errors, Pair
 from sunsim.estimate.errors import FILE, by_kind, errors_of, kept, written
 from sunsim.estimate.worker import VARIANTS
@@ -42,7 +42,7 @@ def test_the_kept_errors_are_current() -> None:
 
 def test_the_page_is_current() -> None:
     shown = block(PLACES["estimates"].read_text(encoding="utf-8"), "estimates")
-    assert shown == estimates()["estimates"], "run python -m docs.refresh estimates"
+    assert shown == PARTS["estimates"]()["estimates"], "run python -m docs.refresh estimates"
 
 
 def test_errors_of_several_changes_add_up_to_no_less_than_was_seen() -> None:

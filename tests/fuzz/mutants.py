@@ -137,6 +137,14 @@ def scenario(random: Random) -> dict[str, str]:
     return {"scenario.yaml": _maybe_torn(text, random), "profile.json": PROFILE, "trace.csv": trace_files.TEXTS["csv"]}
 
 
+def elastic(random: Random) -> dict[str, str]:
+    """The texts of a mutated scenario of traffic and pools that change, and of what it needs, by file name."""
+    document: dict[str, Any] = YAML(typ="safe", pure=True).load(ELASTIC)
+    for _ in range(random.choice([0, 1, 1, 1, 2, 4])):
+        _mutate(document, random)
+    return {"scenario.yaml": _maybe_torn(written_out(document), random), "profile.json": PROFILE, "rates.csv": RATES}
+
+
 def profile(random: Random) -> dict[str, str]:
     """The texts of a mutated profile and of a scenario that uses it, by file name."""
     document = synthetic_profile()
@@ -159,7 +167,12 @@ def trace(random: Random) -> dict[str, str]:
     return {"scenario.yaml": scenario_text, "profile.json": PROFILE, "trace.csv": text}
 
 
-KINDS: dict[str, Callable[[Random], dict[str, str]]] = {"scenario": scenario, "profile": profile, "trace": trace}
+KINDS: dict[str, Callable[[Random], dict[str, str]]] = {
+    "scenario": scenario,
+    "elastic": elastic,
+    "profile": profile,
+    "trace": trace,
+}
 
 PROFILE = json.dumps(synthetic_profile())
 SYNTHETIC = (
@@ -180,6 +193,49 @@ arms:
   decode: {{profile: profile.json, policy: shared, workers: 1}}
 - name: both
   colocated: {{profile: profile.json, policy: isolated, workers: 2}}
+"""
+
+RATES = "time_s,rate_rps\n0,5\n0.5,20\n1,5\n"
+ELASTIC = """\
+name: elastic
+models: {count: 2}
+workload:
+  kind: synthetic
+  duration_s: 1
+  arrivals: {kind: poisson, curve: {kind: csv, path: rates.csv}, bursts: {every_s: 0.5, length_s: 0.1, factor: 3}}
+  popularity: {kind: flips, every_s: 0.3, order: shuffle}
+  lengths: {kind: fixed, prompt_tokens: 100, output_tokens: 20}
+slo: {ttft_ms: 500, tpot_ms: 25}
+arms:
+- name: both
+  admission: {kind: shed, factor: 1.5}
+  prefill:
+    profile: profile.json
+    policy: isolated
+    workers: {m1: {min: 1, max: 2}, m2: {min: 1, max: 3}}
+    scaling: {kind: schedule, workers: {m1: [[0, 1], [0.3, 2]], m2: [[0, 2], [0.5, 1]]}, interval_s: 0.1, start_s: 0.1}
+  decode:
+    profile: profile.json
+    policy: shared
+    router: least-harm
+    output_lengths: {known: predicted, accuracy: 0.8}
+    workers: {min: 1, max: 4}
+    scaling:
+      kind: token-velocity
+      signal: rate
+      target: 0.1
+      interval_s: 0.1
+      start_s: 0.1
+      cooldown_s: 0.2
+      grow: {workers: 1, every_s: 0.1}
+      warm_workers: 1
+    convertible: {workers: 1, max_chunk_tokens: 64, threshold_s: 0.01}
+- name: oracle
+  colocated:
+    profile: profile.json
+    policy: isolated
+    workers: {min: 1, max: 3}
+    scaling: {kind: oracle, target: 0.1, interval_s: 0.1, start_s: 0.2}
 """
 
 

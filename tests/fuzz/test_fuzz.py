@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from tests.fuzz.mutants import PLAIN, PROFILE, SYNTHETIC
+from tests.fuzz.mutants import ELASTIC, PLAIN, PROFILE, RATES, SYNTHETIC
 from tests.fuzz.trial import make, outcome
 from tests.trace_files import TEXTS
 
@@ -58,6 +58,17 @@ def test_a_mutant_is_refused_at_its_place_or_runs(tmp_path_factory: pytest.TempP
     assert fault is None
 
 
+@settings(FEW, max_examples=20)
+@given(seed=st.integers(0, 2**32))
+def test_a_mutant_of_pools_that_change_is_refused_at_its_place_or_runs(
+    tmp_path_factory: pytest.TempPathFactory, seed: int
+) -> None:
+    folder = tmp_path_factory.mktemp("mutant")
+    make(seed, folder, "elastic")
+    _, fault = outcome(folder)
+    assert fault is None
+
+
 @pytest.mark.parametrize(("file", "right", "wrong"), WERE_FAULTS, ids=[wrong[-40:] for _, _, wrong in WERE_FAULTS])
 def test_what_once_went_wrong_is_refused(tmp_path: Path, file: str, right: str, wrong: str) -> None:
     texts = {"scenario.yaml": PLAIN, "profile.json": PROFILE, "trace.csv": TEXTS["csv"]}
@@ -67,7 +78,8 @@ def test_what_once_went_wrong_is_refused(tmp_path: Path, file: str, right: str, 
     assert outcome(tmp_path) == ("refused", None)
 
 
-def test_what_is_not_mutated_runs(tmp_path: Path) -> None:
-    for name, text in {"scenario.yaml": PLAIN, "profile.json": PROFILE}.items():
+@pytest.mark.parametrize("scenario", [PLAIN, ELASTIC], ids=["plain", "elastic"])
+def test_what_is_not_mutated_runs(scenario: str, tmp_path: Path) -> None:
+    for name, text in {"scenario.yaml": scenario, "profile.json": PROFILE, "rates.csv": RATES}.items():
         (tmp_path / name).write_text(text)
     assert outcome(tmp_path) == ("ran", None)

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from sunsim.run import prepare
-from sunsim.scenario import Synthetic
+from sunsim.scenario import Trace
 from sunsim.simulate import result_of
+from sunsim.workload.blocks import Conversations
 
 FOLDER = Path(__file__).parent
 SCENARIOS = sorted((FOLDER.parent.parent / "scenarios").glob("*.yaml"))
@@ -53,11 +54,14 @@ def kept_in(file: Path) -> Path:
 def _shortened(file: Path) -> list[str]:
     scenario, requests = prepare(file, [], None)
     share = MOST_REQUESTS / (len(requests) * len(scenario.arms))
-    if share >= 1 or not isinstance(scenario.workload, Synthetic):
+    workload = scenario.workload
+    if share >= 1 or isinstance(workload, Trace):
         return []
-    if scenario.workload.duration_s is None:
+    if workload.duration_s is None:
         return [f"workload.requests={int(share * len(requests))}"]
-    duration_s = max(share * scenario.workload.duration_s, 2 * scenario.measure.warmup_s)
+    # Sessions take most of the time to begin with, and the later rounds cost most.
+    least = 1.2 if isinstance(workload, Conversations) else 2
+    duration_s = max(share * workload.duration_s, least * scenario.measure.warmup_s)
     return [f"workload.duration_s={duration_s:.1f}"]
 
 

@@ -56,10 +56,9 @@ def test_a_decode_batch_has_places_blocks_and_time(seqs: int, blocks: int, limit
 
 def test_decode_frees_the_tokens_of_those_that_end() -> None:
     times = Steps(base=10 * MS, decode=MS // 10, context=10**5)
-    step_s = decode_step_s(times, 900, 200, 256, 10_000, 16, 0.02)
-    assert step_s == pytest.approx(0.02)
+    assert decode_step_s(times, 50, 900, 200) == pytest.approx(0.02)
     # 50 requests of 200 steps of 20 ms: one ends every 80 ms, and frees 1,100 tokens.
-    assert decode_velocity(times, 900, 200, 256, 10_000, 16, 0.02) == pytest.approx(1100 / 0.08)
+    assert decode_velocity(times, 50, 900, 200) == pytest.approx(1100 / 0.08)
 
 
 @given(prompt=st.integers(1, 5000), output=st.integers(1, 2000), limit_ms=st.floats(10.3, 100))

@@ -16,7 +16,8 @@ from sunsim.plan.bench import Bench
 from sunsim.plan.caveats import caveats
 from sunsim.plan.conclusion import conclusion
 from sunsim.plan.elastic import compared, hours, pool_table
-from sunsim.plan.run import load
+from sunsim.plan.result import PlanResult
+from sunsim.plan.run import load, use
 from sunsim.plan.tables import overview, slos
 from sunsim.roles import Role
 from tests.plan.brute import holds
@@ -107,6 +108,7 @@ def test_its_hours_and_its_share_are_those_of_the_scenario_that_it_leaves(swell:
     (entry,) = sunsim.simulate(sunsim.load(folder / "out" / f"{arm}.yaml")).summary["arms"].values()
     assert found["elastic"]["gpu_hours"]["all"] == pytest.approx(entry["gpu_hours"])
     assert found["elastic"]["peak_gpus"]["all"] == entry["peak_gpus"]
+    assert found["elastic"]["gpu_hours_by_seed"] == [found["elastic"]["gpu_hours"]["all"]]
     assert found["gpus"]["all"] == pytest.approx(entry["mean_gpus"])
     assert found["gpus"]["all"] == pytest.approx(sum(found["gpus"][stage] for stage in ("prefill", "decode")))
     assert found["attained"]["share"] == pytest.approx(entry["slo_attainment"])
@@ -120,12 +122,21 @@ def of_hours(swell: Swell, **gpu_hours: float) -> dict[str, Any]:
     """The plan with other GPU-hours of its elastic arms."""
     content = deepcopy(swell[1])
     for name, held in gpu_hours.items():
-        content["arms"][name.replace("_", "-")]["elastic"]["gpu_hours"]["all"] = held
+        content["arms"][name.replace("_", "-")]["elastic"] |= {"gpu_hours": {"all": held}, "gpu_hours_by_seed": [held]}
     return content
 
 
 def said_of(content: dict[str, Any]) -> list[str]:
-    return list(compared(content, {name: arm for name, arm in content["arms"].items() if arm["passes"]}))
+    """All but what is held at the busiest, which comes last."""
+    return list(compared(content, {name: arm for name, arm in content["arms"].items() if arm["passes"]}))[:-1]
+
+
+def test_what_is_held_at_the_busiest_is_said_as_that_is_what_must_be_there(swell: Swell) -> None:
+    content = deepcopy(swell[1])
+    for name, peak in (("decode-grows", 5), ("both-grow", 7)):
+        content["arms"][name]["elastic"]["peak_gpus"] = {"all": peak}
+    *_, last = compared(content, content["arms"])
+    assert last.startswith("At their busiest these hold: decode-grows 5 and both-grow 7 GPUs. ")
 
 
 def test_it_says_which_arm_needs_the_fewest_gpu_hours_and_what_growing_saves(swell: Swell) -> None:
@@ -145,6 +156,10 @@ def test_it_says_which_arm_needs_the_fewest_gpu_hours_and_what_growing_saves(swe
         "nothing here. Of its requests "
     )
     assert all(sentence in conclusion(content) for sentence in (first, second))
+    content["arms"]["decode-grows"]["elastic"]["gpu_hours_by_seed"] = [0.3, 1.5]
+    assert (
+        ", the same way with fixed pools, but 0.3 to 1.50 by seed, so that is not sure. Of its" in said_of(content)[0]
+    )
 
 
 def test_it_says_so_where_fixed_pools_need_the_fewest(swell: Swell) -> None:
@@ -166,9 +181,29 @@ def test_without_the_same_way_in_fixed_pools_there_is_nothing_to_compare(swell: 
     assert sum("; no arm that passes serves" in each for each in said_of(content)) == 2
 
 
-def test_a_plan_of_fixed_pools_says_nothing_of_hours(done: tuple[Path, dict[str, Any], str]) -> None:
-    assert said_of(done[1]) == []
-    assert "hours" not in done[2]
+def test_an_arm_that_does_one_stages_work_is_no_rival_in_hours_either(swell: Swell) -> None:
+    content = of_hours(swell, decode_grows=0.9, both_grow=1.6)
+    content["window"] |= {"start_s": 100.0, "end_s": 1360.0}
+    # One GPU that decodes alone holds the fewest, and does not do what the others do.
+    content["arms"]["fixed"] |= {"stages": ["decode"], "gpus": {"decode": 1, "all": 1}}
+    assert [each.split(" ")[0] for each in said_of(content)] == ["decode-grows,", "both-grow"]
+
+
+def test_elastic_pools_are_not_told_to_be_deployed(swell: Swell) -> None:
+    for name in swell[1]["arms"]:
+        content = deepcopy(swell[1])
+        content["arms"] = {name: content["arms"][name]}
+        told = use(Path("out"), PlanResult(content, ""))
+        assert told
+        assert f"`sunsim run out/{name}.yaml`." in told
+        assert ("sunsim export" in told) == (name == "fixed")
+
+
+def test_a_plan_of_fixed_pools_says_nothing_of_hours(swell: Swell) -> None:
+    content = deepcopy(swell[1])
+    content["arms"] = {"fixed": content["arms"]["fixed"]}
+    assert said_of(content) == []
+    assert "hours" not in " ".join([*conclusion(content), *overview(content).headers, *caveats(content)])
 
 
 def test_tables_have_means_and_what_the_policies_are_given(swell: Swell) -> None:
@@ -190,36 +225,28 @@ def test_tables_have_means_and_what_the_policies_are_given(swell: Swell) -> None
     assert any("tried in steps of 10 %" in each for each in caveats(content))
 
 
-@pytest.mark.parametrize(
-    ("given", "reason", "said"),
-    [
-        ("plan.budget.points=4", "budget spent", "the budget was spent before a pool was found that passes"),
-        (
-            "plan.sensitivity=false",
-            "no pass in range",
-            "even the tightest policies that were tried fail, within the pools' max",
-        ),
-    ],
-)
-def test_an_arm_of_which_no_policy_was_seen_to_hold_has_no_plan(
-    tmp_path: Path, given: str, reason: str, said: str
-) -> None:
+def test_an_arm_whose_tightest_policy_fails_has_no_plan(tmp_path: Path) -> None:
     arm = f"{{name: a, decode: {{profile: profile.json, policy: shared, workers: {{min: 1, max: 1}}, scaling: {SCALING}}}}}"
     file, out = write_swell(tmp_path), tmp_path / "out"
-    code, stdout, _ = invoke("plan", file, "--out", out, "--jobs", 1, "--set", f"arms=[{arm}]", "--set", given)
+    code, stdout, _ = invoke("plan", file, "--out", out, "--jobs", 1, "--set", f"arms=[{arm}]")
     content = json.loads((out / "plan.json").read_text())
     assert code == 3
     assert content["arms"]["a"]["gpus"] is None
-    assert content["arms"]["a"]["reason"] == reason
+    assert content["arms"]["a"]["reason"] == "no pass in range"
+    said = "even the tightest policies that were tried fail, within the pools' max"
     assert f"a: no plan ({said})." in " ".join(stdout.split())
 
 
-def test_pools_that_a_schedule_sizes_are_taken_as_they_are(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("slo", "points", "passes"), [("tpot_ms=7.5", 99, True), ("tpot_ms=1", 1, False)])
+def test_pools_that_a_schedule_sizes_are_taken_as_they_are(
+    tmp_path: Path, slo: str, points: int, *, passes: bool
+) -> None:
     arm = (
         "{name: a, decode: {profile: profile.json, policy: shared, workers: {min: 1, max: 4}, scaling: "
         "{kind: schedule, workers: [[0, 2], [2, 4], [6, 2]], start_s: 0.5, interval_s: 0.5}}}"
     )
-    given = ("plan={size: none, seeds: 1, price_per_gpu_hour: 2}", f"arms=[{arm}]")
+    plan = f"plan={{size: none, seeds: 1, price_per_gpu_hour: 2, budget: {{points: {points}}}}}"
+    given = (plan, f"arms=[{arm}]", f"slo.{slo}")
     out = tmp_path / "out"
     invoke(
         "plan", write_swell(tmp_path), "--out", out, "--jobs", 1, *(word for one in given for word in ("--set", one))
@@ -232,4 +259,5 @@ def test_pools_that_a_schedule_sizes_are_taken_as_they_are(tmp_path: Path) -> No
     assert held_s <= found["elastic"]["gpu_hours"]["all"] * 3600 < held_s + 2 * 1.5
     assert found["elastic"]["peak_gpus"] == {"decode": 4, "all": 4}
     assert found["elastic"]["pools"]["decode"] == {"kind": "schedule", "values": {}}
-    assert found["rates"]["passes"]
+    # What is held is told of an arm that fails, too.
+    assert (found["passes"], bool(found["rates"]["passes"])) == (passes, passes)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from sunsim.plan.knobs import resized
 from sunsim.plan.result import PlanResult
 from sunsim.scenario import load_scenario
 from tests.plan.small import SCENARIO, invoke, write_plan
@@ -23,7 +24,7 @@ def test_an_arm_that_passes_is_a_scenario_with_the_pools_found(done: Done, arm: 
     assert {stage: pool.workers for stage, pool in only.pools().items()} == content["arms"][arm]["workers"]
     planned = next(each for each in whole.arms if each.name == arm)
     sizes = {role: workers for pool in only.pools().values() for role, workers in pool.roles.items()}
-    assert own == whole.changed(name=f"small-{arm}", arms=(planned.with_workers(sizes).block,))
+    assert own == whole.changed(name=f"small-{arm}", arms=(resized(planned, sizes, {}).block,))
 
 
 def test_it_runs_as_it_is_wherever_it_lies(done: Done, tmp_path: Path) -> None:

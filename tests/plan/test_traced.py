@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,10 @@ from typing import Any
 import pytest
 
 import sunsim
+from docs.refresh import ROOT
 from examples import make_requests
 from sunsim.errors import InputError
-from sunsim.latency.profile import list_profiles, load_named
+from sunsim.latency.profile import list_profiles, load_named, load_profile
 from sunsim.plan.conclusion import assumed
 from sunsim.plan.rivals import most_measured, rivals
 from sunsim.plan.run import load
@@ -246,6 +248,15 @@ def test_a_scenario_is_planned_by_its_name(tmp_path: Path, monkeypatch: pytest.M
     assert "did you mean plan-zipf" in stderr
 
 
+def test_half_of_the_weights_on_each_of_two_gpus_is_no_quantized_decoder(monkeypatch: pytest.MonkeyPatch) -> None:
+    base = "h200-141gb/llama-3.1-8b-bf16"
+    (two,) = ROOT.glob("profiles/h200-141gb/**/llama-3.1-8b-bf16-tp2.json")
+    shipped = [load_named(base), load_profile(two)]
+    assert shipped[1].weight_bytes < shipped[0].weight_bytes
+    monkeypatch.setattr(sys.modules[rivals.__module__], "_shipped", lambda: shipped)
+    assert "qsun" not in arms(base, 2)
+
+
 def test_every_way_comes_with_pools_that_grow_and_shrink_too_where_that_is_asked_for(tmp_path: Path) -> None:
     file = write(tmp_path)
     plain, both = load(file, (), None), load(file, (), None, elastic=True)
@@ -263,10 +274,23 @@ def test_every_way_comes_with_pools_that_grow_and_shrink_too_where_that_is_asked
         "elastic pools of 1 to 16 workers that follow the tokens that come, 85 s from order to ready (arms)"
         in found.assumed
     )
+    # The pools of a log of 3.9 s may grow for a third of it.
+    assert (plain.measure.warmup_s, both.measure.warmup_s) == (0, 1.3)
+    assert "the first 1.3 s not measured, in which elastic pools grow (measure.warmup_s)" in found.assumed
     # What it leaves is a scenario that says it all.
     (tmp_path / "again.yaml").write_text(found.text(tmp_path))
     again = load(tmp_path / "again.yaml", (), None)
     assert [arm.block for arm in again.arms] == [arm.block for arm in both.arms]
+    assert again.measure == both.measure
+
+
+def test_elastic_pools_are_measured_after_two_starts_or_as_is_said(tmp_path: Path) -> None:
+    file = write(tmp_path, f"{HEADER}\n" + "".join(f"{60 * n},100,5\n" for n in range(60)))
+    assert load(file, (), None, elastic=True).measure.warmup_s == 170
+    own = made_for(file, ("measure.warmup_s=300",), None, elastic=True)
+    assert own
+    assert own.source.values()["measure"]["warmup_s"] == 300
+    assert not any("measure.warmup_s" in each for each in own.assumed)
 
 
 def test_elastic_pools_of_a_scenario_are_its_own_to_say(tmp_path: Path) -> None:

@@ -36,4 +36,9 @@ def test_gpu_hours_are_swept_and_compared(worst: str, tmp_path: Path) -> None:
     cells = printed_cells(printed)
     assert cells["initial 1", "elastic", "mean GPUs"] == "1.00 ±0.00"
     assert (("initial 1", "elastic", "worst window %") in cells) == bool(worst)
-    assert "elastic against isolated over 2 combinations: GPU time " in " ".join(printed.split())
+    said = " ".join(printed.split()).split("elastic against isolated over 2 combinations: ")[1]
+    clauses = said.split("; ")
+    # What is saved stands beside what it costs.
+    assert clauses[0].startswith("GPU time ")
+    assert clauses[1].startswith("SLO met ")
+    assert clauses[2].startswith("SLO met in the worst window ") == bool(worst)

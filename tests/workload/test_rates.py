@@ -200,6 +200,7 @@ def test_a_file_of_rates_is_joined_by_lines_and_found_again(tmp_path: Path) -> N
         ("time_s,rate_rps\n0,1\n2,2\n2,3\n", 4, "time_s is 2 after 2 in the line before, must rise"),
         ("time_s,rate_rps\n0,1\n200,-2\n", 3, "rate_rps is '-2', must be a number from 0 to 1e+09"),
         ("time_s,rate_rps\n0,1\n200,nan\n", 3, "rate_rps is 'nan', must be a number from 0 to 1e+09"),
+        ("time_s,rate_rps\n0,1\n200,1_0\n", 3, "rate_rps is '1_0', must be a number from 0 to 1e+09"),
         ("time_s,rate_rps\n0,1\nnoon,2\n", 3, "time_s is 'noon', must be a number from 0 to 8.64e+06"),
         ("time_s,rate_rps\n0,1\n200\n", 3, "the line has 1 values, must have 2"),
         ('time_s,rate_rps\n0,"1\n200,3\n', 2, "a quote opens in the line and is not closed in it"),

@@ -30,8 +30,9 @@ class Calm:
         self.serving = initial
         self._cooldown_ps = to_ps(scaling.cooldown_s)
         self._grow, self._shrink = scaling.grow, scaling.shrink
-        self._lately = deque([(0, initial)])  # when so many were wanted
-        self._changes: list[Change] = []
+        self._lately = deque([(0, initial)])  # when so many were wanted, but for those after which more were
+        self._changes: deque[Change] = deque()  # as far back as a pace looks
+        self._looks_back_ps = max((to_ps(pace.every_s) for pace in (scaling.grow, scaling.shrink) if pace), default=0)
 
     def follow(self, now_ps: int, wanted: int) -> int:
         """How many workers are to serve from now on.
@@ -41,8 +42,12 @@ class Calm:
         lately = self._lately
         while lately and now_ps - lately[0][0] > self._cooldown_ps:
             lately.popleft()
+        while lately and lately[-1][1] <= wanted:
+            lately.pop()
         lately.append((now_ps, wanted))
-        told = min(max(wanted, self.serving), max(number for _, number in lately))
+        told = min(max(wanted, self.serving), lately[0][1])
+        while self._changes and self._changes[0].at_ps <= now_ps - self._looks_back_ps:
+            self._changes.popleft()
         if self._grow and told > self.serving:
             told = min(told, max(self.serving, self._before(now_ps, self._grow) + self._grow.workers))
         elif self._shrink and told < self.serving:

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
-from sunsim.cluster.engine import Engine
-from sunsim.cluster.events import Clock
-from sunsim.cluster.outcome import Outcome
-from sunsim.cluster.promises import Promises
 from sunsim.cluster.sequence import UNSET, Sequence
 from sunsim.cluster.worker import Worker
 
@@ -18,7 +15,6 @@ class Look:
     """A worker's part of `sunsim.cluster.scaling.seen.Seen`, under the same names."""
 
     running: int
-    waiting: int
     kv_usage: float
     busy_ps: int
     requests: int
@@ -35,22 +31,10 @@ class ElasticWorker(Worker):
         on_idle: told then, with its slot.
     """
 
-    def __init__(
-        self,
-        env: Clock,
-        name: str,
-        slot: int,
-        priority: int,
-        engine: Engine,
-        on_outcome: Callable[[Worker, Outcome], None],
-        on_eased: Callable[[Worker], None],
-        promises: Promises | None = None,
-    ) -> None:
-        super().__init__(env, name, slot, priority, engine, self._note, on_eased, promises)
+    def __init__(self, *as_worker: Any) -> None:
+        super().__init__(*as_worker)
         self.going = False
         self.on_idle: Callable[[int], None] = lambda _: None
-        self._tell = on_outcome
-        self._pinned = 0  # finished requests whose KV has not been pulled
         self._prompts: dict[Sequence, None] = {}  # of requests to be computed here
         self._came = [0, 0, 0]  # requests, prompt tokens, output tokens since the last look
         self._busy_ps = 0  # up to the last look
@@ -68,7 +52,6 @@ class ElasticWorker(Worker):
     def release(self, sequence: Sequence) -> None:
         """As `Worker.release`."""
         super().release(sequence)
-        self._pinned -= 1
         self._say_if_idle()
 
     def look(self) -> Look:
@@ -78,10 +61,8 @@ class ElasticWorker(Worker):
         self._prompts = {each: None for each in self._prompts if each.first_ps == UNSET or each.first_ps > now_ps}
         (requests, prompt_tokens, output_tokens), self._came = self._came, [0, 0, 0]
         busy_ps, self._busy_ps = engine.busy_ps - self._busy_ps, engine.busy_ps
-        running = len(engine.running)
         return Look(
-            running=running,
-            waiting=self.num_requests - running,
+            running=len(engine.running),
             kv_usage=1 - engine.free_blocks / (engine.config.num_gpu_blocks - 1),
             busy_ps=busy_ps,
             requests=requests,
@@ -96,16 +77,15 @@ class ElasticWorker(Worker):
         self._say_if_idle()
 
     def restart(self) -> None:
-        """Its process starts anew: nothing is in its cache."""
+        """Its process starts anew: nothing is in its cache, and what it did before is not looked at any more."""
+        self.look()
         self.engine.forget()
 
-    def _note(self, worker: Worker, outcome: Outcome) -> None:
-        if self.engine.config.pin_finished:
-            self._pinned += len(outcome.finished)
-        self._tell(worker, outcome)
+    def _wake(self) -> None:
+        super()._wake()
         self._say_if_idle()
 
     def _say_if_idle(self) -> None:
-        if self.going and not self.num_requests and not self._pinned:
+        if self.going and not self.num_requests and not self.engine.pins:
             self.going = False
             self.on_idle(self.slot)

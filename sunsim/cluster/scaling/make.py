@@ -18,7 +18,7 @@ from sunsim.cluster.scaling.policies import (
 )
 from sunsim.cluster.scaling.seen import Policy
 from sunsim.errors import InputError
-from sunsim.latency.velocity import decode_step_s, decode_velocity, prefill_velocity
+from sunsim.latency.velocity import decode_batch, decode_step_s, decode_velocity, prefill_velocity
 from sunsim.roles import Role, Stage
 from sunsim.scenario import Pool, Scenario, scaling
 from sunsim.workload.requests import Requests
@@ -104,24 +104,22 @@ def prompts_a_second(pool: Pool) -> float:
 
 def freed_a_second(pool: Pool, role: Role, scenario: Scenario) -> float:
     """Tokens that one of its workers frees a second, within the TPOT that the role's models are promised."""
-    return decode_velocity(pool.times, *_decodes(pool, role, scenario))
+    return decode_velocity(pool.times, _largest_batch(pool, role, scenario), pool.mean_prompt, pool.mean_output)
 
 
 def step_at_most(pool: Pool, role: Role, scenario: Scenario) -> float:
     """Seconds that a step of its workers' largest batch takes."""
-    return decode_step_s(pool.times, *_decodes(pool, role, scenario))
+    return decode_step_s(pool.times, _largest_batch(pool, role, scenario), pool.mean_prompt, pool.mean_output)
 
 
-def _decodes(pool: Pool, role: Role, scenario: Scenario) -> tuple[float, float, int, int, int, float | None]:
-    mix, slo = scenario.mix, scenario.slo
-    names = [role.model] if role.model else scenario.model_names
-    limits_ms = [slo.models[name].tpot_ms or slo.tpot_ms if name in slo.models else slo.tpot_ms for name in names]
-    stated_ms = [limit_ms for limit_ms in limits_ms if limit_ms is not None]
-    return (
-        sum(mix.prompt_tokens) / len(mix.prompt_tokens),
-        sum(mix.output_tokens) / len(mix.output_tokens),
+def _largest_batch(pool: Pool, role: Role, scenario: Scenario) -> int:
+    limit_ms = scenario.slo.strictest("tpot_ms", [role.model] if role.model else scenario.model_names)
+    return decode_batch(
+        pool.times,
+        pool.mean_prompt,
+        pool.mean_output,
         pool.max_num_seqs,
         pool.num_gpu_blocks,
         pool.profile.block_size,
-        min(stated_ms) / 1000 if stated_ms else None,
+        limit_ms / 1000 if limit_ms else None,
     )

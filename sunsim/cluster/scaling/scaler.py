@@ -50,6 +50,7 @@ class Scaler:
         self._calm = Calm(scaling, initial)
         self.slots = Slots(list(self._workers), initial, scaling.warm_workers)
         self._looked_ps = env.now_ps
+        self._held = self.slots.held
         self._starts: dict[int, Alarm] = {}
         self._serving: list[int] = []
         for worker in workers:
@@ -66,21 +67,19 @@ class Scaler:
             return
         wanted = self._policy.wanted(self._look())
         self._resize(self._calm.follow(env.now_ps, min(max(wanted, self._bounds.min), self._bounds.max)))
+        self._held = self.slots.held
         self._alarm.set(env.now_ps + self._interval_ps)
 
     def _look(self) -> Seen:
         now_ps, slots = self._env.now_ps, self.slots
-        looks = {slot: worker.look() for slot, worker in self._workers.items()}
+        # Workers are ordered only right after a look: nothing has happened to those that were off then.
+        looks = {slot: self._workers[slot].look() for slot in self._held}
         ready = [looks[slot] for slot in slots.ready]
         interval_s, self._looked_ps = to_s(now_ps - self._looked_ps), now_ps
         return Seen(
             now_s=to_s(now_ps),
             interval_s=interval_s,
-            ready=len(slots.ready),
-            starting=len(slots.starting),
-            draining=len(slots.draining),
             running=sum(look.running for look in ready),
-            waiting=sum(look.waiting for look in ready),
             kv_usage=tuple(look.kv_usage for look in ready),
             busy_s=tuple(to_s(look.busy_ps) for look in ready),
             requests=sum(look.requests for look in looks.values()),

@@ -11,9 +11,7 @@ class Seen:
     Attributes:
         now_s: since the start.
         interval_s: since it looked last.
-        ready, starting, draining: workers.
         running: requests in the batches of the ready workers.
-        waiting: requests that these have, and that are not in their batches.
         kv_usage: of each ready worker, the share of its KV blocks in use (vLLM's ``kv_cache_usage_perc``).
         busy_s: of each ready worker, the time of its steps in the interval; those launched ahead count with it.
         requests, prompt_tokens, output_tokens: that came to the pool in the interval; output tokens are those still to
@@ -24,11 +22,7 @@ class Seen:
 
     now_s: float
     interval_s: float
-    ready: int
-    starting: int
-    draining: int
     running: int
-    waiting: int
     kv_usage: tuple[float, ...]
     busy_s: tuple[float, ...]
     requests: int

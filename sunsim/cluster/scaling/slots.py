@@ -4,6 +4,7 @@ off -> (order) starting -> ready -> draining -> off. A started worker that is no
 """
 
 from collections.abc import Callable, Sequence
+from itertools import islice
 
 
 class Slots:
@@ -31,6 +32,11 @@ class Slots:
         """Numbers of ready, starting, draining and warm workers."""
         return len(self.ready), len(self.starting), len(self.draining), len(self.warm)
 
+    @property
+    def held(self) -> list[int]:
+        """The slots of those that are not off."""
+        return [*self.ready, *self.starting, *self.draining, *self.warm]
+
     def resize(self, serving: int, unfinished: Callable[[int], int]) -> tuple[list[int], list[int]]:
         """So many workers are to serve. Gives the slots that are ordered now, and those that are told to go.
 
@@ -42,7 +48,7 @@ class Slots:
         going = self._let_go(serving, unfinished)
         lacking = self._up - len(self.ready) - len(self.warm)
         del self.starting[max(0, lacking) :]
-        ordered = self._off()[: max(0, lacking - len(self.starting))]
+        ordered = self._off(max(0, lacking - len(self.starting)))
         self.starting += ordered
         return ordered, going
 
@@ -80,9 +86,10 @@ class Slots:
         self.draining += going
         return going
 
-    def _off(self) -> list[int]:
-        taken = {*self.ready, *self.starting, *self.draining, *self.warm}
-        return [slot for slot in self._slots if slot not in taken]
+    def _off(self, number: int) -> list[int]:
+        """The lowest so many that are off."""
+        taken = set(self.held)
+        return list(islice((slot for slot in self._slots if slot not in taken), number))
 
     def _make_ready(self, slot: int) -> None:
         self.ready = sorted([*self.ready, slot])
