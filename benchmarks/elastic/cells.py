@@ -38,6 +38,7 @@ class Figures(NamedTuple):
         peak_gpus: the most held at a moment.
         mean, worst: share of requests that met the SLO, of the model that has least of it: of all, and of its worst window.
         requests: measured.
+        least: the model whose worst window is that one.
     """
 
     gpu_hours: float
@@ -45,6 +46,7 @@ class Figures(NamedTuple):
     mean: float
     worst: float
     requests: int
+    least: str = ""
 
     @property
     def kept(self) -> bool:
@@ -87,21 +89,24 @@ def figures(scenario: Scenario, arm: Arm, result: ArmResult, windows: Sequence[W
     """Of a simulated arm, over one or several stretches."""
     rows = Rows.from_rows(result.rows)
     met = meets_slo(rows, limits_each(scenario.slo.limits, result.rows["model"]))
-    model = result.rows["model"].astype("category").cat.codes.to_numpy()
+    column = result.rows["model"].astype("category").cat
+    model = column.codes.to_numpy()
     measured = np.any([window.holds(rows.arrival_s) for window in windows], axis=0)
-    means, worsts = [], []
+    means: list[float] = []
+    worsts: dict[float, str] = {}
     length_s = scenario.slo.worst_window_s or WINDOW_S
-    for number in np.unique(model[measured]):
+    for number in np.unique(model[measured]).tolist():
         own = measured & (model == number)
         means.append(float(met[own].mean()))
         for window in windows:
             inside = own & window.holds(rows.arrival_s)
             share = worst_window(rows.arrival_s[inside], met[inside], window, length_s).share
-            worsts.append(1.0 if share is None else share)
+            worsts[1.0 if share is None else share] = str(column.categories[number])
+    worst = min(worsts)
     held = gpus_held(arm, result)
     hours = sum(float(held.mean(window).sum()) * (window.end_s - window.start_s) / 3600 for window in windows)
     most = int(max(held.peak(window) for window in windows))
-    return Figures(hours, most, min(means), min(worsts), int(measured.sum()))
+    return Figures(hours, most, min(means), worst, int(measured.sum()), worsts[worst])
 
 
 def served(scenario: Scenario, arm: Arm, requests: Requests, windows: Sequence[Window]) -> Figures | None:

@@ -80,17 +80,21 @@ def _kept(figures: Figures | None) -> bool:
 
 
 def _fixed(way: Way) -> Found:
+    """The fewest workers: of each model's own pool those that it needs by itself, and more if the whole is not served."""
     requests = requests_on(way.day)
     if way.pools == "shared":
-        workers: Any = _fewest(way, requests)
-    else:
-        one = Way("shared", "fixed", way.day)  # a model's own pool serves nobody else
-        workers = {
-            name: _fewest(one, requests.where(requests.model == number)) for number, name in enumerate(requests.models)
-        }
-    found = whole(way, workers, requests)
-    assert found
-    return Found(way, workers, found, 1)
+        workers = _fewest(way, requests)
+        found = whole(way, workers, requests)
+        assert found
+        return Found(way, workers, found, 1)
+    one = Way("shared", "fixed", way.day)  # a model's own pool serves nobody else
+    own = {name: _fewest(one, requests.where(requests.model == number)) for number, name in enumerate(requests.models)}
+    runs = 1
+    while not ((found := whole(way, own, requests)) and found.kept):
+        assert found
+        own[found.least] += 1
+        runs += 1
+    return Found(way, own, found, runs)
 
 
 def _fewest(way: Way, requests: Requests) -> int:

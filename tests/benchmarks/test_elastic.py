@@ -90,7 +90,8 @@ def test_a_fixed_arm_holds_its_gpus_all_the_time() -> None:
     found = served(scenario, scenario.arms[0], requests, [Window(20, 80), Window(90, 120)])
     inside = int(((requests.arrival_ps >= to_ps(20)) & (requests.arrival_ps <= to_ps(80))).sum())
     inside += int((requests.arrival_ps >= to_ps(90)).sum())
-    assert found == Figures(pytest.approx(3 * 90 / 3600), 3, 1.0, 1.0, inside)  # type: ignore[arg-type]
+    assert found is not None
+    assert found._replace(least="") == Figures(pytest.approx(3 * 90 / 3600), 3, 1.0, 1.0, inside)  # type: ignore[arg-type]
 
 
 def test_an_elastic_arm_holds_what_its_schedule_says() -> None:
