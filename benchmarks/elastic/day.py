@@ -159,6 +159,8 @@ DAYS = {
     "workers start in 30 s": Day(start_s=30.0),
     "workers start in 5 s": Day(start_s=5.0),
     "flips at once": Day(flip_s=0),
+    "flips in any order": Day(drawn=True),
+    "in any order, at once": Day(flip_s=0, drawn=True),
     "4 models": Day(models=4),
     "16 models": Day(models=16),
 }
