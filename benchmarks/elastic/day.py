@@ -11,9 +11,8 @@ from __future__ import annotations
 
 import sys
 import time
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from multiprocessing import get_context
 from typing import Any
 
 import numpy as np
@@ -21,10 +20,10 @@ import numpy as np
 from benchmarks.elastic.cells import MEAN, WORST, Figures, cheapest, served
 from benchmarks.elastic.days import DAY_S, HOUR_S, KNOBS, MOST, POOLS, Day, Way, requests_on, scenario_of
 from benchmarks.elastic.wheel import in_wheel
+from benchmarks.on_all_cores import simulate_all
 from sunsim.clock import PS_PER_S, to_s
 from sunsim.metrics.rows import Window
 from sunsim.points.local import cores
-from sunsim.points.progress import progress
 from sunsim.report.terminal import plain
 from sunsim.report.text_table import TextTable
 from sunsim.workload.requests import Requests
@@ -106,18 +105,9 @@ def _fewest(way: Way, requests: Requests) -> int:
     return numbers[cheapest(numbers, begin, lambda workers: _kept(whole(way, workers, requests)))]
 
 
-def find(ways: list[Way]) -> list[Found]:
-    """What each way needs, in processes beside one another."""
-    found: dict[Way, Found] = {}
-    with (
-        ProcessPoolExecutor(cores(), get_context("spawn")) as pool,
-        progress(len(ways), wanted=True) as ended,
-    ):
-        for future in as_completed([pool.submit(tuned, way) for way in ways]):
-            one = future.result()
-            found[one.way] = one
-            ended(0)
-    return [found[way] for way in ways]
+def find(ways: Sequence[Way]) -> list[Found]:
+    """What each way needs."""
+    return list(simulate_all(ways, tuned).values())
 
 
 def table(found: list[Found]) -> TextTable:
@@ -159,6 +149,8 @@ DAYS = {
     "workers start in 30 s": Day(start_s=30.0),
     "workers start in 5 s": Day(start_s=5.0),
     "flips at once": Day(flip_s=0),
+    "flips in any order": Day(drawn=True),
+    "in any order, at once": Day(flip_s=0, drawn=True),
     "4 models": Day(models=4),
     "16 models": Day(models=16),
 }

@@ -56,14 +56,22 @@ KNOBS = {
 
 @dataclass(frozen=True, slots=True)
 class Day:
-    """The scenario's, or one like it: how many models, how long a worker takes to start, and how long a flip takes."""
+    """The scenario's, or one like it.
+
+    Attributes:
+        models: how many.
+        start_s: that a worker takes to start.
+        flip_s: that shares take to move.
+        drawn: whether they move in an order that is drawn each time, or on by one model.
+    """
 
     models: int = 8
     start_s: float = 85.0
     flip_s: int = 900
+    drawn: bool = False
 
     def popularity(self) -> dict[str, Any]:
-        """Shares by Zipf's law that move on by one model every three hours."""
+        """Shares by Zipf's law that move every three hours."""
         steps = [{"at_s": 0, "weights": self._weights(0)}]
         for turn in range(1, DAY_S // FLIP_EVERY_S):
             at_s = turn * FLIP_EVERY_S
@@ -73,7 +81,10 @@ class Day:
         return {"kind": "steps", "between": "linear" if self.flip_s else "jump", "steps": steps}
 
     def _weights(self, turn: int) -> dict[str, float]:
-        return {f"m{number + 1}": round(1 / (1 + (number - turn) % self.models), 4) for number in range(self.models)}
+        places = (np.arange(self.models) - turn) % self.models
+        if self.drawn:
+            places = np.random.default_rng(turn).permutation(self.models)
+        return {f"m{number + 1}": round(1 / (1 + int(place)), 4) for number, place in enumerate(places)}
 
 
 @dataclass(frozen=True, slots=True)

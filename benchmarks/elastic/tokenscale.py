@@ -11,20 +11,18 @@ import argparse
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pandas as pd
 
 from benchmarks.elastic.cells import gpus_held
+from benchmarks.on_all_cores import simulate_all
 from sunsim.clock import to_s
 from sunsim.cluster.scaling.make import freed_a_second, prompts_a_second
 from sunsim.cluster.simulation import simulate_arm
 from sunsim.measured import requests_of, window_of
-from sunsim.points.local import cores
 from sunsim.report.terminal import plain
 from sunsim.report.text_table import TextTable
 from sunsim.scenario import Scenario, load_scenario
@@ -236,8 +234,7 @@ def main(arguments: Sequence[str]) -> int:
         if path is not None
     )
     cells = [Cell(load, way, traces) for load in (*LENGTHS, MIXED) for way in dict.fromkeys((*COMPARED, *ABLATION))]
-    with ProcessPoolExecutor(cores(), get_context("spawn")) as pool:
-        found = dict(zip(((cell.load, cell.way) for cell in cells), pool.map(simulated, cells), strict=True))
+    found = {(cell.load, cell.way): figures for cell, figures in simulate_all(cells, simulated).items()}
     sys.stdout.write(plain([compared(found), ablation(found)], WIDTH))
     return 0
 

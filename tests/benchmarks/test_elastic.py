@@ -59,6 +59,14 @@ def test_every_model_is_most_popular_in_turn(models: int) -> None:
     }
 
 
+def test_in_any_order_the_shares_stay() -> None:
+    steps = Day(drawn=True).popularity()["steps"]
+    assert {tuple(sorted(step["weights"].values())) for step in steps} == {
+        tuple(sorted(round(1 / place, 4) for place in range(1, 9)))
+    }
+    assert len({tuple(step["weights"].items()) for step in steps}) == 8
+
+
 @pytest.mark.parametrize("knob", KNOBS.values())
 def test_a_knob_goes_from_dear_to_cheap_in_even_notches(knob: Knob) -> None:
     values = knob.values()
