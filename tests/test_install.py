@@ -30,7 +30,8 @@ requests = build_requests(scenario)
 print(loop())
 for arm in scenario.arms:
     result = simulate_arm(scenario, arm, requests)
-    print(result.rows.to_json(double_precision=15), result.workers)
+    sizes = None if result.sizes is None else result.sizes.to_json()
+    print(result.rows.to_json(double_precision=15), result.workers, sizes)
 """
 
 
@@ -89,13 +90,16 @@ def runs_outside_the_checkout(site: Path, folder: Path) -> None:
 
 
 def gives_the_rows_of_the_plain_loop(site: Path, folder: Path) -> None:
-    stream = str(ROOT / "benchmarks" / "loop.yaml")
-    plain, installed = (run(where, folder, SHOW, stream).splitlines() for where in (ROOT, site))
-    assert plain[0] == "plain Python"
+    streams = ("benchmarks/loop.yaml", "scenarios/plan-day.yaml", "scenarios/routing.yaml")
+    plain, installed = (
+        [run(where, folder, SHOW, str(ROOT / stream)).splitlines() for stream in streams] for where in (ROOT, site)
+    )
     headers = Path(sysconfig.get_path("include"), "Python.h").is_file()
     compiler = shutil.which("cc") or shutil.which("gcc")
-    assert installed[0] == ("compiled" if compiler and headers else "plain Python")
-    assert installed[1:] == plain[1:]
+    for expected, found in zip(plain, installed, strict=True):
+        assert expected[0] == "plain Python"
+        assert found[0] == ("compiled" if compiler and headers else "plain Python")
+        assert found[1:] == expected[1:]
 
 
 @pytest.fixture

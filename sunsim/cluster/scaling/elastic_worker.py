@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
+from sunsim.cluster.engine import Engine
+from sunsim.cluster.events import Clock
+from sunsim.cluster.outcome import Outcome
+from sunsim.cluster.promises import Promises
 from sunsim.cluster.sequence import UNSET, Sequence
 from sunsim.cluster.worker import Worker
 
@@ -31,8 +34,19 @@ class ElasticWorker(Worker):
         on_idle: told then, with its slot.
     """
 
-    def __init__(self, *as_worker: Any) -> None:
-        super().__init__(*as_worker)
+    # The arguments one by one: the compiler hands a starred tuple on as one.
+    def __init__(
+        self,
+        env: Clock,
+        name: str,
+        slot: int,
+        priority: int,
+        engine: Engine,
+        on_outcome: Callable[[Worker, Outcome], None],
+        on_eased: Callable[[Worker], None],
+        promises: Promises | None = None,
+    ) -> None:
+        super().__init__(env, name, slot, priority, engine, on_outcome, on_eased, promises)
         self.going = False
         self.on_idle: Callable[[int], None] = lambda _: None
         self._prompts: dict[Sequence, None] = {}  # of requests to be computed here
