@@ -180,6 +180,8 @@ class Scheduler:
         for sequence in self.ready:
             if draft.budget <= 0 or (draft.model not in (UNSET, sequence.model) and sequence.computes_prompt):
                 break
+            if self.partial and self._is_cut(sequence, draft):
+                break
             taken += 1
             self._enter(sequence, now_ps, step, draft)
         self._loading -= taken
@@ -200,6 +202,8 @@ class Scheduler:
                 continue
             if sequence.held_now and sequence.kv is PULL:
                 sequence.held_tokens = sequence.held_now()
+            if self.partial and not sequence.pulls and self._is_cut(sequence, draft):
+                break
             if not self.blocks.admit(sequence):
                 self.may_find = self._caches
                 break
@@ -212,6 +216,13 @@ class Scheduler:
                 self._enter(sequence, now_ps, step, draft)
         if passed:
             waiting.extendleft(reversed(passed))
+
+    def _is_cut(self, sequence: Sequence, draft: Draft) -> bool:
+        """Whether a step has no room for all that a request has made whose prompt is there.
+
+        It waits then where a prompt is under way: one request at a time is computed in part.
+        """
+        return not sequence.computes_prompt and sequence.known_tokens - sequence.prompt_tokens >= draft.budget
 
     def _enter(self, sequence: Sequence, now_ps: int, step: int, draft: Draft) -> None:
         self._queued_tokens -= sequence.known_tokens

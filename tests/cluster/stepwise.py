@@ -317,7 +317,12 @@ class StepwiseEngine:
         def waits(job: _Job) -> bool:
             return mixes(job) or (prompts == 0 and job.sequence.computes_prompt)
 
-        while self.ready and budget > 0 and not waits(self.ready[0]):
+        def is_cut(job: _Job) -> bool:
+            under_way = any(other.computed + some < other.known for other, some in taken)
+            made = job.known - job.sequence.prompt_tokens
+            return under_way and not job.sequence.computes_prompt and made + 1 > budget
+
+        while self.ready and budget > 0 and not waits(self.ready[0]) and not is_cut(self.ready[0]):
             job = self.ready.pop(0)
             self.loading.remove(job)
             enter(job)
@@ -329,6 +334,9 @@ class StepwiseEngine:
                     break
                 passed.append(self.waiting.pop(0))
                 continue
+            pulls = job.sequence.kv is KV.PULL
+            if not pulls and is_cut(job):
+                break
             found = self.blocks.find(job.sequence.request, job.known)
             if self.blocks.lacking(found, job.known) > self.free_blocks:
                 break
