@@ -71,7 +71,6 @@ PLACES = {
     "adapters": DOCS / "profiling.md",
     "routers": DOCS / "routing.md",
     "elastic-day": ELASTIC,
-    "elastic-depends": ELASTIC,
     "llm-d": ELASTIC,
     "tokenscale": ELASTIC,
     "history": DOCS / "sessions.md",
@@ -229,10 +228,8 @@ def elastic() -> dict[str, str]:
     with tempfile.TemporaryDirectory() as folder:
         _sunsim("run", "elastic-day", "--quiet", "--out", folder)
         _keep_small(Path(folder) / ELASTIC_PICTURE.name, ELASTIC_PICTURE)
-    day = "benchmarks.elastic.day"
     return {
-        "elastic-day": _output("-m", day),
-        "elastic-depends": _output("-m", day, "--depends"),
+        "elastic-day": _output("-m", "benchmarks.elastic.day"),
         "llm-d": _output("-m", "benchmarks.elastic.llm_d"),
         "tokenscale": _output("-m", "benchmarks.elastic.tokenscale"),
     }
