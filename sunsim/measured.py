@@ -113,10 +113,11 @@ def summary_of(
         model_names=scenario.model_names,
     )
     add_pools(summary, arms)
-    if any(arm.elastic for arm in scenario.arms):
-        _add_ways(summary, scenario)
-    for arm, result in zip(scenario.arms, arms, strict=True):
-        if arm.decode and arm.decode.convertible:
+    served = [arm for arm in scenario.arms if arm.name in summary["arms"]]
+    _add_ways(summary, served)
+    convert = {arm.name for arm in served if arm.decode and arm.decode.convertible}
+    for result in arms:
+        if result.rows["arm"].iloc[0] in convert:
             add_converted(summary, result)
     if any(arm.block.admission for arm in scenario.arms):
         add_shed(summary, arms)
@@ -130,10 +131,10 @@ def summary_of(
     return summary
 
 
-def _add_ways(summary: Mapping[str, Any], scenario: Scenario) -> None:
+def _add_ways(summary: Mapping[str, Any], arms: Sequence[Arm]) -> None:
     """Adds to arms with elastic pools which one serves the same way without, and to these pools the share of KV they go by."""
-    fixed = [arm for arm in scenario.arms if not arm.elastic]
-    for arm in (arm for arm in scenario.arms if arm.elastic):
+    fixed = [arm for arm in arms if not arm.elastic]
+    for arm in (arm for arm in arms if arm.elastic):
         entry = summary["arms"][arm.name]
         entry["same_way"] = next((other.name for other in fixed if _way(other) == _way(arm)), None)
         for pool in arm.pools().values():
