@@ -25,7 +25,6 @@ class BurstDecodes(SteadyDecodes):
 
     Attributes:
         k: drafts of each decode in the next step.
-        ghost_tokens: context of the ghosts in the last step.
         counts: of drafts.
     """
 
@@ -45,7 +44,6 @@ class BurstDecodes(SteadyDecodes):
         "_takes",
         "_until",
         "counts",
-        "ghost_tokens",
         "k",
     )
 
@@ -57,7 +55,6 @@ class BurstDecodes(SteadyDecodes):
         self.k = drafts.num_speculative_tokens
         self.tokens_each = self.k + 1
         self.counts = Counts(drafts.num_speculative_tokens)
-        self.ghost_tokens = 0
         self._plans: dict[Sequence, Plan] = {}
         self._ghosts: dict[Sequence, Plan] = {}
         self._entering: list[Sequence] = []  # into the step that is composed
@@ -138,13 +135,19 @@ class BurstDecodes(SteadyDecodes):
         self._find_next_end()
         self._changes()
 
-    def stop_ghost(self, sequence: Sequence, step: int) -> None:
-        """Takes one that has ended out of the next step, if it is a ghost there; says its blocks."""
-        if plan := self._ghosts.pop(sequence, None):
-            self._remove(plan, step)
-            sequence.blocks = int(plan.blocks[-1] - plan.more[-1])
-            self.ghost_tokens -= plan.known(step)
-            self._take_out(plan)
+    def has_ghost(self, sequence: Sequence) -> bool:
+        """Whether one that has ended is a ghost in the last step, or the one that is composed."""
+        return sequence in self._ghosts
+
+    def stop_ghost(self, sequence: Sequence, step: int) -> bool:
+        """Takes one that has ended out of the next step, if it is a ghost there, and says its blocks; else gives False."""
+        plan = self._ghosts.pop(sequence, None)
+        if plan is None:
+            return False
+        self._remove(plan, step)
+        sequence.blocks = int(plan.blocks[-1] - plan.more[-1])
+        self._take_out(plan)
+        return True
 
     def pop_ended(self, step: int) -> list[Sequence]:
         """Takes out the ghosts of the step before the next one, `step`, and the sequences that emitted their last token in it.
@@ -156,7 +159,6 @@ class BurstDecodes(SteadyDecodes):
         for ghost in self._ghosts.values():
             self._take_out(ghost)
         self._ghosts.clear()
-        self.ghost_tokens = 0
         ended: list[Sequence] = []
         ends = self._ends
         while ends and ends[0][0] < step:
@@ -171,7 +173,6 @@ class BurstDecodes(SteadyDecodes):
             ended.append(sequence)
             if plan.gone == step:
                 self._ghosts[sequence] = plan
-                self.ghost_tokens += plan.known(step)
             else:
                 self._take_out(plan)
         self._find_next_end()

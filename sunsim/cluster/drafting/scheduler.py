@@ -6,7 +6,7 @@ from sunsim.cluster.drafting.bursts import BurstDecodes
 from sunsim.cluster.drafting.drafts import Drafts
 from sunsim.cluster.engine_config import EngineConfig
 from sunsim.cluster.outcome import Outcome
-from sunsim.cluster.scheduler import Scheduler
+from sunsim.cluster.scheduler import COMPUTE, Scheduler
 from sunsim.cluster.sequence import Sequence
 from sunsim.latency.steps import DraftStepTimes
 
@@ -29,14 +29,30 @@ class BurstScheduler(Scheduler):
     def num_tokens(self, k: int) -> int:
         """As `Scheduler.num_tokens`."""
         partial = self.partial.known_tokens if self.partial else 0
-        decoding = self.bursts.context(k) - self.bursts.ghost_tokens
-        return self._queued_tokens + decoding + self._finishing_tokens + partial
+        return self._queued_tokens + self.bursts.context(k) + self._finishing_tokens + partial
 
     def drop_ended(self, k: int) -> None:
         """As `Scheduler.drop_ended`; ghosts go on for another step."""
         for sequence in self.bursts.pop_ended(k + 1):
             self.finishing.append(sequence)
-            self._finishing_tokens += sequence.known_tokens
+            if not self.bursts.has_ghost(sequence):
+                self._finishing_tokens += sequence.known_tokens
+
+    def _free(self, sequence: Sequence) -> None:
+        # A step in flight may write to a ghost's blocks.
+        if self.config.defer_block_free and self.bursts.has_ghost(sequence):
+            self.burst_blocks.free_after(sequence)
+        else:
+            self.blocks.free(sequence)
+
+    def _admit(self, sequence: Sequence, draft: Draft) -> bool:
+        """As `Scheduler._admit`; there must be room to draft beyond what the step computes."""
+        if not sequence.pulls:
+            held = 0 if sequence.kv is COMPUTE else min(sequence.held_tokens, sequence.known_tokens - 1)
+            sequence.computed_tokens = held
+            if not self.blocks.can_grow(sequence, held + draft.room_for(sequence)):
+                return False
+        return self.blocks.admit(sequence)
 
     def _make_room(self, step: int, draft: Draft, outcome: Outcome) -> None:
         draft.preempted = True
@@ -59,4 +75,5 @@ class BurstScheduler(Scheduler):
         self.bursts.stop(sequence, step)
 
     def _stop_ended(self, sequence: Sequence, step: int) -> None:
-        self.bursts.stop_ghost(sequence, step)
+        if self.bursts.stop_ghost(sequence, step):
+            self._finishing_tokens += sequence.known_tokens
