@@ -32,7 +32,6 @@ class Job:
     done: bool = False
     plan: list[int] = field(default_factory=list)  # drafts accepted in its next steps, where they are planned
     planned: int = 0  # for so many drafts in a step
-    drafted: int = 0  # steps with drafts on the card
 
     @property
     def computing(self) -> bool:
