@@ -139,7 +139,7 @@ class BurstDecodes(SteadyDecodes):
         self._remove(plan, step)
         sequence.known_tokens = known = plan.known(step)
         sequence.outputs_left = plan.left_at(step)
-        sequence.blocks = plan.before(step).blocks
+        sequence.blocks = plan.held(step)
         self.offset -= known
         self.batch -= 1
         self._find_next_end()
@@ -155,7 +155,7 @@ class BurstDecodes(SteadyDecodes):
         if plan is None:
             return False
         self._remove(plan, step)
-        sequence.blocks = int(plan.blocks[-1] - plan.more[-1])
+        sequence.blocks = plan.held(step)
         self._take_out(plan)
         return True
 
