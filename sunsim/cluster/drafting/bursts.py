@@ -52,7 +52,7 @@ class BurstDecodes(SteadyDecodes):
         self._draft_times = times
         self._drafts = drafts
         self._block_size = block_size
-        self.k = drafts.num_speculative_tokens
+        self.k = drafts.by_batch[0] if drafts.by_batch else drafts.num_speculative_tokens
         self.tokens_each = self.k + 1
         self.counts = Counts(drafts.num_speculative_tokens)
         self._plans: dict[Sequence, Plan] = {}
@@ -101,9 +101,7 @@ class BurstDecodes(SteadyDecodes):
     def scheduled(self, step: int, requests: int) -> None:
         """`step` has been launched with so many requests; that decides how many drafts the next one has."""
         by_batch = self._drafts.by_batch
-        if by_batch and (k := by_batch[requests]) != self.k:
-            self.k = k
-            self.tokens_each = k + 1
+        if by_batch and self._sets_k(by_batch[requests]):
             self._plan_anew(step + 1)
         if self._entering:
             for sequence in self._entering:
@@ -111,10 +109,22 @@ class BurstDecodes(SteadyDecodes):
                 self._add(Plan(sequence, step, known, left, None, self.k, self._drafts, self._block_size))
             self._entering.clear()
             self._changes()
-        if by_batch:
             self._find_next_end()
-            if by_batch[self.batch] != self.k:
-                self.next_end = step  # the step after the next one has other drafts
+        if not self.settled:
+            self.next_end = step  # the step after the next one has other drafts
+
+    def rested(self) -> None:
+        """An empty step has been; there are no decodes."""
+        if self._drafts.by_batch:
+            self._sets_k(self._drafts.by_batch[0])
+
+    def _sets_k(self, k: int) -> bool:
+        """So many drafts for the next step; gives whether they are more or fewer than before."""
+        if k == self.k:
+            return False
+        self.k = k
+        self.tokens_each = k + 1
+        return True
 
     @property
     def settled(self) -> bool:
@@ -129,7 +139,7 @@ class BurstDecodes(SteadyDecodes):
         self._remove(plan, step)
         sequence.known_tokens = known = plan.known(step)
         sequence.outputs_left = plan.left_at(step)
-        sequence.blocks = plan.before(step).blocks
+        sequence.blocks = plan.held(step)
         self.offset -= known
         self.batch -= 1
         self._find_next_end()
@@ -145,7 +155,7 @@ class BurstDecodes(SteadyDecodes):
         if plan is None:
             return False
         self._remove(plan, step)
-        sequence.blocks = int(plan.blocks[-1] - plan.more[-1])
+        sequence.blocks = plan.held(step)
         self._take_out(plan)
         return True
 
@@ -176,8 +186,6 @@ class BurstDecodes(SteadyDecodes):
             else:
                 self._take_out(plan)
         self._find_next_end()
-        if self._ghosts:
-            self.next_end = step
         self._changes()
         return ended
 
@@ -248,6 +256,7 @@ class BurstDecodes(SteadyDecodes):
             self._remove(old, step)
             known, left = old.known(step), old.left_at(step)
             self._add(Plan(sequence, step, known, left, old.before(step), self.k, self._drafts, self._block_size))
+        self._find_next_end()
         self._changes()
 
     def _add(self, plan: Plan) -> None:
@@ -259,7 +268,6 @@ class BurstDecodes(SteadyDecodes):
         sequence.last_step = plan.last
         self._order += 1
         heappush(self._ends, (plan.last, self._order, sequence))
-        self.next_end = self._ends[0][0]
 
     def _remove(self, plan: Plan, step: int) -> None:
         """Nothing of a plan happens from `step` on."""
@@ -282,6 +290,8 @@ class BurstDecodes(SteadyDecodes):
                 break
             heappop(ends)
         self.next_end = ends[0][0] if ends else UNSET
+        for ghost in self._ghosts.values():
+            self.next_end = ghost.gone
 
     def _changes(self) -> None:
         """Times that were looked up do not hold any more."""
