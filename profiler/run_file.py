@@ -33,6 +33,7 @@ SAME_RUN = (
     "weights",
     "quick",
     "engine_args",
+    "speculative_config",
 )
 
 STAMPS = {

@@ -102,7 +102,7 @@ def split_argument(argument: str, default: Role) -> tuple[Path, Role, tuple[floa
     while True:
         rest, colon, last = argument.rpartition(":")
         if colon and last.startswith(RATES) and rates is None:
-            rates = parse_rates(last.removeprefix(RATES).split("/"), argument)
+            rates = parse_rates(last.removeprefix(RATES).split("/"), rest)
         elif colon and role is None and (named := next((each for each in ROLES if each == last), None)):
             role = named
         else:
@@ -115,7 +115,7 @@ def parse_rates(texts: Sequence[str], place: str) -> tuple[float, ...]:
     try:
         return tuple(float(text) for text in texts)
     except ValueError as error:
-        msg = f"{place}: rates are '{clipped('/'.join(texts))}', must be numbers with a / between them: rates=0.75/0.55/0.4"
+        msg = f"{place}: acceptance rates are {clipped_list(texts)}, must be numbers such as 0.75, 0.55, 0.4"
         raise StreamError(msg) from error
 
 
