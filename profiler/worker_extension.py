@@ -7,13 +7,49 @@ class ProfilerWorkerExtension:
     """vLLM mixes this into its worker class; nothing here may share a name with the worker's own."""
 
     def profiler_weight_bytes(self) -> dict[str, int]:
-        """Bytes of the loaded parameters: in total, and of the input embedding."""
-        parameters = list(self.get_model().named_parameters())  # type: ignore[attr-defined]
-        sizes = {name: p.numel() * p.element_size() for name, p in parameters}
+        """Bytes of the loaded parameters: in total, of the input embedding, and of what a drafter has of its own."""
+        parameters = dict(self.get_model().named_parameters())  # type: ignore[attr-defined]
+        sizes = {name: p.numel() * p.element_size() for name, p in parameters.items()}
+        shared = {p.data_ptr() for p in parameters.values()}
+        drafter = self._drafter()
+        of_drafter = () if drafter is None else [p for p in drafter.parameters() if p.data_ptr() not in shared]
+        drafter_bytes = sum(p.numel() * p.element_size() for p in of_drafter)
         return {
-            "total": sum(sizes.values()),
+            "total": sum(sizes.values()) + drafter_bytes,
             "embedding": sum(size for name, size in sizes.items() if "embed_tokens" in name),
+            "drafter": drafter_bytes,
         }
+
+    def _drafter(self) -> Any:
+        """The model that makes drafts, None where there is none; vLLM's two model runners name its owner differently."""
+        runner = self.model_runner  # type: ignore[attr-defined]
+        owner = getattr(runner, "speculator", None) or getattr(runner, "drafter", None)
+        model = getattr(owner, "model", None)
+        return model if hasattr(model, "parameters") else None
+
+    def profiler_set_acceptance_rates(self, rates: list[float]) -> list[float]:
+        """From the next step on, rates[i] is the share of drafts whose first i + 1 tokens are all accepted.
+
+        Returns what the sampler then has: of each position, the share among those that got that far.
+        """
+        import torch  # noqa: PLC0415
+        from vllm.v1.spec_decode.utils import unconditional_to_conditional_rates  # noqa: PLC0415
+
+        held = self.model_runner.rejection_sampler.synthetic_conditional_rates  # type: ignore[attr-defined]
+        held.copy_(torch.tensor(unconditional_to_conditional_rates(rates), dtype=held.dtype))
+        found: list[float] = held.tolist()
+        return found
+
+    def profiler_repeat_one_token(self) -> bool:
+        """Makes the model say the same token after every other: all rows of the embedding become its first."""
+        import torch  # noqa: PLC0415
+
+        with torch.no_grad():
+            for name, parameter in self.get_model().named_parameters():  # type: ignore[attr-defined]
+                if "embed_tokens" in name:
+                    parameter.copy_(parameter[:1].clone().expand_as(parameter))
+                    return True
+        return False
 
     def profiler_processors(self) -> int:
         """Streaming multiprocessors of the card."""
