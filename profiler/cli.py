@@ -83,7 +83,9 @@ def measure_command(
 @app.command("replay")
 @with_shared
 def replay_command(
-    streams: Annotated[list[str], typer.Argument(metavar="STREAM.csv[:ROLE][:rates=R1/R2/...]", help="Request streams, in order.")],
+    streams: Annotated[
+        list[str], typer.Argument(metavar="STREAM.csv[:ROLE][:rates=R1/R2/...]", help="Request streams, in order.")
+    ],
     shared: Shared,
     out: Annotated[Path, typer.Option(help="Directory of the results; a stream already there is not replayed.")],
     role: Annotated[WorkerRole, typer.Option(help="For streams that name no role of their own.")] = WorkerRole.decode,

@@ -148,6 +148,7 @@ class Engine:
         adapter = self.adapters[serial % len(self.adapters)] if self.adapters else None
         async for output in self.llm.generate(text, params, identifier, lora_request=adapter):
             stamps.last_token_s = time.monotonic()
+            stamps.bursts += 1
             if streamed and stamps.first_token_s is None:
                 stamps.first_token_s = stamps.last_token_s
             if on_tokens is not None:

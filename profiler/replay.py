@@ -198,17 +198,21 @@ def by_own_id(preemptions: Counter[str]) -> dict[str, int]:
 def save(order: ReplayOrder, stream: Stream, played: Played, facts: dict[str, Any], preemptions: dict[str, int]) -> str:
     """Writes a stream's files; one line about how it went."""
     columns = run_file.request_columns(stream, played.stamps, played.start_s, preemptions)
+    drafts = stream.acceptance_rates is not None
     went = run_file.summary(columns, played.steps) | {"client_cpu_share": round(played.client_cpu_share, 3)}
-    run_file.write(order.out, stream.name, columns, run_file.step_columns(played.steps, played.start_s), facts | went)
+    if drafts:
+        went |= run_file.draft_counts(played.steps)
+    steps = run_file.step_columns(played.steps, played.start_s, drafts=drafts)
+    run_file.write(order.out, stream.name, columns, steps, facts | went)
     lag_ms, tpot_ms = went["submit_lag_ms"], went["mean_tpot_ms"]
     tpot = "no TPOT" if tpot_ms is None else f"mean TPOT {tpot_ms:.2f} ms"
     cached = f", {went['cached_share']:.1%} of their prompts cached" if "cached_share" in went else ""
     length = went.get("mean_acceptance_length")
-    drafts = "" if length is None else f", mean acceptance length {length:.3f}"
+    accepted = "" if length is None else f", mean acceptance length {length:.3f}"
     preempted = f", {went['preemptions']} preemptions" if went["preemptions"] else ""
     return (
         f"{stream.name} ({stream.role}): {went['requests']} requests in {went['duration_s']:.1f} s, {tpot}, "
-        f"submit lag p99 {lag_ms['p99']:.1f} ms, max {lag_ms['max']:.1f} ms{cached}{drafts}{preempted}"
+        f"submit lag p99 {lag_ms['p99']:.1f} ms, max {lag_ms['max']:.1f} ms{cached}{accepted}{preempted}"
     )
 
 

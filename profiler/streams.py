@@ -35,6 +35,7 @@ REPLAY_COLUMNS = (
     "client_last_token_s",
     "preemptions",
     "cached_tokens",
+    "bursts",
 )
 
 # What an H100 does with an 8B model in bf16 that has much to do, so that a stream rather ends before its time than after.

@@ -25,7 +25,6 @@ from sunsim.validation.drafts import DraftCounts
 from sunsim.validation.served import Ints, Served
 from sunsim.validation.worker_run import ActualRun
 
-
 Times: TypeAlias = LatencyModel | DraftTimes
 
 

@@ -64,10 +64,9 @@ def check_steps(steps: StepRows, times: LatencyModel | DraftTimes) -> list[Band]
 
     Steps with a chunk are left out where the run does not record what their chunks attended to.
     """
-    entering = _entering(steps, times)
-    timed = (steps.step_s > 0) & (steps.batch + steps.chunk_tokens >= 1)
+    timed = (steps.step_s > 0) & (steps.batch + steps.chunk_tokens + steps.entering >= 1)
     chunked = timed & (steps.chunk_tokens > 0)
-    mixed = timed & ~chunked & (entering > 0)
+    mixed = timed & ~chunked & (steps.entering > 0)
     decodes = timed & ~chunked & ~mixed
     held_up = decodes & np.append(chunked[1:], False)
     predicted_s = np.zeros_like(steps.step_s)
@@ -78,10 +77,10 @@ def check_steps(steps: StepRows, times: LatencyModel | DraftTimes) -> list[Band]
         if which.any():
             bands.append(_band(batches, steps.step_s[which], predicted_s[which]))
     if mixed.any():
-        predicted_s[mixed] = _chunked_s(steps, np.zeros_like(steps.step_s), entering, mixed, times)
+        predicted_s[mixed] = _chunked_s(steps, np.zeros_like(steps.step_s), mixed, times)
         bands.append(_band(ENTERED, steps.step_s[mixed], predicted_s[mixed]))
     if chunked.any() and steps.attended_pairs is not None:
-        predicted_s[chunked] = _chunked_s(steps, steps.attended_pairs, entering, chunked, times)
+        predicted_s[chunked] = _chunked_s(steps, steps.attended_pairs, chunked, times)
         both = (times + np.append(0.0, np.where(held_up, times, 0)[:-1]) for times in (steps.step_s, predicted_s))
         bands.append(_band(CHUNKED, *(times[chunked] for times in both)))
     return bands
@@ -92,23 +91,24 @@ def _decode_s(steps: StepRows, which: Bools, model: LatencyModel) -> Floats:
     return np.array([model.decode_step_ms(*step) for step in batches]) / 1000
 
 
-def _entering(steps: StepRows, times: LatencyModel | DraftTimes) -> Floats:
-    """Requests of each step that compute one token and no draft, on a worker that drafts."""
-    if not isinstance(times, DraftTimes) or steps.draft_tokens is None:
-        return np.zeros_like(steps.step_s)
-    return steps.batch - steps.draft_tokens / times.most
-
-
-def _chunked_s(
-    steps: StepRows, attended_pairs: Floats, entering: Floats, which: Bools, times: LatencyModel | DraftTimes
-) -> Floats:
-    """Steps with a prompt's chunk, or with requests that enter with one token; whose contexts are whose does not matter."""
-    columns = (steps.batch - entering, steps.context_tokens - entering, steps.chunk_tokens, attended_pairs, entering)
+def _chunked_s(steps: StepRows, attended_pairs: Floats, which: Bools, times: LatencyModel | DraftTimes) -> Floats:
+    """Steps with a prompt's chunk, or with requests that enter with one token."""
+    own = (steps.batch, steps.context_tokens, steps.chunk_tokens, attended_pairs)
+    columns = (*own, steps.entering, steps.entering_context_tokens)
     predicted_ps = [
-        times.chunked_step(batch, context, [Chunk(1, 0)] * new + ([_one_chunk(tokens, pairs)] if tokens else []))[0]
-        for batch, context, tokens, pairs, new in zip(*(_whole(column[which]) for column in columns), strict=True)
+        times.chunked_step(batch, context, [*_entered(new, known), *([_one_chunk(tokens, pairs)] if tokens else [])])[0]
+        for batch, context, tokens, pairs, new, known in zip(
+            *(_whole(column[which]) for column in columns), strict=True
+        )
     ]
     return to_s(np.array(predicted_ps, dtype=np.int64))
+
+
+def _entered(requests: int, context_tokens: int) -> list[Chunk]:
+    """Chunks of one token that attend to as many in all; which of them to how many does not matter to a model."""
+    if not requests:
+        return []
+    return [Chunk(1, context_tokens - requests), *[Chunk(1, 0)] * (requests - 1)]
 
 
 def _one_chunk(tokens: int, pairs: int) -> Chunk:

@@ -87,7 +87,7 @@ def _times(run: ActualRun, profile: Profile) -> Times:
     mix = LengthMix.of(run.served.prompt_tokens, run.served.output_tokens)
     if not profile.drafts:
         return LatencyModel(profile, mix)
-    return DraftTimes(DraftFamily({profile.drafts: profile}), profile.drafts, mix)
+    return DraftTimes(DraftFamily({profile.drafts: profile}, profile.drafts), mix)
 
 
 def _spread(run: ActualRun, times: Times, first: Replayed, saturated: Window | None) -> list[Spread]:

@@ -3,7 +3,7 @@
 Columns are those of `Served`, `request_id` and `arrival_s`; of sessions also those of `sunsim.validation.rounds`.
 `NAME.steps.parquet` beside `NAME.parquet`, if there, has the engine's own account of its steps (`STEP_COLUMNS`; and
 `decode_requests` and `chunk_attended_pairs`, without which steps with a prompt's chunk cannot be checked; and of a worker
-that drafts `draft_tokens`).
+that drafts `entering_requests` and `entering_context_tokens`).
 """
 
 from dataclasses import dataclass, fields
@@ -27,7 +27,8 @@ WRITER = "python -m profiler replay"
 COUNTS = ("prompt_tokens", "output_tokens", "preemptions")
 TIMES = tuple(each.name for each in fields(Served) if each.name not in COUNTS)
 STEP_COLUMNS = ("step_s", "requests", "context_tokens", "chunk_tokens")
-OPTIONAL = ("decode_requests", "chunk_attended_pairs", "draft_tokens")
+ENTERING = ("entering_requests", "entering_context_tokens")
+OPTIONAL = ("decode_requests", "chunk_attended_pairs", *ENTERING)
 
 
 class RunEngineArgs(BaseModel):
@@ -111,7 +112,8 @@ class StepRows:
             the drafts.
         chunk_tokens: prompt tokens computed beside them.
         attended_pairs: (query, key) pairs of these; None if not recorded.
-        draft_tokens: drafts computed; None if not recorded.
+        entering: requests that computed one token and no drafts, on a worker that drafts, and are not in the batch.
+        entering_context_tokens: what these attended to.
     """
 
     step_s: Floats
@@ -119,7 +121,8 @@ class StepRows:
     context_tokens: Floats
     chunk_tokens: Floats
     attended_pairs: Floats | None
-    draft_tokens: Floats | None = None
+    entering: Floats
+    entering_context_tokens: Floats
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,11 +215,12 @@ def _steps(path: Path) -> StepRows | None:
     table = read_rows(beside, WRITER)
     optional = [name for name in OPTIONAL if name in table.column_names]
     columns = numbers(beside, table, (*STEP_COLUMNS, *optional))
+    none = np.zeros(table.num_rows)
     return StepRows(
         step_s=columns["step_s"],
         batch=columns.get("decode_requests", columns["requests"]),
         context_tokens=columns["context_tokens"],
         chunk_tokens=columns["chunk_tokens"],
         attended_pairs=columns.get("chunk_attended_pairs"),
-        draft_tokens=columns.get("draft_tokens"),
+        **{name.removesuffix("_requests"): columns.get(name, none) for name in ENTERING},
     )
