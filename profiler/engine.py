@@ -223,11 +223,19 @@ class Engine:
         await asyncio.wait_for(self.llm.collective_rpc(method, args=([float(rate) for rate in rates],)), timeout=60)
 
     async def find_drafts(self) -> None:
-        """Makes model and prompts say one token again and again, so that drafts taken from what was said are always there."""
-        await self.llm.collective_rpc("profiler_repeat_one_token")
-        said: list[int] = []
-        await self.request("decode", 2, 8, on_tokens=said.extend)
-        self._prompt_token_ids = said[-1:]
-        self._prompts.clear()
+        """Makes model and prompts say one token again and again, so that drafts taken from what was said are always there.
+
+        Raises RuntimeError where the model says others as well.
+        """
+        await self.llm.collective_rpc("profiler_forget_tokens")
+        for _ in range(2):
+            said: list[int] = []
+            await self.request("decode", 2, 8, on_tokens=said.extend)
+            self._prompt_token_ids = said[-1:]
+            self._prompts.clear()
+            await self.llm.collective_rpc("profiler_prefer_token", args=(said[-1],))
         await self.settle()
         self.drain_steps()
+        if len(set(said)) > 1:
+            msg = f"the model says {said}, must say one token again and again for drafts to be found"
+            raise RuntimeError(msg)
