@@ -228,14 +228,18 @@ class Engine:
         Raises RuntimeError where the model says others as well.
         """
         await self.llm.collective_rpc("profiler_forget_tokens")
-        for _ in range(2):
-            said: list[int] = []
-            await self.request("decode", 2, 8, on_tokens=said.extend)
-            self._prompt_token_ids = said[-1:]
-            self._prompts.clear()
-            await self.llm.collective_rpc("profiler_prefer_token", args=(said[-1],))
+        (token, *_) = await self._said(1)
+        await self.llm.collective_rpc("profiler_prefer_token", args=(token,))
+        self._prompt_token_ids = [token]
+        self._prompts.clear()
+        said = await self._said(20)
+        if set(said) != {token}:
+            msg = f"the model says {said}, must say {token} again and again for drafts to be found"
+            raise RuntimeError(msg)
         await self.settle()
         self.drain_steps()
-        if len(set(said)) > 1:
-            msg = f"the model says {said}, must say one token again and again for drafts to be found"
-            raise RuntimeError(msg)
+
+    async def _said(self, tokens: int) -> list[int]:
+        said: list[int] = []
+        await self.request("decode", 16, tokens, on_tokens=said.extend)
+        return said
