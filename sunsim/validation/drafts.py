@@ -119,12 +119,11 @@ def spread(actual: dict[str, float], simulated: Sequence[dict[str, float]]) -> l
 
     Args:
         actual: the run's `values`.
-        simulated: those of each seed, two or more.
+        simulated: those of each seed, two or more, which have the same figures.
     """
     found = []
     for tag, value in actual.items():
-        seeds = np.array([each[tag] for each in simulated if tag in each])
-        mean = float(seeds.mean()) if len(seeds) else None
-        deviation = float(seeds.std(ddof=1)) / mean * 100 if mean and len(seeds) > 1 else None
-        found.append(Spread(tag, change_percent(mean, value), deviation))
+        seeds = np.array([each[tag] for each in simulated])
+        mean = float(seeds.mean())
+        found.append(Spread(tag, change_percent(mean, value), float(seeds.std(ddof=1)) / mean * 100 if mean else None))
     return found

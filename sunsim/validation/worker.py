@@ -63,7 +63,7 @@ def check_run(
     Raises:
         InputError: a request of the run does not fit into its worker, or the profile lacks what the role needs.
     """
-    times = _times(run, profile)
+    times = times_of(run, profile)
     _check_points(run, profile)
     drafts = run.meta.speculative_config is not None
     relation = relation or relation_to_profile(run.meta, profile)
@@ -73,7 +73,7 @@ def check_run(
         gaps = (run.client.itl_ms, replayed.itl_ms)
         found = client_figures(run.served, replayed.served, run.meta.does, gaps)
     else:
-        counts = (run.meta.drafts, replayed.drafts) if drafts else None
+        counts = (run.meta.drafts, replayed.drafts) if run.meta.drafts.num_drafts else None
         found = worker_figures(run.served, replayed.served, run.meta.does, saturated, counts)
         if run.rounds:
             found += round_figures(run.served, replayed.served, run.rounds, replayed.cached_tokens)
@@ -83,7 +83,8 @@ def check_run(
     return Validated(run.name, figures, run, profile, relation, replayed, saturated, bands, scattered)
 
 
-def _times(run: ActualRun, profile: Profile) -> Times:
+def times_of(run: ActualRun, profile: Profile) -> Times:
+    """Step times of the run's worker: the lengths of its requests meet in its batches."""
     mix = LengthMix.of(run.served.prompt_tokens, run.served.output_tokens)
     if not profile.drafts:
         return LatencyModel(profile, mix)

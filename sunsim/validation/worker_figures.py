@@ -92,7 +92,7 @@ def worker_figures(
         actual, simulated: the same requests in the same order.
         role: what the worker does.
         saturated: the stretch in which the actual run had a queue; None without one.
-        drafts: of both sides; None of a worker that does not draft.
+        drafts: of both sides; None of a worker that does not draft, or without any.
     """
     found = [*_latencies(actual, simulated, role), *_rates(actual, simulated, role)]
     if drafts:
