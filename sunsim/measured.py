@@ -127,7 +127,7 @@ def summary_of(
     }
     if any(power.values()):
         add_power(summary, arms, power)
-    add_sessions(summary, arms, {arm.name: _kv_bytes(arm) for arm in scenario.arms})
+    add_sessions(summary, arms, {arm.name: arm.kv_bytes_per_token for arm in scenario.arms})
     return summary
 
 
@@ -147,7 +147,13 @@ def _add_ways(summary: Mapping[str, Any], arms: Sequence[Arm]) -> None:
 def _way(arm: Arm) -> Any:
     """What arms have in common that serve the same way."""
     stages = {
-        stage: (pool.module, pool.shared, pool.profile.sha256, pool.convertible is not None)
+        stage: (
+            pool.module,
+            pool.shared,
+            pool.profile.sha256,
+            pool.convertible is not None,
+            pool.block.speculative_config,
+        )
         for stage, pool in arm.pools().items()
     }
     return stages, arm.block.admission
@@ -161,12 +167,6 @@ def _kv_target(pool: Pool) -> float | None:
         case TokenVelocity(signal="in-flight", threshold_s=None, target=target):
             return target
     return None
-
-
-def _kv_bytes(arm: Arm) -> int:
-    """Of a token, where an arm computes prompts."""
-    first = next(iter(arm.pools().values()))
-    return first.profile.kv_bytes_per_token_of_all
 
 
 def _moments(scenario: Scenario, requests: Requests) -> tuple[float, float, float]:
