@@ -187,7 +187,8 @@ def _fidelity(checked: Sequence[Checked]) -> Iterator[Block]:
     )
     for each in checked:
         yield from _stream_tables([(result, _what(each, result)) for result in each.streams], _subject(each))
-        yield spread_table(each.streams)
+        if table := spread_table(each.streams):
+            yield table
     yield _score(streams)
     yield from _preemptions(streams)
     yield _floor(repeats(checked))
