@@ -223,11 +223,23 @@ class Engine:
         await asyncio.wait_for(self.llm.collective_rpc(method, args=([float(rate) for rate in rates],)), timeout=60)
 
     async def find_drafts(self) -> None:
-        """Makes model and prompts say one token again and again, so that drafts taken from what was said are always there."""
-        await self.llm.collective_rpc("profiler_repeat_one_token")
-        said: list[int] = []
-        await self.request("decode", 2, 8, on_tokens=said.extend)
-        self._prompt_token_ids = said[-1:]
+        """Makes model and prompts say one token again and again, so that drafts taken from what was said are always there.
+
+        Raises RuntimeError where the model says others as well.
+        """
+        await self.llm.collective_rpc("profiler_forget_tokens")
+        (token, *_) = await self._said(1)
+        await self.llm.collective_rpc("profiler_prefer_token", args=(token,))
+        self._prompt_token_ids = [token]
         self._prompts.clear()
+        said = await self._said(20)
+        if set(said) != {token}:
+            msg = f"the model says {said}, must say {token} again and again for drafts to be found"
+            raise RuntimeError(msg)
         await self.settle()
         self.drain_steps()
+
+    async def _said(self, tokens: int) -> list[int]:
+        said: list[int] = []
+        await self.request("decode", 16, tokens, on_tokens=said.extend)
+        return said

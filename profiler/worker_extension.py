@@ -36,20 +36,29 @@ class ProfilerWorkerExtension:
         from vllm.v1.spec_decode.utils import unconditional_to_conditional_rates  # noqa: PLC0415
 
         held = self.model_runner.rejection_sampler.synthetic_conditional_rates  # type: ignore[attr-defined]
-        held.copy_(torch.tensor(unconditional_to_conditional_rates(rates), dtype=held.dtype))
+        with torch.inference_mode():
+            held.copy_(torch.tensor(unconditional_to_conditional_rates(rates), dtype=held.dtype))
         found: list[float] = held.tolist()
         return found
 
-    def profiler_repeat_one_token(self) -> bool:
-        """Makes the model say the same token after every other: all rows of the embedding become its first."""
+    def profiler_forget_tokens(self) -> None:
+        """All rows of the embedding become its first: whatever was said, the model says the same next."""
         import torch  # noqa: PLC0415
 
-        with torch.no_grad():
-            for name, parameter in self.get_model().named_parameters():  # type: ignore[attr-defined]
-                if "embed_tokens" in name:
-                    parameter.copy_(parameter[:1].clone().expand_as(parameter))
-                    return True
-        return False
+        with torch.inference_mode():
+            for parameter in self._parameters("embed_tokens"):
+                parameter.copy_(parameter[:1].clone().expand_as(parameter))
+
+    def profiler_prefer_token(self, token: int) -> None:
+        """Makes a token that the model says anyway so likely that rounding never makes it another."""
+        import torch  # noqa: PLC0415
+
+        with torch.inference_mode():
+            for parameter in self._parameters("lm_head"):
+                parameter[token] *= 8
+
+    def _parameters(self, name: str) -> list[Any]:
+        return [found for full, found in self.get_model().named_parameters() if name in full]  # type: ignore[attr-defined]
 
     def profiler_processors(self) -> int:
         """Streaming multiprocessors of the card."""
