@@ -11,6 +11,7 @@ from typing import Self
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from sunsim.cluster.drafting.counts import DraftCounts
 from sunsim.cluster.drafting.drafts import Drafts
 from sunsim.metrics.rows import Window
 from sunsim.metrics.serving import latency, tokens_inside
@@ -66,18 +67,9 @@ class RunDrafts(BaseModel):
         )
 
 
-@dataclass(frozen=True, slots=True)
-class DraftCounts:
-    """What became of drafts, as vLLM counts it: steps of requests with drafts, drafts in them, accepted ones."""
-
-    num_drafts: int
-    num_draft_tokens: int
-    num_accepted_tokens: int
-
-    @property
-    def mean_acceptance_length(self) -> float | None:
-        """1 + accepted / drafts (vLLM); None without any."""
-        return 1 + self.num_accepted_tokens / self.num_drafts if self.num_drafts else None
+def mean_acceptance_length(counts: DraftCounts) -> float:
+    """1 + accepted / drafts (vLLM); there must be some."""
+    return 1 + sum(counts.num_accepted_tokens_per_pos) / counts.num_drafts
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,13 +89,13 @@ class Spread:
 
 def length_figure(actual: DraftCounts, simulated: DraftCounts) -> Figure:
     """The mean acceptance length of both sides."""
-    real, model = actual.mean_acceptance_length, simulated.mean_acceptance_length
+    real, model = mean_acceptance_length(actual), mean_acceptance_length(simulated)
     return Figure(LENGTH, real, model, change_percent(model, real))
 
 
 def values(served: Served, counts: DraftCounts, role: Role, saturated: Window | None) -> dict[str, float]:
     """The figures of one side that draws scatter, by tag."""
-    found: dict[str, float | None] = {LENGTH: counts.mean_acceptance_length}
+    found: dict[str, float | None] = {LENGTH: mean_acceptance_length(counts)} if counts.num_drafts else {}
     for key, stats in LATENCIES.items():
         found |= latency(key, getattr(served, f"{key}_ms"), stats)
     if role.decodes:
@@ -119,12 +111,11 @@ def spread(actual: dict[str, float], simulated: Sequence[dict[str, float]]) -> l
 
     Args:
         actual: the run's `values`.
-        simulated: those of each seed, two or more.
+        simulated: those of each seed, two or more, which have the same figures.
     """
     found = []
     for tag, value in actual.items():
-        seeds = np.array([each[tag] for each in simulated if tag in each])
-        mean = float(seeds.mean()) if len(seeds) else None
-        deviation = float(seeds.std(ddof=1)) / mean * 100 if mean and len(seeds) > 1 else None
-        found.append(Spread(tag, change_percent(mean, value), deviation))
+        seeds = np.array([each[tag] for each in simulated])
+        mean = float(seeds.mean())
+        found.append(Spread(tag, change_percent(mean, value), float(seeds.std(ddof=1)) / mean * 100 if mean else None))
     return found

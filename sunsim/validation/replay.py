@@ -13,6 +13,7 @@ import numpy as np
 from sunsim.clock import PS_PER_MS, to_s
 from sunsim.cluster.batch_at import batch_at
 from sunsim.cluster.block_keys import BlockKeys
+from sunsim.cluster.drafting.counts import DraftCounts
 from sunsim.cluster.engine import Engine
 from sunsim.cluster.engine_config import EngineConfig
 from sunsim.cluster.sequence import KV, NEVER, UNSET, Sequence
@@ -21,7 +22,6 @@ from sunsim.latency.drafts import DraftTimes
 from sunsim.latency.model import LatencyModel
 from sunsim.metrics.rows import Floats
 from sunsim.validation.clients import Clients
-from sunsim.validation.drafts import DraftCounts
 from sunsim.validation.served import Ints, Served
 from sunsim.validation.worker_run import ActualRun
 
@@ -34,7 +34,7 @@ class Replayed:
 
     `cached_tokens`: of each prompt, those found in the worker's prefix cache, int64[n].
 
-    `drafts`: what became of them on a worker that drafts.
+    `drafts`: what they came to on a worker that drafts.
 
     `itl_ms`: gaps between the tokens of a request as they come to its client, of all requests, float64[k]; None where the
     run does not have them.
@@ -44,7 +44,7 @@ class Replayed:
     steps: int
     outside: int
     cached_tokens: Ints
-    drafts: DraftCounts
+    drafts: DraftCounts | None = None
     itl_ms: Floats | None = None
 
 
@@ -99,7 +99,7 @@ def replay(run: ActualRun, times: Times, offset: float = 0.0, seed: int = 0) -> 
     served = _served(actual, clients.submit_ps, queued_ps, sequences, front, prefills=meta.prefills_only)
     outside = sum(engine.outside.values())
     cached_tokens = np.array([sequence.cached_tokens for sequence in sequences], dtype=np.int64)
-    drafts = counted(sequences)
+    drafts = engine.count_drafts()
     if not every_step:
         return Replayed(served, engine.steps, outside, cached_tokens, drafts)
     return Replayed(
@@ -110,12 +110,6 @@ def replay(run: ActualRun, times: Times, offset: float = 0.0, seed: int = 0) -> 
         drafts,
         _gaps_ms(outputs_ps, sequences, actual.output_tokens, front),
     )
-
-
-def counted(sequences: list[Sequence]) -> DraftCounts:
-    """The drafts of all of them."""
-    found = np.array([(each.drafted, each.draft_tokens, each.accepted) for each in sequences], dtype=np.int64)
-    return DraftCounts(*found.sum(axis=0).tolist())
 
 
 def _due_ps(engine: Engine, *, every_step: bool) -> int:

@@ -1,8 +1,10 @@
 """One worker's run beside its simulation, held to its targets."""
 
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
+from sunsim.cluster.drafting.counts import DraftCounts
 from sunsim.errors import InputError
 from sunsim.latency.attention import LengthMix
 from sunsim.latency.drafts import DraftFamily, DraftTimes
@@ -63,9 +65,8 @@ def check_run(
     Raises:
         InputError: a request of the run does not fit into its worker, or the profile lacks what the role needs.
     """
-    times = _times(run, profile)
+    times = times_of(run, profile)
     _check_points(run, profile)
-    drafts = run.meta.speculative_config is not None
     relation = relation or relation_to_profile(run.meta, profile)
     replayed = replay(run, times)
     saturated = run.served.saturated()
@@ -73,30 +74,37 @@ def check_run(
         gaps = (run.client.itl_ms, replayed.itl_ms)
         found = client_figures(run.served, replayed.served, run.meta.does, gaps)
     else:
-        counts = (run.meta.drafts, replayed.drafts) if drafts else None
-        found = worker_figures(run.served, replayed.served, run.meta.does, saturated, counts)
+        found = worker_figures(run.served, replayed.served, run.meta.does, saturated, _drafted(run, replayed))
         if run.rounds:
             found += round_figures(run.served, replayed.served, run.rounds, replayed.cached_tokens)
-    figures = [figure.held_to(tolerances.of(figure.tag, run.meta.does, relation, drafts=drafts)) for figure in found]
+    held = partial(tolerances.of, role=run.meta.does, relation=relation, drafts=replayed.drafts is not None)
+    figures = [figure.held_to(held(figure.tag)) for figure in found]
     bands = check_steps(run.steps, times) if run.steps else []
-    scattered = _spread(run, times, replayed, saturated) if drafts else []
+    scattered = _spread(run, times, replayed, saturated)
     return Validated(run.name, figures, run, profile, relation, replayed, saturated, bands, scattered)
 
 
-def _times(run: ActualRun, profile: Profile) -> Times:
+def times_of(run: ActualRun, profile: Profile) -> Times:
+    """Step times of the run's worker: the lengths of its requests meet in its batches."""
     mix = LengthMix.of(run.served.prompt_tokens, run.served.output_tokens)
     if not profile.drafts:
         return LatencyModel(profile, mix)
     return DraftTimes(DraftFamily({profile.drafts: profile}, profile.drafts), mix)
 
 
+def _drafted(run: ActualRun, replayed: Replayed) -> tuple[DraftCounts, DraftCounts] | None:
+    """What drafts came to on both sides; None without any."""
+    actual, simulated = run.meta.drafts, replayed.drafts
+    return (actual, simulated) if actual and simulated and actual.num_drafts and simulated.num_drafts else None
+
+
 def _spread(run: ActualRun, times: Times, first: Replayed, saturated: Window | None) -> list[Spread]:
     """The run simulated with more seeds: what differs between them is what is accepted."""
-    seeds = [first, *(replay(run, times, seed=seed) for seed in SEEDS)]
-    actual, *simulated = (
-        values(served, counts, run.meta.does, saturated)
-        for served, counts in [(run.served, run.meta.drafts), *((each.served, each.drafts) for each in seeds)]
-    )
+    if not _drafted(run, first):
+        return []
+    sides = [(run.served, run.meta.drafts), (first.served, first.drafts)]
+    sides += [(each.served, each.drafts) for each in (replay(run, times, seed=seed) for seed in SEEDS)]
+    actual, *simulated = (values(served, counts, run.meta.does, saturated) for served, counts in sides if counts)
     return spread(actual, simulated)
 
 

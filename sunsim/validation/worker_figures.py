@@ -4,13 +4,14 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from sunsim.cluster.drafting.counts import DraftCounts
 from sunsim.metrics import registry
 from sunsim.metrics.registry import QUANTILES
 from sunsim.metrics.rows import Floats, Window
 from sunsim.metrics.serving import latency, tokens_inside
 from sunsim.metrics.workers import running
 from sunsim.roles import Role
-from sunsim.validation.drafts import DraftCounts, length_figure
+from sunsim.validation.drafts import length_figure
 from sunsim.validation.figures import Figure, change_percent, error_interval, known, signed_percent
 from sunsim.validation.rounds import Rounds
 from sunsim.validation.served import Ints, Served
@@ -92,7 +93,7 @@ def worker_figures(
         actual, simulated: the same requests in the same order.
         role: what the worker does.
         saturated: the stretch in which the actual run had a queue; None without one.
-        drafts: of both sides; None of a worker that does not draft.
+        drafts: of both sides; None of a worker that does not draft, or without any.
     """
     found = [*_latencies(actual, simulated, role), *_rates(actual, simulated, role)]
     if drafts:

@@ -13,10 +13,11 @@ from typing import Any, Literal, Self
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from sunsim.cluster.drafting.counts import DraftCounts
 from sunsim.errors import InputError
 from sunsim.metrics.rows import Floats
 from sunsim.roles import Role, Stage
-from sunsim.validation.drafts import DraftCounts, RunDrafts
+from sunsim.validation.drafts import RunDrafts
 from sunsim.validation.limit import Limit
 from sunsim.validation.record import STEPS_SUFFIX, Facts, check_columns, numbers, read_facts, read_rows
 from sunsim.validation.rounds import Rounds, read_rounds
@@ -72,19 +73,24 @@ class RunMeta(Facts):
     speculative_config: RunDrafts | None = None
     num_drafts: int | None = None
     num_draft_tokens: int | None = None
-    num_accepted_tokens: int | None = None
+    num_accepted_tokens_per_pos: list[int] | None = None
 
     @model_validator(mode="after")
     def _drafts_are_counted(self) -> Self:
-        if self.speculative_config and None in (self.num_drafts, self.num_draft_tokens, self.num_accepted_tokens):
-            message = "num_drafts, num_draft_tokens and num_accepted_tokens must be there, as speculative_config is"
+        counts = (self.num_drafts, self.num_draft_tokens, self.num_accepted_tokens_per_pos)
+        if self.speculative_config and None in counts:
+            message = (
+                "num_drafts, num_draft_tokens and num_accepted_tokens_per_pos must be there beside speculative_config"
+            )
             raise ValueError(message)
         return self
 
     @property
-    def drafts(self) -> DraftCounts:
-        """What became of its drafts."""
-        return DraftCounts(self.num_drafts or 0, self.num_draft_tokens or 0, self.num_accepted_tokens or 0)
+    def drafts(self) -> DraftCounts | None:
+        """What its drafts came to; None of a worker that does not draft."""
+        if self.speculative_config is None:
+            return None
+        return DraftCounts(self.num_drafts or 0, self.num_draft_tokens or 0, self.num_accepted_tokens_per_pos or [])
 
     @property
     def stream_key(self) -> str:
