@@ -8,6 +8,7 @@ from dataclasses import replace
 import pandas as pd
 
 from sunsim.clock import END_PS, to_ps, to_s
+from sunsim.cluster.drafted import draft_columns
 from sunsim.cluster.journey import Journeys, request_rows
 from sunsim.cluster.rounds import session_columns
 from sunsim.cluster.world import World
@@ -66,6 +67,9 @@ def simulate_arm(
     if world.rounds and requests.sessions:
         further = session_columns(requests.sessions, world.rounds, came, remote=arm.prefill is not None)
         rows = pd.concat([rows, further], axis=1)
+    if any(each.drafts for each in scenario.arms):
+        emitted = world.course.emitted(requests.output_tokens)
+        rows = pd.concat([rows, draft_columns(world.journeys.drafted, rows, came, emitted)], axis=1)
     if limit_ps is None and (stuck := int((rows["outcome"] == "unfinished").sum())):
         message = f"{arm.name} has nothing more to do, but {stuck} requests are unfinished"
         raise RuntimeError(message)  # a fault of the simulator, whatever was asked for

@@ -106,6 +106,9 @@ class Worker:
             preemptions=engine.preemptions,
             prefix_cache_queries=engine.queries,
             prefix_cache_hits=engine.hits,
+            num_drafts=engine.num_drafts,
+            num_draft_tokens=engine.num_draft_tokens,
+            num_accepted_tokens_per_pos=tuple(engine.num_accepted_tokens_per_pos),
         )
 
     def _wake(self) -> None:
