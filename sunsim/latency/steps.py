@@ -1,7 +1,7 @@
 """What a worker asks of a step-time model."""
 
 from collections.abc import Iterator
-from typing import Literal, NamedTuple, Protocol, get_args
+from typing import Literal, NamedTuple, Protocol, get_args, runtime_checkable
 
 Outside = Literal["batch", "context", "tokens", "pairs", "adapters"]
 """What takes a step out of the range of the measurements, the first that does: the number of its decodes or their
@@ -63,6 +63,25 @@ class StepTimes(Protocol):
 
     def tail_ps(self, tokens: int) -> int:
         """From the end of its launch until its output is there at the earliest; asked for the same steps."""
+
+
+@runtime_checkable
+class DraftStepTimes(StepTimes, Protocol):
+    """Step times of a worker that drafts; see `sunsim.cluster.drafting`.
+
+    A decode with ``k`` drafts computes ``k + 1`` tokens. Contexts are tokens known before the step, drafts not included.
+    """
+
+    def decode_line_k(self, batch: int, context_tokens: int, k: int) -> DecodeLine:
+        """As `decode_line` for steps in which each decode has `k` drafts; 0 for none."""
+
+    def chunked_step_k(
+        self, batch: int, context_tokens: int, chunks: list[Chunk], k: int
+    ) -> tuple[int, Outside | None]:
+        """As `chunked_step` for a step in which each of the `batch` decodes has `k` drafts.
+
+        Who enters the step with one token is a chunk of one.
+        """
 
 
 class WorkerTimes(StepTimes, Protocol):
