@@ -18,7 +18,14 @@ from sunsim.records import (
 )
 from sunsim.report.format import together
 
-KINDS = {"text": "text", "s": "seconds", "count": "whole number", "number": "number", "counts": "whole numbers by name", "numbers": "list of numbers"}
+KINDS = {
+    "text": "text",
+    "s": "seconds",
+    "count": "whole number",
+    "number": "number",
+    "counts": "whole numbers by name",
+    "numbers": "list of numbers",
+}
 
 
 def columns() -> dict[str, str]:

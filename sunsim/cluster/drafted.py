@@ -43,7 +43,7 @@ def draft_columns(
     by_prefill = np.minimum(emitted[came], 1)
     if counts is None:
         decoded = rows["output_tokens"].to_numpy(np.int64) - emitted[came]
-        bursts, others = decoded, [np.zeros(len(rows), np.int64)] * 3
+        bursts, others = decoded.astype(np.int64), [np.zeros(len(rows), np.int64)] * 3
     else:
         bursts = _int64(counts.bursts)[came]
         others = [_int64(column)[came] for column in (counts.drafts, counts.draft_tokens, counts.accepted_tokens)]

@@ -169,11 +169,11 @@ DRAFTS = [
     *(
         Metric(
             f"{stat}_request_itl_ms",
-            f"ITL of requests {stat}",
+            f"request ITL {stat}",
             "ms",
             "(last - first token) / (bursts - 1) of each request, its mean gap between bursts; rows do not hold every gap, so "
             f"this is not vLLM's {stat}_itl_ms. {ARRIVED}",
-            short=f"ITL of\nrequests {stat}",
+            short=f"request\nITL {stat}",
         )
         for stat in ("median", "p99")
     ),

@@ -171,7 +171,7 @@ class Arm:
     @property
     def drafts(self) -> bool:
         """Whether some workers draft tokens."""
-        return any(pool.drafting for pool in self.pools().values())
+        return any(getattr(pool, "drafting", None) for pool in self.pools().values())
 
     @property
     def modules_differ(self) -> bool:
