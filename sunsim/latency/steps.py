@@ -3,9 +3,10 @@
 from collections.abc import Iterator
 from typing import Literal, NamedTuple, Protocol, get_args, runtime_checkable
 
-Outside = Literal["batch", "context", "tokens", "pairs", "adapters"]
+Outside = Literal["batch", "context", "tokens", "pairs", "adapters", "drafts"]
 """What takes a step out of the range of the measurements, the first that does: the number of its decodes or their
-context, the number of tokens of a step with a prompt or what these attend to, the adapters on the worker."""
+context, the number of tokens of a step with a prompt or what these attend to, the adapters on the worker, the drafts of a
+request."""
 OUTSIDE: tuple[Outside, ...] = get_args(Outside)
 
 
@@ -89,3 +90,25 @@ class WorkerTimes(StepTimes, Protocol):
 
     def stalls(self, offset: float) -> Iterator[tuple[int, int]]:
         """When the host stalls and for how long, in picoseconds; `offset` in [0, 1) tells workers apart."""
+
+
+class DraftStepTimes(StepTimes, Protocol):
+    """Step times of one worker whose requests have drafts: each computes its last token and `k` drafts a step.
+
+    What `StepTimes` has of decodes is of steps with as many drafts as its worker was started with.
+    """
+
+    def decode_line_k(self, batch: int, context_tokens: int, k: int) -> DecodeLine:
+        """The line that holds for `batch` decodes (at least one) of `k` drafts each; contexts are without the drafts."""
+
+    def chunked_step_k(
+        self, batch: int, context_tokens: int, chunks: list[Chunk], k: int
+    ) -> tuple[int, Outside | None]:
+        """Time of a step of `batch` decodes of `k` drafts each, and at least one chunk.
+
+        A chunk of one token is a request that enters with its prompt's KV there and computes one token.
+        """
+
+
+class DraftWorkerTimes(DraftStepTimes, WorkerTimes, Protocol):
+    """Step times with drafts, and what holds them up."""

@@ -9,18 +9,44 @@ from statistics import fmean
 
 from sunsim.errors import InputError
 from sunsim.latency.attention import LengthMix
+from sunsim.latency.drafts import DraftFamily, DraftTimes
 from sunsim.latency.model import LatencyModel, latency_model
 from sunsim.latency.profile import Profile, load_named
-from sunsim.latency.steps import WorkerTimes
+from sunsim.latency.steps import DraftWorkerTimes, WorkerTimes
 from sunsim.latency.two_passes import TwoPasses
 from sunsim.roles import Module, Role, Stage
 from sunsim.scenario.blocks import ArmBlock
 from sunsim.scenario.pools import Convertible, DecodeBlock, LoadReport, PoolBlock
 from sunsim.scenario.scaling import Bounds
+from sunsim.scenario.speculative import SpeculativeConfig
 from sunsim.workload.traces.use import TokenLimit
 
 OPTIONS = ("max_num_seqs", "max_num_batched_tokens", "max_model_len", "num_gpu_blocks")
 """Of a worker, under vLLM's names; a profile has those that it was measured with."""
+
+
+@dataclass(frozen=True, eq=False)
+class Drafting:
+    """Several tokens a step: how the workers of a pool draft.
+
+    Attributes:
+        config: as the completed document has it.
+        family: the profiles that step times come from.
+        times: of the workers' steps.
+    """
+
+    config: SpeculativeConfig
+    family: DraftFamily
+    _mix: Callable[[], LengthMix]
+
+    @cached_property
+    def times(self) -> DraftWorkerTimes:
+        return DraftTimes(self.family, self._mix())
+
+    @property
+    def lookahead(self) -> int:
+        """Tokens for which a request has KV blocks beyond those of a step: as many as drafts, of a drafter with a KV cache."""
+        return self.config.num_speculative_tokens if self.config.method == "eagle" else 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,9 +57,10 @@ class Pool:
         block: as the completed document has it.
         roles: number of workers in each role, in the order of their slots; of an elastic pool the most that there may be.
         profile_name: a shipped profile's name, or an absolute path.
-        profile: what was measured.
+        profile: what was measured; of a pool with drafts the one whose room its workers have, not that of this name.
         router: how a request is given to one of the workers that may take it.
         load_report: None where the router sees its workers' loads as they are.
+        drafting: several tokens a step; None: one.
         max_num_seqs, max_num_batched_tokens, max_model_len, num_gpu_blocks: of one worker.
     """
 
@@ -44,6 +71,7 @@ class Pool:
     profile: Profile
     router: str
     load_report: LoadReport | None
+    drafting: Drafting | None
     max_num_seqs: int
     max_num_batched_tokens: int
     max_model_len: int
@@ -108,9 +136,17 @@ class Pool:
         """Those of the workers of all roles; of an elastic pool the most."""
         return sum(self.roles.values()) * self.profile.gpus
 
+    @property
+    def profiles(self) -> dict[str, Profile]:
+        """All that its steps rest on, by the name that the document has for them, or their own."""
+        if not self.drafting:
+            return {self.profile_name: self.profile}
+        used = self.drafting.family.used(self.drafting.config.numbers)
+        return {profile.name if k else self.profile_name: profile for k, profile in used.items()}
+
     @cached_property
     def times(self) -> LatencyModel:
-        """Step times and front-end delays, for the lengths that meet in the scenario's batches."""
+        """Step times and front-end delays, for the lengths that meet in the scenario's batches; see `Drafting` for others."""
         return latency_model(self.profile, self._mix(), self._adapters() if self._adapters else None)
 
     def with_workers(self, sizes: Mapping[Role, int]) -> Pool:
@@ -233,6 +269,13 @@ def _pool(
     except OSError as error:
         message = "cannot be read any more, must stay where it is while it is simulated with"
         raise InputError(message, block.profile) from error
+    drafting, config = None, block.speculative_config
+    if config:
+        family = DraftFamily.of(profile, config.method, config.num_speculative_tokens)
+        if not family:
+            message = "has no profile with drafts beside it any more, must have one while it is simulated with"
+            raise InputError(message, block.profile)
+        drafting, profile = Drafting(config, family, mix), family.limiting
     shared = block.policy == "shared"
     if profile.adapters:
         module = Module.ADAPTER
@@ -244,6 +287,7 @@ def _pool(
         profile=profile,
         router=block.router,
         load_report=block.load_report,
+        drafting=drafting,
         **{option: getattr(block, option) for option in OPTIONS},
         _adapters=(shares if shared else lambda: (1.0,)) if profile.adapters else None,
         _mix=mix,

@@ -155,8 +155,10 @@ class Scenario:
 
     @property
     def profiles(self) -> dict[str, Profile]:
-        """Those of all pools, by the name that the document has for them."""
-        found = {pool.profile_name: pool.profile for arm in self.arms for pool in arm.pools().values()}
+        """Those of all pools, by the name that the document has for them, or, of some with drafts, their own."""
+        found = {
+            name: each for arm in self.arms for pool in arm.pools().values() for name, each in pool.profiles.items()
+        }
         return dict(sorted(found.items()))
 
     def changed(self, **blocks: Any) -> Scenario:
