@@ -207,7 +207,7 @@ class Arm:
     @property
     def drafts(self) -> bool:
         """Whether some workers draft tokens."""
-        return any(getattr(pool, "drafting", None) for pool in self.pools().values())
+        return any(pool.drafting for pool in self.pools().values())
 
     @property
     def modules_differ(self) -> bool:
