@@ -128,7 +128,7 @@ def summary_of(
     }
     if any(power.values()):
         add_power(summary, arms, power)
-    add_sessions(summary, arms, {arm.name: _kv_bytes(arm) for arm in scenario.arms})
+    add_sessions(summary, arms, {arm.name: arm.kv_bytes_per_token for arm in scenario.arms})
     add_drafts(summary, arms)
     for arm in (arm for arm in served if arm.drafts):
         same = (other.name for other in served if not other.drafts and _way_but_drafts(other) == _way_but_drafts(arm))
@@ -152,20 +152,22 @@ def _add_ways(summary: Mapping[str, Any], arms: Sequence[Arm]) -> None:
 def _way(arm: Arm) -> Any:
     """What arms have in common that serve the same way."""
     stages = {
-        stage: (pool.module, pool.shared, pool.profile.sha256, pool.convertible is not None)
+        stage: (
+            pool.module,
+            pool.shared,
+            pool.profile.sha256,
+            pool.convertible is not None,
+            pool.block.speculative_config,
+        )
         for stage, pool in arm.pools().items()
     }
     return stages, arm.block.admission
 
 
 def _way_but_drafts(arm: Arm) -> dict[str, Any]:
-    """All that an arm's block says, but its name and what is drafted."""
-    block = arm.block.model_dump(exclude={"name"})
-    return {key: _left(value, "speculative_config") for key, value in block.items()}
-
-
-def _left(value: Any, key: str) -> Any:
-    return {name: each for name, each in value.items() if name != key} if isinstance(value, dict) else value
+    """All that an arm's block says, but its name, what is drafted and the room that a drafter leaves."""
+    drafting = {"speculative_config", "num_gpu_blocks"}
+    return arm.block.model_dump(exclude={"name": True, **dict.fromkeys(map(str, arm.pools()), drafting)})
 
 
 def _kv_target(pool: Pool) -> float | None:
@@ -176,12 +178,6 @@ def _kv_target(pool: Pool) -> float | None:
         case TokenVelocity(signal="in-flight", threshold_s=None, target=target):
             return target
     return None
-
-
-def _kv_bytes(arm: Arm) -> int:
-    """Of a token, where an arm computes prompts."""
-    first = next(iter(arm.pools().values()))
-    return first.profile.kv_bytes_per_token_of_all
 
 
 def _moments(scenario: Scenario, requests: Requests) -> tuple[float, float, float]:

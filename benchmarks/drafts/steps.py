@@ -12,6 +12,8 @@ from collections.abc import Iterator, Sequence
 from functools import cache
 from typing import NamedTuple
 
+import pandas as pd
+
 from sunsim.clock import PS_PER_MS
 from sunsim.errors import InputError
 from sunsim.latency.attention import LengthMix
@@ -120,6 +122,18 @@ def tables(rates: Sequence[float] = RATES) -> Iterator[str | TextTable]:
     ]
     headers = ("", "tokens a\nrequest", *(f"K={drafts}" for drafts in DRAFTS))
     yield TextTable("Requests from which on drafts are a loss", headers, losses)
+
+
+def frame(rates: Sequence[float] = RATES) -> pd.DataFrame:
+    """A row a batch, context and number of drafts of the first profile: `batch`, `context`, `drafts`, `speedup`."""
+    profile = next(iter(PROFILES.values()))
+    rows = [
+        {"batch": each.batch, "context": context, "drafts": each.drafts, "speedup": each.speedup(rates)}
+        for context in CONTEXTS
+        for of_batch in costs(profile, context)
+        for each in of_batch
+    ]
+    return pd.DataFrame(rows)
 
 
 def _cell(each: Cost, rates: Sequence[float]) -> str:

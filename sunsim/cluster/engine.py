@@ -111,21 +111,6 @@ class Engine:
         return self.blocks.hits
 
     @property
-    def num_drafts(self) -> int:
-        """Steps of requests in which drafted tokens were checked."""
-        return 0
-
-    @property
-    def num_draft_tokens(self) -> int:
-        """Tokens drafted in them."""
-        return 0
-
-    @property
-    def num_accepted_tokens_per_pos(self) -> list[int]:
-        """Of the tokens drafted first, second and so on in a step, the accepted ones."""
-        return []
-
-    @property
     def num_tokens(self) -> int:
         """Tokens of the requests here, generated ones included, as the scheduler last counted them."""
         return self._scheduler.num_tokens(self._k)

@@ -57,8 +57,9 @@ def simulate_arm(
                 f"fewer requests, {'less time to think, ' if world.rounds else ''}or stop: {{when: time, limit_s: ...}}"
             )
             raise InputError(message, f"scenario {scenario.name}")
+        pools = [pool for pool in (world.prefill, world.decode) if pool]
+        records = [record for pool in pools for record in pool.records()]
         world.journeys.note_the_rest()
-    pools = [pool for pool in (world.prefill, world.decode) if pool]
     prefill_names, decode_names = (pool.worker_names if pool else [] for pool in (world.prefill, world.decode))
     came = world.came(limit_ps)
     names = (prefill_names, decode_names)
@@ -75,7 +76,7 @@ def simulate_arm(
         raise RuntimeError(message)  # a fault of the simulator, whatever was asked for
     sizes = pd.concat([pool.sizes() for pool in world.elastic], ignore_index=True) if world.elastic else None
     world.journeys = Journeys(0)  # the largest part of a world, which stays until garbage is next looked for
-    return ArmResult(rows, [record for pool in pools for record in pool.records()], sizes)
+    return ArmResult(rows, records, sizes)
 
 
 @contextmanager

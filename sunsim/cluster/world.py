@@ -83,7 +83,7 @@ class World:
             emits = self.emitted_before_decode > 0
             self._admission = Admission(scenario, arm, self.prefill, self.decode, emits=emits)
             self.journeys.shed = bytearray(len(requests))
-        self._kv_bytes = self.prefill.kv_bytes_per_token if self.prefill else 0
+        self._kv_bytes = arm.kv_bytes_per_token if self.prefill else 0
         self._pulling = Pulling(scenario.link, self._kv_bytes) if any(scenario.link.posting_ps) else None
         self.clients = self._begin_arrivals()
         self._decoding: list[tuple[Decoding, Alarm]] = []  # by slot, where somebody waits for an end

@@ -80,7 +80,7 @@ class DraftFamily:
         return (below, 1 - share), (above, share)
 
 
-def drafts_file(base: Path, method: Method, k: int) -> Path:
+def drafts_file(base: Path, method: str, k: int) -> Path:
     """Where a profile with `k` drafts stands, by the path of the one without."""
     return base.parent / DRAFTS / f"{base.stem}-{method}-k{k}.json"
 

@@ -92,23 +92,5 @@ class WorkerTimes(StepTimes, Protocol):
         """When the host stalls and for how long, in picoseconds; `offset` in [0, 1) tells workers apart."""
 
 
-class DraftStepTimes(StepTimes, Protocol):
-    """Step times of one worker whose requests have drafts: each computes its last token and `k` drafts a step.
-
-    What `StepTimes` has of decodes is of steps with as many drafts as its worker was started with.
-    """
-
-    def decode_line_k(self, batch: int, context_tokens: int, k: int) -> DecodeLine:
-        """The line that holds for `batch` decodes (at least one) of `k` drafts each; contexts are without the drafts."""
-
-    def chunked_step_k(
-        self, batch: int, context_tokens: int, chunks: list[Chunk], k: int
-    ) -> tuple[int, Outside | None]:
-        """Time of a step of `batch` decodes of `k` drafts each, and at least one chunk.
-
-        A chunk of one token is a request that enters with its prompt's KV there and computes one token.
-        """
-
-
 class DraftWorkerTimes(DraftStepTimes, WorkerTimes, Protocol):
-    """Step times with drafts, and what holds them up."""
+    """Step times of a worker that drafts, and what holds them up."""

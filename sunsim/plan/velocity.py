@@ -41,7 +41,7 @@ def velocities(scenario: Scenario, arm: Arm) -> dict[str, float | None]:
             )
             found["decode_tokens_per_s"] = decode_velocity(pool.times, batch, prompt, output)
     if arm.prefill and arm.decode:
-        found["transfer_tokens_per_s"] = transfer_velocity(scenario.link, arm.prefill.profile.kv_bytes_per_token_of_all)
+        found["transfer_tokens_per_s"] = transfer_velocity(scenario.link, arm.kv_bytes_per_token)
     return found
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from statistics import fmean
@@ -19,6 +19,7 @@ from sunsim.scenario.blocks import ArmBlock
 from sunsim.scenario.pools import Convertible, DecodeBlock, LoadReport, PoolBlock
 from sunsim.scenario.scaling import Bounds
 from sunsim.scenario.speculative import SpeculativeConfig
+from sunsim.workload.acceptance import Rates
 from sunsim.workload.traces.use import TokenLimit
 
 OPTIONS = ("max_num_seqs", "max_num_batched_tokens", "max_model_len", "num_gpu_blocks")
@@ -42,6 +43,13 @@ class Drafting:
     @cached_property
     def times(self) -> DraftWorkerTimes:
         return DraftTimes(self.family, self._mix())
+
+    def rates(self, models: Iterable[str]) -> list[list[Rates]]:
+        """Acceptance rates of each of these models: from 0 tokens on, and by rising context."""
+        config, drafts = self.config, self.config.num_speculative_tokens
+        contexts = [Rates(block.from_tokens, block.rates(drafts)) for block in config.contexts]
+        own = (config.models.get(name, config).rates(drafts) for name in models)
+        return [[Rates(0, rates), *contexts] for rates in own]
 
     @property
     def lookahead(self) -> int:
@@ -213,6 +221,13 @@ class Arm:
     def modules_differ(self) -> bool:
         """Whether prompts' KV is made by another module than the one that decodes."""
         return self.prefill is not None and self.decode is not None and self.decode.module.only_decodes
+
+    @property
+    def kv_bytes_per_token(self) -> int:
+        """Of the KV that prompts are computed for, on all GPUs of a worker: with drafts the drafter's too, which prefill
+        workers make and send as well."""
+        drafting = self.decode if self.decode and self.decode.drafting else None
+        return (drafting or next(iter(self.pools().values()))).profile.kv_bytes_per_token_of_all
 
     @property
     def times_with_prompts(self) -> WorkerTimes:

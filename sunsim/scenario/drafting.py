@@ -55,7 +55,7 @@ def family_of(
 
 
 def _refuse_elsewhere(arm: ArmBlock, stage: Stage, pool: PoolBlock, profile: Profile, loc: Loc, source: Source) -> None:
-    """What the stage and its arm must not have beside drafts."""
+    """What the stage and its arm must not have beside drafts; prompts of later rounds need a prefix cache to be computed here."""
     if stage is Stage.PREFILL:
         refuse(KEY, "given", "must be left out: prefill workers decode nothing", loc, source)
     if profile.adapters:
@@ -79,12 +79,8 @@ def _refuse_elsewhere(arm: ArmBlock, stage: Stage, pool: PoolBlock, profile: Pro
         refuse(KEY, "given", must, loc, source)
     if arm.admission:
         refuse(KEY, "given", "must be left out, or admission be: it reckons with a token a step", loc, source)
-    if isinstance(pool, DecodeBlock):
-        if pool.convertible:
-            refuse(KEY, "given", "must be left out, or convertible be: both together are not simulated", loc, source)
-        if pool.append_prefill != "remote":
-            must = f"must be left out, or append_prefill be remote, not {pool.append_prefill}: both together are not simulated"
-            refuse(KEY, "given", must, loc, source)
+    if isinstance(pool, DecodeBlock) and pool.convertible:
+        refuse(KEY, "given", "must be left out, or convertible be: both together are not simulated", loc, source)
 
 
 def _refuse_rates(config: SpeculativeConfig, document: Document, place: Loc, source: Source) -> None:

@@ -91,4 +91,4 @@ class SpeculativeConfig(AcceptanceBlock):
     def numbers(self) -> list[int]:
         """All numbers of drafts that its steps may have, ascending."""
         ranges = self.num_speculative_tokens_per_batch_size
-        return sorted({drafts for _, _, drafts in ranges}) if ranges else [self.num_speculative_tokens]
+        return sorted({self.num_speculative_tokens, *(drafts for _, _, drafts in ranges or ())})
