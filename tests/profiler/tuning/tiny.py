@@ -8,6 +8,9 @@ from transformers import LlamaConfig, LlamaForCausalLM, Qwen3Config, Qwen3ForCau
 
 from profiler.tuning.data import Example
 
+# More threads than one wait for each other at this size.
+torch.set_num_threads(1)
+
 VOCABULARY = 61
 EOS = 1
 
@@ -40,7 +43,7 @@ def changed(model: Any, amount: float = 0.05) -> Any:
     with torch.no_grad():
         for weight in model.parameters():
             if weight.requires_grad:
-                weight += amount * torch.randn_like(weight)
+                weight.add_(torch.randn_like(weight), alpha=amount)
     return model
 
 
