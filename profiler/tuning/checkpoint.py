@@ -8,9 +8,13 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers.utils import logging
 
 from profiler.tuning.methods import LoraLinear
 from sunsim.errors import InputError, clipped
+
+# Bars of its own would go through the lines of progress.
+logging.disable_progress_bar()
 
 # Beside the weights: how they came to be.
 TUNING_FILE = "tuning.json"

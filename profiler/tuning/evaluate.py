@@ -44,7 +44,8 @@ def wilson(successes: int, trials: int) -> tuple[float, float]:
     share, spread = successes / trials, _Z * _Z / trials
     middle = (share + spread / 2) / (1 + spread)
     half = _Z * np.sqrt(share * (1 - share) / trials + spread / (4 * trials)) / (1 + spread)
-    return max(0.0, float(middle - half)), min(1.0, float(middle + half))
+    # At the ends the two terms are equal but for rounding.
+    return float(middle - half) if successes else 0.0, float(middle + half) if successes < trials else 1.0
 
 
 def bootstrap(runs: Sequence[tuple[NDArray[Any], NDArray[Any]]], seed: int = 0) -> tuple[float, float]:

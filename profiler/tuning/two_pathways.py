@@ -12,7 +12,7 @@ The boundary is the prompt's last token, which predicts the response's first:
 """
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal, get_args
@@ -162,12 +162,12 @@ class Started:
 
 
 def _forward(module: Any, tokens: torch.Tensor, cache: DynamicCache, **more: Any) -> torch.Tensor:
-    given = {"input_ids": tokens, "use_cache": True, _cache_argument(type(module)): cache}
+    given = {"input_ids": tokens, "use_cache": True, _cache_argument(module.forward.__func__): cache}
     logits: torch.Tensor = module(**given, **more).logits
     return logits
 
 
 @lru_cache
-def _cache_argument(kind: type[Any]) -> str:
+def _cache_argument(forward: Callable[..., Any]) -> str:
     """Newer versions of transformers 5 call `past_key_values` by another name."""
-    return "cache" if "cache" in inspect.signature(kind.forward).parameters else "past_key_values"
+    return "cache" if "cache" in inspect.signature(forward).parameters else "past_key_values"
