@@ -24,11 +24,11 @@ class Size(NamedTuple):
 
 
 SIZES: Mapping[str, Size] = {
-    "1m": Size(4, 128, 4, 1, 384, 2e-3),
+    "tiny": Size(2, 128, 4, 1, 256, 3e-3),
     "30m": Size(7, 640, 8, 2, 1792, 1e-3),
     "100m": Size(8, 1024, 16, 4, 3072, 6e-4),
 }
-"""By name; the learning rate is that of pre-training. 1m is for a try on a CPU."""
+"""By name; the learning rate is that of pre-training. tiny is for a try on a CPU."""
 PADDED_VOCABULARY = 256
 
 
