@@ -23,6 +23,7 @@ from profiler.progress import Progress
 from profiler.replay import ReplayOrder, checked_roles, limit_tokens, replay
 from profiler.start import EngineStartError
 from profiler.streams import read_streams
+from profiler.tuning.cli import evaluate_command, tune_command
 from sunsim.errors import InputError
 from sunsim.program import Program
 
@@ -46,6 +47,10 @@ def in_one_line() -> Iterator[None]:
     except (AdapterError, EngineStartError, WorkerError) as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(1) from error
+
+
+app.command("tune")(tune_command)
+app.command("evaluate")(evaluate_command)
 
 
 class WorkerRole(StrEnum):

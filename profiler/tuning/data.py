@@ -43,25 +43,28 @@ def read_task(path: Path, tokenizer: Any = None, *, vocab_size: int, eos_token_i
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
-        raise InputError(f"cannot be read ({reason}), must be a jsonl file of prompts and responses", path) from error
+        msg = f"cannot be read ({reason}), must be a jsonl file of prompts and responses"
+        raise InputError(msg, path) from error
     examples = []
     for number, line in enumerate(lines, 1):
         if line.strip():
             try:
                 examples.append(_example(json.loads(line), tokenizer, vocab_size, eos_token_id))
             except json.JSONDecodeError as error:
-                raise InputError(f"not JSON ({error.msg}), must be one object a line", path, number) from error
+                msg = f"not JSON ({error.msg}), must be one object a line"
+                raise InputError(msg, path, number) from error
             except ValueError as error:
                 raise InputError(str(error), path, number) from error
     if not examples:
-        raise InputError("has no examples, must have one a line", path)
+        msg = "has no examples, must have one a line"
+        raise InputError(msg, path)
     return examples
 
 
 def _example(row: Any, tokenizer: Any, vocab_size: int, eos_token_id: int | None) -> Example:
     if not isinstance(row, dict):
         msg = f"{clipped(json.dumps(row))} is no JSON object, must have prompt and response"
-        raise ValueError(msg)
+        raise ValueError(msg)  # noqa: TRY004 - of the user's input, not of the caller's
     if "prompt_token_ids" in row or "response_token_ids" in row:
         prompt = _ids(row, "prompt_token_ids", vocab_size)
         response = _ids(row, "response_token_ids", vocab_size)
@@ -112,6 +115,8 @@ def _one_pass(examples: Sequence[Example], batch_size: int, seed: int, number: i
     stretch = SORTED_BATCHES * batch_size
     batches: list[list[int]] = []
     for begin in range(0, len(order), stretch):
-        alike = sorted(order[begin : begin + stretch], key=lambda i: (len(examples[i].prompt), len(examples[i].response)))
+        alike = sorted(
+            order[begin : begin + stretch], key=lambda i: (len(examples[i].prompt), len(examples[i].response))
+        )
         batches += [alike[i : i + batch_size] for i in range(0, len(alike), batch_size)]
     return [batches[i] for i in draws.permutation(len(batches))]

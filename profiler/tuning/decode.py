@@ -8,7 +8,7 @@ from profiler.tuning.data import Example
 from profiler.tuning.two_pathways import Batch, TwoPathways
 
 
-@torch.inference_mode()
+@torch.inference_mode()  # type: ignore[untyped-decorator]
 def greedy(
     pathways: TwoPathways,
     prompts: Sequence[Sequence[int]],

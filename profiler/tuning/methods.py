@@ -13,7 +13,7 @@ from typing import Any, Literal, get_args
 import torch
 from torch import nn
 
-from profiler.tuning.quantize import DecoderQuant, quantized
+from profiler.tuning.quantize import DecoderQuant, inner_linears, quantized
 from profiler.tuning.two_pathways import Boundary, TwoPathways
 
 Method = Literal["full", "prefill-only", "lora"]
@@ -109,21 +109,3 @@ def merge_lora(model: Any) -> None:
         for name, layer in list(parent.named_children()):
             if isinstance(layer, LoraLinear):
                 setattr(parent, name, layer.merged())
-
-
-def inner_linears(model: Any) -> list[tuple[Any, str, nn.Linear]]:
-    """(module that has it, its name there, layer) of every linear layer but the output head.
-
-    Raises ValueError if there are none, as in models whose layers are of their own kind.
-    """
-    head = model.get_output_embeddings()
-    found = [
-        (parent, name, layer)
-        for parent in model.modules()
-        for name, layer in parent.named_children()
-        if isinstance(layer, nn.Linear) and layer is not head
-    ]
-    if not found:
-        msg = f"{model.config.model_type}: has no linear layers of torch's own kind, which LoRA and quantization need"
-        raise ValueError(msg)
-    return found

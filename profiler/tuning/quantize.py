@@ -23,8 +23,6 @@ def quantized(model: Any, how: DecoderQuant) -> Any:
     Raises:
         ValueError: a layer that the format has no room for.
     """
-    from profiler.tuning.methods import inner_linears  # noqa: PLC0415 - methods builds on this module
-
     for parent, name, layer in inner_linears(model):
         try:
             rounded = int4_rounded(layer.weight) if how == "int4-g128" else fp8_rounded(layer.weight)
@@ -58,3 +56,21 @@ def fp8_rounded(weight: torch.Tensor) -> torch.Tensor:
     exact = weight.detach().float()
     scale = (exact.abs().amax(-1, keepdim=True) / torch.finfo(_FP8).max).clamp(min=1e-12)
     return ((exact / scale).to(_FP8).float() * scale).to(weight.dtype)
+
+
+def inner_linears(model: Any) -> list[tuple[Any, str, nn.Linear]]:
+    """(module that has it, its name there, layer) of every linear layer but the output head.
+
+    Raises ValueError if there are none, as in models whose layers are of their own kind.
+    """
+    head = model.get_output_embeddings()
+    found = [
+        (parent, name, layer)
+        for parent in model.modules()
+        for name, layer in parent.named_children()
+        if isinstance(layer, nn.Linear) and layer is not head
+    ]
+    if not found:
+        msg = f"{model.config.model_type}: has no linear layers of torch's own kind, which LoRA and quantization need"
+        raise ValueError(msg)
+    return found

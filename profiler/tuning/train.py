@@ -1,8 +1,8 @@
 """The training loop: AdamW on the responses' cross-entropy, resumable to the bit."""
 
+import hashlib
 import json
 import math
-import os
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -10,6 +10,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+import numpy as np
 import torch
 
 from profiler.progress import Progress
@@ -66,8 +67,17 @@ class Curve:
 class Trainer:
     """The weights that are trained, their optimizer, and the step that is next."""
 
-    def __init__(self, pathways: TwoPathways, examples: Sequence[Example], settings: Settings) -> None:
+    def __init__(
+        self,
+        pathways: TwoPathways,
+        examples: Sequence[Example],
+        settings: Settings,
+        made_of: dict[str, Any] | None = None,
+    ) -> None:
         self.pathways, self.examples, self.settings = pathways, examples, settings
+        self._order = (
+            asdict(settings) | {"betas": list(settings.betas)} | (made_of or {}) | {"examples": _hash(examples)}
+        )
         self.step = 0
         self.curve = Curve()
         self._weights = list(trained_parameters(pathways).values())
@@ -140,7 +150,7 @@ class Trainer:
     def state(self) -> dict[str, Any]:
         """All that the next step depends on but the data and the frozen weights."""
         return {
-            "settings": asdict(self.settings),
+            "order": self._order,
             "step": self.step,
             "own": [own.detach() for own in self._own],
             "optimizer": self._optimizer.state_dict(),
@@ -151,11 +161,11 @@ class Trainer:
         """Goes on where `state` was taken.
 
         Raises:
-            InputError: it was taken with other settings.
+            InputError: it was taken with other settings or examples.
         """
-        for name, value in asdict(self.settings).items():
-            if state["settings"][name] != value:
-                msg = f"was begun with {name} {state['settings'][name]}, not {value}; must be the same to go on"
+        for name, value in self._order.items():
+            if (begun := state["order"].get(name)) != value:
+                msg = f"was begun with {name} {begun}, not {value}; must be the same to go on, or another --out"
                 raise InputError(msg)
         self.step, self.curve = state["step"], Curve(**state["curve"])
         with torch.no_grad():
@@ -171,6 +181,7 @@ def train(
     examples: Sequence[Example],
     settings: Settings,
     *,
+    made_of: dict[str, Any] | None = None,
     progress: Progress | None = None,
     kept: Path | None = None,
     keep_every: int = 200,
@@ -181,6 +192,7 @@ def train(
         pathways: from `profiler.tuning.methods.pathways_of`.
         examples: the task.
         settings: how.
+        made_of: what else must be the same to go on from `kept`: names to plain values.
         progress: where to say how far it is; None says nothing.
         kept: a file that the state is kept in every `keep_every` steps; one that is there is gone on from.
         keep_every: steps.
@@ -188,7 +200,7 @@ def train(
     Returns:
         The loss and the gradient's norm of every step.
     """
-    trainer = Trainer(pathways, examples, settings)
+    trainer = Trainer(pathways, examples, settings, made_of)
     if kept is not None and kept.exists():
         try:
             trainer.load_state(torch.load(kept, map_location=pathways.device, weights_only=True))
@@ -208,12 +220,20 @@ def train(
     return trainer.look()
 
 
+def _hash(examples: Sequence[Example]) -> str:
+    found = hashlib.sha256()
+    for example in examples:
+        for part in (example.prompt, example.response):
+            found.update(np.array([len(part), *part], np.int64).tobytes())
+    return found.hexdigest()
+
+
 def write_state(state: dict[str, Any], path: Path) -> None:
     """Whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_suffix(".new")
     torch.save(state, beside)
-    os.replace(beside, path)
+    beside.replace(path)
 
 
 def write_curve(curve: Curve, path: Path) -> None:

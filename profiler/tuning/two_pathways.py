@@ -12,8 +12,9 @@ The boundary is the prompt's last token, which predicts the response's first:
 """
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Literal, get_args
 
 import torch
@@ -50,8 +51,13 @@ class Batch:
         """The examples, in their order."""
         prompts, responses = [e.prompt for e in examples], [e.response for e in examples]
         tokens = [len(prompt) for prompt in prompts]
-        parts = (_padded(prompts, 0), torch.tensor(tokens), _padded(responses, 0), _padded(responses, NO_LABEL))
-        return cls(*(part.to(device, non_blocking=True) for part in parts), even=min(tokens) == max(tokens))
+        return cls(
+            prompt=_padded(prompts, 0).to(device),
+            prompt_tokens=torch.tensor(tokens, device=device),
+            response=_padded(responses, 0).to(device),
+            labels=_padded(responses, NO_LABEL).to(device),
+            even=min(tokens) == max(tokens),
+        )
 
 
 def _padded(rows: Sequence[Sequence[int]], filler: int) -> torch.Tensor:
@@ -97,7 +103,9 @@ class TwoPathways:
     def loss_sum(self, batch: Batch) -> torch.Tensor:
         """Cross-entropy of the responses' tokens, summed; float32."""
         logits = self.logits(batch)
-        return cross_entropy(logits.flatten(0, 1).float(), batch.labels.flatten(), ignore_index=NO_LABEL, reduction="sum")
+        return cross_entropy(
+            logits.flatten(0, 1).float(), batch.labels.flatten(), ignore_index=NO_LABEL, reduction="sum"
+        )
 
     def start(self, prompt: torch.Tensor, prompt_tokens: torch.Tensor, *, even: bool) -> "Started":
         """Prefills: all tokens of the prompts, or all but the last, as the boundary says.
@@ -154,7 +162,12 @@ class Started:
 
 
 def _forward(module: Any, tokens: torch.Tensor, cache: DynamicCache, **more: Any) -> torch.Tensor:
-    # transformers 5.20 or so gave `past_key_values` a shorter name.
-    name = "cache" if "cache" in inspect.signature(module.forward).parameters else "past_key_values"
-    logits: torch.Tensor = module(input_ids=tokens, use_cache=True, **{name: cache}, **more).logits
+    given = {"input_ids": tokens, "use_cache": True, _cache_argument(module.forward.__func__): cache}
+    logits: torch.Tensor = module(**given, **more).logits
     return logits
+
+
+@lru_cache
+def _cache_argument(forward: Callable[..., Any]) -> str:
+    """Newer versions of transformers 5 call `past_key_values` by another name."""
+    return "cache" if "cache" in inspect.signature(forward).parameters else "past_key_values"
