@@ -87,9 +87,7 @@ def pretrain(
     return Trained(step, seen_tokens, time.monotonic() - begin, curve)
 
 
-def response_loss(
-    model: Any, ids: torch.Tensor, prompt_tokens: torch.Tensor, tokens: torch.Tensor
-) -> torch.Tensor:
+def response_loss(model: Any, ids: torch.Tensor, prompt_tokens: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
     """Cross-entropy of the responses' tokens, summed, float32.
 
     Args:
@@ -102,9 +100,7 @@ def response_loss(
     place = torch.arange(1, ids.shape[1], device=ids.device)
     wanted = (place >= prompt_tokens[:, None]) & (place < tokens[:, None])
     labels = torch.where(wanted, ids[:, 1:], NO_LABEL)
-    return cross_entropy(
-        logits[:, :-1].flatten(0, 1).float(), labels.flatten(), ignore_index=NO_LABEL, reduction="sum"
-    )
+    return cross_entropy(logits[:, :-1].flatten(0, 1).float(), labels.flatten(), ignore_index=NO_LABEL, reduction="sum")
 
 
 def batches(corpus: Corpus, batch_size: int, micro_batches: int, seed: int) -> Iterator[list[NDArray[np.int64]]]:

@@ -56,7 +56,7 @@ def accuracy_file(
                 {
                     **row(method, task, [_judged(record) for record in found]),
                     "kind": TASKS[task].kind,
-                    "exact_match_by_seed": [float(np.mean(record["exact"])) for record in found],
+                    "exact_match_by_seed": {str(record["seed"]): float(np.mean(record["exact"])) for record in found},
                 }
             )
             if "curve" in found[0]:
@@ -66,7 +66,7 @@ def accuracy_file(
         "model": f"synthetic-{size}",
         "parameters": pretrained.get("parameters"),
         **about,
-        "seeds": order.seeds,
+        "seeds": min((each["seeds"] for each in rows), default=0),
         "tasks": list(dict.fromkeys(each["task"] for each in rows)),
         "boundary": order.boundary,
         "rows": rows,

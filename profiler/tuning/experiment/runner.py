@@ -144,7 +144,9 @@ class Runner:
         else:
             done = json.loads((self.folder / "done" / f"{job.name}.json").read_text(encoding="utf-8"))
             self.seconds.setdefault((job.kind, job.size), []).append(done["seconds"])
-            self.progress.say(f"{job.name} done in {done['seconds']:.1f} s on {done['device']}, {len(self.waiting)} wait")
+            self.progress.say(
+                f"{job.name} done in {done['seconds']:.1f} s on {done['device']}, {len(self.waiting)} wait"
+            )
         if not each.process.is_alive() or answer.startswith("the process") or "CUDA" in answer:
             each.process.join(STOP_S)
             self._processes[self._processes.index(each)] = self._started(each.number, each.device)

@@ -12,8 +12,6 @@ from typing import Any
 import torch
 
 from profiler.tuning.data import Example
-from profiler.tuning.decode import greedy
-from profiler.tuning.evaluate import Judged, judged
 from profiler.tuning.experiment import models
 from profiler.tuning.experiment.corpus import read_corpus
 from profiler.tuning.experiment.order import RATE_TASKS, Job, Order
@@ -23,12 +21,13 @@ from profiler.tuning.methods import Method, pathways_of
 from profiler.tuning.quantize import quantized
 from profiler.tuning.train import Settings, Trainer
 from profiler.tuning.two_pathways import Batch, TwoPathways
+from profiler.tuning.verdict import answered
 from sunsim.errors import InputError
 
 POINTS = 12
 """Of a training curve."""
-LONGER = 8
-"""Tokens that an answer may have beyond the longest right one."""
+TOGETHER = 512
+"""Requests that are decoded at a time."""
 WORST = 1e9
 """What a learning rate that makes the loss no number counts as."""
 
@@ -70,7 +69,7 @@ class Worker:
         for make, _ in MIXTURE:
             draw = Random(f"unseen/{make.__name__}")
             asked = [ids_of(make(draw)) for _ in range(order.test)]
-            exact[make.__name__] = float(self.answers(TwoPathways(base, base), asked).exact.mean())
+            exact[make.__name__] = float(answered(TwoPathways(base, base), asked, TOGETHER).exact.mean())
         return {"parameters": models.parameters(model), "exact_match": exact, **done._asdict()}
 
     def base(self, size: str) -> Any:
@@ -124,18 +123,6 @@ class Worker:
         loss = float(pathways.loss_sum(Batch.of(asked, self.device))) / tokens
         return loss if math.isfinite(loss) else WORST
 
-    def answers(self, pathways: TwoPathways, asked: Sequence[Example]) -> Judged:
-        """The greedy answers beside the right ones."""
-        longest = max(len(example.response) for example in asked) + LONGER
-        found = greedy(
-            pathways,
-            [example.prompt for example in asked],
-            [longest] * len(asked),
-            stop_token_ids=[VOCABULARY.eos],
-            batch_size=512,
-        )
-        return judged(found, [example.response for example in asked])
-
     def cell(self, job: Job) -> dict[str, Any]:
         """All methods on one task with one seed; a file of each as soon as it is known."""
         done: list[str] = []
@@ -143,7 +130,7 @@ class Worker:
         base = self.base(job.size)
 
         def record(method: str, pathways: TwoPathways, **more: Any) -> None:
-            answers = self.answers(pathways, test)
+            answers = answered(pathways, test, TOGETHER)
             row = {
                 "size": job.size,
                 "task": job.task,
