@@ -1,4 +1,4 @@
-"""The verbs `tune` and `evaluate`."""
+"""The verbs `tune`, `evaluate` and `handover`."""
 
 import json
 import shlex
@@ -165,3 +165,44 @@ def evaluate_command(
             found = added(found, out)
             out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     typer.echo(table(found["rows"]))
+
+
+def handover_command(
+    prefill: Annotated[Path, typer.Option(help="Directory of the tuned prefill module.")],
+    decode: Annotated[Path, typer.Option(help="Directory of the decode module, the base model.")],
+    data: Annotated[Path, typer.Option(metavar="TASK.jsonl", help="The requests.")],
+    out: Annotated[Path, typer.Option(help="Directory of handover.json and the engines' logs.")],
+    boundary: Annotated[Boundary | None, typer.Option(help="As the module was tuned, if not given.")] = None,
+    first: Annotated[int | None, typer.Option(min=1, help="So many requests; all if not given.")] = None,
+    max_tokens: Annotated[int, typer.Option(min=1, help="Of an answer that does not end by itself.")] = 64,
+    dtype: DtypeOption = None,
+    gpu_memory_utilization: Annotated[float, typer.Option(min=0, max=1, help="vLLM's, of each engine in turn.")] = 0.3,
+) -> None:
+    """Check on one GPU that vLLM's engines, KV handed from the one to the other, answer as the trainer's modules do."""
+    with with_torch():
+        from profiler.start import EngineStartError  # noqa: PLC0415
+        from profiler.tuning.handover import HandoverOrder, handover  # noqa: PLC0415
+
+        order = HandoverOrder(
+            prefill=prefill,
+            decode=decode,
+            data=data,
+            out=out,
+            boundary=boundary.value if boundary else None,
+            first=first,
+            max_tokens=max_tokens,
+            dtype=dtype.value if dtype else None,
+            gpu_memory_utilization=gpu_memory_utilization,
+        )
+        try:
+            found = handover(order, f"python -m profiler {shlex.join(sys.argv[1:])}", Progress())
+        except EngineStartError as error:
+            typer.echo(str(error), err=True)
+            raise typer.Exit(1) from error
+    (out / "handover.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    typer.echo(
+        f"{found['equal']} of {found['requests']} requests equal, boundary {found['boundary']}, {found['dtype']}; the "
+        f"decode module alone gives {found['answered_alike_by_the_decode_module_alone']} of the same answers"
+    )
+    for difference in found["differences"]:
+        typer.echo(json.dumps(difference))

@@ -38,7 +38,9 @@ class Loss(NamedTuple):
         return "fails" if self.mean - self.half > LIMIT else "open"
 
     def __str__(self) -> str:
-        spread = "one seed" if math.isinf(self.half) else f"{self.mean - self.half:+.1f} to {self.mean + self.half:+.1f}"
+        spread = (
+            "one seed" if math.isinf(self.half) else f"{self.mean - self.half:+.1f} to {self.mean + self.half:+.1f}"
+        )
         return f"{self.mean:+.1f} ({spread})"
 
 
