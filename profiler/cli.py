@@ -24,6 +24,7 @@ from profiler.replay import ReplayOrder, checked_roles, limit_tokens, replay, wi
 from profiler.start import EngineStartError
 from profiler.streams import parse_rates, read_streams
 from profiler.tuning.cli import evaluate_command, handover_command, tune_command
+from profiler.tuning.experiment.cli import accuracy_command
 from sunsim.errors import InputError
 from sunsim.program import Program
 
@@ -52,6 +53,7 @@ def in_one_line() -> Iterator[None]:
 app.command("tune")(tune_command)
 app.command("evaluate")(evaluate_command)
 app.command("handover")(handover_command)
+app.command("accuracy")(accuracy_command)
 
 
 class WorkerRole(StrEnum):
