@@ -194,7 +194,7 @@ class Scheduler:
                 break
             if self.partial and self._is_cut(sequence, draft):
                 break
-            if not self._has_room(sequence):
+            if not self._has_room(sequence, draft):
                 enough = False
                 break
             taken += 1
@@ -203,7 +203,7 @@ class Scheduler:
         del self.ready[:taken]
         return enough
 
-    def _has_room(self, sequence: Sequence) -> bool:  # noqa: ARG002
+    def _has_room(self, sequence: Sequence, draft: Draft) -> bool:  # noqa: ARG002
         """Whether a request whose KV has come can enter; it holds the blocks for all that is known of it."""
         return True
 

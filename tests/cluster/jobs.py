@@ -20,7 +20,7 @@ class Job:
     sequence: Sequence
     outputs: int  # max_tokens
     known: int  # num_tokens: prompt and outputs that are out
-    made: int = 0  # outputs on the card: those of steps in flight, too, and what goes beyond the last
+    made: int = 0  # outputs on the card: those of steps in flight, too, and of its last burst what is cut off
     burst: int = 0  # of these, the last step's
     placeholders: int = 0  # num_output_placeholders: the most that steps in flight can make
     computed: int = 0  # num_computed_tokens

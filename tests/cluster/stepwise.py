@@ -387,9 +387,8 @@ class StepwiseEngine:
                 continue
             out = self.drafts.make(job, len(taken)) if self.drafts else Out(job, 0, 0)
             job.placeholders += 1 + out.drafts
-            if job.made < job.outputs:
-                job.burst = 1 + out.accepted
-                job.made += job.burst
+            job.burst = 1 + out.accepted if job.made < job.outputs else 0
+            job.made += job.burst
             job.preempted, job.begun = False, True
             emitting.append(out)
         return emitting

@@ -25,6 +25,7 @@ class BurstDecodes(SteadyDecodes):
 
     Attributes:
         k: drafts of each decode in the next step.
+        ghost_tokens: context of the ghosts in the last step.
         counts: of drafts.
     """
 
@@ -44,6 +45,7 @@ class BurstDecodes(SteadyDecodes):
         "_takes",
         "_until",
         "counts",
+        "ghost_tokens",
         "k",
     )
 
@@ -52,8 +54,9 @@ class BurstDecodes(SteadyDecodes):
         self._draft_times = times
         self._drafts = drafts
         self._block_size = block_size
-        self.k = drafts.by_batch[0] if drafts.by_batch else drafts.num_speculative_tokens
+        self.k = drafts.num_speculative_tokens
         self.tokens_each = self.k + 1
+        self.ghost_tokens = 0
         self.counts = Counts(drafts.num_speculative_tokens)
         self._plans: dict[Sequence, Plan] = {}
         self._ghosts: dict[Sequence, Plan] = {}
@@ -101,7 +104,9 @@ class BurstDecodes(SteadyDecodes):
     def scheduled(self, step: int, requests: int) -> None:
         """`step` has been launched with so many requests; that decides how many drafts the next one has."""
         by_batch = self._drafts.by_batch
-        if by_batch and self._sets_k(by_batch[requests]):
+        if by_batch and (k := by_batch[requests]) != self.k:
+            self.k = k
+            self.tokens_each = k + 1
             self._plan_anew(step + 1)
         if self._entering:
             for sequence in self._entering:
@@ -112,19 +117,6 @@ class BurstDecodes(SteadyDecodes):
             self._find_next_end()
         if not self.settled:
             self.next_end = step  # the step after the next one has other drafts
-
-    def rested(self) -> None:
-        """An empty step has been; there are no decodes."""
-        if self._drafts.by_batch:
-            self._sets_k(self._drafts.by_batch[0])
-
-    def _sets_k(self, k: int) -> bool:
-        """So many drafts for the next step; gives whether they are more or fewer than before."""
-        if k == self.k:
-            return False
-        self.k = k
-        self.tokens_each = k + 1
-        return True
 
     @property
     def settled(self) -> bool:
@@ -149,15 +141,13 @@ class BurstDecodes(SteadyDecodes):
         """Whether one that has ended is a ghost in the last step, or the one that is composed."""
         return sequence in self._ghosts
 
-    def stop_ghost(self, sequence: Sequence, step: int) -> bool:
-        """Takes one that has ended out of the next step, if it is a ghost there, and says its blocks; else gives False."""
-        plan = self._ghosts.pop(sequence, None)
-        if plan is None:
-            return False
-        self._remove(plan, step)
-        sequence.blocks = plan.held(step)
-        self._take_out(plan)
-        return True
+    def stop_ghost(self, sequence: Sequence, step: int) -> None:
+        """Takes one that has ended out of the next step, if it is a ghost there, and says its blocks."""
+        if plan := self._ghosts.pop(sequence, None):
+            self._remove(plan, step)
+            sequence.blocks = plan.held(step)
+            self.ghost_tokens -= plan.known(step)
+            self._take_out(plan)
 
     def pop_ended(self, step: int) -> list[Sequence]:
         """Takes out the ghosts of the step before the next one, `step`, and the sequences that emitted their last token in it.
@@ -169,6 +159,7 @@ class BurstDecodes(SteadyDecodes):
         for ghost in self._ghosts.values():
             self._take_out(ghost)
         self._ghosts.clear()
+        self.ghost_tokens = 0
         ended: list[Sequence] = []
         ends = self._ends
         while ends and ends[0][0] < step:
@@ -183,6 +174,7 @@ class BurstDecodes(SteadyDecodes):
             ended.append(sequence)
             if plan.gone == step:
                 self._ghosts[sequence] = plan
+                self.ghost_tokens += plan.known(step)
             else:
                 self._take_out(plan)
         self._find_next_end()

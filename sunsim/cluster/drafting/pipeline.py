@@ -35,11 +35,6 @@ class BurstPipeline(Pipeline):
             self._bursts.scheduled(step, steady.batch)
         return start_ps
 
-    def rest(self, until_ps: int) -> None:
-        """As `Pipeline.rest`."""
-        super().rest(until_ps)
-        self._bursts.rested()
-
     def leap(self, steady: SteadyDecodes, step: int, most: int, now_ps: int) -> int:
         """As `Pipeline.leap`; not over a change in the number of drafts."""
         bursts, decided_ps, before_ps = self._bursts, self.due_ps, self.out_ps

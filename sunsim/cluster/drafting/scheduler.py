@@ -6,7 +6,7 @@ from sunsim.cluster.drafting.bursts import BurstDecodes
 from sunsim.cluster.drafting.drafts import Drafts
 from sunsim.cluster.engine_config import EngineConfig
 from sunsim.cluster.outcome import Outcome
-from sunsim.cluster.scheduler import COMPUTE, Scheduler
+from sunsim.cluster.scheduler import COMPUTE, PULL, Scheduler
 from sunsim.cluster.sequence import Sequence
 from sunsim.latency.steps import DraftStepTimes
 
@@ -29,14 +29,14 @@ class BurstScheduler(Scheduler):
     def num_tokens(self, k: int) -> int:
         """As `Scheduler.num_tokens`."""
         partial = self.partial.known_tokens if self.partial else 0
-        return self._queued_tokens + self.bursts.context(k) + self._finishing_tokens + partial
+        decoding = self.bursts.context(k) - self.bursts.ghost_tokens
+        return self._queued_tokens + decoding + self._finishing_tokens + partial
 
     def drop_ended(self, k: int) -> None:
         """As `Scheduler.drop_ended`; ghosts go on for another step."""
         for sequence in self.bursts.pop_ended(k + 1):
             self.finishing.append(sequence)
-            if not self.bursts.has_ghost(sequence):
-                self._finishing_tokens += sequence.known_tokens
+            self._finishing_tokens += sequence.known_tokens
 
     def _free(self, sequence: Sequence) -> None:
         # A step in flight may write to a ghost's blocks.
@@ -47,7 +47,7 @@ class BurstScheduler(Scheduler):
 
     def _admit(self, sequence: Sequence, draft: Draft) -> bool:
         """As `Scheduler._admit`; there must be room to draft beyond what the step computes."""
-        if not sequence.pulls:
+        if sequence.kv is not PULL:
             held = 0 if sequence.kv is COMPUTE else min(sequence.held_tokens, sequence.known_tokens - 1)
             sequence.computed_tokens = held
             if not self.blocks.can_grow(sequence, held + draft.room_for(sequence)):
@@ -67,13 +67,13 @@ class BurstScheduler(Scheduler):
                 if victim is sequence:
                     return
 
-    def _has_room(self, sequence: Sequence) -> bool:
+    def _has_room(self, sequence: Sequence, draft: Draft) -> bool:
         # If all that have come waited for one another, nobody would ever go on.
-        return not self.running or self.blocks.can_grow(sequence, sequence.known_tokens)
+        tokens = sequence.computed_tokens + draft.room_for(sequence)
+        return not self.running or self.blocks.can_grow(sequence, tokens)
 
     def _stop(self, sequence: Sequence, step: int) -> None:
         self.bursts.stop(sequence, step)
 
     def _stop_ended(self, sequence: Sequence, step: int) -> None:
-        if self.bursts.stop_ghost(sequence, step):
-            self._finishing_tokens += sequence.known_tokens
+        self.bursts.stop_ghost(sequence, step)
