@@ -14,8 +14,11 @@ from numpy.typing import NDArray
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
-BLOCK = 4
-"""Numbers that Philox makes at a time."""
+REQUESTS, STEPS = 32, 64
+"""Of as many requests, and as many steps of each, luck is made at a time; other numbers make other draws."""
+KEPT = 1024
+"""Tables of so many requests and steps that are kept."""
+END = 2**62
 
 
 class Rates(NamedTuple):
@@ -39,8 +42,8 @@ class Acceptance:
         self._key = np.random.SeedSequence(seed, spawn_key=(crc32(b"acceptance"),)).generate_state(2, np.uint64)
         self._rates = rates
         self.expected = expected
-        # By model and number of drafts: the context from which on each piece holds, and its rates, rising.
-        self._pieces: dict[tuple[int, int], list[tuple[int, Floats]]] = {}
+        self._pieces: dict[tuple[int, int], list[tuple[int, tuple[float, ...]]]] = {}
+        self._tables: dict[tuple[int, int, tuple[float, ...]], Ints] = {}
         self._steps: dict[tuple[float, ...], Floats] = {}  # by rates: `expected_steps` of so many tokens
 
     def accepted(self, request: int, model: int, drafted: int, known_tokens: int, tokens: int, k: int) -> Ints:
@@ -56,40 +59,53 @@ class Acceptance:
             tokens: still to come, at least one.
             k: drafts in each step, at least one.
         """
+        return np.diff(self.ends(request, model, drafted, known_tokens, tokens, k), prepend=0) - 1
+
+    def ends(self, request: int, model: int, drafted: int, known_tokens: int, tokens: int, k: int) -> Ints:
+        """The tokens that are out after each of the steps of `accepted`; int64[steps]."""
         if self.expected:
             return self._as_expected(model, known_tokens, tokens, k)
         pieces = self._pieces.get((model, k)) or self._make_pieces(model, k)
-        luck = self._luck(request, drafted, tokens)
-        (_, rising), (until, _) = pieces[0], pieces[1]
-        if until >= known_tokens + tokens:
-            accepted: Ints = k - rising.searchsorted(luck, side="right")
-            return accepted[: _steps_for(accepted, tokens)]
+        block, row = divmod(request, REQUESTS)
+        done, piece = 0, 0
         found: list[Ints] = []
-        for (_, rising), (until, _) in pairwise(pieces):
-            here = min(until - known_tokens, tokens)
-            if here <= 0:
-                continue
-            accepted = k - rising.searchsorted(luck, side="right")
-            steps = _steps_for(accepted, here)
-            found.append(accepted[:steps])
-            emitted = int(accepted[:steps].sum()) + steps
-            known_tokens += emitted
-            tokens -= emitted
-            luck = luck[steps:]
-            if tokens <= 0:
-                break
-        return np.concatenate(found)
+        while done < tokens:
+            while known_tokens + done >= pieces[piece][0]:
+                piece += 1
+            until, rates = pieces[piece]
+            chunk, i = divmod(drafted, STEPS)
+            table = self._tables.get((block, chunk, rates))
+            if table is None:
+                table = self._make_table(block, chunk, rates)
+            ends = table[row, i + 1 :] + (done - int(table[row, i]))
+            enough = min(tokens, until - known_tokens)
+            if int(ends[-1]) >= enough:
+                ends = ends[: int(ends.searchsorted(enough)) + 1]
+            found.append(ends)
+            drafted += ends.size
+            done = int(ends[-1])
+        return found[0] if len(found) == 1 else np.concatenate(found)
 
-    def _luck(self, request: int, drafted: int, steps: int) -> Floats:
-        """The uniform numbers of a request's steps with drafts from the `drafted`-th on; float64[steps]."""
-        first, skipped = divmod(drafted, BLOCK)
-        philox = np.random.Philox(key=self._key, counter=np.array([first, 0, request, 0], np.uint64))
-        return np.random.Generator(philox).random(skipped + steps)[skipped:]
-
-    def _make_pieces(self, model: int, k: int) -> list[tuple[int, Floats]]:
-        pieces = [(each.from_tokens, np.array(each.rates[:k])[::-1].copy()) for each in self._rates[model]]
-        self._pieces[model, k] = pieces = [*pieces, (2**62, pieces[-1][1])]
+    def _make_pieces(self, model: int, k: int) -> list[tuple[int, tuple[float, ...]]]:
+        """Rates of a model for so many drafts, each with the context before which they hold."""
+        begins = [*(each.from_tokens for each in self._rates[model][1:]), END]
+        pieces = [(until, each.rates[:k]) for until, each in zip(begins, self._rates[model], strict=True)]
+        self._pieces[model, k] = pieces
         return pieces
+
+    def _make_table(self, block: int, chunk: int, rates: tuple[float, ...]) -> Ints:
+        """Tokens that are out before and after each of some steps of some requests, int64[REQUESTS, STEPS + 1]."""
+        philox = np.random.Philox(key=self._key, counter=np.array([0, chunk, block, 0], np.uint64))
+        luck = np.random.Generator(philox).random((REQUESTS, STEPS))
+        bursts = np.ones((REQUESTS, STEPS), np.int64)
+        for rate in rates:
+            bursts += luck < rate
+        table = np.zeros((REQUESTS, STEPS + 1), np.int64)
+        np.cumsum(bursts, axis=1, out=table[:, 1:])
+        if len(self._tables) >= KEPT:
+            del self._tables[next(iter(self._tables))]
+        self._tables[block, chunk, rates] = table
+        return table
 
     def _as_expected(self, model: int, known_tokens: int, tokens: int, k: int) -> Ints:
         """As many steps as `expected_steps` says, rounded, and the tokens spread evenly over them.
@@ -106,8 +122,7 @@ class Acceptance:
                 left -= here
                 known += here
         n = max(round(steps), -(-tokens // (k + 1)))
-        ends = (2 * tokens * np.arange(n + 1) + n) // (2 * n)
-        return ends[1:] - ends[:-1] - 1
+        return (2 * tokens * np.arange(1, n + 1) + n) // (2 * n)
 
     def _expected_steps(self, rates: tuple[float, ...], tokens: int) -> float:
         known = self._steps.get(rates)
@@ -135,9 +150,3 @@ def rates_of_length(length: float, num_speculative_tokens: int) -> tuple[float, 
     vLLM's for ``synthetic_acceptance_length``: of all such rates those with the least variance.
     """
     return tuple(min(1.0, max(0.0, length - 1 - i)) for i in range(num_speculative_tokens))
-
-
-def _steps_for(accepted: Ints, tokens: int) -> int:
-    """How many steps it takes until at least so many tokens are out, if there are enough steps."""
-    ends = np.add.accumulate(accepted + 1)
-    return int(ends.searchsorted(tokens)) + 1
