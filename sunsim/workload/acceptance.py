@@ -14,10 +14,8 @@ from numpy.typing import NDArray
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
-REQUESTS, STEPS = 32, 64
-"""Of as many requests, and as many steps of each, luck is made at a time; other numbers make other draws."""
-KEPT = 1024
-"""Tables of so many requests and steps that are kept."""
+PHILOX = 4
+"""Numbers that Philox makes at a time."""
 END = 2**62
 
 
@@ -26,6 +24,14 @@ class Rates(NamedTuple):
 
     from_tokens: int
     rates: tuple[float, ...]
+
+
+class Piece(NamedTuple):
+    """Rates, rising, that hold for steps before which fewer than so many tokens are known, and the mean burst with them."""
+
+    until: int
+    rising: Floats
+    mean: float
 
 
 class Acceptance:
@@ -39,11 +45,13 @@ class Acceptance:
     """
 
     def __init__(self, seed: int, rates: list[list[Rates]], *, expected: bool = False) -> None:
-        self._key = np.random.SeedSequence(seed, spawn_key=(crc32(b"acceptance"),)).generate_state(2, np.uint64)
+        key = np.random.SeedSequence(seed, spawn_key=(crc32(b"acceptance"),)).generate_state(2, np.uint64)
+        self._bits = np.random.Philox(key=key)
+        self._numbers = np.random.Generator(self._bits)
+        self._begin = self._bits.state
         self._rates = rates
         self.expected = expected
-        self._pieces: dict[tuple[int, int], list[tuple[int, tuple[float, ...]]]] = {}
-        self._tables: dict[tuple[int, int, tuple[float, ...]], Ints] = {}
+        self._pieces: dict[tuple[int, int], list[Piece]] = {}
         self._steps: dict[tuple[float, ...], Floats] = {}  # by rates: `expected_steps` of so many tokens
 
     def accepted(self, request: int, model: int, drafted: int, known_tokens: int, tokens: int, k: int) -> Ints:
@@ -66,46 +74,39 @@ class Acceptance:
         if self.expected:
             return self._as_expected(model, known_tokens, tokens, k)
         pieces = self._pieces.get((model, k)) or self._make_pieces(model, k)
-        block, row = divmod(request, REQUESTS)
         done, piece = 0, 0
         found: list[Ints] = []
         while done < tokens:
-            while known_tokens + done >= pieces[piece][0]:
+            while known_tokens + done >= pieces[piece].until:
                 piece += 1
-            until, rates = pieces[piece]
-            chunk, i = divmod(drafted, STEPS)
-            table = self._tables.get((block, chunk, rates))
-            if table is None:
-                table = self._make_table(block, chunk, rates)
-            ends = table[row, i + 1 :] + (done - int(table[row, i]))
-            enough = min(tokens, until - known_tokens)
-            if int(ends[-1]) >= enough:
-                ends = ends[: int(ends.searchsorted(enough)) + 1]
-            found.append(ends)
+            until, rising, mean = pieces[piece]
+            here = min(tokens, until - known_tokens) - done
+            luck = self._luck(request, drafted, min(here, int(1.2 * here / mean) + 8))
+            ends: Ints = (k + 1 - rising.searchsorted(luck, side="right")).cumsum()
+            if int(ends[-1]) >= here:
+                ends = ends[: int(ends.searchsorted(here)) + 1]
+            found.append(ends + done if done else ends)
             drafted += ends.size
-            done = int(ends[-1])
+            done += int(ends[-1])
         return found[0] if len(found) == 1 else np.concatenate(found)
 
-    def _make_pieces(self, model: int, k: int) -> list[tuple[int, tuple[float, ...]]]:
-        """Rates of a model for so many drafts, each with the context before which they hold."""
-        begins = [*(each.from_tokens for each in self._rates[model][1:]), END]
-        pieces = [(until, each.rates[:k]) for until, each in zip(begins, self._rates[model], strict=True)]
-        self._pieces[model, k] = pieces
-        return pieces
+    def _luck(self, request: int, drafted: int, steps: int) -> Floats:
+        """The uniform numbers of a request's steps with drafts from the `drafted`-th on; float64[steps]."""
+        first, skipped = divmod(drafted, PHILOX)
+        begin = self._begin
+        begin["state"]["counter"][:] = (first, 0, request, 0)
+        self._bits.state = begin
+        return self._numbers.random(skipped + steps)[skipped:]
 
-    def _make_table(self, block: int, chunk: int, rates: tuple[float, ...]) -> Ints:
-        """Tokens that are out before and after each of some steps of some requests, int64[REQUESTS, STEPS + 1]."""
-        philox = np.random.Philox(key=self._key, counter=np.array([0, chunk, block, 0], np.uint64))
-        luck = np.random.Generator(philox).random((REQUESTS, STEPS))
-        bursts = np.ones((REQUESTS, STEPS), np.int64)
-        for rate in rates:
-            bursts += luck < rate
-        table = np.zeros((REQUESTS, STEPS + 1), np.int64)
-        np.cumsum(bursts, axis=1, out=table[:, 1:])
-        if len(self._tables) >= KEPT:
-            del self._tables[next(iter(self._tables))]
-        self._tables[block, chunk, rates] = table
-        return table
+    def _make_pieces(self, model: int, k: int) -> list[Piece]:
+        """Rates of a model for so many drafts, by rising context."""
+        all_rates = self._rates[model]
+        ends = [*(each.from_tokens for each in all_rates[1:]), END]
+        self._pieces[model, k] = pieces = [
+            Piece(until, np.array(each.rates[:k])[::-1].copy(), 1 + sum(each.rates[:k]))
+            for until, each in zip(ends, all_rates, strict=True)
+        ]
+        return pieces
 
     def _as_expected(self, model: int, known_tokens: int, tokens: int, k: int) -> Ints:
         """As many steps as `expected_steps` says, rounded, and the tokens spread evenly over them.
