@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from profiler.start import write_model
 from sunsim.workload.acceptance import Acceptance, Rates
 from tests.profiler.vllm_decisions import (
     ARRIVED,
@@ -29,8 +30,6 @@ from tests.profiler.vllm_decisions import (
     run,
     serial,
 )
-
-from profiler.start import write_model
 
 if TYPE_CHECKING:
     from vllm.v1.core.sched.output import SchedulerOutput
