@@ -74,7 +74,9 @@ def speedups(found: Found, arm: str, rate: float, who: str) -> list[tuple[float,
     """Of each share, the mean TPOT without drafts over that with them; none where either is overloaded."""
     base = found[Cell(PLAIN[arm], rate)]
     of_shares = [(share, found[worse(arm, rate, share, who)]) for share in SHARES]
-    return [(share, base.tpot_ms / each.tpot_ms) for share, each in of_shares if not (each.overloaded or base.overloaded)]
+    return [
+        (share, base.tpot_ms / each.tpot_ms) for share, each in of_shares if not (each.overloaded or base.overloaded)
+    ]
 
 
 def tables(found: Found) -> Iterator[str | TextTable]:
