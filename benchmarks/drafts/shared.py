@@ -21,7 +21,7 @@ from sunsim.report.format import times
 from sunsim.report.terminal import plain
 from sunsim.report.text_table import TextTable
 
-LOADS = (10, 40, 80, 120)
+LOADS = (10, 80, 160, 240)
 """Requests a second."""
 SHARES = (1.0, 0.8, 0.6, 0.4, 0.2, 0.0)
 """Of the acceptance rates of a model's own drafter."""
@@ -74,7 +74,9 @@ def speedups(found: Found, arm: str, rate: float, who: str) -> list[tuple[float,
     """Of each share, the mean TPOT without drafts over that with them; none where either is overloaded."""
     base = found[Cell(PLAIN[arm], rate)]
     of_shares = [(share, found[worse(arm, rate, share, who)]) for share in SHARES]
-    return [(share, base.tpot_ms / each.tpot_ms) for share, each in of_shares if not (each.overloaded or base.overloaded)]
+    return [
+        (share, base.tpot_ms / each.tpot_ms) for share, each in of_shares if not (each.overloaded or base.overloaded)
+    ]
 
 
 def tables(found: Found) -> Iterator[str | TextTable]:
