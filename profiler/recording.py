@@ -207,6 +207,8 @@ class RequestStamps:
     engine_last_token_s the engine's. All are CLOCK_MONOTONIC seconds; None where the client saw only the end.
     kv_transfer_params: how another engine gets the request's KV, where the connector says so.
     cached_tokens: of the prompt, those that were not to be computed, as the engine had them (vLLM's num_cached_tokens).
+    bursts: how often tokens came to the client, several at once where the engine drafts; steps whose outputs it takes
+        together count once.
     """
 
     request_id: str
@@ -222,6 +224,7 @@ class RequestStamps:
     engine_last_token_s: float | None = None
     kv_transfer_params: dict[str, Any] | None = None
     cached_tokens: int | None = None
+    bursts: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -163,18 +163,14 @@ class RecordingScheduler(AsyncScheduler):  # type: ignore[misc]
         self, scheduler_output: "SchedulerOutput", model_runner_output: "ModelRunnerOutput"
     ) -> dict[int, Any]:
         if not self._path:
-            return self._updated(scheduler_output, model_runner_output)
+            return super().update_from_output(scheduler_output, model_runner_output)  # type: ignore[no-any-return]
         begin = time.monotonic()
         self._drafted = None
-        outputs = self._updated(scheduler_output, model_runner_output)
+        outputs: dict[int, Any] = super().update_from_output(scheduler_output, model_runner_output)
         accepted = self._accepted(scheduler_output, model_runner_output) if self.num_spec_tokens else ""
         self._lines.append(f'["u",{begin:.6f},{time.monotonic():.6f}{accepted}]')
         if not self.requests or len(self._lines) > MAX_BUFFERED_LINES:
             self._flush()
-        return outputs
-
-    def _updated(self, output: "SchedulerOutput", sampled: "ModelRunnerOutput") -> dict[int, Any]:
-        outputs: dict[int, Any] = super().update_from_output(output, sampled)
         return outputs
 
     def make_stats(self, spec_decoding_stats: "SpecDecodingStats | None" = None, *args: Any, **kwargs: Any) -> Any:

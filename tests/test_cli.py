@@ -15,8 +15,7 @@ from typer.testing import CliRunner
 
 from sunsim.cli import app
 from sunsim.latency.profile import Profile
-from sunsim.records import ArmResult
-from sunsim.records import REQUEST_COLUMNS
+from sunsim.records import REQUEST_COLUMNS, ArmResult
 from sunsim.version import __version__, loop
 from tests.metrics.synthetic import toy_arm
 from tests.scenario_files import PROFILE, write_scenario

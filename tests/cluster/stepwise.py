@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from sunsim.cluster.drafting.counts import DraftCounts
 from sunsim.cluster.engine_config import EngineConfig
 from sunsim.cluster.outcome import Outcome
 from sunsim.cluster.sequence import KV, UNSET, Sequence
@@ -65,6 +66,9 @@ class StepwiseEngine:
     @property
     def hits(self) -> int:
         return self.blocks.hits
+
+    def count_drafts(self) -> DraftCounts | None:
+        return self.drafts.counts() if self.drafts else None
 
     @property
     def num_tokens(self) -> int:
@@ -145,8 +149,6 @@ class StepwiseEngine:
             rejected = out.drafts - out.accepted
             if not job.preempted:
                 job.computed -= rejected
-            if self.drafts:
-                self.drafts.count(out)
             burst = min(1 + out.accepted, job.outputs - job.emitted)
             job.placeholders -= rejected + burst
             job.known += burst
@@ -273,6 +275,9 @@ class StepwiseEngine:
             return under_way and not job.sequence.computes_prompt and made + 1 > budget
 
         while ready and budget > 0 and not waits(ready[0]) and not is_cut(ready[0]):
+            more = self.blocks.more(ready[0], ready[0].computed + self._most(ready[0], budget, prompts))
+            if more > self.free_blocks and self.running:
+                return entering  # whoever is behind it waits, too; with nobody running it makes do with what there is
             job = ready.pop(0)
             loading.remove(job)
             enter(job)
@@ -297,7 +302,7 @@ class StepwiseEngine:
             sequence, hits = job.sequence, len(found) * self.config.block_size
             whole = sequence.held_tokens == sequence.prompt_tokens
             if sequence.kv is KV.PULL and (whole or hits < sequence.held_tokens):
-                self.blocks.allocate(job, job.known)
+                self.blocks.allocate_known(job)
                 loading.append(job)
                 outcome.loads.append(job.sequence)
             else:
@@ -307,8 +312,8 @@ class StepwiseEngine:
 
     def _least(self, job: Job, budget: int, prompts: int | None) -> int:
         """Tokens for which there must be room before it is admitted: all that is known, and its first step's."""
-        if not self.drafts:
-            return job.known
+        if job.sequence.kv is KV.PULL:
+            return job.known  # its first step is yet to come
         there = 0 if job.sequence.kv is KV.COMPUTE else min(job.sequence.held_tokens, job.known - 1)
         most = budget if prompts is None or not job.sequence.computes_prompt else min(budget, prompts)
         return max(job.known, self.blocks.room(min(job.known, there + most)))
@@ -382,7 +387,7 @@ class StepwiseEngine:
                 continue
             out = self.drafts.make(job, len(taken)) if self.drafts else Out(job, 0, 0)
             job.placeholders += 1 + out.drafts
-            job.burst = 1 + out.accepted
+            job.burst = 1 + out.accepted if job.made < job.outputs else 0
             job.made += job.burst
             job.preempted, job.begun = False, True
             emitting.append(out)

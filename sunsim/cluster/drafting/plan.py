@@ -109,6 +109,11 @@ class Plan:
         i = step - 1 - self.first
         return Before(int(self.contexts[i]), 0 if i < self.enters else self.k, int(self.blocks[i]))
 
+    def held(self, step: int) -> int:
+        """KV blocks that it has before it takes any for `step`, from its first to the one it is gone after."""
+        i = step - self.first
+        return int(self.blocks[i] - self.more[i])
+
     def known(self, step: int) -> int:
         """Tokens known before a step, from its first to the one after its last."""
         return int(self.contexts[step - self.first])
