@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from sunsim.errors import InputError
+from sunsim.latency.velocity import decode_step_s
 from sunsim.scenario import Scenario, load_scenario, resolved
 from sunsim.workload.acceptance import Rates
 from tests.synthetic import write_family
@@ -304,3 +305,28 @@ def test_without_a_measured_profile_it_says_which_file_and_how_to_make_it(tmp_pa
         f"{path}:22: {CONFIG} is given, must be left out, or there must be a profile with drafts, {file}: "
         "python -m profiler measure --speculative ngram --num-speculative-tokens 3 measures one"
     )
+
+
+def test_tokens_a_step_by_the_models_shares_and_the_context(tmp_path: Path) -> None:
+    scenario = load(
+        tmp_path,
+        "models=[{name: a, weight: 3}, {name: b, weight: 1}]",
+        f"{CONFIG}.models={{b: {{synthetic_acceptance_rates: [0.35, 0.15, 0]}}}}",
+        f"{CONFIG}.contexts=[{{from_tokens: 620, synthetic_acceptance_length: 1}}]",
+    )
+    decode = scenario.arms[1].decode
+    assert decode
+    assert decode.drafting
+    assert decode.drafting.tokens_a_step(619) == pytest.approx((1, 1.65, 1.65 + 0.45, 1.65 + 0.45 + 0.3))
+    assert decode.drafting.tokens_a_step(620) == (1, 1, 1, 1)
+
+
+def test_what_a_token_takes_is_what_pools_are_sized_by(tmp_path: Path) -> None:
+    """A request of 600 and 40 tokens stands at 620 in the mean; a step with 3 drafts emits 2.7 of its tokens."""
+    plain, drafting = load(tmp_path).arms
+    assert plain.decode
+    assert drafting.decode
+    assert plain.decode.token_times is plain.decode.times
+    token_s = decode_step_s(drafting.decode.token_times, 8, 600, 40)
+    step_ms = 7 + 3 + 0.02 * 8 * 4 + 4.125e-5 * 8 * 620
+    assert token_s * 1000 == pytest.approx(step_ms / 2.7, rel=1e-3)

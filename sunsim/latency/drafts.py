@@ -20,7 +20,7 @@ from sunsim.errors import InputError
 from sunsim.latency.attention import LengthMix
 from sunsim.latency.model import LatencyModel, latency_model
 from sunsim.latency.profile import DRAFTS, Profile, load_profile
-from sunsim.latency.steps import Chunk, DecodeLine, Outside
+from sunsim.latency.steps import Chunk, DecodeLine, DraftStepTimes, Outside
 
 Method = Literal["eagle", "ngram_gpu"]
 """vLLM's names of what makes the drafts: a drafter that is a layer on the model's own states; the text so far."""
@@ -181,6 +181,27 @@ class DraftTimes:
 
     def stalls(self, offset: float) -> Iterator[tuple[int, int]]:
         return self.host.stalls(offset)
+
+
+@dataclass(frozen=True, eq=False)
+class TokenTimes:
+    """What a token of each request takes in the mean, where `DraftTimes` have a step: the step over the tokens that it emits.
+
+    Attributes:
+        times: of steps with drafts.
+        tokens: that a request emits in a step with so many drafts in the mean, by the number of drafts.
+        by_batch: drafts by the number of requests; None: as many as the worker was started with.
+    """
+
+    times: DraftStepTimes
+    tokens: tuple[float, ...]
+    by_batch: tuple[int, ...] | None
+
+    def decode_line(self, batch: int, context_tokens: int) -> DecodeLine:
+        drafts = len(self.tokens) - 1 if self.by_batch is None else self.by_batch[min(batch, len(self.by_batch) - 1)]
+        base_ps, slope_ps, limit_tokens, outside = self.times.decode_line_k(batch, context_tokens, drafts)
+        tokens = self.tokens[drafts]
+        return DecodeLine(round(base_ps / tokens), round(slope_ps / tokens), limit_tokens, outside)
 
 
 def _between(below_ps: int, above_ps: int, share: float) -> int:

@@ -30,15 +30,19 @@ class Chunk(NamedTuple):
     before: int
 
 
-class StepTimes(Protocol):
+class DecodeSteps(Protocol):
+    """Times of decode steps in picoseconds."""
+
+    def decode_line(self, batch: int, context_tokens: int) -> DecodeLine:
+        """The line that holds for `batch` decodes (at least one) whose contexts add up to `context_tokens`."""
+
+
+class StepTimes(DecodeSteps, Protocol):
     """Step times of one worker in picoseconds."""
 
     @property
     def pause_ps(self) -> int:
         """From an output with no step behind it until the host looks for requests."""
-
-    def decode_line(self, batch: int, context_tokens: int) -> DecodeLine:
-        """The line that holds for `batch` decodes (at least one) whose contexts add up to `context_tokens`."""
 
     def chunked_step(self, batch: int, context_tokens: int, chunks: list[Chunk]) -> tuple[int, Outside | None]:
         """Time of a step of `batch` decodes and at least one prefill chunk, and what of it was not measured."""

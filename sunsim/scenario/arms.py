@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from statistics import fmean
 
+import numpy as np
+
 from sunsim.errors import InputError
 from sunsim.latency.attention import LengthMix
-from sunsim.latency.drafts import DraftFamily, DraftTimes
+from sunsim.latency.drafts import DraftFamily, DraftTimes, TokenTimes
 from sunsim.latency.model import LatencyModel, latency_model
 from sunsim.latency.profile import Profile, load_named
-from sunsim.latency.steps import DraftWorkerTimes, WorkerTimes
+from sunsim.latency.steps import DecodeSteps, DraftWorkerTimes, WorkerTimes
 from sunsim.latency.two_passes import TwoPasses
 from sunsim.roles import Module, Role, Stage
 from sunsim.scenario.blocks import ArmBlock
@@ -39,6 +41,7 @@ class Drafting:
     config: SpeculativeConfig
     family: DraftFamily
     _mix: Callable[[], LengthMix]
+    _shares: Callable[[], Mapping[str, float]]
 
     @cached_property
     def times(self) -> DraftWorkerTimes:
@@ -50,6 +53,19 @@ class Drafting:
         contexts = [Rates(block.from_tokens, block.rates(drafts)) for block in config.contexts]
         own = (config.models.get(name, config).rates(drafts) for name in models)
         return [[Rates(0, rates), *contexts] for rates in own]
+
+    def tokens_a_step(self, context_tokens: float) -> tuple[float, ...]:
+        """Tokens that a request of the scenario emits in a step in the mean, by the number of its drafts from 0 on.
+
+        Args:
+            context_tokens: of the request.
+        """
+        shares = self._shares()
+        own = [
+            next(at.rates for at in reversed(rates) if at.from_tokens <= context_tokens) for rates in self.rates(shares)
+        ]
+        accepted = np.average(own, axis=0, weights=list(shares.values()))
+        return (1.0, *(1 + accepted.cumsum()).tolist())
 
     @property
     def lookahead(self) -> int:
@@ -157,6 +173,14 @@ class Pool:
         """Step times and front-end delays, for the lengths that meet in the scenario's batches; see `Drafting` for others."""
         return latency_model(self.profile, self._mix(), self._adapters() if self._adapters else None)
 
+    @property
+    def token_times(self) -> DecodeSteps:
+        """What a token of each request in a batch takes in the mean: a step, or, with drafts, the part of it that a token is."""
+        if not (drafting := self.drafting):
+            return self.times
+        tokens = drafting.tokens_a_step(self.mean_prompt + self.mean_output / 2)
+        return TokenTimes(drafting.times, tokens, drafting.config.by_batch(self.max_num_seqs))
+
     def with_workers(self, sizes: Mapping[Role, int]) -> Pool:
         """The same fixed pool with other numbers of workers in some roles."""
         roles = {role: sizes.get(role, workers) for role, workers in self.roles.items()}
@@ -242,10 +266,13 @@ class Arm:
         return self.block.decode is not None and self.block.decode.history == "keep"
 
 
-def resolve_arm(block: ArmBlock, shares: Callable[[], tuple[float, ...]], mix: Callable[[], LengthMix]) -> Arm:
+def resolve_arm(
+    block: ArmBlock, models: Sequence[str], shares: Callable[[], tuple[float, ...]], mix: Callable[[], LengthMix]
+) -> Arm:
     """An arm of a completed document.
 
     Args:
+        models: of the scenario.
         shares: gives the share of the requests of each model.
         mix: gives the lengths that meet in batches.
 
@@ -254,7 +281,10 @@ def resolve_arm(block: ArmBlock, shares: Callable[[], tuple[float, ...]], mix: C
     """
     modules = modules_of(block)
     return Arm(
-        block, **{str(stage): _pool(pool, stage, shares, mix, modules[stage]) for stage, pool in block.pools().items()}
+        block,
+        **{
+            str(stage): _pool(pool, stage, models, shares, mix, modules[stage]) for stage, pool in block.pools().items()
+        },
     )
 
 
@@ -270,6 +300,7 @@ def modules_of(block: ArmBlock) -> dict[Stage, Module]:
 def _pool(
     block: PoolBlock,
     stage: Stage,
+    models: Sequence[str],
     shares: Callable[[], tuple[float, ...]],
     mix: Callable[[], LengthMix],
     module: Module,
@@ -285,7 +316,10 @@ def _pool(
         if not family:
             message = "has no profile with drafts beside it any more, must have one while it is simulated with"
             raise InputError(message, block.profile)
-        drafting, profile = Drafting(config, family, mix), family.limiting
+        drafting, profile = (
+            Drafting(config, family, mix, lambda: dict(zip(models, shares(), strict=True))),
+            family.limiting,
+        )
     shared = block.policy == "shared"
     if profile.adapters:
         module = Module.ADAPTER

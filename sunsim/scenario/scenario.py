@@ -113,7 +113,10 @@ class Scenario:
     @cached_property
     def arms(self) -> tuple[Arm, ...]:
         """The ways to serve the requests, with their profiles."""
-        return tuple(resolve_arm(block, lambda: self.served_shares, lambda: self.mix) for block in self.document.arms)
+        return tuple(
+            resolve_arm(block, self.model_names, lambda: self.served_shares, lambda: self.mix)
+            for block in self.document.arms
+        )
 
     @cached_property
     def transfers(self) -> MeasuredTransfers | None:

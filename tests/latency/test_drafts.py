@@ -11,7 +11,7 @@ import pytest
 from sunsim.clock import PS_PER_MS
 from sunsim.errors import InputError
 from sunsim.latency.attention import LengthMix
-from sunsim.latency.drafts import DraftFamily, DraftTimes
+from sunsim.latency.drafts import DraftFamily, DraftTimes, TokenTimes
 from sunsim.latency.model import LatencyModel
 from sunsim.latency.profile import load_profile
 from sunsim.latency.steps import Chunk
@@ -153,3 +153,15 @@ def test_a_file_that_is_of_something_else_is_refused(changes: dict[str, Any], me
     with pytest.raises(InputError) as caught:
         DraftFamily.of(load_profile(path), "eagle", 3)
     assert str(caught.value).startswith(f"{file}: {message}")
+
+
+def test_a_token_takes_its_part_of_a_step(tmp_path: Path) -> None:
+    made = times(tmp_path, 1, 3, most=3)
+    tokens = (1.0, 1.75, 2.3, 2.7)
+    for batch, drafts in ((2, 3), (8, 1), (64, 0)):
+        paced = TokenTimes(made, tokens, (3, 3, 3, *[1] * 6, 0))
+        line = paced.decode_line(batch, batch * 1000)
+        token_ms = (line.base_ps + line.slope_ps * batch * 1000) / PS_PER_MS
+        assert token_ms == pytest.approx(said_ms(batch, batch * 1000, drafts) / tokens[drafts], rel=1e-5)
+    line = TokenTimes(made, tokens, None).decode_line(64, 64_000)
+    assert (line.base_ps + line.slope_ps * 64_000) / PS_PER_MS == pytest.approx(said_ms(64, 64_000, 3) / 2.7, rel=1e-5)

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from profiler.start import write_model
 from sunsim.workload.acceptance import Acceptance, Rates
 from tests.profiler.vllm_decisions import (
     ARRIVED,
@@ -29,8 +30,6 @@ from tests.profiler.vllm_decisions import (
     run,
     serial,
 )
-
-from profiler.start import write_model
 
 if TYPE_CHECKING:
     from vllm.v1.core.sched.output import SchedulerOutput
@@ -159,7 +158,9 @@ def check(core: Core, case: Case) -> None:
     """vLLM settled on what is to be recorded."""
     scheduler, speculation = core.scheduler, case.speculation
     assert scheduler.num_spec_tokens == speculation.num_speculative_tokens
-    assert scheduler.num_lookahead_tokens == (speculation.num_speculative_tokens if speculation.method == "eagle" else 0)
+    assert scheduler.num_lookahead_tokens == (
+        speculation.num_speculative_tokens if speculation.method == "eagle" else 0
+    )
     assert scheduler.max_num_scheduled_tokens == case.worker.max_num_batched_tokens
     assert bool(scheduler.dynamic_sd_lookup) == bool(speculation.num_speculative_tokens_per_batch_size)
 
@@ -177,7 +178,8 @@ def drawn(seed: int) -> Case:
     if draw.random() < 0.5:
         bounds = sorted(draw.sample(range(1, 10), draw.randint(1, 3)))
         by_batch = [
-            (begin, end, draw.randint(0, most + 1)) for begin, end in zip([1, *(b + 1 for b in bounds)], bounds, strict=False)
+            (begin, end, draw.randint(0, most + 1))
+            for begin, end in zip([1, *(b + 1 for b in bounds)], bounds, strict=False)
         ]
     speculation = Speculation(most, rates, method, by_batch, seed)
     need = -(-(longest_prompt + longest_output + 3 * most) // block_size)
