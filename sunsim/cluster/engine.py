@@ -256,7 +256,7 @@ class Engine:
             self._pipeline.launch_decodes(steady, step)
             if self._beginning:
                 self._stamp_beginning(NOBODY)
-        if self._seen:
+        if self._seen or self.blocks.later:
             scheduler.decide = True
         self._k = step
 

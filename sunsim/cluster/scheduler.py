@@ -89,10 +89,14 @@ class Scheduler:
                 if self.config.pin_finished:
                     self.blocks.pin(sequence)
                 else:
-                    self.blocks.free(sequence)
+                    self._free(sequence)
         outcome.finished = self.finishing
         self.finishing = []
         self._finishing_tokens = 0
+
+    def _free(self, sequence: Sequence) -> None:
+        """Nothing needs the blocks of a finished request."""
+        self.blocks.free(sequence)
 
     def draft(self, now_ps: int, step: int, outcome: Outcome, *, enough: bool) -> Draft:
         """Composes a step in which the batch may change, or has not `enough` KV blocks."""
@@ -190,7 +194,7 @@ class Scheduler:
                 break
             if self.partial and self._is_cut(sequence, draft):
                 break
-            if not self._has_room(sequence):
+            if not self._has_room(sequence, draft):
                 enough = False
                 break
             taken += 1
@@ -199,7 +203,7 @@ class Scheduler:
         del self.ready[:taken]
         return enough
 
-    def _has_room(self, sequence: Sequence) -> bool:  # noqa: ARG002
+    def _has_room(self, sequence: Sequence, draft: Draft) -> bool:  # noqa: ARG002
         """Whether a request whose KV has come can enter; it holds the blocks for all that is known of it."""
         return True
 
@@ -220,7 +224,7 @@ class Scheduler:
                 sequence.held_tokens = sequence.held_now()
             if self.partial and not sequence.pulls and self._is_cut(sequence, draft):
                 break
-            if not self.blocks.admit(sequence):
+            if not self._admit(sequence, draft):
                 self.may_find = self._caches
                 break
             waiting.popleft()
@@ -232,6 +236,10 @@ class Scheduler:
                 self._enter(sequence, now_ps, step, draft)
         if passed:
             waiting.extendleft(reversed(passed))
+
+    def _admit(self, sequence: Sequence, draft: Draft) -> bool:  # noqa: ARG002
+        """Begins with a waiting request, or gives False if there are not the blocks."""
+        return self.blocks.admit(sequence)
 
     def _is_cut(self, sequence: Sequence, draft: Draft) -> bool:
         """Whether a step has no room for all that a request has made whose prompt is there.

@@ -38,7 +38,7 @@ class Acceptance:
     def __init__(self, seed: int, rates: list[list[Rates]], *, expected: bool = False) -> None:
         self._key = np.random.SeedSequence(seed, spawn_key=(crc32(b"acceptance"),)).generate_state(2, np.uint64)
         self._rates = rates
-        self._expected = expected
+        self.expected = expected
         # By model and number of drafts: the context from which on each piece holds, and its rates, rising.
         self._pieces: dict[tuple[int, int], list[tuple[int, Floats]]] = {}
         self._steps: dict[tuple[float, ...], Floats] = {}  # by rates: `expected_steps` of so many tokens
@@ -56,7 +56,7 @@ class Acceptance:
             tokens: still to come, at least one.
             k: drafts in each step, at least one.
         """
-        if self._expected:
+        if self.expected:
             return self._as_expected(model, known_tokens, tokens, k)
         pieces = self._pieces.get((model, k)) or self._make_pieces(model, k)
         luck = self._luck(request, drafted, tokens)

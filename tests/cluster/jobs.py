@@ -106,8 +106,13 @@ class JobBlocks(PlainBlocks):
         return -(-self.room(tokens) // self.size) - len(job.blocks)
 
     def allocate(self, job: Job, tokens: int) -> None:
-        """Takes them; they can be found once they are full."""
+        """Takes them, or what there is of them."""
         if (more := self.more(job, tokens)) > 0:
+            job.blocks += self.take(min(more, len(self.free)))
+
+    def allocate_known(self, job: Job) -> None:
+        """Takes those for all that is known of it, without room for drafts."""
+        if (more := -(-job.known // self.size) - len(job.blocks)) > 0:
             job.blocks += self.take(more)
 
     def name_full(self, job: Job, tokens: int) -> None:

@@ -273,6 +273,9 @@ class StepwiseEngine:
             return under_way and not job.sequence.computes_prompt and made + 1 > budget
 
         while ready and budget > 0 and not waits(ready[0]) and not is_cut(ready[0]):
+            more = self.blocks.more(ready[0], ready[0].computed + self._most(ready[0], budget, prompts))
+            if more > self.free_blocks and self.running:
+                return entering  # whoever is behind it waits, too; with nobody running it makes do with what there is
             job = ready.pop(0)
             loading.remove(job)
             enter(job)
@@ -297,7 +300,7 @@ class StepwiseEngine:
             sequence, hits = job.sequence, len(found) * self.config.block_size
             whole = sequence.held_tokens == sequence.prompt_tokens
             if sequence.kv is KV.PULL and (whole or hits < sequence.held_tokens):
-                self.blocks.allocate(job, job.known)
+                self.blocks.allocate_known(job)
                 loading.append(job)
                 outcome.loads.append(job.sequence)
             else:
@@ -307,8 +310,8 @@ class StepwiseEngine:
 
     def _least(self, job: Job, budget: int, prompts: int | None) -> int:
         """Tokens for which there must be room before it is admitted: all that is known, and its first step's."""
-        if not self.drafts:
-            return job.known
+        if job.sequence.kv is KV.PULL:
+            return job.known  # its first step is yet to come
         there = 0 if job.sequence.kv is KV.COMPUTE else min(job.sequence.held_tokens, job.known - 1)
         most = budget if prompts is None or not job.sequence.computes_prompt else min(budget, prompts)
         return max(job.known, self.blocks.room(min(job.known, there + most)))
@@ -382,8 +385,9 @@ class StepwiseEngine:
                 continue
             out = self.drafts.make(job, len(taken)) if self.drafts else Out(job, 0, 0)
             job.placeholders += 1 + out.drafts
-            job.burst = 1 + out.accepted
-            job.made += job.burst
+            if job.made < job.outputs:
+                job.burst = 1 + out.accepted
+                job.made += job.burst
             job.preempted, job.begun = False, True
             emitting.append(out)
         return emitting

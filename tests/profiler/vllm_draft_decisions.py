@@ -34,7 +34,8 @@ from tests.profiler.vllm_decisions import (
 if TYPE_CHECKING:
     from vllm.v1.core.sched.output import SchedulerOutput
 
-DRAWN = list(range(1, 61))
+# Seeds of short and varied cases.
+DRAWN = [14, 16, 46, 49, 52, 54, 83, 125, 163, 187, 188, 195, 217, 292, 307, 335, 338, 383, 398, 528, 530, 543]
 
 
 @dataclass(frozen=True)

@@ -11,23 +11,22 @@ COMPUTE, PULL = KV.COMPUTE, KV.PULL  # an enum's members take long to look up
 class BurstBlocks(KVBlocks):
     """As `KVBlocks`; what the decodes take is `BurstDecodes.takes`, and written down when they stop."""
 
-    __slots__ = ("_bursts", "_drafts")
+    __slots__ = ("_after", "_bursts", "_drafts")
 
     def __init__(self, number: int, size: int, bursts: BurstDecodes, drafts: Drafts) -> None:
         super().__init__(number, size)
         self._bursts = bursts
         self._drafts = drafts
+        self._after = 0  # `later`, from the next decision on
 
     def admit(self, sequence: Sequence) -> bool:
         """As `KVBlocks.admit`; what is pulled has no room for drafts yet."""
         known = sequence.known_tokens
-        if sequence.kv is PULL:
-            if -(-known // self.size) > self.unused:
-                return False
-            super().grow(sequence, known)
-        elif not self.can_grow(sequence, known):
+        if -(-known // self.size) > self.unused:
             return False
         sequence.computed_tokens = 0 if sequence.kv is COMPUTE else min(sequence.held_tokens, known - 1)
+        if sequence.kv is PULL:
+            super().grow(sequence, known)
         return True
 
     def can_grow(self, sequence: Sequence, tokens: int) -> bool:
@@ -39,14 +38,18 @@ class BurstBlocks(KVBlocks):
         there = (sequence.blocks + self.unused) * self.size
         super().grow(sequence, min(self._with_drafts(tokens), there))
 
+    def free_after(self, sequence: Sequence) -> None:
+        """A finished ghost's blocks come free with the decision after the next one, when its last step is done."""
+        self._after += sequence.blocks
+        sequence.blocks = 0
+
     def join(self, sequence: Sequence) -> None:
         """A request decodes from now on; its plan says what it takes."""
 
     def decide(self, step: int) -> bool:
         """As `KVBlocks.decide`."""
-        if self._later:
-            self.unused += self._later
-            self._later = 0
+        self.unused += self.later
+        self.later, self._after = self._after, 0
         needed = int(self._bursts.takes(step, 1)[0]) if self._bursts.batch else 0
         return self.take(needed)
 

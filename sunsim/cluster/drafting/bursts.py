@@ -56,8 +56,8 @@ class BurstDecodes(SteadyDecodes):
         self._block_size = block_size
         self.k = drafts.num_speculative_tokens
         self.tokens_each = self.k + 1
-        self.counts = Counts(drafts.num_speculative_tokens)
         self.ghost_tokens = 0
+        self.counts = Counts(drafts.num_speculative_tokens)
         self._plans: dict[Sequence, Plan] = {}
         self._ghosts: dict[Sequence, Plan] = {}
         self._entering: list[Sequence] = []  # into the step that is composed
@@ -114,10 +114,9 @@ class BurstDecodes(SteadyDecodes):
                 self._add(Plan(sequence, step, known, left, None, self.k, self._drafts, self._block_size))
             self._entering.clear()
             self._changes()
-        if by_batch:
             self._find_next_end()
-            if by_batch[self.batch] != self.k:
-                self.next_end = step  # the step after the next one has other drafts
+        if not self.settled:
+            self.next_end = step  # the step after the next one has other drafts
 
     @property
     def settled(self) -> bool:
@@ -132,17 +131,21 @@ class BurstDecodes(SteadyDecodes):
         self._remove(plan, step)
         sequence.known_tokens = known = plan.known(step)
         sequence.outputs_left = plan.left_at(step)
-        sequence.blocks = plan.before(step).blocks
+        sequence.blocks = plan.held(step)
         self.offset -= known
         self.batch -= 1
         self._find_next_end()
         self._changes()
 
+    def has_ghost(self, sequence: Sequence) -> bool:
+        """Whether one that has ended is a ghost in the last step, or the one that is composed."""
+        return sequence in self._ghosts
+
     def stop_ghost(self, sequence: Sequence, step: int) -> None:
-        """Takes one that has ended out of the next step, if it is a ghost there; says its blocks."""
+        """Takes one that has ended out of the next step, if it is a ghost there, and says its blocks."""
         if plan := self._ghosts.pop(sequence, None):
             self._remove(plan, step)
-            sequence.blocks = int(plan.blocks[-1] - plan.more[-1])
+            sequence.blocks = plan.held(step)
             self.ghost_tokens -= plan.known(step)
             self._take_out(plan)
 
@@ -166,7 +169,7 @@ class BurstDecodes(SteadyDecodes):
                 continue
             del self._plans[sequence]
             self.counts.count(plan, step)
-            sequence.known_tokens = plan.known(last)
+            sequence.known_tokens = plan.at_last
             sequence.blocks = int(plan.blocks[-1])
             ended.append(sequence)
             if plan.gone == step:
@@ -175,8 +178,6 @@ class BurstDecodes(SteadyDecodes):
             else:
                 self._take_out(plan)
         self._find_next_end()
-        if self._ghosts:
-            self.next_end = step
         self._changes()
         return ended
 
@@ -247,6 +248,7 @@ class BurstDecodes(SteadyDecodes):
             self._remove(old, step)
             known, left = old.known(step), old.left_at(step)
             self._add(Plan(sequence, step, known, left, old.before(step), self.k, self._drafts, self._block_size))
+        self._find_next_end()
         self._changes()
 
     def _add(self, plan: Plan) -> None:
@@ -258,7 +260,6 @@ class BurstDecodes(SteadyDecodes):
         sequence.last_step = plan.last
         self._order += 1
         heappush(self._ends, (plan.last, self._order, sequence))
-        self.next_end = self._ends[0][0]
 
     def _remove(self, plan: Plan, step: int) -> None:
         """Nothing of a plan happens from `step` on."""
@@ -281,6 +282,8 @@ class BurstDecodes(SteadyDecodes):
                 break
             heappop(ends)
         self.next_end = ends[0][0] if ends else UNSET
+        for ghost in self._ghosts.values():
+            self.next_end = ghost.gone
 
     def _changes(self) -> None:
         """Times that were looked up do not hold any more."""

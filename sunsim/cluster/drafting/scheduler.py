@@ -6,7 +6,7 @@ from sunsim.cluster.drafting.bursts import BurstDecodes
 from sunsim.cluster.drafting.drafts import Drafts
 from sunsim.cluster.engine_config import EngineConfig
 from sunsim.cluster.outcome import Outcome
-from sunsim.cluster.scheduler import Scheduler
+from sunsim.cluster.scheduler import COMPUTE, PULL, Scheduler
 from sunsim.cluster.sequence import Sequence
 from sunsim.latency.steps import DraftStepTimes
 
@@ -38,6 +38,22 @@ class BurstScheduler(Scheduler):
             self.finishing.append(sequence)
             self._finishing_tokens += sequence.known_tokens
 
+    def _free(self, sequence: Sequence) -> None:
+        # A step in flight may write to a ghost's blocks.
+        if self.config.defer_block_free and self.bursts.has_ghost(sequence):
+            self.burst_blocks.free_after(sequence)
+        else:
+            self.blocks.free(sequence)
+
+    def _admit(self, sequence: Sequence, draft: Draft) -> bool:
+        """As `Scheduler._admit`; there must be room to draft beyond what the step computes."""
+        if sequence.kv is not PULL:
+            held = 0 if sequence.kv is COMPUTE else min(sequence.held_tokens, sequence.known_tokens - 1)
+            sequence.computed_tokens = held
+            if not self.blocks.can_grow(sequence, held + draft.room_for(sequence)):
+                return False
+        return self.blocks.admit(sequence)
+
     def _make_room(self, step: int, draft: Draft, outcome: Outcome) -> None:
         draft.preempted = True
         for sequence in list(self.running):
@@ -51,9 +67,10 @@ class BurstScheduler(Scheduler):
                 if victim is sequence:
                     return
 
-    def _has_room(self, sequence: Sequence) -> bool:
+    def _has_room(self, sequence: Sequence, draft: Draft) -> bool:
         # If all that have come waited for one another, nobody would ever go on.
-        return not self.running or self.blocks.can_grow(sequence, sequence.known_tokens)
+        tokens = sequence.computed_tokens + draft.room_for(sequence)
+        return not self.running or self.blocks.can_grow(sequence, tokens)
 
     def _stop(self, sequence: Sequence, step: int) -> None:
         self.bursts.stop(sequence, step)
