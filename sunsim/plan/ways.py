@@ -5,7 +5,7 @@ from statistics import fmean
 from typing import Any
 
 from sunsim.plan.doubt import TAGS, Runs
-from sunsim.report.drafts import drafter_of
+from sunsim.report.drafts_basis import drafter_of
 from sunsim.roles import Module, Stage
 from sunsim.scenario import Arm
 

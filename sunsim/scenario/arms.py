@@ -237,6 +237,11 @@ class Arm:
         return any(pool.elastic for pool in self.pools().values())
 
     @property
+    def drafts(self) -> bool:
+        """Whether some workers draft tokens."""
+        return any(pool.drafting for pool in self.pools().values())
+
+    @property
     def modules_differ(self) -> bool:
         """Whether prompts' KV is made by another module than the one that decodes."""
         return self.prefill is not None and self.decode is not None and self.decode.module.only_decodes

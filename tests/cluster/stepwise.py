@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from sunsim.cluster.drafting.counts import DraftCounts
 from sunsim.cluster.engine_config import EngineConfig
 from sunsim.cluster.outcome import Outcome
 from sunsim.cluster.sequence import KV, UNSET, Sequence
@@ -65,6 +66,9 @@ class StepwiseEngine:
     @property
     def hits(self) -> int:
         return self.blocks.hits
+
+    def count_drafts(self) -> DraftCounts | None:
+        return self.drafts.counts() if self.drafts else None
 
     @property
     def num_tokens(self) -> int:
@@ -145,8 +149,6 @@ class StepwiseEngine:
             rejected = out.drafts - out.accepted
             if not job.preempted:
                 job.computed -= rejected
-            if self.drafts:
-                self.drafts.count(out)
             burst = min(1 + out.accepted, job.outputs - job.emitted)
             job.placeholders -= rejected + burst
             job.known += burst
@@ -385,9 +387,8 @@ class StepwiseEngine:
                 continue
             out = self.drafts.make(job, len(taken)) if self.drafts else Out(job, 0, 0)
             job.placeholders += 1 + out.drafts
-            if job.made < job.outputs:
-                job.burst = 1 + out.accepted
-                job.made += job.burst
+            job.burst = 1 + out.accepted if job.made < job.outputs else 0
+            job.made += job.burst
             job.preempted, job.begun = False, True
             emitting.append(out)
         return emitting
