@@ -303,7 +303,7 @@ def test_without_a_measured_profile_it_says_which_file_and_how_to_make_it(tmp_pa
     file = tmp_path / "drafts" / "synthetic-ngram_gpu-k3.json"
     assert refused(path, f"{CONFIG}.method=ngram_gpu") == (
         f"{path}:22: {CONFIG} is given, must be left out, or there must be a profile with drafts, {file}: "
-        "python -m profiler measure --speculative ngram --num-speculative-tokens 3 measures one"
+        "python -m profiler measure --speculative ngram_gpu --num-speculative-tokens 3 measures one"
     )
 
 
