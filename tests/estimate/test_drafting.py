@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -28,7 +29,8 @@ HEAD_BYTES = 2 * 128_256 * 4096
 @pytest.fixture
 def base(tmp_path: Path) -> Path:
     """Profiles of an H200 with 0, 1 and 3 drafts, of round numbers."""
-    return write_family(tmp_path, 1, 3, gpu="h200-141gb", card="NVIDIA H200", model_config=source().worker.config)
+    changes: dict[str, Any] = {"gpu": "h200-141gb", "card": "NVIDIA H200", "host": {"gpu_memory_mib": 80_000}}
+    return write_family(tmp_path, 1, 3, model_config=source().worker.config, **changes)
 
 
 def drafting(base: Path, k: int) -> Source:
