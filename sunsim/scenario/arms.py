@@ -161,6 +161,11 @@ class Pool:
         return sum(self.roles.values()) * self.profile.gpus
 
     @property
+    def measured_as(self) -> str:
+        """The name of `profile` in `profiles`."""
+        return self.profile.name if self.drafting else self.profile_name
+
+    @property
     def profiles(self) -> dict[str, Profile]:
         """All that its steps rest on, by the name that the document has for them, or their own."""
         if not self.drafting:
