@@ -3,6 +3,8 @@
 Only the worker is another: transformers computes, and keys and values lie in blocks where the scheduler says.
 """
 
+# ruff: noqa: ARG002  # the signatures are vLLM's
+
 import sys
 from concurrent.futures import Future
 from types import SimpleNamespace
@@ -49,9 +51,7 @@ class TransformersExecutor(Executor):  # type: ignore[misc]
     def collective_rpc(self, method: Any, *args: Any, **kwargs: Any) -> Any:
         if method == "initialize_from_config":
             (configs,) = kwargs["args"]
-            self._connector = KVConnectorFactory.create_connector(
-                self.vllm_config, KVConnectorRole.WORKER, configs[0]
-            )
+            self._connector = KVConnectorFactory.create_connector(self.vllm_config, KVConnectorRole.WORKER, configs[0])
         answers: dict[Any, Any] = {
             "get_kv_cache_spec": dict.fromkeys(self._names, self._spec),
             "determine_available_memory": BLOCKS * len(self._names) * self._spec.page_size_bytes,
