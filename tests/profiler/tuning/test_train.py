@@ -142,3 +142,11 @@ def test_a_merged_adapter_is_the_adapter() -> None:
 def test_only_a_prefill_module_can_be_trained_against_a_quantized_decoder() -> None:
     with pytest.raises(ValueError, match="must be prefill-only"):
         pathways_of(tiny(hidden_size=128), "full", decoder_quant="fp8")
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_module_can_be_trained_again(dtype: torch.dtype) -> None:
+    pathways = pathways_of(tiny(dtype=dtype), "full")
+    first = train(pathways, EXAMPLES, SETTINGS)
+    second = train(pathways, EXAMPLES, SETTINGS)
+    assert sum(second.loss) < sum(first.loss)
