@@ -1,0 +1,134 @@
+"""The verb `accuracy`: the whole experiment in one command, within a budget."""
+
+import json
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from profiler.facts import card, host, versions
+from profiler.progress import Progress
+from profiler.tuning.evaluate import table
+from profiler.tuning.experiment import verdict
+from profiler.tuning.experiment.corpus import write_corpus
+from profiler.tuning.experiment.order import Order, jobs_of
+from profiler.tuning.experiment.results import accuracy_files, read_records
+from profiler.tuning.experiment.runner import Runner
+from sunsim.errors import InputError
+
+RESULTS_S = 6.0
+"""Of the budget, kept for intervals and files."""
+PRETRAIN_SHARE: Mapping[str, float] = {"tiny": 0.1, "30m": 0.12, "100m": 0.2}
+"""Of the budget's GPU seconds, for each size."""
+PRETRAIN_MOST = 0.4
+"""Of the budget, for one size, however many GPUs there are."""
+ORDER_FILE = "order.json"
+
+
+def pretrain_seconds(sizes: tuple[str, ...], budget_s: float, gpus: int) -> dict[str, float]:
+    """Seconds of pre-training of each size, on a GPU of its own."""
+    return {size: min(PRETRAIN_SHARE[size] * gpus, PRETRAIN_MOST) * budget_s for size in sizes}
+
+
+def experiment(
+    order: Order,
+    folder: Path,
+    *,
+    budget_s: float,
+    devices: list[str],
+    per_device: int,
+    command: str,
+    progress: Progress,
+) -> dict[str, dict[str, Any]]:
+    """Does what fits into the budget, goes on where an earlier try ended, and writes what is known then.
+
+    Returns:
+        The content of the accuracy file of each size, DIR/accuracy-SIZE.json.
+
+    Raises:
+        InputError: the directory has another experiment.
+    """
+    begin = time.time()
+    deadline = begin + budget_s - min(RESULTS_S, 0.1 * budget_s)
+    keep_order(order, folder)
+    runner = Runner(
+        order,
+        jobs_of(order),
+        folder,
+        devices=devices,
+        per_device=per_device,
+        deadline=deadline,
+        progress=progress,
+    )
+    try:
+        corpus = folder / "corpus.npz"
+        if not corpus.exists():
+            write_corpus(corpus, order.corpus, max(1, len(os.sched_getaffinity(0)) - 1))
+            progress.say(f"{order.corpus:,} examples for pre-training")
+        runner.run()
+    finally:
+        runner.stop()
+    files = write_results(folder, order, gpu_minutes(folder, time.time() - begin, len(devices)), command)
+    for size in files:
+        progress.say(f"{folder / f'accuracy-{size}.json'}")
+    if runner.waiting:
+        progress.say(f"{len(runner.waiting)} jobs were not begun: {', '.join(job.name for job in runner.waiting[:8])}")
+    return files
+
+
+def keep_order(order: Order, folder: Path) -> None:
+    """Writes down what is done in a directory; one that has another order there is refused."""
+    folder.mkdir(parents=True, exist_ok=True)
+    file, content = folder / ORDER_FILE, json.dumps(asdict(order), indent=1)
+    if file.exists() and file.read_text(encoding="utf-8") != content:
+        msg = "is of an experiment with other settings, must be the same to go on; give another --out"
+        raise InputError(msg, file)
+    file.write_text(content, encoding="utf-8")
+
+
+def gpu_minutes(folder: Path, wall_s: float, gpus: int) -> float:
+    """Minutes of all GPUs together, those of earlier tries too; kept beside the results."""
+    file = folder / "gpu-minutes.json"
+    before = json.loads(file.read_text(encoding="utf-8")) if file.exists() else 0.0
+    total = round(before + wall_s * gpus / 60, 2)
+    file.write_text(json.dumps(total), encoding="utf-8")
+    return float(total)
+
+
+def write_results(folder: Path, order: Order, minutes: float, command: str) -> dict[str, dict[str, Any]]:
+    """The accuracy files and all records in one file."""
+    about = {
+        "measured": datetime.now(UTC).date().isoformat(),
+        "card": card()["name"],
+        "host": host(),
+        "versions": versions(),
+        "command": command,
+        "gpu_minutes": minutes,
+    }
+    files = accuracy_files(folder, order, about)
+    for size, content in files.items():
+        (folder / f"accuracy-{size}.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    with (folder / "records.jsonl").open("w", encoding="utf-8") as out:
+        out.writelines(f"{json.dumps(record)}\n" for record in read_records(folder))
+    return files
+
+
+def text_of(files: Mapping[str, Mapping[str, Any]]) -> str:
+    """Table and verdict of each size, Markdown."""
+    parts = []
+    for size, content in files.items():
+        pretrained = content["pretraining"]["exact_match"] or {}
+        known = ", ".join(f"{name.replace('_', ' ')}s {100 * share:.1f} %" for name, share in pretrained.items())
+        parts.append(
+            f"**{size}** ({content['parameters'] or 0:,} parameters, {content['card']}), exact match with 95 % interval over"
+            f" seeds and requests. What it was pre-trained on: {known}.\n"
+        )
+        if not content["rows"]:
+            parts.append("No task has all its methods yet.\n")
+            continue
+        parts.append(table(content["rows"]) + "\n")
+        parts.append(verdict.table(content) + "\n")
+    return "\n".join(parts)
