@@ -9,7 +9,7 @@ import typer
 
 from profiler.progress import Progress
 from profiler.tuning.cli import Boundary, with_torch
-from profiler.tuning.experiment.order import RATES, Order
+from profiler.tuning.experiment.order import Order, small
 from profiler.tuning.experiment.tasks import TASKS
 from sunsim.errors import InputError, clipped
 
@@ -55,8 +55,9 @@ def accuracy_command(
             boundary=boundary.value,
             pretrain_s=pretrain_seconds(chosen, budget_s, len(devices)),
             steps=steps,
-            **(_QUICK if quick else {}),
         )
+        if quick:
+            order = small(order)
         files = experiment(
             order,
             out,
@@ -70,17 +71,6 @@ def accuracy_command(
     if not any(content["rows"] for content in files.values()):
         typer.echo("no task has all its methods yet: the same command goes on", err=True)
         raise typer.Exit(1)
-
-
-_QUICK = {
-    "corpus": 20_000,
-    "pretrain_batch": 32,
-    "train": 64,
-    "validation": 16,
-    "test": 16,
-    "batch": 8,
-    "rates": {method: rates[1:2] for method, rates in RATES.items()},
-}
 
 
 def _chosen(text: str, known: tuple[str, ...], option: str) -> tuple[str, ...]:

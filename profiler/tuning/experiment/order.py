@@ -1,7 +1,7 @@
 """What an experiment does, and the jobs that it is made of."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 METHODS = (
@@ -50,6 +50,12 @@ class Order:
     batch: int = 128
     lora_rank: int = 16
     rates: Mapping[str, Sequence[float]] = field(default_factory=lambda: dict(RATES))
+
+
+def small(order: Order) -> Order:
+    """The same for a try: few examples, one learning rate a method."""
+    rates = {method: rates[1:2] for method, rates in order.rates.items()}
+    return replace(order, corpus=20_000, pretrain_batch=32, train=64, validation=16, test=16, batch=8, rates=rates)
 
 
 @dataclass(frozen=True, slots=True)
