@@ -43,7 +43,7 @@ def experiment(
     command: str,
     progress: Progress,
 ) -> dict[str, dict[str, Any]]:
-    """Does what fits into the budget, goes on where an earlier try ended, and writes what is known then.
+    """Does what fits into the budget, which began with `progress`, goes on where an earlier try ended, and writes what is known then.
 
     Returns:
         The content of the accuracy file of each size, DIR/accuracy-SIZE.json.
@@ -51,7 +51,7 @@ def experiment(
     Raises:
         InputError: the directory has another experiment.
     """
-    begin = time.time()
+    begin = time.time() - progress.elapsed_s
     deadline = begin + budget_s - min(RESULTS_S, 0.1 * budget_s)
     keep_order(order, folder)
     runner = Runner(

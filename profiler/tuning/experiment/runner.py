@@ -34,7 +34,8 @@ def serve_jobs(pipe: Connection, order: Order, folder: Path, device: str, who: s
 
     from profiler.tuning.experiment.work import Worker, write_json  # noqa: PLC0415 - likewise
 
-    torch.set_num_threads(2)
+    # More threads than one wait for each other at these sizes.
+    torch.set_num_threads(1)
     if device != "cpu":
         torch.cuda.set_device(device)
     worker = Worker(order, folder, device, Progress(who).say)

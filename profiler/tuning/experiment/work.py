@@ -14,7 +14,7 @@ import torch
 from profiler.tuning.data import Example
 from profiler.tuning.experiment import models
 from profiler.tuning.experiment.corpus import read_corpus
-from profiler.tuning.experiment.order import RATE_TASKS, Job, Order
+from profiler.tuning.experiment.order import RATE_TASKS, SIZES, Job, Order
 from profiler.tuning.experiment.pretrain import pretrain
 from profiler.tuning.experiment.tasks import MIXTURE, VOCABULARY, Part, examples
 from profiler.tuning.methods import Method, pathways_of
@@ -55,7 +55,7 @@ class Worker:
         done = pretrain(
             model,
             read_corpus(self.folder / "corpus.npz"),
-            learning_rate=models.SIZES[size].learning_rate,
+            learning_rate=SIZES[size].learning_rate,
             seconds=order.pretrain_s[size],
             batch_size=order.pretrain_batch,
             micro_batches=2,
