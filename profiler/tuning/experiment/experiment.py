@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from profiler.facts import card, host, versions
+from profiler.facts import card, host
 from profiler.progress import Progress
 from profiler.tuning.evaluate import table
 from profiler.tuning.experiment import verdict
@@ -99,20 +99,19 @@ def gpu_minutes(folder: Path, wall_s: float, gpus: int) -> float:
 
 
 def write_results(folder: Path, order: Order, minutes: float, command: str) -> dict[str, dict[str, Any]]:
-    """The accuracy files and all records in one file."""
+    """All records in one file, and the accuracy files that come of them."""
+    with (folder / "records.jsonl").open("w", encoding="utf-8") as out:
+        out.writelines(f"{json.dumps(record)}\n" for record in read_records(folder))
     about = {
         "measured": datetime.now(UTC).date().isoformat(),
         "card": card()["name"],
         "host": host(),
-        "versions": versions(),
         "command": command,
         "gpu_minutes": minutes,
     }
     files = accuracy_files(folder, order, about)
     for size, content in files.items():
         (folder / f"accuracy-{size}.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    with (folder / "records.jsonl").open("w", encoding="utf-8") as out:
-        out.writelines(f"{json.dumps(record)}\n" for record in read_records(folder))
     return files
 
 

@@ -11,6 +11,7 @@ from typing import Any, cast
 
 import torch
 
+from profiler.facts import versions
 from profiler.tuning.data import Example
 from profiler.tuning.experiment import models
 from profiler.tuning.experiment.corpus import read_corpus
@@ -70,7 +71,8 @@ class Worker:
             draw = Random(f"unseen/{make.__name__}")
             asked = [ids_of(make(draw)) for _ in range(order.test)]
             exact[make.__name__] = float(answered(TwoPathways(base, base), asked, TOGETHER).exact.mean())
-        return {"parameters": models.parameters(model), "exact_match": exact, **done._asdict()}
+        about = {"parameters": models.parameters(model), "versions": versions(), "exact_match": exact}
+        return {**about, **done._asdict()}
 
     def base(self, size: str) -> Any:
         """The base model of a size, frozen; not to be changed."""
