@@ -12,7 +12,7 @@ from sunsim.measured import requests_of, summary_of, window_of
 from sunsim.scenario import Scenario, load_scenario
 
 SCENARIO = Path(__file__).parents[2] / "scenarios" / "speculative.yaml"
-RATE, DURATION = "workload.arrivals.rate_rps", "workload.duration_s"
+RATE = "workload.arrivals.rate_rps"
 PLAIN = {"isolated-mtp": "isolated", "sun-mtp": "sun", "qsun-mtp": "qsun"}
 """Of an arm with drafts the one that is the same without."""
 WIDTH = 120
@@ -33,20 +33,17 @@ class Figures(NamedTuple):
     """What the requests of an arm got.
 
     Attributes:
-        tpot_ms, hot_tpot_ms, cold_tpot_ms: mean time per output token, of all, of the hottest and of the coldest model.
+        tpot_ms, p99_tpot_ms: time per output token.
         itl_ms: mean gap between bursts.
         length: mean acceptance length; 1 without drafts.
-        output: tokens a second of each GPU, prefill's too.
         batch: requests decoding on the fullest decode worker, in the mean.
         outside: share of decode steps that are beyond what was measured.
     """
 
     tpot_ms: float
-    hot_tpot_ms: float
-    cold_tpot_ms: float
+    p99_tpot_ms: float
     itl_ms: float
     length: float
-    output: float
     batch: float
     outside: float
     overloaded: bool
@@ -66,15 +63,12 @@ def simulated(cell: Cell) -> Figures:
     result = simulate_arm(scenario, arm, requests)
     summary = summary_of(scenario, [result], window_of(scenario, requests, [result]))
     entry = summary["arms"][cell.arm]
-    hot, cold = (entry["models"][summary[f"{kind}_model"]]["mean_tpot_ms"] for kind in ("hot", "coldest"))
     decode = [worker["mean_batch"] for worker in entry["workers"].values() if worker["stage"] == "decode"]
     return Figures(
         entry["mean_tpot_ms"],
-        hot,
-        cold,
+        entry["p99_tpot_ms"],
         entry["mean_itl_ms"],
         entry["mean_acceptance_length"] or 1.0,
-        entry["output_throughput_per_gpu"],
         max(decode),
         entry["outside_measured_share"]["decode"] or 0.0,
         entry["overloaded"],

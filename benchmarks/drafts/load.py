@@ -10,6 +10,7 @@ from __future__ import annotations
 import sys
 from argparse import ArgumentParser
 from collections.abc import Iterator, Mapping
+from itertools import pairwise
 from pathlib import Path
 
 import pandas as pd
@@ -22,19 +23,21 @@ from sunsim.report.format import times
 from sunsim.report.terminal import plain
 from sunsim.report.text_table import TextTable
 
-RATES = (5, 20, 40, 60, 80, 100, 120)
+RATES = (10, 40, 80, 120, 160, 200, 240, 280)
 """Requests a second."""
 NUMBERS = (1, 3, 5)
 """Of drafts, those measured."""
 NUMBERED = "sun-mtp"
 """The arm that is tried with other numbers."""
-BY_BATCH = "[[1, 48, 3], [49, 128, 1], [129, 256, 0]]"
-"""Drafts by batch, for the same arm."""
+CONTEXT = 1500
+"""Tokens of a request of the scenario, about, for which numbers of drafts by batch are chosen."""
+LIMIT_MS = 10.0
+"""Of the 99th percentile of TPOT."""
 
 Found = Mapping[Cell, Figures]
 NOTE = (
-    "Four models, the hottest with 70 % of the requests, four decode GPUs and seven for prefill; three drafts, accepted with "
-    "rates 0.75/0.55/0.40 whoever drafts (assumed). TPOT in ms with drafts and without, and the speed-up between them; fullest: "
+    "Four models, the hottest with 70 % of the requests, four decode GPUs and twelve for prefill; three drafts, accepted with "
+    "rates 0.75/0.55/0.40 whoever drafts (assumed). Mean TPOT without drafts and with them, and the ratio; fullest: "
     "requests decoding on the fullest decode GPU, in the mean. * overloaded."
 )
 
@@ -48,9 +51,13 @@ def numbered(rate: float, drafts: int) -> Cell:
 
 
 def by_batch(rate: float) -> Cell:
-    """The arm with fewer drafts the larger the batch."""
-    path = f"arms.{NUMBERED}.decode.speculative_config.num_speculative_tokens_per_batch_size"
-    return Cell(NUMBERED, rate, (f"{path}={BY_BATCH}",))
+    """The arm with the number of drafts that gives most for each batch, by steps alone."""
+    ranges = steps.best_by_batch(steps.PROFILES["bf16"], CONTEXT)
+    block = (
+        f"{{num_speculative_tokens: {max(NUMBERS)}, synthetic_acceptance_rates: {list(steps.RATES[: max(NUMBERS)])}, "
+        f"num_speculative_tokens_per_batch_size: {ranges}}}"
+    )
+    return Cell(NUMBERED, rate, (f"arms.{NUMBERED}.decode.speculative_config={block}",))
 
 
 def cells() -> list[Cell]:
@@ -71,8 +78,13 @@ def gain(found: Found, drafting: Cell, without: Cell) -> float | None:
 def tables(found: Found) -> Iterator[str | TextTable]:
     """By rate: each arm with drafts and without; then other numbers of drafts."""
     yield NOTE
-    header = [f"{arm}\\n{what}" for arm in PLAIN.values() for what in ("TPOT", "fullest", "speed-up")]
+    header = [f"{arm}\n{what}" for arm in PLAIN.values() for what in ("TPOT ms", "fullest", "speed-up")]
     yield TextTable("By load", ("req/s", *header), [(f"{rate:g}", *_by_arm(found, rate)) for rate in RATES])
+    yield TextTable(
+        f"Most requests/s with 99 % of TPOT within {LIMIT_MS:g} ms",
+        ("", "without drafts", "with", "ratio"),
+        [_most(found, arm, without) for arm, without in PLAIN.items()],
+    )
     header = [f"K={drafts}" for drafts in NUMBERS]
     rows = []
     for rate in RATES:
@@ -81,7 +93,8 @@ def tables(found: Found) -> Iterator[str | TextTable]:
         rows.append((f"{rate:g}", *(times(gain(found, cell, base)) for cell in tried)))
     yield TextTable(f"Speed-up of {NUMBERED} by number of drafts", ("req/s", *header, "by batch"), rows)
     most = 100 * max(each.outside for each in found.values())
-    yield f"By batch: {BY_BATCH}. At most {most:.1f} % of an arm's decode steps are beyond what was measured."
+    ranges = [f"{drafts} up to {end}" for _, end, drafts in steps.best_by_batch(steps.PROFILES["bf16"], CONTEXT)]
+    yield f"By batch: {', '.join(ranges)} requests. At most {most:.1f} % of an arm's decode steps are beyond what was measured."
 
 
 def _by_arm(found: Found, rate: float) -> Iterator[str]:
@@ -90,6 +103,21 @@ def _by_arm(found: Found, rate: float) -> Iterator[str]:
         yield f"{_marked(base)} {_marked(drafting)}"
         yield f"{base.batch:.0f} {drafting.batch:.0f}"
         yield times(gain(found, Cell(arm, rate), Cell(without, rate)))
+
+
+def sustained(found: Found, arm: str) -> float | None:
+    """The rate at which the 99th percentile of TPOT reaches the limit, on straight lines between rates; None beyond them."""
+    points = [(rate, found[Cell(arm, rate)].p99_tpot_ms) for rate in RATES]
+    for (low, below), (high, above) in pairwise(points):
+        if below <= LIMIT_MS < above:
+            return low + (high - low) * (LIMIT_MS - below) / (above - below)
+    return None
+
+
+def _most(found: Found, arm: str, without: str) -> tuple[str, ...]:
+    base, drafting = sustained(found, without), sustained(found, arm)
+    shown = (f"above {RATES[-1]}" if rate is None else f"{rate:.0f}" for rate in (base, drafting))
+    return (without, *shown, times(drafting / base if base and drafting else None))
 
 
 def _marked(figures: Figures) -> str:

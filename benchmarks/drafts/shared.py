@@ -21,7 +21,7 @@ from sunsim.report.format import times
 from sunsim.report.terminal import plain
 from sunsim.report.text_table import TextTable
 
-LOADS = (10, 40, 80, 120)
+LOADS = (10, 80, 160, 240)
 """Requests a second."""
 SHARES = (1.0, 0.8, 0.6, 0.4, 0.2, 0.0)
 """Of the acceptance rates of a model's own drafter."""

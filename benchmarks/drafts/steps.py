@@ -124,6 +124,22 @@ def tables(rates: Sequence[float] = RATES) -> Iterator[str | TextTable]:
     yield TextTable("Requests from which on drafts are a loss", headers, losses)
 
 
+def best_by_batch(profile: str, context: int, rates: Sequence[float] = RATES) -> list[list[int]]:
+    """Ranges of batches with the number of drafts that gives most there, vLLM's num_speculative_tokens_per_batch_size.
+
+    A range begins with each of `BATCHES`; neighbours with the same number are one.
+    """
+    ranges: list[list[int]] = []
+    for own, end in zip(costs(profile, context), [*(batch - 1 for batch in BATCHES[1:]), BATCHES[-1]], strict=True):
+        speedup, drafts = max((each.speedup(rates), each.drafts) for each in own)
+        drafts = drafts if speedup > 1 else 0
+        if ranges and ranges[-1][2] == drafts:
+            ranges[-1][1] = end
+        else:
+            ranges.append([own[0].batch, end, drafts])
+    return ranges
+
+
 def frame(rates: Sequence[float] = RATES) -> pd.DataFrame:
     """A row a batch, context and number of drafts of the first profile: `batch`, `context`, `drafts`, `speedup`."""
     profile = next(iter(PROFILES.values()))
