@@ -46,7 +46,7 @@ def test_colocated_workers_preempt_the_same_requests(profile: Path) -> None:
     assert both_ways(drawn, profile).rows["preemptions"].sum() > 0
 
 
-@given(drawn=drafting_clusters())
+@given(drawn=drafting_clusters(some_elastic=True))
 @settings(deadline=None, max_examples=200)
 def test_any_cluster(drawn: Drawn, profile: Path) -> None:
     both_ways(drawn, profile)
