@@ -17,7 +17,7 @@ class PlainDrafts:
 
     def __init__(self, config: Drafts) -> None:
         self.config = config
-        self.k = self._after(0)
+        self.k = config.num_speculative_tokens
         self.num_drafts = 0
         self.num_draft_tokens = 0
         self.accepted_per_pos = [0] * config.num_speculative_tokens
@@ -28,8 +28,9 @@ class PlainDrafts:
         return self.config.num_speculative_tokens if by_batch is None else by_batch[requests]
 
     def composed(self, requests: int) -> None:
-        """A step with so many requests was."""
-        self.k = self._after(requests)
+        """A step with so many requests was; after one with none nobody has drafts, and they stay as many."""
+        if requests:
+            self.k = self._after(requests)
 
     def make(self, job: Job, requests: int) -> Out:
         """What a step makes of a request, which the card has in it with the drafts that it was given."""

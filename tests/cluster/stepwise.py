@@ -11,10 +11,11 @@ from sunsim.cluster.drafting.counts import DraftCounts
 from sunsim.cluster.engine_config import EngineConfig
 from sunsim.cluster.outcome import Outcome
 from sunsim.cluster.sequence import KV, UNSET, Sequence
-from sunsim.latency.steps import OUTSIDE, Chunk, DraftStepTimes, Outside, StepTimes
+from sunsim.latency.steps import Chunk, DraftStepTimes, Outside, StepTimes
 from tests.cluster.jobs import Job, JobBlocks, Out, Step
 from tests.cluster.plain_blocks import Keys
 from tests.cluster.plain_drafts import PlainDrafts
+from tests.cluster.plain_pipeline import PlainPipeline
 from tests.cluster.plain_pulls import PlainPulls
 
 Taken = list[tuple[Job, int]]
@@ -38,18 +39,23 @@ class StepwiseEngine:
         self.pulls = PlainPulls()
         self.drafts = PlainDrafts(config.drafts) if config.drafts else None
         self.jobs: dict[Sequence, Job] = {}
-        self.in_flight: list[Step] = []  # launched, and the host has not seen their outputs
-        self.stalls = iter(stalls)
-        self.stall = next(self.stalls, None)
+        draft_times = times if isinstance(times, DraftStepTimes) and config.drafts else None
+        self.pipeline = PlainPipeline(times, draft_times, stalls)
         self.blocks = JobBlocks(config, keys)
-        self.due = 0
-        self.gpu_free = 0
         self.idle = True
-        self.steps = 0
-        self.launches = 0
-        self.busy_ps = 0
         self.preemptions = 0
-        self.outside: dict[Outside, int] = dict.fromkeys(OUTSIDE, 0)
+
+    @property
+    def steps(self) -> int:
+        return self.pipeline.steps
+
+    @property
+    def busy_ps(self) -> int:
+        return self.pipeline.busy_ps
+
+    @property
+    def outside(self) -> dict[Outside, int]:
+        return self.pipeline.outside
 
     @property
     def free_blocks(self) -> int:
@@ -79,7 +85,7 @@ class StepwiseEngine:
 
     def _rouse(self, now: int) -> None:
         if self.idle:
-            self.due = max(self.due, now)
+            self.pipeline.due = max(self.pipeline.due, now)
             self.idle = False
 
     def submit(self, now: int, sequence: Sequence, *, first: bool = False) -> None:
@@ -94,8 +100,8 @@ class StepwiseEngine:
         job = self.jobs[sequence]
         self.pulls.arrived()
         host = sequence.pulling.host if sequence.pulling else None
-        last = self.in_flight[-1] if self.in_flight else None
-        rests = self.due <= now
+        last = self.pipeline.in_flight[-1] if self.pipeline.in_flight else None
+        rests = self.pipeline.due <= now
         self._rouse(now)
         if not host:
             self.pulls.ready.append(job)
@@ -110,7 +116,7 @@ class StepwiseEngine:
 
     def _rest(self, now: int, lasts: int) -> None:
         self.pulls.rest(now)
-        self.due = now + lasts
+        self.pipeline.due = now + lasts
 
     def release(self, now: int, sequence: Sequence) -> None:
         self._rouse(now)
@@ -127,15 +133,15 @@ class StepwiseEngine:
         """Nothing to catch up with: no step is ever skipped."""
 
     def next_wake(self) -> int | None:
-        return None if self.idle else self.due
+        return None if self.idle else self.pipeline.due
 
     def wake(self, now: int) -> Outcome:
         outcome = Outcome()
         outcome.finished, outcome.loads, outcome.evicted = [], [], []
         self.blocks.give_back_deferred()
-        if len(self.in_flight) == 2:
-            self._emit(self.in_flight.pop(0), now, outcome)
-        if outcome.finished and self.times.pause_ps and all(step.empty for step in self.in_flight):
+        if len(self.pipeline.in_flight) == 2:
+            self._emit(self.pipeline.in_flight.pop(0), now, outcome)
+        if outcome.finished and self.times.pause_ps and self.pipeline.idle:
             self._rest(now, self.times.pause_ps)
             return outcome
         self._compose(now, outcome)
@@ -171,10 +177,13 @@ class StepwiseEngine:
         self.running.remove(job)
         if self.config.pin_finished:
             self.blocks.pinned[job.sequence] = job.blocks
-        elif self.config.defer_block_free and any(job is out.job for step in self.in_flight for out in step.emitting):
-            self.blocks.deferred.append(job.blocks)  # the step in flight may write to them
+        elif self.config.defer_block_free and self._in_flight(job):
+            self.blocks.deferred.append(job.blocks)  # that step may write to them
         else:
             self.blocks.give_back(job.blocks)
+
+    def _in_flight(self, job: Job) -> bool:
+        return any(job is out.job for step in self.pipeline.in_flight for out in step.emitting)
 
     def _preempt(self, job: Job, outcome: Outcome) -> None:
         self.preemptions += 1
@@ -220,7 +229,7 @@ class StepwiseEngine:
             entering = self._admit(now, budget, prompts, taken, outcome)
         outcome.entered = [job.sequence for job in entering]
         taken_in = sum(job.sequence.prompt_tokens for job in entering if not job.sequence.computes_prompt)
-        alone = any(self._is_chunk(job) for job, _ in taken) or all(step.empty for step in self.in_flight)
+        alone = any(self._is_chunk(job) for job, _ in taken) or self.pipeline.idle
         decodes = 0 if alone else len(taken)
         held = self.pulls.begin(now, outcome.loads, decodes, self.times.take_in_ps(taken_in))
         start = self._launch(now + held, taken, held=held > 0, launched=self.pulls.begun and decodes > 0)
@@ -322,62 +331,15 @@ class StepwiseEngine:
         self.blocks.take_found(job, found)
 
     def _launch(self, now: int, taken: Taken, *, held: bool, launched: bool) -> int:
-        singles = [job for job, _ in taken if not self._is_chunk(job)]
+        decodes = [job for job, _ in taken if not self._is_chunk(job)]
         chunks = [Chunk(tokens, job.computed) for job, tokens in taken if self._is_chunk(job)]
-        idle = all(step.empty for step in self.in_flight)
-        duration = self._duration(singles, chunks)
-        free = ready = earliest = now
-        if chunks or (singles and idle):
-            tokens = sum(tokens for _, tokens in taken) if chunks else 0
-            free += self.times.launch_ps(tokens, self.launches)
-            ready += self.times.lead_ps(tokens)
-            earliest = free + self.times.tail_ps(tokens)
-            self.launches += 1
-        elif singles and held and not launched:
-            ready += self.times.lead_ps(0)
-        start = max(self.gpu_free, ready)
-        if taken:
-            end = self._end(start, duration)
-            self.gpu_free = max(end, earliest)
-            self.steps += 1
-            self.busy_ps += end - start
-        if taken or not idle:
-            self.in_flight.append(Step(self.gpu_free, self._schedule(taken), not taken))
-        else:
-            self.in_flight.clear()
-            self.idle = not self.pulls.seen
+        k = self.drafts.k if self.drafts else 0
+        start, free = self.pipeline.launch(now, decodes, chunks, k, held=held, launched=launched)
+        self.pipeline.follow(self._schedule(taken), free, empty=not taken)
         if self.drafts:
             self.drafts.composed(len(taken))
-        older = self.in_flight[0].end if len(self.in_flight) == 2 else 0
-        self.due = max(free, older)
+        self.idle = not self.pipeline.in_flight and not self.pulls.seen
         return start
-
-    def _duration(self, singles: list[Job], chunks: list[Chunk]) -> int:
-        if not singles and not chunks:
-            return 0
-        batch, context = len(singles), sum(job.on_card for job in singles)
-        times, k = self.times, self.drafts.k if self.drafts else 0
-        outside: Outside | None
-        if chunks and isinstance(times, DraftStepTimes):
-            duration, outside = times.chunked_step_k(batch, context, chunks, k)
-        elif chunks:
-            duration, outside = times.chunked_step(batch, context, chunks)
-        else:
-            drafting = isinstance(times, DraftStepTimes)
-            line = times.decode_line_k(batch, context, k) if drafting else times.decode_line(batch, context)
-            duration, outside = line.base_ps + line.slope_ps * context, line.outside
-        if outside:
-            self.outside[outside] += 1
-        return duration
-
-    def _end(self, start: int, duration: int) -> int:
-        end = start + duration
-        while self.stall and self.stall[0] < end:
-            at, extra = self.stall
-            if at >= start:
-                end += extra
-            self.stall = next(self.stalls, None)
-        return end
 
     def _schedule(self, taken: Taken) -> list[Out]:
         emitting = []
@@ -387,8 +349,9 @@ class StepwiseEngine:
                 continue
             out = self.drafts.make(job, len(taken)) if self.drafts else Out(job, 0, 0)
             job.placeholders += 1 + out.drafts
-            job.burst = 1 + out.accepted if job.made < job.outputs else 0
-            job.made += job.burst
+            if job.made < job.outputs:
+                job.burst = 1 + out.accepted
+                job.made += job.burst
             job.preempted, job.begun = False, True
             emitting.append(out)
         return emitting

@@ -169,7 +169,7 @@ class BurstDecodes(SteadyDecodes):
                 continue
             del self._plans[sequence]
             self.counts.count(plan, step)
-            sequence.known_tokens = plan.known(last)
+            sequence.known_tokens = plan.at_last
             sequence.blocks = int(plan.blocks[-1])
             ended.append(sequence)
             if plan.gone == step:

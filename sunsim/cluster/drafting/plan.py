@@ -29,6 +29,7 @@ class Plan:
     Attributes:
         first: the step.
         last: emits its last token.
+        at_last: tokens known before that.
         gone: the last step that computes it: `last`, or the one after where it is a ghost.
         k: drafts in a step.
         enters: 1 if it enters in `first`, which then has no drafts and emits one token; else 0.
@@ -41,6 +42,7 @@ class Plan:
     """
 
     __slots__ = (
+        "at_last",
         "blocks",
         "bursts",
         "contexts",
@@ -84,8 +86,9 @@ class Plan:
         self.contexts: Ints = contexts
         self.bursts: Ints = contexts[1:] - contexts[:-1]
         self.last = last = step + steps - 1
+        self.at_last = before.context if before and not steps else int(contexts[-2])
         # Only a last burst that might have been cut leaves it open whether the next step computes it.
-        self.gone = gone = last + 1 if not steps or left - int(contexts[-2]) + known > 1 else last
+        self.gone = gone = last + 1 if left - self.at_last + known > 1 else last
         rooms = np.empty(gone - step + 1, np.int64)
         lookahead = drafts.lookahead
         if before:
