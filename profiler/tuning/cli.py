@@ -14,7 +14,7 @@ import typer
 from profiler.progress import Progress
 
 # torch, transformers and safetensors are of the extra `profiler`: what needs them is imported by the verb that runs.
-_NEEDED = ("torch", "transformers", "safetensors")
+NEEDED = ("torch", "transformers", "safetensors")
 
 
 class Method(StrEnum):
@@ -64,7 +64,7 @@ def with_torch() -> Iterator[None]:
     try:
         yield
     except ModuleNotFoundError as error:
-        if error.name is None or error.name.split(".")[0] not in _NEEDED:
+        if error.name is None or error.name.split(".")[0] not in NEEDED:
             raise
         typer.echo(f"needs {error.name}, must be installed: pip install 'sunsim[profiler]'", err=True)
         raise typer.Exit(1) from error
@@ -96,6 +96,9 @@ def tune_command(
     dtype: DtypeOption = None,
     device: DeviceOption = None,
     keep_every: Annotated[int, typer.Option(min=1, help="Steps between two states to go on from.")] = 200,
+    offload_optimizer: Annotated[
+        bool, typer.Option("--offload-optimizer", help="Keep the optimizer's state in the host's memory: slower.")
+    ] = False,
 ) -> None:
     """Fine-tune a model for a task: all of it, its prefill module alone against the frozen decoder, or with LoRA."""
     with with_torch():
@@ -123,6 +126,7 @@ def tune_command(
             dtype=dtype.value if dtype else None,
             device=device,
             keep_every=keep_every,
+            offload_optimizer=offload_optimizer,
         )
         tune(order, Progress())
 

@@ -146,9 +146,7 @@ class _Told:
             out=str(answers),
         ).write(job)
         with log.open("wb") as file:
-            ended = subprocess.run(
-                [sys.executable, "-m", ENGINE, str(job)], stdout=file, stderr=file, check=False
-            )
+            ended = subprocess.run([sys.executable, "-m", ENGINE, str(job)], stdout=file, stderr=file, check=False)
         if ended.returncode or not answers.exists():
             reason = last_error(log.read_text(errors="replace")) or f"it ended with {ended.returncode}"
             msg = f"the {which} engine failed: {reason}; its log is {log}"

@@ -81,6 +81,10 @@ def test_the_simulation_itself_is_not_off_at_all(folder: Path, role: str) -> Non
     drafted |= {"mean_acceptance_length": 1}
     assert targets == drafted | ({"mean_ttft_ms": 5, "p99_ttft_ms": 10} if role == "colocated" else {})
     assert run["figures"]["mean_acceptance_length"]["actual"] == pytest.approx(1 + sum(RATES), rel=0.03)
+    # A burst comes a step after the one before it.
+    figures = run["figures"]
+    assert 7.0 < figures["mean_itl_ms"]["actual"] < (12 if role == "decode" else 25)
+    assert figures["mean_itl_ms"]["actual"] > 1.5 * figures["mean_tpot_ms"]["actual"]
 
 
 def test_other_luck_is_as_far_off_as_the_spread_says(folder: Path) -> None:

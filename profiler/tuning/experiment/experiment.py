@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from profiler.facts import card, host, versions
+from profiler.facts import card, host
 from profiler.progress import Progress
 from profiler.tuning.evaluate import table
 from profiler.tuning.experiment import verdict
@@ -43,7 +43,7 @@ def experiment(
     command: str,
     progress: Progress,
 ) -> dict[str, dict[str, Any]]:
-    """Does what fits into the budget, goes on where an earlier try ended, and writes what is known then.
+    """Does what fits into the budget, which began with `progress`, goes on where an earlier try ended, and writes what is known then.
 
     Returns:
         The content of the accuracy file of each size, DIR/accuracy-SIZE.json.
@@ -51,7 +51,7 @@ def experiment(
     Raises:
         InputError: the directory has another experiment.
     """
-    begin = time.time()
+    begin = time.time() - progress.elapsed_s
     deadline = begin + budget_s - min(RESULTS_S, 0.1 * budget_s)
     keep_order(order, folder)
     runner = Runner(
@@ -99,20 +99,19 @@ def gpu_minutes(folder: Path, wall_s: float, gpus: int) -> float:
 
 
 def write_results(folder: Path, order: Order, minutes: float, command: str) -> dict[str, dict[str, Any]]:
-    """The accuracy files and all records in one file."""
+    """All records in one file, and the accuracy files that come of them."""
+    with (folder / "records.jsonl").open("w", encoding="utf-8") as out:
+        out.writelines(f"{json.dumps(record)}\n" for record in read_records(folder))
     about = {
         "measured": datetime.now(UTC).date().isoformat(),
         "card": card()["name"],
         "host": host(),
-        "versions": versions(),
         "command": command,
         "gpu_minutes": minutes,
     }
     files = accuracy_files(folder, order, about)
     for size, content in files.items():
         (folder / f"accuracy-{size}.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    with (folder / "records.jsonl").open("w", encoding="utf-8") as out:
-        out.writelines(f"{json.dumps(record)}\n" for record in read_records(folder))
     return files
 
 
