@@ -38,7 +38,7 @@ Found = Mapping[Cell, Figures]
 NOTE = (
     "Four models, the hottest with 70 % of the requests, four decode GPUs and twelve for prefill; three drafts, accepted with "
     "rates 0.75/0.55/0.40 whoever drafts (assumed). Mean TPOT without drafts and with them, and the ratio; fullest: "
-    "requests decoding on the fullest decode GPU, in the mean. * overloaded."
+    "requests decoding on the fullest decode GPU, in the mean. * overloaded: decode batches are full, and the rate is not carried."
 )
 
 
@@ -69,10 +69,9 @@ def cells() -> list[Cell]:
     return list(dict.fromkeys(found))
 
 
-def gain(found: Found, drafting: Cell, without: Cell) -> float | None:
-    """Mean TPOT without drafts over that with them; None where either is overloaded."""
-    with_drafts, base = found[drafting], found[without]
-    return None if with_drafts.overloaded or base.overloaded else base.tpot_ms / with_drafts.tpot_ms
+def gain(found: Found, drafting: Cell, without: Cell) -> float:
+    """Mean TPOT without drafts over that with them; an overloaded arm's is that of full batches."""
+    return found[without].tpot_ms / found[drafting].tpot_ms
 
 
 def tables(found: Found) -> Iterator[str | TextTable]:
@@ -125,13 +124,18 @@ def _marked(figures: Figures) -> str:
 
 
 def frame(found: Found) -> pd.DataFrame:
-    """A row a rate and arm with drafts: `rate`, `arm`, `speedup` (missing where overloaded)."""
+    """A row a rate and arm with drafts: `rate`, `arm`, `speedup`, and whether it is `overloaded` with drafts or without."""
+    pairs = [(rate, Cell(arm, rate), Cell(without, rate)) for arm, without in PLAIN.items() for rate in RATES]
     rows = [
-        {"rate": rate, "arm": arm, "speedup": gain(found, Cell(arm, rate), Cell(without, rate))}
-        for arm, without in PLAIN.items()
-        for rate in RATES
+        {
+            "rate": rate,
+            "arm": drafting.arm,
+            "speedup": gain(found, drafting, base),
+            "overloaded": found[drafting].overloaded or found[base].overloaded,
+        }
+        for rate, drafting, base in pairs
     ]
-    return pd.DataFrame(rows).astype({"speedup": "float64"})
+    return pd.DataFrame(rows)
 
 
 def main() -> None:
