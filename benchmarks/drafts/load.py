@@ -14,11 +14,11 @@ from itertools import pairwise
 from pathlib import Path
 
 import pandas as pd
-from plots.drafts import plot_drafts
 
 from benchmarks.drafts import shared, steps
 from benchmarks.drafts.cells import PLAIN, WIDTH, Cell, Figures, simulated
 from benchmarks.on_all_cores import simulate_all
+from plots.drafts import plot_drafts
 from sunsim.report.format import times
 from sunsim.report.terminal import plain
 from sunsim.report.text_table import TextTable

@@ -81,10 +81,15 @@ def figures(tpot_ms: float, *, overloaded: bool = False) -> Figures:
 
 
 def test_gains_are_those_of_the_same_arm_without_drafts() -> None:
-    found = {Cell("sun", 40): figures(6), Cell("sun-mtp", 40): figures(3), Cell("sun", 80): figures(9, overloaded=True)}
-    found[Cell("sun-mtp", 80)] = figures(4)
-    assert load.gain(found, Cell("sun-mtp", 40), Cell("sun", 40)) == 2
-    assert load.gain(found, Cell("sun-mtp", 80), Cell("sun", 80)) is None
+    found = {
+        Cell(arm, rate): figures((3 if arm in PLAIN else 6) + rate / 40, overloaded=arm == "isolated" and rate > 100)
+        for arm in (*PLAIN, *PLAIN.values())
+        for rate in load.RATES
+    }
+    assert load.gain(found, Cell("sun-mtp", 40), Cell("sun", 40)) == 7 / 4
+    rows = load.frame(found)
+    assert rows["overloaded"].equals((rows["arm"] == "isolated-mtp") & (rows["rate"] > 100))
+    assert rows["speedup"].tolist() == [(6 + rate / 40) / (3 + rate / 40) for rate in rows["rate"]]
 
 
 def test_the_sustained_rate_lies_where_the_limit_is_reached() -> None:
@@ -102,8 +107,8 @@ def test_every_cell_is_named_once_and_changes_only_its_arm() -> None:
 
 def test_equal_data_give_equal_pictures(tmp_path: Path) -> None:
     by_load = pd.DataFrame(
-        {"rate": [10, 40] * 2, "arm": ["isolated-mtp"] * 2 + ["sun-mtp"] * 2, "speedup": [2, None, 2, 1.5]}
-    )
+        {"rate": [10, 40] * 2, "arm": ["isolated-mtp"] * 2 + ["sun-mtp"] * 2, "speedup": [2, 1, 2, 1.5]}
+    ).assign(overloaded=[False, True, False, False])
     by_batch = pd.DataFrame(
         [
             {"batch": batch, "context": context, "drafts": drafts, "speedup": 2.5 / batch**0.2}
