@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import sys
 from argparse import ArgumentParser
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
+from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
 
 from benchmarks.drafts import shared, steps
@@ -84,6 +86,7 @@ def tables(found: Found) -> Iterator[str | TextTable]:
         ("", "without drafts", "with", "ratio"),
         [_most(found, arm, without) for arm, without in PLAIN.items()],
     )
+    yield TextTable("Mean latency as C1 / (1 - RPS C2)", ("", "C1, s", "1/C2, req/s", "R2"), list(_laws(found)))
     header = [f"K={drafts}" for drafts in NUMBERS]
     rows = []
     for rate in RATES:
@@ -111,6 +114,38 @@ def sustained(found: Found, arm: str) -> float | None:
         if below <= LIMIT_MS < above:
             return low + (high - low) * (LIMIT_MS - below) / (above - below)
     return None
+
+
+class Law(NamedTuple):
+    """Latency by rate as ``L = C1 / (1 - RPS C2)`` (arXiv 2605.15051).
+
+    Attributes:
+        c1_s: latency at no load.
+        full_rps: ``1 / C2``, the rate at which it has no end.
+        r2: share of the variance of the latencies that the law explains.
+    """
+
+    c1_s: float
+    full_rps: float
+    r2: float
+
+
+def law(points: Sequence[tuple[float, float]]) -> Law:
+    """The law through rates and latencies in seconds: ``1 / L`` is a line in the rate, by least squares."""
+    rate, latency_s = np.array(points).T
+    slope, base = np.polyfit(rate, 1 / latency_s, 1)
+    left = latency_s - 1 / (base + slope * rate)
+    return Law(1 / base, -base / slope, 1 - float((left**2).sum() / ((latency_s - latency_s.mean()) ** 2).sum()))
+
+
+def _laws(found: Found) -> Iterator[tuple[str, ...]]:
+    """A row an arm, of the rates at which it is not overloaded."""
+    for arm in (name for pair in PLAIN.items() for name in reversed(pair)):
+        of_rates = [(rate, found[Cell(arm, rate)]) for rate in RATES]
+        points = [(rate, each.e2el_ms / 1000) for rate, each in of_rates if not each.overloaded]
+        if len(points) > 2:
+            own = law(points)
+            yield arm, f"{own.c1_s:.2f}", f"{own.full_rps:.0f}", f"{own.r2:.3f}"
 
 
 def _most(found: Found, arm: str, without: str) -> tuple[str, ...]:
