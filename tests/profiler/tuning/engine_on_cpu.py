@@ -49,9 +49,7 @@ class TransformersExecutor(Executor):  # type: ignore[misc]
     def collective_rpc(self, method: Any, *args: Any, **kwargs: Any) -> Any:
         if method == "initialize_from_config":
             (configs,) = kwargs["args"]
-            self._connector = KVConnectorFactory.create_connector(
-                self.vllm_config, KVConnectorRole.WORKER, configs[0]
-            )
+            self._connector = KVConnectorFactory.create_connector(self.vllm_config, KVConnectorRole.WORKER, configs[0])
         answers: dict[Any, Any] = {
             "get_kv_cache_spec": dict.fromkeys(self._names, self._spec),
             "determine_available_memory": BLOCKS * len(self._names) * self._spec.page_size_bytes,
