@@ -230,8 +230,8 @@ class Engine:
             scheduler.finish(now_ps, outcome)
             if self._pause_ps and not self._pipeline.in_flight:
                 self._rest(now_ps + self._pause_ps)
-                if self.waiting:
-                    scheduler.decide = True  # there are places now
+                if self.waiting or scheduler.ready:
+                    scheduler.decide = True  # there are places now, and blocks
                 return outcome
         self._compose(now_ps, outcome)
         return outcome
