@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,6 +11,7 @@ import pytest
 import sunsim
 from sunsim.records import DRAFT_COLUMNS, DRAFT_WORKER_COLUMNS, REQUEST_COLUMNS, WORKER_COLUMNS
 from sunsim.result import Result
+from tests.plan.small import invoke
 from tests.synthetic import write_family
 
 PROMPT = 600
@@ -34,9 +34,9 @@ def three(rates: tuple[float, ...] = RATES, more: str = "") -> str:
     return f"num_speculative_tokens: {len(rates)}, synthetic_acceptance_rates: {list(rates)}{more}"
 
 
-def serve(folder: Path, arms: dict[str, str], *overrides: str, **changes: Any) -> Result:
-    """Arms without prefill, at requests that come one at a time where nothing else is said."""
-    write_family(folder, 1, 3, **changes)
+def write(folder: Path, arms: dict[str, str]) -> Path:
+    """Arms without prefill, at requests that come one at a time."""
+    write_family(folder, 1, 3)
     lines = "\n".join(f"  - {{name: {name}, {stage}}}" for name, stage in arms.items())
     path = folder / "scenario.yaml"
     path.write_text(
@@ -52,7 +52,12 @@ arms:
 {lines}
 """
     )
-    return sunsim.simulate(sunsim.load(path, overrides))
+    return path
+
+
+def serve(folder: Path, arms: dict[str, str], *overrides: str) -> Result:
+    """Simulates them."""
+    return sunsim.simulate(sunsim.load(write(folder, arms), overrides))
 
 
 def step_ms(context: int, drafts: int) -> float:
@@ -214,3 +219,24 @@ arms:
     # Nine tokens of decode: one, then two bursts of four; and prefill's.
     assert rows["bursts"].tolist() == [4] * 5
     assert rows["drafts"].tolist() == [2] * 5
+
+
+def test_a_sweep_shows_what_was_accepted(tmp_path: Path) -> None:
+    file = write(tmp_path, {"plain": pool(), "drafts": pool(three())})
+    file.write_text(f"{file.read_text()}sweep: {{seeds: 2, over: {{workload.arrivals.rate_rps: [1, 20]}}}}\n")
+    code, stdout, stderr = invoke("sweep", file, "--out", tmp_path / "out", "--jobs", 1)
+    assert (code, stderr) == (0, "")
+    assert "acceptance" in stdout
+    assert "ITL mean" in stdout
+    points = pd.read_parquet(tmp_path / "out" / "sweep.parquet")
+    assert points[points["arm"] == "plain"]["mean_acceptance_length"].isna().all()
+    assert points[points["arm"] == "drafts"]["mean_acceptance_length"].between(2.5, 2.9).all()
+
+
+def test_two_runs_are_compared_by_what_they_accepted(tmp_path: Path) -> None:
+    serve(tmp_path, {"drafts": pool(three())}).save(tmp_path / "three")
+    serve(tmp_path, {"drafts": pool(three((0.5,)))}).save(tmp_path / "one")
+    code, stdout, stderr = invoke("compare", tmp_path / "three", tmp_path / "one")
+    assert (code, stderr) == (0, "")
+    for header in ("  acceptance length tok", "  accepted", "  ITL mean ms"):
+        assert header in stdout

@@ -27,7 +27,7 @@ def test_a_step_costs_what_was_measured(family: str, batch: int, context: int, d
     found = steps.cost(steps.times_of(family, context), batch, context, drafts)
     plain_ms = 7 + 0.02 * batch + 4e-5 * batch * context
     drafts_ms = 7 + drafts + 0.02 * batch * (drafts + 1) + 4.125e-5 * batch * context
-    assert (found.plain_ms, found.drafts_ms) == (pytest.approx(plain_ms, rel=2e-3), pytest.approx(drafts_ms, rel=2e-3))
+    assert [found.plain_ms, found.drafts_ms] == pytest.approx([plain_ms, drafts_ms], rel=2e-3)
     assert found.speedup([0.5] * drafts) == pytest.approx((1 + 0.5 * drafts) * found.plain_ms / found.drafts_ms)
 
 
@@ -77,20 +77,33 @@ def test_where_a_gain_is_gone() -> None:
 
 
 def figures(tpot_ms: float, *, overloaded: bool = False) -> Figures:
-    return Figures(tpot_ms, 2 * tpot_ms, 5.0, 2.0, 8.0, 0.0, overloaded)
+    return Figures(tpot_ms, 2 * tpot_ms, 500.0, 5.0, 2.0, 8.0, 0.0, overloaded)
 
 
 def test_gains_are_those_of_the_same_arm_without_drafts() -> None:
-    found = {Cell("sun", 40): figures(6), Cell("sun-mtp", 40): figures(3), Cell("sun", 80): figures(9, overloaded=True)}
-    found[Cell("sun-mtp", 80)] = figures(4)
-    assert load.gain(found, Cell("sun-mtp", 40), Cell("sun", 40)) == 2
-    assert load.gain(found, Cell("sun-mtp", 80), Cell("sun", 80)) is None
+    found = {
+        Cell(arm, rate): figures((3 if arm in PLAIN else 6) + rate / 40, overloaded=arm == "isolated" and rate > 100)
+        for arm in (*PLAIN, *PLAIN.values())
+        for rate in load.RATES
+    }
+    assert load.gain(found, Cell("sun-mtp", 40), Cell("sun", 40)) == 7 / 4
+    rows = load.frame(found)
+    assert rows["overloaded"].equals((rows["arm"] == "isolated-mtp") & (rows["rate"] > 100))
+    assert rows["speedup"].tolist() == [(6 + rate / 40) / (3 + rate / 40) for rate in rows["rate"]]
 
 
 def test_the_sustained_rate_lies_where_the_limit_is_reached() -> None:
     found = {Cell("sun", rate): figures(2 + rate / 40) for rate in load.RATES}
     assert load.sustained(found, "sun") == pytest.approx(120)  # 2 * (2 + 3) ms
     assert load.sustained({cell: figures(1) for cell in found}, "sun") is None
+
+
+def test_the_law_of_latency_finds_its_own_numbers() -> None:
+    """And explains less of what is none."""
+    rates = (10, 40, 80, 160)
+    found = load.law([(rate, 1.5 / (1 - rate / 200)) for rate in rates])
+    assert found == pytest.approx((1.5, 200, 1))
+    assert load.law([(rate, 1 + (rate > 100)) for rate in rates]).r2 < 1
 
 
 def test_every_cell_is_named_once_and_changes_only_its_arm() -> None:
@@ -102,8 +115,8 @@ def test_every_cell_is_named_once_and_changes_only_its_arm() -> None:
 
 def test_equal_data_give_equal_pictures(tmp_path: Path) -> None:
     by_load = pd.DataFrame(
-        {"rate": [10, 40] * 2, "arm": ["isolated-mtp"] * 2 + ["sun-mtp"] * 2, "speedup": [2, None, 2, 1.5]}
-    )
+        {"rate": [10, 40] * 2, "arm": ["isolated-mtp"] * 2 + ["sun-mtp"] * 2, "speedup": [2, 1, 2, 1.5]}
+    ).assign(overloaded=[False, True, False, False])
     by_batch = pd.DataFrame(
         [
             {"batch": batch, "context": context, "drafts": drafts, "speedup": 2.5 / batch**0.2}

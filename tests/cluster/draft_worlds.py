@@ -9,7 +9,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from sunsim.latency.steps import Chunk, DecodeLine, DraftStepTimes, Outside, WorkerTimes
+from sunsim.latency.steps import Chunk, DecodeLine, DraftStepTimes, Outside, WorkerTimes, takes_drafts
 from sunsim.scenario.pools import ADAPTIVE
 from tests.cluster.drawn import BLOCK_SIZE, LONGEST_OUTPUT, LONGEST_PROMPT, PROFILE, Drawn, clusters, elastic
 from tests.cluster.worlds import Host, Hosted, Steps, TimesOn
@@ -52,7 +52,7 @@ def over(host: Host) -> TimesOn:
     """The times of the same steps on this host, with drafts or without."""
 
     def hosted(times: WorkerTimes) -> WorkerTimes:
-        return DraftHosted(times, host) if isinstance(times, DraftStepTimes) else host.over(times)
+        return DraftHosted(times, host) if takes_drafts(times) else host.over(times)
 
     return hosted
 

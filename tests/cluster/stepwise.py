@@ -11,7 +11,7 @@ from sunsim.cluster.drafting.counts import DraftCounts
 from sunsim.cluster.engine_config import EngineConfig
 from sunsim.cluster.outcome import Outcome
 from sunsim.cluster.sequence import KV, UNSET, Sequence
-from sunsim.latency.steps import Chunk, DraftStepTimes, Outside, StepTimes
+from sunsim.latency.steps import Chunk, Outside, StepTimes, takes_drafts
 from tests.cluster.jobs import Job, JobBlocks, Out, Step
 from tests.cluster.plain_blocks import Keys
 from tests.cluster.plain_drafts import PlainDrafts
@@ -40,7 +40,7 @@ class StepwiseEngine:
         self.pulls = PlainPulls()
         self.drafts = PlainDrafts(config.drafts) if config.drafts else None
         self.jobs: dict[Sequence, Job] = {}
-        draft_times = times if isinstance(times, DraftStepTimes) and config.drafts else None
+        draft_times = times if config.drafts and takes_drafts(times) else None
         self.pipeline = PlainPipeline(times, draft_times, stalls)
         self.blocks = JobBlocks(config, keys)
         self.idle = True
