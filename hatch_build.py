@@ -47,7 +47,7 @@ class CompiledLoop(BuildHookInterface[Any]):
         folders = (ROOT / "sunsim/cluster", ROOT / "sunsim/cluster/drafting")
         found = [path for folder in folders for path in sorted(folder.glob("*.py"))]
         modules = [path for path in found if path.stem not in LEFT_PLAIN]
-        modules += [ROOT / "sunsim/cluster/scaling/elastic_worker.py"]
+        modules += [ROOT / "sunsim/latency/steps.py", ROOT / "sunsim/cluster/scaling/elastic_worker.py"]
         paths = [str(path.relative_to(ROOT)) for path in modules]
         command = [sys.executable, "-c", COMPILE, self._folder.name, *paths]
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
