@@ -3,7 +3,7 @@
 The errors that tests hold the model to come from here as well.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations, product
 from typing import TypeAlias
@@ -19,8 +19,8 @@ from sunsim.validation.figures import Compared
 from sunsim.validation.floor import Pair, pair_of
 from sunsim.validation.folders import Campaign
 from sunsim.validation.report import cluster_blocks
-from sunsim.validation.tables import error_cell, floor_table
-from sunsim.validation.targets import TARGETS
+from sunsim.validation.tables import error_cell, floor_table, spread_table
+from sunsim.validation.targets import DRAFTED, TARGETED, TARGETS, Target
 from sunsim.validation.worker import Validated, check_run, profile_of
 from sunsim.validation.worker_figures import error_unit
 from sunsim.validation.worker_run import read_run
@@ -46,6 +46,11 @@ ROUNDS = {
     **{f"round_{i}_mean_ttft_ms": f"round {i}" for i in range(3)},
     "later_rounds_mean_ttft_ms": "later",
     "cached_share": "cached",
+}
+DRAFTS = {
+    "output_throughput": "output",
+    "saturated_output_throughput": "output, queue",
+    "mean_acceptance_length": "length",
 }
 
 
@@ -130,7 +135,7 @@ def errors(checked: Sequence[Checked]) -> Errors:
     found: Errors = {}
     for each in checked:
         for result in each.results:
-            tags = [figure.tag for figure in result.judged if figure.tag in TARGETS]
+            tags = [figure.tag for figure in result.judged if figure.tag in TARGETED]
             found[f"{each.campaign.name}/{result.name}"] = _errors(result, tags)
         for arm in each.comparison.arms if each.comparison else ():
             found[f"{each.campaign.name}/arm {arm.name}"] = _errors(arm, ARM_FIGURES)
@@ -177,9 +182,13 @@ def live_text(checked: Sequence[CheckedCluster]) -> str:
 
 def _fidelity(checked: Sequence[Checked]) -> Iterator[Block]:
     streams = [result for each in checked for result in each.streams]
-    yield _targets(sessions=any(result.run.rounds for result in streams))
+    yield _targets(
+        sessions=any(result.run.rounds for result in streams), drafts=any(result.drafts for result in streams)
+    )
     for each in checked:
         yield from _stream_tables([(result, _what(each, result)) for result in each.streams], _subject(each))
+        if table := spread_table(each.streams):
+            yield table
     yield _score(streams)
     yield from _preemptions(streams)
     yield _floor(repeats(checked))
@@ -196,21 +205,21 @@ def _sharing(checked: Sequence[Checked]) -> Iterator[Block]:
             yield from worker_arm_tables(each.comparison)
 
 
-def _targets(*, sessions: bool) -> str:
-    def limits(tags: dict[str, str]) -> str:
-        return ", ".join(f"{name} {_limit(tag)}" for tag, name in tags.items())
+def _targets(*, sessions: bool, drafts: bool) -> str:
+    def limits(tags: dict[str, str], targets: Mapping[str, Target] = TARGETS) -> str:
+        return ", ".join(f"{name} {_limit(targets[tag])}" for tag, name in tags.items())
 
     return (
         "Errors are simulated against actual, in %. A stream is a hit if all its errors are within their targets; those "
         f"with a ! are not. Targets, profile and run from one host (from two): TPOT {limits(TPOT)}; where a queue lasts, "
         f"{limits(QUEUE)}; TTFT of prefill and colocated {limits(TTFT)}"
-        + (f"; its mean by round of sessions {_limit('round_0_mean_ttft_ms')}" if sessions else "")
-        + (f", their cached share {_limit('cached_share')} point." if sessions else ".")
+        + (f"; its mean by round of sessions {_limit(TARGETS['round_0_mean_ttft_ms'])}" if sessions else "")
+        + (f", their cached share {_limit(TARGETS['cached_share'])} point." if sessions else ".")
+        + (f" Of workers that draft: TPOT {limits(TPOT, DRAFTED)}, {limits(DRAFTS, DRAFTED)}." if drafts else "")
     )
 
 
-def _limit(tag: str) -> str:
-    target = TARGETS[tag]
+def _limit(target: Target) -> str:
     return f"{target.one_host:g}" + (f" ({target.other_host:g})" if target.other_host != target.one_host else "")
 
 
@@ -239,6 +248,7 @@ def _stream_tables(named: Sequence[Named], title: str) -> list[TextTable]:
         "": [("TPOT", TPOT | QUEUE)],
         "; colocated": [colocated],
         "; sessions": [colocated, ("TTFT", ROUNDS)],
+        "; drafts": [("TPOT", TPOT | DRAFTS | prompts)],
         "; prefill": [("TTFT", TTFT)],
     }
     return [
@@ -255,6 +265,8 @@ def _kind(result: Validated) -> str:
         return "; prefill"
     if result.run.rounds:
         return "; sessions"
+    if result.drafts:
+        return "; drafts"
     return "; colocated" if meta.does.prefills else ""
 
 

@@ -79,10 +79,13 @@ PLACES = {
     "prefillshare": DOCS / "sessions.md",
     "requests": DOCS / "python.md",
     "session-requests": DOCS / "python.md",
+    "draft-requests": DOCS / "python.md",
     "workers": DOCS / "python.md",
     "session-workers": DOCS / "python.md",
+    "draft-workers": DOCS / "python.md",
     "pools": DOCS / "python.md",
     "session-metrics": DOCS / "results.md",
+    "draft-metrics": DOCS / "results.md",
     "elastic-metrics": DOCS / "results.md",
 }
 """The document of each block. The README's are beginnings or sums of what the pages have whole."""

@@ -20,9 +20,9 @@ from profiler.measure import Order, measure
 from profiler.options import Shared, of_vllm, with_shared
 from profiler.profile_file import OtherSetupError
 from profiler.progress import Progress
-from profiler.replay import ReplayOrder, checked_roles, limit_tokens, replay
+from profiler.replay import ReplayOrder, checked_roles, limit_tokens, replay, with_rates
 from profiler.start import EngineStartError
-from profiler.streams import read_streams
+from profiler.streams import parse_rates, read_streams
 from profiler.tuning.cli import evaluate_command, handover_command, tune_command
 from profiler.tuning.experiment.cli import accuracy_command
 from sunsim.errors import InputError
@@ -91,7 +91,9 @@ def measure_command(
 @app.command("replay")
 @with_shared
 def replay_command(
-    streams: Annotated[list[str], typer.Argument(metavar="STREAM.csv[:ROLE]", help="Request streams, in order.")],
+    streams: Annotated[
+        list[str], typer.Argument(metavar="STREAM.csv[:ROLE][:rates=R1/R2/...]", help="Request streams, in order.")
+    ],
     shared: Shared,
     out: Annotated[Path, typer.Option(help="Directory of the results; a stream already there is not replayed.")],
     role: Annotated[WorkerRole, typer.Option(help="For streams that name no role of their own.")] = WorkerRole.decode,
@@ -101,10 +103,14 @@ def replay_command(
     ] = None,
     num_gpu_blocks_override: Annotated[int | None, of_vllm("KV blocks, where fewer than fit.")] = None,
     ordinary: Annotated[bool, typer.Option("--ordinary", help="No KV connector: all streams are colocated.")] = False,
+    synthetic_acceptance_rates: Annotated[
+        str | None, of_vllm("Of drafts, 0.75,0.55,0.4: for streams that name no rates of their own.")
+    ] = None,
 ) -> None:
     """Replay streams in real time on this machine's GPU in one engine start.
 
     decode: prompts' KV is there at no cost. prefill: every output is one token. colocated: both, nothing is there.
+    With --speculative: rates of acceptance are set before each stream.
     """
     progress = Progress()
     if ordinary and profile is not None:
@@ -114,9 +120,13 @@ def replay_command(
         settings = shared.settings(num_gpu_blocks_override=num_gpu_blocks_override)
         if ordinary:
             settings = replace(settings, kv_connector=None)
+        rates = None
+        if synthetic_acceptance_rates is not None:
+            rates = parse_rates(synthetic_acceptance_rates.split(","), "--synthetic-acceptance-rates")
+        found = checked_roles(read_streams(streams, role.value, limit_tokens=limit_tokens(settings)), settings)
         order = ReplayOrder(
             **shared.order(),
-            streams=checked_roles(read_streams(streams, role.value, limit_tokens=limit_tokens(settings)), settings),
+            streams=with_rates(found, rates, settings.speculative),
             out=out,
             profile=profile,
             settings=settings,

@@ -14,7 +14,7 @@ from profiler.recording import RequestStamps, Step, StepLog
 from profiler.request_ids import UNMARKED, Kind, Mark, request_id
 from profiler.settings import EngineSettings
 
-PROMPT_TOKEN_IDS = range(1000, 1016)
+PROMPT_TOKEN_IDS: Sequence[int] = range(1000, 1016)
 FORGET_TRIES = 50
 
 
@@ -70,6 +70,7 @@ class Engine:
         self._serial = itertools.count()
         self._groups = itertools.count()
         self._prompts: dict[int, list[int]] = {}
+        self._prompt_token_ids = PROMPT_TOKEN_IDS
         self.step_log.drain()
 
     @property
@@ -100,7 +101,7 @@ class Engine:
         """Token ids of a prompt of which nothing but its length matters."""
         # Shared by all requests of a length: building 256 prompts of 8192 tokens takes longer than a step.
         if tokens not in self._prompts:
-            ids = itertools.islice(itertools.cycle(PROMPT_TOKEN_IDS), tokens)
+            ids = itertools.islice(itertools.cycle(self._prompt_token_ids), tokens)
             self._prompts[tokens] = list(ids)
         return self._prompts[tokens]
 
@@ -147,6 +148,7 @@ class Engine:
         adapter = self.adapters[serial % len(self.adapters)] if self.adapters else None
         async for output in self.llm.generate(text, params, identifier, lora_request=adapter):
             stamps.last_token_s = time.monotonic()
+            stamps.bursts += 1
             if streamed and stamps.first_token_s is None:
                 stamps.first_token_s = stamps.last_token_s
             if on_tokens is not None:
@@ -206,3 +208,38 @@ class Engine:
         except Exception:  # noqa: BLE001  # a fact that is missing is worth less than the measurements it would end
             return None
         return results[0]
+
+    async def set_acceptance_rates(self, rates: Sequence[float]) -> None:
+        """From now on rates[i] is the share of drafts whose first i + 1 tokens are all accepted, in an engine with drafts.
+
+        Raises ValueError for rates that vLLM would not take.
+        """
+        drafts = self.settings.num_speculative_tokens
+        falling = all(earlier >= later for earlier, later in itertools.pairwise(rates))
+        if len(rates) != drafts or not falling or not all(0 <= rate <= 1 for rate in rates):
+            msg = f"acceptance rates: are {list(rates)}, must be {drafts} from 0 to 1, none above the one before"
+            raise ValueError(msg)
+        method = "profiler_set_acceptance_rates"
+        await asyncio.wait_for(self.llm.collective_rpc(method, args=([float(rate) for rate in rates],)), timeout=60)
+
+    async def find_drafts(self) -> None:
+        """Makes model and prompts say one token again and again, so that drafts taken from what was said are always there.
+
+        Raises RuntimeError where the model says others as well.
+        """
+        await self.llm.collective_rpc("profiler_forget_tokens")
+        (token, *_) = await self._said(1)
+        await self.llm.collective_rpc("profiler_prefer_token", args=(token,))
+        self._prompt_token_ids = [token]
+        self._prompts.clear()
+        said = await self._said(20)
+        if set(said) != {token}:
+            msg = f"the model says {said}, must say {token} again and again for drafts to be found"
+            raise RuntimeError(msg)
+        await self.settle()
+        self.drain_steps()
+
+    async def _said(self, tokens: int) -> list[int]:
+        said: list[int] = []
+        await self.request("decode", 16, tokens, on_tokens=said.extend)
+        return said

@@ -5,7 +5,7 @@ from functools import partial
 from typing import Any
 
 from profiler.engine import Engine
-from profiler.phases import arrivals, decode, prefill, prompts, traffic
+from profiler.phases import acceptance, arrivals, decode, prefill, prompts, traffic
 from profiler.phases.arrivals import ChunkPlan, JoinPlan
 from profiler.phases.base import Phase, Points
 from profiler.phases.prompts import PromptPlan
@@ -22,6 +22,7 @@ GROUP_JOINS: Repeated = ((4, 4), (16, 3))
 CHUNKS: Repeated = ((256, 7), (1024, 7), (4096, 5), (8192, 4), (16384, 2))
 
 QUICK_BATCHES = (16, 9, 8, 4, 2, 1)
+CHECKED_BATCHES = (4, 32, 128)
 
 # Short outputs, so that a sweep sees many mixes of lengths: who is there changes completely in a second or two.
 _OUTPUTS = LengthLaw(80, 0.7, 8, 600)
@@ -120,8 +121,39 @@ async def _extremes(engine: Engine) -> Points:
     return points
 
 
+def _with_drafts(settings: EngineSettings) -> list[Phase]:
+    """A profile of steps with drafts: what decodes and joins take, and the least of all else."""
+    limit = settings.max_model_len
+    sweeps = {plan.name: plan for plan in TRAFFIC if max(law.median for law in plan.prompts) < 0.75 * limit}
+    grid = prefill_grid(prefill.GRID, settings)
+    idle = tuple((kind, tokens) for kind, tokens in _IDLE if tokens < limit - 4)
+
+    def swept(*names: str) -> list[Phase]:
+        wanted = [sweeps[name] for name in names if name in sweeps]
+        return [Phase(f"traffic-{plan.name}", partial(traffic.traffic, plan=plan)) for plan in wanted]
+
+    return [
+        *_even(1024, settings),
+        *_even(128, settings),
+        Phase("acceptance-check", partial(acceptance.acceptance_check, batches=CHECKED_BATCHES)),
+        *swept("chat"),
+        Phase("prefill", partial(prefill.groups, grid=grid, repeats=4)),
+        Phase("first-tokens", partial(prefill.first_tokens, wanted=idle, repeats=8)),
+        *_even(4096, settings),
+        Phase("traffic-colocated", partial(prompts.colocated_traffic, plans=(_COLOCATED, _SHORT))),
+        _joins(64, settings),
+        _mixed(64, settings),
+        *swept("two-kinds", "long"),
+        Phase("traffic-prefill", partial(prompts.prefill_traffic, plans=(_PROMPTS, _BURSTS))),
+        Phase("prefill-long", partial(prefill.long_prompts, lengths=_long_prompts(settings), repeats=2)),
+        *swept("bursts", "few"),
+    ]
+
+
 def full(settings: EngineSettings) -> list[Phase]:
     """A reference profile, as far as the engine's limits let it be one."""
+    if settings.speculative:
+        return _with_drafts(settings)
     limit = settings.max_model_len
     chat, *others = (
         Phase(f"traffic-{plan.name}", partial(traffic.traffic, plan=plan))
@@ -153,7 +185,9 @@ def full(settings: EngineSettings) -> list[Phase]:
 
 def quick(settings: EngineSettings) -> list[Phase]:
     """A few seconds of everything."""
+    check = partial(acceptance.acceptance_check, batches=(8,), repeats=1)
     return [
+        *([Phase("acceptance-check", check)] if settings.speculative else []),
         Phase("decode-128", partial(decode.even, context=128, steps=12, batches=QUICK_BATCHES)),
         Phase("prefill", partial(prefill.groups, grid=prefill.QUICK_GRID, repeats=3)),
         Phase("mixed-8", partial(arrivals.chunks, plan=_chunk_plan(8, ((256, 2),), settings))),

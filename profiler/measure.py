@@ -20,7 +20,7 @@ from profiler.phases.base import PHASE_TIMEOUT_S, Phase
 from profiler.power import PowerMeter, nvml_watts
 from profiler.progress import Progress
 from profiler.settings import EngineSettings
-from profiler.start import require_vllm, running_engine, write_model
+from profiler.start import require_vllm, running_engine, write_drafter, write_model
 from sunsim.estimate.shapes import embedding_bytes, kv_bytes_per_token, weight_bytes
 
 WARM_UP_TIMEOUT_S = 150.0
@@ -74,6 +74,9 @@ def set_up(order: Subject) -> dict[str, Any]:
     shapes.check(config, max_model_len=settings.max_model_len, tensor_parallel_size=settings.tensor_parallel_size)
     card = facts.card()
     lora = settings.lora
+    # A drafter's layer has KV of its own, in the same blocks.
+    layers = config["num_hidden_layers"] + bool(settings.speculative and settings.speculative.has_drafter)
+    with_drafter = config | {"num_hidden_layers": layers}
     return {
         "schema_version": profile_file.SCHEMA_VERSION,
         "gpu": order.gpu_name,
@@ -90,7 +93,7 @@ def set_up(order: Subject) -> dict[str, Any]:
         "quick": order.quick,
         "model_config": config,
         "engine_args": settings.recorded(),
-        "kv_bytes_per_token": kv_bytes_per_token(config, settings.kv_cache_dtype, settings.tensor_parallel_size),
+        "kv_bytes_per_token": kv_bytes_per_token(with_drafter, settings.kv_cache_dtype, settings.tensor_parallel_size),
     } | ({"adapter_bytes": adapter_bytes(config, lora.max_lora_rank)} if lora else {})
 
 
@@ -114,6 +117,7 @@ async def engine_facts(engine: Engine, engine_log: Path, config: dict[str, Any])
         "resolved": header,
         "kernels": facts.kernels(engine_log.read_text(errors="replace")),
         "weight_bytes": total,
+        **({"drafter_weight_bytes": loaded["drafter"]} if loaded.get("drafter") else {}),
         "weight_bytes_from": loaded.get("from", "parameters"),
         "streamed_weight_bytes": total if config.get("tie_word_embeddings") else total - loaded["embedding"],
     }
@@ -188,7 +192,12 @@ async def started(subject: Subject, fresh: dict[str, Any], progress: Progress) -
         for stale in ("steps.jsonl", "engine.log", "phases.jsonl"):
             (logs / stale).unlink(missing_ok=True)
         model = subject.weights or write_model(scratch / fresh["model"], fresh["model_config"])
-        lora = subject.settings.lora
+        lora, speculative = subject.settings.lora, subject.settings.speculative
+        drafter = (
+            write_drafter(scratch / "drafter", fresh["model_config"])
+            if speculative and speculative.has_drafter
+            else None
+        )
         adapter = write_adapter(scratch / "adapter", fresh["model_config"], lora.max_lora_rank) if lora else None
         progress.say(f"starting the engine, log in {logs}")
         async with running_engine(
@@ -197,6 +206,7 @@ async def started(subject: Subject, fresh: dict[str, Any], progress: Progress) -
             dummy_weights=subject.weights is None,
             log_directory=logs,
             adapter=adapter,
+            drafter=drafter,
         ) as engine:
             progress.say(f"engine up: {engine.num_gpu_blocks} blocks of {engine.block_size} tokens")
             try:

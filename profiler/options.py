@@ -11,7 +11,15 @@ from typing import Annotated, Any, get_type_hints
 import typer
 
 from profiler import shapes
-from profiler.settings import DEFAULT_ADAPTERS, KV_CACHE_DTYPES, EngineSettings, lora_settings
+from profiler.settings import (
+    DEFAULT_ADAPTERS,
+    EAGLE,
+    KV_CACHE_DTYPES,
+    NGRAM,
+    EngineSettings,
+    lora_settings,
+    speculative_settings,
+)
 
 DEFAULTS = EngineSettings()
 
@@ -44,6 +52,13 @@ class Shared:
         int | None,
         typer.Option(help=f"How many adapters, all on the GPU; {DEFAULT_ADAPTERS} if only --lora-rank is given."),
     ] = None
+    speculative: Annotated[
+        str | None, typer.Option(help=f"Steps with drafts, by vLLM's method {EAGLE} or {NGRAM}.")
+    ] = None
+    num_speculative_tokens: Annotated[int | None, of_vllm("Drafts a request has in a step.")] = None
+    num_speculative_tokens_per_batch_size: Annotated[
+        str | None, of_vllm("Drafts by the requests in a step, [[from, to, drafts], ...].")
+    ] = None
     quick: Annotated[bool, typer.Option("--quick", help="A few seconds of everything: a smoke test.")] = False
     budget_s: Annotated[
         float | None, typer.Option(help="Seconds for everything; what would come too late is left out.")
@@ -61,8 +76,15 @@ class Shared:
 
     def settings(self, **more: Any) -> EngineSettings:
         """The engine's, with more of them; raises ValueError for what it would not take."""
-        of_engine = {f.name: getattr(self, f.name) for f in fields(self) if f.name in EngineSettings.__slots__}
-        return EngineSettings(**of_engine, lora=lora_settings(self.lora_rank, self.adapters), **more)
+        engines_own = set(EngineSettings.__slots__) - {"speculative"}
+        return EngineSettings(
+            **{f.name: getattr(self, f.name) for f in fields(self) if f.name in engines_own},
+            lora=lora_settings(self.lora_rank, self.adapters),
+            speculative=speculative_settings(
+                self.speculative, self.num_speculative_tokens, self.num_speculative_tokens_per_batch_size
+            ),
+            **more,
+        )
 
     def order(self) -> dict[str, Any]:
         """What every order has, but the settings."""

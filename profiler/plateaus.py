@@ -52,6 +52,17 @@ def grid_batches(largest: int, capture_sizes: Sequence[int]) -> tuple[int, ...]:
     return tuple(sorted((b for b in chosen if 1 <= b <= largest), reverse=True))
 
 
+def grid_batches_with_drafts(largest: int, capture_sizes: Sequence[int], tokens_each: int) -> tuple[int, ...]:
+    """The same where a request computes `tokens_each` tokens in a step, which graphs and tiles have the sizes of.
+
+    Of graphs those up to 64 tokens, then pairs astride tiles.
+    """
+    wide = range(640, largest * tokens_each, 128)
+    tokens = [*(s for s in capture_sizes if s <= 64), *range(96, 257, 32), *range(320, 513, 64), *wide]
+    chosen = {1, largest, *(s // tokens_each + d for s in tokens for d in (0, 1))}
+    return tuple(sorted((b for b in chosen if 1 <= b <= largest), reverse=True))
+
+
 def step_stats(steps_ms: Sequence[float]) -> dict[str, float | int]:
     """Median and spread of step times, ms, and how many there were."""
     values = np.asarray(steps_ms, dtype=float)

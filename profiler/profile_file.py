@@ -89,5 +89,5 @@ def measured(profile: dict[str, Any], phase: str) -> bool:
 def add_phase(profile: dict[str, Any], phase: str, seconds: float, points: dict[str, list[dict[str, Any]]]) -> None:
     """Adds a finished phase's points."""
     for name, found in points.items():
-        profile[name] = profile[name] + found
+        profile[name] = profile.get(name, []) + found
     profile["phases"][phase] = round(seconds, 2)

@@ -6,6 +6,10 @@ holds what the engine resolved. Context, longest and squares are the sum, the la
 requests with one token each had computed before. A line `["l", at_s]` says when the step last scheduled was launched,
 all but its sampling. Outputs come in the order of their schedules. Times are CLOCK_MONOTONIC seconds, which client and
 engine share on one host.
+
+With drafts the same are of the requests with drafts, and chunks are all others, those of one token too. An output line goes
+on with `accepted_behind, num_drafts, num_draft_tokens, num_accepted_tokens_per_pos`: how many drafts were accepted of
+requests that are in the next step, which was composed before that was known, and what vLLM counts of this step.
 """
 
 import json
@@ -17,6 +21,8 @@ from pathlib import Path
 from typing import Any
 
 STEP_LOG_VARIABLE = "SUNSIM_STEP_LOG"
+DRAFTS_AT = 3
+"""Where an output line goes on with its drafts."""
 HELD_S = 0.003
 """An output taken so soon after a launch was there before: what is left of a launch, its sampling, takes less."""
 
@@ -32,11 +38,13 @@ class Step:
         starts only.
     watts: readings of the card's power during it, if they were asked for.
     held_up: its output came late, because the engine's thread was still launching the step behind it.
-    decode_requests: requests that computed one token each.
-    context_tokens: tokens these attend to, their own included: the prompt plus all that was emitted before.
+    decode_requests: requests that computed one token each, or with drafts one more than their drafts.
+    context_tokens: tokens these attend to, their own included and drafts not: the prompt plus all that was emitted before.
     longest_tokens: the most that one of them attends to; context_std_tokens: the standard deviation over them.
     joined: (scheduled, computed before) of each request whose first step this is.
-    chunks: (tokens, context before) of each piece of a prompt computed in this step.
+    chunks: (tokens, context before) of each piece of a prompt computed in this step; with drafts of all that had none.
+    num_drafts, num_draft_tokens, num_accepted_tokens_per_pos: as vLLM counts them when the output is out, so without those
+        of requests that had ended by then.
     """
 
     scheduled_s: float
@@ -61,6 +69,9 @@ class Step:
     launch_s: float | None = None
     held_up: bool = False
     watts: tuple[float, ...] = ()
+    num_drafts: int = 0
+    num_draft_tokens: int = 0
+    num_accepted_tokens_per_pos: tuple[int, ...] = ()
 
 
 class StepLogReader:
@@ -98,6 +109,8 @@ class StepLogReader:
                     msg = "step log: an output without a schedule"
                     raise ValueError(msg)
                 schedule = self._open.popleft()
+                if self._open and len(record) > DRAFTS_AT:
+                    self._open[0][5] += record[DRAFTS_AT]
                 if schedule[4] == 0:
                     self.empty_steps += 1
                 else:
@@ -127,6 +140,7 @@ class StepLogReader:
         finished, running, waiting, preempted, free_blocks, longest, squares = rest
         end_s = output[1]
         decode_requests = requests - len(chunks)
+        num_drafts, num_draft_tokens, accepted = output[DRAFTS_AT + 1 :] or (0, 0, ())
         mean, square = (total / max(decode_requests, 1) for total in (context, squares))
         step = Step(
             scheduled_s=begin_s,
@@ -150,6 +164,9 @@ class StepLogReader:
             launched_s=self._launched_s.pop(id(schedule), None),
             launch_s=self._launch_s.pop(id(schedule), None),
             held_up=self._holds_up(schedule, output),
+            num_drafts=num_drafts,
+            num_draft_tokens=num_draft_tokens,
+            num_accepted_tokens_per_pos=tuple(accepted),
         )
         self._previous_end_s = end_s
         return step
@@ -190,6 +207,8 @@ class RequestStamps:
     engine_last_token_s the engine's. All are CLOCK_MONOTONIC seconds; None where the client saw only the end.
     kv_transfer_params: how another engine gets the request's KV, where the connector says so.
     cached_tokens: of the prompt, those that were not to be computed, as the engine had them (vLLM's num_cached_tokens).
+    bursts: how often tokens came to the client, several at once where the engine drafts; steps whose outputs it takes
+        together count once.
     """
 
     request_id: str
@@ -205,6 +224,7 @@ class RequestStamps:
     engine_last_token_s: float | None = None
     kv_transfer_params: dict[str, Any] | None = None
     cached_tokens: int | None = None
+    bursts: int = 0
 
 
 @dataclass(frozen=True, slots=True)

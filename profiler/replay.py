@@ -7,7 +7,7 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.util import find_spec
 from pathlib import Path
@@ -30,7 +30,7 @@ from profiler.measure import (
 from profiler.phases.base import Phase
 from profiler.progress import Progress
 from profiler.recording import RequestStamps, Step
-from profiler.settings import EngineSettings
+from profiler.settings import EngineSettings, SpeculativeSettings
 from profiler.streams import Stream, StreamError
 
 SETTLE_S = 2.0
@@ -102,6 +102,32 @@ def checked_roles(streams: list[Stream], settings: EngineSettings) -> list[Strea
     return streams
 
 
+def with_rates(
+    streams: list[Stream], rates: tuple[float, ...] | None, speculative: SpeculativeSettings | None
+) -> list[Stream]:
+    """The streams, those that name no acceptance rates of their own with these.
+
+    Raises StreamError where rates are missing, or are there for an engine without drafts.
+    """
+    found = [replace(stream, acceptance_rates=stream.acceptance_rates or rates) for stream in streams]
+    for stream in found:
+        own = stream.acceptance_rates
+        if own is None and speculative is None:
+            continue
+        if speculative is None:
+            msg = f"{stream.name}: has acceptance rates, must be with --speculative"
+            raise StreamError(msg)
+        drafts = speculative.num_speculative_tokens
+        if own is None:
+            msg = f"{stream.name}: has no acceptance rates, must have {drafts}: --synthetic-acceptance-rates"
+            raise StreamError(msg)
+        falling = all(1 >= rate >= following >= 0 for rate, following in zip(own, (*own[1:], 0.0), strict=True))
+        if len(own) != drafts or not falling:
+            msg = f"{stream.name}: acceptance rates are {', '.join(map(str, own))}, must be {drafts} from 0 to 1 that do not rise"
+            raise StreamError(msg)
+    return found
+
+
 def measure_budget_s(order: ReplayOrder, streams: Sequence[Stream]) -> float | None:
     """Seconds after the start at which no further phase may begin, so that the streams still fit; None without limit."""
     if order.budget_s is None:
@@ -116,14 +142,18 @@ def fits(stream: Stream, elapsed_s: float, budget_s: float | None) -> bool:
 
 
 def run_facts(fresh: dict[str, Any], stream: Stream) -> dict[str, Any]:
-    """What a run's metadata state before the engine is up."""
+    """What a run's metadata state before the engine is up; acceptance rates are the run's own, not its engine's."""
     same = ("gpu", "card", "host", "versions", "model", "variant", "weights", "quick", "engine_args")
-    return {
+    stated = {
         "schema_version": run_file.SCHEMA_VERSION,
         "stream": stream.name,
         "csv_sha256": stream.csv_sha256,
         "role": stream.role,
     } | {key: fresh[key] for key in same}
+    if stream.acceptance_rates is None:
+        return stated
+    drafts = fresh["engine_args"]["speculative_config"]
+    return stated | {"speculative_config": drafts | {"synthetic_acceptance_rates": list(stream.acceptance_rates)}}
 
 
 @contextlib.contextmanager
@@ -144,6 +174,8 @@ def ended_by_sigterm() -> Iterator[None]:
 
 async def play(engine: Engine, stream: Stream) -> Played:
     """One stream on an idle engine, which is idle again afterwards."""
+    if stream.acceptance_rates is not None:
+        await engine.set_acceptance_rates(stream.acceptance_rates)
     if stream.rounds:
         await engine.forget()
     engine.drain_steps()
@@ -166,15 +198,21 @@ def by_own_id(preemptions: Counter[str]) -> dict[str, int]:
 def save(order: ReplayOrder, stream: Stream, played: Played, facts: dict[str, Any], preemptions: dict[str, int]) -> str:
     """Writes a stream's files; one line about how it went."""
     columns = run_file.request_columns(stream, played.stamps, played.start_s, preemptions)
+    drafts = stream.acceptance_rates is not None
     went = run_file.summary(columns, played.steps) | {"client_cpu_share": round(played.client_cpu_share, 3)}
-    run_file.write(order.out, stream.name, columns, run_file.step_columns(played.steps, played.start_s), facts | went)
+    if drafts:
+        went |= run_file.draft_counts(played.steps)
+    steps = run_file.step_columns(played.steps, played.start_s, drafts=drafts)
+    run_file.write(order.out, stream.name, columns, steps, facts | went)
     lag_ms, tpot_ms = went["submit_lag_ms"], went["mean_tpot_ms"]
     tpot = "no TPOT" if tpot_ms is None else f"mean TPOT {tpot_ms:.2f} ms"
     cached = f", {went['cached_share']:.1%} of their prompts cached" if "cached_share" in went else ""
+    length = went.get("mean_acceptance_length")
+    accepted = "" if length is None else f", mean acceptance length {length:.3f}"
     preempted = f", {went['preemptions']} preemptions" if went["preemptions"] else ""
     return (
         f"{stream.name} ({stream.role}): {went['requests']} requests in {went['duration_s']:.1f} s, {tpot}, "
-        f"submit lag p99 {lag_ms['p99']:.1f} ms, max {lag_ms['max']:.1f} ms{cached}{preempted}"
+        f"submit lag p99 {lag_ms['p99']:.1f} ms, max {lag_ms['max']:.1f} ms{cached}{accepted}{preempted}"
     )
 
 

@@ -33,6 +33,7 @@ SAME_RUN = (
     "weights",
     "quick",
     "engine_args",
+    "speculative_config",
 )
 
 STAMPS = {
@@ -63,7 +64,9 @@ def request_columns(
     }
     columns |= {name: [relative(getattr(s, field)) for s in stamps] for name, field in STAMPS.items()}
     columns["preemptions"] = [preemptions.get(s.request_id, 0) for s in stamps]
-    assert set(REPLAY_COLUMNS) - set(columns) == {"cached_tokens"}
+    assert set(REPLAY_COLUMNS) - set(columns) == {"cached_tokens", "bursts"}
+    if stream.acceptance_rates is not None:
+        columns["bursts"] = [s.bursts for s in stamps]
     if stream.rounds:
         columns["cached_tokens"] = [s.cached_tokens for s in stamps]
         columns |= stream.rounds.columns()
@@ -74,22 +77,35 @@ def request_columns(
     return columns | {name: values for name, values in stream.carried.items() if name != "request_id"}
 
 
-def step_columns(steps: Sequence[Step], start_s: float) -> dict[str, Any]:
-    """Arrays, a value a step; `requests` is the batch, of which `decode_requests` computed one token each."""
+def step_columns(steps: Sequence[Step], start_s: float, *, drafts: bool = False) -> dict[str, Any]:
+    """Arrays, a value a step; `requests` is the batch, of which `decode_requests` computed one token each.
+
+    With drafts they computed one and `draft_tokens` together, of which `accepted_tokens` were; who came in with one token
+    and no draft is among `entering_requests` instead, and of those are the `entering_context_tokens`.
+    """
     times = {"end_s": [s.end_s - start_s for s in steps], "step_s": [s.step_s for s in steps]}
+    chunks = [[(new, before) for new, before in s.chunks if new > 1 or not drafts] for s in steps]
     counts = {
         "requests": [s.requests for s in steps],
         "decode_requests": [s.decode_requests for s in steps],
         "context_tokens": [s.context_tokens for s in steps],
-        "chunk_tokens": [s.tokens - s.decode_requests for s in steps],
-        "chunk_context_tokens": [sum(before for _, before in s.chunks) for s in steps],
-        "chunk_attended_pairs": [attended_pairs(s.chunks) for s in steps],
+        "chunk_tokens": [sum(new for new, _ in pieces) for pieces in chunks],
+        "chunk_context_tokens": [sum(before for _, before in pieces) for pieces in chunks],
+        "chunk_attended_pairs": [attended_pairs(pieces) for pieces in chunks],
         "joined": [len(s.joined) for s in steps],
         "running": [s.running for s in steps],
         "waiting": [s.waiting for s in steps],
         "preempted": [s.preempted for s in steps],
         "free_blocks": [s.free_blocks for s in steps],
     }
+    if drafts:
+        entering = [[before for new, before in s.chunks if new == 1] for s in steps]
+        counts |= {
+            "draft_tokens": [s.tokens - s.decode_requests - sum(new for new, _ in s.chunks) for s in steps],
+            "accepted_tokens": [sum(s.num_accepted_tokens_per_pos) for s in steps],
+            "entering_requests": [len(each) for each in entering],
+            "entering_context_tokens": [sum(each) + len(each) for each in entering],
+        }
     columns = {name: np.asarray(values, dtype=np.float32) for name, values in times.items()}
     return columns | {name: np.asarray(values, dtype=np.int32) for name, values in counts.items()}
 
@@ -139,6 +155,19 @@ def summary(columns: Mapping[str, Sequence[Any]], steps: Sequence[Step]) -> dict
     }
 
 
+def draft_counts(steps: Sequence[Step]) -> dict[str, Any]:
+    """What vLLM counted of a run's drafts, under its names; the mean acceptance length is 1 + accepted / drafts."""
+    by_position = [sum(at) for at in zip(*(s.num_accepted_tokens_per_pos for s in steps if s.num_drafts), strict=True)]
+    drafts, accepted = sum(s.num_drafts for s in steps), sum(by_position)
+    return {
+        "num_drafts": drafts,
+        "num_draft_tokens": sum(s.num_draft_tokens for s in steps),
+        "num_accepted_tokens": accepted,
+        "num_accepted_tokens_per_pos": by_position,
+        "mean_acceptance_length": round(1 + accepted / drafts, 6) if drafts else None,
+    }
+
+
 def paths(directory: Path, name: str) -> tuple[Path, Path]:
     """Files of a stream's requests and steps."""
     return directory / f"{name}.parquet", directory / f"{name}.steps.parquet"
@@ -168,7 +197,7 @@ def _type(pa: Any, name: str) -> Any:
     """Fixed for what replay writes of a request, so that a column of nulls keeps its type; else as the values are."""
     if name in STAMPS or name == "arrival_s":
         return pa.float64()
-    return pa.int32() if name in {"prompt_tokens", "output_tokens", "preemptions", "cached_tokens"} else None
+    return pa.int32() if name in {"prompt_tokens", "output_tokens", "preemptions", "cached_tokens", "bursts"} else None
 
 
 def read_facts(path: Path) -> dict[str, Any]:

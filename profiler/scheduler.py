@@ -19,6 +19,8 @@ from profiler.request_ids import Mark, mark_of
 
 if TYPE_CHECKING:
     from vllm.v1.core.sched.output import SchedulerOutput
+    from vllm.v1.outputs import ModelRunnerOutput
+    from vllm.v1.spec_decode.metrics import SpecDecodingStats
 
 MAX_BUFFERED_LINES = 50_000
 
@@ -34,6 +36,8 @@ class RecordingScheduler(AsyncScheduler):  # type: ignore[misc]
         self.max_num_running_reqs: int
         self.max_num_scheduled_tokens: int
         self._released_groups: set[int] = set()
+        self._latest: SchedulerOutput | None = None
+        self._drafted: SpecDecodingStats | None = None
         if self._path:
             self._lines.append(json.dumps(["h", self._resolved()]))
             self._flush()
@@ -62,7 +66,8 @@ class RecordingScheduler(AsyncScheduler):  # type: ignore[misc]
         mark = mark_of(self.waiting[0].request_id) if self.waiting else None
         output = super().schedule(*args, **kwargs) if mark is None else self._schedule_marked(mark, *args, **kwargs)
         if self._path:
-            self._lines.append(self._describe(output, begin))
+            describe = self._describe_with_drafts if self.num_spec_tokens else self._describe
+            self._lines.append(describe(output, begin))
         return output
 
     def _scatter_blocks(self) -> None:
@@ -94,22 +99,55 @@ class RecordingScheduler(AsyncScheduler):  # type: ignore[misc]
         """One line a step; `profiler.recording` names its fields."""
         scheduled = output.num_scheduled_tokens
         cached = output.scheduled_cached_reqs
-        requests = len(scheduled)
-        tokens = output.total_num_scheduled_tokens
         new = [(scheduled[r.req_id], r.num_computed_tokens) for r in output.scheduled_new_reqs]
         contexts = [*cached.num_computed_tokens, *(computed for _, computed in new)]
-        chunks = "[]"
-        if tokens > requests:
+        chunks: list[tuple[int, int]] = []
+        if output.total_num_scheduled_tokens > len(scheduled):
             known = [
                 *zip((scheduled[i] for i in cached.req_ids), cached.num_computed_tokens, strict=True),
                 *new,
             ]
             contexts = [computed for count, computed in known if count == 1]
-            chunks = json.dumps([(count, computed) for count, computed in known if count > 1])
-        joined = json.dumps(new) if new else "[]"
+            chunks = [(count, computed) for count, computed in known if count > 1]
+        return self._line(output, begin, contexts, new, chunks)
+
+    def _describe_with_drafts(self, output: "SchedulerOutput", begin: float) -> str:
+        """The same of a step with drafts: whoever is there without any computes a chunk, be it of one token.
+
+        Not so where the step before chose none for all: then one token each makes a decode. Contexts count what is sure:
+        what is known, and the one token that a step in flight emits at least. Its output tells the rest.
+        """
+        self._latest = output
+        scheduled, drafts = output.num_scheduled_tokens, output.scheduled_spec_decode_tokens
+        cached = output.scheduled_cached_reqs
+        new = [(scheduled[r.req_id], r.num_computed_tokens) for r in output.scheduled_new_reqs]
+        contexts, chunks = [], list(new)
+        for identifier, computed, emitted in zip(
+            cached.req_ids, cached.num_computed_tokens, cached.num_output_tokens, strict=True
+        ):
+            count, drafted = scheduled[identifier], len(drafts.get(identifier, ()))
+            is_plain = not drafts and count == 1 and emitted and identifier not in cached.resumed_req_ids
+            if drafted or is_plain:
+                request = self.requests[identifier]
+                in_flight = request.num_output_placeholders > 1 + drafted
+                contexts.append(request.num_tokens + in_flight - 1)
+            else:
+                chunks.append((count, computed))
+        return self._line(output, begin, contexts, new, chunks)
+
+    def _line(
+        self,
+        output: "SchedulerOutput",
+        begin: float,
+        contexts: list[int],
+        new: list[tuple[int, int]],
+        chunks: list[tuple[int, int]],
+    ) -> str:
         free = self.kv_cache_manager.block_pool.get_num_free_blocks()
         return (
-            f'["s",{begin:.6f},{time.monotonic():.6f},{requests},{tokens},{sum(contexts)},{joined},{chunks},'
+            f'["s",{begin:.6f},{time.monotonic():.6f},{len(output.num_scheduled_tokens)},'
+            f"{output.total_num_scheduled_tokens},{sum(contexts)},"
+            f"{json.dumps(new) if new else '[]'},{json.dumps(chunks) if chunks else '[]'},"
             f"{len(output.finished_req_ids)},{len(self.running)},{len(self.waiting) + len(self.skipped_waiting)},"
             f"{len(output.preempted_req_ids or ())},{free},"
             f"{max(contexts, default=0)},{sum(map(operator.mul, contexts, contexts))}]"
@@ -121,15 +159,39 @@ class RecordingScheduler(AsyncScheduler):  # type: ignore[misc]
             self._lines.append(f'["l",{time.monotonic():.6f}]')
         return super().get_grammar_bitmask(*args, **kwargs)
 
-    def update_from_output(self, *args: Any, **kwargs: Any) -> Any:
+    def update_from_output(
+        self, scheduler_output: "SchedulerOutput", model_runner_output: "ModelRunnerOutput"
+    ) -> dict[int, Any]:
         if not self._path:
-            return super().update_from_output(*args, **kwargs)
+            return super().update_from_output(scheduler_output, model_runner_output)  # type: ignore[no-any-return]
         begin = time.monotonic()
-        outputs = super().update_from_output(*args, **kwargs)
-        self._lines.append(f'["u",{begin:.6f},{time.monotonic():.6f}]')
+        self._drafted = None
+        outputs: dict[int, Any] = super().update_from_output(scheduler_output, model_runner_output)
+        accepted = self._accepted(scheduler_output, model_runner_output) if self.num_spec_tokens else ""
+        self._lines.append(f'["u",{begin:.6f},{time.monotonic():.6f}{accepted}]')
         if not self.requests or len(self._lines) > MAX_BUFFERED_LINES:
             self._flush()
         return outputs
+
+    def make_stats(self, spec_decoding_stats: "SpecDecodingStats | None" = None, *args: Any, **kwargs: Any) -> Any:
+        """What vLLM asks for once a step, with its own counts of that step's drafts."""
+        self._drafted = spec_decoding_stats
+        return super().make_stats(spec_decoding_stats, *args, **kwargs)
+
+    def _accepted(self, output: "SchedulerOutput", sampled: "ModelRunnerOutput") -> str:
+        """Accepted drafts of requests that are in the step behind this one already, then vLLM's counts of this step."""
+        behind = 0
+        if self._latest is not None and self._latest is not output:
+            there, at = self._latest.num_scheduled_tokens, sampled.req_id_to_index
+            tokens = [sampled.sampled_token_ids[at[i]] for i in output.scheduled_spec_decode_tokens if i in there]
+            behind = sum(len(found) - 1 for found in tokens if len(found))
+        if self._drafted is None:
+            return f",{behind},0,0,[]"
+        drafted = self._drafted
+        return (
+            f",{behind},{drafted.num_drafts},{drafted.num_draft_tokens},"
+            f"{json.dumps(drafted.num_accepted_tokens_per_pos)}"
+        )
 
     def _flush(self) -> None:
         assert self._path is not None

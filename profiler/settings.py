@@ -1,6 +1,8 @@
 """What an engine is started with, under vLLM's names."""
 
+import json
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from sunsim.estimate.shapes import LINEAR_MODULES
@@ -62,6 +64,84 @@ def lora_settings(rank: int | None, adapters: int | None) -> LoraSettings | None
     return None
 
 
+# Methods that can be measured; both keep vLLM's scheduling one step ahead, which its plain n-gram does not.
+EAGLE, NGRAM = "eagle", "ngram_gpu"
+MOST_SPECULATIVE_TOKENS = 16
+
+KByBatch = tuple[tuple[int, int, int], ...]
+"""(from, to, drafts) by how many requests a step has."""
+
+
+@dataclass(frozen=True, slots=True)
+class SpeculativeSettings:
+    """Drafts whose acceptance is drawn, not decided by what the models say; names are vLLM's."""
+
+    method: str
+    num_speculative_tokens: int
+    num_speculative_tokens_per_batch_size: KByBatch | None = None
+
+    def __post_init__(self) -> None:
+        if self.method not in {EAGLE, NGRAM}:
+            msg = f"--speculative: is {self.method}, must be {EAGLE} or {NGRAM}"
+            raise ValueError(msg)
+        if not 1 <= self.num_speculative_tokens <= MOST_SPECULATIVE_TOKENS:
+            most = MOST_SPECULATIVE_TOKENS
+            msg = f"--num-speculative-tokens: is {self.num_speculative_tokens}, must be from 1 to {most}"
+            raise ValueError(msg)
+
+    @property
+    def has_drafter(self) -> bool:
+        """Whether a model makes the drafts: one layer with KV of its own."""
+        return self.method == EAGLE
+
+    def recorded(self) -> dict[str, Any]:
+        """As a profile states them."""
+        by_batch = self.num_speculative_tokens_per_batch_size
+        return {"method": self.method, "num_speculative_tokens": self.num_speculative_tokens} | (
+            {"num_speculative_tokens_per_batch_size": [list(entry) for entry in by_batch]} if by_batch else {}
+        )
+
+    def arguments(self, drafter: Path | None) -> dict[str, Any]:
+        """vLLM's speculative_config; no draft is accepted until the worker is told other rates.
+
+        drafter: directory of the drafter's config.json, for a method that has one.
+        """
+        return (
+            self.recorded()
+            | ({"model": str(drafter)} if drafter else {})
+            | {
+                "rejection_sample_method": "synthetic",
+                "synthetic_acceptance_rates": [0.0] * self.num_speculative_tokens,
+            }
+        )
+
+
+def k_by_batch(text: str) -> KByBatch:
+    """`[[1, 16, 3], [17, 256, 0]]`; raises ValueError for what is no such list. vLLM itself checks the ranges."""
+    wanted = '--num-speculative-tokens-per-batch-size: must be a list such as "[[1, 16, 3], [17, 256, 0]]"'
+    try:
+        entries = json.loads(text)
+    except ValueError as error:
+        raise ValueError(wanted) from error
+    is_list = isinstance(entries, list) and all(isinstance(entry, list) and len(entry) == 3 for entry in entries)
+    if not is_list or not all(isinstance(value, int) for entry in entries for value in entry):
+        raise ValueError(wanted)
+    return tuple((first, last, drafts) for first, last, drafts in entries)
+
+
+def speculative_settings(method: str | None, tokens: int | None, by_batch: str | None) -> SpeculativeSettings | None:
+    """None without a method; raises ValueError for what cannot be measured."""
+    if method is None:
+        if tokens is not None or by_batch is not None:
+            msg = f"--num-speculative-tokens: needs --speculative, {EAGLE} or {NGRAM}"
+            raise ValueError(msg)
+        return None
+    if tokens is None:
+        msg = "--speculative: needs --num-speculative-tokens"
+        raise ValueError(msg)
+    return SpeculativeSettings(method, tokens, None if by_batch is None else k_by_batch(by_batch))
+
+
 @dataclass(frozen=True, slots=True)
 class EngineSettings:
     """Arguments of every reference profile and run, under vLLM's names."""
@@ -84,12 +164,21 @@ class EngineSettings:
     kv_connector: str | None = "ArrivedKVConnector"
     """None is an ordinary worker; on one with a connector, vLLM frees the blocks of a preempted request a step later."""
     lora: LoraSettings | None = None
+    speculative: SpeculativeSettings | None = None
+
+    @property
+    def num_speculative_tokens(self) -> int:
+        """Drafts a request has in a step, at most; 0 without any."""
+        return self.speculative.num_speculative_tokens if self.speculative else 0
 
     def __post_init__(self) -> None:
         """Raises ValueError for what an engine would not take, or a profile has no use for."""
         for name, least in (
             ("max_num_seqs", LEAST_SEQS),
-            ("max_num_batched_tokens", max(LEAST_BATCHED_TOKENS, self.max_num_seqs)),
+            (
+                "max_num_batched_tokens",
+                max(LEAST_BATCHED_TOKENS, self.max_num_seqs * (1 + self.num_speculative_tokens)),
+            ),
             ("max_model_len", LEAST_MODEL_LEN),
             ("tensor_parallel_size", 1),
         ):
@@ -102,21 +191,29 @@ class EngineSettings:
         if self.kv_cache_dtype not in KV_CACHE_DTYPES:
             msg = f"--kv-cache-dtype: is {self.kv_cache_dtype}, must be one of {', '.join(KV_CACHE_DTYPES)}"
             raise ValueError(msg)
+        if self.lora and self.speculative:
+            msg = "--speculative: must be without --lora-rank"
+            raise ValueError(msg)
 
     def _flat(self) -> dict[str, Any]:
         """What was not asked for, LoRA or a quantization, is not there, as in profiles from before it could be."""
         flat = asdict(self)
-        del flat["lora"]
+        del flat["lora"], flat["speculative"]
         if self.quantization is None:
             del flat["quantization"]
         return flat | (self.lora.arguments() if self.lora else {})
 
     def recorded(self) -> dict[str, Any]:
         """As a profile states them."""
-        return self._flat() | {"kv_role": "kv_both" if self.kv_connector else None}
+        return (
+            self._flat()
+            | {"kv_role": "kv_both" if self.kv_connector else None}
+            | ({"speculative_config": self.speculative.recorded()} if self.speculative else {})
+        )
 
-    def arguments(self) -> dict[str, Any]:
+    def arguments(self, drafter: Path | None = None) -> dict[str, Any]:
         """As vLLM's AsyncEngineArgs takes them, without those of the KV connector."""
         flat = self._flat()
         del flat["kv_connector"]
-        return {name: value for name, value in flat.items() if value is not None}
+        given = {name: value for name, value in flat.items() if value is not None}
+        return given | ({"speculative_config": self.speculative.arguments(drafter)} if self.speculative else {})

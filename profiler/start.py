@@ -19,6 +19,10 @@ from profiler.settings import EngineSettings
 CONNECTORS = {"ArrivedKVConnector": "profiler.connector", "TimedNixlConnector": "profiler.nixl_connector"}
 
 
+EAGLE_ARCHITECTURE = "EagleLlamaForCausalLM"
+"""The drafter that vLLM has for Llama; its layer fits other models of that shape as well."""
+
+
 class EngineStartError(Exception):
     """An engine does not start; says why in one line, and where its log is."""
 
@@ -80,9 +84,11 @@ def kv_transfer(settings: EngineSettings) -> Any:
     )
 
 
-def engine_arguments(settings: EngineSettings, model: Path, *, dummy_weights: bool) -> dict[str, Any]:
+def engine_arguments(
+    settings: EngineSettings, model: Path, *, dummy_weights: bool, drafter: Path | None = None
+) -> dict[str, Any]:
     """Arguments of vLLM's AsyncEngineArgs, without those of the KV connector."""
-    return settings.arguments() | {
+    return settings.arguments(drafter) | {
         "model": str(model),
         "load_format": "dummy" if dummy_weights else "auto",
         "skip_tokenizer_init": True,
@@ -101,22 +107,35 @@ def write_model(directory: Path, config: dict[str, Any]) -> Path:
     return directory
 
 
-def start(settings: EngineSettings, model: Path, *, dummy_weights: bool) -> Any:
+def write_drafter(directory: Path, config: dict[str, Any]) -> Path:
+    """A directory with the config.json of an EAGLE drafter for a model: one of its layers, in bf16 whatever the model is."""
+    drafter = {name: value for name, value in config.items() if name != "quantization_config"}
+    return write_model(directory, drafter | {"architectures": [EAGLE_ARCHITECTURE], "num_hidden_layers": 1})
+
+
+def start(settings: EngineSettings, model: Path, *, dummy_weights: bool, drafter: Path | None = None) -> Any:
     """vLLM's AsyncLLM."""
     from vllm.engine.arg_utils import AsyncEngineArgs  # noqa: PLC0415
     from vllm.v1.engine.async_llm import AsyncLLM  # noqa: PLC0415
 
-    arguments = engine_arguments(settings, model, dummy_weights=dummy_weights)
+    arguments = engine_arguments(settings, model, dummy_weights=dummy_weights, drafter=drafter)
     return AsyncLLM.from_engine_args(AsyncEngineArgs(**arguments, kv_transfer_config=kv_transfer(settings)))
 
 
 @contextlib.asynccontextmanager
 async def running_engine(
-    settings: EngineSettings, model: Path, *, dummy_weights: bool, log_directory: Path, adapter: Path | None = None
+    settings: EngineSettings,
+    model: Path,
+    *,
+    dummy_weights: bool,
+    log_directory: Path,
+    adapter: Path | None = None,
+    drafter: Path | None = None,
 ) -> AsyncIterator[Engine]:
     """Starts an engine; its log goes to engine.log, its steps to steps.jsonl under `log_directory`.
 
     adapter: directory of the weights that all LoRA adapters get; needed if the settings have any.
+    drafter: directory of the drafter's config.json; needed if the settings have one.
 
     Raises EngineStartError if it does not start.
     """
@@ -124,7 +143,7 @@ async def running_engine(
     set_environment(step_log)
     try:
         with output_to(log):
-            llm = start(settings, model, dummy_weights=dummy_weights)
+            llm = start(settings, model, dummy_weights=dummy_weights, drafter=drafter)
     except Exception as error:
         msg = f"the engine did not start: {cause(log.read_text(errors='replace'), error)}; its log is {log}"
         raise EngineStartError(msg) from error
@@ -132,6 +151,8 @@ async def running_engine(
         engine = Engine(llm, settings, StepLog(step_log))
         if settings.lora and adapter:
             await load_adapters(engine, adapter, settings.lora.max_loras)
+        if settings.speculative and not settings.speculative.has_drafter:
+            await engine.find_drafts()
         yield engine
     finally:
         llm.shutdown()

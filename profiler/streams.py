@@ -3,13 +3,16 @@
 A csv has columns `arrival_s` (seconds after the stream's start, not falling), `prompt_tokens` and `output_tokens`,
 found by name in its first line; other columns, `request_id` and `model` among them, are carried to the results. One with
 a column `session` has rounds of conversations (`profiler.rounds`), and comes by sessions.
+
+On the command line a stream is `STREAM.csv[:ROLE][:rates=R1/R2/...]`; the rates, vLLM's synthetic_acceptance_rates, are
+for an engine that drafts.
 """
 
 import csv
 import hashlib
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -18,6 +21,8 @@ from sunsim.errors import clipped, clipped_list
 
 Role = Literal["decode", "prefill", "colocated"]
 ROLES: tuple[Role, ...] = get_args(Role)
+
+RATES = "rates="
 
 INPUT_COLUMNS = ("arrival_s", "prompt_tokens", "output_tokens")
 REPLAY_COLUMNS = (
@@ -30,6 +35,7 @@ REPLAY_COLUMNS = (
     "client_last_token_s",
     "preemptions",
     "cached_tokens",
+    "bursts",
 )
 
 # What an H100 does with an 8B model in bf16 that has much to do, so that a stream rather ends before its time than after.
@@ -49,6 +55,7 @@ class Stream:
     arrival_s: None where a request waits for another one's end.
     output_tokens: what the engine is asked for, so 1 each for a prefill worker, whatever the csv says.
     carried: the csv's other columns, always with request_id, which is the row's number from 0 if the csv has none.
+    acceptance_rates: of drafts, as given with the stream: entry i is the share whose first i + 1 tokens are all accepted.
     """
 
     name: str
@@ -59,6 +66,7 @@ class Stream:
     output_tokens: list[int]
     carried: dict[str, list[Any]]
     rounds: Rounds | None = None
+    acceptance_rates: tuple[float, ...] | None = None
 
     def __len__(self) -> int:
         return len(self.arrival_s)
@@ -85,23 +93,43 @@ class Stream:
         return found
 
 
-def split_role(argument: str, default: Role) -> tuple[Path, Role]:
-    """`STREAM.csv` or `STREAM.csv:ROLE`."""
-    for role in ROLES:
-        if argument.endswith(f":{role}"):
-            return Path(argument.removesuffix(f":{role}")), role
-    return Path(argument), default
+def split_argument(argument: str, default: Role) -> tuple[Path, Role, tuple[float, ...] | None]:
+    """File, role and acceptance rates of `STREAM.csv[:ROLE][:rates=R1/R2/...]`, the latter two in any order.
+
+    Raises StreamError for rates that are no numbers.
+    """
+    role: Role | None = None
+    rates: tuple[float, ...] | None = None
+    while True:
+        rest, colon, last = argument.rpartition(":")
+        if colon and last.startswith(RATES) and rates is None:
+            rates = parse_rates(last.removeprefix(RATES).split("/"), rest)
+        elif colon and role is None and (named := next((each for each in ROLES if each == last), None)):
+            role = named
+        else:
+            return Path(argument), role or default, rates
+        argument = rest
+
+
+def parse_rates(texts: Sequence[str], place: str) -> tuple[float, ...]:
+    """Numbers; raises StreamError, which begins with the place, where one is none."""
+    try:
+        return tuple(float(text) for text in texts)
+    except ValueError as error:
+        msg = f"{place}: acceptance rates are {clipped_list(texts)}, must be numbers such as 0.75, 0.55, 0.4"
+        raise StreamError(msg) from error
 
 
 def read_streams(arguments: Sequence[str], default: Role, *, limit_tokens: int) -> list[Stream]:
     """All streams of a command; each must have a name of its own, as its results are named after it."""
     streams: dict[str, Stream] = {}
     for argument in arguments:
-        path, role = split_role(argument, default)
+        path, role, rates = split_argument(argument, default)
         if path.stem in streams:
             msg = f"{path}: a stream named {path.stem} is there already, each must have a file name of its own"
             raise StreamError(msg)
-        streams[path.stem] = read_stream(path, role, limit_tokens=limit_tokens)
+        stream = read_stream(path, role, limit_tokens=limit_tokens)
+        streams[path.stem] = replace(stream, acceptance_rates=rates)
     return list(streams.values())
 
 

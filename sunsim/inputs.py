@@ -11,7 +11,7 @@ from sunsim.workload.blocks import file_of
 
 def files(scenario: Scenario) -> dict[str, Path]:
     """The profiles, the measured link, the trace and the file of rates of a loaded scenario, by its names or paths of them."""
-    found = {pool.profile_name: pool.profile.path for arm in scenario.arms for pool in arm.pools().values()}
+    found = {name: profile.path for name, profile in scenario.profiles.items()}
     if scenario.transfers:
         found[str(scenario.transfer.measured)] = scenario.transfers.path
     found = dict(sorted(found.items()))

@@ -12,6 +12,7 @@ from sunsim.latency.power import Power
 from sunsim.metrics import summarize
 from sunsim.metrics.admission import add_shed
 from sunsim.metrics.converted import add_converted
+from sunsim.metrics.drafts import add_drafts
 from sunsim.metrics.energy import add_power
 from sunsim.metrics.pools import add_pools
 from sunsim.metrics.rows import Window
@@ -101,7 +102,7 @@ def summary_of(
     scenario: Scenario, arms: Sequence[ArmResult], window: Window, meta: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
     """`summarize` for simulated arms of a scenario, and what some have: elastic pools, converted requests, admission, power,
-    sessions.
+    sessions, drafts.
     """
     summary = summarize(
         arms,
@@ -127,7 +128,11 @@ def summary_of(
     }
     if any(power.values()):
         add_power(summary, arms, power)
-    add_sessions(summary, arms, {arm.name: _kv_bytes(arm) for arm in scenario.arms})
+    add_sessions(summary, arms, {arm.name: arm.kv_bytes_per_token for arm in scenario.arms})
+    add_drafts(summary, arms)
+    for arm in (arm for arm in served if arm.drafts):
+        same = (other.name for other in served if not other.drafts and _way_but_drafts(other) == _way_but_drafts(arm))
+        summary["arms"][arm.name]["without_drafts"] = next(same, None)
     return summary
 
 
@@ -147,10 +152,22 @@ def _add_ways(summary: Mapping[str, Any], arms: Sequence[Arm]) -> None:
 def _way(arm: Arm) -> Any:
     """What arms have in common that serve the same way."""
     stages = {
-        stage: (pool.module, pool.shared, pool.profile.sha256, pool.convertible is not None)
+        stage: (
+            pool.module,
+            pool.shared,
+            pool.profile.sha256,
+            pool.convertible is not None,
+            pool.block.speculative_config,
+        )
         for stage, pool in arm.pools().items()
     }
     return stages, arm.block.admission
+
+
+def _way_but_drafts(arm: Arm) -> dict[str, Any]:
+    """All that an arm's block says, but its name, what is drafted and the room that a drafter leaves."""
+    drafting = {"speculative_config", "num_gpu_blocks"}
+    return arm.block.model_dump(exclude={"name": True, **dict.fromkeys(map(str, arm.pools()), drafting)})
 
 
 def _kv_target(pool: Pool) -> float | None:
@@ -161,12 +178,6 @@ def _kv_target(pool: Pool) -> float | None:
         case TokenVelocity(signal="in-flight", threshold_s=None, target=target):
             return target
     return None
-
-
-def _kv_bytes(arm: Arm) -> int:
-    """Of a token, where an arm computes prompts."""
-    first = next(iter(arm.pools().values()))
-    return first.profile.kv_bytes_per_token_of_all
 
 
 def _moments(scenario: Scenario, requests: Requests) -> tuple[float, float, float]:

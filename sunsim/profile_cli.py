@@ -20,11 +20,11 @@ def profiles(context: typer.Context) -> None:
     """List the measured profiles; `profiles show` shows one, `profiles estimate` makes one of what was not measured."""
     if context.invoked_subcommand is not None:
         return
-    from sunsim.latency.profile import list_profiles, profiles_root
+    from sunsim.latency.profile import list_drafts, list_profiles, profiles_root
     from sunsim.profiles import named_profile, profiles_report
     from sunsim.report.terminal import say
 
-    names = list_profiles()
+    names = [*list_profiles(), *list_drafts()]
     if not names:
         typer.echo(visible(f"no profile under {profiles_root()}"), err=True)
         return

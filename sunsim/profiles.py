@@ -9,7 +9,7 @@ from plots.latency_surface import plot_latency_surface
 from sunsim.errors import InputError
 from sunsim.files import replacing
 from sunsim.latency.model import LatencyModel
-from sunsim.latency.profile import Profile, list_profiles, load_named
+from sunsim.latency.profile import Profile, list_drafts, list_profiles, load_named
 from sunsim.profile_fit import fit_blocks
 from sunsim.report.blocks import Block, Report
 from sunsim.report.format import ABSENT, count
@@ -33,7 +33,7 @@ def named_profile(name: str) -> Profile:
     try:
         return load_named(name)
     except FileNotFoundError as error:
-        known = ", ".join(list_profiles()) or "none is shipped"
+        known = ", ".join([*list_profiles(), *list_drafts()]) or "none is shipped"
         message = f"no profile {name}, must be a .json file or one of: {known}"
         raise InputError(message) from error
 

@@ -31,15 +31,21 @@ class PhaseError(Exception):
     """The engine did not do what the measurement rests on; its points would mislead."""
 
 
+def reserved_blocks(engine: Engine) -> int:
+    """Blocks to leave unused; with drafts those too that each request holds for drafts of two steps and the next ones."""
+    ahead_tokens = 3 * engine.settings.num_speculative_tokens
+    return RESERVED_BLOCKS + engine.settings.max_num_seqs * -(-ahead_tokens // engine.block_size)
+
+
 def kv_capacity_tokens(engine: Engine) -> int:
     """Tokens that running requests may hold."""
-    return (engine.num_gpu_blocks - RESERVED_BLOCKS) * engine.block_size
+    return (engine.num_gpu_blocks - reserved_blocks(engine)) * engine.block_size
 
 
 def fitting_batch(engine: Engine, wanted: int, tokens_each: int, spare_tokens: int = 0) -> int:
     """As many requests as wanted, or as have room at `tokens_each` beside `spare_tokens` of others."""
     size = engine.block_size
-    free_blocks = engine.num_gpu_blocks - RESERVED_BLOCKS - -(-spare_tokens // size)
+    free_blocks = engine.num_gpu_blocks - reserved_blocks(engine) - -(-spare_tokens // size)
     return max(1, min(wanted, engine.settings.max_num_seqs, free_blocks // -(-tokens_each // size)))
 
 

@@ -6,7 +6,14 @@ from typing import Any
 
 from profiler.engine import Engine
 from profiler.phases.base import PhaseError, Points, kv_capacity_tokens, recorded_steps
-from profiler.plateaus import Staircase, decode_points, grid_batches, leave_points, stall_summary
+from profiler.plateaus import (
+    Staircase,
+    decode_points,
+    grid_batches,
+    grid_batches_with_drafts,
+    leave_points,
+    stall_summary,
+)
 from profiler.stalls import stall_record
 
 # Sixteen of them count: the first three and the last are too near to those who leave.
@@ -19,6 +26,13 @@ def even_prompts(context: int, batch: int, block_size: int) -> list[int]:
     return [max(2, context - block_size // 2 + i % block_size) for i in range(batch)]
 
 
+def _sizes(engine: Engine, largest: int) -> tuple[int, ...]:
+    drafts = engine.settings.num_speculative_tokens
+    if not drafts:
+        return grid_batches(largest, engine.capture_sizes)
+    return grid_batches_with_drafts(largest, engine.capture_sizes, 1 + drafts)
+
+
 def _staircase(
     engine: Engine, steps: int, prompts: Callable[[int], list[int]], batches: tuple[int, ...] | None
 ) -> tuple[Staircase, list[int]]:
@@ -27,7 +41,7 @@ def _staircase(
     at_start = itertools.accumulate(prompts(engine.settings.max_num_seqs))
     bound = sum(1 for tokens in at_start if tokens <= limit)
     for largest in range(bound, 0, -1):
-        sizes = batches or grid_batches(largest, engine.capture_sizes)
+        sizes = batches or _sizes(engine, largest)
         stairs = Staircase(tuple(b for b in sizes if b <= largest), steps)
         if not stairs.batches:
             continue

@@ -96,6 +96,9 @@ def tune_command(
     dtype: DtypeOption = None,
     device: DeviceOption = None,
     keep_every: Annotated[int, typer.Option(min=1, help="Steps between two states to go on from.")] = 200,
+    offload_optimizer: Annotated[
+        bool, typer.Option("--offload-optimizer", help="Keep the optimizer's state in the host's memory: slower.")
+    ] = False,
 ) -> None:
     """Fine-tune a model for a task: all of it, its prefill module alone against the frozen decoder, or with LoRA."""
     with with_torch():
@@ -123,6 +126,7 @@ def tune_command(
             dtype=dtype.value if dtype else None,
             device=device,
             keep_every=keep_every,
+            offload_optimizer=offload_optimizer,
         )
         tune(order, Progress())
 

@@ -108,6 +108,10 @@ def handover(order: HandoverOrder, command: str, progress: Progress) -> dict[str
     }
 
 
+# Started with a job.
+ENGINE = "profiler.tuning.engine"
+
+
 def longest(prompts: Sequence[Sequence[int]], max_tokens: int) -> int:
     """Tokens of the longest request, a first token handed over included."""
     return max(map(len, prompts)) + max_tokens + 1
@@ -142,9 +146,7 @@ class _Told:
             out=str(answers),
         ).write(job)
         with log.open("wb") as file:
-            ended = subprocess.run(
-                [sys.executable, "-m", "profiler.tuning.engine", str(job)], stdout=file, stderr=file, check=False
-            )
+            ended = subprocess.run([sys.executable, "-m", ENGINE, str(job)], stdout=file, stderr=file, check=False)
         if ended.returncode or not answers.exists():
             reason = last_error(log.read_text(errors="replace")) or f"it ended with {ended.returncode}"
             msg = f"the {which} engine failed: {reason}; its log is {log}"

@@ -5,7 +5,9 @@ import json
 import math
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -32,7 +34,8 @@ class Settings:
 
     steps: updates of the weights. batch_size: requests an update. micro_batch_size: requests at a time, gradients
     summed; None for all of a batch. warmup_steps: of a learning rate that rises from 0 in a line. cosine: to 0 at the
-    last step. clip: largest norm of the gradient. seed: of the order of examples.
+    last step. clip: largest norm of the gradient. seed: of the order of examples. offload_optimizer: what the
+    optimizer keeps, 12 bytes a weight and 4 of its gradient, is in the host's memory and not in the GPU's.
     """
 
     steps: int
@@ -45,6 +48,7 @@ class Settings:
     betas: tuple[float, float] = (0.9, 0.95)
     clip: float = 1.0
     seed: int = 0
+    offload_optimizer: bool = False
 
     def rate(self, step: int) -> float:
         """The learning rate of a step, counted from 0."""
@@ -83,13 +87,15 @@ class Trainer:
         self._weights = list(trained_parameters(pathways).values())
         # Steps of 1e-6 would be lost in bfloat16, so the optimizer keeps weights of its own; what computes is rounded
         # from them, as what is served will be.
-        self._own = [w if w.dtype == torch.float32 else w.detach().float() for w in self._weights]
+        where = torch.device("cpu") if settings.offload_optimizer else pathways.device
+        self._own = [w if w.dtype == torch.float32 and w.device == where else _own(w, where) for w in self._weights]
         self._optimizer = torch.optim.AdamW(
             self._own,
             lr=settings.learning_rate,
             betas=settings.betas,
             weight_decay=settings.weight_decay,
-            fused=pathways.device.type == "cuda",
+            # One kernel for all weights, where a loop over them would keep a small model waiting.
+            fused=True,
         )
         self._unseen: list[tuple[torch.Tensor, torch.Tensor]] = []
 
@@ -97,9 +103,14 @@ class Trainer:
         """Trains to step `until`, or to the end."""
         until = self.settings.steps if until is None else min(until, self.settings.steps)
         batches = batches_from(self.examples, self.settings.batch_size, self.settings.seed, self.step)
-        for batch in islice(batches, max(0, until - self.step)):
-            self._update([self.examples[i] for i in batch])
-            self.step += 1
+        with ExitStack() as hooks:
+            for weight, own in zip(self._weights, self._own, strict=True):
+                if weight is not own:
+                    hook = weight.register_post_accumulate_grad_hook(partial(_hand_on, own=own))
+                    hooks.callback(hook.remove)
+            for batch in islice(batches, max(0, until - self.step)):
+                self._update([self.examples[i] for i in batch])
+                self.step += 1
 
     def _update(self, examples: Sequence[Example]) -> None:
         micro = self.settings.micro_batch_size or len(examples)
@@ -111,7 +122,6 @@ class Trainer:
             # Prompts of one token leave nothing to the prefill module where the boundary is the decode module's.
             if loss.requires_grad:
                 loss.backward()
-            self._take_gradients()
             total += loss.detach()
         norm = torch.nn.utils.clip_grad_norm_(self._own, self.settings.clip)
         for group in self._optimizer.param_groups:
@@ -123,13 +133,6 @@ class Trainer:
                 if weight is not own:
                     weight.copy_(own)
         self._unseen.append((total, norm))
-
-    def _take_gradients(self) -> None:
-        """Adds what one backward has left to the optimizer's own gradients, in float32."""
-        for weight, own in zip(self._weights, self._own, strict=True):
-            if weight is not own and weight.grad is not None:
-                own.grad = weight.grad.float() if own.grad is None else own.grad.add_(weight.grad)
-                weight.grad = None
 
     def look(self) -> Curve:
         """The curve so far; waits for the GPU.
@@ -203,7 +206,7 @@ def train(
     trainer = Trainer(pathways, examples, settings, made_of)
     if kept is not None and kept.exists():
         try:
-            trainer.load_state(torch.load(kept, map_location=pathways.device, weights_only=True))
+            trainer.load_state(torch.load(kept, map_location="cpu", weights_only=True))
         except InputError as error:
             raise InputError(error.message, kept) from error
         if progress is not None:
@@ -218,6 +221,19 @@ def train(
             left_s = (looked_s - begin_s) / (trainer.step - begin) * (settings.steps - trainer.step)
             progress.say(f"step {trainer.step} of {settings.steps}, loss {loss:.4f}, about {left_s:.0f} s to go")
     return trainer.look()
+
+
+def _own(weight: torch.Tensor, where: Any) -> torch.Tensor:
+    """What the optimizer changes in a weight's place, in float32."""
+    return weight.detach().to(where, torch.float32, copy=True)
+
+
+def _hand_on(weight: torch.Tensor, own: torch.Tensor) -> None:
+    """Adds a gradient to the optimizer's own, in float32, as soon as a backward has it, and lets go of it."""
+    assert weight.grad is not None
+    grad = weight.grad.to(own.device, torch.float32)
+    own.grad = grad if own.grad is None else own.grad.add_(grad)
+    weight.grad = None
 
 
 def _hash(examples: Sequence[Example]) -> str:

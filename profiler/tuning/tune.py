@@ -49,6 +49,7 @@ class TuneOrder:
     dtype: str | None = None
     device: str | None = None
     keep_every: int = 200
+    offload_optimizer: bool = False
 
 
 def tune(order: TuneOrder, progress: Progress) -> None:
@@ -84,6 +85,7 @@ def tune(order: TuneOrder, progress: Progress) -> None:
         weight_decay=order.weight_decay,
         clip=order.clip,
         seed=order.seed,
+        offload_optimizer=order.offload_optimizer,
     )
     parameters = sum(weight.numel() for weight in model.parameters())
     try:

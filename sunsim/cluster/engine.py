@@ -10,19 +10,23 @@ Between two changes of the batch nothing has to be decided and the time of every
 tokens never do. ``tests/cluster/stepwise.py`` does the same step by step and token by token; both must agree in every
 decision and every picosecond.
 
-What steps consist of is `Scheduler`'s.
+What steps consist of is `Scheduler`'s. Where decodes emit several tokens a step, `sunsim.cluster.drafting` has its place.
 """
 
 from collections.abc import Iterable
 
 from sunsim.cluster.block_keys import BlockKeys
 from sunsim.cluster.draft import Draft
+from sunsim.cluster.drafting.bursts import BurstDecodes
+from sunsim.cluster.drafting.counts import DraftCounts
+from sunsim.cluster.drafting.pipeline import BurstPipeline
+from sunsim.cluster.drafting.scheduler import BurstScheduler
 from sunsim.cluster.engine_config import EngineConfig
 from sunsim.cluster.outcome import NOBODY, Outcome
 from sunsim.cluster.pipeline import Pipeline
 from sunsim.cluster.scheduler import Scheduler
 from sunsim.cluster.sequence import UNSET, Sequence
-from sunsim.latency.steps import Outside, StepTimes
+from sunsim.latency.steps import DraftStepTimes, Outside, StepTimes
 
 
 class Engine:
@@ -46,12 +50,21 @@ class Engine:
         keys: BlockKeys | None = None,
     ) -> None:
         self.config = config
-        self._scheduler = scheduler = Scheduler(config, times, keys)
+        self._bursts: BurstDecodes | None = None
+        if config.drafts:
+            assert isinstance(times, DraftStepTimes)
+            drafting = BurstScheduler(config, times, config.drafts)
+            self._bursts = drafting.bursts
+            self._scheduler: Scheduler = drafting
+            self._pipeline: Pipeline = BurstPipeline(times, stalls, drafting.bursts)
+        else:
+            self._scheduler = Scheduler(config, times, keys)
+            self._pipeline = Pipeline(times, stalls)
+        scheduler = self._scheduler
         self.waiting = scheduler.waiting
         self.running = scheduler.running
         self.blocks = scheduler.blocks
         self._steady = scheduler.steady
-        self._pipeline = Pipeline(times, stalls)
         self._pause_ps = times.pause_ps
         self._take_in_ps = times.take_in_ps
         self._k = 0  # the last step composed
@@ -101,6 +114,13 @@ class Engine:
     def num_tokens(self) -> int:
         """Tokens of the requests here, generated ones included, as the scheduler last counted them."""
         return self._scheduler.num_tokens(self._k)
+
+    def count_drafts(self) -> DraftCounts | None:
+        """What the drafts of all steps composed came to, if the worker drafts; sequences here count theirs, too, then."""
+        if not self._bursts:
+            return None
+        self._bursts.count_all(self._k + 1)
+        return self._bursts.counts.so_far()
 
     @property
     def free_blocks(self) -> int:
@@ -162,7 +182,7 @@ class Engine:
         """A finished request's pinned KV blocks come free."""
         self.advance(now_ps)
         self.blocks.unpin(sequence)
-        if self.waiting:
+        if self.waiting or self._scheduler.ready:
             self._scheduler.decide = True
 
     def next_wake(self) -> int | None:
@@ -236,7 +256,7 @@ class Engine:
             self._pipeline.launch_decodes(steady, step)
             if self._beginning:
                 self._stamp_beginning(NOBODY)
-        if self._seen:
+        if self._seen or self.blocks.later:
             scheduler.decide = True
         self._k = step
 
@@ -265,8 +285,8 @@ class Engine:
         steady, pipeline = self._steady, self._pipeline
         if draft.chunks:
             decodes = steady.batch - draft.ends_prompts
-            context = steady.offset + steady.batch * step - draft.ends_prompts_tokens
-            start_ps = pipeline.launch(decodes, context, draft.chunks)
+            context = steady.context(step) - draft.ends_prompts_tokens
+            start_ps = pipeline.launch(step, decodes, context, draft.chunks)
         else:
             start_ps = pipeline.launch_decodes(steady, step)
         for sequence in draft.entering:

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from sunsim.cluster.drafting.drafts import Drafts
+
 
 @dataclass(frozen=True, slots=True)
 class EngineConfig:
@@ -20,6 +22,8 @@ class EngineConfig:
         max_prefill_chunk_tokens: the most prompt tokens that are computed in a step beside decodes, or while KV of others is
             on its way; None: as many as there is room for. Who computes no prompt then waits behind none, and the
             prompt under way is the first to be preempted.
+        drafts: how decodes emit several tokens a step; None: they emit one. With them a step has room for all decodes
+            with their drafts, and no prefixes are cached.
     """
 
     max_num_seqs: int
@@ -33,3 +37,4 @@ class EngineConfig:
     enable_prefix_caching: bool = False
     reuse_answers: bool = True
     max_prefill_chunk_tokens: int | None = None
+    drafts: Drafts | None = None

@@ -16,11 +16,12 @@ class KVBlocks:
 
     Attributes:
         unused: blocks that nobody holds.
+        later: blocks that nobody holds from the next decision on.
         pinned: blocks of finished requests whose KV has not been fetched.
         queries, hits: tokens that were looked for in a prefix cache, and found.
     """
 
-    __slots__ = ("_decodes", "_growing", "_later", "hits", "pinned", "queries", "size", "unused")
+    __slots__ = ("_decodes", "_growing", "hits", "later", "pinned", "queries", "size", "unused")
 
     def __init__(self, number: int, size: int) -> None:
         self.size = size
@@ -28,7 +29,7 @@ class KVBlocks:
         self.pinned = 0
         self.queries = 0
         self.hits = 0
-        self._later = 0  # unused from the next decision on
+        self.later = 0
         self._decodes = 0
         self._growing = [0] * size  # steady decodes that need a block at the steps of each residue
 
@@ -82,7 +83,7 @@ class KVBlocks:
 
     def free_later(self, sequence: Sequence) -> None:
         """A request's blocks can be used again from the next decision on."""
-        self._later += sequence.blocks
+        self.later += sequence.blocks
         sequence.blocks = 0
 
     def join(self, sequence: Sequence) -> None:
@@ -105,9 +106,9 @@ class KVBlocks:
 
         Gives False, and them nothing, if that is not there.
         """
-        if self._later:
-            self.unused += self._later
-            self._later = 0
+        if self.later:
+            self.unused += self.later
+            self.later = 0
         needed = self._growing[step % self.size]
         if needed > self.unused:
             return False

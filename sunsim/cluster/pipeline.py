@@ -62,10 +62,11 @@ class Pipeline:
         """The time of the steps on the GPU, stalls included."""
         return self.out_ps - self._idle_ps
 
-    def launch(self, batch: int, context: int, chunks: list[Chunk]) -> int:
+    def launch(self, step: int, batch: int, context: int, chunks: list[Chunk]) -> int:  # noqa: ARG002
         """Launches a step with prefill chunks, composed at `due_ps`; gives the moment at which the GPU starts it.
 
         Args:
+            step: its number.
             batch: its decodes.
             context: their tokens in all.
             chunks: its prefill chunks.

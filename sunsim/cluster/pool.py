@@ -8,6 +8,7 @@ from typing import ClassVar
 
 from sunsim.clock import to_ps
 from sunsim.cluster.block_keys import BlockKeys
+from sunsim.cluster.drafting.drafts import Drafts
 from sunsim.cluster.engine import Engine
 from sunsim.cluster.engine_config import EngineConfig
 from sunsim.cluster.events import DECODE, PREFILL, Clock
@@ -25,6 +26,7 @@ from sunsim.roles import Module, Stage
 from sunsim.scenario import Arm, Scenario
 from sunsim.scenario import Pool as Loaded
 from sunsim.scenario.pools import AFFINE
+from sunsim.workload.acceptance import Acceptance
 from sunsim.workload.streams import stream
 
 
@@ -39,7 +41,6 @@ class Pool:
         workers: by slot.
         loads: of them, as routers know them.
         times: the workers' step times and front-end delays.
-        kv_bytes_per_token: bytes that one token's KV cache takes, on all GPUs of a worker.
         engine: what drives a worker; tests put the step-by-step twin in its place.
         worker: what has an engine.
     """
@@ -61,7 +62,6 @@ class Pool:
     ) -> None:
         stage, profile = block.stage, block.profile
         self.times = block.times
-        self.kv_bytes_per_token = profile.kv_bytes_per_token_of_all
         self._gpus = profile.gpus
         self.workers: list[Worker] = []
         first_priority = PREFILL if stage is Stage.PREFILL else DECODE
@@ -72,7 +72,7 @@ class Pool:
         self._routes = self._make_routes(block, scenario)
         report = block.load_report
         appends = stage is Stage.DECODE and arm.prefills_on_decode
-        outfit = _outfit(block, arm, times_on, prompts=appends)
+        outfit = _outfit(block, arm, times_on, _drafts(block, scenario), prompts=appends)
         converting = _converting(block, arm, times_on) if block.convertible else outfit
         for slot, name in enumerate(self._routes.names):
             # A slot sees the same stalls in every arm, whatever its group.
@@ -133,7 +133,7 @@ class Pool:
 
 
 def _outfit(
-    block: Loaded, arm: Arm, times_on: Callable[[WorkerTimes], WorkerTimes], *, prompts: bool
+    block: Loaded, arm: Arm, times_on: Callable[[WorkerTimes], WorkerTimes], drafts: Drafts | None, *, prompts: bool
 ) -> tuple[EngineConfig, WorkerTimes]:
     """What the workers of a pool are made with; with `prompts` they compute prompts although they decode."""
     stage, apart = block.stage, arm.prefill if prompts and arm.modules_differ else None
@@ -149,16 +149,34 @@ def _outfit(
         defer_block_free=stage is Stage.DECODE or (stage is Stage.PREFILL and arm.keeps_history),
         enable_prefix_caching=block.block.enable_prefix_caching,
         reuse_answers=arm.keeps_history or not arm.modules_differ,
+        drafts=drafts,
     )
-    times = times_on(block.times)
+    times = times_on(block.drafting.times if block.drafting else block.times)
     return config, TwoPasses(times, times_on(apart.times)) if apart else times
+
+
+def _drafts(block: Loaded, scenario: Scenario) -> Drafts | None:
+    """How the workers of a pool draft."""
+    drafting = block.drafting
+    if drafting is None:
+        return None
+    config = drafting.config
+    return Drafts(
+        num_speculative_tokens=config.num_speculative_tokens,
+        acceptance=Acceptance(
+            scenario.seed, drafting.rates(scenario.model_names), expected=config.acceptance == "expected"
+        ),
+        lookahead=drafting.lookahead,
+        by_batch=config.by_batch(block.max_num_seqs),
+        max_model_len=block.max_model_len,
+    )
 
 
 def _converting(
     block: Loaded, arm: Arm, times_on: Callable[[WorkerTimes], WorkerTimes]
 ) -> tuple[EngineConfig, WorkerTimes]:
     """What workers are made with that may take whole requests."""
-    config, times = _outfit(block, arm, times_on, prompts=True)
+    config, times = _outfit(block, arm, times_on, None, prompts=True)
     convertible = block.convertible
     assert convertible
     assert convertible.num_gpu_blocks

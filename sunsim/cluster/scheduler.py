@@ -53,6 +53,7 @@ class Scheduler:
         self._max_chunk = config.max_prefill_chunk_tokens
         self._limits_prompts = config.one_model_a_step or self._max_chunk is not None
         self._caches = isinstance(self.blocks, CachingBlocks)
+        self._chunks_only = False  # who enters with one token is a chunk, too
         self._loading = 0  # requests whose KV is on its way or here but not taken; they hold a place
         self._queued_tokens = 0
         self._finishing_tokens = 0
@@ -88,15 +89,19 @@ class Scheduler:
                 if self.config.pin_finished:
                     self.blocks.pin(sequence)
                 else:
-                    self.blocks.free(sequence)
+                    self._free(sequence)
         outcome.finished = self.finishing
         self.finishing = []
         self._finishing_tokens = 0
 
+    def _free(self, sequence: Sequence) -> None:
+        """Nothing needs the blocks of a finished request."""
+        self.blocks.free(sequence)
+
     def draft(self, now_ps: int, step: int, outcome: Outcome, *, enough: bool) -> Draft:
         """Composes a step in which the batch may change, or has not `enough` KV blocks."""
         batch = self.steady.batch
-        draft = Draft(self._max_tokens - batch)
+        draft = Draft(self._max_tokens - batch * self.steady.tokens_each)
         if self._max_chunk is not None and (batch or self._loading):
             draft.prompts_budget = self._max_chunk
         outcome.entered, outcome.loads, outcome.evicted = draft.entering, [], []
@@ -108,9 +113,7 @@ class Scheduler:
         if draft.preempted:
             self.decide = True
         else:
-            if self.ready:
-                self._take_ready(now_ps, step, draft)
-            if self.waiting:
+            if (not self.ready or self._take_ready(now_ps, step, draft)) and self.waiting:
                 self._take_waiting(now_ps, step, draft, outcome)
             # A budget or the model may have cut the step short; the rest may fit into the next one.
             cut_short = draft.chunks or draft.model != UNSET
@@ -151,14 +154,13 @@ class Scheduler:
             self.partial = None
             self._take_back(sequence)
         else:
-            last, sequence.last_step = sequence.last_step, UNSET
-            if last == step - 1:  # its last token is under way: nothing is left to do over
+            if sequence.last_step == step - 1:  # its last token is under way: nothing is left to do over
+                self._stop_ended(sequence, step)
+                sequence.last_step = UNSET
                 self._take_back(sequence)
                 return
-            sequence.known_tokens = sequence.offset + step
-            sequence.outputs_left = last - step + 1
-            self.steady.leave(sequence)
-            self.blocks.leave(sequence, step - 1)
+            self._stop(sequence, step)
+            sequence.last_step = UNSET
             self._take_back(sequence)
         if self.config.recompute:
             sequence.kv = COMPUTE
@@ -168,24 +170,42 @@ class Scheduler:
             self.waiting.appendleft(sequence)
             self._queued_tokens += sequence.known_tokens
 
+    def _stop(self, sequence: Sequence, step: int) -> None:
+        """A decode does not go on at `step`; says what is known of it and what is left."""
+        sequence.known_tokens = sequence.offset + step
+        sequence.outputs_left = sequence.last_step - step + 1
+        self.steady.leave(sequence)
+        self.blocks.leave(sequence, step - 1)
+
+    def _stop_ended(self, sequence: Sequence, step: int) -> None:
+        """One whose last token came in the step before is not in `step`."""
+
     def _take_back(self, sequence: Sequence) -> None:
         if self.config.defer_block_free:
             self.blocks.free_later(sequence)
         else:
             self.blocks.free(sequence)
 
-    def _take_ready(self, now_ps: int, step: int, draft: Draft) -> None:
-        """Takes requests whose KV has come into the step."""
-        taken = 0
+    def _take_ready(self, now_ps: int, step: int, draft: Draft) -> bool:
+        """Takes requests whose KV has come into the step; gives False if one of them has not got the blocks."""
+        taken, enough = 0, True
         for sequence in self.ready:
             if draft.budget <= 0 or (draft.model not in (UNSET, sequence.model) and sequence.computes_prompt):
                 break
             if self.partial and self._is_cut(sequence, draft):
                 break
+            if not self._has_room(sequence, draft):
+                enough = False
+                break
             taken += 1
             self._enter(sequence, now_ps, step, draft)
         self._loading -= taken
         del self.ready[:taken]
+        return enough
+
+    def _has_room(self, sequence: Sequence, draft: Draft) -> bool:  # noqa: ARG002
+        """Whether a request whose KV has come can enter; it holds the blocks for all that is known of it."""
+        return True
 
     def _take_waiting(self, now_ps: int, step: int, draft: Draft, outcome: Outcome) -> None:
         """Takes waiting requests, in order, into the step or onto the link."""
@@ -204,7 +224,7 @@ class Scheduler:
                 sequence.held_tokens = sequence.held_now()
             if self.partial and not sequence.pulls and self._is_cut(sequence, draft):
                 break
-            if not self.blocks.admit(sequence):
+            if not self._admit(sequence, draft):
                 self.may_find = self._caches
                 break
             waiting.popleft()
@@ -216,6 +236,10 @@ class Scheduler:
                 self._enter(sequence, now_ps, step, draft)
         if passed:
             waiting.extendleft(reversed(passed))
+
+    def _admit(self, sequence: Sequence, draft: Draft) -> bool:  # noqa: ARG002
+        """Begins with a waiting request, or gives False if there are not the blocks."""
+        return self.blocks.admit(sequence)
 
     def _is_cut(self, sequence: Sequence, draft: Draft) -> bool:
         """Whether a step has no room for all that a request has made whose prompt is there.
@@ -239,7 +263,7 @@ class Scheduler:
     def _take_tokens(self, sequence: Sequence, step: int, draft: Draft) -> None:
         """Schedules what is not computed of a sequence, as far as the budget goes; all of it makes the next token."""
         known, before = sequence.known_tokens, sequence.computed_tokens
-        chunk = known - before > 1
+        chunk = known - before > 1 or self._chunks_only
         tokens = draft.room_for(sequence) if chunk else 1
         computed = before + tokens
         self.blocks.grow(sequence, computed)

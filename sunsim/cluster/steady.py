@@ -15,6 +15,7 @@ class SteadyDecodes:
     Attributes:
         batch: how many sequences.
         offset: the sum of their offsets.
+        tokens_each: that each computes in a step.
         next_end: the step after which the batch next shrinks by itself, if it is not empty. It may be early, where a
             sequence left before its end.
         base_ps, growth_ps: step ``s`` of this batch takes ``base_ps + s * growth_ps``, from the step that was looked up
@@ -34,12 +35,14 @@ class SteadyDecodes:
         "next_end",
         "offset",
         "outside",
+        "tokens_each",
     )
 
     def __init__(self, times: StepTimes) -> None:
         self._times = times
         self.batch = 0
         self.offset = 0
+        self.tokens_each = 1
         self.next_end = UNSET
         self.base_ps = 0
         self.growth_ps = 0
@@ -47,6 +50,10 @@ class SteadyDecodes:
         self.outside: Outside | None = None
         self._ends: list[tuple[int, int, Sequence]] = []  # heap by last_step
         self._order = 0
+
+    def context(self, step: int) -> int:
+        """Tokens of them all at a step."""
+        return self.offset + self.batch * step
 
     def join(self, sequence: Sequence, step: int) -> None:
         """Adds a sequence that emits at `step`, the next one."""

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from sunsim.cluster.admission import Admission
 from sunsim.cluster.arrivals import ClosedLoop, Decoding, LaterRounds, Stream
 from sunsim.cluster.convert import Converting
+from sunsim.cluster.drafted import DraftCounts
 from sunsim.cluster.events import REPORT, Alarm, Clock
 from sunsim.cluster.journey import Course, Journeys
 from sunsim.cluster.link import KVLink
@@ -42,6 +43,8 @@ class World:
     ) -> None:
         self.env = Clock()
         self.journeys = Journeys(len(requests))
+        if arm.drafts:
+            self.journeys.drafted = DraftCounts(len(requests))
         self._requests = requests
         self._progress = progress
         self._arrived = 0
@@ -80,7 +83,7 @@ class World:
             emits = self.emitted_before_decode > 0
             self._admission = Admission(scenario, arm, self.prefill, self.decode, emits=emits)
             self.journeys.shed = bytearray(len(requests))
-        self._kv_bytes = self.prefill.kv_bytes_per_token if self.prefill else 0
+        self._kv_bytes = arm.kv_bytes_per_token if self.prefill else 0
         self._pulling = Pulling(scenario.link, self._kv_bytes) if any(scenario.link.posting_ps) else None
         self.clients = self._begin_arrivals()
         self._decoding: list[tuple[Decoding, Alarm]] = []  # by slot, where somebody waits for an end

@@ -10,8 +10,6 @@ NOT_SIMULATED = {
     "enable_expert_parallel": "experts",
     "num_experts": "experts",
     "moe": "experts",
-    "speculative_config": "drafts",
-    "num_speculative_tokens": "drafts",
     "cpu_offload_gb": "offloading",
     "swap_space": "offloading",
     "kv_offloading_size": "offloading",

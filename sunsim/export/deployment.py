@@ -7,7 +7,7 @@ from itertools import count as numbers
 
 from sunsim.document.source import show
 from sunsim.errors import InputError
-from sunsim.export.options import Option, engine_options, served_adapters
+from sunsim.export.options import Drafting, Option, drafting_of, engine_options, served_adapters
 from sunsim.report.format import count, counted
 from sunsim.report.origin import vllm_version
 from sunsim.roles import Module, Role, Stage
@@ -31,11 +31,12 @@ class Workers:
         names: that requests may ask for.
         adapters: of these names, those that are adapters on `weights`.
         measured_adapters: so many were on the GPU when step times and the room for KV were measured.
-        options: of ``vllm serve``, but for the model, its names and the port.
+        options: of ``vllm serve``, but for the model, its names, the port and drafts.
         profile: name of the one that they were simulated with.
         vllm: its version; None if it does not say.
         kv_tokens: that fit into the KV cache of one.
         router: how a request is given to one of them, as simulated.
+        drafting: several tokens a step; prefill workers have the drafter whose KV they send. None: one.
     """
 
     stage: Stage
@@ -51,13 +52,15 @@ class Workers:
     vllm: str | None
     kv_tokens: int
     router: str
+    drafting: Drafting | None = None
 
     @property
     def title(self) -> str:
         """In one line, for comments."""
         more = len(self.adapters) - self.measured_adapters
         less = f", less the room of {counted(more, 'adapter')} not measured" if more > 0 else ""
-        return f"{self.profile}, router {self.router}, KV cache of {count(self.kv_tokens)} tokens{less}"
+        drafts = f", {self.drafting.accepted}" if self.drafting and self.stage is not Stage.PREFILL else ""
+        return f"{self.profile}, router {self.router}, KV cache of {count(self.kv_tokens)} tokens{less}{drafts}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +110,7 @@ def deployment(scenario: Scenario, arm: Arm) -> Deployment:
     for pool in pools.values():
         for role, number in pool.roles.items():
             part = role.model or _own(SHARED, scenario.model_names)
-            of_part.setdefault(part, []).append(_workers(scenario, pool, role, number, connector))
+            of_part.setdefault(part, []).append(_workers(scenario, arm, pool, role, number, connector))
     return Deployment(
         scenario=scenario.name,
         arm=arm.name,
@@ -186,7 +189,7 @@ def _refuse_names(models: Iterable[str], *, adapters: bool) -> None:
             raise InputError(message)
 
 
-def _workers(scenario: Scenario, pool: Pool, role: Role, number: int, connector: Sequence[Option]) -> Workers:
+def _workers(scenario: Scenario, arm: Arm, pool: Pool, role: Role, number: int, connector: Sequence[Option]) -> Workers:
     names = tuple(scenario.model_names) if role.model is None else (role.model,)
     adapters = names if pool.profile.adapters else ()
     return Workers(
@@ -199,12 +202,22 @@ def _workers(scenario: Scenario, pool: Pool, role: Role, number: int, connector:
         adapters=adapters,
         measured_adapters=pool.profile.data.engine_args.max_loras,
         options=(*engine_options(pool), *served_adapters(pool.profile, len(adapters)), *connector),
+        drafting=_drafting(scenario, arm, pool, role),
         profile=pool.profile.name,
         # Those of an estimate are of the profile that it was made from.
         vllm=None if pool.profile.data.estimated else vllm_version(pool.profile),
         kv_tokens=pool.num_gpu_blocks * pool.profile.block_size,
         router=pool.router,
     )
+
+
+def _drafting(scenario: Scenario, arm: Arm, pool: Pool, role: Role) -> Drafting | None:
+    """Of workers that decode their own; of prefill workers, where it has a KV cache, that of the decode workers they send to."""
+    if pool.stage is not Stage.PREFILL or not arm.decode:
+        return drafting_of(pool, _weights(pool, role, scenario.model_names))
+    to = next((own for own in arm.decode.roles if own.model in (None, role.model)), role)
+    drafting = drafting_of(arm.decode, _weights(arm.decode, to, scenario.model_names))
+    return drafting if drafting and drafting.drafter else None
 
 
 def _weights(pool: Pool, role: Role, models: Collection[str]) -> str:

@@ -34,7 +34,10 @@ def weights(workers: Workers) -> str:
 
 def arguments(workers: Workers) -> list[str]:
     """The options as a container's arguments."""
-    return [text for option in workers.options for text in option]
+    found = [text for option in workers.options for text in option]
+    if drafting := workers.drafting:
+        found += ["--speculative-config", drafting.value(f"{FILL_IN}/{drafting.drafter}-drafter")]
+    return found
 
 
 def yaml(head: str, content: Mapping[str, Any]) -> str:

@@ -1,5 +1,8 @@
 """Options of `vllm serve` that a scenario and its profiles fix; nothing of these is left to vLLM's own defaults."""
 
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from sunsim.latency.profile import Profile
@@ -39,6 +42,38 @@ def served_adapters(profile: Profile, adapters: int) -> tuple[Option, ...]:
     if modules := measured.get("lora_target_modules"):
         options.append(("--lora-target-modules", *modules))
     return tuple(options)
+
+
+@dataclass(frozen=True, slots=True)
+class Drafting:
+    """Speculative decoding of a worker.
+
+    Attributes:
+        config: vLLM's ``--speculative-config``, but for the drafter.
+        drafter: the weights that the drafter is made for, by the name that placeholders have for them; None: it needs none.
+        accepted: how many drafts were taken to be accepted, in words; what real texts have is another matter.
+    """
+
+    config: Mapping[str, object]
+    drafter: str | None
+    accepted: str
+
+    def value(self, model: str) -> str:
+        """Of the option, with a drafter at this place."""
+        return json.dumps({**self.config, **({"model": model} if self.drafter else {})})
+
+
+def drafting_of(pool: Pool, weights: str) -> Drafting | None:
+    """What the workers of a pool that decodes `weights` draft with; None: nothing."""
+    if not pool.drafting:
+        return None
+    config = pool.drafting.config
+    drafts = config.num_speculative_tokens
+    stated: dict[str, object] = {"method": config.method, "num_speculative_tokens": drafts}
+    if ranges := config.num_speculative_tokens_per_batch_size:
+        stated["num_speculative_tokens_per_batch_size"] = ranges
+    rates = ", ".join(f"{rate:.3g}" for rate in config.rates(drafts))
+    return Drafting(stated, weights if pool.drafting.lookahead else None, f"acceptance rates {rates} simulated")
 
 
 def _measured(profile: Profile) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from textwrap import indent
 
 from sunsim.export.deployment import GPUS_A_HOST, Deployment, Workers
 from sunsim.export.notes import comment, heading, missing
+from sunsim.export.options import Drafting
 from sunsim.files import file_names
 from sunsim.roles import Stage
 from sunsim.visible import visible
@@ -19,6 +20,8 @@ FIRST_PORT, FIRST_SIDE_CHANNEL, FIRST_PROXY = 8000, 5600, 9000
 
 PROXY = "tests/v1/kv_connector/nixl_integration/toy_proxy_server.py"
 """In vLLM's repository: gives each request to a prefill and a decode worker, in turn."""
+
+PLACE = "<drafter>"
 
 NO_ROUTER = (
     f"vLLM's {PROXY} gives a request to the next prefill worker, whatever its model; one that goes by the request's model "
@@ -58,7 +61,7 @@ def files(deployment: Deployment) -> dict[str, str]:
         *heading(deployment, "vllm serve, a command a worker"),
         f"bash {SCRIPT} N starts the workers of host N, {numbers}, and waits for them; each has a log where it starts.",
         f"Hosts have {GPUS_A_HOST} GPUs here; move workers to hosts of your own as you like.",
-        "To be given: the variables below, paths or Hugging Face names of weights and adapters, the same on every host.",
+        "To be given: the variables below, paths or Hugging Face names of weights, drafters and adapters, the same on every host.",
         *missing(deployment, NO_ROUTER),
     ]
     variables = variables_of(deployment)
@@ -112,8 +115,12 @@ def places(deployment: Deployment) -> list[Place]:
 
 
 def variables_of(deployment: Deployment) -> dict[str, str]:
-    """The shell variable of all weights, asked for as ``m1_MODEL``, and of all adapters, as ``m1_ADAPTER``."""
+    """The shell variable of all weights, asked for as ``m1_MODEL``, of all drafters, as ``m1_DRAFTER``, and adapters, as
+    ``m1_ADAPTER``."""
     wanted = [f"{workers.weights}_MODEL" for workers in deployment.workers]
+    wanted += [
+        f"{drafts.drafter}_DRAFTER" for workers in deployment.workers if (drafts := workers.drafting) and drafts.drafter
+    ]
     wanted += [f"{name}_ADAPTER" for workers in deployment.workers for name in workers.adapters]
     found: dict[str, str] = {}
     for name in dict.fromkeys(wanted):
@@ -126,7 +133,7 @@ def variables_of(deployment: Deployment) -> dict[str, str]:
 def _what(name: str) -> str:
     """What a variable must be, without what the shell would take for its own."""
     name, _, kind = re.sub(r"[^\w ./-]+", "-", name).rpartition("_")
-    return f"the weights of {name}" if kind == "MODEL" else f"the adapter {name}"
+    return {"MODEL": "the weights of", "DRAFTER": "the drafter for", "ADAPTER": "the adapter"}[kind] + f" {name}"
 
 
 def _command(place: Place, variables: Mapping[str, str], log: str) -> list[str]:
@@ -143,6 +150,7 @@ def _command(place: Place, variables: Mapping[str, str], log: str) -> list[str]:
         *names,
         f"--port {place.port}",
         *(shlex.join(option) for option in workers.options),
+        *([f"--speculative-config {_drafts(workers.drafting, variables)}"] if workers.drafting else []),
         *([f"--lora-modules {' '.join(adapters)}"] if adapters else []),
         f">{shlex.quote(log)} 2>&1 &",
     ]
@@ -151,6 +159,14 @@ def _command(place: Place, variables: Mapping[str, str], log: str) -> list[str]:
         "  " + " \\\n    ".join(parts),
         '  workers+=("$!")',
     ]
+
+
+def _drafts(drafting: Drafting, variables: Mapping[str, str]) -> str:
+    """The option's value, with the drafter's variable where its path stands."""
+    before, _, after = drafting.value(PLACE).partition(PLACE)
+    if not drafting.drafter:
+        return shlex.quote(before)
+    return f'{shlex.quote(before)}"${variables[f"{drafting.drafter}_DRAFTER"]}"{shlex.quote(after)}'
 
 
 def _front(deployment: Deployment, placed: list[Place]) -> list[str]:

@@ -110,6 +110,7 @@ class ChunkedTimes:
         mixed: Sequence[MixedPoint],
         launch: Launch,
         lead_ms: float,
+        width: int = 1,
     ) -> None:
         """The curve set right by the steps of traffic among the points, where these waited for the GPU.
 
@@ -119,7 +120,9 @@ class ChunkedTimes:
             prefill, mixed: measured.
             launch: of what serving sees.
             lead_ms: from the decision for a step until a free GPU can begin it.
+            width: tokens that a decode computes.
         """
+        self._width = width
         self._even = even
         self._decode = decode
         can_prefill = isinstance(even, PrefillCurve)
@@ -156,7 +159,7 @@ class ChunkedTimes:
         for point in points:
             if point.lengths != "traffic":
                 continue
-            tokens = point.batch + point.chunk_tokens
+            tokens = point.batch * self._width + point.chunk_tokens
             said_ms = self.even_ms(point.batch, point.context_tokens, tokens, point.pairs)
             before_ms = point.decode_steps_before * self._decode_ms(point.batch, point.context_tokens)
             if not before_ms or _waited(point.step_ms_p10, launch.ms(tokens)):

@@ -192,11 +192,20 @@ class Pause(Document):
     pause_ms_median: Milliseconds
 
 
+class Speculative(Document):
+    """That an engine was measured with drafts, in each step so many a request."""
+
+    method: Text
+    num_speculative_tokens: int = Field(ge=1, le=1024)
+
+
 class EngineArgs(Document):
     """The engine arguments that a simulated worker takes as its defaults.
 
     `max_loras`: adapters that it was measured with; vLLM's default where the profile does not say.
     `tensor_parallel_size`: GPUs that share the model; bytes in the profile are those of each.
+    `speculative_config`: None of an engine without drafts. With them `batch` is of requests everywhere, each of which
+    computes its last token and its drafts, `context_tokens` are without the drafts, and graph sizes are in tokens.
     """
 
     max_num_seqs: int = Field(ge=1, le=65_536)
@@ -205,6 +214,7 @@ class EngineArgs(Document):
     gpu_memory_utilization: float = Field(gt=0, le=1)
     max_loras: int = Field(default=1, ge=1, le=65_536)
     tensor_parallel_size: int = Field(default=1, ge=1, le=1024)
+    speculative_config: Speculative | None = None
 
 
 class Shape(Document):

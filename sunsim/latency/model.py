@@ -12,6 +12,9 @@ mixes decodes and prompts (`sunsim.latency.chunked`). Such a step is never short
 Beyond what was measured nothing gets cheaper: `sunsim.latency.curves.PrefillCurve` and `sunsim.latency.decode` say what
 is assumed there. Every step says what of it was not measured, if anything.
 
+In a profile with drafts a decode is of a request that computes several tokens: one request and its attention, which reads
+the request's KV once, but several tokens of everything that goes by tokens.
+
 What the host adds is kept apart (`sunsim.latency.host`): the simulated worker decides when it shows.
 """
 
@@ -56,6 +59,7 @@ class LatencyModel:
             adapters: share of the requests that use each of those that a worker serves; None for those measured, in turn.
         """
         data = profile.data
+        self._width = width = 1 + profile.drafts
         sizes = data.cudagraph_capture_sizes
         self._otherwise: Outside | None = (
             "adapters" if adapters and len(adapters) > data.engine_args.max_loras else None
@@ -64,7 +68,7 @@ class LatencyModel:
         self.traffic = traffic_fit(profile)
         self._decode = DecodeTimes(
             data.decode_points,
-            sizes,
+            graphs_of_requests(profile),
             kernel_of(data),
             mix,
             self.traffic,
@@ -80,8 +84,8 @@ class LatencyModel:
         if even_starts and self._decode.batches:
             self._even = self._even.on_gpu(
                 Launch(even_starts, largest_graph).ms,
-                lambda tokens: self._decode.steady(tokens).ms(tokens),
-                self._decode.batches[-1],
+                lambda tokens: self._decode.steady(-(-tokens // width)).ms(tokens),
+                self._decode.batches[-1] * width,
             )
         self._launch = Launch(served_starts, largest_graph)
         decodes = [point for point in even_starts if not point.chunk_tokens and self._decode.batches]
@@ -91,7 +95,7 @@ class LatencyModel:
         self._chunk_tail_ms = tail_ms([point for point in even_starts if point.chunk_tokens])
         self.pause_ps = round(pause_ms(data) * PS_PER_MS)
         self.chunked = ChunkedTimes(
-            self._even, self._decode, data.prefill_points, data.mixed_points, self._launch, self._chunk_lead_ms
+            self._even, self._decode, data.prefill_points, data.mixed_points, self._launch, self._chunk_lead_ms, width
         )
         self._reading_ms = reading_ms(data.arrival_points, self._decode_lead_ms)
         self._host_stalls = data.host_stalls
@@ -113,7 +117,7 @@ class LatencyModel:
 
     def chunked_step(self, batch: int, context_tokens: int, chunks: list[Chunk]) -> tuple[int, Outside | None]:
         """Time of a step of `batch` decodes and at least one prefill chunk, and what of it was not measured."""
-        tokens, pairs, longest = batch, 0, 0
+        tokens, pairs, longest = batch * self._width, 0, 0
         for new, before in chunks:
             tokens += new
             pairs += _pairs(new, before)
@@ -123,6 +127,21 @@ class LatencyModel:
         if batch:
             outside = self._decode.line(batch, context_tokens).outside or outside
         return max(1, round(step_ms * PS_PER_MS)), outside
+
+    def step_with_drafts(self, batch: int, context_tokens: int, chunks: list[Chunk]) -> tuple[int, Outside | None]:
+        """Like `chunked_step`, but chunks of one token are requests that enter with their prompt's KV there.
+
+        Derived: such a request reads its KV as a decode does; alone beside decodes it is a step of decodes that compute
+        as many tokens.
+        """
+        prompts = [chunk for chunk in chunks if chunk.tokens > 1]
+        entering = [before + 1 for tokens, before in chunks if tokens == 1]
+        alike = batch + -(-len(entering) // self._width)
+        context_tokens += sum(entering)
+        if prompts:
+            return self.chunked_step(alike, context_tokens, prompts)
+        base_ps, slope_ps, _, outside = self._decode.line(alike, context_tokens)
+        return base_ps + slope_ps * context_tokens, outside
 
     def launch_ps(self, tokens: int, nth: int) -> int:
         """The host's time to launch a step that computes so many tokens, its `nth`; 0 tokens: decodes alone."""
@@ -166,8 +185,13 @@ class LatencyModel:
 def traffic_fit(profile: Profile) -> TrafficFit | None:
     """How serving differs from what the profile's steady steps say; None if it does not say."""
     data = profile.data
-    times = DecodeTimes(data.decode_points, data.cudagraph_capture_sizes, kernel_of(data), max_loras=loras_of(profile))
+    times = DecodeTimes(data.decode_points, graphs_of_requests(profile), kernel_of(data), max_loras=loras_of(profile))
     return times.fit(data.served_lengths)
+
+
+def graphs_of_requests(profile: Profile) -> list[int]:
+    """How many requests that decode each captured CUDA graph is for; 0 where it has not the tokens of one."""
+    return [tokens // (1 + profile.drafts) for tokens in profile.data.cudagraph_capture_sizes]
 
 
 def loras_of(profile: Profile) -> int:

@@ -11,6 +11,9 @@ from pathlib import Path
 from sunsim.latency.document import once, read_document
 from sunsim.latency.measured import ProfileData
 
+DRAFTS = "drafts"
+"""The folder, beside a profile, of those that were measured with drafts of several numbers."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Profile:
@@ -25,6 +28,12 @@ class Profile:
     def adapters(self) -> bool:
         """Whether the models are adapters (LoRA) on one base: they share its weights, and a step may mix them."""
         return self.data.variant.startswith("lora-")
+
+    @property
+    def drafts(self) -> int:
+        """Of a request in each decode step; 0 without."""
+        drafted = self.data.engine_args.speculative_config
+        return drafted.num_speculative_tokens if drafted else 0
 
     @property
     def gpus(self) -> int:
@@ -89,9 +98,15 @@ def profiles_root() -> Path:
 
 
 def list_profiles() -> list[str]:
-    """Names of the shipped profiles, sorted: ``<gpu>/<model>-<variant>``."""
+    """Names of the shipped profiles without drafts, sorted: ``<gpu>/<model>-<variant>``."""
     root = profiles_root()
     return sorted(p.relative_to(root).with_suffix("").as_posix() for p in root.glob("*/*.json"))
+
+
+def list_drafts() -> list[str]:
+    """Names of the shipped profiles with drafts, sorted: ``<gpu>/drafts/<model>-<variant>-<method>-k<drafts>``."""
+    root = profiles_root()
+    return sorted(p.relative_to(root).with_suffix("").as_posix() for p in root.glob(f"*/{DRAFTS}/*.json"))
 
 
 def find_profile(name: str, base: Path) -> Path:

@@ -1,11 +1,12 @@
 """What a worker asks of a step-time model."""
 
 from collections.abc import Iterator
-from typing import Literal, NamedTuple, Protocol, get_args
+from typing import Literal, NamedTuple, Protocol, get_args, runtime_checkable
 
-Outside = Literal["batch", "context", "tokens", "pairs", "adapters"]
+Outside = Literal["batch", "context", "tokens", "pairs", "adapters", "drafts"]
 """What takes a step out of the range of the measurements, the first that does: the number of its decodes or their
-context, the number of tokens of a step with a prompt or what these attend to, the adapters on the worker."""
+context, the number of tokens of a step with a prompt or what these attend to, the adapters on the worker, the drafts of a
+request."""
 OUTSIDE: tuple[Outside, ...] = get_args(Outside)
 
 
@@ -29,15 +30,19 @@ class Chunk(NamedTuple):
     before: int
 
 
-class StepTimes(Protocol):
+class DecodeSteps(Protocol):
+    """Times of decode steps in picoseconds."""
+
+    def decode_line(self, batch: int, context_tokens: int) -> DecodeLine:
+        """The line that holds for `batch` decodes (at least one) whose contexts add up to `context_tokens`."""
+
+
+class StepTimes(DecodeSteps, Protocol):
     """Step times of one worker in picoseconds."""
 
     @property
     def pause_ps(self) -> int:
         """From an output with no step behind it until the host looks for requests."""
-
-    def decode_line(self, batch: int, context_tokens: int) -> DecodeLine:
-        """The line that holds for `batch` decodes (at least one) whose contexts add up to `context_tokens`."""
 
     def chunked_step(self, batch: int, context_tokens: int, chunks: list[Chunk]) -> tuple[int, Outside | None]:
         """Time of a step of `batch` decodes and at least one prefill chunk, and what of it was not measured."""
@@ -65,8 +70,31 @@ class StepTimes(Protocol):
         """From the end of its launch until its output is there at the earliest; asked for the same steps."""
 
 
+@runtime_checkable
+class DraftStepTimes(StepTimes, Protocol):
+    """Step times of a worker that drafts; see `sunsim.cluster.drafting`.
+
+    A decode with ``k`` drafts computes ``k + 1`` tokens. Contexts are tokens known before the step, drafts not included.
+    """
+
+    def decode_line_k(self, batch: int, context_tokens: int, k: int) -> DecodeLine:
+        """As `decode_line` for steps in which each decode has `k` drafts; 0 for none."""
+
+    def chunked_step_k(
+        self, batch: int, context_tokens: int, chunks: list[Chunk], k: int
+    ) -> tuple[int, Outside | None]:
+        """As `chunked_step` for a step in which each of the `batch` decodes has `k` drafts.
+
+        Who enters the step with one token is a chunk of one.
+        """
+
+
 class WorkerTimes(StepTimes, Protocol):
     """Step times, and what holds them up."""
 
     def stalls(self, offset: float) -> Iterator[tuple[int, int]]:
         """When the host stalls and for how long, in picoseconds; `offset` in [0, 1) tells workers apart."""
+
+
+class DraftWorkerTimes(DraftStepTimes, WorkerTimes, Protocol):
+    """Step times of a worker that drafts, and what holds them up."""

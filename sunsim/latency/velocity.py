@@ -6,7 +6,7 @@ An autoscaler sets the tokens that come against them, and `sunsim plan` names th
 from bisect import bisect_right
 
 from sunsim.clock import PS_PER_S
-from sunsim.latency.steps import Chunk, StepTimes
+from sunsim.latency.steps import Chunk, DecodeSteps, StepTimes
 from sunsim.latency.transfer import LinkTimes
 
 
@@ -33,7 +33,7 @@ def transfer_velocity(link: LinkTimes, kv_bytes_per_token: int) -> float:
 
 
 def decode_batch(
-    times: StepTimes,
+    times: DecodeSteps,
     mean_prompt: float,
     mean_output: float,
     max_num_seqs: int,
@@ -46,7 +46,7 @@ def decode_batch(
     Requests stand on average in the middle of their output. One block is vLLM's own.
 
     Args:
-        times: of the worker's steps.
+        times: of the worker's steps, or, where these emit several, of a token.
         mean_prompt, mean_output: tokens of a request.
         tpot_limit_s: on a step of the batch; None: places and KV blocks alone bound it.
     """
@@ -58,20 +58,20 @@ def decode_batch(
     return max(1, bisect_right(range(1, most + 1), tpot_limit_s, key=step_s))
 
 
-def decode_step_s(times: StepTimes, batch: int, mean_prompt: float, mean_output: float) -> float:
-    """Seconds that a decode step of so many requests takes, which stand on average in the middle of their output."""
+def decode_step_s(times: DecodeSteps, batch: int, mean_prompt: float, mean_output: float) -> float:
+    """Seconds that a decode step of so many requests takes, which stand on average in the middle of their output; or a token."""
     tokens = round(batch * (mean_prompt + mean_output / 2))
     line = times.decode_line(batch, tokens)
     return (line.base_ps + line.slope_ps * tokens) / PS_PER_S
 
 
-def decode_velocity(times: StepTimes, batch: int, mean_prompt: float, mean_output: float) -> float:
+def decode_velocity(times: DecodeSteps, batch: int, mean_prompt: float, mean_output: float) -> float:
     """Tokens a second of finished requests, prompts included, whose KV a decode worker frees with so large a batch.
 
     ``batch * (prompt + output) / (output * step time)``: every request stays for its output's steps.
 
     Args:
-        times: of the worker's steps.
+        times: of the worker's steps, or, where these emit several, of a token.
         batch: its `decode_batch`, for the most that it frees.
         mean_prompt, mean_output: tokens of a request.
     """

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from sunsim.latency.steps import Chunk, DecodeLine, Outside, WorkerTimes
+from sunsim.latency.steps import Chunk, DecodeLine, DraftStepTimes, DraftWorkerTimes, Outside, WorkerTimes
 from sunsim.scenario import Scenario, build_requests
 from sunsim.scenario.blocks import ModelCount, Zipf
 from sunsim.workload.blocks import Closed, Conversations, RoundTokens, Trace
@@ -40,6 +40,8 @@ class Conditions:
         """A worker's step times under these conditions."""
         if self.decode_time == 1 and self.prefill_time == 1:
             return times
+        if isinstance(times, DraftStepTimes):
+            return _ScaledDraftTimes(times, self.decode_time, self.prefill_time)
         return _ScaledTimes(times, self.decode_time, self.prefill_time)
 
 
@@ -137,10 +139,30 @@ class _ScaledTimes:
         self.stalls = times.stalls
 
     def decode_line(self, batch: int, context_tokens: int) -> DecodeLine:
-        line = self._times.decode_line(batch, context_tokens)
-        base, slope = round(line.base_ps * self._decode), round(line.slope_ps * self._decode)
-        return DecodeLine(base, slope, line.limit_tokens, line.outside)
+        return self._slower(self._times.decode_line(batch, context_tokens))
 
     def chunked_step(self, batch: int, context_tokens: int, chunks: list[Chunk]) -> tuple[int, Outside | None]:
         step_ps, outside = self._times.chunked_step(batch, context_tokens, chunks)
         return round(step_ps * self._prefill), outside
+
+    def _slower(self, line: DecodeLine) -> DecodeLine:
+        base, slope = round(line.base_ps * self._decode), round(line.slope_ps * self._decode)
+        return DecodeLine(base, slope, line.limit_tokens, line.outside)
+
+
+class _ScaledDraftTimes(_ScaledTimes):
+    """The same with drafts; a step in which requests enter with one token each is one of decodes."""
+
+    def __init__(self, times: DraftWorkerTimes, decode: float, prefill: float) -> None:
+        super().__init__(times, decode, prefill)
+        self._drafting = times
+
+    def decode_line_k(self, batch: int, context_tokens: int, k: int) -> DecodeLine:
+        return self._slower(self._drafting.decode_line_k(batch, context_tokens, k))
+
+    def chunked_step_k(
+        self, batch: int, context_tokens: int, chunks: list[Chunk], k: int
+    ) -> tuple[int, Outside | None]:
+        step_ps, outside = self._drafting.chunked_step_k(batch, context_tokens, chunks, k)
+        factor = self._prefill if any(chunk.tokens > 1 for chunk in chunks) else self._decode
+        return round(step_ps * factor), outside

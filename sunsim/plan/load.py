@@ -4,6 +4,7 @@ from math import ceil
 
 import numpy as np
 
+from sunsim.clock import PS_PER_MS
 from sunsim.measured import arriving_s
 from sunsim.metrics.rows import Bools
 from sunsim.metrics.slo import limit_values
@@ -48,7 +49,11 @@ def _decode_s(pool: Pool, drawn: Requests, own: Bools, limit_ms: float) -> float
     prompts, outputs = drawn.prompt_tokens[own].astype(float), drawn.output_tokens[own].astype(float)
     context = float(((prompts + outputs / 2) * outputs).sum() / outputs.sum())
     most = min(pool.max_num_seqs, int(pool.num_gpu_blocks * pool.profile.block_size / context))
-    steps_ms = {batch: pool.times.decode_step_ms(batch, round(batch * context)) for batch in range(1, most + 1)}
-    fits = (batch / ms for batch, ms in steps_ms.items() if ms <= limit_ms)
+    times, tokens_ms = pool.token_times, {}
+    for batch in range(1, most + 1):
+        tokens = round(batch * context)
+        base_ps, slope_ps, _, _ = times.decode_line(batch, tokens)
+        tokens_ms[batch] = (base_ps + slope_ps * tokens) / PS_PER_MS
+    fits = (batch / ms for batch, ms in tokens_ms.items() if ms <= limit_ms)
     best = max(fits, default=1 / HOPELESS_MS)
     return float(outputs.sum() / best / 1000)

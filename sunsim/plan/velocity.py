@@ -30,8 +30,9 @@ def velocities(scenario: Scenario, arm: Arm) -> dict[str, float | None]:
         if Stage.PREFILL in stage.steps:
             found["prefill_tokens_per_s"] = prefill_velocity(pool.times, pool.max_num_batched_tokens)
         if Stage.DECODE in stage.steps:
+            times = pool.token_times
             batch = decode_batch(
-                pool.times,
+                times,
                 prompt,
                 output,
                 pool.max_num_seqs,
@@ -39,9 +40,9 @@ def velocities(scenario: Scenario, arm: Arm) -> dict[str, float | None]:
                 pool.profile.block_size,
                 min(limits_ms) / 1000 if limits_ms else None,
             )
-            found["decode_tokens_per_s"] = decode_velocity(pool.times, batch, prompt, output)
+            found["decode_tokens_per_s"] = decode_velocity(times, batch, prompt, output)
     if arm.prefill and arm.decode:
-        found["transfer_tokens_per_s"] = transfer_velocity(scenario.link, arm.prefill.profile.kv_bytes_per_token_of_all)
+        found["transfer_tokens_per_s"] = transfer_velocity(scenario.link, arm.kv_bytes_per_token)
     return found
 
 

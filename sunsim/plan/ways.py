@@ -5,6 +5,7 @@ from statistics import fmean
 from typing import Any
 
 from sunsim.plan.doubt import TAGS, Runs
+from sunsim.report.drafts_basis import drafter_of
 from sunsim.roles import Module, Stage
 from sunsim.scenario import Arm
 
@@ -55,7 +56,8 @@ def needs(arm: Arm, models: int) -> list[str]:
         stages = [str(stage) for stage, own in variants.items() if own == variant]
         what = "weights" if len(stages) == len(pools) else f"{' and '.join(stages)} weights"
         found.append(f"{variant}-quantized {what}")
-    return found
+    drafters = [drafter_of(pool, models) for pool in pools.values()]
+    return found + [drafter for drafter in drafters if drafter]
 
 
 def _validated(stage: Stage, profile: str, runs: Runs) -> Entry:

@@ -1,5 +1,6 @@
 """Points on a Ray cluster: ``pip install "sunsim[ray]"`` here and on its nodes, the same sunsim everywhere."""
 
+import hashlib
 import logging
 import os
 import shutil
@@ -13,6 +14,8 @@ from pathlib import Path
 
 from sunsim.errors import ClusterLostError, InputError
 from sunsim.inputs import files, sha256
+from sunsim.latency.drafts import drafts_file
+from sunsim.latency.profile import Profile
 from sunsim.points.code import code_sha256
 from sunsim.points.outcome import Outcome
 from sunsim.points.point import Point, outcome
@@ -71,9 +74,8 @@ def run_ray(points: Sequence[Point], jobs: int | None, address: str) -> Generato
         while waiting or running:
             while waiting and len(running) < at_once:
                 point = waiting.popleft()
-                names = {}
+                names = file_names(point.scenario)
                 for name, path in files(point.scenario).items():
-                    names[name] = f"{sha256(path)}{path.suffix}"
                     if names[name] not in sent:
                         sent[names[name]] = ray.put(path.read_bytes())
                 contents = [sent[name] for name in names.values()]
@@ -86,6 +88,23 @@ def run_ray(points: Sequence[Point], jobs: int | None, address: str) -> Generato
                 yield running.pop(done), _fetched(done)
     finally:
         ray.shutdown()
+
+
+def file_names(scenario: Scenario) -> dict[str, str]:
+    """File names that only these contents have, for the `files` of a scenario; profiles with drafts go beside their own."""
+    names = {name: f"{sha256(path)}{path.suffix}" for name, path in files(scenario).items()}
+    families: dict[str, dict[str, Profile]] = {}
+    for pool in (pool for arm in scenario.arms for pool in arm.pools().values()):
+        if pool.drafting:
+            families.setdefault(pool.profile_name, {}).update(pool.profiles)
+    for base, profiles in families.items():
+        own = profiles.pop(base)
+        drafted = {name: sha256(profile.path) for name, profile in sorted(profiles.items())}
+        names[base] = f"{sha256(own.path)}-{hashlib.sha256(repr(drafted).encode()).hexdigest()}.json"
+        for name, profile in profiles.items():
+            if made := profile.data.engine_args.speculative_config:
+                names[name] = str(drafts_file(Path(names[base]), made.method, made.num_speculative_tokens))
+    return names
 
 
 def _knock(address: str) -> None:
@@ -164,6 +183,7 @@ def _with_files(document: Document, local: Mapping[str, Path]) -> Document:
 
 def _placed(path: Path, content: bytes) -> Path:
     """The file at `path`, always of the same age, so that what was built from its like before is found again."""
+    path.parent.mkdir(exist_ok=True)
     path.write_bytes(content)
     os.utime(path, (0, 0))
     return path

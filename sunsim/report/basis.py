@@ -3,6 +3,7 @@
 import numpy as np
 
 from sunsim.latency.profile import Profile
+from sunsim.report.drafts_basis import assumed_of_drafts, derived_of_drafts
 from sunsim.report.format import counted, listed
 from sunsim.report.origin import estimate_facts, left_out, origin
 from sunsim.report.traffic import arrivals_fact, popularity_facts, stretches_fact
@@ -31,6 +32,7 @@ def basis(scenario: Scenario, requests: Requests | None = None) -> dict[str, lis
             "step times between the measured points, and of steps that mix decodes with a prompt",
             "KV occupancy and utilisation, from the requests' times",
             "tokens inside the window, a request's taken as evenly spaced",
+            *derived_of_drafts(scenario),
         ],
         "assumed": _assumed(scenario, requests),
     }
@@ -91,6 +93,7 @@ def _assumed(scenario: Scenario, requests: Requests | None) -> list[str]:
     facts += _preempted(scenario)
     if any(profile.adapters for profile in scenario.profiles.values()):
         facts.append("adapters share their base's weights, and a step may mix them")
+    facts += assumed_of_drafts(scenario)
     return facts + _reuse(scenario) + _scaling(scenario) + _reports(scenario) + _known(scenario) + _changed(scenario)
 
 

@@ -2,25 +2,75 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from statistics import fmean
 
+import numpy as np
+
 from sunsim.errors import InputError
 from sunsim.latency.attention import LengthMix
+from sunsim.latency.drafts import DraftFamily, DraftTimes, TokenTimes
 from sunsim.latency.model import LatencyModel, latency_model
 from sunsim.latency.profile import Profile, load_named
-from sunsim.latency.steps import WorkerTimes
+from sunsim.latency.steps import DecodeSteps, DraftWorkerTimes, WorkerTimes
 from sunsim.latency.two_passes import TwoPasses
 from sunsim.roles import Module, Role, Stage
 from sunsim.scenario.blocks import ArmBlock
 from sunsim.scenario.pools import Convertible, DecodeBlock, LoadReport, PoolBlock
 from sunsim.scenario.scaling import Bounds
+from sunsim.scenario.speculative import SpeculativeConfig
+from sunsim.workload.acceptance import Rates
 from sunsim.workload.traces.use import TokenLimit
 
 OPTIONS = ("max_num_seqs", "max_num_batched_tokens", "max_model_len", "num_gpu_blocks")
 """Of a worker, under vLLM's names; a profile has those that it was measured with."""
+
+
+@dataclass(frozen=True, eq=False)
+class Drafting:
+    """Several tokens a step: how the workers of a pool draft.
+
+    Attributes:
+        config: as the completed document has it.
+        family: the profiles that step times come from.
+        times: of the workers' steps.
+    """
+
+    config: SpeculativeConfig
+    family: DraftFamily
+    _mix: Callable[[], LengthMix]
+    _shares: Callable[[], Mapping[str, float]]
+
+    @cached_property
+    def times(self) -> DraftWorkerTimes:
+        return DraftTimes(self.family, self._mix())
+
+    def rates(self, models: Iterable[str]) -> list[list[Rates]]:
+        """Acceptance rates of each of these models: from 0 tokens on, and by rising context."""
+        config, drafts = self.config, self.config.num_speculative_tokens
+        contexts = [Rates(block.from_tokens, block.rates(drafts)) for block in config.contexts]
+        own = (config.models.get(name, config).rates(drafts) for name in models)
+        return [[Rates(0, rates), *contexts] for rates in own]
+
+    def tokens_a_step(self, context_tokens: float) -> tuple[float, ...]:
+        """Tokens that a request of the scenario emits in a step in the mean, by the number of its drafts from 0 on.
+
+        Args:
+            context_tokens: of the request.
+        """
+        shares = self._shares()
+        own = [
+            next(at.rates for at in reversed(rates) if at.from_tokens <= context_tokens) for rates in self.rates(shares)
+        ]
+        accepted = np.average(own, axis=0, weights=list(shares.values()))
+        return (1.0, *(1 + accepted.cumsum()).tolist())
+
+    @property
+    def lookahead(self) -> int:
+        """Tokens for which a request has KV blocks beyond those of a step: as many as drafts, of a drafter with a KV cache."""
+        return self.config.num_speculative_tokens if self.config.method == "eagle" else 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,9 +81,10 @@ class Pool:
         block: as the completed document has it.
         roles: number of workers in each role, in the order of their slots; of an elastic pool the most that there may be.
         profile_name: a shipped profile's name, or an absolute path.
-        profile: what was measured.
+        profile: what was measured; of a pool with drafts the one whose room its workers have, not that of this name.
         router: how a request is given to one of the workers that may take it.
         load_report: None where the router sees its workers' loads as they are.
+        drafting: several tokens a step; None: one.
         max_num_seqs, max_num_batched_tokens, max_model_len, num_gpu_blocks: of one worker.
     """
 
@@ -44,6 +95,7 @@ class Pool:
     profile: Profile
     router: str
     load_report: LoadReport | None
+    drafting: Drafting | None
     max_num_seqs: int
     max_num_batched_tokens: int
     max_model_len: int
@@ -108,10 +160,26 @@ class Pool:
         """Those of the workers of all roles; of an elastic pool the most."""
         return sum(self.roles.values()) * self.profile.gpus
 
+    @property
+    def profiles(self) -> dict[str, Profile]:
+        """All that its steps rest on, by the name that the document has for them, or their own."""
+        if not self.drafting:
+            return {self.profile_name: self.profile}
+        used = self.drafting.family.used(self.drafting.config.numbers)
+        return {profile.name if k else self.profile_name: profile for k, profile in used.items()}
+
     @cached_property
     def times(self) -> LatencyModel:
-        """Step times and front-end delays, for the lengths that meet in the scenario's batches."""
+        """Step times and front-end delays, for the lengths that meet in the scenario's batches; see `Drafting` for others."""
         return latency_model(self.profile, self._mix(), self._adapters() if self._adapters else None)
+
+    @property
+    def token_times(self) -> DecodeSteps:
+        """What a token of each request in a batch takes in the mean: a step, or, with drafts, the part of it that a token is."""
+        if not (drafting := self.drafting):
+            return self.times
+        tokens = drafting.tokens_a_step(self.mean_prompt + self.mean_output / 2)
+        return TokenTimes(drafting.times, tokens, drafting.config.by_batch(self.max_num_seqs))
 
     def with_workers(self, sizes: Mapping[Role, int]) -> Pool:
         """The same fixed pool with other numbers of workers in some roles."""
@@ -169,9 +237,21 @@ class Arm:
         return any(pool.elastic for pool in self.pools().values())
 
     @property
+    def drafts(self) -> bool:
+        """Whether some workers draft tokens."""
+        return any(pool.drafting for pool in self.pools().values())
+
+    @property
     def modules_differ(self) -> bool:
         """Whether prompts' KV is made by another module than the one that decodes."""
         return self.prefill is not None and self.decode is not None and self.decode.module.only_decodes
+
+    @property
+    def kv_bytes_per_token(self) -> int:
+        """Of the KV that prompts are computed for, on all GPUs of a worker: with drafts the drafter's too, which prefill
+        workers make and send as well."""
+        drafting = self.decode if self.decode and self.decode.drafting else None
+        return (drafting or next(iter(self.pools().values()))).profile.kv_bytes_per_token_of_all
 
     @property
     def times_with_prompts(self) -> WorkerTimes:
@@ -191,10 +271,13 @@ class Arm:
         return self.block.decode is not None and self.block.decode.history == "keep"
 
 
-def resolve_arm(block: ArmBlock, shares: Callable[[], tuple[float, ...]], mix: Callable[[], LengthMix]) -> Arm:
+def resolve_arm(
+    block: ArmBlock, models: Sequence[str], shares: Callable[[], tuple[float, ...]], mix: Callable[[], LengthMix]
+) -> Arm:
     """An arm of a completed document.
 
     Args:
+        models: of the scenario.
         shares: gives the share of the requests of each model.
         mix: gives the lengths that meet in batches.
 
@@ -203,7 +286,10 @@ def resolve_arm(block: ArmBlock, shares: Callable[[], tuple[float, ...]], mix: C
     """
     modules = modules_of(block)
     return Arm(
-        block, **{str(stage): _pool(pool, stage, shares, mix, modules[stage]) for stage, pool in block.pools().items()}
+        block,
+        **{
+            str(stage): _pool(pool, stage, models, shares, mix, modules[stage]) for stage, pool in block.pools().items()
+        },
     )
 
 
@@ -219,6 +305,7 @@ def modules_of(block: ArmBlock) -> dict[Stage, Module]:
 def _pool(
     block: PoolBlock,
     stage: Stage,
+    models: Sequence[str],
     shares: Callable[[], tuple[float, ...]],
     mix: Callable[[], LengthMix],
     module: Module,
@@ -228,6 +315,16 @@ def _pool(
     except OSError as error:
         message = "cannot be read any more, must stay where it is while it is simulated with"
         raise InputError(message, block.profile) from error
+    drafting, config = None, block.speculative_config
+    if config:
+        family = DraftFamily.of(profile, config.method, config.num_speculative_tokens)
+        if not family:
+            message = "has no profile with drafts beside it any more, must have one while it is simulated with"
+            raise InputError(message, block.profile)
+        drafting, profile = (
+            Drafting(config, family, mix, lambda: dict(zip(models, shares(), strict=True))),
+            family.limiting,
+        )
     shared = block.policy == "shared"
     if profile.adapters:
         module = Module.ADAPTER
@@ -239,6 +336,7 @@ def _pool(
         profile=profile,
         router=block.router,
         load_report=block.load_report,
+        drafting=drafting,
         **{option: getattr(block, option) for option in OPTIONS},
         _adapters=(shares if shared else lambda: (1.0,)) if profile.adapters else None,
         _mix=mix,

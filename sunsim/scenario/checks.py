@@ -11,6 +11,7 @@ from sunsim.latency.transfer import load_transfers
 from sunsim.roles import Stage
 from sunsim.scenario.blocks import ArmBlock, Document, Transfer
 from sunsim.scenario.convertible import convertible_of, with_chunks
+from sunsim.scenario.drafting import completed_drafts, family_of
 from sunsim.scenario.memory import Beside, beside_of, options_of
 from sunsim.scenario.named import models_of, refuse_unknown
 from sunsim.scenario.pools import PoolBlock
@@ -112,6 +113,8 @@ def _complete_arm(arm: ArmBlock, index: int, document: Document, source: Source)
             message = f"is shared, must be isolated: only adapters share workers that prefill, {name} has none"
             raise source.error((*loc, "policy"), f"{source.path(loc)}.policy {message}")
         refuse_pool(arm, stage, profile, loc, document, source)
+        if family := family_of(arm, stage, profile, loc, document, source):
+            profile = profiles[stage] = family.limiting
         beside = beside_of(arm, stage, profiles, document, loc, source)
         # Of a pool of fixed size only the convertible workers hold prefill's modules.
         some_hold = stage is Stage.DECODE and arm.decode and arm.decode.convertible and pool.scaling is None
@@ -119,6 +122,7 @@ def _complete_arm(arm: ArmBlock, index: int, document: Document, source: Source)
         workers = workers_of(pool, document, loc, source)
         scaling = scaling_of(pool, stage, workers, document, loc, source)
         update: dict[str, object] = {"profile": name, "workers": workers, "allocation": None, "scaling": scaling}
+        update["speculative_config"] = completed_drafts(pool, options, loc, source)
         if stage is Stage.DECODE:
             update["convertible"] = convertible_of(arm, profile, beside, options, workers, document, loc, source)
         pools[stage] = pool.model_copy(update=update | options | completed(pool) | completed_router(pool))

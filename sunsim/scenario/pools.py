@@ -6,6 +6,7 @@ from pydantic import Discriminator, Field, Tag
 
 from sunsim.document.block import Block, Count, Delay, Duration, FileName, Workers
 from sunsim.scenario.scaling import Bounds, Scaling, workers_shape
+from sunsim.scenario.speculative import SpeculativeConfig
 
 RouterName: TypeAlias = Literal[
     "round-robin",
@@ -69,6 +70,7 @@ class PoolBlock(Block):
         num_gpu_blocks: KV blocks of one worker after its weights; for a shared prefill pool the weights of all models,
             which adapters have in common.
         enable_prefix_caching: KV that a worker still has is not computed, or pulled, again.
+        speculative_config: several tokens a step, of workers that decode; None: one.
     """
 
     profile: FileName
@@ -91,6 +93,7 @@ class PoolBlock(Block):
     max_model_len: Count | None = None
     num_gpu_blocks: Count | None = None
     enable_prefix_caching: bool = False
+    speculative_config: SpeculativeConfig | None = None
 
 
 class PrefillBlock(PoolBlock):

@@ -113,7 +113,10 @@ class Scenario:
     @cached_property
     def arms(self) -> tuple[Arm, ...]:
         """The ways to serve the requests, with their profiles."""
-        return tuple(resolve_arm(block, lambda: self.served_shares, lambda: self.mix) for block in self.document.arms)
+        return tuple(
+            resolve_arm(block, self.model_names, lambda: self.served_shares, lambda: self.mix)
+            for block in self.document.arms
+        )
 
     @cached_property
     def transfers(self) -> MeasuredTransfers | None:
@@ -155,8 +158,10 @@ class Scenario:
 
     @property
     def profiles(self) -> dict[str, Profile]:
-        """Those of all pools, by the name that the document has for them."""
-        found = {pool.profile_name: pool.profile for arm in self.arms for pool in arm.pools().values()}
+        """Those of all pools, by the name that the document has for them, or, of some with drafts, their own."""
+        found = {
+            name: each for arm in self.arms for pool in arm.pools().values() for name, each in pool.profiles.items()
+        }
         return dict(sorted(found.items()))
 
     def changed(self, **blocks: Any) -> Scenario:

@@ -6,21 +6,26 @@ same for each role.
 """
 
 from dataclasses import dataclass, replace
+from typing import TypeAlias
 
 import numpy as np
 
 from sunsim.clock import PS_PER_MS, to_s
 from sunsim.cluster.batch_at import batch_at
 from sunsim.cluster.block_keys import BlockKeys
+from sunsim.cluster.drafting.counts import DraftCounts
 from sunsim.cluster.engine import Engine
 from sunsim.cluster.engine_config import EngineConfig
 from sunsim.cluster.sequence import KV, NEVER, UNSET, Sequence
 from sunsim.errors import InputError
+from sunsim.latency.drafts import DraftTimes
 from sunsim.latency.model import LatencyModel
 from sunsim.metrics.rows import Floats
 from sunsim.validation.clients import Clients
 from sunsim.validation.served import Ints, Served
 from sunsim.validation.worker_run import ActualRun
+
+Times: TypeAlias = LatencyModel | DraftTimes
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +33,8 @@ class Replayed:
     """A stream as simulated: its requests in the order of the run's, the steps taken, those outside the profile.
 
     `cached_tokens`: of each prompt, those found in the worker's prefix cache, int64[n].
+
+    `drafts`: what they came to on a worker that drafts.
 
     `itl_ms`: gaps between the tokens of a request as they come to its client, of all requests, float64[k]; None where the
     run does not have them.
@@ -37,10 +44,11 @@ class Replayed:
     steps: int
     outside: int
     cached_tokens: Ints
+    drafts: DraftCounts | None = None
     itl_ms: Floats | None = None
 
 
-def replay(run: ActualRun, times: LatencyModel, offset: float = 0.0) -> Replayed:
+def replay(run: ActualRun, times: Times, offset: float = 0.0, seed: int = 0) -> Replayed:
     """Simulates the run's requests, sent as its clients do, on a worker with the run's own options.
 
     Args:
@@ -48,11 +56,14 @@ def replay(run: ActualRun, times: LatencyModel, offset: float = 0.0) -> Replayed
             loop are not used either, beyond its first requests, nor those of sessions beyond their first rounds.
         times: step times, front-end delays and stalls.
         offset: which of the model's series of stalls the worker sees, in [0, 1).
+        seed: of what is drawn, which is whether drafts are accepted.
 
     Raises:
         InputError: a request can never fit into the run's KV blocks.
     """
     meta, actual = run.meta, run.served
+    front = times.host if isinstance(times, DraftTimes) else times
+    most = meta.engine_args.max_model_len or int((actual.prompt_tokens + actual.output_tokens).max())
     config = EngineConfig(
         max_num_seqs=meta.engine_args.max_num_seqs,
         max_num_batched_tokens=meta.engine_args.max_num_batched_tokens,
@@ -60,6 +71,7 @@ def replay(run: ActualRun, times: LatencyModel, offset: float = 0.0) -> Replayed
         block_size=meta.block_size,
         defer_block_free=meta.engine_args.kv_connector is not None,  # whatever the run's role
         enable_prefix_caching=meta.engine_args.enable_prefix_caching,
+        drafts=meta.speculative_config.drafts(seed, most) if meta.speculative_config else None,
     )
     sessions = run.rounds.sessions if run.rounds else None
     keys = BlockKeys(sessions, meta.block_size, None) if sessions else None
@@ -71,7 +83,7 @@ def replay(run: ActualRun, times: LatencyModel, offset: float = 0.0) -> Replayed
         for i, (prompt, output) in enumerate(zip(prompts, actual.output_tokens.tolist(), strict=True))
     ]
     every_step = run.client is not None
-    clients = Clients(actual, times, run.client.loop if run.client else None, sessions)
+    clients = Clients(actual, front, run.client.loop if run.client else None, sessions)
     queued_ps = np.zeros_like(clients.submit_ps)
     outputs_ps: list[int] = []
     while (now_ps := min(clients.next_ps, due_ps := _due_ps(engine, every_step=every_step))) != NEVER:
@@ -84,17 +96,19 @@ def replay(run: ActualRun, times: LatencyModel, offset: float = 0.0) -> Replayed
             decision_ps = engine.next_wake()
             queued_ps[i] = now_ps if decision_ps is None else decision_ps
     _check_all_done(run, sequences)
-    served = _served(actual, clients.submit_ps, queued_ps, sequences, times, prefills=meta.prefills_only)
+    served = _served(actual, clients.submit_ps, queued_ps, sequences, front, prefills=meta.prefills_only)
     outside = sum(engine.outside.values())
     cached_tokens = np.array([sequence.cached_tokens for sequence in sequences], dtype=np.int64)
+    drafts = engine.count_drafts()
     if not every_step:
-        return Replayed(served, engine.steps, outside, cached_tokens)
+        return Replayed(served, engine.steps, outside, cached_tokens, drafts)
     return Replayed(
         served.to_client(),
         engine.steps,
         outside,
         cached_tokens,
-        _gaps_ms(outputs_ps, sequences, actual.output_tokens, times),
+        drafts,
+        _gaps_ms(outputs_ps, sequences, actual.output_tokens, front),
     )
 
 

@@ -60,6 +60,7 @@ def _overview(validation: Validation) -> list[Block | None]:
         [*([tables.heading(results[0])] if single else []), *dict.fromkeys(map(tables.subject, results))],
         tables.figures_table(results[0]) if single else tables.overview_table(results),
         tables.steps_table(results),
+        tables.spread_table(results),
         tables.runs_floor(validation.floor),
         *(table for comparison in validation.comparisons for table in worker_arm_tables(comparison)),
     ]

@@ -75,6 +75,7 @@ def _run(result: Validated) -> dict[str, Any]:
         "holds": result.holds,
         "figures": {figure.tag: {k: v for k, v in asdict(figure).items() if k != "tag"} for figure in result.figures},
         "steps": [asdict(band) for band in result.bands],
+        **({"spread": [asdict(each) for each in result.spread]} if result.spread else {}),
         **({"server": sentences(result)} if run.client else {}),
     }
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sunsim.clock import to_s
+from sunsim.latency.drafts import DraftTimes
 from sunsim.latency.model import LatencyModel
 from sunsim.latency.steps import Chunk
 from sunsim.metrics.rows import Bools, Floats
@@ -14,6 +15,7 @@ STALL = 1.5
 """A step this many times as long as predicted is a stall: the host's doing, which no step time explains."""
 
 ALL = "all decode"
+ENTERED = "with one that enters"
 CHUNKED = "with a chunk"
 BANDS = {
     "1": (1, 1),
@@ -52,26 +54,33 @@ class Band:
     stall_excess_percent: float
 
 
-def check_steps(steps: StepRows, model: LatencyModel) -> list[Band]:
+def check_steps(steps: StepRows, times: LatencyModel | DraftTimes) -> list[Band]:
     """The decode steps by batch size and all of them, then the steps with a prompt's chunk; empty without any.
 
     Launching a step with a chunk holds up the output of the step before, which is recorded longer, and that step
     shorter, than the GPU takes. So a decode step before one counts with it, and not among the others.
 
+    On a worker that drafts, steps in which somebody enters with one token are a band of their own.
+
     Steps with a chunk are left out where the run does not record what their chunks attended to.
     """
-    timed = (steps.step_s > 0) & (steps.batch + steps.chunk_tokens >= 1)
-    decodes, chunked = timed & (steps.chunk_tokens == 0), timed & (steps.chunk_tokens > 0)
+    timed = (steps.step_s > 0) & (steps.batch + steps.chunk_tokens + steps.entering >= 1)
+    chunked = timed & (steps.chunk_tokens > 0)
+    mixed = timed & ~chunked & (steps.entering > 0)
+    decodes = timed & ~chunked & ~mixed
     held_up = decodes & np.append(chunked[1:], False)
     predicted_s = np.zeros_like(steps.step_s)
-    predicted_s[decodes] = _decode_s(steps, decodes, model)
+    predicted_s[decodes] = _decode_s(steps, decodes, times.host if isinstance(times, DraftTimes) else times)
     bands = []
     for batches, (first, last) in (BANDS | {ALL: (1, np.inf)}).items():
         which = decodes & ~held_up & (steps.batch >= first) & (steps.batch <= last)
         if which.any():
             bands.append(_band(batches, steps.step_s[which], predicted_s[which]))
+    if mixed.any():
+        predicted_s[mixed] = _chunked_s(steps, np.zeros_like(steps.step_s), mixed, times)
+        bands.append(_band(ENTERED, steps.step_s[mixed], predicted_s[mixed]))
     if chunked.any() and steps.attended_pairs is not None:
-        predicted_s[chunked] = _chunked_s(steps, steps.attended_pairs, chunked, model)
+        predicted_s[chunked] = _chunked_s(steps, steps.attended_pairs, chunked, times)
         both = (times + np.append(0.0, np.where(held_up, times, 0)[:-1]) for times in (steps.step_s, predicted_s))
         bands.append(_band(CHUNKED, *(times[chunked] for times in both)))
     return bands
@@ -82,13 +91,24 @@ def _decode_s(steps: StepRows, which: Bools, model: LatencyModel) -> Floats:
     return np.array([model.decode_step_ms(*step) for step in batches]) / 1000
 
 
-def _chunked_s(steps: StepRows, attended_pairs: Floats, which: Bools, model: LatencyModel) -> Floats:
-    columns = (steps.batch, steps.context_tokens, steps.chunk_tokens, attended_pairs)
+def _chunked_s(steps: StepRows, attended_pairs: Floats, which: Bools, times: LatencyModel | DraftTimes) -> Floats:
+    """Steps with a prompt's chunk, or with requests that enter with one token."""
+    own = (steps.batch, steps.context_tokens, steps.chunk_tokens, attended_pairs)
+    columns = (*own, steps.entering, steps.entering_context_tokens)
     predicted_ps = [
-        model.chunked_step(batch, context, [_one_chunk(tokens, pairs)])[0]
-        for batch, context, tokens, pairs in zip(*(_whole(column[which]) for column in columns), strict=True)
+        times.chunked_step(batch, context, [*_entered(new, known), *([_one_chunk(tokens, pairs)] if tokens else [])])[0]
+        for batch, context, tokens, pairs, new, known in zip(
+            *(_whole(column[which]) for column in columns), strict=True
+        )
     ]
     return to_s(np.array(predicted_ps, dtype=np.int64))
+
+
+def _entered(requests: int, context_tokens: int) -> list[Chunk]:
+    """Chunks of one token that attend to as many in all; which of them to how many does not matter to a model."""
+    if not requests:
+        return []
+    return [Chunk(1, context_tokens - requests), *[Chunk(1, 0)] * (requests - 1)]
 
 
 def _one_chunk(tokens: int, pairs: int) -> Chunk:

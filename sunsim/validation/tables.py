@@ -5,10 +5,11 @@ from collections.abc import Mapping, Sequence
 from sunsim.report.format import ABSENT, count, counted, listed, number, percent
 from sunsim.report.text_table import MISSED, TextTable
 from sunsim.validation.arms import DECODE_THROUGHPUT, THROUGHPUT
+from sunsim.validation.drafts import SEEDS, Spread
 from sunsim.validation.figures import Figure, bare_percent, signed_percent
 from sunsim.validation.floor import Pair
-from sunsim.validation.steps import ALL, CHUNKED, STALL
-from sunsim.validation.targets import TARGETS, Relation
+from sunsim.validation.steps import ALL, CHUNKED, ENTERED, STALL
+from sunsim.validation.targets import TARGETED, Relation, targets_of
 from sunsim.validation.worker import Validated
 from sunsim.validation.worker_figures import HEADERS, ROUNDS, limit, signed_error
 
@@ -16,6 +17,7 @@ SHORT = {
     **{tag: header.replace(*((", ", ",\n") if "," in header else (" ", "\n"))) for tag, (header, _) in HEADERS.items()},
     **{f"{name}_mean_ttft_ms": f"TTFT\n{name.split('_rounds')[0].replace('_', ' ')}" for name in ROUNDS},
     "cached_share": "cached\npoints",
+    "mean_acceptance_length": "acceptance\nlength",
     DECODE_THROUGHPUT: "tok/s per\ndecode GPU",
     THROUGHPUT: "tok/s per\nGPU",
 }
@@ -57,7 +59,8 @@ def _judgement(figure: Figure) -> str:
 
 def overview_table(results: Sequence[Validated]) -> TextTable:
     """A run a row: the errors of the figures that have targets; ! marks a missed one."""
-    tags = [tag for tag in TARGETS if any(result.figure(tag) for result in results)]
+    of_some = {tag for result in results for tag in targets_of(drafts=result.drafts)}
+    tags = [tag for tag in TARGETED if tag in of_some and any(result.figure(tag) for result in results)]
     rows = []
     for result in results:
         judged = result.judged
@@ -84,7 +87,7 @@ def steps_table(results: Sequence[Validated]) -> TextTable | None:
     rows = []
     for result in results:
         for band in result.bands:
-            if len(results) > 1 and band.batches not in {ALL, CHUNKED}:
+            if len(results) > 1 and band.batches not in {ALL, ENTERED, CHUNKED}:
                 continue
             rows.append(
                 (
@@ -114,6 +117,30 @@ def steps_table(results: Sequence[Validated]) -> TextTable | None:
         f"What the model lacks: predicted against recorded steps (a stall takes over {STALL:g} times the prediction)"
     )
     return TextTable(title, headers, rows) if rows else None
+
+
+def spread_table(results: Sequence[Validated]) -> TextTable | None:
+    """How far draws of acceptance scatter, a run a row; None where none drafts."""
+    drafting = [result for result in results if result.spread]
+    tags = list(dict.fromkeys(each.tag for result in drafting for each in result.spread))
+    rows = []
+    for result in drafting:
+        by_tag = {each.tag: each for each in result.spread}
+        rows.append((f"{result.name}, mean of the seeds", *(_mean_error(by_tag.get(tag)) for tag in tags)))
+        rows.append(("  a seed's deviation", *(_deviation(by_tag.get(tag)) for tag in tags)))
+    title = (
+        f"What draws of acceptance scatter, %: simulated with {len(SEEDS) + 1} seeds, their mean against actual, and the "
+        "standard deviation of one"
+    )
+    return TextTable(title, ("run", *map(SHORT.__getitem__, tags)), rows) if rows else None
+
+
+def _mean_error(spread: Spread | None) -> str:
+    return bare_percent(spread.mean_error_percent) if spread else ABSENT
+
+
+def _deviation(spread: Spread | None) -> str:
+    return ABSENT if spread is None or spread.deviation_percent is None else f"{spread.deviation_percent:.2f}"
 
 
 def runs_floor(pairs: Sequence[Pair]) -> TextTable | None:

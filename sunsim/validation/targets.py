@@ -23,6 +23,10 @@ class Target(NamedTuple):
     other_host: float
     of: Literal["decodes", "prefills"]
 
+    def at(self, relation: Relation) -> float:
+        """The most for a profile from there."""
+        return self.other_host if relation == "other host" else self.one_host
+
     def holds_for(self, role: Role) -> bool:
         """Whether workers of that role are held to it."""
         return role.decodes if self.of == "decodes" else role.prefills
@@ -40,6 +44,23 @@ TARGETS = {
     "cached_share": Target(1, 1, "prefills"),
 }
 
+DRAFTED = TARGETS | {
+    "mean_tpot_ms": Target(2, 3, "decodes"),
+    "median_tpot_ms": Target(2, 3, "decodes"),
+    "output_throughput": Target(2, 3, "decodes"),
+    "saturated_output_throughput": Target(2, 3, "decodes"),
+    "mean_acceptance_length": Target(1, 1, "decodes"),
+}
+"""The same of runs with drafts, where what is accepted is drawn on both sides."""
+
+TARGETED = tuple(dict.fromkeys((*TARGETS, *DRAFTED)))
+"""Every figure that some run has a target for."""
+
+
+def targets_of(*, drafts: bool) -> Mapping[str, Target]:
+    """The targets of runs with drafts, or of others."""
+    return DRAFTED if drafts else TARGETS
+
 
 @dataclass(frozen=True, slots=True)
 class Tolerances:
@@ -53,14 +74,19 @@ class Tolerances:
     stated: Mapping[str, float] = field(default_factory=dict)
     use_targets: bool = True
 
-    def of(self, tag: str, role: Role, relation: Relation) -> float | None:
-        """The percentage that a figure may be off; None where none is set."""
+    def of(self, tag: str, role: Role, relation: Relation, *, drafts: bool = False) -> float | None:
+        """The percentage that a figure may be off; None where none is set.
+
+        Args:
+            tag: of the figure.
+            role: what the worker does.
+            relation: where the profile comes from, as seen from the run.
+            drafts: whether the worker drafts.
+        """
         if tag in self.stated:
             return self.stated[tag]
-        target = TARGETS.get(tag)
-        if not self.use_targets or target is None or not target.holds_for(role):
-            return None
-        return target.other_host if relation == "other host" else target.one_host
+        target = targets_of(drafts=drafts).get(tag)
+        return target.at(relation) if self.use_targets and target and target.holds_for(role) else None
 
 
 TARGETS_ALONE = Tolerances()

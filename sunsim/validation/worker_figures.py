@@ -4,12 +4,14 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from sunsim.cluster.drafting.counts import DraftCounts
 from sunsim.metrics import registry
 from sunsim.metrics.registry import QUANTILES
 from sunsim.metrics.rows import Floats, Window
 from sunsim.metrics.serving import latency, tokens_inside
 from sunsim.metrics.workers import running
 from sunsim.roles import Role
+from sunsim.validation.drafts import length_figure
 from sunsim.validation.figures import Figure, change_percent, error_interval, known, signed_percent
 from sunsim.validation.rounds import Rounds
 from sunsim.validation.served import Ints, Served
@@ -53,6 +55,7 @@ HEADERS = {
     "output_throughput": ("output, with drain", "tok/s"),
     "prompt_throughput": ("prompts, with drain", "tok/s"),
     "saturated_output_throughput": ("output, saturated", "tok/s"),
+    "mean_acceptance_length": ("mean acceptance length", "tokens"),
     "mean_batch": ("requests running", ""),
     "preemptions": ("preemptions", ""),
 }
@@ -77,15 +80,24 @@ def limit(figure: Figure) -> str | None:
     return f"{most:g} {unit.removesuffix('s') if most == 1 else unit}"
 
 
-def worker_figures(actual: Served, simulated: Served, role: Role, saturated: Window | None) -> list[Figure]:
+def worker_figures(
+    actual: Served,
+    simulated: Served,
+    role: Role,
+    saturated: Window | None,
+    drafts: tuple[DraftCounts, DraftCounts] | None = None,
+) -> list[Figure]:
     """Every figure that the run's role has, in the order of `HEADERS`.
 
     Args:
         actual, simulated: the same requests in the same order.
         role: what the worker does.
         saturated: the stretch in which the actual run had a queue; None without one.
+        drafts: of both sides; None of a worker that does not draft, or without any.
     """
     found = [*_latencies(actual, simulated, role), *_rates(actual, simulated, role)]
+    if drafts:
+        found.append(length_figure(*drafts))
     if saturated:
         found += _saturated(actual, simulated, saturated, role)
     return _in_order(found)

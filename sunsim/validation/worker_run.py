@@ -2,19 +2,22 @@
 
 Columns are those of `Served`, `request_id` and `arrival_s`; of sessions also those of `sunsim.validation.rounds`.
 `NAME.steps.parquet` beside `NAME.parquet`, if there, has the engine's own account of its steps (`STEP_COLUMNS`; and
-`decode_requests` and `chunk_attended_pairs`, without which steps with a prompt's chunk cannot be checked).
+`decode_requests` and `chunk_attended_pairs`, without which steps with a prompt's chunk cannot be checked; and of a worker
+that drafts `entering_requests` and `entering_context_tokens`).
 """
 
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from sunsim.cluster.drafting.counts import DraftCounts
 from sunsim.errors import InputError
 from sunsim.metrics.rows import Floats
 from sunsim.roles import Role, Stage
+from sunsim.validation.drafts import RunDrafts
 from sunsim.validation.limit import Limit
 from sunsim.validation.record import STEPS_SUFFIX, Facts, check_columns, numbers, read_facts, read_rows
 from sunsim.validation.rounds import Rounds, read_rounds
@@ -25,6 +28,8 @@ WRITER = "python -m profiler replay"
 COUNTS = ("prompt_tokens", "output_tokens", "preemptions")
 TIMES = tuple(each.name for each in fields(Served) if each.name not in COUNTS)
 STEP_COLUMNS = ("step_s", "requests", "context_tokens", "chunk_tokens")
+ENTERING = ("entering_requests", "entering_context_tokens")
+OPTIONAL = ("decode_requests", "chunk_attended_pairs", *ENTERING)
 
 
 class RunEngineArgs(BaseModel):
@@ -51,7 +56,10 @@ class SameStartProfile(BaseModel):
 
 
 class RunMeta(Facts):
-    """Where a run comes from. `stream` is the stream's name, `engine_start` an id that runs of one start share."""
+    """Where a run comes from. `stream` is the stream's name, `engine_start` an id that runs of one start share.
+
+    `speculative_config`: of a worker that drafts, with the acceptance rates of the run; the counts are of its drafts.
+    """
 
     schema_version: Literal[1]
     role: Stage
@@ -62,6 +70,27 @@ class RunMeta(Facts):
     block_size: int = Field(ge=1)
     engine_start: str | int | float | None = None
     profile: SameStartProfile | None = None
+    speculative_config: RunDrafts | None = None
+    num_drafts: int | None = None
+    num_draft_tokens: int | None = None
+    num_accepted_tokens_per_pos: list[int] | None = None
+
+    @model_validator(mode="after")
+    def _drafts_are_counted(self) -> Self:
+        counts = (self.num_drafts, self.num_draft_tokens, self.num_accepted_tokens_per_pos)
+        if self.speculative_config and None in counts:
+            message = (
+                "num_drafts, num_draft_tokens and num_accepted_tokens_per_pos must be there beside speculative_config"
+            )
+            raise ValueError(message)
+        return self
+
+    @property
+    def drafts(self) -> DraftCounts | None:
+        """What its drafts came to; None of a worker that does not draft."""
+        if self.speculative_config is None:
+            return None
+        return DraftCounts(self.num_drafts or 0, self.num_draft_tokens or 0, self.num_accepted_tokens_per_pos or [])
 
     @property
     def stream_key(self) -> str:
@@ -85,9 +114,12 @@ class StepRows:
 
     Attributes:
         step_s: duration, seconds.
-        batch: requests that computed one token each; `context_tokens` is what they attended to.
+        batch: requests that computed one token each, and its drafts; `context_tokens` is what they attended to, without
+            the drafts.
         chunk_tokens: prompt tokens computed beside them.
         attended_pairs: (query, key) pairs of these; None if not recorded.
+        entering: requests that computed one token and no drafts, on a worker that drafts, and are not in the batch.
+        entering_context_tokens: what these attended to.
     """
 
     step_s: Floats
@@ -95,6 +127,8 @@ class StepRows:
     context_tokens: Floats
     chunk_tokens: Floats
     attended_pairs: Floats | None
+    entering: Floats
+    entering_context_tokens: Floats
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,12 +219,14 @@ def _steps(path: Path) -> StepRows | None:
     if not beside.is_file():
         return None
     table = read_rows(beside, WRITER)
-    optional = [name for name in ("decode_requests", "chunk_attended_pairs") if name in table.column_names]
+    optional = [name for name in OPTIONAL if name in table.column_names]
     columns = numbers(beside, table, (*STEP_COLUMNS, *optional))
+    none = np.zeros(table.num_rows)
     return StepRows(
         step_s=columns["step_s"],
         batch=columns.get("decode_requests", columns["requests"]),
         context_tokens=columns["context_tokens"],
         chunk_tokens=columns["chunk_tokens"],
         attended_pairs=columns.get("chunk_attended_pairs"),
+        **{name.removesuffix("_requests"): columns.get(name, none) for name in ENTERING},
     )

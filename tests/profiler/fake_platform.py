@@ -1,7 +1,7 @@
 """A platform for vLLM on a machine without a GPU; the engine it starts never touches a device.
 
 `python -m tests.profiler.fake_platform OUT VARIANT` measures a quick profile of the fake GPU through vLLM's real front
-end, scheduler and connector.
+end, scheduler and connector. VARIANT is of the weights, `lora-r16`, or a method of making drafts, of which there are 3.
 """
 
 # ruff: noqa: ARG003  # the signatures are vLLM's
@@ -46,7 +46,7 @@ def main(out: str, variant: str) -> None:
     install_platform()
     from profiler.measure import Order, measure  # noqa: PLC0415
     from profiler.progress import Progress  # noqa: PLC0415
-    from profiler.settings import EngineSettings, LoraSettings  # noqa: PLC0415
+    from profiler.settings import EngineSettings, LoraSettings, SpeculativeSettings  # noqa: PLC0415
 
     order = Order(
         model="llama-3.1-8b",
@@ -57,6 +57,7 @@ def main(out: str, variant: str) -> None:
         settings=EngineSettings(
             distributed_executor_backend="tests.profiler.fake_vllm.FakeExecutor",
             lora=LoraSettings(max_lora_rank=16, max_loras=3) if variant == "lora-r16" else None,
+            speculative=SpeculativeSettings(variant, 3) if variant in {"eagle", "ngram_gpu"} else None,
         ),
     )
     asyncio.run(measure(order, Progress()))

@@ -2,6 +2,7 @@
 
 # ruff: noqa: ARG002  # the signatures are vLLM's
 
+import random
 import time
 from concurrent.futures import Future
 from typing import Any
@@ -44,6 +45,8 @@ class FakeExecutor(Executor):  # type: ignore[misc]
         self._scheduled: Any = None
         self._still_prefilling: dict[str, int] = {}
         self._adapters: set[int] = set()
+        self._acceptance: list[float] = []
+        self._draws = random.Random(0)
 
     def collective_rpc(
         self,
@@ -55,6 +58,9 @@ class FakeExecutor(Executor):  # type: ignore[misc]
     ) -> Any:
         if method == "add_lora":
             return [self._add_adapter(*args)]
+        if method == "profiler_set_acceptance_rates":
+            (self._acceptance,) = args
+            return [self._acceptance]
         config = self.vllm_config.model_config
         spec = FullAttentionSpec(
             block_size=16, num_kv_heads=config.get_total_num_kv_heads(), head_size=128, dtype=torch.bfloat16
@@ -70,6 +76,11 @@ class FakeExecutor(Executor):  # type: ignore[misc]
             "list_loras": self._adapters,
         }
         return [answers.get(method)]
+
+    def _accepted(self, drafts: int) -> int:
+        """How many of so many drafts are accepted, by the rates that were set last; none before."""
+        drawn = self._draws.random()
+        return sum(drawn < rate for rate in self._acceptance[:drafts])
 
     def _add_adapter(self, request: LoRARequest) -> bool:
         helper = PEFTHelper.from_local_dir(request.lora_path, None)
@@ -104,7 +115,8 @@ class FakeExecutor(Executor):  # type: ignore[misc]
         for identifier in identifiers:
             left = self._still_prefilling.get(identifier, 0) - scheduled.num_scheduled_tokens[identifier]
             self._still_prefilling[identifier] = max(0, left)
-            tokens.append([] if left > 0 else [1])
+            drafts = len(scheduled.scheduled_spec_decode_tokens.get(identifier, ()))
+            tokens.append([] if left > 0 else [1] * (1 + self._accepted(drafts)))
         for identifier in scheduled.finished_req_ids:
             self._still_prefilling.pop(identifier, None)
         duration_s = step_s(len(identifiers), scheduled.total_num_scheduled_tokens)

@@ -15,9 +15,9 @@ from profiler import run_file
 from profiler.cli import app
 from profiler.profile_file import OtherSetupError
 from profiler.recording import RequestStamps, Step
-from profiler.replay import ReplayOrder, by_own_id, fits, limit_tokens, measure_budget_s
-from profiler.settings import EngineSettings
-from profiler.streams import Role, Stream, StreamError, read_stream, read_streams, split_role
+from profiler.replay import ReplayOrder, by_own_id, fits, limit_tokens, measure_budget_s, with_rates
+from profiler.settings import EngineSettings, SpeculativeSettings
+from profiler.streams import Role, Stream, StreamError, read_stream, read_streams, split_argument
 
 HEADER = "arrival_s,prompt_tokens,output_tokens"
 
@@ -50,10 +50,62 @@ def test_a_prefill_worker_emits_one_token(tmp_path: Path) -> None:
     assert stream_of(tmp_path, "0,10,700", "1,16383,9000", role="prefill").output_tokens == [1, 1]
 
 
-def test_a_role_may_stand_behind_the_path() -> None:
-    assert split_role("a/b.csv:prefill", "decode") == (Path("a/b.csv"), "prefill")
-    assert split_role("a/b.csv", "colocated") == (Path("a/b.csv"), "colocated")
-    assert split_role("a:b.csv", "decode") == (Path("a:b.csv"), "decode")
+def test_role_and_rates_may_stand_behind_the_path() -> None:
+    assert split_argument("a/b.csv:prefill", "decode") == (Path("a/b.csv"), "prefill", None)
+    assert split_argument("a/b.csv", "colocated") == (Path("a/b.csv"), "colocated", None)
+    assert split_argument("a:b.csv", "decode") == (Path("a:b.csv"), "decode", None)
+    both = (Path("a.csv"), "colocated", (0.75, 0.5))
+    assert split_argument("a.csv:colocated:rates=0.75/0.5", "decode") == both
+    assert split_argument("a.csv:rates=0.75/0.5:colocated", "decode") == both
+    assert split_argument("a.csv:rates=1", "decode") == (Path("a.csv"), "decode", (1.0,))
+    with pytest.raises(StreamError, match=r"a.csv: acceptance rates are 0.75, x, must be numbers such as 0.75, 0.55"):
+        split_argument("a.csv:rates=0.75/x", "decode")
+
+
+DRAFTS = SpeculativeSettings("eagle", 2)
+
+
+def test_streams_without_rates_get_those_of_the_command(tmp_path: Path) -> None:
+    plain = stream_of(tmp_path, "0,1,1")
+    own = replace(plain, acceptance_rates=(0.5, 0.25))
+    found = with_rates([plain, own], (0.75, 0.5), DRAFTS)
+    assert [stream.acceptance_rates for stream in found] == [(0.75, 0.5), (0.5, 0.25)]
+    assert with_rates([plain], None, None) == [plain]
+
+
+@pytest.mark.parametrize(
+    ("rates", "drafts", "fault"),
+    [
+        ((0.75, 0.5), None, "s: has acceptance rates, must be with --speculative"),
+        (None, DRAFTS, "s: has no acceptance rates, must have 2: --synthetic-acceptance-rates"),
+        ((0.75,), DRAFTS, "s: acceptance rates are 0.75, must be 2 from 0 to 1 that do not rise"),
+        ((0.5, 0.75), DRAFTS, "s: acceptance rates are 0.5, 0.75, must be 2 from 0 to 1 that do not rise"),
+        ((1.5, 0.5), DRAFTS, "s: acceptance rates are 1.5, 0.5, must be 2 from 0 to 1 that do not rise"),
+        ((0.5, -0.1), DRAFTS, "s: acceptance rates are 0.5, -0.1, must be 2 from 0 to 1 that do not rise"),
+        ((float("nan"), 0.1), DRAFTS, "s: acceptance rates are nan, 0.1, must be 2 from 0 to 1 that do not rise"),
+    ],
+)
+def test_rates_that_the_engine_would_not_take_are_refused(
+    tmp_path: Path, rates: tuple[float, ...] | None, drafts: SpeculativeSettings | None, fault: str
+) -> None:
+    with pytest.raises(StreamError, match=f"^{fault}$"):
+        with_rates([stream_of(tmp_path, "0,1,1")], rates, drafts)
+
+
+@pytest.mark.parametrize(
+    ("options", "fault"),
+    [
+        (["--synthetic-acceptance-rates", "0.5,half"], "--synthetic-acceptance-rates: acceptance rates are 0.5, half"),
+        (["--synthetic-acceptance-rates", "0.5"], "s: has acceptance rates, must be with --speculative"),
+        (["--speculative", "eagle", "--num-speculative-tokens", "2"], "s: has no acceptance rates, must have 2"),
+    ],
+)
+def test_bad_rates_end_the_command_before_any_engine(tmp_path: Path, options: list[str], fault: str) -> None:
+    stream_of(tmp_path, "0,1,1")
+    command = ["replay", str(tmp_path / "s.csv"), "--model", "llama-3.1-8b", "--out", str(tmp_path / "out"), *options]
+    result = CliRunner().invoke(app, command)
+    assert (result.exit_code, len(result.stderr.splitlines())) == (2, 1)
+    assert fault in result.stderr
 
 
 @pytest.mark.parametrize(
@@ -212,6 +264,37 @@ def test_files_hold_rows_steps_and_where_they_are_from(tmp_path: Path) -> None:
     assert json.loads(pq.read_schema(out / "s.parquet").metadata[b"sunsim"]) == FACTS
 
 
+def test_steps_with_drafts_say_who_had_none_and_what_was_accepted() -> None:
+    drafting = replace(
+        # Two with three drafts each, one that comes in with its KV there, and a piece of a prompt.
+        step(1.0, 0.1, chunks=((1, 200), (16, 32)), decodes=2),
+        tokens=2 * 4 + 1 + 16,
+        num_drafts=2,
+        num_draft_tokens=6,
+        num_accepted_tokens_per_pos=(2, 1, 0),
+    )
+    ghost = replace(step(1.1, 0.1, decodes=1), tokens=4)
+    columns = run_file.step_columns([drafting, ghost], 0.0, drafts=True)
+
+    assert {name: columns[name].tolist() for name in ("requests", "decode_requests", "draft_tokens")} == {
+        "requests": [4, 1],
+        "decode_requests": [2, 1],
+        "draft_tokens": [6, 3],
+    }
+    assert columns["chunk_tokens"].tolist() == [16, 0]
+    assert columns["chunk_attended_pairs"].tolist() == [16 * 32 + 16 * 17 // 2, 0]
+    assert columns["entering_requests"].tolist() == [1, 0]
+    assert columns["entering_context_tokens"].tolist() == [201, 0]
+    assert columns["accepted_tokens"].tolist() == [3, 0]
+    assert run_file.draft_counts([drafting, ghost]) == {
+        "num_drafts": 2,
+        "num_draft_tokens": 6,
+        "num_accepted_tokens": 3,
+        "num_accepted_tokens_per_pos": [2, 1, 0],
+        "mean_acceptance_length": 2.5,
+    }
+
+
 def test_a_finished_stream_is_kept_and_another_set_up_refused(tmp_path: Path) -> None:
     assert not run_file.is_kept(tmp_path, "s", FACTS)
     run_file.write(tmp_path, "s", {"arrival_s": [0.0]}, {"end_s": [0.0]}, FACTS)
@@ -219,6 +302,8 @@ def test_a_finished_stream_is_kept_and_another_set_up_refused(tmp_path: Path) ->
     assert run_file.is_kept(tmp_path, "s", FACTS | {"engine_start": "e2"})
     with pytest.raises(OtherSetupError, match=r"replayed with csv_sha256 'abc', this is 'xyz'; give another --out"):
         run_file.is_kept(tmp_path, "s", FACTS | {"csv_sha256": "xyz"})
+    with pytest.raises(OtherSetupError, match=r"replayed with speculative_config None, this is \{'method'"):
+        run_file.is_kept(tmp_path, "s", FACTS | {"speculative_config": {"method": "eagle"}})
 
     (tmp_path / "s.steps.parquet").unlink()
     assert not run_file.is_kept(tmp_path, "s", FACTS)

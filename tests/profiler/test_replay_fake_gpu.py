@@ -1,8 +1,9 @@
 """Streams through vLLM's real front end, scheduler and connector onto a fake GPU; runs only where vLLM is installed.
 
 `python -m tests.profiler.test_replay_fake_gpu OUT BLOCKS PROFILE STREAM.csv:ROLE ...` replays on the fake GPU; 0 blocks
-are as many as fit, and a profile of "-" is none. If OUT is called `cached`, the worker caches prefixes; else one
-whose streams are all colocated is an ordinary one.
+are as many as fit, and a profile of "-" is none. If OUT is called `cached`, the worker caches prefixes, if `drafting`, it
+has three drafts of EAGLE, of which streams accept 0.75, 0.55 and 0.4 if they say nothing else; else one whose streams are
+all colocated is an ordinary one.
 """
 
 import asyncio
@@ -25,6 +26,7 @@ pytestmark = pytest.mark.skipif(importlib.util.find_spec("vllm") is None, reason
 
 MODULE = [sys.executable, "-m", "tests.profiler.test_replay_fake_gpu"]
 PROMPT_TOKENS, OUTPUT_TOKENS = 600, 30
+RATES = (0.75, 0.55, 0.4)
 
 
 def main(out: str, blocks: str, profile: str, *streams: str) -> None:
@@ -33,25 +35,27 @@ def main(out: str, blocks: str, profile: str, *streams: str) -> None:
 
     install_platform()
     from profiler.progress import Progress  # noqa: PLC0415
-    from profiler.replay import ReplayOrder, limit_tokens, replay  # noqa: PLC0415
-    from profiler.settings import EngineSettings  # noqa: PLC0415
+    from profiler.replay import ReplayOrder, limit_tokens, replay, with_rates  # noqa: PLC0415
+    from profiler.settings import EngineSettings, SpeculativeSettings  # noqa: PLC0415
     from profiler.streams import read_streams  # noqa: PLC0415
 
-    cached = Path(out).name == "cached"
+    cached, drafting = Path(out).name == "cached", Path(out).name == "drafting"
     ordinary = not cached and all(stream.endswith(":colocated") for stream in streams)
     settings = EngineSettings(
         kv_connector=None if ordinary else "ArrivedKVConnector",
         distributed_executor_backend="tests.profiler.fake_vllm.FakeExecutor",
         num_gpu_blocks_override=int(blocks) or None,
         enable_prefix_caching=cached,
+        speculative=SpeculativeSettings("eagle", 3) if drafting else None,
     )
+    found = read_streams(streams, "decode", limit_tokens=limit_tokens(settings))
     order = ReplayOrder(
         model="llama-3.1-8b",
         variant="bf16",
         quick=True,
         settings=settings,
         log_dir=Path(out) / "logs",
-        streams=read_streams(streams, "decode", limit_tokens=limit_tokens(settings)),
+        streams=with_rates(found, RATES if drafting else None, settings.speculative),
         out=Path(out),
         profile=None if profile == "-" else Path(profile),
     )
@@ -219,6 +223,51 @@ def test_rounds_find_what_is_cached_and_nothing_else_does(tmp_path: Path) -> Non
     assert measured["engine_args"]["enable_prefix_caching"]
     assert all(isinstance(seconds, float) for seconds in measured["phases"].values())
     assert {(p["prompts"], p["new_tokens"]) for p in measured["prefill_points"]} >= {(1, 64), (1, 512), (4, 512)}
+
+
+def test_drafts_are_accepted_as_each_stream_says_and_counted_as_vllm_does(tmp_path: Path) -> None:
+    for name in ("high", "low", "front", "none"):
+        write_stream(tmp_path / f"{name}.csv", requests=60, gap_s=0.02)
+    out = tmp_path / "drafting"
+    roles = {"high": "colocated", "low": "decode:rates=0.6/0.3/0.15", "front": "prefill", "none": "decode:rates=0/0/0"}
+    replay_on_fake(out, *(f"{tmp_path}/{name}.csv:{role}" for name, role in roles.items()))
+    rows = {name: pd.read_parquet(out / f"{name}.parquet") for name in roles}
+    steps = {name: pd.read_parquet(out / f"{name}.steps.parquet") for name in roles}
+    facts = {name: facts_of(out / f"{name}.parquet") for name in roles}
+
+    for name, rates in (("high", RATES), ("low", (0.6, 0.3, 0.15)), ("none", (0, 0, 0))):
+        found, taken = facts[name], steps[name]
+        assert found["speculative_config"] == {
+            "method": "eagle",
+            "num_speculative_tokens": 3,
+            "synthetic_acceptance_rates": list(rates),
+        }
+        assert found["num_draft_tokens"] == 3 * found["num_drafts"]
+        assert (
+            found["num_accepted_tokens"] == sum(found["num_accepted_tokens_per_pos"]) == taken["accepted_tokens"].sum()
+        )
+        shares = np.array(found["num_accepted_tokens_per_pos"]) / found["num_drafts"]
+        assert shares == pytest.approx(rates, abs=0.1)
+        assert found["mean_acceptance_length"] == pytest.approx(1 + shares.sum(), abs=1e-5)
+        # A burst that goes beyond the end of its request is cut, but counted whole.
+        out_tokens = found["num_drafts"] + found["num_accepted_tokens"] + len(rows[name])
+        assert rows[name]["output_tokens"].sum() <= out_tokens <= rows[name]["output_tokens"].sum() + 3 * 60
+        # Ghosts are computed, and not counted.
+        assert taken["draft_tokens"].sum() == 3 * taken["decode_requests"].sum() >= found["num_draft_tokens"]
+        assert (rows[name]["bursts"] <= rows[name]["output_tokens"]).all()
+        check_order_of_stamps(rows[name])
+    assert facts["front"]["num_drafts"] == 0
+    assert facts["front"]["mean_acceptance_length"] is None
+    assert rows["none"]["bursts"].mean() > 1.5 * rows["high"]["bursts"].mean()
+
+    # On a decode worker everybody comes in with one token; on a colocated one with its prompt.
+    assert (steps["low"]["entering_requests"].sum(), steps["low"]["chunk_tokens"].sum()) == (60, 0)
+    assert steps["low"]["entering_context_tokens"].sum() == rows["low"]["prompt_tokens"].sum()
+    assert steps["high"]["entering_requests"].sum() == 0
+    assert steps["high"]["chunk_tokens"].sum() == rows["high"]["prompt_tokens"].sum()
+    # What decodes attend to is what was there before each step, for who is no ghost: known tokens, no draft.
+    mean_context = steps["low"]["context_tokens"].sum() / steps["low"]["decode_requests"].sum()
+    assert PROMPT_TOKENS + OUTPUT_TOKENS / 3 < mean_context < PROMPT_TOKENS + OUTPUT_TOKENS
 
 
 if __name__ == "__main__":

@@ -133,6 +133,24 @@ class Device:
         return self._sampled  # type: ignore[no-any-return]
 
     def _launch(self, scheduled: "SchedulerOutput") -> "Future[Any]":
+        times = self.times
+        step_time, chunk_tokens = self._step(scheduled)
+        idle = not any(earlier.total_num_scheduled_tokens for _, earlier, _ in self.core.batch_queue)
+        ready = self.now
+        if chunk_tokens or idle:
+            ready += times.lead
+            self.now += times.launch if chunk_tokens else times.graph_launch
+        self.free_at = max(self.free_at, ready) + step_time
+        names = list(scheduled.num_scheduled_tokens)
+        output = ModelRunnerOutput(
+            req_ids=names,
+            req_id_to_index={name: index for index, name in enumerate(names)},
+            sampled_token_ids=[self._sample(name, scheduled) for name in names],
+        )
+        return _Output(self, self.free_at, output)
+
+    def _step(self, scheduled: "SchedulerOutput") -> tuple[int, int]:
+        """How long it takes on the device, and how many tokens it computes beside those of decodes."""
         times, requests = self.times, self.core.scheduler.requests
         decodes = context = chunk_tokens = 0
         for name, count in scheduled.num_scheduled_tokens.items():
@@ -141,23 +159,12 @@ class Device:
                 context += requests[name].num_computed_tokens
             else:
                 chunk_tokens += count
-        idle = not any(earlier.total_num_scheduled_tokens for _, earlier, _ in self.core.batch_queue)
-        ready = self.now
-        if chunk_tokens or idle:
-            ready += times.lead
-            self.now += times.launch if chunk_tokens else times.graph_launch
-        self.free_at = max(self.free_at, ready)
-        self.free_at += times.base + times.decode * decodes + times.context * context + times.token * chunk_tokens
-        names = list(scheduled.num_scheduled_tokens)
-        output = ModelRunnerOutput(
-            req_ids=names,
-            req_id_to_index={name: index for index, name in enumerate(names)},
-            sampled_token_ids=[
-                [] if (one := requests[name]).is_prefill_chunk else [self.texts[serial(name)][one.num_computed_tokens]]
-                for name in names
-            ],
-        )
-        return _Output(self, self.free_at, output)
+        return times.base + times.decode * decodes + times.context * context + times.token * chunk_tokens, chunk_tokens
+
+    def _sample(self, name: str, scheduled: "SchedulerOutput") -> list[int]:  # noqa: ARG002
+        """What comes out of a request in a step."""
+        one = self.core.scheduler.requests[name]
+        return [] if one.is_prefill_chunk else [self.texts[serial(name)][one.num_computed_tokens]]
 
 
 class _Output(Future):  # type: ignore[type-arg]
@@ -190,8 +197,11 @@ def serial(name: str) -> int:
     return int(name.rpartition("-")[2])
 
 
-def make_core(worker: Worker, device: Device, model: Path, *, caching: bool = False) -> Core:
-    """An engine core whose scheduler is vLLM's, under the arguments of every reference profile but the worker's."""
+def make_core(worker: Worker, device: Device, model: Path, *, caching: bool = False, **more: Any) -> Core:
+    """An engine core whose scheduler is vLLM's, under the arguments of every reference profile but the worker's.
+
+    more: arguments of vLLM's AsyncEngineArgs.
+    """
     settings = EngineSettings(num_gpu_blocks_override=worker.num_gpu_blocks, enable_prefix_caching=caching)
     transfer = None
     if worker.connector:
@@ -202,7 +212,7 @@ def make_core(worker: Worker, device: Device, model: Path, *, caching: bool = Fa
         "max_num_seqs": worker.max_num_seqs,  # fewer, of both, than a profile is worth
         "max_num_batched_tokens": worker.max_num_batched_tokens,
     }
-    config = AsyncEngineArgs(**arguments, kv_transfer_config=transfer).create_engine_config()
+    config = AsyncEngineArgs(**arguments | more, kv_transfer_config=transfer).create_engine_config()
     config.cache_config.num_gpu_blocks = worker.num_gpu_blocks
     spec = FullAttentionSpec(block_size=worker.block_size, num_kv_heads=8, head_size=128, dtype=torch.bfloat16)
     blocks = KVCacheConfig(

@@ -14,11 +14,11 @@ from typer.testing import CliRunner
 
 from sunsim.cli import app
 from sunsim.latency.measured import ProfileData
-from sunsim.latency.model import LatencyModel
 from sunsim.latency.profile import Profile, load_profile
 from sunsim.metrics.rows import Floats
-from sunsim.validation.replay import replay
+from sunsim.validation.replay import Replayed, replay
 from sunsim.validation.served import Ints, Served
+from sunsim.validation.worker import times_of
 from sunsim.validation.worker_run import ActualRun, RunMeta
 from tests.synthetic import synthetic_profile
 
@@ -81,6 +81,11 @@ def meta(role: str = "decode", **changes: Any) -> dict[str, Any]:
 
 def outcome(requests: Stream, document: dict[str, Any], facts: dict[str, Any], folder: Path) -> Served:
     """What a worker with this profile does with the requests, which come in the order of their arrival."""
+    return played(requests, document, facts, folder).served
+
+
+def played(requests: Stream, document: dict[str, Any], facts: dict[str, Any], folder: Path, seed: int = 0) -> Replayed:
+    """The same, and what became of drafts whose acceptance is drawn from the seed."""
     empty = np.zeros(len(requests.arrival_s))
     outputs = np.minimum(requests.output_tokens, 1) if facts["role"] == "prefill" else requests.output_tokens
     served = Served(
@@ -93,9 +98,9 @@ def outcome(requests: Stream, document: dict[str, Any], facts: dict[str, Any], f
         ),
         preemptions=empty.astype(np.int64),
     )
-    model = LatencyModel(Profile("made-up", folder, "", ProfileData.model_validate_json(json.dumps(document))))
+    profile = Profile("made-up", folder, "", ProfileData.model_validate_json(json.dumps(document)))
     run = ActualRun("made-up", folder, RunMeta.model_validate(facts), [], served, None)
-    return replay(run, model).served
+    return replay(run, times_of(run, profile), seed=seed)
 
 
 def columns_of(served: Served) -> dict[str, Any]:

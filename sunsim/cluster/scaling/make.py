@@ -59,7 +59,7 @@ def _oracle(block: scaling.Oracle, pool: Pool, role: Role, scenario: Scenario, r
     if role.prefills:
         works.append(Work(arrival_s, np.zeros_like(prompt), prompt / prompts_a_second(pool)))
     if role.decodes:
-        token_s, velocity = step_at_most(pool, role, scenario), freed_a_second(pool, role, scenario)
+        token_s, velocity = token_at_most(pool, role, scenario), freed_a_second(pool, role, scenario)
         works.append(Work(arrival_s, output * token_s, (prompt + output) / velocity))
     last_s = max((float(np.max(work.begins_s + work.lasts_s, initial=0.0)) for work in works), default=0.0)
     bins = int(last_s / block.interval_s) + 1
@@ -104,18 +104,18 @@ def prompts_a_second(pool: Pool) -> float:
 
 def freed_a_second(pool: Pool, role: Role, scenario: Scenario) -> float:
     """Tokens that one of its workers frees a second, within the TPOT that the role's models are promised."""
-    return decode_velocity(pool.times, _largest_batch(pool, role, scenario), pool.mean_prompt, pool.mean_output)
+    return decode_velocity(pool.token_times, _largest_batch(pool, role, scenario), pool.mean_prompt, pool.mean_output)
 
 
-def step_at_most(pool: Pool, role: Role, scenario: Scenario) -> float:
-    """Seconds that a step of its workers' largest batch takes."""
-    return decode_step_s(pool.times, _largest_batch(pool, role, scenario), pool.mean_prompt, pool.mean_output)
+def token_at_most(pool: Pool, role: Role, scenario: Scenario) -> float:
+    """Seconds that a token takes in its workers' largest batch."""
+    return decode_step_s(pool.token_times, _largest_batch(pool, role, scenario), pool.mean_prompt, pool.mean_output)
 
 
 def _largest_batch(pool: Pool, role: Role, scenario: Scenario) -> int:
     limit_ms = scenario.slo.strictest("tpot_ms", [role.model] if role.model else scenario.model_names)
     return decode_batch(
-        pool.times,
+        pool.token_times,
         pool.mean_prompt,
         pool.mean_output,
         pool.max_num_seqs,

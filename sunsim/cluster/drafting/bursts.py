@@ -1,0 +1,308 @@
+"""The decodes of a worker that drafts, and the time that steps of them take."""
+
+from heapq import heappop, heappush
+
+import numpy as np
+
+from sunsim.cluster.drafting.counts import Counts
+from sunsim.cluster.drafting.drafts import Drafts
+from sunsim.cluster.drafting.plan import Ints, Plan
+from sunsim.cluster.sequence import UNSET, Sequence
+from sunsim.cluster.steady import SteadyDecodes
+from sunsim.latency.steps import DraftStepTimes, Outside
+
+CAPACITY = 1024
+
+
+class BurstDecodes(SteadyDecodes):
+    """A batch of decodes that each emit a burst of tokens a step until their last.
+
+    Everybody's bursts are known when it enters, and added up by the number of the step: how much the batch's context
+    grows in it, and how many KV blocks it takes. So nothing has to be counted while steps go by, here either; the times
+    of the steps until the batch next changes are summed when they are first asked for.
+
+    `scheduled` follows the launch of every step.
+
+    Attributes:
+        k: drafts of each decode in the next step.
+        ghost_tokens: context of the ghosts in the last step.
+        counts: of drafts.
+    """
+
+    __slots__ = (
+        "_at",
+        "_block_size",
+        "_draft_times",
+        "_drafts",
+        "_entering",
+        "_ghosts",
+        "_grows",
+        "_limits",
+        "_origin",
+        "_plans",
+        "_spans",
+        "_start",
+        "_takes",
+        "_until",
+        "counts",
+        "ghost_tokens",
+        "k",
+    )
+
+    def __init__(self, times: DraftStepTimes, drafts: Drafts, block_size: int) -> None:
+        super().__init__(times)
+        self._draft_times = times
+        self._drafts = drafts
+        self._block_size = block_size
+        self.k = drafts.num_speculative_tokens
+        self.tokens_each = self.k + 1
+        self.ghost_tokens = 0
+        self.counts = Counts(drafts.num_speculative_tokens)
+        self._plans: dict[Sequence, Plan] = {}
+        self._ghosts: dict[Sequence, Plan] = {}
+        self._entering: list[Sequence] = []  # into the step that is composed
+        # By step from `_origin` on: by how much the context grows in it, and blocks that decodes take in it.
+        self._origin = 0
+        self._grows: Ints = np.zeros(CAPACITY, np.int64)
+        self._takes: Ints = np.zeros(CAPACITY, np.int64)
+        self._at = 0  # `offset` is the context at this step
+        # Sums of step times from `_start` on, until before `_until`, and where what was not measured of them changes.
+        self._start = 0
+        self._until = 0
+        self._spans: Ints = np.zeros(1, np.int64)
+        self._limits: list[tuple[int, Outside | None]] = []
+
+    def context(self, step: int) -> int:
+        """Known tokens of the decodes at a step, not before the last one that was asked for."""
+        if step > self._at:
+            if self.batch:
+                self.offset += int(self._grows[self._at - self._origin : step - self._origin].sum())
+            self._at = step
+        return self.offset
+
+    def takes(self, step: int, n: int) -> Ints:
+        """KV blocks that the decodes take at each of the `n` steps from `step` on, if there are any decodes; int64[n]."""
+        i = step - self._origin
+        return self._takes[i : i + n]
+
+    def takes_of(self, sequence: Sequence, step: int) -> int:
+        """KV blocks that one takes at the next step, `step`."""
+        plan = self._plans.get(sequence) or self._ghosts.get(sequence)
+        return int(plan.more[step - plan.first]) if plan else 0
+
+    def plan_of(self, sequence: Sequence) -> Plan:
+        """That of a decode that has not ended."""
+        return self._plans[sequence]
+
+    def join(self, sequence: Sequence, step: int) -> None:
+        """Adds a sequence that enters the step that is composed, `step`, and has its blocks for that."""
+        self.context(step)
+        self.offset += sequence.known_tokens
+        self.batch += 1
+        self._entering.append(sequence)
+
+    def scheduled(self, step: int, requests: int) -> None:
+        """`step` has been launched with so many requests; that decides how many drafts the next one has."""
+        by_batch = self._drafts.by_batch
+        if by_batch and (k := by_batch[requests]) != self.k:
+            self.k = k
+            self.tokens_each = k + 1
+            self._plan_anew(step + 1)
+        if self._entering:
+            for sequence in self._entering:
+                known, left = sequence.known_tokens, sequence.outputs_left
+                self._add(Plan(sequence, step, known, left, None, self.k, self._drafts, self._block_size))
+            self._entering.clear()
+            self._changes()
+            self._find_next_end()
+        if not self.settled:
+            self.next_end = step  # the step after the next one has other drafts
+
+    @property
+    def settled(self) -> bool:
+        """Whether all steps until the batch changes have the same number of drafts."""
+        return self._drafts.by_batch is None or self._drafts.by_batch[self.batch] == self.k
+
+    def stop(self, sequence: Sequence, step: int) -> None:
+        """Takes a decode out before the next step, `step`, and says what it knows then, what is left, and its blocks."""
+        self.context(step)
+        plan = self._plans.pop(sequence)
+        self.counts.count(plan, step)
+        self._remove(plan, step)
+        sequence.known_tokens = known = plan.known(step)
+        sequence.outputs_left = plan.left_at(step)
+        sequence.blocks = plan.held(step)
+        self.offset -= known
+        self.batch -= 1
+        self._find_next_end()
+        self._changes()
+
+    def has_ghost(self, sequence: Sequence) -> bool:
+        """Whether one that has ended is a ghost in the last step, or the one that is composed."""
+        return sequence in self._ghosts
+
+    def stop_ghost(self, sequence: Sequence, step: int) -> None:
+        """Takes one that has ended out of the next step, if it is a ghost there, and says its blocks."""
+        if plan := self._ghosts.pop(sequence, None):
+            self._remove(plan, step)
+            sequence.blocks = plan.held(step)
+            self.ghost_tokens -= plan.known(step)
+            self._take_out(plan)
+
+    def pop_ended(self, step: int) -> list[Sequence]:
+        """Takes out the ghosts of the step before the next one, `step`, and the sequences that emitted their last token in it.
+
+        Of these, ghosts stay in the batch for another step. `Sequence.blocks` counts what they take for it, and
+        `Sequence.known_tokens` what was known when they made their last token.
+        """
+        self.context(step)
+        for ghost in self._ghosts.values():
+            self._take_out(ghost)
+        self._ghosts.clear()
+        self.ghost_tokens = 0
+        ended: list[Sequence] = []
+        ends = self._ends
+        while ends and ends[0][0] < step:
+            last, _, sequence = heappop(ends)
+            plan = self._plans.get(sequence)
+            if plan is None or plan.last != last:
+                continue
+            del self._plans[sequence]
+            self.counts.count(plan, step)
+            sequence.known_tokens = plan.at_last
+            sequence.blocks = int(plan.blocks[-1])
+            ended.append(sequence)
+            if plan.gone == step:
+                self._ghosts[sequence] = plan
+                self.ghost_tokens += plan.known(step)
+            else:
+                self._take_out(plan)
+        self._find_next_end()
+        self._changes()
+        return ended
+
+    def look_up(self, step: int) -> None:
+        """Learns the time of a step."""
+        if not self._start <= step < self._until:
+            self._sum_up(step)
+        self.base_ps = int(self._spans[step - self._start + 1] - self._spans[step - self._start])
+        self.line_end = step + 1
+        self.outside = next(outside for limit, outside in self._limits if step < limit)
+
+    def span_ps(self, step: int, n: int) -> int:
+        """Time of the `n` steps from `step` on, none of which is after `next_end`."""
+        if not self._start <= step < self._until:
+            self._sum_up(step)
+        return int(self._spans[step - self._start + n] - self._spans[step - self._start])
+
+    def steps_until(self, step: int, span_ps: int) -> int:
+        """The fewest steps from `step` on, at least one, that take `span_ps` or longer, if `next_end` is not before."""
+        if not self._start <= step < self._until:
+            self._sum_up(step)
+        spans = self._spans[step - self._start :]
+        return max(1, int(spans.searchsorted(spans[0] + span_ps)))
+
+    def outside_of(self, step: int, n: int) -> list[tuple[Outside, int]]:
+        """What took the `n` steps from `step` on, whose times were summed, out of the measurements, and how many."""
+        found: list[tuple[Outside, int]] = []
+        for limit, outside in self._limits:
+            if outside and limit > step and n > 0:
+                found.append((outside, min(n, limit - step)))
+            if limit > step:
+                n -= limit - step
+                step = limit
+        return found
+
+    def count_all(self, step: int) -> None:
+        """Counts all that was done before `step`."""
+        for plan in self._plans.values():
+            self.counts.count(plan, step)
+
+    def _sum_up(self, step: int) -> None:
+        """Sums the times of the steps from the next one, `step`, to the end of the next that ends."""
+        n = max(self.next_end - step, 0) + 1
+        begin = self._at - self._origin
+        i = step - self._origin
+        contexts = np.empty(n, np.int64)
+        contexts[0] = self.offset + int(self._grows[begin:i].sum())
+        np.add.accumulate(self._grows[i : i + n - 1], out=contexts[1:])
+        contexts[1:] += contexts[0]
+        spans = np.zeros(n + 1, np.int64)
+        done = 0
+        self._limits = []
+        while done < n:
+            line = self._draft_times.decode_line_k(self.batch, int(contexts[done]), self.k)
+            end = n if int(contexts[-1]) < line.limit_tokens else int(contexts.searchsorted(line.limit_tokens))
+            spans[done + 1 : end + 1] = line.base_ps + line.slope_ps * contexts[done:end]
+            self._limits.append((step + end, line.outside))
+            done = end
+        self._spans = np.add.accumulate(spans)
+        self._start, self._until = step, step + n
+
+    def _plan_anew(self, step: int) -> None:
+        """Everybody has another number of drafts from the next step, `step`, on."""
+        for sequence, old in list(self._plans.items()):
+            if old.gone < step:
+                continue
+            self.counts.count(old, step)
+            self._remove(old, step)
+            known, left = old.known(step), old.left_at(step)
+            self._add(Plan(sequence, step, known, left, old.before(step), self.k, self._drafts, self._block_size))
+        self._find_next_end()
+        self._changes()
+
+    def _add(self, plan: Plan) -> None:
+        self._make_place(plan.gone + 2)
+        sequence, i = plan.sequence, plan.first - self._origin
+        self._grows[i : i + plan.bursts.size] += plan.bursts
+        self._takes[i : i + plan.more.size] += plan.more
+        self._plans[sequence] = plan
+        sequence.last_step = plan.last
+        self._order += 1
+        heappush(self._ends, (plan.last, self._order, sequence))
+
+    def _remove(self, plan: Plan, step: int) -> None:
+        """Nothing of a plan happens from `step` on."""
+        i, done = step - self._origin, step - plan.first
+        bursts, more = plan.bursts[done:], plan.more[done:]
+        self._grows[i : i + bursts.size] -= bursts
+        self._takes[i : i + more.size] -= more
+
+    def _take_out(self, plan: Plan) -> None:
+        """Its context is not counted any more."""
+        self.offset -= int(plan.contexts[-1])
+        self.batch -= 1
+        self._changes()
+
+    def _find_next_end(self) -> None:
+        ends = self._ends
+        while ends:
+            plan = self._plans.get(ends[0][2])
+            if plan and plan.last == ends[0][0]:
+                break
+            heappop(ends)
+        self.next_end = ends[0][0] if ends else UNSET
+        for ghost in self._ghosts.values():
+            self.next_end = ghost.gone
+
+    def _changes(self) -> None:
+        """Times that were looked up do not hold any more."""
+        self.line_end = self._until = 0
+
+    def _make_place(self, until: int) -> None:
+        """There is place for the steps from the present one until before `until`."""
+        if until - self._origin <= self._grows.size:
+            return
+        begin = self._at - self._origin
+        size = max(CAPACITY, 2 * (until - self._at))
+        self._grows = _from(self._grows, begin, size)
+        self._takes = _from(self._takes, begin, size)
+        self._origin = self._at
+
+
+def _from(old: Ints, begin: int, size: int) -> Ints:
+    """What was there from `begin` on, and then zeros."""
+    new = np.zeros(size, np.int64)
+    rest = old[begin:]
+    new[: rest.size] = rest
+    return new

@@ -1,0 +1,79 @@
+"""What the steps of a vLLM worker that drafts consist of."""
+
+from sunsim.cluster.draft import Draft
+from sunsim.cluster.drafting.blocks import BurstBlocks
+from sunsim.cluster.drafting.bursts import BurstDecodes
+from sunsim.cluster.drafting.drafts import Drafts
+from sunsim.cluster.engine_config import EngineConfig
+from sunsim.cluster.outcome import Outcome
+from sunsim.cluster.scheduler import COMPUTE, PULL, Scheduler
+from sunsim.cluster.sequence import Sequence
+from sunsim.latency.steps import DraftStepTimes
+
+
+class BurstScheduler(Scheduler):
+    """As `Scheduler`; decodes are `BurstDecodes`.
+
+    Who enters a step does so without drafts, so it is a chunk, even of one token, in a step of a kind of its own. Whose KV
+    has come by others has blocks for that alone, and waits where there are none to draft with; so does everybody behind it.
+    """
+
+    def __init__(self, config: EngineConfig, times: DraftStepTimes, drafts: Drafts) -> None:
+        super().__init__(config, times, None)
+        self.bursts = bursts = BurstDecodes(times, drafts, config.block_size)
+        self.steady = bursts
+        self.burst_blocks = BurstBlocks(config.num_gpu_blocks, config.block_size, bursts, drafts)
+        self.blocks = self.burst_blocks
+        self._chunks_only = True
+
+    def num_tokens(self, k: int) -> int:
+        """As `Scheduler.num_tokens`."""
+        partial = self.partial.known_tokens if self.partial else 0
+        decoding = self.bursts.context(k) - self.bursts.ghost_tokens
+        return self._queued_tokens + decoding + self._finishing_tokens + partial
+
+    def drop_ended(self, k: int) -> None:
+        """As `Scheduler.drop_ended`; ghosts go on for another step."""
+        for sequence in self.bursts.pop_ended(k + 1):
+            self.finishing.append(sequence)
+            self._finishing_tokens += sequence.known_tokens
+
+    def _free(self, sequence: Sequence) -> None:
+        # A step in flight may write to a ghost's blocks.
+        if self.config.defer_block_free and self.bursts.has_ghost(sequence):
+            self.burst_blocks.free_after(sequence)
+        else:
+            self.blocks.free(sequence)
+
+    def _admit(self, sequence: Sequence, draft: Draft) -> bool:
+        """As `Scheduler._admit`; there must be room to draft beyond what the step computes."""
+        if sequence.kv is not PULL:
+            held = 0 if sequence.kv is COMPUTE else min(sequence.held_tokens, sequence.known_tokens - 1)
+            sequence.computed_tokens = held
+            if not self.blocks.can_grow(sequence, held + draft.room_for(sequence)):
+                return False
+        return self.blocks.admit(sequence)
+
+    def _make_room(self, step: int, draft: Draft, outcome: Outcome) -> None:
+        draft.preempted = True
+        for sequence in list(self.running):
+            if sequence not in self.running:
+                return
+            if sequence is self.partial:
+                continue
+            while not self.burst_blocks.take(self.bursts.takes_of(sequence, step)):
+                victim = self.running.popitem()[0]
+                self._preempt(victim, step, outcome)
+                if victim is sequence:
+                    return
+
+    def _has_room(self, sequence: Sequence, draft: Draft) -> bool:
+        # If all that have come waited for one another, nobody would ever go on.
+        tokens = sequence.computed_tokens + draft.room_for(sequence)
+        return not self.running or self.blocks.can_grow(sequence, tokens)
+
+    def _stop(self, sequence: Sequence, step: int) -> None:
+        self.bursts.stop(sequence, step)
+
+    def _stop_ended(self, sequence: Sequence, step: int) -> None:
+        self.bursts.stop_ghost(sequence, step)
