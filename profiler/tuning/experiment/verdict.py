@@ -118,16 +118,18 @@ def losses(document: Mapping[str, Any], claim: Claim, tasks: Sequence[str]) -> d
 def verdict(document: Mapping[str, Any], claim: Claim) -> str:
     """supported, not supported, depends on the task, not decided, or not tested where full tuning gained too little.
 
-    A claim that surely is wrong on some tasks, not on all, depends on the task; else the mean over tasks decides.
+    A claim that surely is wrong on some task, while others speak for it, depends on the task; else the mean over tasks
+    decides.
     """
     tasks = learned(document)
     if not tasks:
         return "not tested"
-    says = [loss.says() for loss in losses(document, claim, tasks).values()]
-    overall = together(document, claim, tasks).says()
+    found = losses(document, claim, tasks).values()
     unwanted = "fails" if claim.expected == "holds" else "holds"
-    if unwanted in says:
-        return "not supported" if set(says) == {unwanted} else "depends on the task"
+    if unwanted in {loss.says() for loss in found}:
+        for_it = any((loss.mean <= LIMIT) == (claim.expected == "holds") for loss in found)
+        return "depends on the task" if for_it else "not supported"
+    overall = together(document, claim, tasks).says()
     if overall == claim.expected:
         return "supported"
     return "not supported" if overall == unwanted else "not decided"
