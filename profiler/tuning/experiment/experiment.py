@@ -71,7 +71,8 @@ def experiment(
         runner.run()
     finally:
         runner.stop()
-    files = write_results(folder, order, gpu_minutes(folder, time.time() - begin, len(devices)), command)
+    gpus = sum(device != "cpu" for device in devices)
+    files = write_results(folder, order, gpu_minutes(folder, time.time() - begin, gpus), command)
     for size in files:
         progress.say(f"{folder / f'accuracy-{size}.json'}")
     if runner.waiting:
@@ -104,7 +105,7 @@ def write_results(folder: Path, order: Order, minutes: float, command: str) -> d
         out.writelines(f"{json.dumps(record)}\n" for record in read_records(folder))
     about = {
         "measured": datetime.now(UTC).date().isoformat(),
-        "card": card()["name"],
+        "card": card()["name"].replace("none", "cpu"),
         "host": host(),
         "command": command,
         "gpu_minutes": minutes,
@@ -136,7 +137,7 @@ def text_of(files: Mapping[str, Mapping[str, Any]]) -> str:
         parts.append(
             f"**{content['parameters'] / 1e6:.1f} million parameters**, {content['card']}, {content['measured']}, {content['seeds']}"
             f" seeds; {content['gpu_minutes']:.1f} GPU minutes for all sizes together. Pre-trained in {pretrained['steps']:,} steps on"
-            f" {pretrained['tokens'] / 1e6:.0f} million tokens ({pretrained['seconds']:.0f} s), after which it does what it was"
+            f" {pretrained['tokens'] / 1e6:.1f} million tokens ({pretrained['seconds']:.0f} s), after which it does what it was"
             f" trained on: {known}. Exact match, its 95 % interval over seeds and requests, and tokens in their place:\n"
         )
         parts.append(table(content["rows"]) + "\n")
