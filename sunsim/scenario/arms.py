@@ -161,6 +161,11 @@ class Pool:
         return sum(self.roles.values()) * self.profile.gpus
 
     @property
+    def measured_as(self) -> str:
+        """The name of `profile` in `profiles`."""
+        return self.profile.name if self.drafting else self.profile_name
+
+    @property
     def profiles(self) -> dict[str, Profile]:
         """All that its steps rest on, by the name that the document has for them, or their own."""
         if not self.drafting:
@@ -199,14 +204,20 @@ class Pool:
 
         A prefill worker holds the prompt and makes one token; a decode worker holds prompt and output. The last token
         never enters the KV cache, and vLLM keeps one block to itself: ``(num_gpu_blocks - 1) * block_size + 1`` fit.
+        With drafts those of two steps, one under way and one composed, are within `max_model_len` too, and within the blocks
+        beside what the drafter has ahead.
         """
         prompt_only = self.stage is Stage.PREFILL
-        yield TokenLimit(self.max_model_len, prompt_only, f"max_model_len of {place}")
+        ahead, beside = 0, ""
+        if self.drafting:
+            ahead, beside = 2 * self.drafting.config.num_speculative_tokens, ", less the drafts of two steps"
+        yield TokenLimit(self.max_model_len - ahead, prompt_only, f"max_model_len of {place}{beside}")
         blocks, size = self.num_gpu_blocks, self.profile.block_size
         if self.convertible and self.convertible.num_gpu_blocks:
             blocks = min(blocks, self.convertible.num_gpu_blocks)
-        reason = f"num_gpu_blocks of {place} ({blocks} blocks of {size} tokens)"
-        yield TokenLimit((blocks - 1) * size + 1, prompt_only, reason)
+        ahead += self.drafting.lookahead if self.drafting else 0
+        reason = f"num_gpu_blocks of {place} ({blocks} blocks of {size} tokens){beside}"
+        yield TokenLimit((blocks - 1) * size + 1 - ahead, prompt_only, reason)
 
 
 @dataclass(frozen=True, eq=False)
