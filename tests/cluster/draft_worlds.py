@@ -9,9 +9,9 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from sunsim.latency.steps import Chunk, DecodeLine, DraftStepTimes, Outside, WorkerTimes
+from sunsim.latency.steps import Chunk, DecodeLine, DraftStepTimes, Outside, WorkerTimes, takes_drafts
 from sunsim.scenario.pools import ADAPTIVE
-from tests.cluster.drawn import BLOCK_SIZE, LONGEST_OUTPUT, LONGEST_PROMPT, PROFILE, Drawn, clusters
+from tests.cluster.drawn import BLOCK_SIZE, LONGEST_OUTPUT, LONGEST_PROMPT, PROFILE, Drawn, clusters, elastic
 from tests.cluster.worlds import Host, Hosted, Steps, TimesOn
 from tests.synthetic import write_family
 
@@ -52,7 +52,7 @@ def over(host: Host) -> TimesOn:
     """The times of the same steps on this host, with drafts or without."""
 
     def hosted(times: WorkerTimes) -> WorkerTimes:
-        return DraftHosted(times, host) if isinstance(times, DraftStepTimes) else host.over(times)
+        return DraftHosted(times, host) if takes_drafts(times) else host.over(times)
 
     return hosted
 
@@ -83,11 +83,15 @@ def _speculation(draw: st.DrawFn, models: list[str], most: int) -> dict[str, Any
 
 
 @st.composite
-def drafting_clusters(draw: st.DrawFn) -> Drawn:
-    """Any cluster that can have drafts and whose last stage has them."""
+def drafting_clusters(draw: st.DrawFn, *, some_elastic: bool = False) -> Drawn:
+    """Any cluster that can have drafts and whose last stage has them; some are elastic there."""
     drawn = draw(clusters(("decode", "both", "colocated")))
     stage = "colocated" if "colocated" in drawn.pools else "decode"
-    return with_drafts(drawn, stage, draw(speculation(drawn.models)))
+    drawn = with_drafts(drawn, stage, draw(speculation(drawn.models)))
+    if some_elastic and draw(st.booleans()):
+        pool = draw(elastic(drawn.pools[stage], stage))
+        drawn = replace(drawn, pools=drawn.pools | {stage: pool})
+    return drawn
 
 
 def with_drafts(drawn: Drawn, stage: str, config: dict[str, Any]) -> Drawn:

@@ -46,13 +46,13 @@ def test_colocated_workers_preempt_the_same_requests(profile: Path) -> None:
     assert both_ways(drawn, profile).rows["preemptions"].sum() > 0
 
 
-@given(drawn=drafting_clusters())
-@settings(deadline=None, max_examples=200)
+@given(drawn=drafting_clusters(some_elastic=True))
+@settings(deadline=None, max_examples=120)
 def test_any_cluster(drawn: Drawn, profile: Path) -> None:
     both_ways(drawn, profile)
 
 
 @given(drawn=drafting_clusters(), limit_s=st.floats(0.001, 1.0))
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=60)
 def test_any_cluster_stopped_at_any_time(drawn: Drawn, limit_s: float, profile: Path) -> None:
     both_ways(drawn, profile, stop={"when": "time", "limit_s": limit_s})

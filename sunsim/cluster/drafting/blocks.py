@@ -66,6 +66,10 @@ class BurstBlocks(KVBlocks):
 
     def lasting(self, step: int, n: int) -> int:
         """For how many of the `n` steps from `step` there are blocks."""
+        drafts = self._drafts
+        most = drafts.num_speculative_tokens + 1  # tokens of one in a step
+        if self.unused >= self._bursts.batch * (1 + ((n + 2) * most + drafts.lookahead) // self.size):
+            return n
         takes = self._bursts.takes(step, n)
         if int(takes.sum()) <= self.unused:
             return n
