@@ -18,6 +18,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from docs.accuracy import accuracy
 from docs.adapters import adapters
 from docs.columns import columns
 from docs.fidelity import Checked, check, fidelity_text, live_text, sharing_text
@@ -70,6 +71,7 @@ PLACES = {
     "trust": README,
     "live": DOCS / "live-clusters.md",
     "adapters": DOCS / "profiling.md",
+    "accuracy": DOCS / "accuracy.md",
     "routers": DOCS / "routing.md",
     "elastic-day": ELASTIC,
     "llm-d": ELASTIC,
@@ -299,6 +301,7 @@ PARTS: dict[str, Callable[[], dict[str, str]]] = {
     "outside": outside,
     "columns": columns,
     "adapters": adapters,
+    "accuracy": accuracy,
 }
 """What makes blocks anew, by the name on the command line; all are named in development.md."""
 

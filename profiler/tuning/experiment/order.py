@@ -67,7 +67,7 @@ class Order:
     validation: int = 256
     test: int = 500
     steps: int = 240
-    batch: int = 128
+    batch: int = 64
     lora_rank: int = 16
     rates: Mapping[str, Sequence[float]] = field(default_factory=lambda: dict(RATES))
 

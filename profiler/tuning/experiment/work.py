@@ -122,7 +122,7 @@ class Worker:
             try:
                 losses = trainer.look().loss[begin:until]
             except InputError:
-                return [*curve, (until, WORST, WORST)]
+                return [*curve, *((steps * left // points, WORST, WORST) for left in range(point, points + 1))]
             curve.append((until, sum(losses) / max(1, len(losses)), self.loss(pathways, validation)))
         return curve
 

@@ -19,7 +19,7 @@ from profiler.tuning.experiment.order import SIZES, Order
 from profiler.tuning.experiment.pretrain import batches, pretrain, response_loss
 from profiler.tuning.experiment.tasks import VOCABULARY, examples
 from profiler.tuning.experiment.work import Worker, ids_of
-from profiler.tuning.quantize import GROUP
+from profiler.tuning.quantize import GROUP, DecoderQuant
 from profiler.tuning.two_pathways import Batch, TwoPathways
 
 torch.set_num_threads(1)
@@ -111,7 +111,8 @@ def test_a_saved_base_is_loaded_as_it_was_and_tuning_leaves_it_so(tmp_path: Path
     worker = Worker(order, tmp_path, "cpu", lambda _: None)
     models.save(models.new_model("tiny", 0), tmp_path / "base" / "tiny")
     before = {name: weight.clone() for name, weight in worker.base("tiny").named_parameters()}
-    for method, quant in (("full", None), ("prefill-only", None), ("prefill-only", "int4-g128"), ("lora", None)):
+    ways: list[tuple[str, DecoderQuant | None]] = [("full", None), ("prefill-only", None), ("lora", None)]
+    for method, quant in [*ways, ("prefill-only", "int4-g128")]:
         pathways = worker.pathways("tiny", method, 0, quant)
         curve = worker.tune(pathways, "call-format", 0, 1e-2, steps=4, points=2)
         assert [point[0] for point in curve] == [2, 4]

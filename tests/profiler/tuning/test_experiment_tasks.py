@@ -1,7 +1,7 @@
 """The synthetic tasks: answers are right, parts share no prompt, and what is held out was never shown."""
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import islice
 
 import pytest
@@ -69,7 +69,7 @@ def test_every_worked_step_is_an_equation_that_holds() -> None:
 
 
 def test_the_last_list_is_what_the_program_makes_of_the_first() -> None:
-    by_place = {
+    by_place: dict[str, Callable[[int], Sequence[int]]] = {
         "reverse": lambda n: range(n - 1, -1, -1),
         "rotate": lambda n: [*range(1, n), 0],
         "behead": lambda n: range(1, n),

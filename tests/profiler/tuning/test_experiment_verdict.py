@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from profiler.tuning.experiment.verdict import CLAIMS, Loss, Shares, loss_of, table, verdict
+from profiler.tuning.experiment.verdict import CLAIMS, Shares, loss_of, table, verdict
 
 SUN, FULL_PREFILL = CLAIMS[0], CLAIMS[-1]
 
@@ -37,7 +37,8 @@ def test_the_interval_over_seeds_is_student_s() -> None:
 def test_equal_losses_of_all_seeds_are_no_certainty() -> None:
     loss = loss_of([(Shares({"0": 0.5, "1": 0.5}, 96), Shares({"0": 0.5, "1": 0.5}, 96))])
     # 50 of 100 with two more of each outcome: a variance of a quarter over 100, of both methods.
-    assert loss == Loss(0, pytest.approx(100 * 1.96 * math.sqrt(2 * 0.25 / 100)))
+    assert loss.mean == 0
+    assert loss.half == pytest.approx(100 * 1.96 * math.sqrt(2 * 0.25 / 100))
 
 
 def test_only_seeds_that_both_have_are_compared() -> None:
@@ -65,6 +66,11 @@ def test_tasks_that_disagree_make_it_depend_on_the_task() -> None:
     found = document(keeps=([0.9] * 3, [0.9] * 3), loses=([0.9] * 3, [0.5] * 3))
     assert verdict(found, SUN) == "depends on the task"
     assert "| depends on the task | +20.0 (" in table(found)
+
+
+def test_the_mean_decides_where_no_task_is_surely_worse() -> None:
+    found = document(one=([0.9] * 3, [0.88, 0.84, 0.82]), two=([0.9] * 3, [0.82, 0.84, 0.88]))
+    assert verdict(found, SUN) == "not supported"
 
 
 def test_one_seed_decides_nothing() -> None:
