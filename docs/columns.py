@@ -5,11 +5,27 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from sunsim.metrics.metric import Metric
-from sunsim.metrics.occasional import CONVERTED, POOLS, SESSIONS, SHED
-from sunsim.records import CACHE_COLUMNS, REQUEST_COLUMNS, SESSION_COLUMNS, SIZE_COLUMNS, WORKER_COLUMNS, Column
+from sunsim.metrics.occasional import CONVERTED, DRAFTS, POOLS, SESSIONS, SHED
+from sunsim.records import (
+    CACHE_COLUMNS,
+    DRAFT_COLUMNS,
+    DRAFT_WORKER_COLUMNS,
+    REQUEST_COLUMNS,
+    SESSION_COLUMNS,
+    SIZE_COLUMNS,
+    WORKER_COLUMNS,
+    Column,
+)
 from sunsim.report.format import together
 
-KINDS = {"text": "text", "s": "seconds", "count": "whole number", "number": "number", "counts": "whole numbers by name"}
+KINDS = {
+    "text": "text",
+    "s": "seconds",
+    "count": "whole number",
+    "number": "number",
+    "counts": "whole numbers by name",
+    "numbers": "list of numbers",
+}
 
 
 def columns() -> dict[str, str]:
@@ -17,10 +33,13 @@ def columns() -> dict[str, str]:
     return {
         "requests": _columns(REQUEST_COLUMNS),
         "session-requests": _columns(SESSION_COLUMNS),
+        "draft-requests": _columns(DRAFT_COLUMNS),
         "workers": _columns(WORKER_COLUMNS),
         "session-workers": _columns(CACHE_COLUMNS),
+        "draft-workers": _columns(DRAFT_WORKER_COLUMNS),
         "pools": _columns([Column("arm", "text", "The arm that the pool is of."), *SIZE_COLUMNS]),
         "session-metrics": _metrics(SESSIONS),
+        "draft-metrics": _metrics(DRAFTS),
         "elastic-metrics": _metrics([*POOLS, SHED, CONVERTED]),
     }
 

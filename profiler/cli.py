@@ -23,6 +23,8 @@ from profiler.progress import Progress
 from profiler.replay import ReplayOrder, checked_roles, limit_tokens, replay, with_rates
 from profiler.start import EngineStartError
 from profiler.streams import parse_rates, read_streams
+from profiler.tuning.cli import evaluate_command, handover_command, tune_command
+from profiler.tuning.experiment.cli import accuracy_command
 from sunsim.errors import InputError
 from sunsim.program import Program
 
@@ -46,6 +48,12 @@ def in_one_line() -> Iterator[None]:
     except (AdapterError, EngineStartError, WorkerError) as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(1) from error
+
+
+app.command("tune")(tune_command)
+app.command("evaluate")(evaluate_command)
+app.command("handover")(handover_command)
+app.command("accuracy")(accuracy_command)
 
 
 class WorkerRole(StrEnum):

@@ -12,6 +12,7 @@ from sunsim.latency.power import Power
 from sunsim.metrics import summarize
 from sunsim.metrics.admission import add_shed
 from sunsim.metrics.converted import add_converted
+from sunsim.metrics.drafts import add_drafts
 from sunsim.metrics.energy import add_power
 from sunsim.metrics.pools import add_pools
 from sunsim.metrics.rows import Window
@@ -101,7 +102,7 @@ def summary_of(
     scenario: Scenario, arms: Sequence[ArmResult], window: Window, meta: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
     """`summarize` for simulated arms of a scenario, and what some have: elastic pools, converted requests, admission, power,
-    sessions.
+    sessions, drafts.
     """
     summary = summarize(
         arms,
@@ -128,6 +129,10 @@ def summary_of(
     if any(power.values()):
         add_power(summary, arms, power)
     add_sessions(summary, arms, {arm.name: arm.kv_bytes_per_token for arm in scenario.arms})
+    add_drafts(summary, arms)
+    for arm in (arm for arm in served if arm.drafts):
+        same = (other.name for other in served if not other.drafts and _way_but_drafts(other) == _way_but_drafts(arm))
+        summary["arms"][arm.name]["without_drafts"] = next(same, None)
     return summary
 
 
@@ -157,6 +162,12 @@ def _way(arm: Arm) -> Any:
         for stage, pool in arm.pools().items()
     }
     return stages, arm.block.admission
+
+
+def _way_but_drafts(arm: Arm) -> dict[str, Any]:
+    """All that an arm's block says, but its name, what is drafted and the room that a drafter leaves."""
+    drafting = {"speculative_config", "num_gpu_blocks"}
+    return arm.block.model_dump(exclude={"name": True, **dict.fromkeys(map(str, arm.pools()), drafting)})
 
 
 def _kv_target(pool: Pool) -> float | None:

@@ -15,11 +15,11 @@ class Column:
 
     Attributes:
         kind: ``text``, ``s`` (seconds since the start of the stream, float64, missing until it happens), ``count``
-            (int64), ``number`` (float64) or ``counts`` (a count by what was counted).
+            (int64), ``number`` (float64), ``counts`` (a count by what was counted) or ``numbers`` (a list).
     """
 
     name: str
-    kind: Literal["text", "s", "count", "number", "counts"]
+    kind: Literal["text", "s", "count", "number", "counts", "numbers"]
     meaning: str
 
 
@@ -70,6 +70,14 @@ SESSION_COLUMNS = (
 )
 """Further ones, where the requests are rounds of conversations."""
 
+DRAFT_COLUMNS = (
+    Column("bursts", "count", "Steps in which tokens of it came out, that of prefill included; 0 unless it finished."),
+    Column("drafts", "count", "Steps in which tokens drafted for it were checked."),
+    Column("draft_tokens", "count", "Tokens drafted in them."),
+    Column("accepted_tokens", "count", "Of these, the accepted ones, also where its end cut them off."),
+)
+"""Further ones, where workers of any arm draft tokens; vLLM's names for what it counts of itself."""
+
 
 @dataclass(frozen=True, slots=True)
 class WorkerRecord:
@@ -82,6 +90,8 @@ class WorkerRecord:
         preemptions: times that a request lost its place here.
         prefix_cache_queries, prefix_cache_hits: tokens that were looked for in its prefix cache, and those found; vLLM's
             names.
+        num_drafts, num_draft_tokens: requests' steps in which drafted tokens were checked, and these tokens; vLLM's names.
+        num_accepted_tokens_per_pos: of the tokens drafted first, second and so on, the accepted ones.
     """
 
     name: str
@@ -96,6 +106,14 @@ class WorkerRecord:
     preemptions: int
     prefix_cache_queries: int = 0
     prefix_cache_hits: int = 0
+    num_drafts: int = 0
+    num_draft_tokens: int = 0
+    num_accepted_tokens_per_pos: tuple[int, ...] = ()
+
+    @property
+    def num_accepted_tokens(self) -> int:
+        """Of the drafted tokens, the accepted ones."""
+        return sum(self.num_accepted_tokens_per_pos)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -103,7 +121,7 @@ class ArmResult:
     """What one arm did.
 
     Attributes:
-        rows: `REQUEST_COLUMNS`, and maybe `SESSION_COLUMNS`, a row a request.
+        rows: `REQUEST_COLUMNS`, and maybe `SESSION_COLUMNS` and `DRAFT_COLUMNS`, a row a request.
         workers: one record a worker; of an elastic pool one for each that there may be.
         sizes: `SIZE_COLUMNS`, in order of stage, model and time; None where all pools are fixed.
     """
@@ -157,3 +175,13 @@ CACHE_COLUMNS = (
     Column("prefix_cache_hits", "count", "Of these, the tokens that were found."),
 )
 """Further ones, where the requests are rounds of conversations."""
+
+DRAFT_WORKER_COLUMNS = (
+    Column("num_drafts", "count", "Requests' steps in which drafted tokens were checked, over the whole run."),
+    Column("num_draft_tokens", "count", "Tokens drafted in them."),
+    Column("num_accepted_tokens", "count", "Of these, the accepted ones."),
+    Column("mean_acceptance_length", "number", "Tokens that such a step gives a request, in the mean."),
+    Column("draft_acceptance_rate", "number", "Of the drafted tokens, the share that was accepted."),
+    Column("acceptance_rate_per_pos", "numbers", "Share of the drafts whose first, first two and so on were accepted."),
+)
+"""Further ones, where workers of any arm draft tokens."""

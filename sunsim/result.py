@@ -4,6 +4,7 @@ import json
 from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from sunsim.artist import Artist
 from sunsim.errors import InputError
 from sunsim.folder import Results, read_manifest, refuse_broken
 from sunsim.metrics import REGISTRY, to_json
-from sunsim.records import REQUEST_COLUMNS, SESSION_COLUMNS, SIZE_COLUMNS
+from sunsim.records import DRAFT_COLUMNS, REQUEST_COLUMNS, SESSION_COLUMNS, SIZE_COLUMNS, Column
 
 REQUESTS = "requests.parquet"
 POOLS = "pools.parquet"
@@ -27,8 +28,6 @@ PROVENANCE = ("schema_version", "sunsim_version", "scenario", "seed", "profiles"
 """What of a summary stands in the metadata of Parquet files under ``sunsim``."""
 
 _TYPES = {"text": pa.string(), "s": pa.float64(), "count": pa.int64()}
-SCHEMA = pa.schema((column.name, _TYPES[column.kind]) for column in REQUEST_COLUMNS)
-SESSION_SCHEMA = pa.schema((column.name, _TYPES[column.kind]) for column in (*REQUEST_COLUMNS, *SESSION_COLUMNS))
 POOL_SCHEMA = pa.schema([("arm", pa.string()), *((column.name, _TYPES[column.kind]) for column in SIZE_COLUMNS)])
 
 _SHOWN: Any = {"na_rep": "-", "float_format": "{:.4g}".format}
@@ -47,6 +46,8 @@ HEADLINES = (
     "slo_attainment",
     "shed",
     "cached_share",
+    "mean_acceptance_length",
+    "mean_itl_ms",
     "overloaded",
 )
 
@@ -56,7 +57,7 @@ class Result:
     """A simulated scenario.
 
     Attributes:
-        rows: of each arm in the order of the scenario, with `REQUEST_COLUMNS`, and of sessions `SESSION_COLUMNS`.
+        rows: of each arm in the order of the scenario, with `REQUEST_COLUMNS`, and of sessions `SESSION_COLUMNS`, with drafts `DRAFT_COLUMNS`.
         summary: the content of `summary.json`.
         scenario: YAML with every default filled in; it gives equal rows again.
         sizes: of each arm with an elastic pool, with `SIZE_COLUMNS`.
@@ -185,7 +186,9 @@ def _by_arm(rows: pd.DataFrame, arms: Iterable[str]) -> dict[str, pd.DataFrame]:
 
 def _schema(names: Container[str]) -> pa.Schema:
     """Of a table with these columns."""
-    return SESSION_SCHEMA if SESSION_COLUMNS[0].name in names else SCHEMA
+    further = [own for own in (SESSION_COLUMNS, DRAFT_COLUMNS) if own[0].name in names]
+    columns: list[Column] = [*REQUEST_COLUMNS, *chain.from_iterable(further)]
+    return pa.schema((column.name, _TYPES[column.kind]) for column in columns)
 
 
 def _table(rows: pd.DataFrame) -> pa.Table:

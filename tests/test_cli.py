@@ -15,8 +15,7 @@ from typer.testing import CliRunner
 
 from sunsim.cli import app
 from sunsim.latency.profile import Profile
-from sunsim.records import ArmResult
-from sunsim.result import SCHEMA
+from sunsim.records import REQUEST_COLUMNS, ArmResult
 from sunsim.version import __version__, loop
 from tests.metrics.synthetic import toy_arm
 from tests.scenario_files import PROFILE, write_scenario
@@ -84,7 +83,7 @@ def test_run_leaves_a_complete_folder(scenario: Path, tmp_path: Path) -> None:
     assert "sun carries the same load as isolated" in stdout
     assert "Files: results/zipf3/" in stdout
     rows = pd.read_parquet(out / "requests.parquet")
-    assert list(rows.columns) == SCHEMA.names
+    assert list(rows.columns) == [column.name for column in REQUEST_COLUMNS]
     assert list(rows["arm"].unique()) == ["isolated", "sun"]
     content = json.loads((out / "summary.json").read_text())
     assert content["seed"] == 7

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from sunsim.clock import to_s
 from sunsim.cluster.batch_at import batch_at
+from sunsim.cluster.drafted import DraftCounts
 from sunsim.cluster.sequence import NEVER, UNSET, Sequence
 from sunsim.records import REQUEST_COLUMNS
 from sunsim.workload.requests import Requests
@@ -28,6 +29,7 @@ class Journeys:
         source: slot of the prefill worker that its KV is pulled from.
         preemptions: of sequences that have ended.
         shed: whether a request was refused when it came; None where every one is taken.
+        drafted: what was drafted for requests; None where nothing is.
     """
 
     def __init__(self, number: int) -> None:
@@ -45,6 +47,7 @@ class Journeys:
         self.last_ps = array("q", [UNSET]) * number
         self.preemptions = array("q", [0]) * number
         self.shed: bytearray | None = None
+        self.drafted: DraftCounts | None = None
 
     def note_prefill(self, sequence: Sequence) -> None:
         """Notes what has happened to a request in prefill, for the first time there."""
@@ -60,6 +63,8 @@ class Journeys:
         self.last_ps[i] = sequence.last_ps
         if sequence.preemptions:
             self.preemptions[i] += sequence.preemptions
+        if self.drafted:
+            self.drafted.note(sequence)
 
     def note_the_rest(self) -> None:
         """Notes what has happened to those that are under way at the end."""

@@ -8,6 +8,7 @@ from dataclasses import replace
 import pandas as pd
 
 from sunsim.clock import END_PS, to_ps, to_s
+from sunsim.cluster.drafted import draft_columns
 from sunsim.cluster.journey import Journeys, request_rows
 from sunsim.cluster.rounds import session_columns
 from sunsim.cluster.world import World
@@ -56,8 +57,9 @@ def simulate_arm(
                 f"fewer requests, {'less time to think, ' if world.rounds else ''}or stop: {{when: time, limit_s: ...}}"
             )
             raise InputError(message, f"scenario {scenario.name}")
+        pools = [pool for pool in (world.prefill, world.decode) if pool]
+        records = [record for pool in pools for record in pool.records()]
         world.journeys.note_the_rest()
-    pools = [pool for pool in (world.prefill, world.decode) if pool]
     prefill_names, decode_names = (pool.worker_names if pool else [] for pool in (world.prefill, world.decode))
     came = world.came(limit_ps)
     names = (prefill_names, decode_names)
@@ -66,12 +68,15 @@ def simulate_arm(
     if world.rounds and requests.sessions:
         further = session_columns(requests.sessions, world.rounds, came, remote=arm.prefill is not None)
         rows = pd.concat([rows, further], axis=1)
+    if any(each.drafts for each in scenario.arms):
+        emitted = world.course.emitted(requests.output_tokens)
+        rows = pd.concat([rows, draft_columns(world.journeys.drafted, rows, came, emitted)], axis=1)
     if limit_ps is None and (stuck := int((rows["outcome"] == "unfinished").sum())):
         message = f"{arm.name} has nothing more to do, but {stuck} requests are unfinished"
         raise RuntimeError(message)  # a fault of the simulator, whatever was asked for
     sizes = pd.concat([pool.sizes() for pool in world.elastic], ignore_index=True) if world.elastic else None
     world.journeys = Journeys(0)  # the largest part of a world, which stays until garbage is next looked for
-    return ArmResult(rows, [record for pool in pools for record in pool.records()], sizes)
+    return ArmResult(rows, records, sizes)
 
 
 @contextmanager

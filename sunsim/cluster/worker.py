@@ -90,9 +90,13 @@ class Worker:
         self._set_alarm()
 
     def record(self, role: Role, gpus: int) -> WorkerRecord:
-        """What the worker, on so many GPUs, has done so far, steps that no decision was due for included."""
+        """What the worker, on so many GPUs, has done so far, steps that no decision was due for included.
+
+        Requests under way then know what was drafted for them, too.
+        """
         engine = self.engine
         engine.advance(self.env.now_ps)
+        drafts = engine.count_drafts()
         return WorkerRecord(
             name=self.name,
             role=role,
@@ -106,6 +110,9 @@ class Worker:
             preemptions=engine.preemptions,
             prefix_cache_queries=engine.queries,
             prefix_cache_hits=engine.hits,
+            num_drafts=drafts.num_drafts if drafts else 0,
+            num_draft_tokens=drafts.num_draft_tokens if drafts else 0,
+            num_accepted_tokens_per_pos=tuple(drafts.num_accepted_tokens_per_pos) if drafts else (),
         )
 
     def _wake(self) -> None:

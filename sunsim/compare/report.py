@@ -37,6 +37,9 @@ FIGURES = columns(
     "cached_share",
     "recomputed_share",
     "moved_gb",
+    "mean_acceptance_length",
+    "draft_acceptance_rate",
+    "mean_itl_ms",
 )
 """Of a run's arm."""
 WEIGHED = ("gpus", "output_throughput_per_gpu", "mean_ttft_ms", "mean_tpot_ms")

@@ -76,7 +76,7 @@ def _sum(percents: Iterable[float]) -> float:
 
 
 def _unknown(source: Source, target: Worker) -> list[str]:
-    """Changes that no pair of measured profiles has."""
+    """Changes that no pair of measured profiles has, and what these measured nothing of."""
     ours = source.worker
     found = []
     if target.card.architecture != ours.card.architecture:
@@ -86,4 +86,6 @@ def _unknown(source: Source, target: Worker) -> list[str]:
         found.append(f"a model {times:.2g} times as large")
     if target.gpus != ours.gpus:
         found.append("tensor parallel")
+    if ours.drafts:
+        found.append("steps with drafts")
     return found

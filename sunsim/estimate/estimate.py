@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 from sunsim.errors import InputError
@@ -13,6 +14,7 @@ from sunsim.estimate.shapes import sharing_fault
 from sunsim.estimate.source import Source
 from sunsim.estimate.worker import VARIANTS, Worker, quant_method, read_config
 from sunsim.files import replacing
+from sunsim.latency.drafts import drafts_file
 from sunsim.latency.profile import Profile, load_profile
 from sunsim.report.origin import origin
 
@@ -33,7 +35,8 @@ def estimate(
         model: its config.json.
         tensor_parallel_size: GPUs that share it.
         variant: of its weights, "bf16", "awq" or "fp8".
-        out: where to; without it a file named for what is estimated, in the working directory.
+        out: where to; without it a file named for what is estimated, in the working directory, or, of a profile with
+            drafts, in a folder of it where `sunsim.latency.drafts` finds it beside that without.
 
     Raises:
         InputError: the card or the model is not known, does not fit, or the source is no measurement.
@@ -54,6 +57,9 @@ def estimate(
     }
     parallel = f"-tp{target.gpus}" if target.gpus > 1 else ""
     path = out or Path(f"{target.gpu}-{name}-{target.variant}{parallel}.json")
+    if out is None and (drafted := source.data.engine_args.speculative_config):
+        path = drafts_file(path, drafted.method, drafted.num_speculative_tokens)
+        path.parent.mkdir(exist_ok=True)
     if path.suffix != ".json":
         message = "is no name of a profile, must end in .json"
         raise InputError(message, path)
@@ -76,7 +82,8 @@ def _target(source: Source, gpu: str | None, model: Path | None, gpus: int | Non
     gpus = own.gpus if gpus is None else gpus
     if fault := sharing_fault(config, gpus):
         raise InputError(fault, "--tensor-parallel-size")
-    return Worker(gpu or own.gpu, card, config, None if asked == "bf16" else asked, gpus, own.kv_cache_dtype)
+    quantization = None if asked == "bf16" else asked
+    return replace(own, gpu=gpu or own.gpu, card=card, config=config, quantization=quantization, gpus=gpus)
 
 
 def _model_name(path: Path) -> str:

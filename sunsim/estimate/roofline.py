@@ -37,6 +37,8 @@ class Roofline:
         pair_ms: attention's products, a (query, key) pair of a prompt.
         reduce_ms, reduce_token_ms: all-reduces over the link, a step and a token.
         fixed_ms: what a decode step of a few requests takes beyond these, as measured: kernels' starts, sampling.
+        draft_ms: reading weights again to make drafts.
+        width: tokens that a decode computes.
         launch_ms: the host's time to launch a step without a captured graph; the GPU may be done sooner.
         largest_graph: the most tokens that a captured graph is for.
     """
@@ -48,6 +50,8 @@ class Roofline:
     reduce_ms: float
     reduce_token_ms: float
     fixed_ms: float = 0.0
+    draft_ms: float = 0.0
+    width: int = 1
     launch_ms: float = 0.0
     largest_graph: int = 0
 
@@ -70,6 +74,8 @@ class Roofline:
             pair_ms=4 * queries / bf16_flops_per_ms,
             reduce_ms=reduces * REDUCE_MS[card.link],
             reduce_token_ms=reduces * moved / (card.link_gb_s / 2 * 1e6),
+            draft_ms=worker.drafting / bytes_per_ms,
+            width=1 + worker.drafts,
         )
 
     def with_host(self, fixed_ms: float, launch_ms: float, largest_graph: int) -> Roofline:
@@ -78,10 +84,10 @@ class Roofline:
 
     def decode_ms(self, batch: float, context_tokens: float) -> float:
         """A step of so many decodes whose contexts add up to so many tokens."""
-        return self._products_ms(batch) + self.kv_token_ms * context_tokens
+        return self._products_ms(batch * self.width) + self.kv_token_ms * context_tokens
 
     def chunked_ms(self, tokens: float, pairs: float, context_tokens: float = 0.0) -> float:
-        """A step with prompts: tokens and pairs of all, and the context of the decodes beside them."""
+        """A step with prompts: tokens that it computes and pairs of all, and the context of the decodes beside them."""
         gpu_ms = self._products_ms(tokens) + self.pair_ms * pairs + self.kv_token_ms * context_tokens
         return gpu_ms if tokens <= self.largest_graph else max(gpu_ms, self.launch_ms)
 
@@ -91,4 +97,4 @@ class Roofline:
 
     def _products_ms(self, tokens: float) -> float:
         reduce_ms = self.reduce_ms + self.reduce_token_ms * tokens
-        return self.fixed_ms + max(self.weights_ms, self.token_ms * tokens) + reduce_ms
+        return self.fixed_ms + max(self.weights_ms, self.token_ms * tokens) + self.draft_ms + reduce_ms

@@ -98,7 +98,9 @@ class Ratio:
         pairs = point.get("attended_pairs") or chunk * point["chunk_context"] + chunk * (chunk + 1) // 2
         before = point.get("decode_steps_before", 0)
         return self._of(
-            lambda line: line.chunked_ms(batch + chunk, pairs, context) + before * line.decode_ms(batch, context)
+            lambda line: (
+                line.chunked_ms(batch * line.width + chunk, pairs, context) + before * line.decode_ms(batch, context)
+            )
         )
 
     def idle_start(self, point: Mapping[str, Any]) -> Raw:

@@ -51,7 +51,11 @@ class Source:
         )
         kv_cache_dtype = (data.engine_args.model_extra or {}).get("kv_cache_dtype", "auto")
         card = named_card(data.gpu, f"gpu of {profile.name}")
-        worker = Worker(data.gpu, card, config, quantization, profile.gpus, kv_cache_dtype)
+        drafted = data.engine_args.speculative_config
+        drafter = drafted is not None and drafted.method == "eagle"
+        worker = Worker(
+            data.gpu, card, config, quantization, profile.gpus, kv_cache_dtype, profile.drafts, drafter=drafter
+        )
         bandwidth = (data.copy_bandwidth_gb_s or card.memory_gb_s) / card.memory_gb_s
         peaks = Roofline.of(worker, Reached(bandwidth, 1.0))
         reached = Reached(bandwidth, _products_reached(data, peaks))

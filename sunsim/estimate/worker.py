@@ -11,6 +11,7 @@ from sunsim.errors import InputError
 from sunsim.estimate.cards import Card
 from sunsim.estimate.shapes import (
     AWQ,
+    BF16_BYTES,
     NEEDED,
     embedding_bytes,
     head_dim,
@@ -36,6 +37,8 @@ class Worker:
         quantization: of the weights: none, "awq" or "fp8".
         gpus: that share the model (tensor parallel).
         kv_cache_dtype: as vLLM takes it.
+        drafts: of a request in a decode step (speculative decoding).
+        drafter: whether a layer on the model's states makes them (EAGLE), in bf16, with the head that the model has.
     """
 
     gpu: str
@@ -44,6 +47,8 @@ class Worker:
     quantization: str | None = None
     gpus: int = 1
     kv_cache_dtype: str = "auto"
+    drafts: int = 0
+    drafter: bool = False
 
     def differs(self, other: Worker) -> tuple[str, ...]:
         """In what two differ."""
@@ -72,18 +77,27 @@ class Worker:
     @property
     def weights(self) -> int:
         """Bytes of weights on each GPU."""
-        return self._all_weights // self.gpus
+        return (self._all_weights + self._drafter_bytes) // self.gpus
 
     @property
     def streamed(self) -> int:
-        """Bytes of weights on each GPU that a step reads: all but the rows of the input embedding."""
+        """Bytes of weights on each GPU that a step reads, each of them once: all but the rows of the input embedding."""
         tied = self.config.get("tie_word_embeddings")
-        return (self._all_weights - (0 if tied else embedding_bytes(self.config))) // self.gpus
+        all_weights = self._all_weights + self._drafter_bytes
+        return (all_weights - (0 if tied else embedding_bytes(self.config))) // self.gpus
+
+    @property
+    def drafting(self) -> int:
+        """Bytes of weights on each GPU that a step reads again: for each draft the drafter's and the head's."""
+        if not self.drafter:
+            return 0
+        return (self.drafts * (self._drafter_bytes + embedding_bytes(self.config)) - self._drafter_bytes) // self.gpus
 
     @property
     def kv_bytes(self) -> int:
-        """Bytes of a token's keys and values on each GPU."""
-        return kv_bytes_per_token(self.config, self.kv_cache_dtype, self.gpus)
+        """Bytes of a token's keys and values on each GPU, a drafter's too."""
+        layers = self.config | {"num_hidden_layers": self.layers + self.drafter}
+        return kv_bytes_per_token(layers, self.kv_cache_dtype, self.gpus)
 
     @property
     def linear(self) -> int:
@@ -95,6 +109,12 @@ class Worker:
         """The model's, with what its variant says of the weights."""
         plain = {key: value for key, value in self.config.items() if key != "quantization_config"}
         return plain | {"quantization_config": AWQ} if self.quantization == "awq" else plain
+
+    @property
+    def _drafter_bytes(self) -> int:
+        """Of its layer, and of the matrix that takes the model's states and the tokens together."""
+        joined = 2 * int(self.config["hidden_size"]) ** 2
+        return BF16_BYTES * (linear_elements(self.config) // self.layers + joined) if self.drafter else 0
 
     @property
     def _all_weights(self) -> int:

@@ -1,4 +1,4 @@
-"""Metrics that a summary has only where the scenario has what they are of: sessions, elastic pools, admission."""
+"""Metrics that a summary has only where the scenario has what they are of: sessions, elastic pools, admission, drafts."""
 
 from sunsim.metrics.metric import ARRIVED, Metric, count, share
 
@@ -127,3 +127,61 @@ CONVERTED = Metric(
     "keep the TPOT limit (`missed_tpot_share`, `others_missed_tpot_share`).",
 )
 """There only of an arm with convertible decode workers."""
+
+DRAFTS = [
+    count(
+        "num_drafts",
+        "drafts",
+        "",
+        "Steps of requests in which drafted tokens were checked, over the whole run; a step that computes a request after its "
+        "end, as scheduling runs ahead, counts for nothing. vLLM's num_drafts.",
+    ),
+    count("num_draft_tokens", "drafted", "tok", "Tokens drafted in them. vLLM's num_draft_tokens."),
+    count(
+        "num_accepted_tokens",
+        "accepted",
+        "tok",
+        "Of these, the accepted ones, also where a request's end cut them off. vLLM's num_accepted_tokens.",
+    ),
+    Metric(
+        "mean_acceptance_length",
+        "acceptance length",
+        "tok",
+        "1 + num_accepted_tokens / num_drafts: tokens that a step with drafts gives a request. vLLM's.",
+        short="acceptance\nlength",
+    ),
+    share("draft_acceptance_rate", "accepted", "", "num_accepted_tokens / num_draft_tokens. vLLM's."),
+    Metric(
+        "acceptance_rate_per_pos",
+        "accepted by position",
+        "",
+        "Share of the drafts whose first token, first two tokens and so on were accepted: drafts in which a position was "
+        "accepted / num_drafts. vLLM's.",
+        short="by\nposition",
+    ),
+    Metric(
+        "mean_itl_ms",
+        "ITL mean",
+        "ms",
+        "Inter-token latency: the gap between bursts, which are the tokens that come out in one step. Mean over all gaps of the "
+        "requests that arrived inside the window and finished; vLLM's.",
+    ),
+    *(
+        Metric(
+            f"{stat}_request_itl_ms",
+            f"request ITL {stat}",
+            "ms",
+            "(last - first token) / (bursts - 1) of each request, its mean gap between bursts; rows do not hold every gap, so "
+            f"this is not vLLM's {stat}_itl_ms. {ARRIVED}",
+            short=f"request\nITL {stat}",
+        )
+        for stat in ("median", "p99")
+    ),
+    Metric(
+        "without_drafts",
+        "without drafts",
+        "",
+        "Of an arm that drafts: the first arm that is the same but for its drafts; None where there is none.",
+    ),
+]
+"""There only where workers of any arm draft tokens: all arms have them then, those without drafts too."""

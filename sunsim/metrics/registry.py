@@ -4,11 +4,12 @@ Rates and means over the window's time are None where it is too short for them: 
 Tables and documents take headers and units from here, and tests hold `summary.json` to it. Counts, duration and the throughputs
 with drain are vLLM's (`bench serve`), over the whole run. Latencies and goodput are defined as vLLM's for each
 request, but taken over the requests that arrived inside the window, where vLLM takes the whole run. Interactivity and
-the rest are ours. vLLM's ITL is missing: rows hold a request's first and last token, not the gaps between.
+the rest are ours. Of vLLM's ITL there is the mean, where tokens are drafted: rows hold a request's first and last token, not
+the gaps between, and without drafts these are as many as the tokens but one, so that TPOT says the same.
 """
 
 from sunsim.metrics.metric import ARRIVED, Metric, count, share
-from sunsim.metrics.occasional import CONVERTED, POOLS, SESSIONS, SHED
+from sunsim.metrics.occasional import CONVERTED, DRAFTS, POOLS, SESSIONS, SHED
 
 STATISTICS = ("mean", "median", "std", "p90", "p95", "p99")
 QUANTILES = {"median": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99}
@@ -173,7 +174,7 @@ _WORKER = [
         "Share of KV blocks held, mean over the window's time; derived from the rows: blocks for the prompt from "
         "the transfer (or first step) on, growing evenly with the output; on prefill workers until pulled. None where "
         "the worker preempted, or prefill got back what decode preempted: rows hold a request's first pass only; and where it "
-        "has a prefix cache, whose blocks requests share. "
+        "has a prefix cache, whose blocks requests share. Blocks for drafted tokens are not in it. "
         f"{CUT_OFF}",
     ),
     Metric(
@@ -189,5 +190,6 @@ _WORKER = [
 ]
 
 REGISTRY = {
-    metric.tag: metric for metric in [*_SERVING, *_ARM, *_WORKER, *SESSIONS, *POOLS, SHED, CONVERTED, *_latencies()]
+    metric.tag: metric
+    for metric in [*_SERVING, *_ARM, *_WORKER, *SESSIONS, *POOLS, SHED, CONVERTED, *DRAFTS, *_latencies()]
 }

@@ -3,7 +3,7 @@
 import numpy as np
 
 from sunsim.latency.profile import Profile
-from sunsim.report.drafts import assumed_of_drafts, derived_of_drafts
+from sunsim.report.drafts_basis import assumed_of_drafts, derived_of_drafts
 from sunsim.report.format import counted, listed
 from sunsim.report.origin import estimate_facts, left_out, origin
 from sunsim.report.traffic import arrivals_fact, popularity_facts, stretches_fact

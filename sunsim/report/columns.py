@@ -1,6 +1,6 @@
 """Columns of tables, declared by the metrics that stand in them: headers, units and forms are the registry's."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,9 +30,11 @@ def columns(*tags: str) -> list[Column]:
     return [Column(tag, _header(tag)) for tag in tags]
 
 
-def written(tag: str, value: float | None) -> str:
+def written(tag: str, value: float | Sequence[float] | None) -> str:
     """A metric's value as tables show it; of what is counted, a mean may be no whole number."""
     form = REGISTRY[tag].form
+    if isinstance(value, Sequence):
+        return f"{'/'.join(percent(each).removesuffix(' %') for each in value)} %"
     form = "number" if form == "count" and value is not None and value % 1 else form
     return percent(value, 1) if form == "share" else count(value) if form == "count" else number(value)
 

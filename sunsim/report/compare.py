@@ -7,7 +7,7 @@ from sunsim.report.format import ratio
 
 OUTPUT = "output_throughput"
 QUEUEING = ("_ttft_ms", "_e2el_ms", "_session_duration_s", "request_goodput", "slo_attainment")
-PACE = ("_tpot_ms", "_interactivity")
+PACE = ("_tpot_ms", "_itl_ms", "_interactivity")
 """These hold the wait for decode where prefill emits the first token."""
 
 

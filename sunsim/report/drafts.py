@@ -1,74 +1,32 @@
-"""What is derived and assumed of arms whose requests have drafts (speculative decoding); arms where it is alike are named together."""
+"""What drafted tokens change, in sentences; nothing where no arm drafts."""
 
-from collections import defaultdict
-from collections.abc import Iterator
+from __future__ import annotations
 
-from sunsim.report.format import counted, listed
-from sunsim.roles import Stage
-from sunsim.scenario import Arm, Pool, Scenario
-from sunsim.scenario.arms import Drafting
+from collections.abc import Mapping
+from typing import Any
 
-Facts = dict[str, list[str]]
+from sunsim.report.compare import against
+from sunsim.report.format import number, percent, times
 
+Entry = Mapping[str, Any]
+Arms = Mapping[str, Entry]
 
-def derived_of_drafts(scenario: Scenario) -> list[str]:
-    """What was not measured with as many drafts as a step has."""
-    found: Facts = defaultdict(list)
-    for arm, pool, drafting in _drafting(scenario):
-        if pool.stage is Stage.DECODE:
-            entering = "steps with drafts in which requests enter with one token, from those in which all have drafts"
-            found[entering].append(arm.name)
-        for drafts in drafting.config.numbers:
-            if len(parts := drafting.family.parts(drafts)) > 1:
-                measured = listed([str(k) for k, _ in parts])
-                found[f"steps with {counted(drafts, 'draft')} a request from those with {measured}"].append(arm.name)
-    return _said(found)
+CHANGES = {"mean TPOT": "mean_tpot_ms", "output": "output_throughput_window"}
 
 
-def assumed_of_drafts(scenario: Scenario) -> list[str]:
-    """Who drafts, how many drafts are accepted, and what costs nothing."""
-    found: Facts = defaultdict(list)
-    for arm, pool, drafting in _drafting(scenario):
-        config = drafting.config
-        found[_accepted(drafting)].append(arm.name)
-        if drafter := drafter_of(pool, len(scenario.model_names)):
-            found[drafter].append(arm.name)
-        if arm.prefill and drafting.lookahead and not arm.prefill.profile.drafts:
-            found["prefill makes the drafter's KV of a prompt in no time and room"].append(arm.name)
-        if config.num_speculative_tokens_per_batch_size:
-            found["steps take as long with a number of drafts chosen by the batch as with that number always"].append(
-                arm.name
-            )
-    return _said(found)
+def drafts(arms: Arms) -> list[str]:
+    """One sentence for each arm that drafts: what a step gives, and what that changes against the same arm without drafts."""
+    return [_drafting(name, entry, arms) for name, entry in arms.items() if entry.get("num_drafts")]
 
 
-def drafter_of(pool: Pool, models: int) -> str:
-    """How many drafters so many models need; empty where the text so far is the drafter, or none drafts."""
-    if not pool.drafting or not pool.drafting.lookahead:
-        return ""
-    if pool.module.only_decodes and pool.shared:
-        return "a drafter for the shared decoder"
-    return "a drafter a model" if models > 1 else "a drafter"
-
-
-def _accepted(drafting: Drafting) -> str:
-    config = drafting.config
-    first = counted(config.num_speculative_tokens, "draft")
-    rates = ", ".join(f"{rate:.3g}" for rate in config.rates(config.num_speculative_tokens))
-    facts = [f"the first to the last of {first} a step accepted in {rates} of all"]
-    if config.num_speculative_tokens == 1:
-        facts = [f"a draft a step accepted in {rates} of all"]
-    facts += [f"others of {counted(len(config.models), 'model')}"] if config.models else []
-    facts += [f"others from {config.contexts[0].from_tokens} tokens of a request on"] if config.contexts else []
-    return f"{', '.join(facts)}, {'drawn' if config.acceptance == 'drawn' else 'as many steps as expected'}"
-
-
-def _drafting(scenario: Scenario) -> Iterator[tuple[Arm, Pool, Drafting]]:
-    for arm in scenario.arms:
-        for pool in arm.pools().values():
-            if pool.drafting:
-                yield arm, pool, pool.drafting
-
-
-def _said(found: Facts) -> list[str]:
-    return [f"{what} ({listed(names)})" for what, names in found.items()]
+def _drafting(name: str, entry: Entry, arms: Arms) -> str:
+    said = (
+        f"{name}: a step with drafts gives a request {number(entry['mean_acceptance_length'])} tokens "
+        f"({percent(entry['draft_acceptance_rate'])} of what is drafted is accepted)"
+    )
+    plain = entry.get("without_drafts")
+    if plain is None:
+        return f"{said}; no arm is the same without drafts."
+    ratios = {what: against(tag, entry, arms[plain]) for what, tag in CHANGES.items()}
+    known = [f"{what} is {times(ratio)}" for what, ratio in ratios.items() if ratio is not None]
+    return f"{said}; against {plain}, the same without drafts, {' and '.join(known)}." if known else f"{said}."

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from sunsim.report.compare import against, stages, worker_pools
+from sunsim.report.drafts import drafts
 from sunsim.report.elastic import changes, converted, held, is_elastic, savings, shed
 from sunsim.report.format import change, count, counted, listed, milliseconds, number, percent, times, together
 
@@ -23,6 +24,7 @@ REASONS = {
     "tokens": "number of prompt tokens not measured",
     "pairs": "longer prompts or more tokens attended to than measured",
     "adapters": "more adapters than measured",
+    "drafts": "more drafts than measured",
 }
 """What takes a step out of the measured range."""
 
@@ -33,6 +35,7 @@ def sentences(summary: Mapping[str, Any]) -> list[str]:
     return [
         *(savings(arms, summary.get("worst_window_s")) if is_elastic(arms) else verdicts(arms)),
         *changes(arms),
+        *drafts(arms),
         *filling(arms),
         *caches(arms),
         *other_models(summary.get("base_models", {})),

@@ -36,6 +36,8 @@ SHARES = columns("cached_share", "recomputed_share")
 SESSIONS = columns("sessions")
 KEPT = [*SHARES, *columns("moved_gb")]
 ROUND = columns("window_requests")
+ACCEPTED = columns("mean_acceptance_length", "draft_acceptance_rate", "acceptance_rate_per_pos")
+ITL = columns("mean_itl_ms", "median_request_itl_ms", "p99_request_itl_ms")
 
 
 def summary_report(summary: Entry) -> Report:
@@ -52,7 +54,7 @@ def summary_report(summary: Entry) -> Report:
 
 
 def tables(summary: Entry) -> list[TextTable]:
-    """Throughput, elastic pools, latency, sessions, the hot and coldest model, and models that have limits of their own."""
+    """Throughput, elastic pools, latency, drafts, sessions, the hot and coldest model, and models that have limits of their own."""
     arms: Mapping[str, Entry] = summary["arms"]
     slo, base = summary["slo"] or {}, next(iter(arms.values()))
     shown = [*TTFT, *TPOT, *(E2EL if "e2el_ms" in limit_values(slo, base["models"]) else []), *PACE]
@@ -63,6 +65,7 @@ def tables(summary: Entry) -> list[TextTable]:
         _throughput(arms, base, summary.get("worst_window_s")),
         *([pools_table(arms)] if is_elastic(arms) else []),
         TextTable("", ("arm", *_headers(shown)), latency),
+        *([_drafts(arms, base)] if "num_drafts" in base else []),
         *([_sessions(arms, base), _by_round(arms, base)] if "rounds" in base else []),
         _models(summary, arms, base),
         *([_own_limits(slo, arms)] if "models" in slo else []),
@@ -95,6 +98,14 @@ def _throughput(arms: Mapping[str, Entry], base: Entry, worst_window_s: float | 
     return TextTable(
         "", ("arm", *_headers([*hours, *gpus, *throughput, *met]), "busiest\ndecode", "busiest\nprefill"), rows
     )
+
+
+def _drafts(arms: Mapping[str, Entry], base: Entry) -> TextTable:
+    rows = [
+        (marked(name, overloaded=entry["overloaded"]), *_cells(ACCEPTED, entry), *_compared(ITL, entry, base))
+        for name, entry in arms.items()
+    ]
+    return TextTable("Drafts", ("arm", *_headers([*ACCEPTED, *ITL])), rows)
 
 
 def _sessions(arms: Mapping[str, Entry], base: Entry) -> TextTable:

@@ -47,8 +47,7 @@ def family_of(
     if not family:
         asked = config.num_speculative_tokens
         file = drafts_file(profile.path, config.method, asked)
-        method = "ngram" if config.method == "ngram_gpu" else config.method
-        how = f"python -m profiler measure --speculative {method} --num-speculative-tokens {asked}"
+        how = f"python -m profiler measure --speculative {config.method} --num-speculative-tokens {asked}"
         must = f"must be left out, or there must be a profile with drafts, {file}: {how} measures one"
         refuse(KEY, "given", must, loc, source)
     return family

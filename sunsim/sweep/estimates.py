@@ -22,8 +22,10 @@ HEADLINES = (
     "cached_share",
     "mean_session_duration_s",
     "shed",
+    "mean_acceptance_length",
+    "mean_itl_ms",
 )
-"""The last three are there only where requests are rounds of sessions, or admission refuses some."""
+"""The last five are there only where requests are rounds of sessions, admission refuses some, or tokens are drafted."""
 ELASTIC = ("gpu_hours", "mean_gpus", "worst_window_slo_attainment")
 """Further ones, where a pool is elastic."""
 

@@ -31,7 +31,7 @@ COLUMNS = [
     Column("worst_window_slo_attainment", "worst\nwindow %"),
     *columns("shed"),
     Column("cached_share", "cached\n%"),
-    *columns("mean_session_duration_s"),
+    *columns("mean_session_duration_s", "mean_acceptance_length", "mean_itl_ms"),
 ]
 
 JUDGED = (("mean TPOT", "mean_tpot_ms", "ms"), ("output per GPU", "output_throughput_per_gpu", "tok/s"))

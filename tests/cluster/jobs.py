@@ -20,7 +20,7 @@ class Job:
     sequence: Sequence
     outputs: int  # max_tokens
     known: int  # num_tokens: prompt and outputs that are out
-    made: int = 0  # outputs on the card: those of steps in flight, too, and what goes beyond the last
+    made: int = 0  # outputs on the card: those of steps in flight, too, and of its last burst what is cut off
     burst: int = 0  # of these, the last step's
     placeholders: int = 0  # num_output_placeholders: the most that steps in flight can make
     computed: int = 0  # num_computed_tokens
@@ -32,7 +32,6 @@ class Job:
     done: bool = False
     plan: list[int] = field(default_factory=list)  # drafts accepted in its next steps, where they are planned
     planned: int = 0  # for so many drafts in a step
-    drafted: int = 0  # steps with drafts on the card
 
     @property
     def computing(self) -> bool:

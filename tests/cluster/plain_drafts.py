@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from sunsim.cluster.drafting.counts import DraftCounts
 from sunsim.cluster.drafting.drafts import Drafts
+from sunsim.cluster.sequence import Sequence
 from tests.cluster.jobs import Job, Out
 
 
@@ -16,6 +18,9 @@ class PlainDrafts:
     def __init__(self, config: Drafts) -> None:
         self.config = config
         self.k = config.num_speculative_tokens
+        self.num_drafts = 0
+        self.num_draft_tokens = 0
+        self.accepted_per_pos = [0] * config.num_speculative_tokens
 
     def _after(self, requests: int) -> int:
         """Drafts in the step after one with so many requests; vLLM's ``num_spec_tokens_to_schedule``."""
@@ -29,34 +34,39 @@ class PlainDrafts:
 
     def make(self, job: Job, requests: int) -> Out:
         """What a step makes of a request, which the card has in it with the drafts that it was given."""
-        out = Out(job, job.drafts, self._accepted(job))
-        job.drafts = self._after(requests)
-        return out
+        k, job.drafts = job.drafts, self._after(requests)
+        if job.made >= job.outputs:
+            return Out(job, k, 0)  # nobody counts what comes after its last token
+        accepted = self._accepted(job, k)
+        self._count(job.sequence, k, accepted)
+        return Out(job, k, accepted)
 
-    def _accepted(self, job: Job) -> int:
-        k, acceptance = job.drafts, self.config.acceptance
-        left = job.outputs - job.made
-        if not k or left <= 0:
+    def _accepted(self, job: Job, k: int) -> int:
+        if not k:
             job.plan = []
             return 0
-        sequence = job.sequence
-        if acceptance.expected:
+        sequence, acceptance = job.sequence, self.config.acceptance
+        if not acceptance.expected:
+            one = acceptance.accepted(sequence.request, sequence.model, sequence.drafted, job.on_card, 1, k)
+            return int(one[0])
+        if not job.plan or job.planned != k:
             # As many steps as are expected for all that is left, again whenever the number of drafts changes.
-            if not job.plan or job.planned != k:
-                plan = acceptance.accepted(sequence.request, sequence.model, job.drafted, job.on_card, left, k)
-                job.plan, job.planned = plan.tolist(), k
-            accepted = job.plan.pop(0)
-        else:
-            one = acceptance.accepted(sequence.request, sequence.model, job.drafted, job.on_card, 1, k)
-            accepted = int(one[0])
-        job.drafted += 1
-        return accepted
+            left = job.outputs - job.made
+            plan = acceptance.accepted(sequence.request, sequence.model, sequence.drafted, job.on_card, left, k)
+            job.plan, job.planned = plan.tolist(), k
+        return job.plan.pop(0)
 
-    def count(self, out: Out) -> None:
-        """What a request has had, with a burst that is out; nobody counts what comes after its last token."""
-        sequence = out.job.sequence
+    def _count(self, sequence: Sequence, k: int, accepted: int) -> None:
         sequence.bursts += 1
-        if out.drafts:
+        if k:
             sequence.drafted += 1
-            sequence.draft_tokens += out.drafts
-            sequence.accepted += out.accepted
+            sequence.draft_tokens += k
+            sequence.accepted += accepted
+            self.num_drafts += 1
+            self.num_draft_tokens += k
+            for position in range(accepted):
+                self.accepted_per_pos[position] += 1
+
+    def counts(self) -> DraftCounts:
+        """What the drafts of all steps launched came to."""
+        return DraftCounts(self.num_drafts, self.num_draft_tokens, list(self.accepted_per_pos))

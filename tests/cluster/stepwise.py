@@ -7,14 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from sunsim.cluster.drafting.counts import DraftCounts
 from sunsim.cluster.engine_config import EngineConfig
 from sunsim.cluster.outcome import Outcome
 from sunsim.cluster.sequence import KV, UNSET, Sequence
-from sunsim.latency.steps import OUTSIDE, Chunk, DraftStepTimes, Outside, StepTimes
+from sunsim.latency.steps import Chunk, Outside, StepTimes, takes_drafts
 from tests.cluster.jobs import Job, JobBlocks, Out, Step
 from tests.cluster.plain_blocks import Keys
 from tests.cluster.plain_drafts import PlainDrafts
+from tests.cluster.plain_pipeline import PlainPipeline
 from tests.cluster.plain_pulls import PlainPulls
+from tests.cluster.plain_step import PlainStep
 
 Taken = list[tuple[Job, int]]
 """Who is in a step, and how many tokens are computed of each."""
@@ -37,18 +40,23 @@ class StepwiseEngine:
         self.pulls = PlainPulls()
         self.drafts = PlainDrafts(config.drafts) if config.drafts else None
         self.jobs: dict[Sequence, Job] = {}
-        self.in_flight: list[Step] = []  # launched, and the host has not seen their outputs
-        self.stalls = iter(stalls)
-        self.stall = next(self.stalls, None)
+        draft_times = times if config.drafts and takes_drafts(times) else None
+        self.pipeline = PlainPipeline(times, draft_times, stalls)
         self.blocks = JobBlocks(config, keys)
-        self.due = 0
-        self.gpu_free = 0
         self.idle = True
-        self.steps = 0
-        self.launches = 0
-        self.busy_ps = 0
         self.preemptions = 0
-        self.outside: dict[Outside, int] = dict.fromkeys(OUTSIDE, 0)
+
+    @property
+    def steps(self) -> int:
+        return self.pipeline.steps
+
+    @property
+    def busy_ps(self) -> int:
+        return self.pipeline.busy_ps
+
+    @property
+    def outside(self) -> dict[Outside, int]:
+        return self.pipeline.outside
 
     @property
     def free_blocks(self) -> int:
@@ -66,6 +74,9 @@ class StepwiseEngine:
     def hits(self) -> int:
         return self.blocks.hits
 
+    def count_drafts(self) -> DraftCounts | None:
+        return self.drafts.counts() if self.drafts else None
+
     @property
     def num_tokens(self) -> int:
         known = 0
@@ -75,7 +86,7 @@ class StepwiseEngine:
 
     def _rouse(self, now: int) -> None:
         if self.idle:
-            self.due = max(self.due, now)
+            self.pipeline.due = max(self.pipeline.due, now)
             self.idle = False
 
     def submit(self, now: int, sequence: Sequence, *, first: bool = False) -> None:
@@ -90,8 +101,8 @@ class StepwiseEngine:
         job = self.jobs[sequence]
         self.pulls.arrived()
         host = sequence.pulling.host if sequence.pulling else None
-        last = self.in_flight[-1] if self.in_flight else None
-        rests = self.due <= now
+        last = self.pipeline.in_flight[-1] if self.pipeline.in_flight else None
+        rests = self.pipeline.due <= now
         self._rouse(now)
         if not host:
             self.pulls.ready.append(job)
@@ -106,7 +117,7 @@ class StepwiseEngine:
 
     def _rest(self, now: int, lasts: int) -> None:
         self.pulls.rest(now)
-        self.due = now + lasts
+        self.pipeline.due = now + lasts
 
     def release(self, now: int, sequence: Sequence) -> None:
         self._rouse(now)
@@ -123,15 +134,15 @@ class StepwiseEngine:
         """Nothing to catch up with: no step is ever skipped."""
 
     def next_wake(self) -> int | None:
-        return None if self.idle else self.due
+        return None if self.idle else self.pipeline.due
 
     def wake(self, now: int) -> Outcome:
         outcome = Outcome()
         outcome.finished, outcome.loads, outcome.evicted = [], [], []
         self.blocks.give_back_deferred()
-        if len(self.in_flight) == 2:
-            self._emit(self.in_flight.pop(0), now, outcome)
-        if outcome.finished and self.times.pause_ps and all(step.empty for step in self.in_flight):
+        if len(self.pipeline.in_flight) == 2:
+            self._emit(self.pipeline.in_flight.pop(0), now, outcome)
+        if outcome.finished and self.times.pause_ps and self.pipeline.idle:
             self._rest(now, self.times.pause_ps)
             return outcome
         self._compose(now, outcome)
@@ -145,8 +156,6 @@ class StepwiseEngine:
             rejected = out.drafts - out.accepted
             if not job.preempted:
                 job.computed -= rejected
-            if self.drafts:
-                self.drafts.count(out)
             burst = min(1 + out.accepted, job.outputs - job.emitted)
             job.placeholders -= rejected + burst
             job.known += burst
@@ -169,10 +178,13 @@ class StepwiseEngine:
         self.running.remove(job)
         if self.config.pin_finished:
             self.blocks.pinned[job.sequence] = job.blocks
-        elif self.config.defer_block_free and any(job is out.job for step in self.in_flight for out in step.emitting):
-            self.blocks.deferred.append(job.blocks)  # the step in flight may write to them
+        elif self.config.defer_block_free and self._in_flight(job):
+            self.blocks.deferred.append(job.blocks)  # that step may write to them
         else:
             self.blocks.give_back(job.blocks)
+
+    def _in_flight(self, job: Job) -> bool:
+        return any(job is out.job for step in self.pipeline.in_flight for out in step.emitting)
 
     def _preempt(self, job: Job, outcome: Outcome) -> None:
         self.preemptions += 1
@@ -192,108 +204,79 @@ class StepwiseEngine:
 
     def _compose(self, now: int, outcome: Outcome) -> None:
         self.pulls.hear(1)
-        taken: Taken = []
-        budget = self.config.max_num_batched_tokens
         beside = self.pulls.loading or any(not job.computing and not job.ends for job in self.running)
         prompts = self.config.max_prefill_chunk_tokens if beside else None
+        step = PlainStep(self.config.max_num_batched_tokens, prompts, self.config.one_model_a_step)
+        preempted = self._go_on(step, outcome)
+        entering = [] if preempted else self._admit(now, step, outcome)
+        outcome.entered = [job.sequence for job in entering]
+        taken_in = sum(job.sequence.prompt_tokens for job in entering if not job.sequence.computes_prompt)
+        alone = any(self._is_chunk(job) for job, _ in step.taken) or self.pipeline.idle
+        decodes = 0 if alone else len(step.taken)
+        held = self.pulls.begin(now, outcome.loads, decodes, self.times.take_in_ps(taken_in))
+        start = self._launch(now + held, step.taken, held=held > 0, launched=self.pulls.begun and decodes > 0)
+        for job in entering:
+            job.sequence.started_ps = start
+
+    def _go_on(self, step: PlainStep, outcome: Outcome) -> bool:
+        """Takes those that run into the step; gives whether some of them had to go."""
         preempted = False
-        entering: list[Job] = []
         for job in list(self.running):
-            if job not in self.running or job.ends or budget == 0:
+            if job not in self.running or job.ends or step.budget == 0:
                 continue
-            tokens = self._most(job, budget, prompts)
+            tokens = step.most(job)
             while self.blocks.more(job, job.computed + tokens) > self.free_blocks:
                 victim = self.running.pop()
                 self._preempt(victim, outcome)
                 preempted = True
                 if victim is job:
-                    break
-            if job not in self.running:
-                break
-            self._allocate(job, tokens)
-            budget -= tokens
-            prompts = self._left(job, prompts, tokens)
-            taken.append((job, tokens))
-        if not preempted:
-            entering = self._admit(now, budget, prompts, taken, outcome)
-        outcome.entered = [job.sequence for job in entering]
-        taken_in = sum(job.sequence.prompt_tokens for job in entering if not job.sequence.computes_prompt)
-        alone = any(self._is_chunk(job) for job, _ in taken) or all(step.empty for step in self.in_flight)
-        decodes = 0 if alone else len(taken)
-        held = self.pulls.begin(now, outcome.loads, decodes, self.times.take_in_ps(taken_in))
-        start = self._launch(now + held, taken, held=held > 0, launched=self.pulls.begun and decodes > 0)
-        for job in entering:
-            job.sequence.started_ps = start
+                    return True
+            self._take(job, step)
+        return preempted
 
     def _is_chunk(self, job: Job) -> bool:
         """Whether what a step computes of it is not a decode like the others: who enters has no drafts beside theirs."""
         return job.computing if self.drafts else job.left > 1
 
-    def _most(self, job: Job, budget: int, prompts: int | None) -> int:
-        """Tokens of it that a step may take, with so much left, and of prompts maybe less."""
-        most = budget if prompts is None or not job.prompt else min(budget, prompts)
-        return min(job.left, most)
-
-    def _left(self, job: Job, prompts: int | None, tokens: int) -> int | None:
-        return prompts if prompts is None or not job.prompt else prompts - tokens
-
-    def _allocate(self, job: Job, tokens: int) -> None:
+    def _take(self, job: Job, step: PlainStep) -> None:
+        tokens = step.most(job)
         self.blocks.allocate(job, job.computed + tokens)
         self.blocks.name_full(job, job.computed + tokens)
+        step.take(job, tokens)
 
-    def _admit(self, now: int, budget: int, prompts: int | None, taken: Taken, outcome: Outcome) -> list[Job]:
+    def _admit(self, now: int, step: PlainStep, outcome: Outcome) -> list[Job]:
         entering: list[Job] = []
         ready, loading = self.pulls.ready, self.pulls.loading
 
         def enter(job: Job) -> None:
-            nonlocal budget, prompts
             if job.sequence.scheduled_ps == UNSET:
                 job.sequence.scheduled_ps = now
                 entering.append(job)
-            tokens = self._most(job, budget, prompts)
-            self._allocate(job, tokens)
-            # A prompt of which something is left stays the last.
-            cut = [other for other, some in taken if some < other.left]
-            self.running.insert(len(self.running) - len(cut), job)
-            taken.append((job, tokens))
-            budget -= tokens
-            prompts = self._left(job, prompts, tokens)
+            self.running.insert(len(self.running) - len(step.cut()), job)
+            self._take(job, step)
 
-        def mixes(job: Job) -> bool:
-            others = {j.sequence.model for j, _ in taken if j.prompt}
-            own = {job.sequence.model} if job.sequence.computes_prompt else others
-            return self.config.one_model_a_step and bool(others - own)
-
-        def waits(job: Job) -> bool:
-            return mixes(job) or (prompts == 0 and job.sequence.computes_prompt)
-
-        def is_cut(job: Job) -> bool:
-            under_way = any(some < other.left for other, some in taken)
-            made = job.known - job.sequence.prompt_tokens
-            return under_way and not job.sequence.computes_prompt and made + 1 > budget
-
-        while ready and budget > 0 and not waits(ready[0]) and not is_cut(ready[0]):
-            more = self.blocks.more(ready[0], ready[0].computed + self._most(ready[0], budget, prompts))
-            if more > self.free_blocks and self.running:
-                return entering  # whoever is behind it waits, too; with nobody running it makes do with what there is
+        while ready and step.budget > 0 and not step.waits(ready[0]) and not step.cuts(ready[0]):
+            more = self.blocks.more(ready[0], ready[0].computed + step.most(ready[0]))
+            if more > self.free_blocks and (self.running or self.blocks.deferred):
+                return entering  # whoever is behind it waits, too; where no block will come it makes do with what there is
             job = ready.pop(0)
             loading.remove(job)
             enter(job)
         passed: list[Job] = []
-        while self.waiting and budget > 0 and len(self.running) + len(loading) < self.config.max_num_seqs:
+        while self.waiting and step.budget > 0 and len(self.running) + len(loading) < self.config.max_num_seqs:
             job = self.waiting[0]
-            if waits(job) or (passed and job.sequence.computes_prompt):
-                if prompts is None:
+            if step.waits(job) or (passed and job.sequence.computes_prompt):
+                if step.prompts is None:
                     break
                 passed.append(self.waiting.pop(0))
                 continue
             pulls = job.sequence.kv is KV.PULL
-            if not pulls and is_cut(job):
+            if not pulls and step.cuts(job):
                 break
             if job.sequence.held_now and pulls:
                 job.sequence.held_tokens = job.sequence.held_now()
             found = self.blocks.find(job.sequence.request, job.known)
-            if self.blocks.lacking(found, self._least(job, budget, prompts)) > self.free_blocks:
+            if self.blocks.lacking(found, self._least(job, step)) > self.free_blocks:
                 break
             self.waiting.pop(0)
             self._take_found(job, found)
@@ -308,74 +291,27 @@ class StepwiseEngine:
         self.waiting[:0] = passed
         return entering
 
-    def _least(self, job: Job, budget: int, prompts: int | None) -> int:
+    def _least(self, job: Job, step: PlainStep) -> int:
         """Tokens for which there must be room before it is admitted: all that is known, and its first step's."""
         if job.sequence.kv is KV.PULL:
             return job.known  # its first step is yet to come
         there = 0 if job.sequence.kv is KV.COMPUTE else min(job.sequence.held_tokens, job.known - 1)
-        most = budget if prompts is None or not job.sequence.computes_prompt else min(budget, prompts)
+        most = step.budget if step.prompts is None or not job.prompt else min(step.budget, step.prompts)
         return max(job.known, self.blocks.room(min(job.known, there + most)))
 
     def _take_found(self, job: Job, found: list[int]) -> None:
         self.blocks.take_found(job, found)
 
     def _launch(self, now: int, taken: Taken, *, held: bool, launched: bool) -> int:
-        singles = [job for job, _ in taken if not self._is_chunk(job)]
+        decodes = [job for job, _ in taken if not self._is_chunk(job)]
         chunks = [Chunk(tokens, job.computed) for job, tokens in taken if self._is_chunk(job)]
-        idle = all(step.empty for step in self.in_flight)
-        duration = self._duration(singles, chunks)
-        free = ready = earliest = now
-        if chunks or (singles and idle):
-            tokens = sum(tokens for _, tokens in taken) if chunks else 0
-            free += self.times.launch_ps(tokens, self.launches)
-            ready += self.times.lead_ps(tokens)
-            earliest = free + self.times.tail_ps(tokens)
-            self.launches += 1
-        elif singles and held and not launched:
-            ready += self.times.lead_ps(0)
-        start = max(self.gpu_free, ready)
-        if taken:
-            end = self._end(start, duration)
-            self.gpu_free = max(end, earliest)
-            self.steps += 1
-            self.busy_ps += end - start
-        if taken or not idle:
-            self.in_flight.append(Step(self.gpu_free, self._schedule(taken), not taken))
-        else:
-            self.in_flight.clear()
-            self.idle = not self.pulls.seen
+        k = self.drafts.k if self.drafts else 0
+        start, free = self.pipeline.launch(now, decodes, chunks, k, held=held, launched=launched)
+        self.pipeline.follow(self._schedule(taken), free, empty=not taken)
         if self.drafts:
             self.drafts.composed(len(taken))
-        older = self.in_flight[0].end if len(self.in_flight) == 2 else 0
-        self.due = max(free, older)
+        self.idle = not self.pipeline.in_flight and not self.pulls.seen
         return start
-
-    def _duration(self, singles: list[Job], chunks: list[Chunk]) -> int:
-        if not singles and not chunks:
-            return 0
-        batch, context = len(singles), sum(job.on_card for job in singles)
-        times, k = self.times, self.drafts.k if self.drafts else 0
-        outside: Outside | None
-        if chunks and isinstance(times, DraftStepTimes):
-            duration, outside = times.chunked_step_k(batch, context, chunks, k)
-        elif chunks:
-            duration, outside = times.chunked_step(batch, context, chunks)
-        else:
-            drafting = isinstance(times, DraftStepTimes)
-            line = times.decode_line_k(batch, context, k) if drafting else times.decode_line(batch, context)
-            duration, outside = line.base_ps + line.slope_ps * context, line.outside
-        if outside:
-            self.outside[outside] += 1
-        return duration
-
-    def _end(self, start: int, duration: int) -> int:
-        end = start + duration
-        while self.stall and self.stall[0] < end:
-            at, extra = self.stall
-            if at >= start:
-                end += extra
-            self.stall = next(self.stalls, None)
-        return end
 
     def _schedule(self, taken: Taken) -> list[Out]:
         emitting = []

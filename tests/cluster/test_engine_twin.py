@@ -12,6 +12,7 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
+from sunsim.cluster.drafting.counts import DraftCounts
 from sunsim.cluster.engine import Engine
 from sunsim.cluster.engine_config import EngineConfig
 from sunsim.cluster.outcome import Outcome
@@ -55,8 +56,8 @@ class Staircase:
         return self.reading * prompt_tokens
 
 
-Stamps = tuple[int, int, int, int, int, int]
-Totals = tuple[int, int, int, dict[Outside, int]]
+Stamps = tuple[int, ...]
+Totals = tuple[int, int, int, dict[Outside, int], DraftCounts | None]
 
 
 class AnyEngine(Protocol):
@@ -70,6 +71,7 @@ class AnyEngine(Protocol):
     def outside(self) -> dict[Outside, int]: ...
     @property
     def num_tokens(self) -> int: ...
+    def count_drafts(self) -> DraftCounts | None: ...
     def submit(self, now_ps: int, sequence: Sequence, *, first: bool = False) -> None: ...
     def loaded(self, now_ps: int, sequence: Sequence) -> None: ...
     def release(self, now_ps: int, sequence: Sequence) -> None: ...
@@ -137,8 +139,14 @@ def play(
     else:
         pytest.fail("does not come to an end")
     seen.append(look(sequences[0]))
-    stamps = [(s.scheduled_ps, s.started_ps, s.first_ps, s.last_ps, s.preemptions, s.cached_tokens) for s in sequences]
-    return stamps, (engine.steps, engine.busy_ps, engine.preemptions, engine.outside), seen
+    totals = engine.steps, engine.busy_ps, engine.preemptions, engine.outside, engine.count_drafts()
+    return [stamps_of(sequence) for sequence in sequences], totals, seen
+
+
+def stamps_of(s: Sequence) -> Stamps:
+    """When things happened to it, and how often; all that a worker says of it."""
+    times = s.scheduled_ps, s.started_ps, s.first_ps, s.last_ps
+    return *times, s.preemptions, s.cached_tokens, s.drafted, s.draft_tokens, s.accepted, s.bursts
 
 
 PHASES = [Phase.explicit, Phase.reuse, Phase.generate]  # shrinking a timeline takes minutes

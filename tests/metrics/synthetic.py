@@ -59,6 +59,16 @@ def talk(*rounds: dict[str, Any], arm: str = "a") -> pd.DataFrame:
     return frame
 
 
+def drafted(*requests: dict[str, Any], arm: str = "a") -> pd.DataFrame:
+    """The same of requests for which tokens may have been drafted, on worker ``d``; each token came alone where nothing else is said."""
+    base = {"arrival_s": 0.0, "first_token_s": 1.0, "last_token_s": 1.0, "decode_worker": "d"}
+    frame = table(*(base | {key: value for key, value in each.items() if key in COLUMNS} for each in requests), arm=arm)
+    frame["bursts"] = [each.get("bursts", each.get("output_tokens", 1)) for each in requests]
+    for name in ("drafts", "draft_tokens", "accepted_tokens"):
+        frame[name] = [int(each.get(name, 0)) for each in requests]
+    return frame
+
+
 def toy_arm(
     name: str,
     *,

@@ -11,11 +11,12 @@ import pytest
 from sunsim.metrics import REGISTRY, to_json
 from sunsim.metrics.admission import add_shed
 from sunsim.metrics.converted import add_converted
+from sunsim.metrics.drafts import add_drafts
 from sunsim.metrics.pools import add_pools
 from sunsim.metrics.sessions import add_sessions
 from sunsim.records import ArmResult
 from sunsim.roles import Module
-from tests.metrics.synthetic import sizes, table, talk, toy_arm, toy_summary, toy_worker
+from tests.metrics.synthetic import drafted, sizes, table, talk, toy_arm, toy_summary, toy_worker
 
 META = {"sunsim_version": "0", "scenario": "toy", "seed": 1, "profiles": {"p": "0f"}}
 
@@ -64,7 +65,11 @@ def test_every_declared_metric_is_used_and_defined(toy: dict[str, Any]) -> None:
     add_shed(changing, [elastic])
     used |= set(changing["arms"]["a"]).union(*changing["arms"]["a"]["pools"].values())
     add_converted(changing, elastic)
-    used |= set(changing["arms"]["a"]) | {"same_way", "kv_target"}  # what only a scenario tells
+    used |= set(changing["arms"]["a"]) | {"same_way", "kv_target", "without_drafts"}  # what only a scenario tells
+    drafting = ArmResult(drafted({}), [toy_worker("d", "decode")])
+    guessed = toy_summary(drafting)
+    add_drafts(guessed, [drafting])
+    used |= set(guessed["arms"]["a"])
     assert set(REGISTRY) == used
     assert all(metric.definition.endswith(".") for metric in REGISTRY.values())
 

@@ -54,7 +54,7 @@ class Speculation:
 
     def config(self, drafter: Path) -> dict[str, Any]:
         """vLLM's ``speculative_config``."""
-        config = {"method": self.method, "num_speculative_tokens": self.num_speculative_tokens}
+        config: dict[str, Any] = {"method": self.method, "num_speculative_tokens": self.num_speculative_tokens}
         if self.method == "eagle":
             rates = {"synthetic_acceptance_rates": self.synthetic_acceptance_rates}
             config |= {"model": str(drafter), "rejection_sample_method": "synthetic"} | rates

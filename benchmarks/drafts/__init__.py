@@ -1,0 +1,1 @@
+"""What drafts (speculative decoding) cost and give: steps alone, whole clusters, and what others have published."""

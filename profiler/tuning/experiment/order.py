@@ -1,0 +1,118 @@
+"""What an experiment does, and the jobs that it is made of."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal, NamedTuple
+
+
+class Size(NamedTuple):
+    """Of a Llama: all inputs of linear layers are multiples of 128, as int4 groups need; Llama 3.1's 4 queries a key."""
+
+    layers: int
+    hidden: int
+    heads: int
+    kv_heads: int
+    intermediate: int
+    learning_rate: float
+
+
+SIZES: Mapping[str, Size] = {
+    "tiny": Size(2, 128, 4, 1, 256, 3e-3),
+    "30m": Size(7, 640, 8, 2, 1792, 1e-3),
+    "100m": Size(8, 1024, 16, 4, 3072, 6e-4),
+}
+"""By name; the learning rate is that of pre-training. tiny is for a try on a CPU."""
+
+
+METHODS = (
+    "base",
+    "full",
+    "full-int4",
+    "full-prefill-base-decode",
+    "prefill-only",
+    "prefill-only-int4",
+    "prefill-only-int4-tuned",
+    "lora",
+)
+"""Rows of an accuracy file, in order. full-int4 is the fully tuned model decoding with int4 weights of its own: what the
+quantized shared decoder is to be compared with."""
+
+RATES: Mapping[str, tuple[float, ...]] = {
+    "full": (1e-4, 3e-4, 1e-3),
+    "prefill-only": (1e-4, 3e-4, 1e-3),
+    "lora": (1e-3, 3e-3, 1e-2),
+}
+"""Learning rates that each method is tried with on `RATE_TASKS`; the one with the lowest validation loss tunes all tasks."""
+RATE_TASKS = ("list-operators", "math-format")
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """An experiment.
+
+    sizes: names of `SIZES`. tasks: names of `tasks.TASKS`. seeds: tunings of each, with their own examples and
+    tests. boundary: who computes the last prompt token, see `two_pathways`. pretrain_s: seconds for each size.
+    corpus: examples for pre-training. train, validation, test: examples of a task. steps, batch: of a tuning.
+    rates: learning rates to try for each method.
+    """
+
+    sizes: Sequence[str]
+    tasks: Sequence[str]
+    seeds: int
+    boundary: Literal["decode", "prefill"]
+    pretrain_s: Mapping[str, float]
+    corpus: int = 3_000_000
+    pretrain_batch: int = 512
+    train: int = 4096
+    validation: int = 256
+    test: int = 500
+    steps: int = 240
+    batch: int = 64
+    lora_rank: int = 16
+    rates: Mapping[str, Sequence[float]] = field(default_factory=lambda: dict(RATES))
+
+
+def small(order: Order) -> Order:
+    """The same for a try: few examples, one learning rate a method."""
+    rates = {method: rates[1:2] for method, rates in order.rates.items()}
+    return replace(order, corpus=20_000, pretrain_batch=32, train=64, validation=16, test=16, batch=8, rates=rates)
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A piece of an experiment that one process does.
+
+    name: of its file in DIR/done. after: names of jobs whose results it needs. alone: nothing else runs on its device.
+    method: of a search for the learning rate. task, seed: of a cell, which is all methods on one task with one seed.
+    """
+
+    name: str
+    kind: Literal["pretrain", "rate", "cell"]
+    size: str
+    after: tuple[str, ...] = ()
+    alone: bool = False
+    method: str = ""
+    task: str = ""
+    seed: int = 0
+
+
+def jobs_of(order: Order) -> list[Job]:
+    """All jobs, the more urgent ones first: what is asked of all methods before further seeds, so that an early end is whole."""
+    pretrain = [Job(f"pretrain-{size}", "pretrain", size, alone=True) for size in reversed(order.sizes)]
+    rates = [
+        Job(f"rate-{size}-{method}", "rate", size, (f"pretrain-{size}",), method=method)
+        for size in order.sizes
+        for method in order.rates
+    ]
+    cells = [
+        Job(f"cell-{size}-{task}-{seed}", "cell", size, rate_names(order, size), task=task, seed=seed)
+        for seed in range(order.seeds)
+        for task in order.tasks
+        for size in order.sizes
+    ]
+    return [*pretrain, *rates, *cells]
+
+
+def rate_names(order: Order, size: str) -> tuple[str, ...]:
+    """The jobs that find the learning rates of a size."""
+    return tuple(f"rate-{size}-{method}" for method in order.rates)

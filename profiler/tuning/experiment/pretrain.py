@@ -1,0 +1,118 @@
+"""Pre-training of a base model, from scratch, on the mixture, within a budget of seconds."""
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.nn.functional import cross_entropy
+
+from profiler.tuning.experiment.corpus import Corpus
+from profiler.tuning.two_pathways import NO_LABEL
+
+WARMUP_STEPS = 100
+BETAS, WEIGHT_DECAY, CLIP = (0.9, 0.95), 0.1, 1.0
+SEEN_EVERY = 20
+"""Steps between two looks at the loss, for which the host waits for the GPU; unless told otherwise."""
+
+
+class Trained(NamedTuple):
+    """What a pre-training did. curve: (step, loss of a response token)."""
+
+    steps: int
+    tokens: int
+    seconds: float
+    curve: list[tuple[int, float]]
+
+
+def pretrain(
+    model: Any,
+    corpus: Corpus,
+    *,
+    learning_rate: float,
+    seconds: float,
+    batch_size: int,
+    micro_batches: int,
+    seed: int,
+    say: Callable[[str], None],
+    seen_every: int = SEEN_EVERY,
+) -> Trained:
+    """Trains `model`, bfloat16 on its device or float32 on a CPU, in place; the loss is that of responses.
+
+    The learning rate falls in a cosine with the time that is spent, so that every budget ends with a trained model;
+    how many steps fit is the machine's, and is said.
+    """
+    device = model.device
+    weights = [w for w in model.parameters() if w.requires_grad]
+    own = [w if w.dtype == torch.float32 else w.detach().float() for w in weights]
+    optimizer = torch.optim.AdamW(
+        own, lr=learning_rate, betas=BETAS, weight_decay=WEIGHT_DECAY, fused=device.type == "cuda"
+    )
+    ids, prompt_tokens = torch.from_numpy(corpus.ids).to(device), torch.from_numpy(corpus.prompt_tokens).to(device)
+    tokens = torch.from_numpy(corpus.tokens).to(device)
+    begin, step, seen_tokens, curve = time.monotonic(), 0, 0, list[tuple[int, float]]()
+    for batch in batches(corpus, batch_size, micro_batches, seed):
+        spent = (time.monotonic() - begin) / seconds
+        if spent >= 1:
+            break
+        rate = learning_rate * min(1.0, (step + 1) / WARMUP_STEPS) * (0.02 + 0.98 * (1 + math.cos(math.pi * spent)) / 2)
+        loss = torch.zeros((), device=device)
+        wanted = sum(int((corpus.tokens[rows] - corpus.prompt_tokens[rows]).sum()) for rows in batch)
+        for rows in batch:
+            width = -(-int(corpus.tokens[rows].max()) // 8) * 8
+            at = torch.from_numpy(rows).to(device)
+            part = response_loss(model, ids[at, :width].long(), prompt_tokens[at], tokens[at]) / wanted
+            part.backward()
+            loss += part.detach()
+            seen_tokens += int(corpus.tokens[rows].sum(dtype=np.int64))
+        if own[0] is not weights[0]:
+            for mine, weight in zip(own, weights, strict=True):
+                mine.grad = weight.grad.float()
+                weight.grad = None
+        torch.nn.utils.clip_grad_norm_(own, CLIP)
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        if own[0] is not weights[0]:
+            with torch.no_grad():
+                torch._foreach_copy_(weights, own)
+        step += 1
+        if step % seen_every == 0:
+            curve.append((step, loss.item()))
+            if step % (25 * seen_every) == 0:
+                say(f"step {step}, loss {curve[-1][1]:.4f}, {spent:.0%} of {seconds:.0f} s")
+    return Trained(step, seen_tokens, time.monotonic() - begin, curve)
+
+
+def response_loss(model: Any, ids: torch.Tensor, prompt_tokens: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
+    """Cross-entropy of the responses' tokens, summed, float32.
+
+    Args:
+        model: a causal LM.
+        ids: [requests, width]: prompt, response, padding, which nothing before it sees.
+        prompt_tokens: [requests].
+        tokens: [requests], of prompt and response.
+    """
+    logits = model(input_ids=ids, use_cache=False).logits
+    place = torch.arange(1, ids.shape[1], device=ids.device)
+    wanted = (place >= prompt_tokens[:, None]) & (place < tokens[:, None])
+    labels = torch.where(wanted, ids[:, 1:], NO_LABEL)
+    return cross_entropy(logits[:, :-1].flatten(0, 1).float(), labels.flatten(), ignore_index=NO_LABEL, reduction="sum")
+
+
+def batches(corpus: Corpus, batch_size: int, micro_batches: int, seed: int) -> Iterator[list[NDArray[np.int64]]]:
+    """Rows of the corpus for one step after another, without end, in a new order each pass.
+
+    Each step's rows are cut into so many parts, short examples apart from long ones: less padding.
+    """
+    draws = np.random.default_rng(seed)
+    while True:
+        order = draws.permutation(len(corpus.tokens))
+        for begin in range(0, len(order) - batch_size + 1, batch_size):
+            rows = order[begin : begin + batch_size]
+            by_length = rows[np.argsort(corpus.tokens[rows], kind="stable")]
+            yield [part for part in np.array_split(by_length, micro_batches) if len(part)]

@@ -1,0 +1,153 @@
+"""What an accuracy file of the experiment says about the paper's claims."""
+
+import math
+from collections.abc import Mapping, Sequence
+from statistics import mean, stdev
+from typing import Any, NamedTuple
+
+LIMIT = 3.0
+"""Points of exact match that count as comparable: the most that the paper says QSUN loses."""
+LEARNED = 10.0
+"""Points that full tuning must gain on a task before a loss there says anything."""
+
+# Student's t, two-sided 95 %, by degrees of freedom; beyond the last, the normal distribution's.
+_T = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131)
+_Z = 1.96
+
+
+class Shares(NamedTuple):
+    """Exact match of one method on one task.
+
+    by_seed: shares, by the seed. requests: of all seeds together.
+    """
+
+    by_seed: Mapping[str, float]
+    requests: int
+
+
+class Loss(NamedTuple):
+    """Points of exact match that a method has less than another: the mean over seeds, and half of its 95 % interval."""
+
+    mean: float
+    half: float
+
+    def says(self) -> str:
+        """holds: surely within the limit. fails: surely not. open: neither is sure."""
+        if self.mean + self.half <= LIMIT:
+            return "holds"
+        return "fails" if self.mean - self.half > LIMIT else "open"
+
+    def __str__(self) -> str:
+        spread = (
+            "one seed" if math.isinf(self.half) else f"{self.mean - self.half:+.1f} to {self.mean + self.half:+.1f}"
+        )
+        return f"{self.mean:+.1f} ({spread})"
+
+
+class Claim(NamedTuple):
+    """What is said of a method against another; `expected` is whether its loss is to be within the limit."""
+
+    text: str
+    method: str
+    against: str
+    expected: str
+
+
+CLAIMS = (
+    Claim("SUN: prefill-only tuning is comparable to full tuning", "prefill-only", "full", "holds"),
+    Claim(
+        "QSUN: tuned with the int4 decoder, it loses at most 3 % of full tuning",
+        "prefill-only-int4-tuned",
+        "full",
+        "holds",
+    ),
+    Claim("the same, not tuned with the int4 decoder", "prefill-only-int4", "full", "holds"),
+    Claim("QSUN is comparable to SUN", "prefill-only-int4-tuned", "prefill-only", "holds"),
+    Claim("full tuning itself, decoding in int4, is comparable to bf16", "full-int4", "full", "holds"),
+    Claim("LoRA is comparable to full tuning", "lora", "full", "holds"),
+    Claim("a fully tuned prefill module before the base decoder fails", "full-prefill-base-decode", "full", "fails"),
+)
+
+
+def loss_of(pairs: Sequence[tuple[Shares, Shares]]) -> Loss:
+    """Points lost, the mean over tasks.
+
+    The interval is the wider of two: Student's t over what each seed lost, which with few seeds can by chance be narrow,
+    and that of so many requests, as if the two methods had answered different ones.
+
+    Args:
+        pairs: (the method's, the other's) of each task; seeds that all of them have count.
+    """
+    seeds = sorted(set.intersection(*(set(shares.by_seed) for pair in pairs for shares in pair)))
+    lost = [100 * mean(other.by_seed[seed] - own.by_seed[seed] for own, other in pairs) for seed in seeds]
+    if len(seeds) < 2:
+        return Loss(mean(lost), math.inf)
+    t = _T[len(seeds) - 2] if len(seeds) - 2 < len(_T) else _Z
+    over_seeds = t * stdev(lost) / math.sqrt(len(seeds))
+    variance = sum(_variance(shares) for pair in pairs for shares in pair) / len(pairs) ** 2
+    return Loss(mean(lost), max(over_seeds, 100 * _Z * math.sqrt(variance)))
+
+
+def _variance(shares: Shares) -> float:
+    """Of a share of requests; two more of each outcome are counted, so that none or all right is not certainty."""
+    trials = shares.requests + 4
+    share = (mean(shares.by_seed.values()) * shares.requests + 2) / trials
+    return share * (1 - share) / trials
+
+
+def shares_of(document: Mapping[str, Any]) -> dict[tuple[str, str], Shares]:
+    """By method and task."""
+    return {
+        (row["method"], row["task"]): Shares(row["exact_match_by_seed"], row["requests"]) for row in document["rows"]
+    }
+
+
+def learned(document: Mapping[str, Any]) -> list[str]:
+    """Tasks on which full tuning gains enough over the base model; a loss on another says nothing."""
+    shares = shares_of(document)
+    gains = {task: -loss_of([(shares["full", task], shares["base", task])]).mean for task in document["tasks"]}
+    return [task for task, gain in gains.items() if gain >= LEARNED]
+
+
+def losses(document: Mapping[str, Any], claim: Claim, tasks: Sequence[str]) -> dict[str, Loss]:
+    """Of each task."""
+    shares = shares_of(document)
+    return {task: loss_of([(shares[claim.method, task], shares[claim.against, task])]) for task in tasks}
+
+
+def verdict(document: Mapping[str, Any], claim: Claim) -> str:
+    """supported, not supported, depends on the task, not decided, or not tested where full tuning gained too little.
+
+    A claim that surely is wrong on some task, while others speak for it, depends on the task; else the mean over tasks
+    decides.
+    """
+    tasks = learned(document)
+    if not tasks:
+        return "not tested"
+    found = losses(document, claim, tasks).values()
+    unwanted = "fails" if claim.expected == "holds" else "holds"
+    if unwanted in {loss.says() for loss in found}:
+        for_it = any((loss.mean <= LIMIT) == (claim.expected == "holds") for loss in found)
+        return "depends on the task" if for_it else "not supported"
+    overall = together(document, claim, tasks).says()
+    if overall == claim.expected:
+        return "supported"
+    return "not supported" if overall == unwanted else "not decided"
+
+
+def together(document: Mapping[str, Any], claim: Claim, tasks: Sequence[str]) -> Loss:
+    """Of the mean over tasks."""
+    shares = shares_of(document)
+    return loss_of([(shares[claim.method, task], shares[claim.against, task]) for task in tasks])
+
+
+def table(document: Mapping[str, Any]) -> str:
+    """Markdown: a line a claim with its verdict, and what was lost in all and on each task, in points of exact match."""
+    tasks = learned(document)
+    lines = [f"| {' | '.join(('claim', 'verdict', 'points lost', *tasks))} |", "|---" * (3 + len(tasks)) + "|"]
+    for claim in CLAIMS:
+        found = losses(document, claim, tasks)
+        all_tasks = str(together(document, claim, tasks)) if tasks else ""
+        cells = [claim.text, verdict(document, claim), all_tasks, *map(str, found.values())]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)

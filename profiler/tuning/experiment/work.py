@@ -1,0 +1,198 @@
+"""What a job of the experiment does, in a process with a device of its own or a share of one."""
+
+import copy
+import json
+import math
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from random import Random
+from typing import Any, cast
+
+import torch
+
+from profiler.facts import versions
+from profiler.tuning.data import Example
+from profiler.tuning.experiment import models
+from profiler.tuning.experiment.corpus import read_corpus
+from profiler.tuning.experiment.order import RATE_TASKS, SIZES, Job, Order
+from profiler.tuning.experiment.pretrain import pretrain
+from profiler.tuning.experiment.tasks import MIXTURE, VOCABULARY, Part, examples
+from profiler.tuning.methods import Method, pathways_of
+from profiler.tuning.quantize import DecoderQuant, quantized
+from profiler.tuning.train import Settings, Trainer
+from profiler.tuning.two_pathways import Batch, TwoPathways
+from profiler.tuning.verdict import answered
+from sunsim.errors import InputError
+
+POINTS = 12
+"""Of a training curve."""
+TOGETHER = 512
+"""Requests that are decoded at a time."""
+WORST = 1e9
+"""What a learning rate that makes the loss no number counts as."""
+
+
+class Worker:
+    """Does jobs on one device; what several jobs need stays loaded."""
+
+    def __init__(self, order: Order, folder: Path, device: str, say: Callable[[str], None]) -> None:
+        self.order, self.folder, self.device, self.say = order, folder, device, say
+        self.dtype = torch.float32 if device == "cpu" else torch.bfloat16
+        self._bases: dict[str, Any] = {}
+
+    def do(self, job: Job) -> dict[str, Any]:
+        """The job's result, for its file."""
+        if job.kind == "pretrain":
+            return self.pretrain(job.size)
+        if job.kind == "rate":
+            return self.rate(job)
+        return self.cell(job)
+
+    def pretrain(self, size: str) -> dict[str, Any]:
+        """Makes a base model; its result says how well it does what it was trained on."""
+        order = self.order
+        model = models.new_model(size, seed=0).to(self.device, self.dtype)
+        done = pretrain(
+            model,
+            read_corpus(self.folder / "corpus.npz"),
+            learning_rate=SIZES[size].learning_rate,
+            seconds=order.pretrain_s[size],
+            batch_size=order.pretrain_batch,
+            micro_batches=2,
+            seed=0,
+            say=self.say,
+        )
+        models.save(model, self.folder / "base" / size)
+        self._bases.pop(size, None)
+        base = self.base(size)
+        exact = {}
+        for make, _ in MIXTURE:
+            draw = Random(f"unseen/{make.__name__}")
+            asked = [ids_of(make(draw)) for _ in range(order.test)]
+            exact[make.__name__] = float(answered(TwoPathways(base, base), asked, TOGETHER).exact.mean())
+        about = {"parameters": models.parameters(model), "versions": versions(), "exact_match": exact}
+        return {**about, **done._asdict()}
+
+    def base(self, size: str) -> Any:
+        """The base model of a size, frozen; not to be changed."""
+        if size not in self._bases:
+            self._bases[size] = models.load(self.folder / "base" / size, self.device, self.dtype)
+        return self._bases[size]
+
+    def pathways(self, size: str, method: str, seed: int, quant: DecoderQuant | None = None) -> TwoPathways:
+        """Modules of their own, to be trained with a method."""
+        return pathways_of(
+            copy.deepcopy(self.base(size)),
+            cast(Method, method),
+            boundary=self.order.boundary,
+            decoder_quant=quant,
+            lora_rank=self.order.lora_rank,
+            lora_alpha=2.0 * self.order.lora_rank,
+            seed=seed,
+        )
+
+    def rate(self, job: Job) -> dict[str, Any]:
+        """The learning rate with the lowest mean validation loss over `RATE_TASKS`, in half of a tuning's steps."""
+        losses = {}
+        for rate in self.order.rates[job.method]:
+            found = []
+            for task in RATE_TASKS:
+                pathways = self.pathways(job.size, job.method, job.seed)
+                curve = self.tune(pathways, task, job.seed, rate, self.order.steps // 2, points=1)
+                found.append(curve[-1][2])
+            losses[rate] = sum(found) / len(found)
+        best = min(losses, key=lambda rate: losses[rate])
+        return {"learning_rate": best, "validation_loss": {f"{rate:g}": loss for rate, loss in losses.items()}}
+
+    def tune(
+        self, pathways: TwoPathways, task: str, seed: int, rate: float, steps: int, points: int = POINTS
+    ) -> list[tuple[int, float, float]]:
+        """Trains in place; (step, mean loss since the point before, validation loss), both of a response token."""
+        order = self.order
+        settings = Settings(
+            steps=steps, batch_size=order.batch, learning_rate=rate, warmup_steps=max(1, steps // 20), seed=seed
+        )
+        trainer = Trainer(pathways, self.part(task, "train", seed, order.train), settings)
+        validation = self.part(task, "validation", seed, order.validation)
+        curve: list[tuple[int, float, float]] = []
+        for point in range(1, points + 1):
+            begin, until = trainer.step, steps * point // points
+            trainer.run(until)
+            try:
+                losses = trainer.look().loss[begin:until]
+            except InputError:
+                return [*curve, *((steps * left // points, WORST, WORST) for left in range(point, points + 1))]
+            curve.append((until, sum(losses) / max(1, len(losses)), self.loss(pathways, validation)))
+        return curve
+
+    def part(self, task: str, part: Part, seed: int, count: int) -> list[Example]:
+        """Token ids of one part of a task."""
+        return [ids_of(example) for example in examples(task, part, seed, count)]
+
+    @torch.no_grad()  # type: ignore[untyped-decorator]
+    def loss(self, pathways: TwoPathways, asked: Sequence[Example]) -> float:
+        """Mean over response tokens."""
+        tokens = sum(len(example.response) for example in asked)
+        loss = float(pathways.loss_sum(Batch.of(asked, self.device))) / tokens
+        return loss if math.isfinite(loss) else WORST
+
+    def cell(self, job: Job) -> dict[str, Any]:
+        """All methods on one task with one seed; a file of each as soon as it is known."""
+        done: list[str] = []
+        test = self.part(job.task, "test", job.seed, self.order.test)
+        base = self.base(job.size)
+
+        def record(method: str, pathways: TwoPathways, **more: Any) -> None:
+            answers = answered(pathways, test, TOGETHER)
+            row = {
+                "size": job.size,
+                "task": job.task,
+                "seed": job.seed,
+                "method": method,
+                "exact": answers.exact.astype(int).tolist(),
+                "matched": answers.matched.tolist(),
+                "wanted": answers.wanted.tolist(),
+                **more,
+            }
+            write_json(self.folder / "records" / f"{job.size}.{job.task}.{job.seed}.{method}.json", row)
+            done.append(method)
+
+        def tuned(method: str, rate_of: str, quant: DecoderQuant | None = None) -> tuple[TwoPathways, dict[str, Any]]:
+            rate = json.loads((self.folder / "done" / f"rate-{job.size}-{rate_of}.json").read_text())["learning_rate"]
+            pathways = self.pathways(job.size, rate_of, job.seed, quant)
+            begin = time.monotonic()
+            curve = self.tune(pathways, job.task, job.seed, rate, self.order.steps)
+            about = {"learning_rate": rate, "seconds": time.monotonic() - begin, "curve": curve}
+            self.say(f"{job.name} {method}: validation loss {curve[-1][2]:.4f} in {about['seconds']:.1f} s")
+            return pathways, about
+
+        def serve(prefill: Any, decode: Any) -> TwoPathways:
+            return TwoPathways(prefill, decode, self.order.boundary)
+
+        record("base", serve(base, base))
+        pathways, about = tuned("full", "full")
+        record("full", pathways, **about)
+        record("full-prefill-base-decode", serve(pathways.prefill, base))
+        record("full-int4", serve(pathways.prefill, quantized(copy.deepcopy(pathways.decode), "int4-g128")))
+        pathways, about = tuned("prefill-only", "prefill-only")
+        record("prefill-only", pathways, **about)
+        record("prefill-only-int4", serve(pathways.prefill, quantized(copy.deepcopy(base), "int4-g128")))
+        pathways, about = tuned("prefill-only-int4-tuned", "prefill-only", "int4-g128")
+        record("prefill-only-int4-tuned", pathways, **about)
+        pathways, about = tuned("lora", "lora")
+        record("lora", pathways, **about)
+        return {"methods": done}
+
+
+def ids_of(example: Any) -> Example:
+    """Token ids of an example in words."""
+    return Example(tuple(VOCABULARY.prompt_ids(example)), tuple(VOCABULARY.response_ids(example)))
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_suffix(f".{id(content)}.new")
+    beside.write_text(json.dumps(content), encoding="utf-8")
+    beside.replace(path)

@@ -1,0 +1,144 @@
+"""The verb `tune`: from a model's directory and a task to the directory of a tuned module."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from profiler.progress import Progress
+from profiler.tuning.checkpoint import TUNING_FILE, load_model, load_tokenizer, save_adapter, save_model, stop_token_ids
+from profiler.tuning.data import Example, read_task
+from profiler.tuning.methods import Method, merge_lora, pathways_of, trained_parameters
+from profiler.tuning.quantize import DecoderQuant
+from profiler.tuning.train import Settings, train, write_curve
+from profiler.tuning.two_pathways import Boundary
+from sunsim.errors import InputError
+
+UNFINISHED_FILE = "unfinished.pt"
+CURVE_FILE = "curve.jsonl"
+ADAPTER_FOLDER = "adapter"
+
+
+@dataclass(frozen=True, slots=True)
+class TuneOrder:
+    """One training.
+
+    epochs: passes through the data, where `steps` is None. dtype, device: names of torch; None for what fits the
+    machine. The rest is of `Settings` and `pathways_of`.
+    """
+
+    model: Path
+    data: Path
+    out: Path
+    method: Method = "prefill-only"
+    boundary: Boundary = "decode"
+    decoder_quant: DecoderQuant | None = None
+    steps: int | None = None
+    epochs: int = 1
+    batch_size: int = 64
+    micro_batch_size: int | None = None
+    learning_rate: float = 1e-5
+    schedule: str = "cosine"
+    warmup_steps: int = 0
+    weight_decay: float = 0.1
+    clip: float = 1.0
+    seed: int = 0
+    lora_rank: int = 16
+    lora_alpha: float = 32.0
+    dtype: str | None = None
+    device: str | None = None
+    keep_every: int = 200
+    offload_optimizer: bool = False
+
+
+def tune(order: TuneOrder, progress: Progress) -> None:
+    """Trains and writes `order.out`: the tuned module, its curve and how it was made. Goes on where one was left off.
+
+    Raises:
+        InputError: what the model or the data cannot be used for; a directory of another training.
+    """
+    device, dtype = placed(order.device, order.dtype)
+    made_of: dict[str, Any] = {
+        "model": str(order.model),
+        "data": str(order.data),
+        "method": order.method,
+        "boundary": order.boundary,
+        "decoder_quant": order.decoder_quant,
+        "dtype": str(dtype).removeprefix("torch."),
+    }
+    if order.method == "lora":
+        made_of |= {"lora_rank": order.lora_rank, "lora_alpha": order.lora_alpha}
+    if (order.out / TUNING_FILE).exists():
+        msg = "a finished training is there, must be a directory that is new or of one that was left off"
+        raise InputError(msg, order.out)
+    model = load_model(order.model, dtype, device)
+    examples = task_of(order.data, order.model, model)
+    steps = order.steps or order.epochs * -(-len(examples) // order.batch_size)
+    settings = Settings(
+        steps=steps,
+        batch_size=order.batch_size,
+        micro_batch_size=order.micro_batch_size,
+        learning_rate=order.learning_rate,
+        schedule="constant" if order.schedule == "constant" else "cosine",
+        warmup_steps=order.warmup_steps,
+        weight_decay=order.weight_decay,
+        clip=order.clip,
+        seed=order.seed,
+        offload_optimizer=order.offload_optimizer,
+    )
+    parameters = sum(weight.numel() for weight in model.parameters())
+    try:
+        pathways = pathways_of(
+            model,
+            order.method,
+            boundary=order.boundary,
+            decoder_quant=order.decoder_quant,
+            lora_rank=order.lora_rank,
+            lora_alpha=order.lora_alpha,
+            seed=order.seed,
+        )
+    except ValueError as error:
+        raise InputError(str(error), order.model) from error
+    trained = sum(weight.numel() for weight in trained_parameters(pathways).values())
+    progress.say(
+        f"{order.method}: {trained:,} weights of {parameters:,} are trained on {len(examples):,} examples, "
+        f"{steps:,} steps, {made_of['dtype']} on {device}"
+    )
+    unfinished = order.out / UNFINISHED_FILE
+    curve = train(
+        pathways,
+        examples,
+        settings,
+        made_of=made_of,
+        progress=progress,
+        kept=unfinished,
+        keep_every=order.keep_every,
+    )
+    if order.method == "lora":
+        save_adapter(
+            pathways.prefill,
+            order.out / ADAPTER_FOLDER,
+            base=str(order.model),
+            rank=order.lora_rank,
+            alpha=order.lora_alpha,
+        )
+        merge_lora(pathways.prefill)
+    write_curve(curve, order.out / CURVE_FILE)
+    how = made_of | {"parameters": parameters, "trained_parameters": trained} | asdict(settings)
+    save_model(pathways.prefill, order.model, order.out, how)
+    unfinished.unlink()
+    progress.say(f"{order.out}: loss {curve.loss[0]:.4f} at first, {curve.loss[-1]:.4f} at last")
+
+
+def placed(device: str | None, dtype: str | None) -> tuple[str, torch.dtype]:
+    """(device, dtype) by their names; a GPU in bfloat16 where there is one and nothing is said, else float32."""
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    dtype = dtype or ("bfloat16" if device.startswith("cuda") else "float32")
+    return device, getattr(torch, dtype)
+
+
+def task_of(data: Path, folder: Path, model: Any) -> list[Example]:
+    """A task's examples in the tokens of a model that was loaded from `folder`."""
+    tokenizer, stops = load_tokenizer(folder), stop_token_ids(model)
+    return read_task(data, tokenizer, vocab_size=model.config.vocab_size, eos_token_id=stops[0] if stops else None)

@@ -1,0 +1,178 @@
+"""The verb `evaluate`: pairs of modules answer the requests of tasks; rows of an accuracy file come of it."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from profiler.progress import Progress
+from profiler.tuning.checkpoint import TUNING_FILE, load_model, stop_token_ids
+from profiler.tuning.data import Example
+from profiler.tuning.decode import greedy
+from profiler.tuning.evaluate import Judged, judged, row
+from profiler.tuning.quantize import DecoderQuant, quantized
+from profiler.tuning.tune import placed, task_of
+from profiler.tuning.two_pathways import Boundary, TwoPathways
+from sunsim.errors import InputError
+
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluateOrder:
+    """What to evaluate.
+
+    prefill: directories; those of one method and task that differ in their seed make one row. decode: the decode
+    module of all of them; None where each decodes with itself. boundary: None for each prefill module's own. first:
+    requests of each task; None for all.
+    """
+
+    prefill: Sequence[Path]
+    data: Sequence[Path]
+    decode: Path | None = None
+    decoder_quant: DecoderQuant | None = None
+    boundary: Boundary | None = None
+    first: int | None = None
+    batch_size: int = 256
+    dtype: str | None = None
+    device: str | None = None
+
+
+def evaluate(order: EvaluateOrder, command: str, progress: Progress) -> dict[str, Any]:
+    """The document of an accuracy file.
+
+    Raises:
+        InputError: a module or a task that cannot be used.
+    """
+    device, dtype = placed(order.device, order.dtype)
+    runs: dict[tuple[str, str], list[Judged]] = {}
+    parameters = 0
+    for folder in order.prefill:
+        how = tuning_of(folder)
+        method = method_of(how, own_decoder=order.decode in {None, folder}, quant=order.decoder_quant)
+        prefill = load_model(folder, dtype, device)
+        parameters = sum(weight.numel() for weight in prefill.parameters())
+        own = order.decode is None and order.decoder_quant is None
+        decode = prefill if own else load_model(order.decode or folder, dtype, device)
+        try:
+            if order.decoder_quant is not None:
+                decode = quantized(decode, order.decoder_quant)
+            pathways = TwoPathways(prefill, decode, order.boundary or how.get("boundary", "decode"))
+        except ValueError as error:
+            raise InputError(str(error), folder) from error
+        for data in tasks_of(how, order.data):
+            examples = task_of(data, folder, prefill)[: order.first]
+            found = answered(pathways, examples, order.batch_size)
+            progress.say(f"{folder}, {task_name(data)}: {found.exact.sum()} of {len(examples)} exact, {method}")
+            runs.setdefault((method, task_name(data)), []).append(found)
+    base = order.decode or order.prefill[0]
+    return document(
+        [row(method, task, found) for (method, task), found in runs.items()],
+        model=base.resolve().name,
+        parameters=parameters,
+        command=command,
+        device=device,
+    )
+
+
+def answered(pathways: TwoPathways, examples: Sequence[Example], batch_size: int = 256) -> Judged:
+    """What the modules answer to the examples' prompts, judged; no answer is taken further than the wanted one."""
+    answers = greedy(
+        pathways,
+        [example.prompt for example in examples],
+        [len(example.response) for example in examples],
+        stop_token_ids=stop_token_ids(pathways.decode),
+        batch_size=batch_size,
+    )
+    return judged(answers, [example.response for example in examples])
+
+
+def document(rows: list[dict[str, Any]], *, model: str, parameters: int, command: str, device: str) -> dict[str, Any]:
+    """Rows with where they come from, as an accuracy file has it."""
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "model": model,
+        "parameters": parameters,
+        "measured": datetime.now(UTC).date().isoformat(),
+        "card": torch.cuda.get_device_name(device) if device.startswith("cuda") else "cpu",
+        "command": command,
+        "seeds": max(r["seeds"] for r in rows),
+        "tasks": list(dict.fromkeys(r["task"] for r in rows)),
+        "rows": rows,
+    }
+
+
+def tuning_of(folder: Path) -> dict[str, Any]:
+    """How a module was tuned; empty for one that `tune` has not made."""
+    path = folder / TUNING_FILE
+    if not path.is_file():
+        return {}
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        msg = "not JSON, must be as `python -m profiler tune` wrote it"
+        raise InputError(msg, path) from error
+    if not isinstance(found, dict) or "method" not in found:
+        msg = "has no method, must be as `python -m profiler tune` wrote it"
+        raise InputError(msg, path)
+    return found
+
+
+def method_of(how: dict[str, Any], *, own_decoder: bool, quant: DecoderQuant | None) -> str:
+    """The name in an accuracy file of a module tuned so, with its own or another decode module, maybe quantized."""
+    method = str(how.get("method", "base"))
+    if method == "prefill-only" and own_decoder:
+        msg = "a prefill module does not decode for itself, must be given the base model as decode module"
+        raise InputError(msg, "--decode")
+    if method in {"full", "lora"} and not own_decoder:
+        method = f"{method}-prefill-base-decode"
+    if quant is None:
+        return method
+    tuned = "-tuned" if how.get("decoder_quant") == quant else ""
+    return f"{method}-{quant.split('-')[0]}{tuned}"
+
+
+def task_name(data: Path) -> str:
+    """`sums` for `sums.test.jsonl`: what comes before the first dot, so that train and test files are of one task."""
+    return data.name.split(".")[0]
+
+
+def tasks_of(how: dict[str, Any], data: Sequence[Path]) -> list[Path]:
+    """What to evaluate a module on: its own task where that is there, else all."""
+    own = [path for path in data if "data" in how and task_name(path) == task_name(Path(how["data"]))]
+    return own or list(data)
+
+
+def added(found: dict[str, Any], path: Path) -> dict[str, Any]:
+    """The document with the rows that an accuracy file has already, where it is there; new rows replace like ones.
+
+    Raises:
+        InputError: the file is of another model.
+    """
+    if not path.exists():
+        return found
+    try:
+        before = json.loads(path.read_text(encoding="utf-8"))
+        kept = [r for r in before["rows"] if not any(_same(r, new) for new in found["rows"])]
+        model = before["model"]
+    except (ValueError, KeyError, TypeError) as error:
+        msg = "is no accuracy file, must be one, or not be there"
+        raise InputError(msg, path) from error
+    if model != found["model"]:
+        msg = f"is of the model {model}, must be of {found['model']}"
+        raise InputError(msg, path)
+    rows = kept + found["rows"]
+    return found | {
+        "command": f"{before['command']} && {found['command']}",
+        "seeds": max(r["seeds"] for r in rows),
+        "tasks": list(dict.fromkeys(r["task"] for r in rows)),
+        "rows": rows,
+    }
+
+
+def _same(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    return bool(one["method"] == other["method"] and one["task"] == other["task"])

@@ -1,0 +1,64 @@
+"""Answers are judged token by token, and shares come with intervals."""
+
+import numpy as np
+import pytest
+
+from profiler.tuning.evaluate import bootstrap, judged, row, table, wilson
+
+
+def test_an_answer_is_exact_only_with_its_end_and_tokens_count_in_their_places() -> None:
+    found = judged([[1, 2, 9], [1, 2], [3, 1, 2], [1, 2, 9, 9]], [[1, 2, 9]] * 4)
+    assert found.exact.tolist() == [True, False, False, False]
+    assert found.matched.tolist() == [3, 2, 0, 3]
+    assert found.wanted.tolist() == [3] * 4
+
+
+@pytest.mark.parametrize(
+    ("successes", "trials", "low", "high"),
+    # From the formula as printed by Wilson, with z = 1.96.
+    [(0, 10, 0.0, 0.2775), (10, 10, 0.7225, 1.0), (5, 10, 0.2366, 0.7634), (81, 263, 0.2553, 0.3662)],
+)
+def test_wilsons_interval(successes: int, trials: int, low: float, high: float) -> None:
+    assert wilson(successes, trials) == pytest.approx((low, high), abs=1e-4)
+
+
+def ones(share: float, count: int) -> tuple[np.ndarray, np.ndarray]:
+    return (np.arange(count) < share * count).astype(int), np.ones(count, int)
+
+
+def test_the_bootstrap_of_one_run_is_as_wide_as_the_theory_says() -> None:
+    low, high = bootstrap([ones(0.3, 1000)])
+    assert (low + high) / 2 == pytest.approx(0.3, abs=0.005)
+    assert high - low == pytest.approx(2 * 1.96 * np.sqrt(0.3 * 0.7 / 1000), rel=0.1)
+
+
+def test_runs_that_differ_widen_the_interval_and_runs_alike_narrow_it() -> None:
+    alike = bootstrap([ones(0.5, 400)] * 4)
+    apart = bootstrap([ones(share, 400) for share in (0.2, 0.4, 0.6, 0.8)])
+    one = bootstrap([ones(0.5, 400)])
+    assert alike[1] - alike[0] < one[1] - one[0] < apart[1] - apart[0]
+
+
+def test_a_ratio_of_sums_weighs_long_responses_more() -> None:
+    low, high = bootstrap([(np.array([0, 9]), np.array([1, 9]))])
+    assert (low, high) == (0.0, 1.0)
+    found = row("full", "sums", [judged([[2], [3] * 9], [[1], [3] * 9])])
+    assert found["token_accuracy"] == pytest.approx(0.9)
+    assert found["exact_match"] == 0.5
+
+
+def test_a_row_of_one_seed_has_wilsons_interval_and_counts_requests_of_all_seeds() -> None:
+    run = judged([[1]] * 3 + [[2]], [[1]] * 4)
+    one, three = row("full", "sums", [run]), row("full", "sums", [run] * 3)
+    assert (one["low"], one["high"]) == wilson(3, 4)
+    assert (one["requests"], one["seeds"]) == (4, 1)
+    assert (three["requests"], three["seeds"], three["exact_match"]) == (12, 3, 0.75)
+    assert three["low"] < 0.75 < three["high"]
+
+
+def test_the_table_has_a_line_a_method_and_a_column_a_task() -> None:
+    run = judged([[1]], [[1]])
+    lines = table([row("base", "a", [run]), row("full", "a", [run]), row("full", "b", [run])]).splitlines()
+    assert lines[0] == "| method | a | b |"
+    assert lines[2] == "| base | 100.0 % (20.7 to 100.0), tokens 100.0 % |  |"
+    assert lines[3].startswith("| full | 100.0 %")
