@@ -18,6 +18,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from docs.accuracy import accuracy
 from docs.adapters import adapters
 from docs.columns import columns
 from docs.fidelity import Checked, check, fidelity_text, live_text, sharing_text
@@ -35,6 +36,7 @@ ELASTIC = DOCS / "elastic.md"
 PICTURE = DOCS / "zipf3.png"
 FIGURES = ("claims", "zipf", "rivals")
 """Those of `sunsim figures` that the pages show."""
+SPECULATIVE = DOCS / "speculative.md"
 ELASTIC_PICTURE = DOCS / "elastic.png"
 SESSION_PICTURES = {"history": DOCS / "sessions.png", "prefillshare": DOCS / "prefillshare.png"}
 """Of the benchmarks of sessions that draw one."""
@@ -69,12 +71,17 @@ PLACES = {
     "trust": README,
     "live": DOCS / "live-clusters.md",
     "adapters": DOCS / "profiling.md",
+    "accuracy": DOCS / "accuracy.md",
     "routers": DOCS / "routing.md",
     "elastic-day": ELASTIC,
     "llm-d": ELASTIC,
     "tokenscale": ELASTIC,
     "history": DOCS / "sessions.md",
     "prefillshare": DOCS / "sessions.md",
+    "drafts-steps": SPECULATIVE,
+    "drafts-load": SPECULATIVE,
+    "drafts-shared": SPECULATIVE,
+    "drafts-published": SPECULATIVE,
     "requests": DOCS / "python.md",
     "session-requests": DOCS / "python.md",
     "draft-requests": DOCS / "python.md",
@@ -238,6 +245,16 @@ def elastic() -> dict[str, str]:
     }
 
 
+def speculative() -> dict[str, str]:
+    """What the benchmarks of drafts print; draws their figure."""
+    with tempfile.TemporaryDirectory() as folder:
+        drawn = Path(folder) / "speculative.png"
+        printed = {"drafts-load": _output("-m", "benchmarks.drafts.load", str(drawn))}
+        _keep_small(drawn, DOCS / drawn.name)
+    others = ("steps", "shared", "published")
+    return printed | _benchmarks(**{f"drafts-{name}": f"drafts.{name}" for name in others})
+
+
 def fidelity() -> dict[str, str]:
     """The committed actual runs against their simulation."""
     live = [check_cluster(cluster) for cluster in committed_clusters()]
@@ -277,12 +294,14 @@ PARTS: dict[str, Callable[[], dict[str, str]]] = {
     "ppd": partial(_benchmarks, ppd="sessions.ppd"),
     "routers": partial(_benchmarks, routers="elastic.routers"),
     "elastic": elastic,
+    "speculative": speculative,
     "fidelity": fidelity,
     "candidates": partial(_benchmarks, candidates="step_models"),
     "estimates": partial(_benchmarks, estimates="estimates"),
     "outside": outside,
     "columns": columns,
     "adapters": adapters,
+    "accuracy": accuracy,
 }
 """What makes blocks anew, by the name on the command line; all are named in development.md."""
 

@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 from matplotlib.axes import Axes
 
-from plots.style import DASHES, MARKERS, MISSES, PALETTE, figure, looks, shades
+from plots.style import DASHES, MARKERS, MISSES, NO_ARM, PALETTE, figure, looks, shades
 
 NUMBERS = PALETTE[4]
 """Its shades are numbers of drafts, which are no arms."""
@@ -17,7 +17,7 @@ def plot_drafts(by_load: pd.DataFrame, by_batch: pd.DataFrame, worse: pd.DataFra
     """Draw three panels of speed-ups: the time per token without drafts over that with them; below 1 drafts are a loss.
 
     Args:
-        by_load: columns `rate` (requests/s), `arm`, `speedup`; missing where an arm is overloaded.
+        by_load: columns `rate` (requests/s), `arm`, `speedup`, `overloaded`.
         by_batch: columns `batch`, `context` (tokens of each request), `drafts`, `speedup`; the least and the largest context
             are drawn.
         worse: columns `arm`, `rate`, `share` (of the acceptance rates of the other panels), `speedup`; the first arm is drawn.
@@ -27,7 +27,11 @@ def plot_drafts(by_load: pd.DataFrame, by_batch: pd.DataFrame, worse: pd.DataFra
         load, batch, share = fig.subplots(1, 3, sharey=True)
         for arm, rows in by_load.groupby("arm", sort=False):
             colour, marker, dash = look[str(arm)]
-            load.plot(rows["rate"], rows["speedup"], marker=marker, ms=4, color=colour, linestyle=dash, label=str(arm))
+            drawn: dict[str, Any] = {"color": colour, "marker": marker, "ms": 4}
+            load.plot(rows["rate"], rows["speedup"], linestyle=dash, label=str(arm), **drawn)
+            full = rows[rows["overloaded"]]
+            load.plot(full["rate"], full["speedup"], linestyle="", markerfacecolor="white", **drawn)
+        load.plot([], [], "o", color=NO_ARM, ms=4, markerfacecolor="white", label="overloaded")
         load.set_title("By load")
         load.set_xlabel("requests/s")
         load.set_ylabel("speed-up of TPOT by drafts")

@@ -135,10 +135,10 @@ def _with_drafts(settings: EngineSettings) -> list[Phase]:
     return [
         *_even(1024, settings),
         *_even(128, settings),
-        Phase("acceptance-check", partial(acceptance.acceptance_check, batches=CHECKED_BATCHES)),
-        *swept("chat"),
         Phase("prefill", partial(prefill.groups, grid=grid, repeats=4)),
+        Phase("acceptance-check", partial(acceptance.acceptance_check, batches=CHECKED_BATCHES)),
         Phase("first-tokens", partial(prefill.first_tokens, wanted=idle, repeats=8)),
+        *swept("chat"),
         *_even(4096, settings),
         Phase("traffic-colocated", partial(prompts.colocated_traffic, plans=(_COLOCATED, _SHORT))),
         _joins(64, settings),

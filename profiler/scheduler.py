@@ -57,6 +57,7 @@ class RecordingScheduler(AsyncScheduler):  # type: ignore[misc]
             "compilation_mode": str(compilation.mode),
             "model_runner": "v2" if self.use_v2_model_runner else "v1",
             "max_concurrent_batches": config.max_concurrent_batches,
+            "num_speculative_tokens": self.num_spec_tokens,
             "async_scheduling": bool(config.scheduler_config.async_scheduling),
             "prefix_caching": bool(config.cache_config.enable_prefix_caching),
         }

@@ -105,7 +105,7 @@ def _write_arm(
     exact, why = _exactness(scenario, arm, stage, result.workers)
     return {
         "stage": stage,
-        "profile": pool.profile_name,
+        "profile": pool.measured_as,
         "policy": "shared" if pool.shared else "isolated",
         "router": pool.router,
         "exact": exact,

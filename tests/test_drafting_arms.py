@@ -66,10 +66,7 @@ def test_acceptance_is_the_same_in_every_arm(tmp_path: Path) -> None:
 def test_what_is_derived_and_assumed_is_said(tmp_path: Path) -> None:
     ranges = f"{CONFIG}.num_speculative_tokens_per_batch_size=[[1, 16, 3], [17, 256, 2]]"
     found = basis(load_scenario(write(tmp_path), [ranges]))
-    assert {
-        "steps with drafts in which requests enter with one token, from those in which all have drafts (sun-mtp)",
-        "steps with 2 drafts a request from those with 1 and 3 (sun-mtp)",
-    } <= set(found["derived"])
+    assert "steps with 2 drafts a request from those with 1 and 3 (sun-mtp)" in found["derived"]
     assert {
         "the first to the last of 3 drafts a step accepted in 0.75, 0.55, 0.4 of all, drawn (sun-mtp)",
         "a drafter for the shared decoder (sun-mtp)",

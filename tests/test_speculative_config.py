@@ -330,3 +330,23 @@ def test_what_a_token_takes_is_what_pools_are_sized_by(tmp_path: Path) -> None:
     token_s = decode_step_s(drafting.decode.token_times, 8, 600, 40)
     step_ms = 7 + 3 + 0.02 * 8 * 4 + 4.125e-5 * 8 * 620
     assert token_s * 1000 == pytest.approx(step_ms / 2.7, rel=1e-3)
+
+
+@pytest.mark.parametrize(("method", "ahead"), [("eagle", 3), ("ngram_gpu", 0)])
+def test_a_request_must_leave_room_for_drafts(method: str, ahead: int, tmp_path: Path) -> None:
+    path = write(tmp_path)
+    write_family(tmp_path, 3, method="ngram_gpu")
+    options = [f"{CONFIG}.method={method}", f"{DECODE}.num_gpu_blocks=101", f"{DECODE}.max_model_len=2000"]
+    limits = {limit.reason: limit.tokens for limit in load_scenario(path, options).limits}
+    assert limits[f"max_model_len of {DECODE}, less the drafts of two steps"] == 2000 - 6
+    assert (
+        limits[f"num_gpu_blocks of {DECODE} (101 blocks of 16 tokens), less the drafts of two steps"]
+        == 1601 - 6 - ahead
+    )
+    longest = f"workload.lengths.output_tokens={1601 - 6 - ahead - 600}"
+    load_scenario(path, [*options, longest])
+    said = refused(path, *options, f"workload.lengths.output_tokens={1602 - 6 - ahead - 600}")
+    assert (
+        f"can draw {1602 - 6 - ahead} tokens (prompt + output), must be at most {1601 - 6 - ahead}: num_gpu_blocks"
+        in said
+    )

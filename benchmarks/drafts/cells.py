@@ -34,6 +34,7 @@ class Figures(NamedTuple):
 
     Attributes:
         tpot_ms, p99_tpot_ms: time per output token.
+        e2el_ms: from arrival to last token, mean.
         itl_ms: mean gap between bursts.
         length: mean acceptance length; 1 without drafts.
         batch: requests decoding on the fullest decode worker, in the mean.
@@ -42,6 +43,7 @@ class Figures(NamedTuple):
 
     tpot_ms: float
     p99_tpot_ms: float
+    e2el_ms: float
     itl_ms: float
     length: float
     batch: float
@@ -67,6 +69,7 @@ def simulated(cell: Cell) -> Figures:
     return Figures(
         entry["mean_tpot_ms"],
         entry["p99_tpot_ms"],
+        entry["mean_e2el_ms"],
         entry["mean_itl_ms"],
         entry["mean_acceptance_length"] or 1.0,
         max(decode),

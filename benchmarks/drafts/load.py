@@ -9,16 +9,18 @@ from __future__ import annotations
 
 import sys
 from argparse import ArgumentParser
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
+from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
-from plots.drafts import plot_drafts
 
 from benchmarks.drafts import shared, steps
 from benchmarks.drafts.cells import PLAIN, WIDTH, Cell, Figures, simulated
 from benchmarks.on_all_cores import simulate_all
+from plots.drafts import plot_drafts
 from sunsim.report.format import times
 from sunsim.report.terminal import plain
 from sunsim.report.text_table import TextTable
@@ -38,7 +40,7 @@ Found = Mapping[Cell, Figures]
 NOTE = (
     "Four models, the hottest with 70 % of the requests, four decode GPUs and twelve for prefill; three drafts, accepted with "
     "rates 0.75/0.55/0.40 whoever drafts (assumed). Mean TPOT without drafts and with them, and the ratio; fullest: "
-    "requests decoding on the fullest decode GPU, in the mean. * overloaded."
+    "requests decoding on the fullest decode GPU, in the mean. * overloaded: decode batches are full, and the rate is not carried."
 )
 
 
@@ -69,10 +71,9 @@ def cells() -> list[Cell]:
     return list(dict.fromkeys(found))
 
 
-def gain(found: Found, drafting: Cell, without: Cell) -> float | None:
-    """Mean TPOT without drafts over that with them; None where either is overloaded."""
-    with_drafts, base = found[drafting], found[without]
-    return None if with_drafts.overloaded or base.overloaded else base.tpot_ms / with_drafts.tpot_ms
+def gain(found: Found, drafting: Cell, without: Cell) -> float:
+    """Mean TPOT without drafts over that with them; an overloaded arm's is that of full batches."""
+    return found[without].tpot_ms / found[drafting].tpot_ms
 
 
 def tables(found: Found) -> Iterator[str | TextTable]:
@@ -85,6 +86,7 @@ def tables(found: Found) -> Iterator[str | TextTable]:
         ("", "without drafts", "with", "ratio"),
         [_most(found, arm, without) for arm, without in PLAIN.items()],
     )
+    yield TextTable("Mean latency as C1 / (1 - RPS C2)", ("", "C1, s", "1/C2, req/s", "R2"), list(_laws(found)))
     header = [f"K={drafts}" for drafts in NUMBERS]
     rows = []
     for rate in RATES:
@@ -114,6 +116,38 @@ def sustained(found: Found, arm: str) -> float | None:
     return None
 
 
+class Law(NamedTuple):
+    """Latency by rate as ``L = C1 / (1 - RPS C2)`` (arXiv 2605.15051).
+
+    Attributes:
+        c1_s: latency at no load.
+        full_rps: ``1 / C2``, the rate at which it has no end.
+        r2: share of the variance of the latencies that the law explains.
+    """
+
+    c1_s: float
+    full_rps: float
+    r2: float
+
+
+def law(points: Sequence[tuple[float, float]]) -> Law:
+    """The law through rates and latencies in seconds: ``1 / L`` is a line in the rate, by least squares."""
+    rate, latency_s = np.array(points).T
+    slope, base = np.polyfit(rate, 1 / latency_s, 1)
+    left = latency_s - 1 / (base + slope * rate)
+    return Law(1 / base, -base / slope, 1 - float((left**2).sum() / ((latency_s - latency_s.mean()) ** 2).sum()))
+
+
+def _laws(found: Found) -> Iterator[tuple[str, ...]]:
+    """A row an arm, of the rates at which it is not overloaded."""
+    for arm in (name for pair in PLAIN.items() for name in reversed(pair)):
+        of_rates = [(rate, found[Cell(arm, rate)]) for rate in RATES]
+        points = [(rate, each.e2el_ms / 1000) for rate, each in of_rates if not each.overloaded]
+        if len(points) > 2:
+            own = law(points)
+            yield arm, f"{own.c1_s:.2f}", f"{own.full_rps:.0f}", f"{own.r2:.3f}"
+
+
 def _most(found: Found, arm: str, without: str) -> tuple[str, ...]:
     base, drafting = sustained(found, without), sustained(found, arm)
     shown = (f"above {RATES[-1]}" if rate is None else f"{rate:.0f}" for rate in (base, drafting))
@@ -125,13 +159,18 @@ def _marked(figures: Figures) -> str:
 
 
 def frame(found: Found) -> pd.DataFrame:
-    """A row a rate and arm with drafts: `rate`, `arm`, `speedup` (missing where overloaded)."""
+    """A row a rate and arm with drafts: `rate`, `arm`, `speedup`, and whether it is `overloaded` with drafts or without."""
+    pairs = [(rate, Cell(arm, rate), Cell(without, rate)) for arm, without in PLAIN.items() for rate in RATES]
     rows = [
-        {"rate": rate, "arm": arm, "speedup": gain(found, Cell(arm, rate), Cell(without, rate))}
-        for arm, without in PLAIN.items()
-        for rate in RATES
+        {
+            "rate": rate,
+            "arm": drafting.arm,
+            "speedup": gain(found, drafting, base),
+            "overloaded": found[drafting].overloaded or found[base].overloaded,
+        }
+        for rate, drafting, base in pairs
     ]
-    return pd.DataFrame(rows).astype({"speedup": "float64"})
+    return pd.DataFrame(rows)
 
 
 def main() -> None:

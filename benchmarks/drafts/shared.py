@@ -71,12 +71,9 @@ def crossing(points: Sequence[tuple[float, float]], level: float) -> float | Non
 
 
 def speedups(found: Found, arm: str, rate: float, who: str) -> list[tuple[float, float]]:
-    """Of each share, the mean TPOT without drafts over that with them; none where either is overloaded."""
+    """Of each share, the mean TPOT without drafts over that with them."""
     base = found[Cell(PLAIN[arm], rate)]
-    of_shares = [(share, found[worse(arm, rate, share, who)]) for share in SHARES]
-    return [
-        (share, base.tpot_ms / each.tpot_ms) for share, each in of_shares if not (each.overloaded or base.overloaded)
-    ]
+    return [(share, base.tpot_ms / found[worse(arm, rate, share, who)].tpot_ms) for share in SHARES]
 
 
 def tables(found: Found) -> Iterator[str | TextTable]:
@@ -85,7 +82,7 @@ def tables(found: Found) -> Iterator[str | TextTable]:
         "Shared decode GPUs with one drafter whose acceptance rates are a share of 0.75/0.55/0.40, those of a drafter of a "
         "model's own (assumed). Speed-up: mean TPOT of the same arm without drafts over that with them. Gone at: the share at "
         "which drafts add nothing. As isolated-mtp at: the share at which its TPOT is that of isolated GPUs whose drafters "
-        "are their own. A first share of 0 means that no drafter is bad enough."
+        "are their own. -: at none of these shares."
     )
     header = ("", "req/s", *(f"{100 * share:.0f} %" for share in SHARES), "gone at", "as isolated-\nmtp at")
     for who, said in WHO.items():
@@ -97,9 +94,8 @@ def _row(found: Found, arm: str, rate: float, who: str) -> tuple[str, ...]:
     points = speedups(found, arm, rate, who)
     known = dict(points)
     own, base = found[Cell(OWN, rate)], found[Cell(PLAIN[arm], rate)]
-    alike = None if own.overloaded else crossing(points, base.tpot_ms / own.tpot_ms)
-    shares = (crossing(points, 1.0), alike)
-    return (arm, f"{rate:g}", *(times(known.get(share)) for share in SHARES), *map(_share, shares))
+    shares = (crossing(points, 1.0), crossing(points, base.tpot_ms / own.tpot_ms))
+    return (arm, f"{rate:g}", *(times(known[share]) for share in SHARES), *map(_share, shares))
 
 
 def _share(share: float | None) -> str:

@@ -10,7 +10,7 @@ from profiler.plateaus import milliseconds, step_stats
 from profiler.recording import decode_runs
 
 CONTEXT_TOKENS = 1024
-STEPS = 40
+STEPS = 24
 """Of a batch, that count; none of its requests ends before."""
 SETTLING = 5
 

@@ -47,10 +47,7 @@ def _background(engine: Engine, batch: int, steps: int, spare_tokens: int) -> Ba
 
 
 async def joins(engine: Engine, plan: JoinPlan) -> Points:
-    """Requests whose KV has arrived join a steady batch and leave it again before the next ones come.
-
-    In an engine with drafts they join as prompts do: with one token, beside others' drafts.
-    """
+    """Requests whose KV has arrived join a steady batch and leave it again before the next ones come."""
     engine.drain_steps()
     most = max([n for n, _ in plan.groups], default=1)
     joining = most * (BACKGROUND_PROMPT_TOKENS + JOINED_OUTPUT_TOKENS + engine.block_size)
@@ -70,12 +67,7 @@ async def joins(engine: Engine, plan: JoinPlan) -> Points:
                 await background.after(STEPS_BETWEEN)
     steps = recorded_steps(engine)
     stalls = {"lengths": "joins", "run": 0, "prompt_tokens": BACKGROUND_PROMPT_TOKENS} | stall_summary(steps)
-    return {
-        "join_points": join_points(steps),
-        "first_token_points": first_tokens,
-        "stalls": [stalls],
-        **({"mixed_points": mixed_points(steps)} if engine.settings.speculative else {}),
-    }
+    return {"join_points": join_points(steps), "first_token_points": first_tokens, "stalls": [stalls]}
 
 
 async def chunks(engine: Engine, plan: ChunkPlan) -> Points:

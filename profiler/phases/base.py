@@ -9,7 +9,7 @@ from typing import Any, Self
 import numpy as np
 
 from profiler.engine import Engine
-from profiler.recording import RequestStamps, Step
+from profiler.recording import RequestStamps, Step, entered_as_decodes
 from profiler.request_ids import Mark
 
 Points = dict[str, list[dict[str, Any]]]
@@ -50,8 +50,11 @@ def fitting_batch(engine: Engine, wanted: int, tokens_each: int, spare_tokens: i
 
 
 def recorded_steps(engine: Engine) -> list[Step]:
-    """The phase's steps; none of them may have preempted anyone."""
-    steps = engine.drain_steps()
+    """The phase's steps; none of them may have preempted anyone.
+
+    With drafts, whoever enters with one token counts as the decode that it is without: steps take as long then.
+    """
+    steps = [entered_as_decodes(step) for step in engine.drain_steps()]
     preempted = sum(step.preempted for step in steps)
     if preempted:
         msg = f"{preempted} requests were preempted"

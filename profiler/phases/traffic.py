@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
-from profiler import served
 from profiler.arrival_cost import arrival_points
 from profiler.engine import Engine, undisturbed
 from profiler.phases.base import Points, first_token_point, fitting_batch, kv_capacity_tokens, recorded_steps
@@ -161,7 +160,7 @@ def first_token_points(sweep: Sweep, name: str) -> list[dict[str, Any]]:
 
 
 async def traffic(engine: Engine, plan: TrafficPlan) -> Points:
-    """Decode steps over all batch sizes under churn; with drafts, those that somebody joined are apart as mixed ones."""
+    """Decode steps over all batch sizes under churn."""
     engine.drain_steps()
     wanted = engine.settings.max_num_seqs if plan.largest is None else plan.largest
     with undisturbed():
@@ -172,7 +171,6 @@ async def traffic(engine: Engine, plan: TrafficPlan) -> Points:
         "arrival_points": arrival_points(sweep.steps, plan.name),
         "served_lengths": [served_lengths(sweep.stamps, plan.name)],
         "host_stalls": [{"phase": f"traffic-{plan.name}"} | stall_record(sweep.steps, arrivals_apart=True)],
-        **({"mixed_points": served.mixed_points(sweep.steps)} if engine.settings.speculative else {}),
     }
 
 

@@ -14,7 +14,7 @@ import typer
 from profiler.progress import Progress
 
 # torch, transformers and safetensors are of the extra `profiler`: what needs them is imported by the verb that runs.
-_NEEDED = ("torch", "transformers", "safetensors")
+NEEDED = ("torch", "transformers", "safetensors")
 
 
 class Method(StrEnum):
@@ -64,7 +64,7 @@ def with_torch() -> Iterator[None]:
     try:
         yield
     except ModuleNotFoundError as error:
-        if error.name is None or error.name.split(".")[0] not in _NEEDED:
+        if error.name is None or error.name.split(".")[0] not in NEEDED:
             raise
         typer.echo(f"needs {error.name}, must be installed: pip install 'sunsim[profiler]'", err=True)
         raise typer.Exit(1) from error

@@ -26,7 +26,7 @@ from sunsim.cluster.outcome import NOBODY, Outcome
 from sunsim.cluster.pipeline import Pipeline
 from sunsim.cluster.scheduler import Scheduler
 from sunsim.cluster.sequence import UNSET, Sequence
-from sunsim.latency.steps import DraftStepTimes, Outside, StepTimes
+from sunsim.latency.steps import Outside, StepTimes, takes_drafts
 
 
 class Engine:
@@ -52,7 +52,7 @@ class Engine:
         self.config = config
         self._bursts: BurstDecodes | None = None
         if config.drafts:
-            assert isinstance(times, DraftStepTimes)
+            assert takes_drafts(times)
             drafting = BurstScheduler(config, times, config.drafts)
             self._bursts = drafting.bursts
             self._scheduler: Scheduler = drafting
@@ -230,8 +230,8 @@ class Engine:
             scheduler.finish(now_ps, outcome)
             if self._pause_ps and not self._pipeline.in_flight:
                 self._rest(now_ps + self._pause_ps)
-                if self.waiting:
-                    scheduler.decide = True  # there are places now
+                if self.waiting or scheduler.ready:
+                    scheduler.decide = True  # there are places now, and blocks
                 return outcome
         self._compose(now_ps, outcome)
         return outcome

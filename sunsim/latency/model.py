@@ -117,7 +117,25 @@ class LatencyModel:
 
     def chunked_step(self, batch: int, context_tokens: int, chunks: list[Chunk]) -> tuple[int, Outside | None]:
         """Time of a step of `batch` decodes and at least one prefill chunk, and what of it was not measured."""
-        tokens, pairs, longest = batch * self._width, 0, 0
+        return self._chunked(batch, context_tokens, batch * self._width, chunks)
+
+    def step_with_drafts(self, batch: int, context_tokens: int, chunks: list[Chunk]) -> tuple[int, Outside | None]:
+        """Like `chunked_step`, but chunks of one token are requests that enter with their prompt's KV there.
+
+        They compute no drafts, so the step has no CUDA graph of its whole. It takes as long as one of decodes that have them,
+        which is how profiles count them.
+        """
+        prompts = [chunk for chunk in chunks if chunk.tokens > 1]
+        entering = [before + 1 for tokens, before in chunks if tokens == 1]
+        decodes, context_tokens = batch + len(entering), context_tokens + sum(entering)
+        if prompts:
+            return self._chunked(decodes, context_tokens, batch * self._width + len(entering), prompts)
+        base_ps, slope_ps, _, outside = self._decode.line(decodes, context_tokens)
+        return base_ps + slope_ps * context_tokens, outside
+
+    def _chunked(self, batch: int, context_tokens: int, tokens: int, chunks: list[Chunk]) -> tuple[int, Outside | None]:
+        """Of a step of prompts and decodes that compute so many tokens."""
+        pairs, longest = 0, 0
         for new, before in chunks:
             tokens += new
             pairs += _pairs(new, before)
@@ -127,21 +145,6 @@ class LatencyModel:
         if batch:
             outside = self._decode.line(batch, context_tokens).outside or outside
         return max(1, round(step_ms * PS_PER_MS)), outside
-
-    def step_with_drafts(self, batch: int, context_tokens: int, chunks: list[Chunk]) -> tuple[int, Outside | None]:
-        """Like `chunked_step`, but chunks of one token are requests that enter with their prompt's KV there.
-
-        Derived: such a request reads its KV as a decode does; alone beside decodes it is a step of decodes that compute
-        as many tokens.
-        """
-        prompts = [chunk for chunk in chunks if chunk.tokens > 1]
-        entering = [before + 1 for tokens, before in chunks if tokens == 1]
-        alike = batch + -(-len(entering) // self._width)
-        context_tokens += sum(entering)
-        if prompts:
-            return self.chunked_step(alike, context_tokens, prompts)
-        base_ps, slope_ps, _, outside = self._decode.line(alike, context_tokens)
-        return base_ps + slope_ps * context_tokens, outside
 
     def launch_ps(self, tokens: int, nth: int) -> int:
         """The host's time to launch a step that computes so many tokens, its `nth`; 0 tokens: decodes alone."""

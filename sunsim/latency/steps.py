@@ -1,7 +1,7 @@
 """What a worker asks of a step-time model."""
 
 from collections.abc import Iterator
-from typing import Literal, NamedTuple, Protocol, get_args, runtime_checkable
+from typing import Literal, NamedTuple, Protocol, TypeGuard, get_args
 
 Outside = Literal["batch", "context", "tokens", "pairs", "adapters", "drafts"]
 """What takes a step out of the range of the measurements, the first that does: the number of its decodes or their
@@ -70,7 +70,6 @@ class StepTimes(DecodeSteps, Protocol):
         """From the end of its launch until its output is there at the earliest; asked for the same steps."""
 
 
-@runtime_checkable
 class DraftStepTimes(StepTimes, Protocol):
     """Step times of a worker that drafts; see `sunsim.cluster.drafting`.
 
@@ -87,6 +86,11 @@ class DraftStepTimes(StepTimes, Protocol):
 
         Who enters the step with one token is a chunk of one.
         """
+
+
+def takes_drafts(times: StepTimes) -> TypeGuard[DraftStepTimes]:
+    """Whether these are of a worker that drafts."""
+    return hasattr(times, "decode_line_k")
 
 
 class WorkerTimes(StepTimes, Protocol):

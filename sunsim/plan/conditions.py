@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from sunsim.latency.steps import Chunk, DecodeLine, DraftStepTimes, DraftWorkerTimes, Outside, WorkerTimes
+from sunsim.latency.steps import Chunk, DecodeLine, DraftStepTimes, Outside, StepTimes, WorkerTimes, takes_drafts
 from sunsim.scenario import Scenario, build_requests
 from sunsim.scenario.blocks import ModelCount, Zipf
 from sunsim.workload.blocks import Closed, Conversations, RoundTokens, Trace
@@ -40,8 +40,9 @@ class Conditions:
         """A worker's step times under these conditions."""
         if self.decode_time == 1 and self.prefill_time == 1:
             return times
-        if isinstance(times, DraftStepTimes):
-            return _ScaledDraftTimes(times, self.decode_time, self.prefill_time)
+        steps: StepTimes = times
+        if takes_drafts(steps):
+            return _ScaledDraftTimes(times, steps, self.decode_time, self.prefill_time)
         return _ScaledTimes(times, self.decode_time, self.prefill_time)
 
 
@@ -153,9 +154,10 @@ class _ScaledTimes:
 class _ScaledDraftTimes(_ScaledTimes):
     """The same with drafts; a step in which requests enter with one token each is one of decodes."""
 
-    def __init__(self, times: DraftWorkerTimes, decode: float, prefill: float) -> None:
+    def __init__(self, times: WorkerTimes, drafting: DraftStepTimes, decode: float, prefill: float) -> None:
+        """`drafting`: the same as `times`."""
         super().__init__(times, decode, prefill)
-        self._drafting = times
+        self._drafting = drafting
 
     def decode_line_k(self, batch: int, context_tokens: int, k: int) -> DecodeLine:
         return self._slower(self._drafting.decode_line_k(batch, context_tokens, k))

@@ -13,7 +13,7 @@ from statistics import fmean
 
 from sunsim.latency.estimated import StepErrors
 from sunsim.latency.model import traffic_fit
-from sunsim.latency.profile import Profile
+from sunsim.latency.profile import DRAFTS, Profile
 from sunsim.roles import Stage
 from sunsim.validation.folders import committed_campaigns, errors_file
 
@@ -125,9 +125,10 @@ def reported_runs(profiles: Collection[str]) -> Mapping[str, Runs]:
     found: dict[str, dict[str, dict[str, float]]] = {}
     for campaign in committed_campaigns():
         gpu = campaign.folder.parent.parent.name
-        name = f"{gpu}/{campaign.profile.stem}"
+        stem = campaign.profile.stem
+        name = next((each for each in (f"{gpu}/{stem}", f"{gpu}/{DRAFTS}/{stem}") if each in profiles), "")
         kept = errors_file(gpu)
-        if campaign.plan.purpose != "reported" or name not in profiles or not kept.is_file():
+        if campaign.plan.purpose != "reported" or not name or not kept.is_file():
             continue
         errors = json.loads(kept.read_text(encoding="utf-8"))
         for run in campaign.plan.runs:

@@ -96,7 +96,7 @@ def planned(
         str(steps): doubts(
             steps,
             {
-                pool.profile_name: pool.profile
+                pool.measured_as: pool.profile
                 for arm in scenario.arms
                 for stage, pool in arm.pools().items()
                 if steps in stage.steps

@@ -27,7 +27,7 @@ def variants(scenario: Scenario, arm: Arm, doubts: Doubts) -> dict[str, Conditio
         if has_skew(scenario):
             found |= {f"alpha {shift:+.1f}": Conditions(alpha=shift) for shift in (-0.3, 0.3)}
     of_arm = {
-        steps: doubts[steps].get(pool.profile_name) for stage, pool in arm.pools().items() for steps in stage.steps
+        steps: doubts[steps].get(pool.measured_as) for stage, pool in arm.pools().items() for steps in stage.steps
     }
     known = {steps: doubt for steps, doubt in of_arm.items() if doubt and doubt.is_known}
     if known:

@@ -28,11 +28,11 @@ def way(arm: Arm, models: int, reported: Mapping[str, Runs]) -> Entry:
     return {
         "stages": list(pools),
         "policies": {stage: pool.block.policy for stage, pool in pools.items()},
-        "profiles": {stage: pool.profile_name for stage, pool in pools.items()},
+        "profiles": {stage: pool.measured_as for stage, pool in pools.items()},
         "cards": {stage: pool.card for stage, pool in pools.items()},
         "needs": needs(arm, models),
         "validated": [
-            _validated(stage, pool.profile_name, reported.get(pool.profile_name, {})) for stage, pool in pools.items()
+            _validated(stage, pool.measured_as, reported.get(pool.measured_as, {})) for stage, pool in pools.items()
         ],
     }
 

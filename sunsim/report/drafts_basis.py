@@ -4,9 +4,8 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 from sunsim.report.format import counted, listed
-from sunsim.roles import Stage
 from sunsim.scenario import Arm, Pool, Scenario
-from sunsim.scenario.arms import Drafting
+from sunsim.scenario.drafts import Drafting
 
 Facts = dict[str, list[str]]
 
@@ -14,10 +13,7 @@ Facts = dict[str, list[str]]
 def derived_of_drafts(scenario: Scenario) -> list[str]:
     """What was not measured with as many drafts as a step has."""
     found: Facts = defaultdict(list)
-    for arm, pool, drafting in _drafting(scenario):
-        if pool.stage is Stage.DECODE:
-            entering = "steps with drafts in which requests enter with one token, from those in which all have drafts"
-            found[entering].append(arm.name)
+    for arm, _, drafting in _drafting(scenario):
         for drafts in drafting.config.numbers:
             if len(parts := drafting.family.parts(drafts)) > 1:
                 measured = listed([str(k) for k, _ in parts])

@@ -93,6 +93,18 @@ def length_figure(actual: DraftCounts, simulated: DraftCounts) -> Figure:
     return Figure(LENGTH, real, model, change_percent(model, real))
 
 
+def gap_figure(actual: Served, simulated: Served, drafts: tuple[DraftCounts, DraftCounts]) -> Figure:
+    """The mean ITL of both sides: between the bursts of a request, all of which but its first come from steps with drafts.
+
+    So it tells steps that are off from acceptance that is.
+    """
+    real, model = (
+        float((served.last_token_s - served.first_token_s).sum()) / counts.num_drafts * 1000
+        for served, counts in zip((actual, simulated), drafts, strict=True)
+    )
+    return Figure("mean_itl_ms", real, model, change_percent(model, real))
+
+
 def values(served: Served, counts: DraftCounts, role: Role, saturated: Window | None) -> dict[str, float]:
     """The figures of one side that draws scatter, by tag."""
     found: dict[str, float | None] = {LENGTH: mean_acceptance_length(counts)} if counts.num_drafts else {}

@@ -11,7 +11,7 @@ from sunsim.metrics.rows import Floats, Window
 from sunsim.metrics.serving import latency, tokens_inside
 from sunsim.metrics.workers import running
 from sunsim.roles import Role
-from sunsim.validation.drafts import length_figure
+from sunsim.validation.drafts import gap_figure, length_figure
 from sunsim.validation.figures import Figure, change_percent, error_interval, known, signed_percent
 from sunsim.validation.rounds import Rounds
 from sunsim.validation.served import Ints, Served
@@ -97,7 +97,7 @@ def worker_figures(
     """
     found = [*_latencies(actual, simulated, role), *_rates(actual, simulated, role)]
     if drafts:
-        found.append(length_figure(*drafts))
+        found += [length_figure(*drafts), gap_figure(actual, simulated, drafts)]
     if saturated:
         found += _saturated(actual, simulated, saturated, role)
     return _in_order(found)

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
-BLOCK = 4
+PHILOX = 4
 """Numbers that Philox makes at a time."""
+END = 2**62
 
 
 class Rates(NamedTuple):
@@ -23,6 +24,14 @@ class Rates(NamedTuple):
 
     from_tokens: int
     rates: tuple[float, ...]
+
+
+class Piece(NamedTuple):
+    """Rates, rising, that hold for steps before which fewer than so many tokens are known, and the mean burst with them."""
+
+    until: int
+    rising: Floats
+    mean: float
 
 
 class Acceptance:
@@ -36,11 +45,13 @@ class Acceptance:
     """
 
     def __init__(self, seed: int, rates: list[list[Rates]], *, expected: bool = False) -> None:
-        self._key = np.random.SeedSequence(seed, spawn_key=(crc32(b"acceptance"),)).generate_state(2, np.uint64)
+        key = np.random.SeedSequence(seed, spawn_key=(crc32(b"acceptance"),)).generate_state(2, np.uint64)
+        self._bits = np.random.Philox(key=key)
+        self._numbers = np.random.Generator(self._bits)
+        self._begin = self._bits.state
         self._rates = rates
         self.expected = expected
-        # By model and number of drafts: the context from which on each piece holds, and its rates, rising.
-        self._pieces: dict[tuple[int, int], list[tuple[int, Floats]]] = {}
+        self._pieces: dict[tuple[int, int], list[Piece]] = {}
         self._steps: dict[tuple[float, ...], Floats] = {}  # by rates: `expected_steps` of so many tokens
 
     def accepted(self, request: int, model: int, drafted: int, known_tokens: int, tokens: int, k: int) -> Ints:
@@ -56,39 +67,45 @@ class Acceptance:
             tokens: still to come, at least one.
             k: drafts in each step, at least one.
         """
+        return np.diff(self.ends(request, model, drafted, known_tokens, tokens, k), prepend=0) - 1
+
+    def ends(self, request: int, model: int, drafted: int, known_tokens: int, tokens: int, k: int) -> Ints:
+        """The tokens that are out after each of the steps of `accepted`; int64[steps]."""
         if self.expected:
             return self._as_expected(model, known_tokens, tokens, k)
         pieces = self._pieces.get((model, k)) or self._make_pieces(model, k)
-        luck = self._luck(request, drafted, tokens)
-        (_, rising), (until, _) = pieces[0], pieces[1]
-        if until >= known_tokens + tokens:
-            accepted: Ints = k - rising.searchsorted(luck, side="right")
-            return accepted[: _steps_for(accepted, tokens)]
+        done, piece = 0, 0
         found: list[Ints] = []
-        for (_, rising), (until, _) in pairwise(pieces):
-            here = min(until - known_tokens, tokens)
-            if here <= 0:
-                continue
-            accepted = k - rising.searchsorted(luck, side="right")
-            steps = _steps_for(accepted, here)
-            found.append(accepted[:steps])
-            emitted = int(accepted[:steps].sum()) + steps
-            known_tokens += emitted
-            tokens -= emitted
-            luck = luck[steps:]
-            if tokens <= 0:
-                break
-        return np.concatenate(found)
+        while done < tokens:
+            while known_tokens + done >= pieces[piece].until:
+                piece += 1
+            until, rising, mean = pieces[piece]
+            here = min(tokens, until - known_tokens) - done
+            luck = self._luck(request, drafted, min(here, int(1.2 * here / mean) + 8))
+            ends: Ints = (k + 1 - rising.searchsorted(luck, side="right")).cumsum()
+            if int(ends[-1]) >= here:
+                ends = ends[: int(ends.searchsorted(here)) + 1]
+            found.append(ends + done if done else ends)
+            drafted += ends.size
+            done += int(ends[-1])
+        return found[0] if len(found) == 1 else np.concatenate(found)
 
     def _luck(self, request: int, drafted: int, steps: int) -> Floats:
         """The uniform numbers of a request's steps with drafts from the `drafted`-th on; float64[steps]."""
-        first, skipped = divmod(drafted, BLOCK)
-        philox = np.random.Philox(key=self._key, counter=np.array([first, 0, request, 0], np.uint64))
-        return np.random.Generator(philox).random(skipped + steps)[skipped:]
+        first, skipped = divmod(drafted, PHILOX)
+        begin = self._begin
+        begin["state"]["counter"][:] = (first, 0, request, 0)
+        self._bits.state = begin
+        return self._numbers.random(skipped + steps)[skipped:]
 
-    def _make_pieces(self, model: int, k: int) -> list[tuple[int, Floats]]:
-        pieces = [(each.from_tokens, np.array(each.rates[:k])[::-1].copy()) for each in self._rates[model]]
-        self._pieces[model, k] = pieces = [*pieces, (2**62, pieces[-1][1])]
+    def _make_pieces(self, model: int, k: int) -> list[Piece]:
+        """Rates of a model for so many drafts, by rising context."""
+        all_rates = self._rates[model]
+        ends = [*(each.from_tokens for each in all_rates[1:]), END]
+        self._pieces[model, k] = pieces = [
+            Piece(until, np.array(each.rates[:k])[::-1].copy(), 1 + sum(each.rates[:k]))
+            for until, each in zip(ends, all_rates, strict=True)
+        ]
         return pieces
 
     def _as_expected(self, model: int, known_tokens: int, tokens: int, k: int) -> Ints:
@@ -106,8 +123,7 @@ class Acceptance:
                 left -= here
                 known += here
         n = max(round(steps), -(-tokens // (k + 1)))
-        ends = (2 * tokens * np.arange(n + 1) + n) // (2 * n)
-        return ends[1:] - ends[:-1] - 1
+        return (2 * tokens * np.arange(1, n + 1) + n) // (2 * n)
 
     def _expected_steps(self, rates: tuple[float, ...], tokens: int) -> float:
         known = self._steps.get(rates)
@@ -135,9 +151,3 @@ def rates_of_length(length: float, num_speculative_tokens: int) -> tuple[float, 
     vLLM's for ``synthetic_acceptance_length``: of all such rates those with the least variance.
     """
     return tuple(min(1.0, max(0.0, length - 1 - i)) for i in range(num_speculative_tokens))
-
-
-def _steps_for(accepted: Ints, tokens: int) -> int:
-    """How many steps it takes until at least so many tokens are out, if there are enough steps."""
-    ends = np.add.accumulate(accepted + 1)
-    return int(ends.searchsorted(tokens)) + 1

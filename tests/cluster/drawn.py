@@ -21,7 +21,7 @@ KNOWN = [{"known": "exact"}, {"known": "none"}, {"known": "predicted", "accuracy
 NO_DELAY = Host()
 MEASURED = {"measured": "link.json"}
 BESIDE = {"measured": "beside.json"}
-PROFILE = {"block_size": BLOCK_SIZE, "kv_bytes_per_token": 1_000_000}  # a prompt moves in about a step
+PROFILE: dict[str, Any] = {"block_size": BLOCK_SIZE, "kv_bytes_per_token": 1_000_000}  # a prompt moves in about a step
 
 
 @dataclass(frozen=True)

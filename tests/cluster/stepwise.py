@@ -11,12 +11,13 @@ from sunsim.cluster.drafting.counts import DraftCounts
 from sunsim.cluster.engine_config import EngineConfig
 from sunsim.cluster.outcome import Outcome
 from sunsim.cluster.sequence import KV, UNSET, Sequence
-from sunsim.latency.steps import Chunk, DraftStepTimes, Outside, StepTimes
+from sunsim.latency.steps import Chunk, Outside, StepTimes, takes_drafts
 from tests.cluster.jobs import Job, JobBlocks, Out, Step
 from tests.cluster.plain_blocks import Keys
 from tests.cluster.plain_drafts import PlainDrafts
 from tests.cluster.plain_pipeline import PlainPipeline
 from tests.cluster.plain_pulls import PlainPulls
+from tests.cluster.plain_step import PlainStep
 
 Taken = list[tuple[Job, int]]
 """Who is in a step, and how many tokens are computed of each."""
@@ -39,7 +40,7 @@ class StepwiseEngine:
         self.pulls = PlainPulls()
         self.drafts = PlainDrafts(config.drafts) if config.drafts else None
         self.jobs: dict[Sequence, Job] = {}
-        draft_times = times if isinstance(times, DraftStepTimes) and config.drafts else None
+        draft_times = times if config.drafts and takes_drafts(times) else None
         self.pipeline = PlainPipeline(times, draft_times, stalls)
         self.blocks = JobBlocks(config, keys)
         self.idle = True
@@ -203,108 +204,79 @@ class StepwiseEngine:
 
     def _compose(self, now: int, outcome: Outcome) -> None:
         self.pulls.hear(1)
-        taken: Taken = []
-        budget = self.config.max_num_batched_tokens
         beside = self.pulls.loading or any(not job.computing and not job.ends for job in self.running)
         prompts = self.config.max_prefill_chunk_tokens if beside else None
+        step = PlainStep(self.config.max_num_batched_tokens, prompts, self.config.one_model_a_step)
+        preempted = self._go_on(step, outcome)
+        entering = [] if preempted else self._admit(now, step, outcome)
+        outcome.entered = [job.sequence for job in entering]
+        taken_in = sum(job.sequence.prompt_tokens for job in entering if not job.sequence.computes_prompt)
+        alone = any(self._is_chunk(job) for job, _ in step.taken) or self.pipeline.idle
+        decodes = 0 if alone else len(step.taken)
+        held = self.pulls.begin(now, outcome.loads, decodes, self.times.take_in_ps(taken_in))
+        start = self._launch(now + held, step.taken, held=held > 0, launched=self.pulls.begun and decodes > 0)
+        for job in entering:
+            job.sequence.started_ps = start
+
+    def _go_on(self, step: PlainStep, outcome: Outcome) -> bool:
+        """Takes those that run into the step; gives whether some of them had to go."""
         preempted = False
-        entering: list[Job] = []
         for job in list(self.running):
-            if job not in self.running or job.ends or budget == 0:
+            if job not in self.running or job.ends or step.budget == 0:
                 continue
-            tokens = self._most(job, budget, prompts)
+            tokens = step.most(job)
             while self.blocks.more(job, job.computed + tokens) > self.free_blocks:
                 victim = self.running.pop()
                 self._preempt(victim, outcome)
                 preempted = True
                 if victim is job:
-                    break
-            if job not in self.running:
-                break
-            self._allocate(job, tokens)
-            budget -= tokens
-            prompts = self._left(job, prompts, tokens)
-            taken.append((job, tokens))
-        if not preempted:
-            entering = self._admit(now, budget, prompts, taken, outcome)
-        outcome.entered = [job.sequence for job in entering]
-        taken_in = sum(job.sequence.prompt_tokens for job in entering if not job.sequence.computes_prompt)
-        alone = any(self._is_chunk(job) for job, _ in taken) or self.pipeline.idle
-        decodes = 0 if alone else len(taken)
-        held = self.pulls.begin(now, outcome.loads, decodes, self.times.take_in_ps(taken_in))
-        start = self._launch(now + held, taken, held=held > 0, launched=self.pulls.begun and decodes > 0)
-        for job in entering:
-            job.sequence.started_ps = start
+                    return True
+            self._take(job, step)
+        return preempted
 
     def _is_chunk(self, job: Job) -> bool:
         """Whether what a step computes of it is not a decode like the others: who enters has no drafts beside theirs."""
         return job.computing if self.drafts else job.left > 1
 
-    def _most(self, job: Job, budget: int, prompts: int | None) -> int:
-        """Tokens of it that a step may take, with so much left, and of prompts maybe less."""
-        most = budget if prompts is None or not job.prompt else min(budget, prompts)
-        return min(job.left, most)
-
-    def _left(self, job: Job, prompts: int | None, tokens: int) -> int | None:
-        return prompts if prompts is None or not job.prompt else prompts - tokens
-
-    def _allocate(self, job: Job, tokens: int) -> None:
+    def _take(self, job: Job, step: PlainStep) -> None:
+        tokens = step.most(job)
         self.blocks.allocate(job, job.computed + tokens)
         self.blocks.name_full(job, job.computed + tokens)
+        step.take(job, tokens)
 
-    def _admit(self, now: int, budget: int, prompts: int | None, taken: Taken, outcome: Outcome) -> list[Job]:
+    def _admit(self, now: int, step: PlainStep, outcome: Outcome) -> list[Job]:
         entering: list[Job] = []
         ready, loading = self.pulls.ready, self.pulls.loading
 
         def enter(job: Job) -> None:
-            nonlocal budget, prompts
             if job.sequence.scheduled_ps == UNSET:
                 job.sequence.scheduled_ps = now
                 entering.append(job)
-            tokens = self._most(job, budget, prompts)
-            self._allocate(job, tokens)
-            # A prompt of which something is left stays the last.
-            cut = [other for other, some in taken if some < other.left]
-            self.running.insert(len(self.running) - len(cut), job)
-            taken.append((job, tokens))
-            budget -= tokens
-            prompts = self._left(job, prompts, tokens)
+            self.running.insert(len(self.running) - len(step.cut()), job)
+            self._take(job, step)
 
-        def mixes(job: Job) -> bool:
-            others = {j.sequence.model for j, _ in taken if j.prompt}
-            own = {job.sequence.model} if job.sequence.computes_prompt else others
-            return self.config.one_model_a_step and bool(others - own)
-
-        def waits(job: Job) -> bool:
-            return mixes(job) or (prompts == 0 and job.sequence.computes_prompt)
-
-        def is_cut(job: Job) -> bool:
-            under_way = any(some < other.left for other, some in taken)
-            made = job.known - job.sequence.prompt_tokens
-            return under_way and not job.sequence.computes_prompt and made + 1 > budget
-
-        while ready and budget > 0 and not waits(ready[0]) and not is_cut(ready[0]):
-            more = self.blocks.more(ready[0], ready[0].computed + self._most(ready[0], budget, prompts))
-            if more > self.free_blocks and self.running:
-                return entering  # whoever is behind it waits, too; with nobody running it makes do with what there is
+        while ready and step.budget > 0 and not step.waits(ready[0]) and not step.cuts(ready[0]):
+            more = self.blocks.more(ready[0], ready[0].computed + step.most(ready[0]))
+            if more > self.free_blocks and (self.running or self.blocks.deferred):
+                return entering  # whoever is behind it waits, too; where no block will come it makes do with what there is
             job = ready.pop(0)
             loading.remove(job)
             enter(job)
         passed: list[Job] = []
-        while self.waiting and budget > 0 and len(self.running) + len(loading) < self.config.max_num_seqs:
+        while self.waiting and step.budget > 0 and len(self.running) + len(loading) < self.config.max_num_seqs:
             job = self.waiting[0]
-            if waits(job) or (passed and job.sequence.computes_prompt):
-                if prompts is None:
+            if step.waits(job) or (passed and job.sequence.computes_prompt):
+                if step.prompts is None:
                     break
                 passed.append(self.waiting.pop(0))
                 continue
             pulls = job.sequence.kv is KV.PULL
-            if not pulls and is_cut(job):
+            if not pulls and step.cuts(job):
                 break
             if job.sequence.held_now and pulls:
                 job.sequence.held_tokens = job.sequence.held_now()
             found = self.blocks.find(job.sequence.request, job.known)
-            if self.blocks.lacking(found, self._least(job, budget, prompts)) > self.free_blocks:
+            if self.blocks.lacking(found, self._least(job, step)) > self.free_blocks:
                 break
             self.waiting.pop(0)
             self._take_found(job, found)
@@ -319,12 +291,12 @@ class StepwiseEngine:
         self.waiting[:0] = passed
         return entering
 
-    def _least(self, job: Job, budget: int, prompts: int | None) -> int:
+    def _least(self, job: Job, step: PlainStep) -> int:
         """Tokens for which there must be room before it is admitted: all that is known, and its first step's."""
         if job.sequence.kv is KV.PULL:
             return job.known  # its first step is yet to come
         there = 0 if job.sequence.kv is KV.COMPUTE else min(job.sequence.held_tokens, job.known - 1)
-        most = budget if prompts is None or not job.sequence.computes_prompt else min(budget, prompts)
+        most = step.budget if step.prompts is None or not job.prompt else min(step.budget, step.prompts)
         return max(job.known, self.blocks.room(min(job.known, there + most)))
 
     def _take_found(self, job: Job, found: list[int]) -> None:

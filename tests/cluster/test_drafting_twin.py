@@ -70,7 +70,7 @@ def drafting(draw: st.DrawFn) -> Case:
 
 
 @given(drafting())
-@settings(max_examples=1500, deadline=None, phases=PHASES)
+@settings(max_examples=600, deadline=None, phases=PHASES)
 def test_leaping_equals_stepping(case: Case) -> None:
     leaping = Engine(case.config, case.times, case.stalls_ps())
     stepping = StepwiseEngine(case.config, case.times, case.stalls_ps())

@@ -99,13 +99,20 @@ def test_a_step_with_a_prompt_computes_the_drafts_too(tmp_path: Path) -> None:
     assert step_ps / PS_PER_MS == pytest.approx(expected_ms, rel=1e-3)
 
 
-def test_who_enters_with_one_token_reads_its_kv_and_computes_no_drafts(tmp_path: Path) -> None:
+def test_a_step_that_requests_enter_takes_as_long_as_if_they_had_drafts(tmp_path: Path) -> None:
     made = times(tmp_path, 3, most=3)
-    entering = [Chunk(1, 1999), Chunk(1, 999), Chunk(1, 999), Chunk(1, 3999)]  # 4 tokens, as a request with 3 drafts
-    step_ps, outside = made.chunked_step_k(16, 16_000, entering, 3)
-    assert step_ps / PS_PER_MS == pytest.approx(said_ms(17, 24_000, 3), rel=1e-9)
+    entering = [Chunk(1, 1999), Chunk(1, 999)]
+    step_ps, outside = made.chunked_step_k(62, 62_000, entering, 3)
+    assert step_ps / PS_PER_MS == pytest.approx(said_ms(64, 65_000, 3), rel=1e-9)
     assert outside is None
     assert made.chunked_step_k(0, 0, entering[:1], 3)[0] / PS_PER_MS == pytest.approx(said_ms(1, 2000, 3), rel=1e-9)
+
+
+def test_who_enters_beside_a_prompt_computes_one_token_and_reads_its_kv(tmp_path: Path) -> None:
+    made = times(tmp_path, 3, most=3)
+    step_ps, _ = made.chunked_step_k(31, 31_000, [Chunk(1024, 0), Chunk(1, 999)], 3)
+    expected_ms = 8 + 0.02 * (31 * 4 + 1 + 1024) + 8e-7 * 1024 * 1025 / 2 + 4.125e-5 * 32_000
+    assert step_ps / PS_PER_MS == pytest.approx(expected_ms, rel=1e-3)
 
 
 def test_without_drafts_who_enters_is_one_decode_more(tmp_path: Path) -> None:

@@ -15,14 +15,14 @@ from sunsim.validation.drafts import SEEDS
 from sunsim.validation.floor import pair_of
 from sunsim.validation.worker import check_run
 from sunsim.validation.worker_run import read_run
-from tests.synthetic import synthetic_profile
+from tests.synthetic import drafting_profile
 from tests.validation.runs import (
+    FIRST_TOKENS,
     Stream,
     columns_of,
     invoke,
     meta,
     played,
-    profile_document,
     stream,
     write_profile,
     write_table,
@@ -30,7 +30,7 @@ from tests.validation.runs import (
 
 RATES = [0.75, 0.55, 0.4]
 KIND = {"method": "eagle", "num_speculative_tokens": 3}
-ARGS = synthetic_profile()["engine_args"] | {"speculative_config": KIND}
+ARGS = drafting_profile(3)["engine_args"]
 
 
 def facts_of(role: str = "decode", rates: list[float] = RATES, **changes: Any) -> dict[str, Any]:
@@ -40,18 +40,15 @@ def facts_of(role: str = "decode", rates: list[float] = RATES, **changes: Any) -
     return meta(role, engine_args=ARGS, **(drafts | counts | changes))
 
 
-def drafting_profile(**changes: Any) -> dict[str, Any]:
-    """The synthetic profile as if it had been measured with three drafts."""
-    graphs = [4 * size for size in synthetic_profile()["cudagraph_capture_sizes"]]
-    return profile_document(engine_args=ARGS, cudagraph_capture_sizes=graphs, engine_start="start-1", **changes)
+def document() -> dict[str, Any]:
+    """A profile with three drafts, measured in the engine start of the runs."""
+    return drafting_profile(3, first_token_points=FIRST_TOKENS, engine_start="start-1")
 
 
-def write_run(
-    path: Path, requests: Stream, seed: int = 0, document: dict[str, Any] | None = None, **facts: Any
-) -> Path:
+def write_run(path: Path, requests: Stream, seed: int = 0, profile: dict[str, Any] | None = None, **facts: Any) -> Path:
     """What a drafting worker does with the requests, its luck drawn from the seed."""
     stated = facts_of(**facts)
-    found = played(requests, document or drafting_profile(), stated, path.parent, seed)
+    found = played(requests, profile or document(), stated, path.parent, seed)
     assert found.drafts
     return write_table(path, columns_of(found.served), stated | found.drafts._asdict())
 
@@ -59,7 +56,7 @@ def write_run(
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A folder with the drafting profile."""
-    write_profile(tmp_path / "p.json", drafting_profile())
+    write_profile(tmp_path / "p.json", document())
     return tmp_path
 
 
@@ -81,6 +78,10 @@ def test_the_simulation_itself_is_not_off_at_all(folder: Path, role: str) -> Non
     drafted |= {"mean_acceptance_length": 1}
     assert targets == drafted | ({"mean_ttft_ms": 5, "p99_ttft_ms": 10} if role == "colocated" else {})
     assert run["figures"]["mean_acceptance_length"]["actual"] == pytest.approx(1 + sum(RATES), rel=0.03)
+    # A burst comes a step after the one before it.
+    figures = run["figures"]
+    assert 10 < figures["mean_itl_ms"]["actual"] < (13 if role == "decode" else 30)
+    assert figures["mean_itl_ms"]["actual"] > 1.5 * figures["mean_tpot_ms"]["actual"]
 
 
 def test_other_luck_is_as_far_off_as_the_spread_says(folder: Path) -> None:
@@ -98,10 +99,10 @@ def test_other_luck_is_as_far_off_as_the_spread_says(folder: Path) -> None:
 
 
 def test_slower_steps_are_found_beside_the_scatter(folder: Path) -> None:
-    slow = drafting_profile()
+    slow = document()
     for point in slow["decode_points"]:
         point.update({key: value * 1.1 for key, value in point.items() if key.startswith("step_ms")})
-    (run,) = checked(folder, write_run(folder / "run.parquet", stream(200, 10.0), document=slow), code=3)
+    (run,) = checked(folder, write_run(folder / "run.parquet", stream(200, 10.0), profile=slow), code=3)
     assert -11 < run["figures"]["mean_tpot_ms"]["error_percent"] < -7
     by_tag = {each["tag"]: each for each in run["spread"]}
     assert -11 < by_tag["mean_tpot_ms"]["mean_error_percent"] < -7
@@ -111,17 +112,17 @@ def test_slower_steps_are_found_beside_the_scatter(folder: Path) -> None:
 def test_one_request_takes_as_many_steps_as_its_bursts_need(folder: Path, rates: list[float], steps: int) -> None:
     # The first step emits one token, each later one 1 or 4; 31 more are to come.
     alone = Stream(np.array([0.0]), np.array([100.0]), np.array([32.0]))
-    served = played(alone, drafting_profile(), facts_of(rates=rates), folder).served
+    served = played(alone, document(), facts_of(rates=rates), folder).served
     tokens = 32 - 1
     mean_context = 100 + 1 + (tokens if rates[0] else tokens - 1) / 2
     assert steps == -(-tokens // (4 if rates[0] else 1))
     took_ms = (served.last_token_s[0] - served.first_token_s[0]) * 1000
-    assert took_ms == pytest.approx(steps * (7 + 0.02 + 4e-5 * mean_context), rel=2e-3)
+    assert took_ms == pytest.approx(steps * (10 + 0.08 + 4.125e-5 * mean_context), rel=2e-3)
 
 
 def test_recorded_steps_are_checked_apart_where_somebody_enters(folder: Path) -> None:
     path = write_run(folder / "run.parquet", stream(50, 5.0))
-    decode_ms = 7 + 0.02 * 16 + 4e-5 * 16_000
+    decode_ms = 10 + 0.08 * 16 + 4.125e-5 * 16_000
     # One that enters beside fifteen is as if there were sixteen.
     entered_ms = decode_ms
     columns = {
@@ -189,7 +190,7 @@ def test_a_prefill_worker_that_could_draft_drafts_nothing(folder: Path) -> None:
 )
 def test_what_cannot_be_simulated_is_refused(folder: Path, changes: dict[str, Any], said: str) -> None:
     stated = facts_of()
-    columns = columns_of(played(stream(20, 5.0), drafting_profile(), stated, folder).served)
+    columns = columns_of(played(stream(20, 5.0), document(), stated, folder).served)
     path = write_table(folder / "run.parquet", columns, stated | changes)
     code, stdout, stderr = invoke(path, "--profile", folder / "p.json")
     assert (code, stdout, stderr.count("\n")) == (2, "", 1)

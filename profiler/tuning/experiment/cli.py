@@ -1,15 +1,19 @@
 """The verb `accuracy`."""
 
+import os
 import shlex
+import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from profiler.progress import Progress
-from profiler.tuning.cli import Boundary, with_torch
-from profiler.tuning.experiment.order import RATES, Order
+from profiler.tuning.cli import NEEDED, Boundary
+from profiler.tuning.experiment.experiment import experiment, pretrain_seconds, text_of
+from profiler.tuning.experiment.order import SIZES, Order, small
 from profiler.tuning.experiment.tasks import TASKS
 from sunsim.errors import InputError, clipped
 
@@ -30,6 +34,7 @@ def accuracy_command(
         Boundary, typer.Option(help="The module that computes the prompt's last token; vLLM's connectors: decode.")
     ] = Boundary.decode,
     per_gpu: Annotated[int, typer.Option(min=1, help="Processes that share a GPU: small models leave much idle.")] = 3,
+    gpus: Annotated[int | None, typer.Option(min=0, help="All that are visible, if not given; 0 is the CPU.")] = None,
     quick: Annotated[
         bool, typer.Option("--quick", help="A tiny model and few examples: a try, in minutes on a CPU.")
     ] = False,
@@ -38,49 +43,48 @@ def accuracy_command(
 
     Each task is tuned fully, with LoRA, and with the prefill module alone, before the frozen and the quantized decoder.
     """
+    progress = Progress()
     if quick and budget_s == DEFAULT_BUDGET_S:
         budget_s = QUICK_BUDGET_S
-    with with_torch():
-        import torch  # noqa: PLC0415
-
-        from profiler.tuning.experiment.experiment import experiment, pretrain_seconds, text_of  # noqa: PLC0415
-        from profiler.tuning.experiment.models import SIZES  # noqa: PLC0415
-
-        devices = [f"cuda:{i}" for i in range(torch.cuda.device_count())] or ["cpu"]
-        chosen = ("tiny",) if quick else _chosen(sizes, tuple(SIZES), "--sizes")
-        order = Order(
-            sizes=chosen,
-            tasks=_chosen(tasks, tuple(TASKS), "--tasks"),
-            seeds=seeds,
-            boundary=boundary.value,
-            pretrain_s=pretrain_seconds(chosen, budget_s, len(devices)),
-            steps=steps,
-            **(_QUICK if quick else {}),
-        )
-        files = experiment(
-            order,
-            out,
-            budget_s=budget_s,
-            devices=devices,
-            per_device=per_gpu if devices != ["cpu"] else 1,
-            command=f"python -m profiler {shlex.join(sys.argv[1:])}",
-            progress=Progress(),
-        )
+    number = visible_gpus() if gpus is None else gpus
+    chosen = ("tiny",) if quick else _chosen(sizes, tuple(SIZES), "--sizes")
+    order = Order(
+        sizes=chosen,
+        tasks=_chosen(tasks, tuple(TASKS), "--tasks"),
+        seeds=seeds,
+        boundary=boundary.value,
+        pretrain_s=pretrain_seconds(chosen, budget_s, max(1, number)),
+        steps=steps,
+    )
+    for name in NEEDED:
+        if find_spec(name) is None:
+            typer.echo(f"needs {name}, must be installed: pip install 'sunsim[profiler]'", err=True)
+            raise typer.Exit(1)
+    files = experiment(
+        small(order) if quick else order,
+        out,
+        budget_s=budget_s,
+        devices=[f"cuda:{i}" for i in range(number)] or ["cpu"],
+        per_device=per_gpu if number else 1,
+        command=f"python -m profiler {shlex.join(sys.argv[1:])}",
+        progress=progress,
+    )
     typer.echo(text_of(files))
     if not any(content["rows"] for content in files.values()):
         typer.echo("no task has all its methods yet: the same command goes on", err=True)
         raise typer.Exit(1)
 
 
-_QUICK = {
-    "corpus": 20_000,
-    "pretrain_batch": 32,
-    "train": 64,
-    "validation": 16,
-    "test": 16,
-    "batch": 8,
-    "rates": {method: rates[1:2] for method, rates in RATES.items()},
-}
+def visible_gpus() -> int:
+    """How many GPUs torch will see, without the seconds that importing it takes."""
+    stated = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if stated is not None:
+        return len([name for name in stated.split(",") if name.strip()])
+    try:
+        listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, check=True, timeout=30).stdout
+    except (OSError, subprocess.SubprocessError):
+        return 0
+    return sum(line.startswith("GPU ") for line in listed.splitlines())
 
 
 def _chosen(text: str, known: tuple[str, ...], option: str) -> tuple[str, ...]:

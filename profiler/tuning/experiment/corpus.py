@@ -43,8 +43,8 @@ def write_corpus(path: Path, count: int, processes: int) -> None:
         pieces = pool.map(piece, seeds, chunksize=1)
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_suffix(".new.npz")
-    arrays = (np.concatenate(parts) for parts in zip(*pieces, strict=True))
-    np.savez(beside, **dict(zip(Corpus._fields, arrays, strict=True)))
+    ids, prompt_tokens, tokens = (np.concatenate(parts) for parts in zip(*pieces, strict=True))
+    np.savez(beside, ids=ids, prompt_tokens=prompt_tokens, tokens=tokens)
     beside.replace(path)
 
 

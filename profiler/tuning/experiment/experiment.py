@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from profiler.facts import card, host, versions
+from profiler.facts import card, host
 from profiler.progress import Progress
 from profiler.tuning.evaluate import table
 from profiler.tuning.experiment import verdict
@@ -19,7 +19,7 @@ from profiler.tuning.experiment.results import accuracy_files, read_records
 from profiler.tuning.experiment.runner import Runner
 from sunsim.errors import InputError
 
-RESULTS_S = 6.0
+RESULTS_S = 10.0
 """Of the budget, kept for intervals and files."""
 PRETRAIN_SHARE: Mapping[str, float] = {"tiny": 0.1, "30m": 0.12, "100m": 0.2}
 """Of the budget's GPU seconds, for each size."""
@@ -43,7 +43,7 @@ def experiment(
     command: str,
     progress: Progress,
 ) -> dict[str, dict[str, Any]]:
-    """Does what fits into the budget, goes on where an earlier try ended, and writes what is known then.
+    """Does what fits into the budget, which began with `progress`, goes on where an earlier try ended, and writes what is known then.
 
     Returns:
         The content of the accuracy file of each size, DIR/accuracy-SIZE.json.
@@ -51,7 +51,7 @@ def experiment(
     Raises:
         InputError: the directory has another experiment.
     """
-    begin = time.time()
+    begin = time.time() - progress.elapsed_s
     deadline = begin + budget_s - min(RESULTS_S, 0.1 * budget_s)
     keep_order(order, folder)
     runner = Runner(
@@ -71,7 +71,8 @@ def experiment(
         runner.run()
     finally:
         runner.stop()
-    files = write_results(folder, order, gpu_minutes(folder, time.time() - begin, len(devices)), command)
+    gpus = sum(device != "cpu" for device in devices)
+    files = write_results(folder, order, gpu_minutes(folder, time.time() - begin, gpus), command)
     for size in files:
         progress.say(f"{folder / f'accuracy-{size}.json'}")
     if runner.waiting:
@@ -99,36 +100,46 @@ def gpu_minutes(folder: Path, wall_s: float, gpus: int) -> float:
 
 
 def write_results(folder: Path, order: Order, minutes: float, command: str) -> dict[str, dict[str, Any]]:
-    """The accuracy files and all records in one file."""
+    """All records in one file, and the accuracy files that come of them."""
+    with (folder / "records.jsonl").open("w", encoding="utf-8") as out:
+        out.writelines(f"{json.dumps(record)}\n" for record in read_records(folder))
     about = {
         "measured": datetime.now(UTC).date().isoformat(),
-        "card": card()["name"],
+        "card": card()["name"].replace("none", "cpu"),
         "host": host(),
-        "versions": versions(),
         "command": command,
         "gpu_minutes": minutes,
     }
     files = accuracy_files(folder, order, about)
     for size, content in files.items():
         (folder / f"accuracy-{size}.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    with (folder / "records.jsonl").open("w", encoding="utf-8") as out:
-        out.writelines(f"{json.dumps(record)}\n" for record in read_records(folder))
     return files
 
 
+KNOWN = {
+    "math_problem": "word problems",
+    "list_program": "list programs",
+    "tool_call": "tool calls",
+    "repeated": "repetitions",
+}
+"""What the parts of the mixture are called."""
+
+
 def text_of(files: Mapping[str, Mapping[str, Any]]) -> str:
-    """Table and verdict of each size, Markdown."""
+    """Of each size its base model, table and verdicts, Markdown."""
     parts = []
-    for size, content in files.items():
-        pretrained = content["pretraining"]["exact_match"] or {}
-        known = ", ".join(f"{name.replace('_', ' ')}s {100 * share:.1f} %" for name, share in pretrained.items())
-        parts.append(
-            f"**{size}** ({content['parameters'] or 0:,} parameters, {content['card']}), exact match with 95 % interval over"
-            f" seeds and requests. What it was pre-trained on: {known}.\n"
-        )
+    for content in files.values():
+        pretrained = content["pretraining"]
         if not content["rows"]:
-            parts.append("No task has all its methods yet.\n")
+            parts.append(f"**{content['model']}**: no task has all its methods yet.\n")
             continue
+        known = ", ".join(f"{KNOWN[name]} {100 * share:.1f} %" for name, share in pretrained["exact_match"].items())
+        parts.append(
+            f"**{content['parameters'] / 1e6:.1f} million parameters**, {content['card']}, {content['measured']}, {content['seeds']}"
+            f" seeds; {content['gpu_minutes']:.1f} GPU minutes for all sizes together. Pre-trained in {pretrained['steps']:,} steps on"
+            f" {pretrained['tokens'] / 1e6:.1f} million tokens ({pretrained['seconds']:.0f} s), after which it does what it was"
+            f" trained on: {known}. Exact match, its 95 % interval over seeds and requests, and tokens in their place:\n"
+        )
         parts.append(table(content["rows"]) + "\n")
         parts.append(verdict.table(content) + "\n")
     return "\n".join(parts)

@@ -1,34 +1,16 @@
 """The base models of the experiment: Llama's architecture in sizes that one GPU trains in a minute or three."""
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch.nn.functional import rms_norm
 from transformers import LlamaConfig, LlamaForCausalLM
 from transformers.models.llama.modeling_llama import LlamaRMSNorm
 
+from profiler.tuning.experiment.order import SIZES
 from profiler.tuning.experiment.tasks import VOCABULARY
 
-
-class Size(NamedTuple):
-    """Of a Llama: all inputs of linear layers are multiples of 128, as int4 groups need; Llama 3.1's 4 queries a key."""
-
-    layers: int
-    hidden: int
-    heads: int
-    kv_heads: int
-    intermediate: int
-    learning_rate: float
-
-
-SIZES: Mapping[str, Size] = {
-    "tiny": Size(2, 128, 4, 1, 256, 3e-3),
-    "30m": Size(7, 640, 8, 2, 1792, 1e-3),
-    "100m": Size(8, 1024, 16, 4, 3072, 6e-4),
-}
-"""By name; the learning rate is that of pre-training. tiny is for a try on a CPU."""
 PADDED_VOCABULARY = 256
 
 

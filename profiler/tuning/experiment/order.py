@@ -1,8 +1,28 @@
 """What an experiment does, and the jobs that it is made of."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass, field, replace
+from typing import Literal, NamedTuple
+
+
+class Size(NamedTuple):
+    """Of a Llama: all inputs of linear layers are multiples of 128, as int4 groups need; Llama 3.1's 4 queries a key."""
+
+    layers: int
+    hidden: int
+    heads: int
+    kv_heads: int
+    intermediate: int
+    learning_rate: float
+
+
+SIZES: Mapping[str, Size] = {
+    "tiny": Size(2, 128, 4, 1, 256, 3e-3),
+    "30m": Size(7, 640, 8, 2, 1792, 1e-3),
+    "100m": Size(8, 1024, 16, 4, 3072, 6e-4),
+}
+"""By name; the learning rate is that of pre-training. tiny is for a try on a CPU."""
+
 
 METHODS = (
     "base",
@@ -30,7 +50,7 @@ RATE_TASKS = ("list-operators", "math-format")
 class Order:
     """An experiment.
 
-    sizes: names of `models.SIZES`. tasks: names of `tasks.TASKS`. seeds: tunings of each, with their own examples and
+    sizes: names of `SIZES`. tasks: names of `tasks.TASKS`. seeds: tunings of each, with their own examples and
     tests. boundary: who computes the last prompt token, see `two_pathways`. pretrain_s: seconds for each size.
     corpus: examples for pre-training. train, validation, test: examples of a task. steps, batch: of a tuning.
     rates: learning rates to try for each method.
@@ -47,9 +67,15 @@ class Order:
     validation: int = 256
     test: int = 500
     steps: int = 240
-    batch: int = 128
+    batch: int = 64
     lora_rank: int = 16
     rates: Mapping[str, Sequence[float]] = field(default_factory=lambda: dict(RATES))
+
+
+def small(order: Order) -> Order:
+    """The same for a try: few examples, one learning rate a method."""
+    rates = {method: rates[1:2] for method, rates in order.rates.items()}
+    return replace(order, corpus=20_000, pretrain_batch=32, train=64, validation=16, test=16, batch=8, rates=rates)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from profiler.tuning.two_pathways import NO_LABEL
 WARMUP_STEPS = 100
 BETAS, WEIGHT_DECAY, CLIP = (0.9, 0.95), 0.1, 1.0
 SEEN_EVERY = 20
-"""Steps between two looks at the loss, for which the host waits for the GPU."""
+"""Steps between two looks at the loss, for which the host waits for the GPU; unless told otherwise."""
 
 
 class Trained(NamedTuple):
@@ -38,6 +38,7 @@ def pretrain(
     micro_batches: int,
     seed: int,
     say: Callable[[str], None],
+    seen_every: int = SEEN_EVERY,
 ) -> Trained:
     """Trains `model`, bfloat16 on its device or float32 on a CPU, in place; the loss is that of responses.
 
@@ -80,9 +81,9 @@ def pretrain(
             with torch.no_grad():
                 torch._foreach_copy_(weights, own)
         step += 1
-        if step % SEEN_EVERY == 0:
+        if step % seen_every == 0:
             curve.append((step, loss.item()))
-            if step % (25 * SEEN_EVERY) == 0:
+            if step % (25 * seen_every) == 0:
                 say(f"step {step}, loss {curve[-1][1]:.4f}, {spent:.0%} of {seconds:.0f} s")
     return Trained(step, seen_tokens, time.monotonic() - begin, curve)
 

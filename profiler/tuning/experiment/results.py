@@ -66,6 +66,7 @@ def accuracy_file(
         "model": f"synthetic-{size}",
         "parameters": pretrained.get("parameters"),
         **about,
+        "versions": pretrained.get("versions"),
         "seeds": min((each["seeds"] for each in rows), default=0),
         "tasks": list(dict.fromkeys(each["task"] for each in rows)),
         "boundary": order.boundary,

@@ -3,7 +3,7 @@
 import json
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
@@ -34,7 +34,8 @@ def serve_jobs(pipe: Connection, order: Order, folder: Path, device: str, who: s
 
     from profiler.tuning.experiment.work import Worker, write_json  # noqa: PLC0415 - likewise
 
-    torch.set_num_threads(2)
+    # More threads than one wait for each other at these sizes.
+    torch.set_num_threads(1)
     if device != "cpu":
         torch.cuda.set_device(device)
     worker = Worker(order, folder, device, Progress(who).say)
@@ -45,11 +46,10 @@ def serve_jobs(pipe: Connection, order: Order, folder: Path, device: str, who: s
             about = {"device": device, "seconds": time.time() - begin}
             write_json(folder / "done" / f"{job.name}.json", {**about, **result})
             pipe.send("")
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is this job's alone
-            pipe.send(f"{error!r}\n{traceback.format_exc()}")
-            if "CUDA" in repr(error):
-                # A context with an error in it does no more jobs; another process takes over.
-                return
+        except Exception:  # noqa: BLE001 - whatever it is, it is this job's alone
+            # A CUDA context with an error in it does no more jobs, so the process ends and another takes its place.
+            pipe.send(traceback.format_exc())
+            return
 
 
 class Runner:
@@ -65,11 +65,13 @@ class Runner:
         per_device: int,
         deadline: float,
         progress: Progress,
+        serve: Callable[[Connection, Order, Path, str, str], None] = serve_jobs,
     ) -> None:
         self.order, self.folder, self.deadline, self.progress = order, folder, deadline, progress
         self.waiting = [job for job in jobs if not self.is_done(job.name)]
         self.failures: dict[str, int] = {}
         self.seconds: dict[tuple[str, str], list[float]] = {}
+        self._serve = serve
         self._context = get_context("spawn")
         self._processes = [
             self._started(number * len(devices) + i, device)
@@ -85,7 +87,7 @@ class Runner:
         here, there = self._context.Pipe()
         who = f"[{device} {number}] "
         process = self._context.Process(
-            target=serve_jobs, args=(there, self.order, self.folder, device, who), daemon=True
+            target=self._serve, args=(there, self.order, self.folder, device, who), daemon=True
         )
         process.start()
         there.close()
@@ -133,23 +135,22 @@ class Runner:
         try:
             answer = each.pipe.recv()
         except (EOFError, OSError):
-            answer = f"the process ended with {each.process.exitcode}"
+            answer = "its process has died"
         each.job = None
-        if answer:
-            self.failures[job.name] = self.failures.get(job.name, 0) + 1
-            again = self.failures[job.name] < TRIES
-            self.progress.say(f"{job.name} failed{', is tried again' if again else ''}: {answer}")
-            if again:
-                self.waiting.insert(0, job)
-        else:
+        if not answer:
             done = json.loads((self.folder / "done" / f"{job.name}.json").read_text(encoding="utf-8"))
             self.seconds.setdefault((job.kind, job.size), []).append(done["seconds"])
             self.progress.say(
                 f"{job.name} done in {done['seconds']:.1f} s on {done['device']}, {len(self.waiting)} wait"
             )
-        if not each.process.is_alive() or answer.startswith("the process") or "CUDA" in answer:
-            each.process.join(STOP_S)
-            self._processes[self._processes.index(each)] = self._started(each.number, each.device)
+            return
+        self.failures[job.name] = self.failures.get(job.name, 0) + 1
+        again = self.failures[job.name] < TRIES
+        self.progress.say(f"{job.name} failed{', is tried again' if again else ''}: {answer}")
+        if again:
+            self.waiting.insert(0, job)
+        each.process.join(STOP_S)
+        self._processes[self._processes.index(each)] = self._started(each.number, each.device)
 
     def stop(self) -> None:
         """Ends all processes: those at rest by themselves, others at once."""

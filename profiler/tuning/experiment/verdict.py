@@ -116,16 +116,21 @@ def losses(document: Mapping[str, Any], claim: Claim, tasks: Sequence[str]) -> d
 
 
 def verdict(document: Mapping[str, Any], claim: Claim) -> str:
-    """supported, not supported, depends on the task, not decided, or not tested where full tuning gained too little."""
+    """supported, not supported, depends on the task, not decided, or not tested where full tuning gained too little.
+
+    A claim that surely is wrong on some task, while others speak for it, depends on the task; else the mean over tasks
+    decides.
+    """
     tasks = learned(document)
     if not tasks:
         return "not tested"
-    says = [loss.says() for loss in losses(document, claim, tasks).values()]
-    overall = together(document, claim, tasks).says()
+    found = losses(document, claim, tasks).values()
     unwanted = "fails" if claim.expected == "holds" else "holds"
-    if unwanted in says and claim.expected in says:
-        return "depends on the task"
-    if overall == claim.expected and unwanted not in says:
+    if unwanted in {loss.says() for loss in found}:
+        for_it = any((loss.mean <= LIMIT) == (claim.expected == "holds") for loss in found)
+        return "depends on the task" if for_it else "not supported"
+    overall = together(document, claim, tasks).says()
+    if overall == claim.expected:
         return "supported"
     return "not supported" if overall == unwanted else "not decided"
 
@@ -139,10 +144,7 @@ def together(document: Mapping[str, Any], claim: Claim, tasks: Sequence[str]) ->
 def table(document: Mapping[str, Any]) -> str:
     """Markdown: a line a claim with its verdict, and what was lost in all and on each task, in points of exact match."""
     tasks = learned(document)
-    lines = [
-        "| claim | verdict | points lost | " + " | ".join(tasks) + " |",
-        "|---|---|---|" + "---|" * len(tasks),
-    ]
+    lines = [f"| {' | '.join(('claim', 'verdict', 'points lost', *tasks))} |", "|---" * (3 + len(tasks)) + "|"]
     for claim in CLAIMS:
         found = losses(document, claim, tasks)
         all_tasks = str(together(document, claim, tasks)) if tasks else ""

@@ -7,18 +7,19 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, cast
 
 import torch
 
+from profiler.facts import versions
 from profiler.tuning.data import Example
 from profiler.tuning.experiment import models
 from profiler.tuning.experiment.corpus import read_corpus
-from profiler.tuning.experiment.order import RATE_TASKS, Job, Order
+from profiler.tuning.experiment.order import RATE_TASKS, SIZES, Job, Order
 from profiler.tuning.experiment.pretrain import pretrain
 from profiler.tuning.experiment.tasks import MIXTURE, VOCABULARY, Part, examples
 from profiler.tuning.methods import Method, pathways_of
-from profiler.tuning.quantize import quantized
+from profiler.tuning.quantize import DecoderQuant, quantized
 from profiler.tuning.train import Settings, Trainer
 from profiler.tuning.two_pathways import Batch, TwoPathways
 from profiler.tuning.verdict import answered
@@ -55,7 +56,7 @@ class Worker:
         done = pretrain(
             model,
             read_corpus(self.folder / "corpus.npz"),
-            learning_rate=models.SIZES[size].learning_rate,
+            learning_rate=SIZES[size].learning_rate,
             seconds=order.pretrain_s[size],
             batch_size=order.pretrain_batch,
             micro_batches=2,
@@ -70,7 +71,8 @@ class Worker:
             draw = Random(f"unseen/{make.__name__}")
             asked = [ids_of(make(draw)) for _ in range(order.test)]
             exact[make.__name__] = float(answered(TwoPathways(base, base), asked, TOGETHER).exact.mean())
-        return {"parameters": models.parameters(model), "exact_match": exact, **done._asdict()}
+        about = {"parameters": models.parameters(model), "versions": versions(), "exact_match": exact}
+        return {**about, **done._asdict()}
 
     def base(self, size: str) -> Any:
         """The base model of a size, frozen; not to be changed."""
@@ -78,13 +80,25 @@ class Worker:
             self._bases[size] = models.load(self.folder / "base" / size, self.device, self.dtype)
         return self._bases[size]
 
+    def pathways(self, size: str, method: str, seed: int, quant: DecoderQuant | None = None) -> TwoPathways:
+        """Modules of their own, to be trained with a method."""
+        return pathways_of(
+            copy.deepcopy(self.base(size)),
+            cast(Method, method),
+            boundary=self.order.boundary,
+            decoder_quant=quant,
+            lora_rank=self.order.lora_rank,
+            lora_alpha=2.0 * self.order.lora_rank,
+            seed=seed,
+        )
+
     def rate(self, job: Job) -> dict[str, Any]:
         """The learning rate with the lowest mean validation loss over `RATE_TASKS`, in half of a tuning's steps."""
         losses = {}
         for rate in self.order.rates[job.method]:
             found = []
             for task in RATE_TASKS:
-                pathways = pathways_of(copy.deepcopy(self.base(job.size)), _method(job.method))
+                pathways = self.pathways(job.size, job.method, job.seed)
                 curve = self.tune(pathways, task, job.seed, rate, self.order.steps // 2, points=1)
                 found.append(curve[-1][2])
             losses[rate] = sum(found) / len(found)
@@ -101,14 +115,14 @@ class Worker:
         )
         trainer = Trainer(pathways, self.part(task, "train", seed, order.train), settings)
         validation = self.part(task, "validation", seed, order.validation)
-        curve = []
+        curve: list[tuple[int, float, float]] = []
         for point in range(1, points + 1):
             begin, until = trainer.step, steps * point // points
             trainer.run(until)
             try:
                 losses = trainer.look().loss[begin:until]
             except InputError:
-                return [*curve, (until, WORST, WORST)]
+                return [*curve, *((steps * left // points, WORST, WORST) for left in range(point, points + 1))]
             curve.append((until, sum(losses) / max(1, len(losses)), self.loss(pathways, validation)))
         return curve
 
@@ -116,7 +130,7 @@ class Worker:
         """Token ids of one part of a task."""
         return [ids_of(example) for example in examples(task, part, seed, count)]
 
-    @torch.no_grad()
+    @torch.no_grad()  # type: ignore[untyped-decorator]
     def loss(self, pathways: TwoPathways, asked: Sequence[Example]) -> float:
         """Mean over response tokens."""
         tokens = sum(len(example.response) for example in asked)
@@ -144,17 +158,9 @@ class Worker:
             write_json(self.folder / "records" / f"{job.size}.{job.task}.{job.seed}.{method}.json", row)
             done.append(method)
 
-        def tuned(method: str, rate_of: str, **more: Any) -> tuple[TwoPathways, dict[str, Any]]:
+        def tuned(method: str, rate_of: str, quant: DecoderQuant | None = None) -> tuple[TwoPathways, dict[str, Any]]:
             rate = json.loads((self.folder / "done" / f"rate-{job.size}-{rate_of}.json").read_text())["learning_rate"]
-            pathways = pathways_of(
-                copy.deepcopy(base),
-                _method(rate_of),
-                boundary=self.order.boundary,
-                lora_rank=self.order.lora_rank,
-                lora_alpha=2.0 * self.order.lora_rank,
-                seed=job.seed,
-                **more,
-            )
+            pathways = self.pathways(job.size, rate_of, job.seed, quant)
             begin = time.monotonic()
             curve = self.tune(pathways, job.task, job.seed, rate, self.order.steps)
             about = {"learning_rate": rate, "seconds": time.monotonic() - begin, "curve": curve}
@@ -172,7 +178,7 @@ class Worker:
         pathways, about = tuned("prefill-only", "prefill-only")
         record("prefill-only", pathways, **about)
         record("prefill-only-int4", serve(pathways.prefill, quantized(copy.deepcopy(base), "int4-g128")))
-        pathways, about = tuned("prefill-only-int4-tuned", "prefill-only", decoder_quant="int4-g128")
+        pathways, about = tuned("prefill-only-int4-tuned", "prefill-only", "int4-g128")
         record("prefill-only-int4-tuned", pathways, **about)
         pathways, about = tuned("lora", "lora")
         record("lora", pathways, **about)
@@ -182,10 +188,6 @@ class Worker:
 def ids_of(example: Any) -> Example:
     """Token ids of an example in words."""
     return Example(tuple(VOCABULARY.prompt_ids(example)), tuple(VOCABULARY.response_ids(example)))
-
-
-def _method(name: str) -> Method:
-    return name  # type: ignore[return-value]
 
 
 def write_json(path: Path, content: Any) -> None:

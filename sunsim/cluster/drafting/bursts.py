@@ -1,6 +1,8 @@
 """The decodes of a worker that drafts, and the time that steps of them take."""
 
+from bisect import bisect_left
 from heapq import heappop, heappush
+from itertools import accumulate
 
 import numpy as np
 
@@ -69,14 +71,15 @@ class BurstDecodes(SteadyDecodes):
         # Sums of step times from `_start` on, until before `_until`, and where what was not measured of them changes.
         self._start = 0
         self._until = 0
-        self._spans: Ints = np.zeros(1, np.int64)
+        self._spans: list[int] = []
         self._limits: list[tuple[int, Outside | None]] = []
 
     def context(self, step: int) -> int:
         """Known tokens of the decodes at a step, not before the last one that was asked for."""
         if step > self._at:
             if self.batch:
-                self.offset += int(self._grows[self._at - self._origin : step - self._origin].sum())
+                begin, end = self._at - self._origin, step - self._origin
+                self.offset += int(self._grows[begin] if end == begin + 1 else np.add.reduce(self._grows[begin:end]))
             self._at = step
         return self.offset
 
@@ -89,10 +92,6 @@ class BurstDecodes(SteadyDecodes):
         """KV blocks that one takes at the next step, `step`."""
         plan = self._plans.get(sequence) or self._ghosts.get(sequence)
         return int(plan.more[step - plan.first]) if plan else 0
-
-    def plan_of(self, sequence: Sequence) -> Plan:
-        """That of a decode that has not ended."""
-        return self._plans[sequence]
 
     def join(self, sequence: Sequence, step: int) -> None:
         """Adds a sequence that enters the step that is composed, `step`, and has its blocks for that."""
@@ -185,7 +184,7 @@ class BurstDecodes(SteadyDecodes):
         """Learns the time of a step."""
         if not self._start <= step < self._until:
             self._sum_up(step)
-        self.base_ps = int(self._spans[step - self._start + 1] - self._spans[step - self._start])
+        self.base_ps = self._spans[step - self._start + 1] - self._spans[step - self._start]
         self.line_end = step + 1
         self.outside = next(outside for limit, outside in self._limits if step < limit)
 
@@ -193,14 +192,14 @@ class BurstDecodes(SteadyDecodes):
         """Time of the `n` steps from `step` on, none of which is after `next_end`."""
         if not self._start <= step < self._until:
             self._sum_up(step)
-        return int(self._spans[step - self._start + n] - self._spans[step - self._start])
+        return self._spans[step - self._start + n] - self._spans[step - self._start]
 
     def steps_until(self, step: int, span_ps: int) -> int:
         """The fewest steps from `step` on, at least one, that take `span_ps` or longer, if `next_end` is not before."""
         if not self._start <= step < self._until:
             self._sum_up(step)
-        spans = self._spans[step - self._start :]
-        return max(1, int(spans.searchsorted(spans[0] + span_ps)))
+        spans, i = self._spans, step - self._start
+        return max(1, bisect_left(spans, spans[i] + span_ps, i) - i)
 
     def outside_of(self, step: int, n: int) -> list[tuple[Outside, int]]:
         """What took the `n` steps from `step` on, whose times were summed, out of the measurements, and how many."""
@@ -222,21 +221,24 @@ class BurstDecodes(SteadyDecodes):
         """Sums the times of the steps from the next one, `step`, to the end of the next that ends."""
         n = max(self.next_end - step, 0) + 1
         begin = self._at - self._origin
-        i = step - self._origin
-        contexts = np.empty(n, np.int64)
-        contexts[0] = self.offset + int(self._grows[begin:i].sum())
-        np.add.accumulate(self._grows[i : i + n - 1], out=contexts[1:])
-        contexts[1:] += contexts[0]
-        spans = np.zeros(n + 1, np.int64)
-        done = 0
+        grows = self._grows[begin : step - self._origin + n - 1].tolist()
+        before = step - self._at
+        context = self.offset + sum(grows[:before]) if before else self.offset
+        contexts = list(accumulate(grows[before:], initial=context))
+        spans, span_ps = [0], 0
         self._limits = []
+        done = 0
         while done < n:
-            line = self._draft_times.decode_line_k(self.batch, int(contexts[done]), self.k)
-            end = n if int(contexts[-1]) < line.limit_tokens else int(contexts.searchsorted(line.limit_tokens))
-            spans[done + 1 : end + 1] = line.base_ps + line.slope_ps * contexts[done:end]
-            self._limits.append((step + end, line.outside))
+            base_ps, slope_ps, limit_tokens, outside = self._draft_times.decode_line_k(
+                self.batch, contexts[done], self.k
+            )
+            end = n if contexts[-1] < limit_tokens else bisect_left(contexts, limit_tokens)
+            for context in contexts[done:end]:
+                span_ps += base_ps + slope_ps * context
+                spans.append(span_ps)
+            self._limits.append((step + end, outside))
             done = end
-        self._spans = np.add.accumulate(spans)
+        self._spans = spans
         self._start, self._until = step, step + n
 
     def _plan_anew(self, step: int) -> None:

@@ -4,7 +4,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sunsim.cluster.drafting.plan import Plan
+from sunsim.cluster.drafting.plan import Ints, Plan
+
+UNCOUNTED = 256
+"""Arrays are added up at once as often as there are so many."""
 
 
 class DraftCounts(NamedTuple):
@@ -18,10 +21,11 @@ class DraftCounts(NamedTuple):
 class Counts:
     """Adds up steps with drafts, for the worker and for each of its sequences."""
 
-    __slots__ = ("_accepting", "_draft_tokens")
+    __slots__ = ("_accepting", "_bursts", "_draft_tokens")
 
     def __init__(self, num_speculative_tokens: int) -> None:
-        self._accepting = [0] * (num_speculative_tokens + 1)  # steps by drafts accepted
+        self._accepting: Ints = np.zeros(num_speculative_tokens + 1, np.int64)  # steps by drafts accepted
+        self._bursts: list[Ints] = []  # of steps that are not in there yet
         self._draft_tokens = 0
 
     def count(self, plan: Plan, step: int) -> None:
@@ -30,20 +34,26 @@ class Counts:
         if end <= begin:
             return
         plan.counted = end
-        sequence = plan.sequence
+        sequence, contexts = plan.sequence, plan.contexts
         sequence.bursts += end - begin
         begin = max(begin, plan.enters)
         if plan.k and end > begin:
             steps = end - begin
-            found = np.bincount(plan.bursts[begin:end] - 1).tolist()
             sequence.drafted += steps
             sequence.draft_tokens += steps * plan.k
+            sequence.accepted += int(contexts[end]) - int(contexts[begin]) - steps
             self._draft_tokens += steps * plan.k
-            for accepted, times in enumerate(found):
-                sequence.accepted += accepted * times
-                self._accepting[accepted] += times
+            self._bursts.append(plan.bursts[begin:end])
+            if len(self._bursts) == UNCOUNTED:
+                self._add_up()
 
     def so_far(self) -> DraftCounts:
         """What has been counted."""
+        self._add_up()
         at_least = np.cumsum(self._accepting[::-1])[::-1].tolist()
         return DraftCounts(at_least[0], self._draft_tokens, at_least[1:])
+
+    def _add_up(self) -> None:
+        if self._bursts:
+            self._accepting += np.bincount(np.concatenate(self._bursts) - 1, minlength=self._accepting.size)
+            self._bursts.clear()

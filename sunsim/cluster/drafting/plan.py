@@ -89,22 +89,28 @@ class Plan:
         self.at_last = before.context if before and not steps else int(contexts[-2])
         # Only a last burst that might have been cut leaves it open whether the next step computes it.
         self.gone = gone = last + 1 if left - self.at_last + known > 1 else last
-        rooms = np.empty(gone - step + 1, np.int64)
-        lookahead = drafts.lookahead
+        n = gone - step
+        # Room for what two steps may bring and for what is drafted then, rounded up to blocks; it never gets less.
+        self.blocks: Ints = np.empty(n + 1, np.int64)
+        blocks = self.blocks
+        np.add(contexts[:n], 2 * k + drafts.lookahead + block_size, out=blocks[1:])
         if before:
             held = before.blocks
-            rooms[0] = before.context + 1 + before.k + k + lookahead
+            blocks[0] = before.context + before.k + k + drafts.lookahead + block_size
         else:
             held = sequence.blocks
-            rooms[0] = 0
-        rooms[1:] = contexts[: gone - step] + (1 + 2 * k + lookahead)
-        if enters and gone > step:
-            rooms[1] -= k
-        blocks: Ints = -(-np.minimum(rooms, drafts.max_model_len) // block_size)
-        np.maximum(blocks, max(held, int(blocks[0])), out=blocks)
-        self.blocks: Ints = blocks
+            blocks[0] = 0
+            blocks[1:2] -= k
+        most = drafts.max_model_len + block_size - 1
+        if int(blocks[-1]) > most:
+            np.minimum(blocks, most, out=blocks)
+        blocks //= block_size
+        least = max(held, int(blocks[0]))
+        if int(blocks[min(n, 1)]) < least:
+            np.maximum(blocks, least, out=blocks)
+        blocks[0] = least
         self.more: Ints = np.empty_like(blocks)
-        self.more[0] = int(blocks[0]) - held
+        self.more[0] = least - held
         np.subtract(blocks[1:], blocks[:-1], out=self.more[1:])
 
     def before(self, step: int) -> Before:
@@ -129,15 +135,12 @@ class Plan:
 def _contexts(sequence: Sequence, known: int, left: int, enters: int, k: int, drafts: Drafts) -> Ints:
     """`Plan.contexts` of a decode with `left` tokens to come."""
     to_draw = left - enters
-    if k and to_draw > 0:
-        bursts = drafts.acceptance.accepted(
-            sequence.request, sequence.model, sequence.drafted, known + enters, to_draw, k
-        )
-        contexts = np.empty(bursts.size + 1 + enters, np.int64)
-        contexts[0] = known
-        drawn = contexts[enters:]
-        drawn[0] = known + enters
-        np.add.accumulate(bursts + 1, out=drawn[1:])
-        drawn[1:] += known + enters
-        return contexts
-    return np.arange(known, known + max(left, 0) + 1)
+    if not k or to_draw <= 0:
+        return np.arange(known, known + max(left, 0) + 1)
+    known += enters
+    ends = drafts.acceptance.ends(sequence.request, sequence.model, sequence.drafted, known, to_draw, k)
+    contexts = np.empty(ends.size + 1 + enters, np.int64)
+    contexts[0] = known - enters
+    contexts[enters] = known
+    np.add(ends, known, out=contexts[enters + 1 :])
+    return contexts

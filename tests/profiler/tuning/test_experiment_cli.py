@@ -1,0 +1,51 @@
+"""The verb `accuracy` says in one line what is wrong with its options, and counts the GPUs that it may use."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from profiler.cli import app
+from profiler.tuning.experiment.cli import visible_gpus
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "said"),
+    [
+        ("--sizes", "30m,8b", "--sizes: 8b is not known, must be of tiny, 30m, 100m"),
+        ("--tasks", "gsm8k", "--tasks: gsm8k is not known, must be of math-words, list-operators, call-words"),
+    ],
+)
+def test_a_name_that_is_not_known(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], option: str, value: str, said: str
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        app(["accuracy", "--out", str(tmp_path / "out"), "--gpus", "0", option, value])
+    assert ended.value.code == 2
+    assert capsys.readouterr().err.startswith(said)
+    assert not (tmp_path / "out").exists()
+
+
+def test_without_torch_one_line_says_so(tmp_path: Path) -> None:
+    without = "import sys; sys.modules['torch'] = None; from profiler.cli import app; app()"
+    given = ["accuracy", "--out", str(tmp_path / "out"), "--quick"]
+    ended = subprocess.run([sys.executable, "-c", without, *given], capture_output=True, text=True, check=False)
+    assert ended.returncode == 1
+    assert ended.stderr == "needs torch, must be installed: pip install 'sunsim[profiler]'\n"
+
+
+@pytest.mark.parametrize(("stated", "number"), [("", 0), ("0", 1), ("2,3", 2), ("GPU-8a1b,GPU-77c0,", 2)])
+def test_stated_gpus_are_counted(monkeypatch: pytest.MonkeyPatch, stated: str, number: int) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", stated)
+    assert visible_gpus() == number
+
+
+def test_gpus_are_those_that_nvidia_smi_lists(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert visible_gpus() == 0
+    tool = tmp_path / "nvidia-smi"
+    tool.write_text("#!/bin/sh\necho 'GPU 0: NVIDIA H200 (UUID: GPU-a)'\necho 'GPU 1: NVIDIA H200 (UUID: GPU-b)'\n")
+    tool.chmod(0o755)
+    assert visible_gpus() == 2

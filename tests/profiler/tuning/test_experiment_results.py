@@ -1,0 +1,117 @@
+"""From the records of cells to accuracy files and what is printed of them."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from profiler.tuning.experiment.experiment import (
+    ORDER_FILE,
+    gpu_minutes,
+    keep_order,
+    pretrain_seconds,
+    text_of,
+    write_results,
+)
+from profiler.tuning.experiment.order import METHODS, Order, jobs_of
+from sunsim.errors import InputError
+
+ORDER = Order(("30m",), ("call-format", "math-words"), seeds=3, boundary="decode", pretrain_s={"30m": 1.0})
+SHARES = dict.fromkeys(METHODS, 0.5) | {"base": 0.0, "full": 1.0}
+TUNED = {"full", "prefill-only", "prefill-only-int4-tuned", "lora"}
+
+
+def record(folder: Path, task: str, seed: int, method: str) -> None:
+    """Of ten requests with two tokens each, of which all or none are in their place."""
+    exact = [int(i < 10 * SHARES[method]) for i in range(10)]
+    content: dict[str, Any] = {"size": "30m", "task": task, "seed": seed, "method": method, "exact": exact}
+    content |= {"matched": [2 * right for right in exact], "wanted": [2] * 10}
+    if method in TUNED:
+        content["curve"] = [[10, 1.0 + seed, 2.0], [20, 0.5, 1.0]]
+    (folder / "records").mkdir(exist_ok=True)
+    (folder / "records" / f"30m.{task}.{seed}.{method}.json").write_text(json.dumps(content))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """An experiment that ended early: two whole seeds of one task, one of the other, and a beginning."""
+    for method in METHODS:
+        record(tmp_path, "call-format", 0, method)
+        record(tmp_path, "call-format", 1, method)
+        record(tmp_path, "math-words", 0, method)
+    record(tmp_path, "math-words", 1, "base")
+    done = {
+        "parameters": 31_600_000, "steps": 100, "tokens": 2e6, "seconds": 30.0, "device": "cuda:0",
+        "exact_match": {"math_problem": 0.9, "list_program": 0.8, "tool_call": 1.0, "repeated": 0.7}, "curve": [[20, 1.0]],
+    }  # fmt: skip
+    (tmp_path / "done").mkdir()
+    (tmp_path / "done" / "pretrain-30m.json").write_text(json.dumps(done))
+    (tmp_path / "done" / "rate-30m-full.json").write_text(json.dumps({"learning_rate": 3e-4}))
+    return tmp_path
+
+
+def test_the_accuracy_file_has_whole_seeds_only(folder: Path) -> None:
+    found = write_results(folder, ORDER, 1.5, "the command")["30m"]
+    assert found == json.loads((folder / "accuracy-30m.json").read_text())
+    assert (found["schema_version"], found["model"], found["parameters"]) == (1, "synthetic-30m", 31_600_000)
+    assert (found["command"], found["gpu_minutes"], found["seeds"]) == ("the command", 1.5, 1)
+    assert found["tasks"] == ["call-format", "math-words"]
+    assert [(row["task"], row["method"]) for row in found["rows"]] == [(t, m) for t in ORDER.tasks for m in METHODS]
+    for row in found["rows"]:
+        assert row["exact_match"] == row["token_accuracy"] == SHARES[row["method"]]
+        assert row["low"] <= row["exact_match"] <= row["high"]
+        assert row["requests"] == (20 if row["task"] == "call-format" else 10)
+        assert set(row["exact_match_by_seed"]) == ({"0", "1"} if row["task"] == "call-format" else {"0"})
+        assert row["kind"] == ("writing" if row["task"] == "call-format" else "understanding")
+
+
+def test_curves_are_means_over_seeds(folder: Path) -> None:
+    curves = write_results(folder, ORDER, 1.5, "")["30m"]["curves"]
+    assert {(curve["task"], curve["method"]) for curve in curves} == {(task, m) for task in ORDER.tasks for m in TUNED}
+    two, one = curves[0], curves[-1]
+    assert two["steps"] == [10, 20]
+    assert two["training_loss"] == [1.5, 0.5]
+    assert one["training_loss"] == [1.0, 0.5]
+    assert two["validation_loss"] == [2.0, 1.0]
+
+
+def test_all_records_are_in_one_file(folder: Path) -> None:
+    write_results(folder, ORDER, 1.5, "")
+    lines = (folder / "records.jsonl").read_text().splitlines()
+    assert len(lines) == 3 * len(METHODS) + 1
+
+
+def test_what_is_printed(folder: Path) -> None:
+    text = text_of(write_results(folder, ORDER, 1.5, ""))
+    assert text.startswith("**31.6 million parameters**")
+    assert "word problems 90.0 %, list programs 80.0 %, tool calls 100.0 %, repetitions 70.0 %" in text
+    assert "| full | 100.0 % (" in text
+    assert "| SUN: prefill-only tuning is comparable to full tuning | not supported | +50.0 (one seed)" in text
+
+
+def test_nothing_whole_is_said_to_be_so(tmp_path: Path) -> None:
+    record(tmp_path, "call-format", 0, "base")
+    assert text_of(write_results(tmp_path, ORDER, 0.1, "")) == "**synthetic-30m**: no task has all its methods yet.\n"
+
+
+def test_a_directory_has_one_experiment(tmp_path: Path) -> None:
+    keep_order(ORDER, tmp_path)
+    keep_order(ORDER, tmp_path)
+    other = Order(("30m",), ("call-format",), seeds=3, boundary="decode", pretrain_s={"30m": 1.0})
+    with pytest.raises(InputError, match=rf"{ORDER_FILE}: is of an experiment with other settings"):
+        keep_order(other, tmp_path)
+
+
+def test_gpu_minutes_of_tries_add_up(tmp_path: Path) -> None:
+    assert gpu_minutes(tmp_path, 60, 2) == 2
+    assert gpu_minutes(tmp_path, 30, 2) == 3
+
+
+def test_pre_training_leaves_most_of_the_budget_on_any_number_of_gpus() -> None:
+    sizes = tuple(dict.fromkeys(job.size for job in jobs_of(Order(("30m", "100m"), (), 1, "decode", {}))))
+    for gpus in (1, 2, 8):
+        seconds = pretrain_seconds(("30m", "100m"), 1000, gpus)
+        assert set(seconds) == set(sizes)
+        assert sum(seconds.values()) <= 0.4 * 1000 * gpus
+        assert max(seconds.values()) <= 0.4 * 1000

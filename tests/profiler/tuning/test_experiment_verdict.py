@@ -1,0 +1,79 @@
+"""What the table of an experiment is said to show."""
+
+import math
+from typing import Any
+
+import pytest
+
+from profiler.tuning.experiment.verdict import CLAIMS, Shares, loss_of, table, verdict
+
+SUN, FULL_PREFILL = CLAIMS[0], CLAIMS[-1]
+
+
+def document(**tasks: tuple[list[float], list[float]]) -> dict[str, Any]:
+    """An accuracy file: for each task, what full tuning and every other method reached, by seed; the base model none."""
+    rows = [
+        {
+            "method": method,
+            "task": task,
+            "requests": 3000,
+            "exact_match_by_seed": dict(
+                enumerate([0.0] * len(full) if method == "base" else full if method == "full" else own)
+            ),
+        }
+        for task, (full, own) in tasks.items()
+        for method in {"base", "full", *(c.method for c in CLAIMS), *(c.against for c in CLAIMS)}
+    ]
+    return {"tasks": list(tasks), "rows": rows}
+
+
+def test_the_interval_over_seeds_is_student_s() -> None:
+    loss = loss_of([(Shares({"0": 0.5, "1": 0.6, "2": 0.7}, 10**9), Shares({"0": 0.6, "1": 0.8, "2": 1.0}, 10**9))])
+    # Differences of 10, 20 and 30 points: 20 in the mean, a deviation of 10, t of two degrees of freedom.
+    assert loss.mean == pytest.approx(20)
+    assert loss.half == pytest.approx(4.303 * 10 / math.sqrt(3))
+
+
+def test_equal_losses_of_all_seeds_are_no_certainty() -> None:
+    loss = loss_of([(Shares({"0": 0.5, "1": 0.5}, 96), Shares({"0": 0.5, "1": 0.5}, 96))])
+    # 50 of 100 with two more of each outcome: a variance of a quarter over 100, of both methods.
+    assert loss.mean == 0
+    assert loss.half == pytest.approx(100 * 1.96 * math.sqrt(2 * 0.25 / 100))
+
+
+def test_only_seeds_that_both_have_are_compared() -> None:
+    loss = loss_of([(Shares({"1": 0.5, "2": 0.5}, 200), Shares({"0": 1.0, "1": 0.6, "2": 0.6}, 300))])
+    assert loss.mean == pytest.approx(10)
+
+
+@pytest.mark.parametrize(
+    ("full", "own", "said"),
+    [
+        ([0.9, 0.9, 0.9], [0.9, 0.9, 0.9], "supported"),
+        ([0.9, 0.9, 0.9], [0.5, 0.5, 0.5], "not supported"),
+        ([0.9, 0.9, 0.9], [0.9, 0.86, 0.82], "not decided"),
+        ([0.05, 0.05, 0.05], [0.0, 0.0, 0.0], "not tested"),
+    ],
+)
+def test_verdict_on_one_task(full: list[float], own: list[float], said: str) -> None:
+    found = document(one=(full, own))
+    assert verdict(found, SUN) == said
+    opposite = {"supported": "not supported", "not supported": "supported"}
+    assert verdict(found, FULL_PREFILL) == opposite.get(said, said)
+
+
+def test_tasks_that_disagree_make_it_depend_on_the_task() -> None:
+    found = document(keeps=([0.9] * 3, [0.9] * 3), loses=([0.9] * 3, [0.5] * 3))
+    assert verdict(found, SUN) == "depends on the task"
+    assert "| depends on the task | +20.0 (" in table(found)
+
+
+def test_the_mean_decides_where_no_task_is_surely_worse() -> None:
+    found = document(one=([0.9] * 3, [0.88, 0.84, 0.82]), two=([0.9] * 3, [0.82, 0.84, 0.88]))
+    assert verdict(found, SUN) == "not supported"
+
+
+def test_one_seed_decides_nothing() -> None:
+    found = document(one=([0.9], [0.9]))
+    assert verdict(found, SUN) == "not decided"
+    assert "+0.0 (one seed)" in table(found)
