@@ -17,12 +17,18 @@ import pandas as pd
 from sunsim.clock import PS_PER_MS
 from sunsim.errors import InputError
 from sunsim.latency.attention import LengthMix
-from sunsim.latency.drafts import DraftFamily, DraftTimes
+from sunsim.latency.drafts import DraftFamily, DraftTimes, Method
 from sunsim.latency.profile import load_named
 from sunsim.report.terminal import plain
 from sunsim.report.text_table import TextTable
 
 PROFILES = {"bf16": "h200-141gb/llama-3.1-8b-bf16", "awq": "h200-141gb/llama-3.1-8b-awq"}
+FAMILIES: dict[str, tuple[str, Method]] = {
+    "bf16": (PROFILES["bf16"], "eagle"),
+    "awq": (PROFILES["awq"], "eagle"),
+    "bf16, n-gram": (PROFILES["bf16"], "ngram_gpu"),
+}
+"""Profiles with drafts, and what drafts."""
 RATES = (0.75, 0.55, 0.40, 0.29, 0.21)
 """Accepted at least so far; assumed, the fourth and the fifth falling as the third does."""
 MOST = 5
@@ -69,14 +75,14 @@ def length(rates: Sequence[float], drafts: int) -> float:
 
 
 @cache
-def times_of(profile: str, context: int) -> DraftTimes:
+def times_of(profile: str, context: int, method: Method = "eagle") -> DraftTimes:
     """Step times with drafts, for requests of one length.
 
     Raises:
         InputError: no steps with drafts were measured.
     """
     base = load_named(profile)
-    family = DraftFamily.of(base, "eagle", MOST)
+    family = DraftFamily.of(base, method, MOST)
     if family is None:
         message = "has no profile with drafts beside it, must have one"
         raise InputError(message, base.path)
@@ -90,15 +96,15 @@ def cost(times: DraftTimes, batch: int, context: int, drafts: int) -> Cost:
     return Cost(batch, context, drafts, plain_ms, drafts_ms)
 
 
-def numbers(profile: str) -> list[int]:
+def numbers(profile: str, method: Method = "eagle") -> list[int]:
     """Of drafts, those that were measured."""
-    return [drafts for drafts in times_of(profile, 1).family.measured if drafts]
+    return [drafts for drafts in times_of(profile, 1, method).family.measured if drafts]
 
 
-def costs(profile: str, context: int) -> list[list[Cost]]:
+def costs(profile: str, context: int, method: Method = "eagle") -> list[list[Cost]]:
     """A list a batch, in it one of each measured number of drafts."""
-    times = times_of(profile, context)
-    return [[cost(times, batch, context, drafts) for drafts in numbers(profile)] for batch in BATCHES]
+    times = times_of(profile, context, method)
+    return [[cost(times, batch, context, drafts) for drafts in numbers(profile, method)] for batch in BATCHES]
 
 
 def loss_from(of_batches: Sequence[Cost], rates: Sequence[float]) -> int | None:
@@ -111,8 +117,8 @@ def tables(rates: Sequence[float] = RATES) -> Iterator[str | TextTable]:
     """A table a profile, and where drafts turn into a loss."""
     yield NOTE
     losses = []
-    for name, profile in PROFILES.items():
-        measured, of_contexts = numbers(profile), [costs(profile, context) for context in CONTEXTS]
+    for name, (profile, method) in FAMILIES.items():
+        measured, of_contexts = numbers(profile, method), [costs(profile, context, method) for context in CONTEXTS]
         lengths = ", ".join(f"K={drafts}: {length(rates, drafts):.2f}" for drafts in measured)
         rows = [
             (f"{batch}", *(_cell(each, rates) for found in of_contexts for each in found[i]))
