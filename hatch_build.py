@@ -44,8 +44,9 @@ class CompiledLoop(BuildHookInterface[Any]):
         if version == "editable":
             return
         self._folder = TemporaryDirectory()
-        modules = [path for path in sorted((ROOT / "sunsim/cluster").glob("*.py")) if path.stem not in LEFT_PLAIN]
-        modules += sorted(path for path in (ROOT / "sunsim/cluster/drafting").glob("*.py") if path.stem not in LEFT_PLAIN)
+        folders = (ROOT / "sunsim/cluster", ROOT / "sunsim/cluster/drafting")
+        found = [path for folder in folders for path in sorted(folder.glob("*.py"))]
+        modules = [path for path in found if path.stem not in LEFT_PLAIN]
         modules += [ROOT / "sunsim/latency/steps.py", ROOT / "sunsim/cluster/scaling/elastic_worker.py"]
         paths = [str(path.relative_to(ROOT)) for path in modules]
         command = [sys.executable, "-c", COMPILE, self._folder.name, *paths]

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from tests.synthetic import write_family
 from tests.wheel import ROOT, unpacked_wheel
 
 SUNSIM = "from sunsim.cli import app; app()"
@@ -33,6 +34,36 @@ for arm in scenario.arms:
     sizes = None if result.sizes is None else result.sizes.to_json()
     print(result.rows.to_json(double_precision=15), result.workers, sizes)
 """
+
+DRAFTING = """
+name: drafts
+models: {count: 2}
+workload:
+  kind: synthetic
+  requests: 400
+  arrivals: {kind: poisson, rate_rps: 40}
+  lengths:
+    kind: lognormal
+    prompt: {median_tokens: 200, sigma: 0.7, max_tokens: 2000}
+    output: {median_tokens: 100, sigma: 0.9, max_tokens: 1000}
+arms:
+  - name: drafts
+    decode: &decode
+      profile: synthetic.json
+      policy: shared
+      workers: 1
+      num_gpu_blocks: 1300
+      speculative_config: {num_speculative_tokens: 3, synthetic_acceptance_rates: [0.75, 0.55, 0.4]}
+  - name: by-batch
+    prefill: {profile: synthetic.json, policy: isolated, workers: 2}
+    decode:
+      <<: *decode
+      speculative_config:
+        num_speculative_tokens: 3
+        synthetic_acceptance_rates: [0.75, 0.55, 0.4]
+        num_speculative_tokens_per_batch_size: [[1, 16, 3], [17, 32, 1], [33, 256, 0]]
+"""
+"""With drafts, and so few KV blocks that some requests start over."""
 
 
 def run(site: Path, folder: Path, code: str, *arguments: str) -> str:
@@ -90,9 +121,13 @@ def runs_outside_the_checkout(site: Path, folder: Path) -> None:
 
 
 def gives_the_rows_of_the_plain_loop(site: Path, folder: Path) -> None:
-    streams = ("benchmarks/loop.yaml", "scenarios/plan-day.yaml", "scenarios/routing.yaml")
+    write_family(folder, 1, 3)
+    drafting = folder / "drafts.yaml"
+    drafting.write_text(DRAFTING)
+    shipped = ("benchmarks/loop.yaml", "scenarios/plan-day.yaml", "scenarios/routing.yaml")
+    streams = [*(ROOT / stream for stream in shipped), drafting]
     plain, installed = (
-        [run(where, folder, SHOW, str(ROOT / stream)).splitlines() for stream in streams] for where in (ROOT, site)
+        [run(where, folder, SHOW, str(stream)).splitlines() for stream in streams] for where in (ROOT, site)
     )
     headers = Path(sysconfig.get_path("include"), "Python.h").is_file()
     compiler = shutil.which("cc") or shutil.which("gcc")

@@ -173,7 +173,7 @@ class WayOut:
             knots.append(tuple(np.average(rows, axis=0, weights=[point.requests for point in found]).tolist()))
         batch, delay_ms = np.array(knots).T
         above_ms = np.maximum(delay_ms - idle_ms, 0.0)
-        per_ms = float(batch @ above_ms / (batch @ batch)) if len(knots) > 1 else 0.0
+        per_ms = float(batch @ above_ms / (batch @ batch)) if batch.any() else 0.0
         return cls(batch, np.maximum.accumulate(idle_ms + above_ms), per_ms)
 
     def ps(self, batch: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from sunsim.report.format import counted, listed
 from sunsim.scenario import Arm, Pool, Scenario
-from sunsim.scenario.arms import Drafting
+from sunsim.scenario.drafts import Drafting
 
 Facts = dict[str, list[str]]
 

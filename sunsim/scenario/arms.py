@@ -2,75 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from statistics import fmean
 
-import numpy as np
-
 from sunsim.errors import InputError
 from sunsim.latency.attention import LengthMix
-from sunsim.latency.drafts import DraftFamily, DraftTimes, TokenTimes
+from sunsim.latency.drafts import TokenTimes
 from sunsim.latency.model import LatencyModel, latency_model
 from sunsim.latency.profile import Profile, load_named
-from sunsim.latency.steps import DecodeSteps, DraftWorkerTimes, WorkerTimes
+from sunsim.latency.steps import DecodeSteps, WorkerTimes
 from sunsim.latency.two_passes import TwoPasses
 from sunsim.roles import Module, Role, Stage
 from sunsim.scenario.blocks import ArmBlock
+from sunsim.scenario.drafts import Drafting, drafting_of
 from sunsim.scenario.pools import Convertible, DecodeBlock, LoadReport, PoolBlock
 from sunsim.scenario.scaling import Bounds
-from sunsim.scenario.speculative import SpeculativeConfig
-from sunsim.workload.acceptance import Rates
 from sunsim.workload.traces.use import TokenLimit
 
 OPTIONS = ("max_num_seqs", "max_num_batched_tokens", "max_model_len", "num_gpu_blocks")
 """Of a worker, under vLLM's names; a profile has those that it was measured with."""
-
-
-@dataclass(frozen=True, eq=False)
-class Drafting:
-    """Several tokens a step: how the workers of a pool draft.
-
-    Attributes:
-        config: as the completed document has it.
-        family: the profiles that step times come from.
-        times: of the workers' steps.
-    """
-
-    config: SpeculativeConfig
-    family: DraftFamily
-    _mix: Callable[[], LengthMix]
-    _shares: Callable[[], Mapping[str, float]]
-
-    @cached_property
-    def times(self) -> DraftWorkerTimes:
-        return DraftTimes(self.family, self._mix())
-
-    def rates(self, models: Iterable[str]) -> list[list[Rates]]:
-        """Acceptance rates of each of these models: from 0 tokens on, and by rising context."""
-        config, drafts = self.config, self.config.num_speculative_tokens
-        contexts = [Rates(block.from_tokens, block.rates(drafts)) for block in config.contexts]
-        own = (config.models.get(name, config).rates(drafts) for name in models)
-        return [[Rates(0, rates), *contexts] for rates in own]
-
-    def tokens_a_step(self, context_tokens: float) -> tuple[float, ...]:
-        """Tokens that a request of the scenario emits in a step in the mean, by the number of its drafts from 0 on.
-
-        Args:
-            context_tokens: of the request.
-        """
-        shares = self._shares()
-        own = [
-            next(at.rates for at in reversed(rates) if at.from_tokens <= context_tokens) for rates in self.rates(shares)
-        ]
-        accepted = np.average(own, axis=0, weights=list(shares.values()))
-        return (1.0, *(1 + accepted.cumsum()).tolist())
-
-    @property
-    def lookahead(self) -> int:
-        """Tokens for which a request has KV blocks beyond those of a step: as many as drafts, of a drafter with a KV cache."""
-        return self.config.num_speculative_tokens if self.config.method == "eagle" else 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -326,16 +278,9 @@ def _pool(
     except OSError as error:
         message = "cannot be read any more, must stay where it is while it is simulated with"
         raise InputError(message, block.profile) from error
-    drafting, config = None, block.speculative_config
-    if config:
-        family = DraftFamily.of(profile, config.method, config.num_speculative_tokens)
-        if not family:
-            message = "has no profile with drafts beside it any more, must have one while it is simulated with"
-            raise InputError(message, block.profile)
-        drafting, profile = (
-            Drafting(config, family, mix, lambda: dict(zip(models, shares(), strict=True))),
-            family.limiting,
-        )
+    drafting = drafting_of(block, profile, lambda: dict(zip(models, shares(), strict=True)), mix)
+    if drafting:
+        profile = drafting.family.limiting
     shared = block.policy == "shared"
     if profile.adapters:
         module = Module.ADAPTER

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -24,7 +25,7 @@ from tests.cluster.worlds import play as play_on
 LATER = 10**12
 
 
-def caching(texts: Texts, models: list[int] | None = None, blocks: int = 1000, **options: bool) -> Engine:
+def caching(texts: Texts, models: list[int] | None = None, blocks: int = 1000, **options: Any) -> Engine:
     """A worker whose steps take a second, and a second more for each token of a prompt."""
     config = EngineConfig(8, 8192, blocks, enable_prefix_caching=True, **options)
     return Engine(config, Steps(base=1, token=1), keys=BlockKeys(texts.sessions(), 16, models))

@@ -84,7 +84,7 @@ def test_a_mutated_profile_is_refused_or_gives_figures(seed: int, tmp_path: Path
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        ("eagle", "is 'eagle', must be"),
+        ("eagle", " is 'eagle', must be"),
         ({"method": "eagle"}, ".num_speculative_tokens is missing, must be given"),
         ({"method": "eagle", "num_speculative_tokens": 0}, ".num_speculative_tokens is 0, must be greater than"),
         ({"method": "eagle", "num_speculative_tokens": 2.5}, ".num_speculative_tokens is 2.5, must be a valid integer"),
@@ -96,6 +96,5 @@ def test_what_is_wrong_of_drafts_is_said_where_it_stands(value: object, message:
     with pytest.raises(InputError) as found:
         simulated(tmp_path, changed)
     file = tmp_path / "drafts" / "profile-eagle-k3.json"
-    assert str(found.value).startswith(
-        f"{file}: not a profile of schema version 1: engine_args.speculative_config{message}"
-    ) or (f"engine_args.speculative_config {message}" in str(found.value))
+    place = f"{file}: not a profile of schema version 1: engine_args.speculative_config"
+    assert str(found.value).startswith(place + message)

@@ -151,6 +151,12 @@ def test_the_sound_files_are_simulated(tmp_path: Path) -> None:
     simulated(tmp_path, sound_profile())
 
 
+def test_traffic_beside_no_decodes_tells_nothing_of_more(tmp_path: Path) -> None:
+    changed = sound_profile()
+    put("first_token_points", 1, "batch", value=0)(changed)
+    simulated(tmp_path, changed)
+
+
 @pytest.mark.parametrize("seed", range(6))
 def test_a_mutated_profile_is_refused_or_gives_figures(seed: int, tmp_path: Path) -> None:
     draws = random.Random(seed)

@@ -1,5 +1,7 @@
 """The KV blocks of a worker that drafts: there must be some for drafts that may be accepted, and to draft the next ones."""
 
+import numpy as np
+
 from sunsim.cluster.drafting.bursts import BurstDecodes
 from sunsim.cluster.drafting.drafts import Drafts
 from sunsim.cluster.kv_blocks import KVBlocks
@@ -62,7 +64,7 @@ class BurstBlocks(KVBlocks):
 
     def grow_over(self, step: int, n: int) -> None:
         """Gives the decodes what they take at the `n` steps from `step`; it must be there."""
-        self.unused -= int(self._bursts.takes(step, n).sum())
+        self.unused -= int(np.add.reduce(self._bursts.takes(step, n)))
 
     def lasting(self, step: int, n: int) -> int:
         """For how many of the `n` steps from `step` there are blocks."""
@@ -71,7 +73,7 @@ class BurstBlocks(KVBlocks):
         if self.unused >= self._bursts.batch * (1 + ((n + 2) * most + drafts.lookahead) // self.size):
             return n
         takes = self._bursts.takes(step, n)
-        if int(takes.sum()) <= self.unused:
+        if int(np.add.reduce(takes)) <= self.unused:
             return n
         return int(takes.cumsum().searchsorted(self.unused, side="right"))
 

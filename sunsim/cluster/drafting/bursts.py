@@ -78,7 +78,8 @@ class BurstDecodes(SteadyDecodes):
         """Known tokens of the decodes at a step, not before the last one that was asked for."""
         if step > self._at:
             if self.batch:
-                self.offset += int(self._grows[self._at - self._origin : step - self._origin].sum())
+                begin, end = self._at - self._origin, step - self._origin
+                self.offset += int(self._grows[begin] if end == begin + 1 else np.add.reduce(self._grows[begin:end]))
             self._at = step
         return self.offset
 
@@ -91,10 +92,6 @@ class BurstDecodes(SteadyDecodes):
         """KV blocks that one takes at the next step, `step`."""
         plan = self._plans.get(sequence) or self._ghosts.get(sequence)
         return int(plan.more[step - plan.first]) if plan else 0
-
-    def plan_of(self, sequence: Sequence) -> Plan:
-        """That of a decode that has not ended."""
-        return self._plans[sequence]
 
     def join(self, sequence: Sequence, step: int) -> None:
         """Adds a sequence that enters the step that is composed, `step`, and has its blocks for that."""

@@ -68,9 +68,9 @@ class BurstScheduler(Scheduler):
                     return
 
     def _has_room(self, sequence: Sequence, draft: Draft) -> bool:
-        # If all that have come waited for one another, nobody would ever go on.
+        # If all that have come waited for one another, nobody would ever go on; vLLM does not.
         tokens = sequence.computed_tokens + draft.room_for(sequence)
-        return not self.running or self.blocks.can_grow(sequence, tokens)
+        return not (self.running or self.blocks.later) or self.blocks.can_grow(sequence, tokens)
 
     def _stop(self, sequence: Sequence, step: int) -> None:
         self.bursts.stop(sequence, step)
