@@ -6,6 +6,7 @@ logits are as good as equal, and then go different ways: so the first difference
 """
 
 import json
+import math
 import subprocess
 import sys
 import tempfile
@@ -172,12 +173,15 @@ def _after_first(
 def _difference(
     pathways: TwoPathways, request: int, prompt: list[int], ours: list[int], theirs: list[int]
 ) -> dict[str, Any]:
-    """The first token at which two answers part, and by how much the modules' logits prefer theirs."""
+    """The first token at which two answers part, by how much the modules' logits prefer theirs, and `spacing`, how far
+    apart two numbers of the compute dtype are at the larger logit.
+    """
     position = next(i for i in range(max(len(ours), len(theirs))) if ours[i : i + 1] != theirs[i : i + 1])
     if position >= min(len(ours), len(theirs)):
         return {"request": request, "position": position, "module": ours[position:], "engine": theirs[position:]}
     batch = Batch.of([Example(tuple(prompt), tuple(ours[: position + 1]))], pathways.device)
-    logits = pathways.logits(batch)[0, -1].float()
+    exact = pathways.logits(batch)[0, -1]
+    logits = exact.float()
     return {
         "request": request,
         "position": position,
@@ -185,4 +189,6 @@ def _difference(
         "engine": theirs[position],
         "margin": (logits[ours[position]] - logits[theirs[position]]).item(),
         "logit": logits[ours[position]].item(),
+        "spacing": torch.finfo(exact.dtype).eps
+        * 2.0 ** math.floor(math.log2(max(1e-6, abs(logits[ours[position]].item())))),
     }

@@ -44,25 +44,29 @@ class PromptFilesConnector(ExampleConnector):  # type: ignore[misc]
         return len(known) - num_computed_tokens, False
 
     def build_connector_meta(self, scheduler_output: "SchedulerOutput") -> "KVConnectorMetadata":
-        """What this step writes or reads: the prompts of all requests that are new in it.
+        """What this step writes or reads: the prompts of all requests that are new in it, or back after a preemption.
 
         Raises:
             RuntimeError: a prompt is computed in pieces.
         """
-        config = self._kv_transfer_config
-        left = 1 if self._reads else int(config.get_from_extra_config("recomputed", 1))
         metadata = ExampleConnectorMetadata()
         for new in scheduler_output.scheduled_new_reqs:
-            count = len(new.prompt_token_ids)
-            if new.num_computed_tokens + scheduler_output.num_scheduled_tokens[new.req_id] < count:
+            if new.num_computed_tokens + scheduler_output.num_scheduled_tokens[new.req_id] < len(new.prompt_token_ids):
                 msg = f"request {new.req_id} is computed in pieces, must be whole: with enable_chunked_prefill false"
                 raise RuntimeError(msg)
-            blocks = torch.tensor(new.block_ids[0])[:, None] * self._block_size
-            slots = (blocks + torch.arange(self._block_size)).flatten()[: count - left]
-            known = torch.tensor(new.prompt_token_ids[: count - left])
-            metadata.requests.append(ReqMeta(known, slots, is_store=not self._reads, mm_hashes=[]))
+            metadata.requests.append(self._moved(new.prompt_token_ids, new.block_ids[0]))
+        old = scheduler_output.scheduled_cached_reqs
+        for name, blocks in zip(old.req_ids, old.new_block_ids, strict=True):
+            if name in old.resumed_req_ids and name in self._requests_need_load:
+                metadata.requests.append(self._moved(self._requests_need_load[name].prompt_token_ids, blocks[0]))
         self._requests_need_load.clear()
         return metadata
+
+    def _moved(self, prompt: list[int], blocks: list[int]) -> ReqMeta:
+        left = 1 if self._reads else int(self._kv_transfer_config.get_from_extra_config("recomputed", 1))
+        places = torch.tensor(blocks)[:, None] * self._block_size + torch.arange(self._block_size)
+        known, slots = torch.tensor(prompt[: len(prompt) - left]), places.flatten()[: len(prompt) - left]
+        return ReqMeta(known, slots, is_store=not self._reads, mm_hashes=[])
 
     @property
     def _reads(self) -> bool:

@@ -26,7 +26,8 @@ from vllm.v1.worker.worker_base import CompilationTimes
 from profiler.tuning import engine
 from profiler.tuning.engine import EngineJob
 
-BLOCKS = 200
+# Fewer than the requests of a test need at once: some are preempted, and get their KV again.
+BLOCKS = 64
 
 
 class TransformersExecutor(Executor):  # type: ignore[misc]
@@ -98,7 +99,10 @@ class TransformersExecutor(Executor):  # type: ignore[misc]
             computed[new.req_id] = new.num_computed_tokens
         old = scheduled.scheduled_cached_reqs
         for name, blocks, count in zip(old.req_ids, old.new_block_ids, old.num_computed_tokens, strict=True):
-            self._blocks[name] += blocks[0] if blocks else []
+            back = name in old.resumed_req_ids
+            self._blocks[name] = (
+                (list(blocks[0]) if blocks else []) if back else self._blocks[name] + list(blocks[0] if blocks else [])
+            )
             computed[name] = count
         return computed
 
