@@ -54,6 +54,15 @@ class DraftFamily:
                 found[int(number)] = _checked(load_profile(path), base, method, int(number))
         return cls({0: base, **dict(sorted(found.items()))}, most) if found else None
 
+    @classmethod
+    def around(cls, profile: Profile) -> DraftFamily:
+        """A profile with drafts, for workers with as many, and that without which it stands beside, if there is one."""
+        drafted = profile.data.engine_args.speculative_config
+        own = f"-{drafted.method}-k{drafted.num_speculative_tokens}" if drafted else ""
+        base = profile.path.parent.parent / f"{profile.path.stem.removesuffix(own)}.json"
+        is_beside = profile.path.parent.name == DRAFTS and base.is_file()
+        return cls(({0: load_profile(base)} if is_beside else {}) | {profile.drafts: profile}, profile.drafts)
+
     @property
     def measured(self) -> list[int]:
         """Numbers of drafts, ascending from 0."""
@@ -128,7 +137,9 @@ class DraftTimes:
 
     def of(self, measured: int) -> LatencyModel:
         """Step times with a measured number of drafts."""
-        return latency_model(self.family.profiles[measured], self.mix, None)
+        base = self.family.profiles.get(0) if measured else None
+        plain = latency_model(base, self.mix, None) if base else None
+        return latency_model(self.family.profiles[measured], self.mix, None, plain)
 
     @property
     def pause_ps(self) -> int:
