@@ -115,7 +115,7 @@ def test_gains_are_those_of_the_same_arm_without_drafts() -> None:
 
 def test_the_sustained_rate_lies_where_the_limit_is_reached() -> None:
     found = {Cell("sun", rate): figures(2 + rate / 40) for rate in load.RATES}
-    assert load.sustained(found, "sun") == pytest.approx(120)  # 2 * (2 + 3) ms
+    assert load.sustained(found, "sun") == pytest.approx(40 * (load.LIMIT_MS / 2 - 2))
     assert load.sustained({cell: figures(1) for cell in found}, "sun") is None
 
 
