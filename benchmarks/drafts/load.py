@@ -28,7 +28,7 @@ from sunsim.report.text_table import TextTable
 RATES = (10, 40, 80, 120, 160, 200, 240, 280)
 """Requests a second."""
 NUMBERS = (1, 3, 5)
-"""Of drafts, those measured."""
+"""Of drafts, tried."""
 NUMBERED = "sun-mtp"
 """The arm that is tried with other numbers."""
 CONTEXT = 1500
@@ -143,7 +143,7 @@ def _laws(found: Found) -> Iterator[tuple[str, ...]]:
     for arm in (name for pair in PLAIN.items() for name in reversed(pair)):
         of_rates = [(rate, found[Cell(arm, rate)]) for rate in RATES]
         points = [(rate, each.e2el_ms / 1000) for rate, each in of_rates if not each.overloaded]
-        if len(points) > 2:
+        if len(points) > 3:
             own = law(points)
             yield arm, f"{own.c1_s:.2f}", f"{own.full_rps:.0f}", f"{own.r2:.3f}"
 

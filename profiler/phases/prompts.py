@@ -79,7 +79,11 @@ async def colocated_traffic(engine: Engine, plans: Sequence[PromptPlan]) -> Poin
     engine.drain_steps()
     for plan in plans:
         await _arrive(engine, plan)
-    return {"mixed_points": served.mixed_points(recorded_steps(engine))}
+    steps = recorded_steps(engine)
+    return {
+        "mixed_points": served.mixed_points(steps),
+        **({"launch_points": served.launch_points(steps, "colocated")} if engine.settings.speculative else {}),
+    }
 
 
 def first_token_points(stamps: Sequence[RequestStamps]) -> list[dict[str, Any]]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
+from profiler import served
 from profiler.arrival_cost import arrival_points
 from profiler.engine import Engine, undisturbed
 from profiler.phases.base import Points, first_token_point, fitting_batch, kv_capacity_tokens, recorded_steps
@@ -171,6 +172,7 @@ async def traffic(engine: Engine, plan: TrafficPlan) -> Points:
         "arrival_points": arrival_points(sweep.steps, plan.name),
         "served_lengths": [served_lengths(sweep.stamps, plan.name)],
         "host_stalls": [{"phase": f"traffic-{plan.name}"} | stall_record(sweep.steps, arrivals_apart=True)],
+        **({"launch_points": served.launch_points(sweep.steps, plan.name)} if engine.settings.speculative else {}),
     }
 
 

@@ -15,6 +15,7 @@ from profiler.tuning.experiment.order import Job, Order
 
 TRIES = 2
 TICK_S = 1.0
+DIED = "its process has died"
 STOP_S = 5.0
 """Seconds that a process has to end by itself."""
 
@@ -109,7 +110,10 @@ class Runner:
             if each.job is None and (job := self._next(each.device)) is not None:
                 self.waiting.remove(job)
                 each.job = job
-                each.pipe.send(job)
+                try:
+                    each.pipe.send(job)
+                except OSError:
+                    self._failed(each, job, DIED)
 
     def _next(self, device: str) -> Job | None:
         """The first job that can begin on a device now and is thought to end in time."""
@@ -135,18 +139,20 @@ class Runner:
         try:
             answer = each.pipe.recv()
         except (EOFError, OSError):
-            answer = "its process has died"
-        each.job = None
-        if not answer:
-            done = json.loads((self.folder / "done" / f"{job.name}.json").read_text(encoding="utf-8"))
-            self.seconds.setdefault((job.kind, job.size), []).append(done["seconds"])
-            self.progress.say(
-                f"{job.name} done in {done['seconds']:.1f} s on {done['device']}, {len(self.waiting)} wait"
-            )
+            answer = DIED
+        if answer:
+            self._failed(each, job, answer)
             return
+        each.job = None
+        done = json.loads((self.folder / "done" / f"{job.name}.json").read_text(encoding="utf-8"))
+        self.seconds.setdefault((job.kind, job.size), []).append(done["seconds"])
+        self.progress.say(f"{job.name} done in {done['seconds']:.1f} s on {done['device']}, {len(self.waiting)} wait")
+
+    def _failed(self, each: _Process, job: Job, why: str) -> None:
+        """Puts the job back once, and another process in the place of the one that could not do it."""
         self.failures[job.name] = self.failures.get(job.name, 0) + 1
         again = self.failures[job.name] < TRIES
-        self.progress.say(f"{job.name} failed{', is tried again' if again else ''}: {answer}")
+        self.progress.say(f"{job.name} failed{', is tried again' if again else ''}: {why}")
         if again:
             self.waiting.insert(0, job)
         each.process.join(STOP_S)

@@ -38,7 +38,9 @@ def serve(pipe: Connection, order: Order, folder: Path, device: str, who: str) -
         pipe.send("")
 
 
-def ran(folder: Path, jobs: list[Job], *, devices: int = 1, per_device: int = 1, budget_s: float = 60) -> Runner:
+def ran(
+    folder: Path, jobs: list[Job], *, devices: int = 1, per_device: int = 1, budget_s: float = 60, serve: Any = serve
+) -> Runner:
     """A runner that has done what it could."""
     runner = Runner(
         ORDER,
@@ -111,6 +113,15 @@ def test_a_job_whose_process_dies_once_is_done_by_another(tmp_path: Path) -> Non
     runner = ran(tmp_path, [Job("bad", "rate", "30m", method="dies once")])
     assert runner.failures == {"bad": 1}
     assert done(tmp_path, "bad")
+
+
+def never(pipe: Connection, order: Order, folder: Path, device: str, who: str) -> None:
+    """A process that dies before it takes a job, as without a GPU that works."""
+
+
+def test_processes_that_never_begin_end_the_experiment(tmp_path: Path) -> None:
+    runner = ran(tmp_path, [Job("one", "cell", "30m"), Job("two", "cell", "30m")], serve=never)
+    assert runner.failures == {"one": 2, "two": 2}
 
 
 def test_what_is_done_is_not_done_again(tmp_path: Path) -> None:

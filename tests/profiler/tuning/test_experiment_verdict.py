@@ -16,6 +16,7 @@ def document(**tasks: tuple[list[float], list[float]]) -> dict[str, Any]:
         {
             "method": method,
             "task": task,
+            "kind": "writing" if task == "loses" else "understanding",
             "requests": 3000,
             "exact_match_by_seed": dict(
                 enumerate([0.0] * len(full) if method == "base" else full if method == "full" else own)
@@ -65,12 +66,21 @@ def test_verdict_on_one_task(full: list[float], own: list[float], said: str) -> 
 def test_tasks_that_disagree_make_it_depend_on_the_task() -> None:
     found = document(keeps=([0.9] * 3, [0.9] * 3), loses=([0.9] * 3, [0.5] * 3))
     assert verdict(found, SUN) == "depends on the task"
-    assert "| depends on the task | +20.0 (" in table(found)
+    heads, _, line, *_ = table(found).splitlines()
+    assert heads == "| claim | verdict | all tasks | understanding | writing | surely more than 3 |"
+    assert line.startswith("| SUN: prefill-only tuning is comparable to full tuning | depends on the task | +20.0 (+1")
+    assert " | +0.0 (-1." in line
+    assert line.count("+40.0 (+37.9 ") == 2
+    assert "| loses +40.0 (" in line
 
 
 def test_the_mean_decides_where_no_task_is_surely_worse() -> None:
     found = document(one=([0.9] * 3, [0.88, 0.84, 0.82]), two=([0.9] * 3, [0.82, 0.84, 0.88]))
     assert verdict(found, SUN) == "not supported"
+
+
+def test_where_every_task_is_surely_worse_the_table_says_all() -> None:
+    assert table(document(one=([0.9] * 3, [0.5] * 3), two=([0.9] * 3, [0.4] * 3))).splitlines()[2].endswith("| all |")
 
 
 def test_one_seed_decides_nothing() -> None:
