@@ -46,8 +46,8 @@ class AccuracyFinding:
 
 
 def shipped() -> list[AccuracyFile]:
-    """The shipped accuracy files."""
-    return [accuracy_named(name) for name in list_accuracy()]
+    """The shipped accuracy files, the smallest model first."""
+    return sorted(map(accuracy_named, list_accuracy()), key=lambda file: file.data.parameters)
 
 
 def accuracy_findings(files: Iterable[AccuracyFile]) -> list[AccuracyFinding]:

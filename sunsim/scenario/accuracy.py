@@ -4,19 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 from pydantic import Field, model_validator
 
-from sunsim.accuracy.measured import AccuracyFile, ExactMatch, accuracy_named, load_accuracy
+from sunsim.accuracy.measured import AccuracyFile, ExactMatch, accuracy_named, list_accuracy, load_accuracy
 from sunsim.document.block import Block, FileName, Name
 from sunsim.document.source import Loc, Source, refuse
 from sunsim.errors import InputError, clipped, clipped_list
 from sunsim.latency.profile import UNQUANTIZED, Profile, find_profile
 from sunsim.roles import Module, Stage
-
-if TYPE_CHECKING:
-    from sunsim.scenario.blocks import ArmBlock
 
 INT4 = frozenset({"awq", "gptq", "int4"})
 """Variants of profiles whose weights are integers of 4 bit, which accuracy files call int4."""
@@ -59,15 +56,12 @@ class ArmAccuracy:
     exact_match: ExactMatch | None
 
 
-def accuracy_of(arm: ArmBlock) -> ArmAccuracy | None:
-    """Of an arm of a completed document; None where it says nothing.
+def accuracy_of(block: AccuracyBlock) -> ArmAccuracy:
+    """What a block of a completed document stands for.
 
     Raises:
         InputError: the file is no longer what was checked.
     """
-    block = arm.accuracy
-    if block is None:
-        return None
     try:
         file = accuracy_named(block.file)
     except OSError as error:
@@ -85,26 +79,22 @@ def accuracy_of(arm: ArmBlock) -> ArmAccuracy | None:
 
 
 def completed_accuracy(
-    arm: ArmBlock, modules: Mapping[Stage, Module], profiles: Mapping[Stage, Profile], loc: Loc, source: Source
-) -> AccuracyBlock | None:
-    """The arm's block with everything that it leaves out.
+    block: AccuracyBlock, modules: Mapping[Stage, Module], profiles: Mapping[Stage, Profile], place: Loc, source: Source
+) -> AccuracyBlock:
+    """An arm's block with everything that it leaves out.
 
     Args:
-        modules: of its stages.
+        modules: of the arm's stages.
         profiles: that its stages name.
-        loc: where the arm stands.
+        place: where the block stands.
 
     Raises:
         InputError: there is no such accuracy file, or it lacks the method or a task that is asked for.
     """
-    block = arm.accuracy
-    if block is None:
-        return None
-    place = (*loc, "accuracy")
     try:
         path = find_profile(block.file, source.folder)
     except OSError as error:
-        must = "must be an accuracy file (.json), or the name of a shipped one"
+        must = f"must be a .json file or one of the shipped accuracy files: {', '.join(list_accuracy()) or 'none is shipped'}"
         message = f"{source.path((*place, 'file'))} is '{clipped(block.file)}', {must}"
         raise source.error((*place, "file"), message) from error
     file = load_accuracy(path)

@@ -208,7 +208,7 @@ class Arm:
     @cached_property
     def accuracy(self) -> ArmAccuracy | None:
         """How right its models answer; None where the scenario says nothing of it."""
-        return accuracy_of(self.block)
+        return accuracy_of(self.block.accuracy) if self.block.accuracy else None
 
     @property
     def modules_differ(self) -> bool:

@@ -124,13 +124,16 @@ def _complete_arm(arm: ArmBlock, index: int, document: Document, source: Source)
         options = options_of(pool, profile, Beside() if some_hold else beside, loc, source)
         workers = workers_of(pool, document, loc, source)
         scaling = scaling_of(pool, stage, workers, document, loc, source)
-        update: dict[str, object] = {"profile": name, "workers": workers, "allocation": None, "scaling": scaling}
-        update["speculative_config"] = completed_drafts(pool, options, loc, source)
+        own: dict[str, object] = {"profile": name, "workers": workers, "allocation": None, "scaling": scaling}
+        own["speculative_config"] = completed_drafts(pool, options, loc, source)
         if stage is Stage.DECODE:
-            update["convertible"] = convertible_of(arm, profile, beside, options, workers, document, loc, source)
-        pools[stage] = pool.model_copy(update=update | options | completed(pool) | completed_router(pool))
-    accuracy = completed_accuracy(arm, modules_of(arm), named, ("arms", index), source)
-    return arm.model_copy(update={**pools, "accuracy": accuracy})
+            own["convertible"] = convertible_of(arm, profile, beside, options, workers, document, loc, source)
+        pools[stage] = pool.model_copy(update=own | options | completed(pool) | completed_router(pool))
+    update: dict[str, object] = dict(pools)
+    if arm.accuracy:
+        place: Loc = ("arms", index, "accuracy")
+        update["accuracy"] = completed_accuracy(arm.accuracy, modules_of(arm), named, place, source)
+    return arm.model_copy(update=update)
 
 
 def _complete_transfer(transfer: Transfer, source: Source) -> Transfer:
