@@ -65,11 +65,14 @@ class AccuracyData(Document):
     measured: Text
     card: Text
     seeds: int = Field(ge=1, le=10**6)
-    tasks: list[Text] = Field(min_length=1, max_length=1000)
-    rows: list[AccuracyRow] = Field(min_length=1, max_length=100_000)
+    tasks: list[Text] = Field(max_length=1000)
+    rows: list[AccuracyRow] = Field(max_length=100_000)
 
     @model_validator(mode="after")
     def _each_once(self) -> Self:
+        if not (self.tasks and self.rows):
+            message = f"has no {'rows' if self.tasks else 'tasks'}, must have at least one"
+            raise ValueError(message)
         seen: set[tuple[str, str]] = set()
         for row in self.rows:
             if row.task not in self.tasks:
