@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from sunsim.folder import Results
 from sunsim.metrics import to_json
 from sunsim.points.store import POINTS
+from sunsim.sweep.accuracy import accuracy_of
 from sunsim.sweep.estimates import ArmEstimates, Rows, estimates, plain
 from sunsim.sweep.grid import Grid
 from sunsim.version import __version__
@@ -54,10 +55,14 @@ class SweepResult:
     @cached_property
     def summary(self) -> dict[str, Any]:
         """The content of `summary.json`: where it comes from, each combination's arms, and what failed."""
+        accuracy = accuracy_of(self.grid)
         combinations = [
             {
                 "values": dict(self.grid.combinations[index].values),
-                "arms": {of_arm.arm: plain(of_arm) for of_arm in arms},
+                "arms": {
+                    of_arm.arm: plain(of_arm) | ({"accuracy": accuracy[index][of_arm.arm]} if accuracy else {})
+                    for of_arm in arms
+                },
             }
             for index, arms in self.estimates.items()
         ]

@@ -12,11 +12,11 @@ from typing import Any
 from profiler.facts import card, host
 from profiler.progress import Progress
 from profiler.tuning.evaluate import table
-from profiler.tuning.experiment import verdict
 from profiler.tuning.experiment.corpus import write_corpus
 from profiler.tuning.experiment.order import Order, jobs_of
 from profiler.tuning.experiment.results import accuracy_files, read_records
 from profiler.tuning.experiment.runner import Runner
+from sunsim.accuracy import verdict
 from sunsim.errors import InputError
 
 RESULTS_S = 10.0
