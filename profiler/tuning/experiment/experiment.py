@@ -21,7 +21,7 @@ from sunsim.errors import InputError
 
 RESULTS_S = 10.0
 """Of the budget, kept for intervals and files."""
-PRETRAIN_SHARE: Mapping[str, float] = {"tiny": 0.1, "30m": 0.12, "100m": 0.2}
+PRETRAIN_SHARE: Mapping[str, float] = {"tiny": 0.1, "30m": 0.09, "100m": 0.16}
 """Of the budget's GPU seconds, for each size."""
 PRETRAIN_MOST = 0.4
 """Of the budget, for one size, however many GPUs there are."""
