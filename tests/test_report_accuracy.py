@@ -144,7 +144,7 @@ def test_claims_as_claimed(tmp_path: Path) -> None:
 
 def test_claims_that_are_wrong(tmp_path: Path) -> None:
     sun, qsun, mixed = accuracy_findings(
-        files(tmp_path, SHARES | {"prefill-only": 0.5, "full-prefill-base-decode": 0.9})
+        files(tmp_path, dict(SHARES) | {"prefill-only": 0.5, "full-prefill-base-decode": 0.9})
     )
     assert (sun.verdict, qsun.verdict, mixed.verdict) == ("not supported", "supported", "not supported")
 
