@@ -2,7 +2,8 @@
 
 One stream (``loop.yaml``) through the engine, at several sizes and numbers of workers, each in a process of its own, so
 that peak memory is the whole process's; and at the smallest size through the step-by-step twin, which must give equal
-results. Times are the process's CPU seconds for a whole `simulate_arm`, from the drawn requests to the table of
+results. The decode-only stream goes, too, through workers of a profile that was measured with drafts, without them and
+with three. Times are the process's CPU seconds for a whole `simulate_arm`, from the drawn requests to the table of
 results. The loop is that of a wheel, made as `pip install .` makes it; with ``--plain`` it is the checkout as it is.
 """
 
@@ -28,6 +29,8 @@ STREAM = Path(__file__).with_name("loop.yaml")
 ROOT = Path(__file__).parents[1]
 RATE_PER_WORKER = 25  # requests per second, as in the stream's file
 SMALL, MEDIUM, LARGE = 4_000, 100_000, 1_000_000
+DRAFTING = "h200-141gb/llama-3.1-8b-bf16"
+RATES = (0.75, 0.55, 0.4)  # of accepted drafts
 REPEATS = {SMALL: 25, MEDIUM: 3, LARGE: 1}  # other processes disturb, so the fastest of some counts
 
 
@@ -50,13 +53,18 @@ PEERS = (
 
 @dataclass(frozen=True)
 class Case:
-    """What one process measures: the best of `repeats` runs."""
+    """What one process measures: the best of `repeats` runs.
+
+    Attributes:
+        drafts: of each decode in a step of decode-only workers that have the profile `DRAFTING`; None: as in the stream.
+    """
 
     arm: str
     requests: int
     workers: int = 4
     repeats: int = 1
     twin: bool = False
+    drafts: int | None = None
 
 
 class Figures(NamedTuple):
@@ -82,11 +90,16 @@ def measure(case: Case) -> Figures:
     from tests.cluster.worlds import driven_by  # noqa: PLC0415
 
     index = ["decode-only", "with-prefill"].index(case.arm)
-    overrides = {
+    overrides: dict[str, int | str] = {
         "workload.requests": case.requests,
         "workload.arrivals.rate_rps": RATE_PER_WORKER * case.workers,
         f"arms.{index}.decode.workers": case.workers,
     }
+    if case.drafts is not None:
+        overrides["arms.0.decode.profile"] = DRAFTING
+    if case.drafts:
+        config = {"num_speculative_tokens": case.drafts, "synthetic_acceptance_rates": list(RATES[: case.drafts])}
+        overrides["arms.0.decode.speculative_config"] = json.dumps(config)
     scenario = load_scenario(STREAM, [f"{path}={value}" for path, value in overrides.items()])
     requests = build_requests(scenario)
     seconds = []
@@ -120,7 +133,8 @@ def say_row(name: str, requests_per_s: float, tokens_per_s: float, memory_mb: fl
 
 
 def say_figures(case: Case, found: Figures, twin: Figures) -> None:
-    name = f"sunsim, {case.arm}, {case.requests:,} requests"
+    drafts = "" if case.drafts is None else f" {case.drafts or 'no'} drafts,"
+    name = f"sunsim, {case.arm},{drafts} {case.requests:,} requests"
     ratio = (case.requests / found.seconds) / (SMALL / twin.seconds)
     say_row(name, case.requests / found.seconds, found.tokens / found.seconds, found.peak_mb, f"{ratio:.0f}")
 
@@ -130,10 +144,10 @@ def compare(site: Path, *, quick: bool) -> int:
     equal = []
     sizes = [SMALL, MEDIUM] if quick else [SMALL, MEDIUM, LARGE]
     say(f"{'':<48}{'requests/s':>12}{'output tokens/s':>18}{'peak MB':>10}{'x twin':>8}")
-    for arm in ("decode-only", "with-prefill"):
-        twin = measured(Case(arm, SMALL, twin=True), ROOT)
-        for size in sizes if arm == "decode-only" else sizes[:1]:
-            case = Case(arm, size, repeats=REPEATS[size])
+    for arm, drafts in (("decode-only", None), ("with-prefill", None), ("decode-only", 0), ("decode-only", 3)):
+        twin = measured(Case(arm, SMALL, twin=True, drafts=drafts), ROOT)
+        for size in sizes if (arm, drafts) == ("decode-only", None) else sizes[:1]:
+            case = Case(arm, size, repeats=REPEATS[size], drafts=drafts)
             found = measured(case, site)
             say_figures(case, found, twin)
             if size == SMALL:

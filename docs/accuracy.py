@@ -8,8 +8,7 @@ from plots.accuracy import plot_accuracy, plot_curves
 from profiler.tuning.experiment.experiment import text_of
 from sunsim.latency.profile import profiles_root
 
-DOCS = Path(__file__).parent
-TABLE_PICTURE, CURVES_PICTURE = DOCS / "accuracy.png", DOCS / "accuracy-curves.png"
+TABLE_PICTURE, CURVES_PICTURE = "accuracy.png", "accuracy-curves.png"
 
 
 def committed() -> list[dict[str, Any]]:
@@ -19,16 +18,16 @@ def committed() -> list[dict[str, Any]]:
     return sorted(documents, key=lambda document: document["parameters"])
 
 
-def accuracy() -> dict[str, str]:
-    """Tables and verdicts; draws the pictures."""
+def accuracy(folder: Path) -> dict[str, str]:
+    """Tables and verdicts; draws the pictures into a folder, none where nothing is committed."""
     documents = committed()
     if not documents:
         return {"accuracy": "Not measured yet.\n"}
-    plot_accuracy(documents, TABLE_PICTURE)
-    plot_curves(documents, CURVES_PICTURE)
+    plot_accuracy(documents, folder / TABLE_PICTURE)
+    plot_curves(documents, folder / CURVES_PICTURE)
     text = text_of({document["model"]: document for document in documents})
     pictures = (
-        f"![Exact match of each method on each task]({TABLE_PICTURE.name})\n\n"
-        f"![Validation loss of each tuning]({CURVES_PICTURE.name})\n"
+        f"![Exact match of each method on each task]({TABLE_PICTURE})\n\n"
+        f"![Validation loss of each tuning]({CURVES_PICTURE})\n"
     )
     return {"accuracy": f"{text}\n{pictures}"}

@@ -255,6 +255,15 @@ def speculative() -> dict[str, str]:
     return printed | _benchmarks(**{f"drafts-{name}": f"drafts.{name}" for name in others})
 
 
+def accuracy_page() -> dict[str, str]:
+    """What the committed accuracy files of the experiment say; draws its pictures."""
+    with tempfile.TemporaryDirectory() as folder:
+        blocks = accuracy(Path(folder))
+        for drawn in Path(folder).iterdir():
+            _keep_small(drawn, DOCS / drawn.name)
+    return blocks
+
+
 def fidelity() -> dict[str, str]:
     """The committed actual runs against their simulation."""
     live = [check_cluster(cluster) for cluster in committed_clusters()]
@@ -301,7 +310,7 @@ PARTS: dict[str, Callable[[], dict[str, str]]] = {
     "outside": outside,
     "columns": columns,
     "adapters": adapters,
-    "accuracy": accuracy,
+    "accuracy": accuracy_page,
 }
 """What makes blocks anew, by the name on the command line; all are named in development.md."""
 

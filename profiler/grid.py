@@ -135,7 +135,7 @@ def _with_drafts(settings: EngineSettings) -> list[Phase]:
     return [
         *_even(1024, settings),
         *_even(128, settings),
-        Phase("prefill", partial(prefill.groups, grid=grid, repeats=4)),
+        Phase("prefill", partial(prefill.groups, grid=grid, repeats=8)),
         Phase("acceptance-check", partial(acceptance.acceptance_check, batches=CHECKED_BATCHES)),
         Phase("first-tokens", partial(prefill.first_tokens, wanted=idle, repeats=8)),
         *swept("chat"),

@@ -27,6 +27,8 @@ HELD_S = 0.003
 """An output taken so soon after a launch was there before: what is left of a launch, its sampling, takes less."""
 HELD_A_DRAFT_S = 0.0004
 """So much longer with each draft: then the drafter's launches are left as well. They took 3.1 to 3.6 ms with three."""
+HELD_SHARE = 0.25
+"""Or, where that is longer, so much of what was launched before, but at most twice as long in all: the host is slower at times."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,8 +161,11 @@ class StepLogReader:
         """Whether the launch of the step behind this one is why its output came no sooner."""
         if self._launched is None or self._launched[0] is schedule:
             return False
-        left_s = HELD_S + HELD_A_DRAFT_S * self.header.get("num_speculative_tokens", 0)
-        return bool(output[1] - self._launched[1] <= left_s)
+        launching, launched_s = self._launched
+        left_s = HELD_S
+        if drafts := self.header.get("num_speculative_tokens", 0):
+            left_s += min(max(HELD_A_DRAFT_S * drafts, HELD_SHARE * (launched_s - launching[1])), HELD_S)
+        return bool(output[1] - launched_s <= left_s)
 
     def _close(self, schedule: list[Any], output: list[Any]) -> Step:
         _, begin_s, done_s, requests, tokens, context, joined, chunks, *rest = schedule

@@ -83,6 +83,40 @@ def mixed_points(steps: Sequence[Step]) -> list[dict[str, Any]]:
     ]
 
 
+def launch_points(steps: Sequence[Step], traffic: str) -> list[dict[str, Any]]:
+    """How long the host is busy with steps that no CUDA graph is of the whole of, one point for each power of two tokens.
+
+    Those with prompts and, in an engine with drafts, those that somebody enters. launch_ms: from a step's scheduling to the
+    next one's, where only the host lay between: it launched the step, and handed out the output before, which had waited for
+    that. Sizes most of whose launches did not hold up any output, as the GPU takes longer, are left out.
+    """
+    sizes: dict[int, list[tuple[Step, float | None]]] = defaultdict(list)
+    for before, step, after in zip(steps, steps[1:], steps[2:], strict=False):
+        if step.joined or step.chunks:
+            launch_s = after.scheduled_s - step.scheduled_s if before.held_up and not after.idle_start else None
+            sizes[round(math.log2(step.tokens))].append((step, launch_s))
+    points = []
+    for _, group in sorted(sizes.items()):
+        known = [(step, launch_s * 1e3) for step, launch_s in group if launch_s is not None]
+        if len(known) < max(LEAST_STEPS, len(group) / 2):
+            continue
+        launches = [step for step, _ in known]
+        launch_ms = [ms for _, ms in known]
+        p10, p90 = np.percentile(launch_ms, (10, 90))
+        points.append(
+            {
+                "traffic": traffic,
+                "tokens": round(_mean(launches, lambda step: step.tokens)),
+                "requests": round(_mean(launches, lambda step: step.requests)),
+                "launches": len(known),
+                "launch_ms_mean": round(float(np.mean(launch_ms)), 4),
+                "launch_ms_p10": round(float(p10), 4),
+                "launch_ms_p90": round(float(p90), 4),
+            }
+        )
+    return points
+
+
 def pauses(steps: Sequence[Step], traffic: str) -> list[dict[str, Any]]:
     """From an output with nothing in flight behind it until requests that have waited for it are scheduled, ms."""
     gaps_s = [step.scheduled_s - previous.end_s for previous, step in pairwise(steps) if step.idle_start]

@@ -52,7 +52,7 @@ arms:
       profile: synthetic.json
       policy: shared
       workers: 1
-      num_gpu_blocks: 1300
+      num_gpu_blocks: 1100
       speculative_config: {num_speculative_tokens: 3, synthetic_acceptance_rates: [0.75, 0.55, 0.4]}
   - name: by-batch
     prefill: {profile: synthetic.json, policy: isolated, workers: 2}

@@ -17,16 +17,22 @@ import pandas as pd
 from sunsim.clock import PS_PER_MS
 from sunsim.errors import InputError
 from sunsim.latency.attention import LengthMix
-from sunsim.latency.drafts import DraftFamily, DraftTimes
+from sunsim.latency.drafts import DraftFamily, DraftTimes, Method
 from sunsim.latency.profile import load_named
 from sunsim.report.terminal import plain
 from sunsim.report.text_table import TextTable
 
-PROFILES = {"bf16": "h200-141gb/llama-3.1-8b-bf16", "fp8": "h200-141gb/llama-3.1-8b-fp8"}
+PROFILES = {"bf16": "h200-141gb/llama-3.1-8b-bf16", "awq": "h200-141gb/llama-3.1-8b-awq"}
+FAMILIES: dict[str, tuple[str, Method]] = {
+    "bf16": (PROFILES["bf16"], "eagle"),
+    "awq": (PROFILES["awq"], "eagle"),
+    "bf16, n-gram": (PROFILES["bf16"], "ngram_gpu"),
+}
+"""Profiles with drafts, and what drafts."""
 RATES = (0.75, 0.55, 0.40, 0.29, 0.21)
 """Accepted at least so far; assumed, the fourth and the fifth falling as the third does."""
-DRAFTS = (1, 3, 5)
-"""Measured numbers."""
+MOST = 5
+"""Drafts that a worker is started with."""
 BATCHES = (1, 8, 16, 32, 64, 96, 128, 192, 256)
 CONTEXTS = (400, 1500, 4096)
 """Tokens of each request."""
@@ -35,8 +41,7 @@ WIDTH = 120
 NOTE = (
     "Cost: the time of a step with K drafts a request over that of one without, and so the acceptance length from which on "
     "drafts pay. Speed-up: acceptance length over cost, the output of a full batch against that without drafts, at the rates "
-    f"{'/'.join(f'{rate:.2f}' for rate in RATES)} (cumulative; assumed): lengths {{lengths}} for K = {{drafts}}. "
-    "Every request has the same context."
+    f"{'/'.join(f'{rate:.2f}' for rate in RATES)} (cumulative; assumed). Every request has the same context."
 )
 
 
@@ -70,14 +75,14 @@ def length(rates: Sequence[float], drafts: int) -> float:
 
 
 @cache
-def times_of(profile: str, context: int, most: int = max(DRAFTS)) -> DraftTimes:
+def times_of(profile: str, context: int, method: Method = "eagle") -> DraftTimes:
     """Step times with drafts, for requests of one length.
 
     Raises:
         InputError: no steps with drafts were measured.
     """
     base = load_named(profile)
-    family = DraftFamily.of(base, "eagle", most)
+    family = DraftFamily.of(base, method, MOST)
     if family is None:
         message = "has no profile with drafts beside it, must have one"
         raise InputError(message, base.path)
@@ -91,10 +96,15 @@ def cost(times: DraftTimes, batch: int, context: int, drafts: int) -> Cost:
     return Cost(batch, context, drafts, plain_ms, drafts_ms)
 
 
-def costs(profile: str, context: int) -> list[list[Cost]]:
-    """A list a batch, in it one of each number of drafts."""
-    times = times_of(profile, context)
-    return [[cost(times, batch, context, drafts) for drafts in DRAFTS] for batch in BATCHES]
+def numbers(profile: str, method: Method = "eagle") -> list[int]:
+    """Of drafts, those that were measured."""
+    return [drafts for drafts in times_of(profile, 1, method).family.measured if drafts]
+
+
+def costs(profile: str, context: int, method: Method = "eagle") -> list[list[Cost]]:
+    """A list a batch, in it one of each measured number of drafts."""
+    times = times_of(profile, context, method)
+    return [[cost(times, batch, context, drafts) for drafts in numbers(profile, method)] for batch in BATCHES]
 
 
 def loss_from(of_batches: Sequence[Cost], rates: Sequence[float]) -> int | None:
@@ -105,23 +115,22 @@ def loss_from(of_batches: Sequence[Cost], rates: Sequence[float]) -> int | None:
 
 def tables(rates: Sequence[float] = RATES) -> Iterator[str | TextTable]:
     """A table a profile, and where drafts turn into a loss."""
-    lengths = ", ".join(f"{length(rates, drafts):.2f}" for drafts in DRAFTS)
-    yield NOTE.format(lengths=lengths, drafts=", ".join(map(str, DRAFTS)))
-    header = tuple(f"{context:,} tok.\nK={drafts}" for context in CONTEXTS for drafts in DRAFTS)
-    for name, profile in PROFILES.items():
-        of_contexts = [costs(profile, context) for context in CONTEXTS]
+    yield NOTE
+    losses = []
+    for name, (profile, method) in FAMILIES.items():
+        measured, of_contexts = numbers(profile, method), [costs(profile, context, method) for context in CONTEXTS]
+        lengths = ", ".join(f"K={drafts}: {length(rates, drafts):.2f}" for drafts in measured)
         rows = [
             (f"{batch}", *(_cell(each, rates) for found in of_contexts for each in found[i]))
             for i, batch in enumerate(BATCHES)
         ]
-        yield TextTable(f"{name}: cost and speed-up", ("requests", *header), rows)
-    losses = [
-        (name, f"{context:,}", *(_loss([own[i] for own in costs(profile, context)], rates) for i in range(len(DRAFTS))))
-        for name, profile in PROFILES.items()
-        for context in CONTEXTS
-    ]
-    headers = ("", "tokens a\nrequest", *(f"K={drafts}" for drafts in DRAFTS))
-    yield TextTable("Requests from which on drafts are a loss", headers, losses)
+        header = (f"{context:,} tok.\nK={drafts}" for context in CONTEXTS for drafts in measured)
+        yield TextTable(f"{name}: cost and speed-up (lengths {lengths})", ("requests", *header), rows)
+        for i, drafts in enumerate(measured):
+            at = [_loss([own[i] for own in found], rates) for found in of_contexts]
+            losses.append((name, f"K={drafts}", *at))
+    headers = ("", "", *(f"{context:,}\ntokens each" for context in CONTEXTS))
+    yield TextTable("Requests from which on drafts are a loss", headers, losses, left=2)
 
 
 def best_by_batch(profile: str, context: int, rates: Sequence[float] = RATES) -> list[list[int]]:

@@ -10,9 +10,13 @@ from typing import Any
 from profiler import served
 from profiler.chunks import idle_starts_by_size
 from profiler.engine import Engine, undisturbed
+from profiler.phases.acceptance import falling_rates
 from profiler.phases.base import Points, first_token_point, recorded_steps
 from profiler.phases.traffic import LengthLaw
 from profiler.recording import RequestStamps
+
+ACCEPTED = 0.75
+"""Of each draft that is reached, the share that is accepted beside prompts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,9 +81,21 @@ async def prefill_traffic(engine: Engine, plans: Sequence[PromptPlan]) -> Points
 async def colocated_traffic(engine: Engine, plans: Sequence[PromptPlan]) -> Points:
     """Prompts beside requests that decode, as an ordinary worker has them."""
     engine.drain_steps()
-    for plan in plans:
-        await _arrive(engine, plan)
-    return {"mixed_points": served.mixed_points(recorded_steps(engine))}
+    drafts = engine.settings.num_speculative_tokens
+    # Steps take as long whatever is accepted, but with nothing accepted such a load is more than the engine can do.
+    if drafts:
+        await engine.set_acceptance_rates(falling_rates(ACCEPTED, drafts))
+    try:
+        for plan in plans:
+            await _arrive(engine, plan)
+    finally:
+        if drafts:
+            await engine.set_acceptance_rates([0.0] * drafts)
+    steps = recorded_steps(engine)
+    return {
+        "mixed_points": served.mixed_points(steps),
+        **({"launch_points": served.launch_points(steps, "colocated")} if engine.settings.speculative else {}),
+    }
 
 
 def first_token_points(stamps: Sequence[RequestStamps]) -> list[dict[str, Any]]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
+from profiler import served
 from profiler.arrival_cost import arrival_points
 from profiler.engine import Engine, undisturbed
 from profiler.phases.base import Points, first_token_point, fitting_batch, kv_capacity_tokens, recorded_steps
@@ -106,18 +107,25 @@ async def _sweep(engine: Engine, plan: TrafficPlan, largest: int) -> Sweep:
     return Sweep(peak_s, stamps, recorded_steps(engine))
 
 
-def traffic_points(sweep: Sweep, name: str) -> list[dict[str, Any]]:
+def traffic_points(sweep: Sweep, name: str, *, held_apart: bool = False) -> list[dict[str, Any]]:
     """One point a batch size and direction (run 0 before the peak, 1 after it), without stalls.
 
     Contexts are means over its steps: of their sum, of the longest, and of their standard deviation. Unlike in a
     plateau, joins and leaves are part of the steps: `join_steps` of them admitted somebody, `after_join_steps` came
     right after one that did. Batches that bursts only pass through make a point of one step.
+
+    held_apart: steps whose output the launch of the next one held up do not count, nor do those, which seem shorter by as
+    much. With drafts that is how a request often enters.
     """
     extra_ms = stall_extra_ms(sweep.steps).tolist()
     joins = [bool(step.joined) for step in sweep.steps]
+    held = [held_apart and step.held_up for step in sweep.steps]
+    is_timed = [not (now or before) for now, before in zip(held, [False, *held], strict=False)]
     groups: dict[tuple[int, int], list[tuple[Step, bool, bool]]] = {}
-    for step, extra, join, after_join in zip(sweep.steps, extra_ms, joins, [False, *joins], strict=False):
-        if not extra and not step.chunks and not step.idle_start:
+    for step, extra, timed, join, after_join in zip(
+        sweep.steps, extra_ms, is_timed, joins, [False, *joins], strict=False
+    ):
+        if timed and not extra and not step.chunks and not step.idle_start:
             direction = int(step.scheduled_s > sweep.peak_s)
             groups.setdefault((step.requests, direction), []).append((step, join, after_join))
     points = []
@@ -166,11 +174,12 @@ async def traffic(engine: Engine, plan: TrafficPlan) -> Points:
     with undisturbed():
         sweep = await _sweep(engine, plan, fitting_batch(engine, wanted, math.ceil(plan.mean_tokens)))
     return {
-        "decode_points": traffic_points(sweep, plan.name),
+        "decode_points": traffic_points(sweep, plan.name, held_apart=bool(engine.settings.speculative)),
         "first_token_points": first_token_points(sweep, plan.name),
         "arrival_points": arrival_points(sweep.steps, plan.name),
         "served_lengths": [served_lengths(sweep.stamps, plan.name)],
         "host_stalls": [{"phase": f"traffic-{plan.name}"} | stall_record(sweep.steps, arrivals_apart=True)],
+        **({"launch_points": served.launch_points(sweep.steps, plan.name)} if engine.settings.speculative else {}),
     }
 
 

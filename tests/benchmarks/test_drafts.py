@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from benchmarks.drafts import load, shared, steps
+from benchmarks.drafts import load, published, shared, steps
 from benchmarks.drafts.cells import PLAIN, Cell, Figures
 from benchmarks.drafts.published import rates_through
 from plots.drafts import plot_drafts
@@ -68,6 +68,27 @@ def test_rates_give_the_lengths_that_they_were_made_of() -> None:
         rates_through({2: 1.5, 3: 1.6}, 4)
 
 
+def test_published_speed_ups_of_one_request_come_out_within_a_tenth() -> None:
+    """Another card, another vLLM, and acceptance lengths of another pull request: the floor is not known."""
+    rates, times = (
+        rates_through(published.EAGLE_LENGTHS, 7),
+        steps.times_of(published.PROFILE, published.SINGLE_CONTEXT),
+    )
+    for point in published.SINGLE[2:]:
+        found = steps.cost(times, 1, published.SINGLE_CONTEXT, point.drafts).speedup(rates)
+        assert found == pytest.approx(point.speedup, rel=0.1), point
+
+
+def test_at_full_batches_drafts_turn_into_a_loss_where_contexts_are_short() -> None:
+    """Gemma's sign: what a drafter of length 2 gives falls with the batch, and rises with the context."""
+    for profile in steps.PROFILES.values():
+        found = [steps.cost(steps.times_of(profile, context), 256, context, 3) for context in (400, 900, 4096)]
+        speedups = [each.speedup([1.0, 0.0, 0.0]) for each in found]
+        assert speedups == sorted(speedups)
+        assert speedups[0] < 1 < speedups[-1]
+        assert speedups[0] < steps.cost(steps.times_of(profile, 400), 1, 400, 3).speedup([1.0, 0.0, 0.0])
+
+
 def test_where_a_gain_is_gone() -> None:
     points = [(1.0, 2.0), (0.5, 1.5), (0.0, 0.5)]
     assert shared.crossing(points, 1.0) == pytest.approx(0.25)
@@ -94,7 +115,7 @@ def test_gains_are_those_of_the_same_arm_without_drafts() -> None:
 
 def test_the_sustained_rate_lies_where_the_limit_is_reached() -> None:
     found = {Cell("sun", rate): figures(2 + rate / 40) for rate in load.RATES}
-    assert load.sustained(found, "sun") == pytest.approx(120)  # 2 * (2 + 3) ms
+    assert load.sustained(found, "sun") == pytest.approx(40 * (load.LIMIT_MS / 2 - 2))
     assert load.sustained({cell: figures(1) for cell in found}, "sun") is None
 
 

@@ -48,7 +48,9 @@ class PlainPipeline:
         """
         free = ready = earliest = now
         if chunks or (decodes and self.idle):
-            tokens = len(decodes) * (k + 1) + sum(chunk.tokens for chunk in chunks) if chunks else 0
+            prompts = any(chunk.tokens > 1 for chunk in chunks)
+            mixed = bool(decodes and chunks)
+            tokens = len(decodes) * (k + 1) + sum(chunk.tokens for chunk in chunks) if prompts or mixed else 0
             free += self.times.launch_ps(tokens, self._launches)
             ready += self.times.lead_ps(tokens)
             earliest = free + self.times.tail_ps(tokens)

@@ -258,9 +258,8 @@ class StepwiseEngine:
         while ready and step.budget > 0 and not step.waits(ready[0]) and not step.cuts(ready[0]):
             more = self.blocks.more(ready[0], ready[0].computed + step.most(ready[0]))
             if more > self.free_blocks and (self.running or self.blocks.deferred):
-                return (
-                    entering  # whoever is behind it waits, too; where no block will come it makes do with what there is
-                )
+                # Whoever is behind it waits, too; where no block will come it makes do with what there is.
+                return entering
             job = ready.pop(0)
             loading.remove(job)
             enter(job)

@@ -77,7 +77,16 @@ def test_who_enters_has_no_drafts_and_computes_beside_those_of_others(make: type
 
 
 @ENGINES
-def test_rates_by_batch_switch_drafts_off_a_step_after_the_batch_has_grown(make: type[Engine]) -> None:
+def test_who_enters_an_idle_worker_with_one_token_is_launched_as_decodes_are(make: type[Engine]) -> None:
+    times = DraftSteps(10, draft=1, launch=7, tail=20)
+    alone, with_prompt = given(1), prompt(2)
+    for request in (alone, with_prompt):
+        play(make(config(drafts=drafting([1.0])), times), [(0, request)])
+    assert (alone.first_ps, with_prompt.first_ps) == (10, 27)
+
+
+@ENGINES
+def test_drafts_by_batch_are_off_a_step_after_the_batch_has_grown(make: type[Engine]) -> None:
     a, b = given(9), given(2)
     play(make(config(max_num_seqs=2, drafts=drafting([1.0], (1, 1, 0))), DraftSteps(10, draft=1)), [(0, a), (15, b)])
     # Alone until 10, 21 and 32: five tokens. From 32 two more, beside the first of b, until 43; then one each to 53; one.

@@ -110,6 +110,7 @@ class Device:
         self.free_at = 0
         self.core: Any = None
         self.rows: list[list[Any]] = []
+        self.enter_alone = False  # a step of requests that enter, of a kind of its own, shows its launch
         self._sampled: Any = None
 
     def execute_model(self, scheduled: "SchedulerOutput", *, non_block: bool) -> "Future[Any]":
@@ -137,7 +138,7 @@ class Device:
         step_time, chunk_tokens = self._step(scheduled)
         idle = not any(earlier.total_num_scheduled_tokens for _, earlier, _ in self.core.batch_queue)
         ready = self.now
-        if chunk_tokens or idle:
+        if chunk_tokens or idle or self.enter_alone:
             ready += times.lead
             self.now += times.launch if chunk_tokens else times.graph_launch
         self.free_at = max(self.free_at, ready) + step_time

@@ -97,7 +97,7 @@ class DraftingDevice(Device):
     def _step(self, scheduled: "SchedulerOutput") -> tuple[int, int]:
         times = self.case.times
         self._decoding -= {serial(one.req_id) for one in scheduled.scheduled_new_reqs}  # the preempted, too
-        decodes = context = drafts = chunk_tokens = 0
+        decodes = context = drafts = chunks = chunk_tokens = 0
         for name, count in scheduled.num_scheduled_tokens.items():
             number = serial(name)
             if number in self._decoding:
@@ -105,9 +105,12 @@ class DraftingDevice(Device):
                 context += self.case.requests[number][1] + self.made[number]
                 drafts += count - 1
             else:
+                chunks += 1
                 chunk_tokens += count
         work = times.decode * decodes + times.context * context + times.draft * drafts + times.token * chunk_tokens
-        return times.base + work, chunk_tokens
+        # With none but requests that enter with one token it is launched as decodes are with nothing in flight.
+        self.enter_alone = not decodes and chunk_tokens == chunks
+        return times.base + work, 0 if self.enter_alone else chunk_tokens
 
     def _sample(self, name: str, scheduled: "SchedulerOutput") -> list[int]:
         if self.core.scheduler.requests[name].is_prefill_chunk:

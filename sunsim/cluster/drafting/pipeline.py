@@ -22,7 +22,11 @@ class BurstPipeline(Pipeline):
         """As `Pipeline.launch`."""
         k = self._bursts.k
         duration_ps, outside = self._draft_times.chunked_step_k(batch, context, chunks, k)
-        start_ps = self._launch_shown(batch * (k + 1) + sum(chunk.tokens for chunk in chunks), duration_ps)
+        tokens = batch * (k + 1)
+        for chunk in chunks:
+            tokens += chunk.tokens
+        # Nothing but requests that enter with one token each is launched as decodes alone are.
+        start_ps = self._launch_shown(tokens if batch or tokens > len(chunks) else 0, duration_ps)
         if outside:
             self.outside[outside] += 1
         self._bursts.scheduled(step, batch + len(chunks))
