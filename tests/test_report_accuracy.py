@@ -99,12 +99,16 @@ def test_a_sweep_has_the_column_in_every_combination(tmp_path: Path) -> None:
         assert combination["arms"]["isolated"]["accuracy"] is None
         assert combination["arms"]["sun"]["accuracy"]["exact_match"] == 0.89
     assert str(tmp_path / "accuracy.json") in found.files
+    shown = found.table().groupby("arm")["exact_match"]
+    assert shown.count().to_dict() == {"isolated": 0, "sun": 2}
+    assert shown.mean()["sun"] == pytest.approx(0.89)
 
 
 def test_a_sweep_without_says_nothing(tmp_path: Path) -> None:
     found = sunsim.sweep(named(tmp_path), jobs=1)
     assert "ccuracy" not in to_markdown(sweep_report(found.grid, found.estimates, len(found.rows)))
     assert all("accuracy" not in arm for each in found.summary["combinations"] for arm in each["arms"].values())
+    assert "exact_match" not in found.table()
 
 
 def test_a_sweep_over_tasks_shows_each(tmp_path: Path) -> None:
