@@ -88,6 +88,11 @@ class Engine:
         """Batch sizes with a CUDA graph of their own, rising."""
         return list(self.step_log.header.get("cudagraph_capture_sizes", []))
 
+    @property
+    def launches_drafts_ahead(self) -> bool:
+        """Whether steps with drafts are launched while the one before runs; vLLM's first model runner waits for that one."""
+        return bool(self.settings.speculative) and self.step_log.header.get("model_runner") != "v1"
+
     def new_group(self) -> int:
         """A number for requests that are to join in one step."""
         return next(self._groups)

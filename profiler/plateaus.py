@@ -57,7 +57,8 @@ def grid_batches_with_drafts(largest: int, capture_sizes: Sequence[int], tokens_
 
     Of graphs those up to 64 tokens, then pairs astride tiles.
     """
-    wide = range(640, largest * tokens_each, 128)
+    most = largest * tokens_each
+    wide = range(640, most, max(128, most // 1024 * 128))
     tokens = [*(s for s in capture_sizes if s <= 64), *range(96, 257, 32), *range(320, 513, 64), *wide]
     chosen = {1, largest, *(s // tokens_each + d for s in tokens for d in (0, 1))}
     return tuple(sorted((b for b in chosen if 1 <= b <= largest), reverse=True))

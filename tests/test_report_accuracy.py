@@ -99,12 +99,16 @@ def test_a_sweep_has_the_column_in_every_combination(tmp_path: Path) -> None:
         assert combination["arms"]["isolated"]["accuracy"] is None
         assert combination["arms"]["sun"]["accuracy"]["exact_match"] == 0.89
     assert str(tmp_path / "accuracy.json") in found.files
+    shown = found.table().groupby("arm")["exact_match"]
+    assert shown.count().to_dict() == {"isolated": 0, "sun": 2}
+    assert shown.mean()["sun"] == pytest.approx(0.89)
 
 
 def test_a_sweep_without_says_nothing(tmp_path: Path) -> None:
     found = sunsim.sweep(named(tmp_path), jobs=1)
     assert "ccuracy" not in to_markdown(sweep_report(found.grid, found.estimates, len(found.rows)))
     assert all("accuracy" not in arm for each in found.summary["combinations"] for arm in each["arms"].values())
+    assert "exact_match" not in found.table()
 
 
 def test_a_sweep_over_tasks_shows_each(tmp_path: Path) -> None:
@@ -144,7 +148,7 @@ def test_claims_as_claimed(tmp_path: Path) -> None:
 
 def test_claims_that_are_wrong(tmp_path: Path) -> None:
     sun, qsun, mixed = accuracy_findings(
-        files(tmp_path, SHARES | {"prefill-only": 0.5, "full-prefill-base-decode": 0.9})
+        files(tmp_path, dict(SHARES) | {"prefill-only": 0.5, "full-prefill-base-decode": 0.9})
     )
     assert (sun.verdict, qsun.verdict, mixed.verdict) == ("not supported", "supported", "not supported")
 

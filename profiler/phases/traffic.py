@@ -174,7 +174,7 @@ async def traffic(engine: Engine, plan: TrafficPlan) -> Points:
     with undisturbed():
         sweep = await _sweep(engine, plan, fitting_batch(engine, wanted, math.ceil(plan.mean_tokens)))
     return {
-        "decode_points": traffic_points(sweep, plan.name, held_apart=bool(engine.settings.speculative)),
+        "decode_points": traffic_points(sweep, plan.name, held_apart=engine.launches_drafts_ahead),
         "first_token_points": first_token_points(sweep, plan.name),
         "arrival_points": arrival_points(sweep.steps, plan.name),
         "served_lengths": [served_lengths(sweep.stamps, plan.name)],

@@ -74,9 +74,13 @@ class SweepResult:
         }
 
     def table(self) -> pd.DataFrame:
-        """A row a combination and arm: means over the seeds, and half the width of their 95 % intervals."""
+        """A row a combination and arm: exact match where an arm names an accuracy file, means over the seeds, and half the
+        width of their 95 % intervals.
+        """
+        accuracy = accuracy_of(self.grid)
         rows = [
             {**self.grid.combinations[index].values, "arm": of_arm.arm}
+            | ({"exact_match": (accuracy[index][of_arm.arm] or {}).get("exact_match")} if accuracy else {})
             | {tag: made.mean for tag, made in of_arm.figures.items() if made}
             | {f"{tag}_half_width": made.half_width for tag, made in of_arm.figures.items() if made}
             for index, arms in self.estimates.items()

@@ -10,6 +10,7 @@ import pytest
 
 from sunsim.plan.caveats import caveats
 from sunsim.plan.conclusion import conclusion
+from sunsim.plan.result import PlanResult
 from sunsim.plan.tables import overview
 from sunsim.plan.variants import TYPICAL
 from sunsim.report.accuracy import HEADER, NOWHERE
@@ -162,3 +163,4 @@ def test_a_plan_with_one_has_a_column_beside_the_gpus(done: Done) -> None:
         "Test GPU (2026-11-29), not your models: prefill-only (sun)."
     ) in said
     assert "Accuracy is not known here of isolated." in said
+    assert PlanResult(content, "").table()["exact_match"]["sun"] == 0.8
