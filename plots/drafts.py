@@ -10,7 +10,7 @@ from plots.style import DASHES, MARKERS, MISSES, NO_ARM, PALETTE, figure, looks,
 
 NUMBERS = PALETTE[4]
 """Its shades are numbers of drafts, which are no arms."""
-PLACE: dict[str, Any] = {"loc": "upper right", "handlelength": 1.6, "labelspacing": 0.25, "fontsize": 8}
+PLACE: dict[str, Any] = {"loc": "upper right", "handlelength": 2.6, "labelspacing": 0.25, "fontsize": 8}
 
 
 def plot_drafts(by_load: pd.DataFrame, by_batch: pd.DataFrame, worse: pd.DataFrame, path: Path) -> None:

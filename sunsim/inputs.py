@@ -10,8 +10,9 @@ from sunsim.workload.blocks import file_of
 
 
 def files(scenario: Scenario) -> dict[str, Path]:
-    """The profiles, the measured link, the trace and the file of rates of a loaded scenario, by its names or paths of them."""
+    """The profiles, accuracy files, measured link, trace and file of rates of a loaded scenario, by its names or paths of them."""
     found = {name: profile.path for name, profile in scenario.profiles.items()}
+    found |= {arm.accuracy.name: arm.accuracy.file.path for arm in scenario.arms if arm.accuracy}
     if scenario.transfers:
         found[str(scenario.transfer.measured)] = scenario.transfers.path
     found = dict(sorted(found.items()))

@@ -167,7 +167,9 @@ def _way(arm: Arm) -> Any:
 def _way_but_drafts(arm: Arm) -> dict[str, Any]:
     """All that an arm's block says, but its name, what is drafted and the room that a drafter leaves."""
     drafting = {"speculative_config", "num_gpu_blocks"}
-    return arm.block.model_dump(exclude={"name": True, **dict.fromkeys(map(str, arm.pools()), drafting)})
+    return arm.block.model_dump(
+        exclude={"name": True, "accuracy": True, **dict.fromkeys(map(str, arm.pools()), drafting)}
+    )
 
 
 def _kv_target(pool: Pool) -> float | None:

@@ -34,6 +34,7 @@ _SHOWN: Any = {"na_rep": "-", "float_format": "{:.4g}".format}
 
 HEADLINES = (
     "gpus",
+    "accuracy",
     "gpu_hours",
     "peak_gpus",
     "output_throughput_per_gpu",
@@ -93,7 +94,7 @@ class Result:
     def table(self) -> pd.DataFrame:
         """The headline figures of each arm, under the names and units of the registry."""
         figures = {
-            name: {REGISTRY[tag].label: entry[tag] for tag in HEADLINES if entry.get(tag) is not None}
+            name: {REGISTRY[tag].label: _figure(entry[tag]) for tag in HEADLINES if entry.get(tag) is not None}
             for name, entry in self.summary["arms"].items()
         }
         return pd.DataFrame.from_dict(figures, orient="index").rename_axis("arm")
@@ -128,6 +129,11 @@ class Result:
         """What a notebook shows."""
         html: str = self.table().T.to_html(**_SHOWN)
         return html
+
+
+def _figure(value: Any) -> Any:
+    """Of what has an interval and an origin, the figure alone."""
+    return value["exact_match"] if isinstance(value, Mapping) else value
 
 
 def results(folder: Path) -> Results:

@@ -65,11 +65,15 @@ def result_of(scenario: Scenario, requests: Requests, jobs: int | None = 1, *, s
     """
     from sunsim.arms import simulate_arms
     from sunsim.measured import summary_of, window_of
+    from sunsim.report.accuracy import accuracy_entry
     from sunsim.result import Result
     from sunsim.scenario import resolved
 
     arms = simulate_arms(scenario, requests, jobs, show_progress=show_progress)
     summary = summary_of(scenario, arms, window_of(scenario, requests, arms), _origin(scenario, requests))
+    if "accuracy" in summary:
+        for arm in scenario.arms:
+            summary["arms"][arm.name]["accuracy"] = accuracy_entry(arm)
     found = {arm.name: result for arm, result in zip(scenario.arms, arms, strict=True)}
     rows = {name: result.rows for name, result in found.items()}
     sizes = {name: result.sizes for name, result in found.items() if result.sizes is not None}
@@ -78,6 +82,7 @@ def result_of(scenario: Scenario, requests: Requests, jobs: int | None = 1, *, s
 
 def _origin(scenario: Scenario, requests: Requests) -> dict[str, Any]:
     """Where a summary comes from: versions, hashes, and what was measured, derived and assumed."""
+    from sunsim.report.accuracy import accuracy_files
     from sunsim.report.basis import base_models, basis
     from sunsim.report.origin import provenance
     from sunsim.version import __version__
@@ -90,6 +95,8 @@ def _origin(scenario: Scenario, requests: Requests) -> dict[str, Any]:
         "base_models": base_models(scenario),
         "basis": basis(scenario, requests),
     }
+    if accuracy := accuracy_files(scenario.arms):
+        origin["accuracy"] = accuracy
     if scenario.trace and scenario.workload.kind == "trace":
         origin["trace"] = provenance(scenario.workload.path, scenario.workload.format, scenario.trace)
     return origin

@@ -326,8 +326,8 @@ def found() -> list[Finding]:
 
 
 def test_figures(found: list[Finding], width: int | None) -> None:
-    cells = printed_cells(told(lambda file: say(claims_report(found, [], grid({}).head(0)).blocks, file)))
-    for claim in json.loads(claims_json(found, []))["claims"]:
+    cells = printed_cells(told(lambda file: say(claims_report(found, [], grid({}).head(0), []).blocks, file)))
+    for claim in json.loads(claims_json(found, [], []))["claims"]:
         header = "holds in" if claim["first_token"] == "decode" else "first token from prefill"
         assert cells["", claim["label"], header] == f"{claim['holds_in']} of {claim['settings']}"
         assert claim["verdict"] in cells["", claim["label"], "verdict"]

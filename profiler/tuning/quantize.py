@@ -44,7 +44,8 @@ def int4_rounded(weight: torch.Tensor, group: int = GROUP) -> torch.Tensor:
         msg = f"{width} inputs are not a multiple of {group}, the group that shares a scale in int4-g{group}"
         raise ValueError(msg)
     grouped = weight.detach().float().reshape(rows, width // group, group)
-    low, high = grouped.amin(-1, keepdim=True), grouped.amax(-1, keepdim=True)
+    # A zero point is a level: the range has 0 in it.
+    low, high = grouped.amin(-1, keepdim=True).clamp(max=0), grouped.amax(-1, keepdim=True).clamp(min=0)
     scale = ((high - low).clamp(min=1e-5) / _LEVELS).half().float()
     zero = (-torch.round(low / scale)).clamp(0, _LEVELS)
     level = (torch.round(grouped / scale) + zero).clamp(0, _LEVELS)

@@ -212,10 +212,18 @@ def train(
         if progress is not None:
             progress.say(f"goes on from step {trainer.step} of {settings.steps}, {kept}")
     begin, begin_s, looked_s = trainer.step, time.monotonic(), time.monotonic()
+    safe = trainer.step
     while trainer.step < settings.steps:
-        trainer.run(trainer.step + 1)
+        try:
+            trainer.run(trainer.step + 1)
+        except KeyboardInterrupt as error:
+            if kept is None:
+                raise
+            msg = f"interrupted at step {trainer.step}, the same command goes on from step {safe}"
+            raise KeyboardInterrupt(msg) from error
         if kept is not None and (trainer.step % keep_every == 0 or trainer.step == settings.steps):
             write_state(trainer.state(), kept)
+            safe = trainer.step
         if progress is not None and time.monotonic() - looked_s > LOOK_S:
             loss, looked_s = trainer.look().loss[-1], time.monotonic()
             left_s = (looked_s - begin_s) / (trainer.step - begin) * (settings.steps - trainer.step)

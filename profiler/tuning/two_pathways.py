@@ -27,6 +27,9 @@ from profiler.tuning.data import Example
 Boundary = Literal["decode", "prefill"]
 BOUNDARIES: tuple[Boundary, ...] = get_args(Boundary)
 
+# What two modules must share for the one to read the other's keys and values.
+_SHAPE = ("model_type", "num_hidden_layers", "num_key_value_heads", "head_dim", "vocab_size", "rope_parameters")
+
 # The label of positions that are padding, as torch's cross-entropy has it.
 NO_LABEL = -100
 
@@ -69,8 +72,8 @@ def _padded(rows: Sequence[Sequence[int]], filler: int) -> torch.Tensor:
 class TwoPathways:
     """A prefill module and a decode module of one architecture (Hugging Face causal LMs); they may be one and the same.
 
-    Raises ValueError for a model with layers that are not full attention: they remember a prompt in another way than
-    by the keys and values of all its tokens.
+    Raises ValueError for modules of different shapes, and for a model with layers that are not full attention: they
+    remember a prompt in another way than by the keys and values of all its tokens.
     """
 
     prefill: Any
@@ -78,6 +81,11 @@ class TwoPathways:
     boundary: Boundary = "decode"
 
     def __post_init__(self) -> None:
+        for name in _SHAPE:
+            shapes = [getattr(module.config, name, None) for module in (self.prefill, self.decode)]
+            if shapes[0] != shapes[1]:
+                msg = f"the prefill module has {name} {shapes[0]} and the decode module {shapes[1]}, must be the same"
+                raise ValueError(msg)
         for module in (self.prefill, self.decode):
             kinds = {type(layer) for layer in DynamicCache(config=module.config).layers}
             if kinds != {DynamicLayer}:

@@ -6,7 +6,10 @@ from typing import Any
 
 import pandas as pd
 
+from sunsim.accuracy.measured import AccuracyFile
 from sunsim.figures.claims import METRICS, Finding
+from sunsim.figures.claims_accuracy import accuracy_findings, accuracy_section
+from sunsim.figures.claims_accuracy import entry as accuracy_entry
 from sunsim.figures.regions import NAMES, Region, box_text
 from sunsim.metrics.registry import REGISTRY
 from sunsim.report.blocks import Note, Report, Section
@@ -14,7 +17,7 @@ from sunsim.report.format import ABSENT, change
 from sunsim.report.text_table import TextTable
 
 INTRO = (
-    "Every figure here is computed from the sweeps behind the figures; claims.json has the same for programs. A setting is "
+    "Every figure here but those of accuracy is computed from the sweeps behind the figures; claims.json has the same for programs. A setting is "
     "one combination of Zipf alpha, output length and rate. A claim is asked of every setting of the grid, not of one that "
     "suits it. Ratios are each seed's, of the same requests, averaged over the seeds. 'Best' is the setting that comes "
     "nearest to the claim. A box is a range of every factor in which the claim holds in each setting; 'reproduced in this "
@@ -27,10 +30,14 @@ ELSEWHERE = (
 )
 
 
-def to_json(found: Sequence[Finding], settings: Sequence[str]) -> str:
-    """The content of `claims.json`; `settings` says what the grid is."""
-    entries = [_entry(finding) for finding in found]
-    return json.dumps({"grid": list(settings), "claims": entries}, indent=2, allow_nan=False) + "\n"
+def to_json(found: Sequence[Finding], settings: Sequence[str], accuracy: Sequence[AccuracyFile]) -> str:
+    """The content of `claims.json`; `settings` says what the grid is, `accuracy` are the shipped files."""
+    content = {
+        "grid": list(settings),
+        "claims": [_entry(finding) for finding in found],
+        "accuracy": [accuracy_entry(finding) for finding in accuracy_findings(accuracy)],
+    }
+    return json.dumps(content, indent=2, allow_nan=False) + "\n"
 
 
 def _entry(finding: Finding) -> dict[str, Any]:
@@ -60,7 +67,9 @@ def _rounded(value: Any) -> float | int:
     return int(number) if number.is_integer() else number
 
 
-def claims_report(found: Sequence[Finding], settings: Sequence[str], other: pd.DataFrame) -> Report:
+def claims_report(
+    found: Sequence[Finding], settings: Sequence[str], other: pd.DataFrame, accuracy: Sequence[AccuracyFile]
+) -> Report:
     """The claims in short; in full, what each was asked of, and the same gains in other sweeps."""
     return Report(
         "The paper's claims against the simulation",
@@ -68,6 +77,7 @@ def claims_report(found: Sequence[Finding], settings: Sequence[str], other: pd.D
             Note(INTRO),
             Note(f"The grid: {'; '.join(settings)}."),
             _in_short(found),
+            accuracy_section(accuracy_findings(accuracy), accuracy),
             Section("Every reading", [_readings(found)], in_full=True),
             *map(_detail, found),
             Section("The same gains in other sweeps", [ELSEWHERE, _elsewhere(other)], in_full=True),

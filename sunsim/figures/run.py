@@ -9,6 +9,7 @@ from plots.paper.page import Page
 from sunsim.errors import InputError
 from sunsim.figures.captions import choices, swept
 from sunsim.figures.claims import elsewhere, findings
+from sunsim.figures.claims_accuracy import shipped
 from sunsim.figures.claims_files import claims_report, to_json
 from sunsim.figures.figure import Figure
 from sunsim.figures.registry import CLAIM_SWEEPS, CLAIMS, FIGURES
@@ -90,11 +91,11 @@ def _write(each: Figure, out: Path, planned: Mapping[str, Grid], frames: Mapping
 
 
 def _write_claims(out: Path, planned: Mapping[str, Grid], frames: Mapping[str, pd.DataFrame]) -> Report:
-    found = findings(frames)
+    found, accuracy = findings(frames), shipped()
     grid = planned[CLAIM_SWEEPS[0].name]
     settings = choices(grid.scenario, swept(grid))
-    (out / "claims.json").write_text(to_json(found, settings), encoding="utf-8")
-    report = claims_report(found, settings, elsewhere(frames))
+    (out / "claims.json").write_text(to_json(found, settings, accuracy), encoding="utf-8")
+    report = claims_report(found, settings, elsewhere(frames), accuracy)
     (out / "claims.md").write_text(to_markdown(report), encoding="utf-8")
     return report
 

@@ -13,6 +13,8 @@ from sunsim.latency.measured import ProfileData
 
 DRAFTS = "drafts"
 """The folder, beside a profile, of those that were measured with drafts of several numbers."""
+UNQUANTIZED = "bf16"
+"""The variant of a profile whose weights are as they were trained."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

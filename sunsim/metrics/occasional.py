@@ -128,6 +128,16 @@ CONVERTED = Metric(
 )
 """There only of an arm with convertible decode workers."""
 
+ACCURACY = Metric(
+    "accuracy",
+    "exact match",
+    "",
+    "Of models tuned and served as the arm's are, as the accuracy file that it names has them: the `method` there, the `file`, "
+    "the share of requests answered exactly (`exact_match`), the mean over `tasks`, the ends of its 95 % interval (`low`, "
+    "`high`), and the `requests` of all; None where it is not known.",
+)
+"""There only where an arm of the scenario names an accuracy file."""
+
 DRAFTS = [
     count(
         "num_drafts",

@@ -9,7 +9,7 @@ the gaps between, and without drafts these are as many as the tokens but one, so
 """
 
 from sunsim.metrics.metric import ARRIVED, Metric, count, share
-from sunsim.metrics.occasional import CONVERTED, DRAFTS, POOLS, SESSIONS, SHED
+from sunsim.metrics.occasional import ACCURACY, CONVERTED, DRAFTS, POOLS, SESSIONS, SHED
 
 STATISTICS = ("mean", "median", "std", "p90", "p95", "p99")
 QUANTILES = {"median": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99}
@@ -191,5 +191,5 @@ _WORKER = [
 
 REGISTRY = {
     metric.tag: metric
-    for metric in [*_SERVING, *_ARM, *_WORKER, *SESSIONS, *POOLS, SHED, CONVERTED, *DRAFTS, *_latencies()]
+    for metric in [*_SERVING, *_ARM, *_WORKER, ACCURACY, *SESSIONS, *POOLS, SHED, CONVERTED, *DRAFTS, *_latencies()]
 }

@@ -8,6 +8,7 @@ from sunsim.plan.elastic import settings, some_elastic
 from sunsim.plan.knobs import STEP
 from sunsim.plan.search import Reason
 from sunsim.plan.tried import pools
+from sunsim.report.accuracy import NOWHERE, accuracy_told
 from sunsim.report.format import counted, listed, percent, together
 from sunsim.report.sentences import basis, caches, filling, other_models, outside_measured
 
@@ -25,6 +26,7 @@ def caveats(plan: Entry) -> list[str]:
     portraits = {name: arm["portrait"]["entry"] for name, arm in arms.items() if arm["portrait"]}
     return [
         *other_models(plan["base_models"]),
+        *_accuracy(plan),
         *_stops(plan),
         *_of_sessions(plan),
         *filling(portraits),
@@ -41,6 +43,13 @@ def caveats(plan: Entry) -> list[str]:
         *basis(plan["basis"]),
         _passing(plan),
     ]
+
+
+def _accuracy(plan: Entry) -> list[str]:
+    """How right the arms' models answer, or that no arm says so."""
+    if "accuracy" not in plan:
+        return [NOWHERE]
+    return accuracy_told({name: arm["accuracy"] for name, arm in plan["arms"].items()}, plan["accuracy"])
 
 
 def _stops(plan: Entry) -> Iterator[str]:

@@ -62,14 +62,15 @@ class PlanResult:
         return scenario_files(self.document)
 
     def table(self) -> pd.DataFrame:
-        """A row an arm: whether it passes, its GPUs, where pools are elastic GPU-hours, and the share of requests that meet
-        the SLO.
+        """A row an arm: whether it passes, its GPUs, where pools are elastic GPU-hours, exact match where an arm names an
+        accuracy file, and the share of requests that meet the SLO.
         """
         rows = {
             name: {
                 "passes": arm["passes"],
                 **{f"{stage}_gpus": gpus for stage, gpus in (arm["gpus"] or {}).items()},
                 **({"gpu_hours": hours(self.document, arm)} if some_elastic(self.document) else {}),
+                **({"exact_match": (arm["accuracy"] or {}).get("exact_match")} if "accuracy" in arm else {}),
                 "slo_attainment": arm["attained"]["share"] if arm["gpus"] else None,
             }
             for name, arm in self.document["arms"].items()

@@ -25,6 +25,7 @@ from sunsim.plan.velocity import velocities
 from sunsim.plan.ways import way
 from sunsim.points.local import cores
 from sunsim.points.store import POINTS, Store
+from sunsim.report.accuracy import accuracy_entry, accuracy_files
 from sunsim.report.basis import base_models, basis
 from sunsim.report.format import count, counted
 from sunsim.report.origin import measured_range
@@ -119,6 +120,10 @@ def planned(
         arm.name: way(arm, models, runs) | {"velocities": velocities(scenario, arm)} | found[arm.name]
         for arm in scenario.arms
     }
+    if files := accuracy_files(scenario.arms):
+        meta["accuracy"] = files
+        for arm in scenario.arms:
+            arms[arm.name]["accuracy"] = accuracy_entry(arm)
     content = document(scenario, arms, of_steps, meta)
     return PlanResult(json.loads(to_json(content)), resolved(scenario), made)
 

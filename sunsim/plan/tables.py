@@ -9,6 +9,7 @@ from sunsim.plan.elastic import hours, settings, some_elastic, written_hours
 from sunsim.plan.search import Reason
 from sunsim.plan.variants import TYPICAL, WORST
 from sunsim.plan.way_tables import cards
+from sunsim.report.accuracy import HEADER, exact_match
 from sunsim.report.columns import columns
 from sunsim.report.format import ABSENT, count, gpu_count, number, percent, together
 from sunsim.report.text_table import TextTable
@@ -60,6 +61,8 @@ def _overview(plan: Entry, name: str, arm: Entry) -> Row:
     row = {"arm": name} | {f"{stage}\nGPUs": gpu_count(gpus.get(stage)) for stage in ("all", *used)}
     if some_elastic(plan):
         row["GPU-\nhours"] = written_hours(hours(plan, arm))
+    if "accuracy" in plan:
+        row[HEADER] = exact_match(arm["accuracy"])
     if len(cards(plan)) > 1:
         row["cards"] = " + ".join(dict.fromkeys(arm["cards"].values()))
     if plan["price_per_gpu_hour"] is not None:

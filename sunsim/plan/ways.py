@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from statistics import fmean
 from typing import Any
 
+from sunsim.latency.profile import UNQUANTIZED
 from sunsim.plan.doubt import TAGS, Runs
 from sunsim.report.drafts_basis import drafter_of
 from sunsim.roles import Module, Stage
@@ -13,8 +14,6 @@ Entry = dict[str, Any]
 
 ANY = "any fine-tunes"
 """Where nothing is asked of them."""
-UNQUANTIZED = "bf16"
-"""The variant of a profile whose weights are as they were trained."""
 
 
 def way(arm: Arm, models: int, reported: Mapping[str, Runs]) -> Entry:

@@ -15,6 +15,7 @@ DECIDING = (
     "simulate.py",
     "version.py",
     "visible.py",
+    "accuracy/*.py",
     "cluster/**/*.py",
     "document/*.py",
     "latency/*.py",

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from sunsim.report.accuracy import accuracy_told
 from sunsim.report.compare import against, stages, worker_pools
 from sunsim.report.drafts import drafts
 from sunsim.report.elastic import changes, converted, held, is_elastic, savings, shed
@@ -39,6 +40,7 @@ def sentences(summary: Mapping[str, Any]) -> list[str]:
         *filling(arms),
         *caches(arms),
         *other_models(summary.get("base_models", {})),
+        *accuracy_told({name: entry.get("accuracy") for name, entry in arms.items()}, summary.get("accuracy", {})),
         *overload(arms),
         *unfinished(arms),
         *shed(arms),

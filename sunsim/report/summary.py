@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sunsim.metrics.slo import limit_values, limits_of
+from sunsim.report.accuracy import HEADER, exact_match
 from sunsim.report.blocks import Bullets, Report
 from sunsim.report.columns import Column, columns
 from sunsim.report.compare import against
@@ -62,7 +63,7 @@ def tables(summary: Entry) -> list[TextTable]:
         (marked(name, overloaded=entry["overloaded"]), *_compared(shown, entry, base)) for name, entry in arms.items()
     ]
     return [
-        _throughput(arms, base, summary.get("worst_window_s")),
+        _throughput(arms, base, summary.get("worst_window_s"), accuracy="accuracy" in summary),
         *([pools_table(arms)] if is_elastic(arms) else []),
         TextTable("", ("arm", *_headers(shown)), latency),
         *([_drafts(arms, base)] if "num_drafts" in base else []),
@@ -77,7 +78,7 @@ def marked(name: str, *, overloaded: bool) -> str:
     return f"{name}{OVERLOADED}" if overloaded else name
 
 
-def _throughput(arms: Mapping[str, Entry], base: Entry, worst_window_s: float | None) -> TextTable:
+def _throughput(arms: Mapping[str, Entry], base: Entry, worst_window_s: float | None, *, accuracy: bool) -> TextTable:
     met = columns(*(tag for tag in ENERGY if tag in base), "slo_attainment")
     met += [Column("worst_window_slo_attainment", f"worst\n{worst_window_s:g} s")] if worst_window_s else []
     met += columns(*(tag for tag in ("shed",) if tag in base))
@@ -88,6 +89,7 @@ def _throughput(arms: Mapping[str, Entry], base: Entry, worst_window_s: float | 
             marked(name, overloaded=entry["overloaded"]),
             *_compared(hours, entry, base),
             *_cells(gpus, entry),
+            *([exact_match(entry["accuracy"])] if accuracy else []),
             *_compared(throughput, entry, base),
             *_cells(met, entry),
             _busiest_decode(entry),
@@ -95,9 +97,8 @@ def _throughput(arms: Mapping[str, Entry], base: Entry, worst_window_s: float | 
         )
         for name, entry in arms.items()
     ]
-    return TextTable(
-        "", ("arm", *_headers([*hours, *gpus, *throughput, *met]), "busiest\ndecode", "busiest\nprefill"), rows
-    )
+    headers = (*_headers([*hours, *gpus]), *([HEADER] if accuracy else []), *_headers([*throughput, *met]))
+    return TextTable("", ("arm", *headers, "busiest\ndecode", "busiest\nprefill"), rows)
 
 
 def _drafts(arms: Mapping[str, Entry], base: Entry) -> TextTable:

@@ -15,6 +15,7 @@ from sunsim.latency.profile import Profile, load_named
 from sunsim.latency.steps import DecodeSteps, WorkerTimes
 from sunsim.latency.two_passes import TwoPasses
 from sunsim.roles import Module, Role, Stage
+from sunsim.scenario.accuracy import ArmAccuracy, accuracy_of
 from sunsim.scenario.blocks import ArmBlock
 from sunsim.scenario.drafts import Drafting, drafting_of
 from sunsim.scenario.pools import Convertible, DecodeBlock, LoadReport, PoolBlock
@@ -203,6 +204,11 @@ class Arm:
     def drafts(self) -> bool:
         """Whether some workers draft tokens."""
         return any(pool.drafting for pool in self.pools().values())
+
+    @cached_property
+    def accuracy(self) -> ArmAccuracy | None:
+        """How right its models answer; None where the scenario says nothing of it."""
+        return accuracy_of(self.block.accuracy) if self.block.accuracy else None
 
     @property
     def modules_differ(self) -> bool:

@@ -30,6 +30,7 @@ from sunsim.document.block import (
     shape,
 )
 from sunsim.roles import Stage
+from sunsim.scenario.accuracy import AccuracyBlock
 from sunsim.scenario.pools import DecodeBlock, PoolBlock, PrefillBlock
 from sunsim.scenario.slo import Slo
 from sunsim.workload.blocks import Conversations, Synthetic, Trace
@@ -93,11 +94,12 @@ class Shed(Block):
 class ArmBlock(Block):
     """One way to serve the requests. Without `prefill` prompts' KV is there at arrival; without `decode` a request
     ends with its first token. `colocated` workers do both, in chunks beside their decodes; there is nothing else then.
-    Without `admission` every request is taken.
+    Without `admission` every request is taken. `accuracy` changes nothing that is simulated.
     """
 
     name: Name
     admission: Shed | None = None
+    accuracy: AccuracyBlock | None = None
     prefill: PrefillBlock | None = None
     decode: DecodeBlock | None = None
     colocated: PoolBlock | None = None

@@ -9,6 +9,8 @@ from sunsim.errors import clipped
 from sunsim.latency.profile import Profile, find_profile, list_profiles, load_profile
 from sunsim.latency.transfer import load_transfers
 from sunsim.roles import Stage
+from sunsim.scenario.accuracy import completed_accuracy
+from sunsim.scenario.arms import modules_of
 from sunsim.scenario.blocks import ArmBlock, Document, Transfer
 from sunsim.scenario.convertible import convertible_of, with_chunks
 from sunsim.scenario.drafting import completed_drafts, family_of
@@ -96,6 +98,7 @@ def _models_mapped(workload: Trace, document: Document, source: Source) -> None:
 def _complete_arm(arm: ArmBlock, index: int, document: Document, source: Source) -> ArmBlock:
     pools: dict[str, PoolBlock] = {}
     profiles: dict[Stage, Profile] = {}
+    named: dict[Stage, Profile] = {}
     served: set[str] = set()
     refuse_admission(arm, ("arms", index), document, source)
     for stage, pool in arm.pools().items():
@@ -105,7 +108,7 @@ def _complete_arm(arm: ArmBlock, index: int, document: Document, source: Source)
             message = f"is a profile of {profile.data.model}, must be one of {served.pop()}, as prefill is"
             raise source.error((*loc, "profile"), f"{source.path(loc)}.profile {message}")
         served.add(profile.data.model)
-        profiles[stage] = profile
+        profiles[stage] = named[stage] = profile
         steps = Stage.COLOCATED if appends_in_steps(arm, stage, profiles) else stage
         _can_compute(steps, profile, name, loc, source)
         refuse_router(arm, stage, loc, source)
@@ -121,12 +124,16 @@ def _complete_arm(arm: ArmBlock, index: int, document: Document, source: Source)
         options = options_of(pool, profile, Beside() if some_hold else beside, loc, source)
         workers = workers_of(pool, document, loc, source)
         scaling = scaling_of(pool, stage, workers, document, loc, source)
-        update: dict[str, object] = {"profile": name, "workers": workers, "allocation": None, "scaling": scaling}
-        update["speculative_config"] = completed_drafts(pool, options, loc, source)
+        own: dict[str, object] = {"profile": name, "workers": workers, "allocation": None, "scaling": scaling}
+        own["speculative_config"] = completed_drafts(pool, options, loc, source)
         if stage is Stage.DECODE:
-            update["convertible"] = convertible_of(arm, profile, beside, options, workers, document, loc, source)
-        pools[stage] = pool.model_copy(update=update | options | completed(pool) | completed_router(pool))
-    return arm.model_copy(update=pools)
+            own["convertible"] = convertible_of(arm, profile, beside, options, workers, document, loc, source)
+        pools[stage] = pool.model_copy(update=own | options | completed(pool) | completed_router(pool))
+    update: dict[str, object] = dict(pools)
+    if arm.accuracy:
+        place: Loc = ("arms", index, "accuracy")
+        update["accuracy"] = completed_accuracy(arm.accuracy, modules_of(arm), named, place, source)
+    return arm.model_copy(update=update)
 
 
 def _complete_transfer(transfer: Transfer, source: Source) -> Transfer:

@@ -79,8 +79,9 @@ def checked(source: Source) -> Scenario:
     except ValidationError as error:
         found = error.errors(include_url=False)
         # A list whose entries are all wrong is also too short; the entries are what to mend.
-        entries = [details for details in found if details["type"] != "too_short"]
-        faults = [source.explain(details) for details in entries or found]
+        with_faults = {details["loc"][:depth] for details in found for depth in range(len(details["loc"]))}
+        entries = [d for d in found if d["type"] != "too_short" or d["loc"] not in with_faults]
+        faults = [source.explain(details) for details in entries]
         raise min(faults, key=lambda fault: fault.line or 0) from error
     return complete(document, source)
 

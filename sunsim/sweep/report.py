@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 
 from sunsim.points.estimate import UNSEEN, Estimate
+from sunsim.report.accuracy import HEADER, exact_match
 from sunsim.report.basis import base_models
 from sunsim.report.blocks import Bullets, Report
 from sunsim.report.columns import Column, columns
@@ -11,6 +12,7 @@ from sunsim.report.origin import estimate_facts
 from sunsim.report.sentences import basis, other_models
 from sunsim.report.summary import OVERLOADED, marked
 from sunsim.report.text_table import TextTable
+from sunsim.sweep.accuracy import accuracy_of, told_of
 from sunsim.sweep.estimates import ArmEstimates
 from sunsim.sweep.grid import Grid, short_names, written
 
@@ -58,6 +60,7 @@ def sweep_report(grid: Grid, estimates: Estimates, done: int) -> Report:
 def _table(grid: Grid, estimates: Estimates) -> TextTable:
     everything = [of_arm for arms in estimates.values() for of_arm in arms]
     shown = [column for column in COLUMNS if any(of_arm.figures.get(column.tag) for of_arm in everything)]
+    accuracy = accuracy_of(grid)
     rows: list[tuple[str, ...]] = []
     left_out = 0
     for index, arms in estimates.items():
@@ -68,13 +71,14 @@ def _table(grid: Grid, estimates: Estimates) -> TextTable:
             rows.append((_heading(grid, index),))
         for of_arm in arms:
             name = f"  {marked(of_arm.arm, overloaded=of_arm.overloaded)}"
-            rows.append((name, *(_cell(column.tag, of_arm.figures) for column in shown)))
+            known = [exact_match(accuracy[index][of_arm.arm])] if index in accuracy else []
+            rows.append((name, *known, *(_cell(column.tag, of_arm.figures) for column in shown)))
             if of_arm.differences:
                 cells = (_cell(column.tag, of_arm.differences, signed=True) for column in shown)
-                rows.append((f"    - {arms[0].arm}", *cells))
+                rows.append((f"    - {arms[0].arm}", *([""] if known else []), *cells))
     if left_out:
         rows.append((f"and {count(left_out)} more combinations, in the files",))
-    return TextTable("", ("arm", *(column.header for column in shown)), rows)
+    return TextTable("", ("arm", *([HEADER] if accuracy else []), *(column.header for column in shown)), rows)
 
 
 def _heading(grid: Grid, index: int) -> str:
@@ -96,7 +100,7 @@ def _cell(tag: str, figures: Mapping[str, Estimate | None], *, signed: bool = Fa
 
 def sentences(grid: Grid, estimates: Estimates) -> list[str]:
     """What the arms differ in, what the intervals are, and which arms are overloaded."""
-    found = [*_verdicts(estimates), *_other_models(grid), *_estimated(grid)]
+    found = [*_verdicts(estimates), *_other_models(grid), *told_of(grid), *_estimated(grid)]
     if len(grid.seeds) > 1:
         text = (
             f"±: 95 % interval of the mean over {counted(len(grid.seeds), 'seed')} (Student's t; for TTFT and SLO met, which "

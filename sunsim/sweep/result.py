@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from sunsim.folder import Results
 from sunsim.metrics import to_json
 from sunsim.points.store import POINTS
+from sunsim.sweep.accuracy import accuracy_of
 from sunsim.sweep.estimates import ArmEstimates, Rows, estimates, plain
 from sunsim.sweep.grid import Grid
 from sunsim.version import __version__
@@ -54,10 +55,14 @@ class SweepResult:
     @cached_property
     def summary(self) -> dict[str, Any]:
         """The content of `summary.json`: where it comes from, each combination's arms, and what failed."""
+        accuracy = accuracy_of(self.grid)
         combinations = [
             {
                 "values": dict(self.grid.combinations[index].values),
-                "arms": {of_arm.arm: plain(of_arm) for of_arm in arms},
+                "arms": {
+                    of_arm.arm: plain(of_arm) | ({"accuracy": accuracy[index][of_arm.arm]} if accuracy else {})
+                    for of_arm in arms
+                },
             }
             for index, arms in self.estimates.items()
         ]
@@ -69,9 +74,13 @@ class SweepResult:
         }
 
     def table(self) -> pd.DataFrame:
-        """A row a combination and arm: means over the seeds, and half the width of their 95 % intervals."""
+        """A row a combination and arm: exact match where an arm names an accuracy file, means over the seeds, and half the
+        width of their 95 % intervals.
+        """
+        accuracy = accuracy_of(self.grid)
         rows = [
             {**self.grid.combinations[index].values, "arm": of_arm.arm}
+            | ({"exact_match": (accuracy[index][of_arm.arm] or {}).get("exact_match")} if accuracy else {})
             | {tag: made.mean for tag, made in of_arm.figures.items() if made}
             | {f"{tag}_half_width": made.half_width for tag, made in of_arm.figures.items() if made}
             for index, arms in self.estimates.items()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from itertools import pairwise
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 from benchmarks.drafts import load, published, shared, steps
 from benchmarks.drafts.cells import PLAIN, Cell, Figures
 from benchmarks.drafts.published import rates_through
+from docs.refresh import DOCS, PLACES, block
 from plots.drafts import plot_drafts
 from sunsim.errors import InputError
 from tests.synthetic import write_family
@@ -115,7 +117,7 @@ def test_gains_are_those_of_the_same_arm_without_drafts() -> None:
 
 def test_the_sustained_rate_lies_where_the_limit_is_reached() -> None:
     found = {Cell("sun", rate): figures(2 + rate / 40) for rate in load.RATES}
-    assert load.sustained(found, "sun") == pytest.approx(120)  # 2 * (2 + 3) ms
+    assert load.sustained(found, "sun") == pytest.approx(40 * (load.LIMIT_MS / 2 - 2))
     assert load.sustained({cell: figures(1) for cell in found}, "sun") is None
 
 
@@ -151,3 +153,12 @@ def test_equal_data_give_equal_pictures(tmp_path: Path) -> None:
         plot_drafts(by_load, by_batch, worse, tmp_path / name)
     assert (tmp_path / "first.png").read_bytes() == (tmp_path / "second.png").read_bytes()
     assert (tmp_path / "first.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_ratios_that_the_page_speaks_of_are_in_its_tables() -> None:
+    page = (DOCS / "speculative.md").read_text(encoding="utf-8")
+    tables = "".join(block(page, name) for name, place in PLACES.items() if place.name == "speculative.md")
+    prose = re.sub(r"(?s)<!-- begin: .*?<!-- end: ", "", page)
+    spoken = set(re.findall(r"\d\.\d\dx", prose))
+    assert len(spoken) > 10
+    assert spoken <= set(re.findall(r"\d\.\d\dx", tables))

@@ -48,9 +48,9 @@ class PlainPipeline:
         """
         free = ready = earliest = now
         if chunks or (decodes and self.idle):
-            prompts = any(chunk.tokens > 1 for chunk in chunks)
-            mixed = bool(decodes and chunks)
-            tokens = len(decodes) * (k + 1) + sum(chunk.tokens for chunk in chunks) if prompts or mixed else 0
+            # With drafts those who enter an idle worker with one token each are chunks, but launched as decodes are.
+            enter = bool(self.draft_times) and not decodes and all(chunk.tokens == 1 for chunk in chunks)
+            tokens = len(decodes) * (k + 1) + sum(chunk.tokens for chunk in chunks) if chunks and not enter else 0
             free += self.times.launch_ps(tokens, self._launches)
             ready += self.times.lead_ps(tokens)
             earliest = free + self.times.tail_ps(tokens)

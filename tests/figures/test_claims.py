@@ -52,8 +52,8 @@ def test_an_overloaded_pool_carries_nothing() -> None:
 
 def test_files_state_every_finding() -> None:
     findings_ = findings(dict.fromkeys(GRID.values(), grid(AS_CLAIMED)))
-    entries = json.loads(to_json(findings_, ["made up"]))["claims"]
+    entries = json.loads(to_json(findings_, ["made up"], []))["claims"]
     assert [entry["verdict"] for entry in entries] == [finding.region.verdict for finding in findings_]
-    text = to_markdown(claims_report(findings_, ["made up"], grid({}).head(0)))
+    text = to_markdown(claims_report(findings_, ["made up"], grid({}).head(0), []))
     for finding in findings_:
         assert f"| {finding.claim} | {finding.reading} | {finding.first_token} |" in text

@@ -65,7 +65,12 @@ def test_every_declared_metric_is_used_and_defined(toy: dict[str, Any]) -> None:
     add_shed(changing, [elastic])
     used |= set(changing["arms"]["a"]).union(*changing["arms"]["a"]["pools"].values())
     add_converted(changing, elastic)
-    used |= set(changing["arms"]["a"]) | {"same_way", "kv_target", "without_drafts"}  # what only a scenario tells
+    used |= set(changing["arms"]["a"]) | {
+        "same_way",
+        "kv_target",
+        "without_drafts",
+        "accuracy",
+    }  # what only a scenario tells
     drafting = ArmResult(drafted({}), [toy_worker("d", "decode")])
     guessed = toy_summary(drafting)
     add_drafts(guessed, [drafting])

@@ -10,8 +10,10 @@ import pytest
 
 from sunsim.plan.caveats import caveats
 from sunsim.plan.conclusion import conclusion
+from sunsim.plan.result import PlanResult
 from sunsim.plan.tables import overview
 from sunsim.plan.variants import TYPICAL
+from sunsim.report.accuracy import HEADER, NOWHERE
 
 Done = tuple[Path, dict[str, Any], str]
 
@@ -118,3 +120,47 @@ def test_a_rate_that_a_budget_left_open_is_a_lower_bound(done: Done) -> None:
         arm["rates"] |= {"passes": 1.25, "fails": 1.5, "reason": "budget spent"}
     assert any("1.25 times this rate" in text and "at least; the budget" in text for text in conclusion(content))
     assert [row[-2] for row in overview(content).rows] == ["1.25x or more"] * 2
+
+
+def test_a_plan_without_an_accuracy_file_says_that_accuracy_is_not_known(done: Done) -> None:
+    _, content, stdout = done
+    assert "- Accuracy is not known here: no arm names an accuracy file" in stdout
+    assert caveats(content).count(NOWHERE) == 1
+    assert HEADER not in overview(content).headers
+    assert "accuracy" not in content
+
+
+def test_a_plan_with_one_has_a_column_beside_the_gpus(done: Done) -> None:
+    content = deepcopy(done[1])
+    content["accuracy"] = {
+        "a.json": {
+            "sha256": "0" * 64,
+            "model": "made-up-30m",
+            "parameters": 999_999,
+            "seeds": 1,
+            "card": "Test GPU",
+            "measured": "2026-11-29",
+        }
+    }
+    content["arms"]["isolated"]["accuracy"] = None
+    content["arms"]["sun"]["accuracy"] = {
+        "method": "prefill-only",
+        "file": "a.json",
+        "exact_match": 0.8,
+        "low": 0.75,
+        "high": 0.85,
+        "requests": 100,
+        "tasks": ["sums"],
+    }
+    shown = overview(content)
+    column = shown.headers.index(HEADER)
+    assert shown.headers[column - 1] == "decode\nGPUs"
+    assert {row[0]: row[column] for row in shown.rows} == {"isolated": "not known", "sun": "80.0 (75.0 to 85.0)"}
+    said = caveats(content)
+    assert NOWHERE not in said
+    assert (
+        "Exact match, with its 95 % interval, is of made-up-30m (999,999 parameters) on 1 task (sums), 1 seed, measured on "
+        "Test GPU (2026-11-29), not your models: prefill-only (sun)."
+    ) in said
+    assert "Accuracy is not known here of isolated." in said
+    assert PlanResult(content, "").table()["exact_match"]["sun"] == 0.8

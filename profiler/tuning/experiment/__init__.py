@@ -2,5 +2,5 @@
 
 `words` is the language, `math_problems`, `list_programs` and `tool_calls` are its three families of tasks, `tasks` mixes them for
 pre-training and holds out the variants that are tuned, `pretrain` makes the base models, `jobs` and `runner` do all that is
-asked within a budget of time, `results` and `verdict` say what came out.
+asked within a budget of time, `results` says what came out, `sunsim.accuracy.verdict` what that means.
 """

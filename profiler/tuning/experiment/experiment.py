@@ -12,16 +12,16 @@ from typing import Any
 from profiler.facts import card, host
 from profiler.progress import Progress
 from profiler.tuning.evaluate import table
-from profiler.tuning.experiment import verdict
 from profiler.tuning.experiment.corpus import write_corpus
 from profiler.tuning.experiment.order import Order, jobs_of
 from profiler.tuning.experiment.results import accuracy_files, read_records
 from profiler.tuning.experiment.runner import Runner
+from sunsim.accuracy import verdict
 from sunsim.errors import InputError
 
 RESULTS_S = 10.0
 """Of the budget, kept for intervals and files."""
-PRETRAIN_SHARE: Mapping[str, float] = {"tiny": 0.1, "30m": 0.12, "100m": 0.2}
+PRETRAIN_SHARE: Mapping[str, float] = {"tiny": 0.1, "30m": 0.09, "100m": 0.16}
 """Of the budget's GPU seconds, for each size."""
 PRETRAIN_MOST = 0.4
 """Of the budget, for one size, however many GPUs there are."""

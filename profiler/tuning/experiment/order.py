@@ -39,7 +39,7 @@ quantized shared decoder is to be compared with."""
 
 RATES: Mapping[str, tuple[float, ...]] = {
     "full": (1e-4, 3e-4, 1e-3),
-    "prefill-only": (1e-4, 3e-4, 1e-3),
+    "prefill-only": (3e-4, 1e-3, 3e-3),
     "lora": (1e-3, 3e-3, 1e-2),
 }
 """Learning rates that each method is tried with on `RATE_TASKS`; the one with the lowest validation loss tunes all tasks."""
@@ -83,7 +83,7 @@ class Job:
     """A piece of an experiment that one process does.
 
     name: of its file in DIR/done. after: names of jobs whose results it needs. alone: nothing else runs on its device.
-    method: of a search for the learning rate. task, seed: of a cell, which is all methods on one task with one seed.
+    method, rate: of a try of a learning rate. task, seed: of a cell, which is all methods on one task with one seed.
     """
 
     name: str
@@ -92,6 +92,7 @@ class Job:
     after: tuple[str, ...] = ()
     alone: bool = False
     method: str = ""
+    rate: float = 0.0
     task: str = ""
     seed: int = 0
 
@@ -100,9 +101,10 @@ def jobs_of(order: Order) -> list[Job]:
     """All jobs, the more urgent ones first: what is asked of all methods before further seeds, so that an early end is whole."""
     pretrain = [Job(f"pretrain-{size}", "pretrain", size, alone=True) for size in reversed(order.sizes)]
     rates = [
-        Job(f"rate-{size}-{method}", "rate", size, (f"pretrain-{size}",), method=method)
+        Job(rate_name(size, method, rate), "rate", size, (f"pretrain-{size}",), method=method, rate=rate)
         for size in order.sizes
-        for method in order.rates
+        for method, tried in order.rates.items()
+        for rate in tried
     ]
     cells = [
         Job(f"cell-{size}-{task}-{seed}", "cell", size, rate_names(order, size), task=task, seed=seed)
@@ -114,5 +116,10 @@ def jobs_of(order: Order) -> list[Job]:
 
 
 def rate_names(order: Order, size: str) -> tuple[str, ...]:
-    """The jobs that find the learning rates of a size."""
-    return tuple(f"rate-{size}-{method}" for method in order.rates)
+    """The jobs that try the learning rates of a size."""
+    return tuple(rate_name(size, method, rate) for method, tried in order.rates.items() for rate in tried)
+
+
+def rate_name(size: str, method: str, rate: float) -> str:
+    """The job that tries one."""
+    return f"rate-{size}-{method}-{rate:g}"

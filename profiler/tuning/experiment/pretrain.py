@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from torch.nn.functional import cross_entropy
 
 from profiler.tuning.experiment.corpus import Corpus
-from profiler.tuning.two_pathways import NO_LABEL
+from profiler.tuning.two_pathways import NO_LABEL, Batch, TwoPathways
 
 WARMUP_STEPS = 100
 BETAS, WEIGHT_DECAY, CLIP = (0.9, 0.95), 0.1, 1.0
@@ -102,6 +103,27 @@ def response_loss(model: Any, ids: torch.Tensor, prompt_tokens: torch.Tensor, to
     wanted = (place >= prompt_tokens[:, None]) & (place < tokens[:, None])
     labels = torch.where(wanted, ids[:, 1:], NO_LABEL)
     return cross_entropy(logits[:, :-1].flatten(0, 1).float(), labels.flatten(), ignore_index=NO_LABEL, reduction="sum")
+
+
+@dataclass(frozen=True, slots=True)
+class OneModel(TwoPathways):
+    """Pathways that are one and the same model: a request runs through it at once, which takes half of the launches."""
+
+    def loss_sum(self, batch: Batch) -> torch.Tensor:
+        """As of `TwoPathways`: the loss of the same logits."""
+        requests, width = batch.response.shape
+        after = batch.prompt_tokens[:, None] + torch.arange(width, device=batch.response.device)
+        room = batch.response.new_zeros(requests, width)
+        ids = torch.cat([batch.prompt, room], 1).scatter(1, after, batch.response)
+        tokens = batch.prompt_tokens + (batch.labels != NO_LABEL).sum(1)
+        return response_loss(self.decode, ids, batch.prompt_tokens, tokens)
+
+
+def at_once(pathways: TwoPathways) -> TwoPathways:
+    """The same pathways, to be trained: in one pass if they are one model."""
+    if pathways.prefill is not pathways.decode:
+        return pathways
+    return OneModel(pathways.prefill, pathways.decode, pathways.boundary)
 
 
 def batches(corpus: Corpus, batch_size: int, micro_batches: int, seed: int) -> Iterator[list[NDArray[np.int64]]]:

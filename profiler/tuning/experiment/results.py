@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from profiler.tuning.evaluate import Judged, row
-from profiler.tuning.experiment.order import METHODS, Order
+from profiler.tuning.experiment.order import METHODS, Order, rate_name
 from profiler.tuning.experiment.tasks import TASKS
 
 SCHEMA_VERSION = 1
@@ -23,6 +23,18 @@ def done(folder: Path, name: str) -> dict[str, Any]:
     """A job's result, empty if there is none."""
     file = folder / "done" / f"{name}.json"
     return json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+
+
+def tried_rates(folder: Path, order: Order, size: str, method: str) -> dict[str, float]:
+    """The validation loss that each learning rate of a method led to."""
+    found = {f"{rate:g}": done(folder, rate_name(size, method, rate)) for rate in order.rates[method]}
+    return {rate: tried["validation_loss"] for rate, tried in found.items() if tried}
+
+
+def best_rate(folder: Path, order: Order, size: str, method: str) -> float | None:
+    """The learning rate with the lowest loss; None if none was tried."""
+    tried = tried_rates(folder, order, size, method)
+    return float(min(tried, key=lambda rate: tried[rate])) if tried else None
 
 
 def accuracy_files(folder: Path, order: Order, about: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
@@ -79,7 +91,8 @@ def accuracy_file(
             "steps": order.steps,
             "batch_size": order.batch,
             "lora_rank": order.lora_rank,
-            "learning_rates": {method: done(folder, f"rate-{size}-{method}") for method in order.rates},
+            "learning_rates": {method: best_rate(folder, order, size, method) for method in order.rates},
+            "validation_losses": {method: tried_rates(folder, order, size, method) for method in order.rates},
         },
         "curves": curves,
     }

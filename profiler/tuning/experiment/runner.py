@@ -15,6 +15,8 @@ from profiler.tuning.experiment.order import Job, Order
 
 TRIES = 2
 TICK_S = 1.0
+LATER_S = 20.0
+"""Seconds after which processes start that have to wait for others' results anyway."""
 DIED = "its process has died"
 STOP_S = 5.0
 """Seconds that a process has to end by itself."""
@@ -74,11 +76,13 @@ class Runner:
         self.seconds: dict[tuple[str, str], list[float]] = {}
         self._serve = serve
         self._context = get_context("spawn")
-        self._processes = [
-            self._started(number * len(devices) + i, device)
-            for number in range(per_device)
-            for i, device in enumerate(devices)
+        places = [
+            (number * len(devices) + i, device) for number in range(per_device) for i, device in enumerate(devices)
         ]
+        # Until the models are there one process a device has work, and gets to it sooner if no others start beside it.
+        first = len(devices) if any(job.alone for job in self.waiting) else len(places)
+        self._processes = [self._started(*place) for place in places[:first]]
+        self._later = places[first:]
 
     def is_done(self, name: str) -> bool:
         """Whether a job has a result."""
@@ -96,7 +100,11 @@ class Runner:
 
     def run(self) -> None:
         """Until all is done, nothing more can be, or the deadline."""
+        begin = time.time()
         while time.time() < self.deadline:
+            if time.time() - begin > LATER_S:
+                self._processes += [self._started(*place) for place in self._later]
+                self._later = []
             self._hand_out()
             busy = [each for each in self._processes if each.job is not None]
             if not busy:

@@ -58,9 +58,9 @@ def tool_call(draw: Random) -> Example:
 
 
 MIXTURE: tuple[tuple[Make, float], ...] = (
-    (math_problem, 0.3),
-    (list_program, 0.4),
-    (tool_call, 0.2),
+    (math_problem, 0.25),
+    (list_program, 0.3),
+    (tool_call, 0.35),
     (repeated, 0.1),
 )
 """What is drawn for pre-training, with its share."""

@@ -16,7 +16,8 @@ from profiler.tuning.data import Example
 from profiler.tuning.experiment import models
 from profiler.tuning.experiment.corpus import read_corpus
 from profiler.tuning.experiment.order import RATE_TASKS, SIZES, Job, Order
-from profiler.tuning.experiment.pretrain import pretrain
+from profiler.tuning.experiment.pretrain import at_once, pretrain
+from profiler.tuning.experiment.results import best_rate
 from profiler.tuning.experiment.tasks import MIXTURE, VOCABULARY, Part, examples
 from profiler.tuning.methods import Method, pathways_of
 from profiler.tuning.quantize import DecoderQuant, quantized
@@ -59,7 +60,7 @@ class Worker:
             learning_rate=SIZES[size].learning_rate,
             seconds=order.pretrain_s[size],
             batch_size=order.pretrain_batch,
-            micro_batches=2,
+            micro_batches=1,
             seed=0,
             say=self.say,
         )
@@ -93,17 +94,12 @@ class Worker:
         )
 
     def rate(self, job: Job) -> dict[str, Any]:
-        """The learning rate with the lowest mean validation loss over `RATE_TASKS`, in half of a tuning's steps."""
-        losses = {}
-        for rate in self.order.rates[job.method]:
-            found = []
-            for task in RATE_TASKS:
-                pathways = self.pathways(job.size, job.method, job.seed)
-                curve = self.tune(pathways, task, job.seed, rate, self.order.steps // 2, points=1)
-                found.append(curve[-1][2])
-            losses[rate] = sum(found) / len(found)
-        best = min(losses, key=lambda rate: losses[rate])
-        return {"learning_rate": best, "validation_loss": {f"{rate:g}": loss for rate, loss in losses.items()}}
+        """The mean validation loss over `RATE_TASKS` that a learning rate leads to, in half of a tuning's steps."""
+        found = []
+        for task in RATE_TASKS:
+            pathways = self.pathways(job.size, job.method, job.seed)
+            found.append(self.tune(pathways, task, job.seed, job.rate, self.order.steps // 2, points=1)[-1][2])
+        return {"learning_rate": job.rate, "validation_loss": sum(found) / len(found)}
 
     def tune(
         self, pathways: TwoPathways, task: str, seed: int, rate: float, steps: int, points: int = POINTS
@@ -113,7 +109,7 @@ class Worker:
         settings = Settings(
             steps=steps, batch_size=order.batch, learning_rate=rate, warmup_steps=max(1, steps // 20), seed=seed
         )
-        trainer = Trainer(pathways, self.part(task, "train", seed, order.train), settings)
+        trainer = Trainer(at_once(pathways), self.part(task, "train", seed, order.train), settings)
         validation = self.part(task, "validation", seed, order.validation)
         curve: list[tuple[int, float, float]] = []
         for point in range(1, points + 1):
@@ -159,7 +155,8 @@ class Worker:
             done.append(method)
 
         def tuned(method: str, rate_of: str, quant: DecoderQuant | None = None) -> tuple[TwoPathways, dict[str, Any]]:
-            rate = json.loads((self.folder / "done" / f"rate-{job.size}-{rate_of}.json").read_text())["learning_rate"]
+            rate = best_rate(self.folder, self.order, job.size, rate_of)
+            assert rate is not None, "jobs wait for the search of their learning rates"
             pathways = self.pathways(job.size, rate_of, job.seed, quant)
             begin = time.monotonic()
             curve = self.tune(pathways, job.task, job.seed, rate, self.order.steps)

@@ -98,6 +98,24 @@ def test_a_tuned_module_is_one_that_transformers_and_vllm_load(folder: Path) -> 
     assert not (folder / "sun" / "unfinished.pt").exists()
 
 
+def test_text_goes_through_the_models_own_tokenizer(folder: Path) -> None:
+    from tokenizers import Tokenizer, models, pre_tokenizers  # noqa: PLC0415
+    from transformers import PreTrainedTokenizerFast  # noqa: PLC0415
+
+    words = {"[end]": 1, "[unknown]": 2, "two": 5, "and": 6, "three": 7, "five": 8}
+    letters = Tokenizer(models.WordLevel(words, unk_token="[unknown]"))
+    letters.pre_tokenizer = pre_tokenizers.Whitespace()
+    PreTrainedTokenizerFast(tokenizer_object=letters, eos_token="[end]").save_pretrained(folder / "base")
+    row = json.dumps({"prompt": "two and three", "response": "five"})
+    (folder / "sum.jsonl").write_text(f"{row}\n" * 4)
+    given = ("--data", "sum.jsonl", "--steps", "20", "--learning-rate", "0.01", "--method", "full", "--out", "sum")
+    assert run("tune", *BASE, *given) == 0
+    assert (folder / "sum" / "tokenizer.json").read_text() == (folder / "base" / "tokenizer.json").read_text()
+    assert run("evaluate", "--prefill", "sum", "--data", "sum.jsonl", "--out", "accuracy.json") == 0
+    found = json.loads((folder / "accuracy.json").read_text())["rows"][0]
+    assert (found["method"], found["exact_match"], found["requests"]) == ("full", 1.0, 4)
+
+
 def test_an_adapter_is_kept_in_pefts_form_beside_the_merged_weights(folder: Path) -> None:
     pytest.importorskip("safetensors")
     import torch  # noqa: PLC0415

@@ -17,7 +17,7 @@ from profiler.tuning.data import Example
 from profiler.tuning.experiment import models
 from profiler.tuning.experiment.corpus import piece
 from profiler.tuning.experiment.order import SIZES, Order
-from profiler.tuning.experiment.pretrain import batches, pretrain, response_loss
+from profiler.tuning.experiment.pretrain import at_once, batches, pretrain, response_loss
 from profiler.tuning.experiment.tasks import VOCABULARY, examples
 from profiler.tuning.experiment.work import Worker, ids_of
 from profiler.tuning.quantize import GROUP, DecoderQuant
@@ -38,6 +38,21 @@ def test_the_loss_of_pre_training_is_that_of_both_pathways_with_one_model() -> N
         whole = float(response_loss(model, ids, prompt_tokens, tokens))
         served = float(TwoPathways(model, model).loss_sum(Batch.of(asked)))
     assert whole == pytest.approx(served, rel=1e-4)
+
+
+def test_one_model_at_once_has_the_loss_of_two_pathways() -> None:
+    model = models.new_model("tiny", 0)
+    asked = [ids_of(example) for name in ("math-words", "call-format") for example in examples(name, "test", 0, 5)]
+    two = TwoPathways(model, model)
+    batch = Batch.of(asked)
+    at_once(two).loss_sum(batch).backward()
+    gradients = {name: weight.grad.clone() for name, weight in model.named_parameters()}
+    model.zero_grad()
+    two.loss_sum(batch).backward()
+    for name, weight in model.named_parameters():
+        torch.testing.assert_close(gradients[name], weight.grad, rtol=1e-3, atol=1e-4)
+    apart = TwoPathways(model, models.new_model("tiny", 1))
+    assert at_once(apart) is apart
 
 
 def test_a_norm_in_one_kernel_is_the_norm_of_transformers() -> None:

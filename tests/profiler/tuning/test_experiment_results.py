@@ -15,6 +15,7 @@ from profiler.tuning.experiment.experiment import (
     write_results,
 )
 from profiler.tuning.experiment.order import METHODS, Order, jobs_of
+from profiler.tuning.experiment.results import best_rate
 from sunsim.errors import InputError
 
 ORDER = Order(("30m",), ("call-format", "math-words"), seeds=3, boundary="decode", pretrain_s={"30m": 1.0})
@@ -47,7 +48,9 @@ def folder(tmp_path: Path) -> Path:
     }  # fmt: skip
     (tmp_path / "done").mkdir()
     (tmp_path / "done" / "pretrain-30m.json").write_text(json.dumps(done))
-    (tmp_path / "done" / "rate-30m-full.json").write_text(json.dumps({"learning_rate": 3e-4}))
+    for rate, loss in ((1e-4, 0.2), (3e-4, 0.1)):
+        tried = {"learning_rate": rate, "validation_loss": loss}
+        (tmp_path / "done" / f"rate-30m-full-{rate:g}.json").write_text(json.dumps(tried))
     return tmp_path
 
 
@@ -64,6 +67,14 @@ def test_the_accuracy_file_has_whole_seeds_only(folder: Path) -> None:
         assert row["requests"] == (20 if row["task"] == "call-format" else 10)
         assert set(row["exact_match_by_seed"]) == ({"0", "1"} if row["task"] == "call-format" else {"0"})
         assert row["kind"] == ("writing" if row["task"] == "call-format" else "understanding")
+
+
+def test_the_learning_rate_is_the_one_with_the_lowest_loss(folder: Path) -> None:
+    assert best_rate(folder, ORDER, "30m", "full") == 3e-4
+    assert best_rate(folder, ORDER, "30m", "lora") is None
+    tuning = write_results(folder, ORDER, 1.5, "")["30m"]["tuning"]
+    assert tuning["learning_rates"]["full"] == 3e-4
+    assert tuning["validation_losses"]["full"] == {"0.0001": 0.2, "0.0003": 0.1}
 
 
 def test_curves_are_means_over_seeds(folder: Path) -> None:

@@ -64,7 +64,7 @@ def done(folder: Path, name: str) -> dict[str, Any]:
 
 def test_the_jobs_of_an_experiment() -> None:
     jobs = jobs_of(ORDER)
-    assert [job.name for job in jobs[:3]] == ["pretrain-100m", "pretrain-30m", "rate-30m-full"]
+    assert [job.name for job in jobs[:3]] == ["pretrain-100m", "pretrain-30m", "rate-30m-full-0.0001"]
     assert [job.name for job in jobs if job.kind == "cell"][:5] == [
         "cell-30m-math-words-0",
         "cell-100m-math-words-0",
@@ -73,7 +73,7 @@ def test_the_jobs_of_an_experiment() -> None:
         "cell-30m-math-words-1",
     ]
     names = [job.name for job in jobs]
-    assert len(set(names)) == len(names) == 2 + 2 * 3 + 2 * 2 * 2
+    assert len(set(names)) == len(names) == 2 + 2 * 9 + 2 * 2 * 2
     for i, job in enumerate(jobs):
         assert set(job.after) <= set(names[:i])
 

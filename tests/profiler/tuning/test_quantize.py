@@ -31,6 +31,12 @@ def test_int4_keeps_what_it_can_store() -> None:
     torch.testing.assert_close(int4_rounded(levels * 0.25), levels * 0.25, atol=0, rtol=0)
 
 
+def test_weights_of_one_sign_stay_near() -> None:
+    weight = torch.linspace(1, 1.5, 128)[None]
+    torch.testing.assert_close(int4_rounded(weight), weight, atol=0.05 + 1e-3, rtol=0)  # half a level of 1.5 / 15
+    torch.testing.assert_close(int4_rounded(-weight), -weight, atol=0.05 + 1e-3, rtol=0)
+
+
 def test_a_group_must_fill_the_layer() -> None:
     with pytest.raises(ValueError, match="192 inputs are not a multiple of 128"):
         int4_rounded(torch.zeros(4, 192))

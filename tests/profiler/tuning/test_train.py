@@ -70,6 +70,23 @@ def test_a_state_of_other_settings_or_examples_is_refused(tmp_path: Path) -> Non
             train(pathways_of(tiny(), "prefill-only"), examples, other, kept=kept, made_of=made_of)
 
 
+def test_who_is_interrupted_is_told_where_it_will_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[int] = []
+
+    def rate(settings: Settings, step: int) -> float:
+        seen.append(step)
+        if step == 5:
+            raise KeyboardInterrupt
+        return settings.learning_rate
+
+    monkeypatch.setattr(Settings, "rate", rate)
+    with pytest.raises(KeyboardInterrupt, match="interrupted at step 5, the same command goes on from step 4"):
+        train(pathways_of(tiny(), "full"), EXAMPLES, SETTINGS, kept=tmp_path / "state.pt", keep_every=2)
+    monkeypatch.undo()
+    curve = train(pathways_of(tiny(), "full"), EXAMPLES, SETTINGS, kept=tmp_path / "state.pt")
+    assert (seen, len(curve.loss)) == ([0, 1, 2, 3, 4, 5], SETTINGS.steps)
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_small_batches_add_up_to_the_large_one(dtype: torch.dtype) -> None:
     norms = []

@@ -141,3 +141,8 @@ def test_a_model_that_does_not_look_at_all_of_the_prompt_is_refused() -> None:
     model = tiny("qwen3", use_sliding_window=True, sliding_window=4, max_window_layers=0)
     with pytest.raises(ValueError, match="qwen3: not all of its layers are full attention"):
         TwoPathways(model, model)
+
+
+def test_modules_of_other_shapes_are_refused() -> None:
+    with pytest.raises(ValueError, match="has num_hidden_layers 2 and the decode module 3, must be the same"):
+        TwoPathways(tiny(), tiny(num_hidden_layers=3))

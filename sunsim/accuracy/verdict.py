@@ -142,20 +142,25 @@ def together(document: Mapping[str, Any], claim: Claim, tasks: Sequence[str]) ->
 
 
 def table(document: Mapping[str, Any]) -> str:
-    """Markdown: a line a claim, its verdict, points of exact match lost in the mean of all tasks and of each kind, and the
+    """`cells` as Markdown."""
+    heads, *rows = cells(document)
+    ruled = [heads, ("---",) * len(heads), *rows]
+    return "\n".join(f"| {' | '.join(row)} |" for row in ruled)
+
+
+def cells(document: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    """Heads, and a line a claim: its verdict, points of exact match lost in the mean of all tasks and of each kind, and the
     tasks that surely lose more than the limit."""
     tasks = learned(document)
-    kinds = {row["task"]: row["kind"] for row in document["rows"] if row["task"] in tasks}
+    kinds = {row["task"]: row["kind"] for row in document["rows"] if row["task"] in tasks and "kind" in row}
     groups = {"all tasks": tasks} | {
-        kind: [task for task in tasks if kinds[task] == kind] for kind in dict.fromkeys(kinds.values())
+        kind: [task for task in tasks if kinds.get(task) == kind] for kind in dict.fromkeys(kinds.values())
     }
-    heads = ("claim", "verdict", *groups, f"surely more than {LIMIT:g}")
-    lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
+    lines: list[tuple[str, ...]] = [("claim", "verdict", *groups, f"surely more than {LIMIT:g}")]
     for claim in CLAIMS:
         means = [str(together(document, claim, group)) if group else "" for group in groups.values()]
         found = losses(document, claim, tasks)
         beyond = [f"{task} {loss}" for task, loss in found.items() if loss.says() == "fails"]
         named = "all" if beyond and len(beyond) == len(tasks) else ", ".join(beyond) or "none"
-        cells = [claim.text, verdict(document, claim), *means, named]
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
+        lines.append((claim.text, verdict(document, claim), *means, named))
+    return lines

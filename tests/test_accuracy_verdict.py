@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from profiler.tuning.experiment.verdict import CLAIMS, Shares, loss_of, table, verdict
+from sunsim.accuracy.verdict import CLAIMS, Shares, loss_of, table, verdict
 
 SUN, FULL_PREFILL = CLAIMS[0], CLAIMS[-1]
 
