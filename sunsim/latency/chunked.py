@@ -7,6 +7,10 @@ for prompts beside decodes. Without steps of traffic, even prompts are all there
 
 What even prompts say of decodes beside them is a prefill step of all tokens that also reads the decodes' KV, at the pace
 of decode steps.
+
+With drafts a decode takes more than its tokens do in a prompt, since the model says something after each and drafts follow:
+`BesideDrafts` learns by how much. What serving takes off prompts beside decodes is then that of the profile without
+drafts: traffic with drafts was seen beside many decodes only, where the two cannot be told apart.
 """
 
 from __future__ import annotations
@@ -36,12 +40,13 @@ FADED = 2**0.25
 
 
 class Seen(NamedTuple):
-    """Steps of traffic of about one size: their tokens, what is said of them and what they took (ms), how many."""
+    """Steps of traffic of about one size: their tokens, what is said of them and what they took (ms), how many, decodes."""
 
     tokens: int
     said_ms: float
     took_ms: float
     steps: int
+    batch: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +92,37 @@ class Correction:
             self._known[tokens] = extra_ms
         return max(said_ms / 2, said_ms + extra_ms)
 
+    def share_ms(self, tokens: int) -> float:
+        """What serving adds to steps whose sizes it has not seen as well: below the first knot in proportion to the tokens."""
+        return float(np.interp(tokens, [0.0, *self.tokens], [0.0, *self.extra_ms]))
+
+
+@dataclass(frozen=True, slots=True)
+class BesideDrafts:
+    """``served_ms = said_ms + prompts.share_ms(tokens) + decode_ms * batch`` of steps with prompts and decodes with drafts.
+
+    Attributes:
+        prompts: how serving differs beside decodes without drafts.
+        decode_ms: what a decode takes beyond its tokens.
+    """
+
+    prompts: Correction
+    decode_ms: float
+
+    @classmethod
+    def of(cls, seen: Iterable[Seen], prompts: Correction) -> BesideDrafts:
+        """A decode's part as fits the steps of traffic best, by least squares; nothing without any."""
+        found = list(seen)
+        square = sum(each.steps * each.batch**2 for each in found)
+        left = sum(
+            each.steps * each.batch * (each.took_ms - each.said_ms - prompts.share_ms(each.tokens)) for each in found
+        )
+        return cls(prompts, left / square if square else 0.0)
+
+    def ms(self, said_ms: float, batch: int, tokens: int) -> float:
+        """What serving takes: something, whatever is taken off."""
+        return max(said_ms / 2, said_ms + self.prompts.share_ms(tokens) + self.decode_ms * batch)
+
 
 def _means(seen: Sequence[Seen]) -> tuple[float, ...]:
     """Tokens, what was said and what it took, each step counted once; and the number of steps."""
@@ -100,6 +136,7 @@ class ChunkedTimes:
 
     Attributes:
         alone: how serving differs where only prompts are computed; `beside`: where there are decodes too.
+        drafting: the latter where decodes have drafts; None without.
     """
 
     def __init__(
@@ -111,6 +148,7 @@ class ChunkedTimes:
         launch: Launch,
         lead_ms: float,
         width: int = 1,
+        plain: Correction | None = None,
     ) -> None:
         """The curve set right by the steps of traffic among the points, where these waited for the GPU.
 
@@ -121,20 +159,25 @@ class ChunkedTimes:
             launch: of what serving sees.
             lead_ms: from the decision for a step until a free GPU can begin it.
             width: tokens that a decode computes.
+            plain: with drafts, how serving differs beside decodes without; None where that is not known.
         """
         self._width = width
         self._even = even
         self._decode = decode
         can_prefill = isinstance(even, PrefillCurve)
         self.alone = Correction.of(self._seen_alone(prefill, launch, lead_ms) if can_prefill else ())
-        self.beside = Correction.of(self._seen_beside(mixed, launch) if can_prefill and decode.batches else ())
+        seen = list(self._seen_beside(mixed, launch)) if can_prefill and decode.batches else []
+        self.beside = Correction.of(seen)
+        self.drafting = BesideDrafts.of(seen, plain or Correction.of(())) if width > 1 else None
 
     def ms(self, batch: int, context_tokens: int, tokens: int, pairs: int) -> float:
         """Of a step of so many decodes, with their context, and prompts; `tokens` and `pairs` are those of all."""
         said_ms = self.even_ms(batch, context_tokens, tokens, pairs)
         if not batch:
             return self.alone.ms(said_ms, tokens)
-        return max(self.beside.ms(said_ms, tokens), self._decode_ms(batch, context_tokens))
+        drafting = self.drafting
+        served_ms = drafting.ms(said_ms, batch, tokens) if drafting else self.beside.ms(said_ms, tokens)
+        return max(served_ms, self._decode_ms(batch, context_tokens))
 
     def even_ms(self, batch: int, context_tokens: float, tokens: int, pairs: float) -> float:
         """What even prompts say of such a step."""
@@ -163,7 +206,7 @@ class ChunkedTimes:
             said_ms = self.even_ms(point.batch, point.context_tokens, tokens, point.pairs)
             before_ms = point.decode_steps_before * self._decode_ms(point.batch, point.context_tokens)
             if not before_ms or _waited(point.step_ms_p10, launch.ms(tokens)):
-                yield Seen(tokens, said_ms, point.step_ms_mean - before_ms, point.steps)
+                yield Seen(tokens, said_ms, point.step_ms_mean - before_ms, point.steps, point.batch)
 
 
 def _waited(step_ms: float, launch_ms: float) -> bool:

@@ -49,7 +49,11 @@ class LatencyModel:
     """
 
     def __init__(
-        self, profile: Profile, mix: LengthMix | None = None, adapters: tuple[float, ...] | None = None
+        self,
+        profile: Profile,
+        mix: LengthMix | None = None,
+        adapters: tuple[float, ...] | None = None,
+        plain: "LatencyModel | None" = None,
     ) -> None:
         """The model of a profile for one use of it.
 
@@ -57,6 +61,7 @@ class LatencyModel:
             profile: measured.
             mix: the requests whose lengths meet in decode batches; None for batches of even lengths.
             adapters: share of the requests that use each of those that a worker serves; None for those measured, in turn.
+            plain: for a profile with drafts, the model of that without, if there is one.
         """
         data = profile.data
         self._width = width = 1 + profile.drafts
@@ -94,8 +99,15 @@ class LatencyModel:
         self._chunk_lead_ms = lead_ms(chunks, lambda p: self._even.step_ms(p.chunk_tokens, _pairs(p.chunk_tokens, 0)))
         self._chunk_tail_ms = tail_ms([point for point in even_starts if point.chunk_tokens])
         self.pause_ps = round(pause_ms(data) * PS_PER_MS)
-        self.chunked = ChunkedTimes(
-            self._even, self._decode, data.prefill_points, data.mixed_points, self._launch, self._chunk_lead_ms, width
+        self.chunked: ChunkedTimes = ChunkedTimes(
+            self._even,
+            self._decode,
+            data.prefill_points,
+            data.mixed_points,
+            self._launch,
+            self._chunk_lead_ms,
+            width,
+            plain.chunked.beside if plain else None,
         )
         self._reading_ms = reading_ms(data.arrival_points, self._decode_lead_ms)
         self._host_stalls = data.host_stalls
@@ -203,9 +215,11 @@ def loras_of(profile: Profile) -> int:
 
 
 @lru_cache(maxsize=64)
-def latency_model(profile: Profile, mix: LengthMix, adapters: tuple[float, ...] | None) -> LatencyModel:
+def latency_model(
+    profile: Profile, mix: LengthMix, adapters: tuple[float, ...] | None, plain: LatencyModel | None = None
+) -> LatencyModel:
     """The one model of a profile for one use of it: its tables are filled as they are used."""
-    return LatencyModel(profile, mix, adapters)
+    return LatencyModel(profile, mix, adapters, plain)
 
 
 def _pairs(new: int, before: int) -> int:

@@ -89,7 +89,7 @@ def times_of(run: ActualRun, profile: Profile) -> Times:
     mix = LengthMix.of(run.served.prompt_tokens, run.served.output_tokens)
     if not profile.drafts:
         return LatencyModel(profile, mix)
-    return DraftTimes(DraftFamily({profile.drafts: profile}, profile.drafts), mix)
+    return DraftTimes(DraftFamily.around(profile), mix)
 
 
 def _drafted(run: ActualRun, replayed: Replayed) -> tuple[DraftCounts, DraftCounts] | None:

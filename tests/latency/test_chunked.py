@@ -13,7 +13,7 @@ from sunsim.errors import InputError
 from sunsim.latency.model import LatencyModel
 from sunsim.latency.profile import load_profile
 from sunsim.latency.steps import Chunk
-from tests.synthetic import synthetic_profile
+from tests.synthetic import drafting_profile, synthetic_profile
 
 MS = 10**9
 SPREAD = ("step_ms_median", "step_ms_mean", "step_ms_p10", "step_ms_p90")
@@ -123,3 +123,46 @@ def test_traffic_alone_is_no_curve(tmp_path: Path) -> None:
 
     with pytest.raises(InputError, match="prefill_points: no point has lengths uniform"):
         load_profile(tmp_path / "profile.json")
+
+
+def drafting(path: Path, *mixed: dict[str, Any], prompts: list[tuple[int, float]]) -> LatencyModel:
+    """The model of a profile with three drafts beside one without, in which steps with prompts took so much longer."""
+    document = synthetic_profile()
+    document["mixed_points"] = [
+        beside(tokens - 32, even_ms(tokens) + 4e-5 * 32_000 + extra_ms) for tokens, extra_ms in prompts
+    ]
+    (path / "plain.json").write_text(json.dumps(document))
+    (path / "k3.json").write_text(json.dumps(drafting_profile(3, mixed_points=list(mixed))))
+    return LatencyModel(load_profile(path / "k3.json"), plain=LatencyModel(load_profile(path / "plain.json")))
+
+
+def with_drafts_ms(batch: int, chunk: int, context: int) -> float:
+    """What even prompts say of decodes with three drafts and a chunk: all their tokens, and pairs of the chunk alone."""
+    return 8 + 0.02 * (4 * batch + chunk) + 8e-7 * chunk * (chunk + 1) / 2 + 4.125e-5 * context
+
+
+def test_decodes_with_drafts_take_more_than_their_tokens(tmp_path: Path) -> None:
+    # 30 us each, whatever the size of the step.
+    mixed = [
+        beside(chunk, with_drafts_ms(batch, chunk, 32_000) + 0.03 * batch, batch=batch)
+        for batch, chunk in ((200, 1024), (200, 4096), (100, 2048))
+    ]
+    times = drafting(tmp_path, *mixed, prompts=[])
+
+    for batch, chunk in ((8, 1024), (64, 2048), (200, 4096)):
+        step_ms = times.chunked_step(batch, 32_000, [Chunk(chunk, 0)])[0] / MS
+        assert step_ms == pytest.approx(with_drafts_ms(batch, chunk, 32_000) + 0.03 * batch, abs=0.1)
+
+
+def test_prompts_beside_drafts_take_what_they_took_without(tmp_path: Path) -> None:
+    mixed = [beside(1848, with_drafts_ms(200, 1848, 32_000) - 3 + 0.03 * 200, batch=200)]
+    times = drafting(tmp_path, *mixed, prompts=[(2048, -2), (2648, -3)])
+
+    asked = (1024, 2048, 2648, 8000)
+    extra_ms = [
+        times.chunked_step(8, 8000, [Chunk(tokens - 32, 0)])[0] / MS - with_drafts_ms(8, tokens - 32, 8000)
+        for tokens in asked
+    ]
+
+    # Half as much of half the tokens; of steps that are larger no more. A decode's part is known from steps of 2,648 tokens.
+    assert extra_ms == pytest.approx([0.24 + each for each in (-1, -2, -3, -3)], abs=0.1)
