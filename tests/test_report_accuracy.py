@@ -43,6 +43,16 @@ def test_a_run_has_a_column_beside_its_gpus_and_says_what_it_was_measured_on(tmp
     assert sun[column].strip() == "89.0 (86.9 to 91.8)"
     assert f"Exact match, with its 95 % interval, is of {MEASURED}, not your models: prefill-only (sun)." in text
     assert "Accuracy is not known here of isolated." in text
+    assert "does not compare" not in text
+
+
+def test_arms_of_different_tasks_are_said_not_to_compare(tmp_path: Path) -> None:
+    file = named(tmp_path, "sun", "isolated")
+    overrides = ("arms.sun.accuracy={file: accuracy.json, tasks: [sums]}",)
+    text = to_markdown(summary_report(sunsim.simulate(sunsim.load(file, overrides=overrides)).summary))
+    assert text.count("Exact match, with its 95 % interval, is of made-up-30m") == 2
+    assert text.count("What was measured of different models or tasks does not compare.") == 1
+    assert "not known" not in text
 
 
 def test_a_summary_has_what_was_measured(tmp_path: Path) -> None:

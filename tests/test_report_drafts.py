@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from sunsim.cluster.drafted import DraftCounts, draft_columns
+from sunsim.cluster.drafted import Drafted, draft_columns
 from sunsim.cluster.sequence import KV, Sequence
 from sunsim.metrics.drafts import add_drafts
 from sunsim.records import DRAFT_COLUMNS, ArmResult
@@ -110,7 +110,7 @@ def test_the_columns_of_drafts_are_kept_and_read_again(tmp_path: Path, summary: 
 def test_a_burst_of_prefill_counts_and_what_has_not_finished_has_none() -> None:
     """Prefill emits the first of three requests' tokens: of 10, 1 and 10."""
     rows = table({"output_tokens": 10}, {"output_tokens": 1}, {"output_tokens": 10, "outcome": "unfinished"})
-    counts = DraftCounts(3)
+    counts = Drafted(3)
     for request, bursts in ((0, 4), (2, 2)):
         sequence = Sequence(request, 0, 100, 9, KV.GIVEN)
         sequence.bursts, sequence.drafted, sequence.draft_tokens, sequence.accepted = bursts, bursts - 1, 6, 5

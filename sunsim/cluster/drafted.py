@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from sunsim.cluster.sequence import Sequence
 
 
-class DraftCounts:
+class Drafted:
     """By request, what `records.DRAFT_COLUMNS` have of its decode worker."""
 
     def __init__(self, number: int) -> None:
@@ -30,7 +30,7 @@ class DraftCounts:
 
 
 def draft_columns(
-    counts: DraftCounts | None, rows: pd.DataFrame, came: slice | NDArray[np.intp], emitted: NDArray[np.int32]
+    counts: Drafted | None, rows: pd.DataFrame, came: slice | NDArray[np.intp], emitted: NDArray[np.int32]
 ) -> pd.DataFrame:
     """`records.DRAFT_COLUMNS` of the requests that have come.
 

@@ -16,8 +16,7 @@ What steps consist of is `Scheduler`'s. Where decodes emit several tokens a step
 from collections.abc import Iterable
 
 from sunsim.cluster.block_keys import BlockKeys
-from sunsim.cluster.draft import Draft
-from sunsim.cluster.drafting.bursts import BurstDecodes
+from sunsim.cluster.composed import Composed
 from sunsim.cluster.drafting.counts import DraftCounts
 from sunsim.cluster.drafting.pipeline import BurstPipeline
 from sunsim.cluster.drafting.scheduler import BurstScheduler
@@ -50,11 +49,9 @@ class Engine:
         keys: BlockKeys | None = None,
     ) -> None:
         self.config = config
-        self._bursts: BurstDecodes | None = None
         if config.drafts:
             assert takes_drafts(times)
             drafting = BurstScheduler(config, times, config.drafts)
-            self._bursts = drafting.bursts
             self._scheduler: Scheduler = drafting
             self._pipeline: Pipeline = BurstPipeline(times, stalls, drafting.bursts)
         else:
@@ -117,10 +114,7 @@ class Engine:
 
     def count_drafts(self) -> DraftCounts | None:
         """What the drafts of all steps composed came to, if the worker drafts; sequences here count theirs, too, then."""
-        if not self._bursts:
-            return None
-        self._bursts.count_all(self._k + 1)
-        return self._bursts.counts.so_far()
+        return self._scheduler.count_drafts(self._k)
 
     @property
     def free_blocks(self) -> int:
@@ -247,10 +241,10 @@ class Engine:
             scheduler.ready += [sequence for heard, sequence in self._seen if heard <= step]
             self._seen = [each for each in self._seen if each[0] > step]
         if not enough or self.waiting or scheduler.ready or scheduler.partial:
-            draft = scheduler.draft(now_ps, step, outcome, enough=enough)
-            if draft.taken_in or outcome.loads:
-                self._hold(draft, outcome.loads)
-            self._launch(step, draft)
+            composed = scheduler.compose(now_ps, step, outcome, enough=enough)
+            if composed.taken_in or outcome.loads:
+                self._hold(composed, outcome.loads)
+            self._launch(step, composed)
         else:
             scheduler.decide = False
             self._pipeline.launch_decodes(steady, step)
@@ -260,14 +254,14 @@ class Engine:
             scheduler.decide = True
         self._k = step
 
-    def _hold(self, draft: Draft, loads: list[Sequence]) -> None:
+    def _hold(self, composed: Composed, loads: list[Sequence]) -> None:
         """Before it launches a step, the host begins transfers and takes in prompts that have come by others."""
         pipeline, host, decodes, lead_ps = self._pipeline, None, 0, 0
         if loads and loads[0].pulling and (host := loads[0].pulling.host):
-            if pipeline.in_flight and not draft.chunks:
+            if pipeline.in_flight and not composed.chunks:
                 decodes = self._steady.batch
             lead_ps = host.launched_ps(decodes) if decodes else host.begin_ps
-        busy_ps = lead_ps + self._take_in_ps(draft.taken_in)
+        busy_ps = lead_ps + self._take_in_ps(composed.taken_in)
         for sequence in loads:
             if sequence.pulling:
                 posts_ps = sequence.pulling.posts_ps(sequence.moved_tokens, beside=self._moving > 0)
@@ -280,18 +274,18 @@ class Engine:
         if host:
             self._pulled_ps = pipeline.due_ps
 
-    def _launch(self, step: int, draft: Draft) -> None:
-        """Launches step k + 1 as drafted and stamps the requests in it."""
+    def _launch(self, step: int, composed: Composed) -> None:
+        """Launches step k + 1 as composed and stamps the requests in it."""
         steady, pipeline = self._steady, self._pipeline
-        if draft.chunks:
-            decodes = steady.batch - draft.ends_prompts
-            context = steady.context(step) - draft.ends_prompts_tokens
-            start_ps = pipeline.launch(step, decodes, context, draft.chunks)
+        if composed.chunks:
+            decodes = steady.batch - composed.ends_prompts
+            context = steady.context(step) - composed.ends_prompts_tokens
+            start_ps = pipeline.launch(step, decodes, context, composed.chunks)
         else:
             start_ps = pipeline.launch_decodes(steady, step)
-        for sequence in draft.entering:
+        for sequence in composed.entering:
             sequence.started_ps = start_ps
-        self._stamp_beginning(draft.emitting)
+        self._stamp_beginning(composed.emitting)
 
     def _stamp_beginning(self, emitting: list[Sequence]) -> None:
         """Stamps first tokens: those of step k, which the launch may have held up, and those of step k + 1."""

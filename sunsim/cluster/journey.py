@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from sunsim.clock import to_s
 from sunsim.cluster.batch_at import batch_at
-from sunsim.cluster.drafted import DraftCounts
+from sunsim.cluster.drafted import Drafted
 from sunsim.cluster.sequence import NEVER, UNSET, Sequence
 from sunsim.records import REQUEST_COLUMNS
 from sunsim.workload.requests import Requests
@@ -47,7 +47,7 @@ class Journeys:
         self.last_ps = array("q", [UNSET]) * number
         self.preemptions = array("q", [0]) * number
         self.shed: bytearray | None = None
-        self.drafted: DraftCounts | None = None
+        self.drafted: Drafted | None = None
 
     def note_prefill(self, sequence: Sequence) -> None:
         """Notes what has happened to a request in prefill, for the first time there."""

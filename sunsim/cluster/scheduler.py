@@ -11,7 +11,8 @@ request's place and blocks come free when its last token is out, so they idle fo
 from collections import deque
 
 from sunsim.cluster.block_keys import BlockKeys
-from sunsim.cluster.draft import FULL, Draft
+from sunsim.cluster.composed import FULL, Composed
+from sunsim.cluster.drafting.counts import DraftCounts
 from sunsim.cluster.engine_config import EngineConfig
 from sunsim.cluster.kv_blocks import KVBlocks
 from sunsim.cluster.outcome import Outcome
@@ -24,7 +25,7 @@ COMPUTE, PULL = KV.COMPUTE, KV.PULL  # an enum's members take long to look up
 
 
 class Scheduler:
-    """Drafts steps; `Engine` says when.
+    """Composes steps; `Engine` says when.
 
     Attributes:
         running: in order of admission, but for `partial`.
@@ -61,8 +62,11 @@ class Scheduler:
     def num_tokens(self, k: int) -> int:
         """Tokens of the requests here when step `k` was the last one composed."""
         partial = self.partial.known_tokens if self.partial else 0
-        decoding = self.steady.offset + self.steady.batch * k
-        return self._queued_tokens + decoding + self._finishing_tokens + partial
+        return self._queued_tokens + self.steady.context(k) + self._finishing_tokens + partial
+
+    def count_drafts(self, k: int) -> DraftCounts | None:  # noqa: ARG002
+        """What the drafts of the steps up to `k` came to, where decodes have some."""
+        return None
 
     def submit(self, sequence: Sequence, *, first: bool) -> None:
         """A request arrives; `first` puts it at the head of the queue."""
@@ -98,31 +102,31 @@ class Scheduler:
         """Nothing needs the blocks of a finished request."""
         self.blocks.free(sequence)
 
-    def draft(self, now_ps: int, step: int, outcome: Outcome, *, enough: bool) -> Draft:
+    def compose(self, now_ps: int, step: int, outcome: Outcome, *, enough: bool) -> Composed:
         """Composes a step in which the batch may change, or has not `enough` KV blocks."""
         batch = self.steady.batch
-        draft = Draft(self._max_tokens - batch * self.steady.tokens_each)
+        composed = Composed(self._max_tokens - batch * self.steady.tokens_each)
         if self._max_chunk is not None and (batch or self._loading):
-            draft.prompts_budget = self._max_chunk
-        outcome.entered, outcome.loads, outcome.evicted = draft.entering, [], []
+            composed.prompts_budget = self._max_chunk
+        outcome.entered, outcome.loads, outcome.evicted = composed.entering, [], []
         self.may_find = False
         if not enough:
-            self._make_room(step, draft, outcome)
+            self._make_room(step, composed, outcome)
         if self.partial:
-            self._continue_partial(step, draft, outcome)
-        if draft.preempted:
+            self._continue_partial(step, composed, outcome)
+        if composed.preempted:
             self.decide = True
         else:
-            if (not self.ready or self._take_ready(now_ps, step, draft)) and self.waiting:
-                self._take_waiting(now_ps, step, draft, outcome)
+            if (not self.ready or self._take_ready(now_ps, step, composed)) and self.waiting:
+                self._take_waiting(now_ps, step, composed, outcome)
             # A budget or the model may have cut the step short; the rest may fit into the next one.
-            cut_short = draft.chunks or draft.model != UNSET
+            cut_short = composed.chunks or composed.model != UNSET
             self.decide = bool(cut_short and (self.waiting or self.ready))
-        return draft
+        return composed
 
-    def _make_room(self, step: int, draft: Draft, outcome: Outcome) -> None:
+    def _make_room(self, step: int, composed: Composed, outcome: Outcome) -> None:
         """Gives the steady decodes the blocks that they need at `step`, in order, preempting the last admitted."""
-        draft.preempted = True
+        composed.preempted = True
         blocks = self.blocks
         for sequence in list(self.running):
             if sequence not in self.running:
@@ -135,17 +139,17 @@ class Scheduler:
                 if victim is sequence:
                     return
 
-    def _continue_partial(self, step: int, draft: Draft, outcome: Outcome) -> None:
+    def _continue_partial(self, step: int, composed: Composed, outcome: Outcome) -> None:
         sequence = self.partial
-        if sequence is None or draft.budget <= 0:
+        if sequence is None or composed.budget <= 0:
             return
-        tokens = sequence.computed_tokens + draft.room_for(sequence)
+        tokens = sequence.computed_tokens + composed.room_for(sequence)
         if self.blocks.can_grow(sequence, tokens):
-            self._take_tokens(sequence, step, draft)
+            self._take_tokens(sequence, step, composed)
         else:
             self.running.popitem()
             self._preempt(sequence, step, outcome)
-            draft.preempted = True
+            composed.preempted = True
 
     def _preempt(self, sequence: Sequence, step: int, outcome: Outcome) -> None:
         self.preemptions += 1
@@ -186,45 +190,45 @@ class Scheduler:
         else:
             self.blocks.free(sequence)
 
-    def _take_ready(self, now_ps: int, step: int, draft: Draft) -> bool:
+    def _take_ready(self, now_ps: int, step: int, composed: Composed) -> bool:
         """Takes requests whose KV has come into the step; gives False if one of them has not got the blocks."""
         taken, enough = 0, True
         for sequence in self.ready:
-            if draft.budget <= 0 or (draft.model not in (UNSET, sequence.model) and sequence.computes_prompt):
+            if composed.budget <= 0 or (composed.model not in (UNSET, sequence.model) and sequence.computes_prompt):
                 break
-            if self.partial and self._is_cut(sequence, draft):
+            if self.partial and self._is_cut(sequence, composed):
                 break
-            if not self._has_room(sequence, draft):
+            if not self._has_room(sequence, composed):
                 enough = False
                 break
             taken += 1
-            self._enter(sequence, now_ps, step, draft)
+            self._enter(sequence, now_ps, step, composed)
         self._loading -= taken
         del self.ready[:taken]
         return enough
 
-    def _has_room(self, sequence: Sequence, draft: Draft) -> bool:  # noqa: ARG002
+    def _has_room(self, sequence: Sequence, composed: Composed) -> bool:  # noqa: ARG002
         """Whether a request whose KV has come can enter; it holds the blocks for all that is known of it."""
         return True
 
-    def _take_waiting(self, now_ps: int, step: int, draft: Draft, outcome: Outcome) -> None:
+    def _take_waiting(self, now_ps: int, step: int, composed: Composed, outcome: Outcome) -> None:
         """Takes waiting requests, in order, into the step or onto the link."""
         waiting = self.waiting
         places = self.config.max_num_seqs - len(self.running) - self._loading
         passed: list[Sequence] = []
-        while waiting and draft.budget > 0 and places > 0:
+        while waiting and composed.budget > 0 and places > 0:
             sequence = waiting[0]
-            if draft.model not in (UNSET, sequence.model) and sequence.computes_prompt:
-                if draft.prompts_budget is None:
+            if composed.model not in (UNSET, sequence.model) and sequence.computes_prompt:
+                if composed.prompts_budget is None:
                     return
-                draft.model = FULL  # no other prompt goes first
+                composed.model = FULL  # no other prompt goes first
                 passed.append(waiting.popleft())
                 continue
             if sequence.held_now and sequence.kv is PULL:
                 sequence.held_tokens = sequence.held_now()
-            if self.partial and not sequence.pulls and self._is_cut(sequence, draft):
+            if self.partial and not sequence.pulls and self._is_cut(sequence, composed):
                 break
-            if not self._admit(sequence, draft):
+            if not self._admit(sequence, composed):
                 self.may_find = self._caches
                 break
             waiting.popleft()
@@ -233,59 +237,59 @@ class Scheduler:
                 self._loading += 1
                 outcome.loads.append(sequence)
             else:
-                self._enter(sequence, now_ps, step, draft)
+                self._enter(sequence, now_ps, step, composed)
         if passed:
             waiting.extendleft(reversed(passed))
 
-    def _admit(self, sequence: Sequence, draft: Draft) -> bool:  # noqa: ARG002
+    def _admit(self, sequence: Sequence, composed: Composed) -> bool:  # noqa: ARG002
         """Begins with a waiting request, or gives False if there are not the blocks."""
         return self.blocks.admit(sequence)
 
-    def _is_cut(self, sequence: Sequence, draft: Draft) -> bool:
+    def _is_cut(self, sequence: Sequence, composed: Composed) -> bool:
         """Whether a step has no room for all that a request has made whose prompt is there.
 
         It waits then where a prompt is under way: one request at a time is computed in part.
         """
-        return not sequence.computes_prompt and sequence.known_tokens - sequence.prompt_tokens >= draft.budget
+        return not sequence.computes_prompt and sequence.known_tokens - sequence.prompt_tokens >= composed.budget
 
-    def _enter(self, sequence: Sequence, now_ps: int, step: int, draft: Draft) -> None:
+    def _enter(self, sequence: Sequence, now_ps: int, step: int, composed: Composed) -> None:
         self._queued_tokens -= sequence.known_tokens
         self.running[sequence] = None
         if self.partial:  # stays the last
             self.running[self.partial] = self.running.pop(self.partial)
         if sequence.scheduled_ps == UNSET:
             sequence.scheduled_ps = now_ps
-            draft.entering.append(sequence)
+            composed.entering.append(sequence)
             if not sequence.computes_prompt:
-                draft.taken_in += sequence.prompt_tokens
-        self._take_tokens(sequence, step, draft)
+                composed.taken_in += sequence.prompt_tokens
+        self._take_tokens(sequence, step, composed)
 
-    def _take_tokens(self, sequence: Sequence, step: int, draft: Draft) -> None:
+    def _take_tokens(self, sequence: Sequence, step: int, composed: Composed) -> None:
         """Schedules what is not computed of a sequence, as far as the budget goes; all of it makes the next token."""
         known, before = sequence.known_tokens, sequence.computed_tokens
         chunk = known - before > 1 or self._chunks_only
-        tokens = draft.room_for(sequence) if chunk else 1
+        tokens = composed.room_for(sequence) if chunk else 1
         computed = before + tokens
         self.blocks.grow(sequence, computed)
-        draft.budget -= tokens
+        composed.budget -= tokens
         if self._limits_prompts and sequence.computes_prompt:
             if self.config.one_model_a_step:
-                draft.model = sequence.model
-            if draft.prompts_budget is not None:
-                draft.prompts_budget -= tokens
-                if not draft.prompts_budget:
-                    draft.model = FULL
+                composed.model = sequence.model
+            if composed.prompts_budget is not None:
+                composed.prompts_budget -= tokens
+                if not composed.prompts_budget:
+                    composed.model = FULL
         sequence.computed_tokens = computed
         if chunk:
-            draft.chunks.append(Chunk(tokens, before))
+            composed.chunks.append(Chunk(tokens, before))
         if computed < known:
             self.partial = sequence
             return
         if sequence is self.partial:
             self.partial = None
         if chunk:
-            draft.ends_prompts += 1
-            draft.ends_prompts_tokens += known
-        draft.emitting.append(sequence)
+            composed.ends_prompts += 1
+            composed.ends_prompts_tokens += known
+        composed.emitting.append(sequence)
         self.steady.join(sequence, step)
         self.blocks.join(sequence)

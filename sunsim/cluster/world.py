@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from sunsim.cluster.admission import Admission
 from sunsim.cluster.arrivals import ClosedLoop, Decoding, LaterRounds, Stream
 from sunsim.cluster.convert import Converting
-from sunsim.cluster.drafted import DraftCounts
+from sunsim.cluster.drafted import Drafted
 from sunsim.cluster.events import REPORT, Alarm, Clock
 from sunsim.cluster.journey import Course, Journeys
 from sunsim.cluster.link import KVLink
@@ -44,7 +44,7 @@ class World:
         self.env = Clock()
         self.journeys = Journeys(len(requests))
         if arm.drafts:
-            self.journeys.drafted = DraftCounts(len(requests))
+            self.journeys.drafted = Drafted(len(requests))
         self._requests = requests
         self._progress = progress
         self._arrived = 0

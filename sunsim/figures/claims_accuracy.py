@@ -19,8 +19,8 @@ PAPER = {
 """What the paper says of a method against full tuning."""
 NOT_MEASURED = "not measured"
 NOTE = (
-    f"Points of exact match that full fine-tuning has more, with the 95 % interval of the mean over tasks; up to {LIMIT:g} points "
-    "count as comparable. Measured on small models and synthetic tasks, not on the paper's models or on yours."
+    "Accuracy: points of exact match that full fine-tuning has more, with the 95 % interval of the mean over tasks; up to "
+    f"{LIMIT:g} points count as comparable. Measured on small models and synthetic tasks, not on the paper's models or on yours."
 )
 
 
@@ -103,7 +103,7 @@ def accuracy_section(found: Sequence[AccuracyFinding], files: Iterable[AccuracyF
         (each.claim, each.model or "no accuracy file is shipped", str(each.lost or ABSENT), each.verdict)
         for each in found
     ]
-    table = TextTable("Accuracy", ("claim", "measured on", "points lost", "verdict"), rows, left=4)
+    table = TextTable("", ("claim", "measured on", "points lost", "verdict"), rows, left=4)
     return Section("Accuracy", [NOTE, table, *map(_detail, files)])
 
 

@@ -18,6 +18,7 @@ from typing import Literal
 
 from sunsim.errors import InputError
 from sunsim.latency.attention import LengthMix
+from sunsim.latency.decode import FOREVER
 from sunsim.latency.model import LatencyModel, latency_model
 from sunsim.latency.profile import DRAFTS, Profile, load_profile
 from sunsim.latency.steps import Chunk, DecodeLine, DraftStepTimes, Outside
@@ -149,11 +150,27 @@ class DraftTimes:
         return self.decode_line_k(batch, context_tokens, self.family.most)
 
     def decode_line_k(self, batch: int, context_tokens: int, k: int) -> DecodeLine:
+        lines = self._lines.get((batch, k)) or self._make_lines(batch, k)
+        return next(line for line in lines if context_tokens < line.limit_tokens)
+
+    @cached_property
+    def _lines(self) -> dict[tuple[int, int], list[DecodeLine]]:
+        """Those that were asked for, by the number of decodes and of their drafts; each list by rising context, to the end."""
+        return {}
+
+    def _make_lines(self, batch: int, k: int) -> list[DecodeLine]:
         parts = self.family.parts(k)
-        lines = [self.of(measured).decode_line(batch, context_tokens) for measured, _ in parts]
-        if len(lines) == 1:
-            return lines[0]
-        (below, above), (_, (_, share)) = lines, parts
+        self._lines[batch, k] = made = []
+        context_tokens = 0
+        while context_tokens < FOREVER:
+            lines = [self.of(measured).decode_line(batch, context_tokens) for measured, _ in parts]
+            made.append(lines[0] if len(lines) == 1 else self._line_between(lines, parts[1][1], k))
+            context_tokens = made[-1].limit_tokens
+        return made
+
+    def _line_between(self, lines: list[DecodeLine], share: float, k: int) -> DecodeLine:
+        """Of `k` drafts, which were not measured, from a line with fewer and one with more."""
+        below, above = lines
         return DecodeLine(
             _between(below.base_ps, above.base_ps, share),
             _between(below.slope_ps, above.slope_ps, share),

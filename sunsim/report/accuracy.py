@@ -67,6 +67,8 @@ def accuracy_told(of_arms: Mapping[str, Entry | None], files: Mapping[str, Entry
         said.append(
             f"Exact match, with its 95 % interval, is of {measured_on(files[file], tasks)}, not your models: {ways}."
         )
+    if len(alike) > 1:
+        said.append("What was measured of different models or tasks does not compare.")
     unknown = [name for name, entry in of_arms.items() if entry is None]
     return [*said, f"Accuracy is not known here of {listed(unknown)}."] if unknown else said
 

@@ -13,7 +13,6 @@ from sunsim.scenario.accuracy import completed_accuracy
 from sunsim.scenario.arms import modules_of
 from sunsim.scenario.blocks import ArmBlock, Document, Transfer
 from sunsim.scenario.convertible import convertible_of, with_chunks
-from sunsim.scenario.drafting import completed_drafts, family_of
 from sunsim.scenario.memory import Beside, beside_of, options_of
 from sunsim.scenario.named import models_of, refuse_unknown
 from sunsim.scenario.pools import PoolBlock
@@ -22,6 +21,7 @@ from sunsim.scenario.routing import completed_router, refuse_admission, refuse_r
 from sunsim.scenario.scaling import Bounds
 from sunsim.scenario.scenario import Scenario
 from sunsim.scenario.sizes import scaling_of, workers_of
+from sunsim.scenario.speculative_checks import completed_drafts, family_of
 from sunsim.scenario.traffic import completed_traffic
 from sunsim.workload.blocks import MAX_REQUESTS, Closed, Conversations, Synthetic, Trace
 from sunsim.workload.lengths import longest, most_tokens

@@ -6,6 +6,7 @@ from pydantic import Field, model_validator
 
 from sunsim.document.block import Block, Count, Name, Tokens
 from sunsim.latency.drafts import Method
+from sunsim.workload.acceptance import rates_of_length
 
 MOST_DRAFTS = 16
 
@@ -45,8 +46,7 @@ class AcceptanceBlock(Block):
         if self.synthetic_acceptance_rates is not None:
             return self.synthetic_acceptance_rates
         assert self.synthetic_acceptance_length
-        accepted = self.synthetic_acceptance_length - 1
-        return tuple(min(1.0, max(0.0, accepted - i)) for i in range(num_speculative_tokens))
+        return rates_of_length(self.synthetic_acceptance_length, num_speculative_tokens)
 
 
 class ContextAcceptance(AcceptanceBlock):

@@ -56,6 +56,15 @@ def test_a_number_between_two_is_on_the_line_between_them(tmp_path: Path) -> Non
         assert made.decode_line_k(16, 16_000, k).outside is None
 
 
+def test_a_line_is_the_same_whatever_was_asked_for_before(tmp_path: Path) -> None:
+    contexts = (1, 16_000, 10**9)
+    rising = times(tmp_path, 1, 3, most=3)
+    falling = times(tmp_path, 1, 3, most=3)
+    lines = [rising.decode_line_k(16, context, 2) for context in contexts]
+    assert lines == [falling.decode_line_k(16, context, 2) for context in reversed(contexts)][::-1]
+    assert [line.outside for line in lines] == ["context", None, "context"]
+
+
 def test_beyond_the_largest_the_line_goes_on_and_says_so(tmp_path: Path) -> None:
     made = times(tmp_path, 1, 3, most=5)
     expected = said_ms(16, 16_000, 3) + (said_ms(16, 16_000, 3) - said_ms(16, 16_000, 1))

@@ -11,7 +11,7 @@ COMPUTE, PULL = KV.COMPUTE, KV.PULL  # an enum's members take long to look up
 
 
 class BurstBlocks(KVBlocks):
-    """As `KVBlocks`; what the decodes take is `BurstDecodes.takes`, and written down when they stop."""
+    """As `KVBlocks`; what the decodes take is in `BurstDecodes.timeline`, and written down when they stop."""
 
     __slots__ = ("_after", "_bursts", "_drafts")
 
@@ -52,7 +52,7 @@ class BurstBlocks(KVBlocks):
         """As `KVBlocks.decide`."""
         self.unused += self.later
         self.later, self._after = self._after, 0
-        needed = int(self._bursts.takes(step, 1)[0]) if self._bursts.batch else 0
+        needed = int(self._bursts.timeline.takes(step, 1)[0]) if self._bursts.batch else 0
         return self.take(needed)
 
     def take(self, blocks: int) -> bool:
@@ -64,7 +64,7 @@ class BurstBlocks(KVBlocks):
 
     def grow_over(self, step: int, n: int) -> None:
         """Gives the decodes what they take at the `n` steps from `step`; it must be there."""
-        self.unused -= int(np.add.reduce(self._bursts.takes(step, n)))
+        self.unused -= int(np.add.reduce(self._bursts.timeline.takes(step, n)))
 
     def lasting(self, step: int, n: int) -> int:
         """For how many of the `n` steps from `step` there are blocks."""
@@ -72,7 +72,7 @@ class BurstBlocks(KVBlocks):
         most = drafts.num_speculative_tokens + 1  # tokens of one in a step
         if self.unused >= self._bursts.batch * (1 + ((n + 2) * most + drafts.lookahead) // self.size):
             return n
-        takes = self._bursts.takes(step, n)
+        takes = self._bursts.timeline.takes(step, n)
         if int(np.add.reduce(takes)) <= self.unused:
             return n
         return int(takes.cumsum().searchsorted(self.unused, side="right"))

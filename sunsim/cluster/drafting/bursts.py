@@ -4,51 +4,45 @@ from bisect import bisect_left
 from heapq import heappop, heappush
 from itertools import accumulate
 
-import numpy as np
-
-from sunsim.cluster.drafting.counts import Counts
+from sunsim.cluster.drafting.counts import Counts, DraftCounts
 from sunsim.cluster.drafting.drafts import Drafts
-from sunsim.cluster.drafting.plan import Ints, Plan
+from sunsim.cluster.drafting.plan import Plan
+from sunsim.cluster.drafting.timeline import Timeline
 from sunsim.cluster.sequence import UNSET, Sequence
 from sunsim.cluster.steady import SteadyDecodes
 from sunsim.latency.steps import DraftStepTimes, Outside
-
-CAPACITY = 1024
 
 
 class BurstDecodes(SteadyDecodes):
     """A batch of decodes that each emit a burst of tokens a step until their last.
 
-    Everybody's bursts are known when it enters, and added up by the number of the step: how much the batch's context
-    grows in it, and how many KV blocks it takes. So nothing has to be counted while steps go by, here either; the times
-    of the steps until the batch next changes are summed when they are first asked for.
+    Everybody's bursts are known when it enters, and added up by the number of the step. So nothing has to be counted while
+    steps go by, here either; the times of the steps until the batch next changes are summed when they are first asked for.
 
     `scheduled` follows the launch of every step.
 
     Attributes:
         k: drafts of each decode in the next step.
         ghost_tokens: context of the ghosts in the last step.
-        counts: of drafts.
+        timeline: what its context grows by and its KV blocks, by step.
     """
 
     __slots__ = (
         "_at",
         "_block_size",
+        "_counts",
         "_draft_times",
         "_drafts",
         "_entering",
         "_ghosts",
-        "_grows",
         "_limits",
-        "_origin",
         "_plans",
         "_spans",
         "_start",
-        "_takes",
         "_until",
-        "counts",
         "ghost_tokens",
         "k",
+        "timeline",
     )
 
     def __init__(self, times: DraftStepTimes, drafts: Drafts, block_size: int) -> None:
@@ -59,14 +53,11 @@ class BurstDecodes(SteadyDecodes):
         self.k = drafts.num_speculative_tokens
         self.tokens_each = self.k + 1
         self.ghost_tokens = 0
-        self.counts = Counts(drafts.num_speculative_tokens)
+        self.timeline = Timeline()
+        self._counts = Counts(drafts.num_speculative_tokens)
         self._plans: dict[Sequence, Plan] = {}
         self._ghosts: dict[Sequence, Plan] = {}
         self._entering: list[Sequence] = []  # into the step that is composed
-        # By step from `_origin` on: by how much the context grows in it, and blocks that decodes take in it.
-        self._origin = 0
-        self._grows: Ints = np.zeros(CAPACITY, np.int64)
-        self._takes: Ints = np.zeros(CAPACITY, np.int64)
         self._at = 0  # `offset` is the context at this step
         # Sums of step times from `_start` on, until before `_until`, and where what was not measured of them changes.
         self._start = 0
@@ -78,15 +69,9 @@ class BurstDecodes(SteadyDecodes):
         """Known tokens of the decodes at a step, not before the last one that was asked for."""
         if step > self._at:
             if self.batch:
-                begin, end = self._at - self._origin, step - self._origin
-                self.offset += int(self._grows[begin] if end == begin + 1 else np.add.reduce(self._grows[begin:end]))
+                self.offset += self.timeline.growth(self._at, step)
             self._at = step
         return self.offset
-
-    def takes(self, step: int, n: int) -> Ints:
-        """KV blocks that the decodes take at each of the `n` steps from `step` on, if there are any decodes; int64[n]."""
-        i = step - self._origin
-        return self._takes[i : i + n]
 
     def takes_of(self, sequence: Sequence, step: int) -> int:
         """KV blocks that one takes at the next step, `step`."""
@@ -126,8 +111,8 @@ class BurstDecodes(SteadyDecodes):
         """Takes a decode out before the next step, `step`, and says what it knows then, what is left, and its blocks."""
         self.context(step)
         plan = self._plans.pop(sequence)
-        self.counts.count(plan, step)
-        self._remove(plan, step)
+        self._counts.count(plan, step)
+        self.timeline.remove(plan, step)
         sequence.known_tokens = known = plan.known(step)
         sequence.outputs_left = plan.left_at(step)
         sequence.blocks = plan.held(step)
@@ -143,7 +128,7 @@ class BurstDecodes(SteadyDecodes):
     def stop_ghost(self, sequence: Sequence, step: int) -> None:
         """Takes one that has ended out of the next step, if it is a ghost there, and says its blocks."""
         if plan := self._ghosts.pop(sequence, None):
-            self._remove(plan, step)
+            self.timeline.remove(plan, step)
             sequence.blocks = plan.held(step)
             self.ghost_tokens -= plan.known(step)
             self._take_out(plan)
@@ -167,7 +152,7 @@ class BurstDecodes(SteadyDecodes):
             if plan is None or plan.last != last:
                 continue
             del self._plans[sequence]
-            self.counts.count(plan, step)
+            self._counts.count(plan, step)
             sequence.known_tokens = plan.at_last
             sequence.blocks = int(plan.blocks[-1])
             ended.append(sequence)
@@ -212,19 +197,18 @@ class BurstDecodes(SteadyDecodes):
                 step = limit
         return found
 
-    def count_all(self, step: int) -> None:
-        """Counts all that was done before `step`."""
+    def count_drafts(self, step: int) -> DraftCounts:
+        """What the drafts of all steps before `step` came to; sequences count theirs, too, then."""
         for plan in self._plans.values():
-            self.counts.count(plan, step)
+            self._counts.count(plan, step)
+        return self._counts.so_far()
 
     def _sum_up(self, step: int) -> None:
         """Sums the times of the steps from the next one, `step`, to the end of the next that ends."""
         n = max(self.next_end - step, 0) + 1
-        begin = self._at - self._origin
-        grows = self._grows[begin : step - self._origin + n - 1].tolist()
-        before = step - self._at
-        context = self.offset + sum(grows[:before]) if before else self.offset
-        contexts = list(accumulate(grows[before:], initial=context))
+        grows = self.timeline.grows(step, step + n - 1).tolist()
+        context = self.offset + self.timeline.growth(self._at, step) if step > self._at else self.offset
+        contexts = list(accumulate(grows, initial=context))
         spans, span_ps = [0], 0
         self._limits = []
         done = 0
@@ -246,29 +230,20 @@ class BurstDecodes(SteadyDecodes):
         for sequence, old in list(self._plans.items()):
             if old.gone < step:
                 continue
-            self.counts.count(old, step)
-            self._remove(old, step)
+            self._counts.count(old, step)
+            self.timeline.remove(old, step)
             known, left = old.known(step), old.left_at(step)
             self._add(Plan(sequence, step, known, left, old.before(step), self.k, self._drafts, self._block_size))
         self._find_next_end()
         self._changes()
 
     def _add(self, plan: Plan) -> None:
-        self._make_place(plan.gone + 2)
-        sequence, i = plan.sequence, plan.first - self._origin
-        self._grows[i : i + plan.bursts.size] += plan.bursts
-        self._takes[i : i + plan.more.size] += plan.more
+        sequence = plan.sequence
+        self.timeline.add(plan, self._at)
         self._plans[sequence] = plan
         sequence.last_step = plan.last
         self._order += 1
         heappush(self._ends, (plan.last, self._order, sequence))
-
-    def _remove(self, plan: Plan, step: int) -> None:
-        """Nothing of a plan happens from `step` on."""
-        i, done = step - self._origin, step - plan.first
-        bursts, more = plan.bursts[done:], plan.more[done:]
-        self._grows[i : i + bursts.size] -= bursts
-        self._takes[i : i + more.size] -= more
 
     def _take_out(self, plan: Plan) -> None:
         """Its context is not counted any more."""
@@ -290,21 +265,3 @@ class BurstDecodes(SteadyDecodes):
     def _changes(self) -> None:
         """Times that were looked up do not hold any more."""
         self.line_end = self._until = 0
-
-    def _make_place(self, until: int) -> None:
-        """There is place for the steps from the present one until before `until`."""
-        if until - self._origin <= self._grows.size:
-            return
-        begin = self._at - self._origin
-        size = max(CAPACITY, 2 * (until - self._at))
-        self._grows = _from(self._grows, begin, size)
-        self._takes = _from(self._takes, begin, size)
-        self._origin = self._at
-
-
-def _from(old: Ints, begin: int, size: int) -> Ints:
-    """What was there from `begin` on, and then zeros."""
-    new = np.zeros(size, np.int64)
-    rest = old[begin:]
-    new[: rest.size] = rest
-    return new

@@ -1,8 +1,9 @@
 """What the steps of a vLLM worker that drafts consist of."""
 
-from sunsim.cluster.draft import Draft
+from sunsim.cluster.composed import Composed
 from sunsim.cluster.drafting.blocks import BurstBlocks
 from sunsim.cluster.drafting.bursts import BurstDecodes
+from sunsim.cluster.drafting.counts import DraftCounts
 from sunsim.cluster.drafting.drafts import Drafts
 from sunsim.cluster.engine_config import EngineConfig
 from sunsim.cluster.outcome import Outcome
@@ -28,9 +29,11 @@ class BurstScheduler(Scheduler):
 
     def num_tokens(self, k: int) -> int:
         """As `Scheduler.num_tokens`."""
-        partial = self.partial.known_tokens if self.partial else 0
-        decoding = self.bursts.context(k) - self.bursts.ghost_tokens
-        return self._queued_tokens + decoding + self._finishing_tokens + partial
+        return super().num_tokens(k) - self.bursts.ghost_tokens
+
+    def count_drafts(self, k: int) -> DraftCounts:
+        """As `Scheduler.count_drafts`; sequences here count theirs, too, then."""
+        return self.bursts.count_drafts(k + 1)
 
     def drop_ended(self, k: int) -> None:
         """As `Scheduler.drop_ended`; ghosts go on for another step."""
@@ -45,17 +48,17 @@ class BurstScheduler(Scheduler):
         else:
             self.blocks.free(sequence)
 
-    def _admit(self, sequence: Sequence, draft: Draft) -> bool:
+    def _admit(self, sequence: Sequence, composed: Composed) -> bool:
         """As `Scheduler._admit`; there must be room to draft beyond what the step computes."""
         if sequence.kv is not PULL:
             held = 0 if sequence.kv is COMPUTE else min(sequence.held_tokens, sequence.known_tokens - 1)
             sequence.computed_tokens = held
-            if not self.blocks.can_grow(sequence, held + draft.room_for(sequence)):
+            if not self.blocks.can_grow(sequence, held + composed.room_for(sequence)):
                 return False
         return self.blocks.admit(sequence)
 
-    def _make_room(self, step: int, draft: Draft, outcome: Outcome) -> None:
-        draft.preempted = True
+    def _make_room(self, step: int, composed: Composed, outcome: Outcome) -> None:
+        composed.preempted = True
         for sequence in list(self.running):
             if sequence not in self.running:
                 return
@@ -67,9 +70,9 @@ class BurstScheduler(Scheduler):
                 if victim is sequence:
                     return
 
-    def _has_room(self, sequence: Sequence, draft: Draft) -> bool:
+    def _has_room(self, sequence: Sequence, composed: Composed) -> bool:
         # If all that have come waited for one another, nobody would ever go on; vLLM does not.
-        tokens = sequence.computed_tokens + draft.room_for(sequence)
+        tokens = sequence.computed_tokens + composed.room_for(sequence)
         return not (self.running or self.blocks.later) or self.blocks.can_grow(sequence, tokens)
 
     def _stop(self, sequence: Sequence, step: int) -> None:

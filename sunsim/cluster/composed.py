@@ -7,7 +7,7 @@ FULL = UNSET - 1
 """No model's index."""
 
 
-class Draft:
+class Composed:
     """What a step has beside the steady decodes.
 
     Attributes:
