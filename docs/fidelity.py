@@ -49,7 +49,7 @@ ROUNDS = {
 }
 DRAFTS = {
     "output_throughput": "output",
-    "saturated_output_throughput": "output, queue",
+    "saturated_output_throughput": "queue",
     "mean_acceptance_length": "length",
 }
 
