@@ -248,7 +248,7 @@ def _stream_tables(named: Sequence[Named], title: str) -> list[TextTable]:
         "": [("TPOT", TPOT | QUEUE)],
         "; colocated": [colocated],
         "; sessions": [colocated, ("TTFT", ROUNDS)],
-        "; drafts": [("TPOT", TPOT | DRAFTS | prompts)],
+        "; drafts": [("TPOT", TPOT | DRAFTS), ("TTFT", TTFT)],
         "; prefill": [("TTFT", TTFT)],
     }
     return [
