@@ -53,6 +53,22 @@ def count_preemptions() -> Counter[str]:
     return counts
 
 
+def keep_external_tokens() -> None:
+    """From now on a request's metrics tell how much of its prompt's KV came from elsewhere, which vLLM but adds up."""
+    from vllm.v1.metrics.stats import IterationStats, RequestStateStats  # noqa: PLC0415
+
+    inherited = IterationStats.update_from_output
+
+    def update_from_output(
+        self: Any, output: Any, at_s: float, is_prefilling: bool, stats: RequestStateStats, *rest: Any
+    ) -> None:
+        if output.prefill_stats is not None:
+            stats.num_external_cached_tokens = output.prefill_stats.num_external_cached_tokens
+        inherited(self, output, at_s, is_prefilling, stats, *rest)
+
+    IterationStats.update_from_output = update_from_output
+
+
 class Engine:
     """A running engine. Most requests are token counts, as what they say does not matter to how long they take.
 
@@ -163,6 +179,7 @@ class Engine:
                 stamps.kv_transfer_params = output.kv_transfer_params
                 stamps.cached_tokens = output.num_cached_tokens
             if output.finished and output.metrics is not None:
+                stamps.external_tokens = getattr(output.metrics, "num_external_cached_tokens", None)
                 stamps.queued_s = output.metrics.queued_ts
                 stamps.scheduled_s = output.metrics.scheduled_ts
                 stamps.engine_first_token_s = output.metrics.first_token_ts

@@ -8,10 +8,11 @@ same luck in every arm and for every rate, number of drafts and schedule.
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import NamedTuple
-from zlib import crc32
 
 import numpy as np
 from numpy.typing import NDArray
+
+from sunsim.workload.streams import seed_of
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -51,8 +52,7 @@ class Acceptance:
     """
 
     def __init__(self, seed: int, rates: list[list[Rates]], *, expected: bool = False) -> None:
-        key = np.random.SeedSequence(seed, spawn_key=(crc32(b"acceptance"),)).generate_state(2, np.uint64)
-        self._bits = np.random.Philox(key=key)
+        self._bits = np.random.Philox(key=seed_of(seed, "acceptance").generate_state(2, np.uint64))
         self._numbers = np.random.Generator(self._bits)
         self._begin = self._bits.state
         self._rates = rates
