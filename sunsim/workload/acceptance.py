@@ -5,6 +5,7 @@ are all accepted. One uniform number decides a drafted step, the ``n``-th of its
 same luck in every arm and for every rate, number of drafts and schedule.
 """
 
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -18,6 +19,11 @@ Floats = NDArray[np.float64]
 PHILOX = 4
 """Numbers that Philox makes at a time."""
 END = 2**62
+
+
+def are_rates(numbers: Sequence[float]) -> bool:
+    """Whether numbers can be cumulative acceptance rates: from 0 to 1, none above the one before."""
+    return all(1 >= rate >= following >= 0 for rate, following in pairwise((*numbers, 0.0)))
 
 
 class Rates(NamedTuple):

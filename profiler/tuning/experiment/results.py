@@ -7,11 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from profiler.tuning.evaluate import Judged, row
 from profiler.tuning.experiment.order import METHODS, Order, rate_name
 from profiler.tuning.experiment.tasks import TASKS
-
-SCHEMA_VERSION = 1
+from profiler.tuning.rows import SCHEMA_VERSION, Judged, row
 
 
 def read_records(folder: Path) -> list[dict[str, Any]]:
@@ -66,9 +64,8 @@ def accuracy_file(
             found = [of[method] for of in whole.values()]
             rows.append(
                 {
-                    **row(method, task, [_judged(record) for record in found]),
+                    **row(method, task, {str(record["seed"]): _judged(record) for record in found}),
                     "kind": TASKS[task].kind,
-                    "exact_match_by_seed": {str(record["seed"]): float(np.mean(record["exact"])) for record in found},
                 }
             )
             if "curve" in found[0]:
