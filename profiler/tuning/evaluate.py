@@ -15,7 +15,7 @@ from profiler.tuning.choices import Boundary, DecoderQuant, Dtype
 from profiler.tuning.data import Example
 from profiler.tuning.decode import greedy
 from profiler.tuning.quantize import quantized
-from profiler.tuning.rows import SCHEMA_VERSION, Judged, judged, row
+from profiler.tuning.rows import SCHEMA_VERSION, Judged, judged, row, seeds_of
 from profiler.tuning.tune import placed, task_of
 from profiler.tuning.two_pathways import TwoPathways
 from sunsim.errors import InputError
@@ -104,7 +104,7 @@ def document(rows: list[dict[str, Any]], *, model: str, parameters: int, command
         "measured": datetime.now(UTC).date().isoformat(),
         "card": torch.cuda.get_device_name(device) if device.startswith("cuda") else "cpu",
         "command": command,
-        "seeds": max(r["seeds"] for r in rows),
+        "seeds": seeds_of(rows),
         "tasks": list(dict.fromkeys(r["task"] for r in rows)),
         "rows": rows,
     }
@@ -172,7 +172,7 @@ def added(found: dict[str, Any], path: Path) -> dict[str, Any]:
     rows = kept + found["rows"]
     return found | {
         "command": f"{before['command']} && {found['command']}",
-        "seeds": max(r["seeds"] for r in rows),
+        "seeds": seeds_of(rows),
         "tasks": list(dict.fromkeys(r["task"] for r in rows)),
         "rows": rows,
     }

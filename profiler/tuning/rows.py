@@ -99,6 +99,11 @@ def row(method: str, task: str, runs: Mapping[str, Judged]) -> dict[str, Any]:
     }
 
 
+def seeds_of(rows: Sequence[dict[str, Any]]) -> int:
+    """Tunings of each method and task, the least where they differ; base models are not tuned."""
+    return min((r["seeds"] for r in rows if r["method"].split("-")[0] != "base"), default=1)
+
+
 def table(rows: Sequence[dict[str, Any]]) -> str:
     """Markdown: a line a method, a column a task, exact match in percent with its interval and token accuracy."""
     tasks = list(dict.fromkeys(r["task"] for r in rows))

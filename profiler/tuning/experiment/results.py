@@ -9,7 +9,7 @@ import numpy as np
 
 from profiler.tuning.experiment.order import METHODS, Order, rate_name
 from profiler.tuning.experiment.tasks import TASKS
-from profiler.tuning.rows import SCHEMA_VERSION, Judged, row
+from profiler.tuning.rows import SCHEMA_VERSION, Judged, row, seeds_of
 
 
 def read_records(folder: Path) -> list[dict[str, Any]]:
@@ -76,7 +76,7 @@ def accuracy_file(
         "parameters": pretrained.get("parameters"),
         **about,
         "versions": pretrained.get("versions"),
-        "seeds": min((each["seeds"] for each in rows), default=0),
+        "seeds": seeds_of(rows),
         "tasks": list(dict.fromkeys(each["task"] for each in rows)),
         "boundary": order.boundary,
         "rows": rows,

@@ -71,7 +71,7 @@ def test_tuned_modules_are_evaluated_under_the_names_of_their_methods(
         "prefill-only-int4-tuned": 1,
     }
     assert (found["schema_version"], found["tasks"], found["model"]) == (1, ["sort"], "base")
-    assert found["seeds"] == 2
+    assert found["seeds"] == 1
     assert "| prefill-only-int4-tuned |" in capsys.readouterr().out
 
 
