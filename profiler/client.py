@@ -6,7 +6,7 @@ from functools import partial
 from profiler.engine import Engine
 from profiler.recording import RequestStamps
 from profiler.request_ids import Kind
-from profiler.rounds import new_texts
+from profiler.rounds import Texts
 from profiler.streams import Role, Stream
 
 # A prompt that a colocated worker gets is like one for a prefill worker: none of its KV has arrived.
@@ -26,7 +26,7 @@ class Client:
         self._engine, self._stream, self._group = engine, stream, group
         self._kind = KINDS[stream.role]
         # Made before the start: that takes as long as steps.
-        self._texts = new_texts(stream.rounds, stream.prompt_tokens, engine.vocabulary) if stream.rounds else None
+        self._texts = Texts(stream.rounds, stream.prompt_tokens, engine.vocabulary) if stream.rounds else None
         for tokens in set(stream.prompt_tokens):
             engine.prompt(tokens)
         self._loop = asyncio.get_running_loop()
@@ -51,9 +51,8 @@ class Client:
         del self._timers[i]
         output_tokens = self._stream.output_tokens[i]
         if self._texts:
-            text = self._texts[i]
-            # The answer is part of what a next round begins with.
-            request = self._engine.request(self._kind, text, output_tokens, on_tokens=text.extend)
+            answer = partial(self._texts.answer, i)
+            request = self._engine.request(self._kind, self._texts.prompt(i), output_tokens, on_tokens=answer)
         else:
             request = self._engine.request(self._kind, self._stream.prompt_tokens[i], output_tokens, streamed=True)
         self.tasks[i] = task = self._group.create_task(request)
@@ -70,7 +69,7 @@ class Client:
         assert rounds is not None
         assert self._texts is not None
         assert ended_s is not None
-        self._texts[i] = self._texts[i - 1][: rounds.kept_tokens[i]] + self._texts[i]
+        self._texts.follow(i)
         self._submit_at(ended_s + rounds.think_s[i], i)
 
 

@@ -13,6 +13,7 @@ from profiler.power import PowerMeter
 from profiler.recording import RequestStamps, Step, StepLog
 from profiler.request_ids import UNMARKED, Kind, Mark, request_id
 from profiler.settings import EngineSettings
+from sunsim.workload.acceptance import are_rates
 
 PROMPT_TOKEN_IDS: Sequence[int] = range(1000, 1016)
 FORGET_TRIES = 50
@@ -50,6 +51,22 @@ def count_preemptions() -> Counter[str]:
 
     IterationStats.update_from_events = update_from_events
     return counts
+
+
+def keep_external_tokens() -> None:
+    """From now on a request's metrics tell how much of its prompt's KV came from elsewhere, which vLLM but adds up."""
+    from vllm.v1.metrics.stats import IterationStats, RequestStateStats  # noqa: PLC0415
+
+    inherited = IterationStats.update_from_output
+
+    def update_from_output(
+        self: Any, output: Any, at_s: float, is_prefilling: bool, stats: RequestStateStats, *rest: Any
+    ) -> None:
+        if output.prefill_stats is not None:
+            stats.num_external_cached_tokens = output.prefill_stats.num_external_cached_tokens
+        inherited(self, output, at_s, is_prefilling, stats, *rest)
+
+    IterationStats.update_from_output = update_from_output
 
 
 class Engine:
@@ -162,6 +179,7 @@ class Engine:
                 stamps.kv_transfer_params = output.kv_transfer_params
                 stamps.cached_tokens = output.num_cached_tokens
             if output.finished and output.metrics is not None:
+                stamps.external_tokens = getattr(output.metrics, "num_external_cached_tokens", None)
                 stamps.queued_s = output.metrics.queued_ts
                 stamps.scheduled_s = output.metrics.scheduled_ts
                 stamps.engine_first_token_s = output.metrics.first_token_ts
@@ -220,8 +238,7 @@ class Engine:
         Raises ValueError for rates that vLLM would not take.
         """
         drafts = self.settings.num_speculative_tokens
-        falling = all(earlier >= later for earlier, later in itertools.pairwise(rates))
-        if len(rates) != drafts or not falling or not all(0 <= rate <= 1 for rate in rates):
+        if len(rates) != drafts or not are_rates(rates):
             msg = f"acceptance rates: are {list(rates)}, must be {drafts} from 0 to 1, none above the one before"
             raise ValueError(msg)
         method = "profiler_set_acceptance_rates"

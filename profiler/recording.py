@@ -239,6 +239,8 @@ class RequestStamps:
     engine_last_token_s the engine's. All are CLOCK_MONOTONIC seconds; None where the client saw only the end.
     kv_transfer_params: how another engine gets the request's KV, where the connector says so.
     cached_tokens: of the prompt, those that were not to be computed, as the engine had them (vLLM's num_cached_tokens).
+    external_tokens: of these, those whose KV came from elsewhere (vLLM's num_external_cached_tokens); None where nobody
+        asked for it.
     bursts: how often tokens came to the client, several at once where the engine drafts; steps whose outputs it takes
         together count once.
     """
@@ -256,6 +258,7 @@ class RequestStamps:
     engine_last_token_s: float | None = None
     kv_transfer_params: dict[str, Any] | None = None
     cached_tokens: int | None = None
+    external_tokens: int | None = None
     bursts: int = 0
 
 

@@ -70,10 +70,7 @@ def request_columns(
     if stream.rounds:
         columns["cached_tokens"] = [s.cached_tokens for s in stamps]
         columns |= stream.rounds.columns()
-        for i, think_s in enumerate(stream.rounds.think_s):
-            before = stream.rounds.previous(i)
-            if before is not None and (ended_s := stamps[before].last_token_s) is not None:
-                columns["arrival_s"][i] = relative(ended_s + think_s)
+        columns["arrival_s"] = stream.rounds.arrivals_s(stream.arrival_s, columns["client_last_token_s"])
     return columns | {name: values for name, values in stream.carried.items() if name != "request_id"}
 
 

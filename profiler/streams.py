@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from profiler.rounds import SESSION, Rounds, read_rounds
+from profiler.rounds import SESSION, TOKEN_S, Rounds, read_rounds
 from sunsim.errors import clipped, clipped_list
 
 Role = Literal["decode", "prefill", "colocated"]
@@ -41,7 +41,6 @@ REPLAY_COLUMNS = (
 # What an H100 does with an 8B model in bf16 that has much to do, so that a stream rather ends before its time than after.
 DECODE_TOKENS_PER_S = 12_000
 PREFILL_TOKENS_PER_S = 40_000
-TOKEN_S = 0.012
 
 
 class StreamError(ValueError):
@@ -83,14 +82,11 @@ class Stream:
 
     def _expected(self) -> list[tuple[float, int, int]]:
         """Arrival, tokens to compute and output of each; a round comes as if the one before had not been held up."""
-        found: list[tuple[float, int, int]] = []
-        for i, arrival_s in enumerate(self.arrival_s):
-            new, come_s = self.prompt_tokens[i], arrival_s
-            if self.rounds and come_s is None:
-                come_s = found[-1][0] + found[-1][2] * TOKEN_S + self.rounds.think_s[i]
-                new -= self.rounds.kept_tokens[i]
-            found.append((come_s or 0.0, new, self.output_tokens[i]))
-        return found
+        new, come_s = self.prompt_tokens, [arrival_s or 0.0 for arrival_s in self.arrival_s]
+        if self.rounds:
+            come_s = self.rounds.expected_s(self.arrival_s, self.output_tokens)
+            new = [prompt - kept for prompt, kept in zip(new, self.rounds.kept_tokens, strict=True)]
+        return list(zip(come_s, new, self.output_tokens, strict=True))
 
 
 def split_argument(argument: str, default: Role) -> tuple[Path, Role, tuple[float, ...] | None]:
@@ -146,7 +142,7 @@ def read_stream(path: Path, role: Role, *, limit_tokens: int) -> Stream:
         raise StreamError(msg) from error
     lines = text.rstrip("\r\n").splitlines()
     columns = _columns(path, _values(path, 1, lines[0]) if lines else [])
-    rounds = read_rounds(path) if SESSION in columns else None
+    rounds, order = read_rounds(path) if SESSION in columns else (None, None)
     rows: list[list[str]] = []
     previous_s = 0.0
     for number, line in enumerate(lines[1:], 2):
@@ -166,8 +162,8 @@ def read_stream(path: Path, role: Role, *, limit_tokens: int) -> Stream:
     if not rows:
         msg = f"{path}: has no request, must have at least one line after the column names"
         raise StreamError(msg)
-    if rounds:
-        rows = [rows[line - 2] for line in rounds.line]
+    if order:
+        rows = [rows[line - 2] for line in order]
     by_column = dict(zip(columns, zip(*rows, strict=True), strict=True))
     return _stream(path, role, hashlib.sha256(data).hexdigest(), by_column, rounds)
 

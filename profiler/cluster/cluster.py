@@ -104,14 +104,14 @@ class _Free:
 
 def _lasts_s(run: Run) -> float:
     """A guess from below: arrivals and the shortest drain."""
-    return float(run.requests.arrival_ps[-1]) / 1e12 + SETTLE_S
+    return run.last_s + SETTLE_S
 
 
 async def _play_all(
     order: ClusterOrder,
     wanted: Mapping[Run, dict[str, Any]],
     workers: Sequence[WorkerHandle],
-    up: dict[str, Any],
+    up: Up,
     progress: Progress,
 ) -> ClusterOutcome:
     """Those wanted, each with the facts given, in order; several at a time where there are GPUs for them."""
@@ -119,8 +119,8 @@ async def _play_all(
     free = _Free(workers)
 
     async def play(run: Run, taken: list[WorkerHandle]) -> None:
-        facts = wanted[run] | up | {"date": datetime.now(UTC).isoformat(timespec="seconds")}
-        playing = Play(run, taken)
+        facts = wanted[run] | up.facts | {"date": datetime.now(UTC).isoformat(timespec="seconds")}
+        playing = Play(run, taken, up.vocabulary)
         try:
             await playing.serve()
             # In a thread: another run may be waiting for this one's attention.
@@ -224,7 +224,7 @@ async def cluster(order: ClusterOrder, progress: Progress) -> ClusterOutcome:
         ups = await _all_up(workers)
         progress.say(f"{len(workers)} engines up")
         link_failed = await _measure_link(order, workers, ups[0], progress)
-        outcome = await _play_all(order, wanted, workers, ups[0].facts, progress)
+        outcome = await _play_all(order, wanted, workers, ups[0], progress)
     finally:
         await asyncio.gather(*(each.stop() for each in workers))
     outcome.kept = done

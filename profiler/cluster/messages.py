@@ -40,13 +40,14 @@ class Measured:
 
 @dataclass(frozen=True, slots=True)
 class Serve:
-    """A request; `index` is its number in the run."""
+    """A request; `index` is its number in the run, `prompt` its token ids where they matter."""
 
     index: int
     kind: Kind
     prompt_tokens: int
     output_tokens: int
     kv_transfer_params: dict[str, Any] | None = None
+    prompt: list[int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,12 +70,14 @@ class Up:
     """The engine is up and warm; what it states of itself.
 
     began_s, engine_s, warm_s: on the monotonic clock, the worker's process ran, its engine was up, and it was warm.
+    vocabulary: how many token ids its model has.
     """
 
     facts: dict[str, Any]
     began_s: float
     engine_s: float
     warm_s: float
+    vocabulary: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,11 +99,12 @@ class LoadReport:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """A request is through."""
+    """A request is through; `answer` is what it came to, of one whose prompt matters."""
 
     run: int
     index: int
     stamps: RequestStamps
+    answer: list[int] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from profiler.measure import Subject
 from profiler.settings import EngineSettings
 from profiler.shapes import Variant
 from profiler.streams import StreamError
+from sunsim.roles import Stage
 from sunsim.scenario import Arm, Scenario, build_requests, checked, load_scenario, read_source, resolved
 from sunsim.sweep.grid import load_grid, short_names
 from sunsim.validation.cluster_run import AGAIN
@@ -78,6 +79,7 @@ def subject_of(runs: Sequence[Run], *, gpu_name: str | None = None, quick: bool,
         raise StreamError(msg)
     if any("prefill" in run.arm.pools() for run in runs):
         settings = replace(settings, kv_connector="TimedNixlConnector")
+    settings = replace(settings, enable_prefix_caching=runs[0].requests.sessions is not None)
     for run in runs:
         for stage, pool in run.arm.pools().items():
             for option in OPTIONS:
@@ -107,7 +109,10 @@ def _runs_of(file: Path, overrides: Sequence[str], arms: Sequence[str]) -> list[
             raise StreamError(msg)
         for arm in chosen:
             _check(file, scenario, arm)
-            runs.append(Run("-".join([scenario.name, *label, arm.name]), scenario, arm, requests))
+            run = Run("-".join([scenario.name, *label, arm.name]), scenario, arm, requests)
+            if requests.sessions:
+                _check_rounds(file, run)
+            runs.append(run)
     return runs
 
 
@@ -150,6 +155,31 @@ def _check(file: Path, scenario: Scenario, arm: Arm) -> None:
         raise StreamError(msg)
 
 
+def _check_rounds(file: Path, run: Run) -> None:
+    """Engines keep the KV of one module, know texts by their tokens alone, and tell no router what they have cached."""
+    arm, decode = run.arm, run.arm.block.decode
+    assert decode
+    try:
+        _ = run.rounds
+    except ValueError as error:
+        msg = f"{file}: {error} to be run live"
+        raise StreamError(msg) from error
+    if len(run.scenario.model_names) > 1 or arm.modules_differ:
+        msg = f"{file}: arm {arm.name} has several models or modules, must have one to be run live with sessions"
+        raise StreamError(msg)
+    for stage in ("prefill", "decode"):
+        pool = arm.block.pools().get(Stage(stage))
+        if pool is None or not pool.enable_prefix_caching:
+            msg = f"{file}: arm {arm.name} has no {stage} with enable_prefix_caching, must have to be run live with sessions"
+            raise StreamError(msg)
+        if pool.router == "prefix-affinity":
+            msg = f"{file}: router of {stage} is prefix-affinity, must be another to be run live"
+            raise StreamError(msg)
+    if decode.append_prefill == "auto" or decode.history != "rebuild":
+        msg = f"{file}: arm {arm.name} has append_prefill auto or history keep, must have neither to be run live"
+        raise StreamError(msg)
+
+
 def _profiles(runs: Sequence[Run]) -> set[str]:
     return {pool.profile_name for run in runs for pool in run.arm.pools().values()}
 
@@ -160,6 +190,9 @@ def _same_engines(runs: Sequence[Run]) -> None:
         raise StreamError(msg)
     if len({len(run.arm.pools()) for run in runs}) > 1:
         msg = "some arms have prefill workers and some have none, must be the same: choose with --arm"
+        raise StreamError(msg)
+    if len({run.requests.sessions is None for run in runs}) > 1:
+        msg = "some scenarios have sessions and some have none, must be the same: engines cache prefixes or do not"
         raise StreamError(msg)
 
 

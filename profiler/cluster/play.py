@@ -1,4 +1,8 @@
-"""One arm of a scenario, live: requests come at their times, are routed, served, and handed from stage to stage."""
+"""One arm of a scenario, live: requests come at their times, are routed, served, and handed from stage to stage.
+
+Of sessions a later round comes when the one before has been answered and thought about. Its prompt begins with what was
+said, and goes through all stages again (remote) or straight to the decode worker that had that round (local).
+"""
 
 import asyncio
 import itertools
@@ -11,7 +15,10 @@ from profiler.client import LEAD_S
 from profiler.cluster.handle import WorkerError, WorkerHandle
 from profiler.cluster.messages import Done, LoadReport, Serve
 from profiler.cluster.stage import Stage
+from profiler.request_ids import Kind
+from profiler.rounds import Rounds, Texts, rounds_of
 from sunsim.clock import to_s
+from sunsim.cluster.append import rule_of
 from sunsim.scenario import Arm, Scenario
 from sunsim.workload.requests import Requests
 
@@ -44,17 +51,36 @@ class Run:
         """Workers of all stages."""
         return self.arm.gpus
 
+    @property
+    def rounds(self) -> Rounds | None:
+        """Which requests are rounds of which sessions; raises ValueError if they are none that can be run live."""
+        return rounds_of(self.requests.sessions) if self.requests.sessions else None
+
+    @property
+    def last_s(self) -> float:
+        """When the last request comes, of sessions if nothing is held up."""
+        arrival_s = to_s(self.requests.arrival_ps).tolist()
+        rounds = self.rounds
+        return max(rounds.expected_s(arrival_s, self.requests.output_tokens.tolist()) if rounds else arrival_s)
+
 
 class Play:
     """A run on as many workers as it has, prefill first.
 
+    Args:
+        vocabulary: how many token ids the model has.
+
     Attributes:
+        rounds: which requests are rounds of which sessions; None where they are none.
         start_s: of the requests' times, on the monotonic clock.
         router_cpu_share: processor time of the router's process over the run's duration.
     """
 
-    def __init__(self, run: Run, workers: list[WorkerHandle]) -> None:
+    def __init__(self, run: Run, workers: list[WorkerHandle], vocabulary: int) -> None:
         self.run = run
+        self.rounds = run.rounds
+        self._texts = Texts(self.rounds, run.requests.prompt_tokens.tolist(), vocabulary) if self.rounds else None
+        self._timers: dict[int, asyncio.TimerHandle] = {}
         self.start_s = 0.0
         self.router_cpu_share = 0.0
         self.stages: dict[str, Stage] = {}
@@ -76,10 +102,13 @@ class Play:
             await stage.begin()
         began_s, began_cpu_s = time.monotonic(), time.process_time()
         self.start_s = began_s + LEAD_S
-        last_s = to_s(int(self.run.requests.arrival_ps[-1]))
-        async with asyncio.timeout(2 * last_s + DRAIN_TIMEOUT_S), asyncio.TaskGroup() as group:
-            group.create_task(self._submit())
-            group.create_task(self._all_served())
+        try:
+            async with asyncio.timeout(2 * self.run.last_s + DRAIN_TIMEOUT_S), asyncio.TaskGroup() as group:
+                group.create_task(self._submit())
+                group.create_task(self._all_served())
+        finally:
+            for timer in self._timers.values():
+                timer.cancel()
         self.router_cpu_share = (time.process_time() - began_cpu_s) / (time.monotonic() - began_s)
         for stage in self.stages.values():
             await stage.end()
@@ -100,6 +129,8 @@ class Play:
         loop = asyncio.get_running_loop()
         due = asyncio.Event()
         for index, arrival_ps in enumerate(self.run.requests.arrival_ps.tolist()):
+            if self.rounds and self.rounds.previous(index) is not None:
+                continue
             due.clear()
             # Its clock is the monotonic one; a timer each, set for a moment, so that lateness does not add up.
             at_s = self.start_s + to_s(arrival_ps)
@@ -109,15 +140,35 @@ class Play:
             self._arrive(index)
 
     def _arrive(self, index: int) -> None:
-        if "prefill" in self.stages:
+        output_tokens = int(self.run.requests.output_tokens[index])
+        before = self.rounds.previous(index) if self.rounds else None
+        if before is not None and rule_of(self.run.arm) == "always":
+            slot = self.stages["decode"].visits[before].slot
+            self._send("decode", index, "prefill", output_tokens, None, slot)
+        elif "prefill" in self.stages:
             self._send("prefill", index, "prefill", 1, KEEP_KV if "decode" in self.stages else None)
         else:
-            self._send("decode", index, "decode", int(self.run.requests.output_tokens[index]), None)
+            self._send("decode", index, "decode", output_tokens, None)
 
-    def _send(self, stage: str, index: int, kind: Any, output_tokens: int, kv: dict[str, Any] | None) -> None:
+    def _send(
+        self, stage: str, index: int, kind: Kind, output_tokens: int, kv: dict[str, Any] | None, slot: int | None = None
+    ) -> None:
         requests = self.run.requests
-        order = Serve(index, kind, int(requests.prompt_tokens[index]), output_tokens, kv)
-        self.stages[stage].send(int(requests.model[index]), order)
+        prompt = self._texts.prompt(index) if self._texts else None
+        order = Serve(index, kind, int(requests.prompt_tokens[index]), output_tokens, kv, prompt)
+        session = self.rounds.session[index] if self.rounds else None
+        self.stages[stage].send(int(requests.model[index]), order, session=session, slot=slot)
+
+    def _follow(self, done: Done) -> None:
+        """The next round of the session comes when this one has been thought about."""
+        if not self.rounds or not self._texts or (following := self.rounds.next(done.index)) is None:
+            return
+        assert done.stamps.last_token_s is not None
+        self._texts.answer(done.index, done.answer)
+        self._texts.follow(following)
+        # The workers' clocks are the loop's.
+        due_s = done.stamps.last_token_s + self.rounds.think_s[following]
+        self._timers[following] = asyncio.get_running_loop().call_at(due_s, self._arrive, following)
 
     def _hand_over(self, prefilled: Done) -> None:
         kv = prefilled.stamps.kv_transfer_params
@@ -134,6 +185,7 @@ class Play:
             if stage == "prefill" and "decode" in self.stages:
                 self._hand_over(message)
                 return
+            self._follow(message)
             self._left -= 1
             if not self._left:
                 self._all_done.set()

@@ -1,7 +1,8 @@
 """What a live run leaves: `NAME.parquet`, a row a request, `NAME.steps.parquet`, and `NAME.transfers.parquet` if KV moved.
 
 Times are seconds after the run's start. Workers are named as the simulator names them. The engine's stamps of the last
-stage have the names that a replay's have, those of a prefill stage before it begin with `prefill_`.
+stage have the names that a replay's have, those of a prefill stage before it begin with `prefill_`; a request that has not
+been there has none. Of sessions there is also what each worker had of a prompt in its cache, and how much was moved.
 """
 
 from pathlib import Path
@@ -35,22 +36,45 @@ def request_columns(play: Play) -> Columns:
     columns[f"{last.name}_worker"] = columns.pop("worker")
     first = f"{before[0].name}_submit_s" if before else "submit_s"
     if before:
-        columns[f"{last.name}_submit_s"] = columns["submit_s"]
-        columns["submit_s"] = columns.pop(first)
+        columns[f"{last.name}_submit_s"] = to_last = columns["submit_s"]
+        columns["submit_s"] = [to_last[i] if at_s is None else at_s for i, at_s in enumerate(columns.pop(first))]
+    if play.rounds:
+        columns["arrival_s"] = play.rounds.arrivals_s(columns["arrival_s"], columns["client_last_token_s"])
+        columns |= play.rounds.columns() | _cached(play)
     return columns
 
 
 def _visits(play: Play, stage: Stage) -> Columns:
-    visits = [stage.visits[index] for index in range(len(play.run.requests))]
+    visits = [stage.visits.get(index) for index in range(len(play.run.requests))]
     columns: Columns = {
-        "worker": [stage.routes.names[visit.slot] for visit in visits],
-        "submit_s": [_relative(play, visit.sent_s) for visit in visits],
+        "worker": [visit and stage.routes.names[visit.slot] for visit in visits],
+        "submit_s": [_relative(play, visit.sent_s if visit else None) for visit in visits],
     }
     # A worker's own submission is a pipe's way after the router's, which is the one that counts.
     engine = {name: field for name, field in STAMPS.items() if name != "submit_s"}
-    columns |= {name: [_relative(play, getattr(v.stamps, field)) for v in visits] for name, field in engine.items()}
-    columns["known_s"] = [_relative(play, visit.known_s) for visit in visits]
-    columns["preemptions"] = [_preemptions(stage, visit) for visit in visits]
+    columns |= {
+        name: [_relative(play, getattr(visit.stamps, field) if visit else None) for visit in visits]
+        for name, field in engine.items()
+    }
+    columns["known_s"] = [_relative(play, visit.known_s if visit else None) for visit in visits]
+    columns["preemptions"] = [_preemptions(stage, visit) if visit else 0 for visit in visits]
+    return columns
+
+
+def _cached(play: Play) -> Columns:
+    """Tokens of each prompt: in the caches of its workers, moved, and in the cache of the one that computed it."""
+    columns: Columns = {}
+    for name, stage in play.stages.items():
+        found = [(visit := stage.visits.get(i)) and visit.stamps for i in range(len(play.run.requests))]
+        columns[f"{name}_cached_tokens"] = [
+            each and (each.cached_tokens or 0) - (each.external_tokens or 0) for each in found
+        ]
+        columns["moved_tokens"] = [(each and each.external_tokens) or 0 for each in found]
+    by_prefill, by_decode = columns["prefill_cached_tokens"], columns["decode_cached_tokens"]
+    local = [tokens is None for tokens in by_prefill]
+    computed = zip(by_prefill, by_decode, local, strict=True)
+    columns["cached_tokens"] = [there if is_local else before for before, there, is_local in computed]
+    columns["appended"] = ["local" if is_local else "remote" for is_local in local]
     return columns
 
 

@@ -7,6 +7,7 @@ from profiler.cluster.handle import WorkerHandle
 from profiler.cluster.messages import Begin, Done, End, Ended, LoadReport, Ready, Serve
 from profiler.recording import RequestStamps
 from sunsim.cluster.load_report import SeenLoad
+from sunsim.cluster.router import Asked
 from sunsim.cluster.routes import Routes
 from sunsim.scenario import Pool, Scenario
 
@@ -52,9 +53,14 @@ class Stage:
             while (await worker.next(Ready)).run != self._run:
                 """An answer to a run that broke off before it came."""
 
-    def send(self, model: int, order: Serve) -> None:
-        """Gives a request of the model with this index to the worker that the router picks."""
-        slot = self.routes.pick(model)
+    def send(self, model: int, order: Serve, *, session: int | None = None, slot: int | None = None) -> None:
+        """Gives a request of the model with this index to the worker of this slot, or the one that the router picks.
+
+        session: that it is a round of.
+        """
+        if slot is None:
+            # What is in the workers' caches nobody tells the router.
+            slot = self.routes.pick(model, None if session is None else Asked(session, lambda _slot: 0))
         self._seen[slot].send(order.prompt_tokens)
         self.visits[order.index] = Visit(slot, time.monotonic())
         self.workers[slot].send(order)

@@ -27,7 +27,7 @@ from profiler.cluster.messages import (
     Stop,
     Up,
 )
-from profiler.engine import Engine, count_preemptions, undisturbed
+from profiler.engine import Engine, count_preemptions, keep_external_tokens, undisturbed
 from profiler.measure import Order, Subject, missing_phases, run_phases, set_up, started, state_engine, warm
 from profiler.progress import Progress
 from profiler.replay import SETTLE_TIMEOUT_S, by_own_id
@@ -52,6 +52,7 @@ class Worker:
         self._loop = asyncio.get_running_loop()
         self._tasks: set[asyncio.Task[None]] = set()
         self._preemptions = count_preemptions()
+        keep_external_tokens()
         self._run = 0
         self._quiet = contextlib.ExitStack()
         self._requests_under_way: set[asyncio.Task[None]] = set()
@@ -106,6 +107,8 @@ class Worker:
             self._report = None
         self._quiet.close()
         await asyncio.wait_for(self._engine.settle(), SETTLE_TIMEOUT_S)
+        if self._subject.settings.enable_prefix_caching:
+            await self._engine.forget()
         self._engine.drain_steps()
         self._preemptions.clear()
         self._run = begin.run
@@ -135,21 +138,25 @@ class Worker:
         self._connection.send(Measured(outcomes))
 
     async def _serve(self, order: Serve) -> None:
+        answer: list[int] = []
+
         def on_tokens(new: Sequence[int]) -> None:
             self._tokens += len(new)
+            if order.prompt:
+                answer.extend(new)
             self._changed()
 
         self._changed()
         stamps = await self._engine.request(
             order.kind,
-            order.prompt_tokens,
+            order.prompt or order.prompt_tokens,
             order.output_tokens,
             on_tokens=on_tokens,
             kv_transfer_params=order.kv_transfer_params,
         )
         self._requests -= 1
         self._tokens -= order.prompt_tokens + order.output_tokens
-        self._connection.send(Done(self._run, order.index, stamps))
+        self._connection.send(Done(self._run, order.index, stamps, answer))
         self._changed()
 
     async def _end(self) -> None:
@@ -188,7 +195,7 @@ async def _work(connection: Connection, subject: Subject, progress: Progress) ->
         engine_s = time.monotonic()
         warmed = await warm(engine, subject, progress)
         facts = {"num_gpu_blocks": engine.num_gpu_blocks, "block_size": engine.block_size}
-        connection.send(Up(facts, began_s, engine_s, time.monotonic()))
+        connection.send(Up(facts, began_s, engine_s, time.monotonic(), engine.vocabulary))
         worker = Worker(engine, connection, subject, warmed, progress)
         loop = asyncio.get_running_loop()
         loop.add_reader(connection.fileno(), worker.read)

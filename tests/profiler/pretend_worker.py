@@ -1,4 +1,7 @@
-"""A worker's process without an engine: a token takes a millisecond, whatever the batch."""
+"""A worker's process without an engine: a token takes a millisecond, whatever the batch.
+
+Prompts whose tokens it is told it finds again in blocks of 16; it answers with its number and that of the request.
+"""
 
 import asyncio
 import time
@@ -12,6 +15,8 @@ from profiler.transfers import Transfer
 
 TOKEN_S = 0.001
 KV_BYTES_PER_TOKEN = 1000
+BLOCK = 16
+VOCABULARY = 5000
 FATAL_PROMPT = 666
 """A request of so many prompt tokens is the end of its worker."""
 SILENT_PROMPT = 777
@@ -25,6 +30,7 @@ class _Pretender:
         self._gpu = gpu
         self._tasks: set[asyncio.Task[None]] = set()
         self._transfers: list[Transfer] = []
+        self._cache: set[tuple[int, ...]] = set()
         self._run = self._received = self._requests = self._tokens = 0
 
     def read(self) -> None:
@@ -38,6 +44,7 @@ class _Pretender:
                 self._run = message.run
                 self._received = self._requests = self._tokens = 0
                 self._transfers.clear()
+                self._cache.clear()
                 self._connection.send(Ready(message.run))
             elif isinstance(message, Abort):
                 for task in self._tasks:
@@ -59,6 +66,9 @@ class _Pretender:
         self._tokens += order.prompt_tokens
         self._report(run)
         queued_s = time.monotonic()
+        prompt = order.prompt or []
+        beginnings = [tuple(prompt[:end]) for end in range(BLOCK, len(prompt), BLOCK)]
+        cached = BLOCK * sum(beginning in self._cache for beginning in beginnings)
         await asyncio.sleep(TOKEN_S)
         first_s = time.monotonic()
         await asyncio.sleep(TOKEN_S * (order.output_tokens - 1))
@@ -66,12 +76,17 @@ class _Pretender:
         if run == self._run:
             self._requests -= 1
             self._tokens -= order.prompt_tokens
+        answer = [self._gpu + order.index] * order.output_tokens if prompt else []
+        said = [*prompt, *answer][:-1]
+        self._cache |= {tuple(said[:end]) for end in range(BLOCK, len(said) + 1, BLOCK)}
+        external = 0
         fetch: dict[str, Any] | None = None
         if order.kind == "prefill" and order.prompt_tokens != SILENT_PROMPT:
             fetch = {"do_remote_prefill": True, "from": self._gpu}
         elif order.kind == "decode" and order.kv_transfer_params:
             fetch = order.kv_transfer_params
-            moved = order.prompt_tokens * KV_BYTES_PER_TOKEN
+            external = order.prompt_tokens - cached
+            moved = external * KV_BYTES_PER_TOKEN
             self._transfers.append(Transfer(queued_s, moved, TOKEN_S, TOKEN_S / 2, 1, queued_s, TOKEN_S / 2, 0.0, 1))
         stamps = RequestStamps(
             f"{order.kind}-{order.index}",
@@ -86,8 +101,10 @@ class _Pretender:
             engine_first_token_s=first_s,
             engine_last_token_s=last_s,
             kv_transfer_params=fetch,
+            cached_tokens=cached + external,
+            external_tokens=external,
         )
-        self._connection.send(Done(run, order.index, stamps))
+        self._connection.send(Done(run, order.index, stamps, answer))
         self._report(run)
 
     def _report(self, run: int) -> None:
@@ -98,7 +115,7 @@ async def _work(connection: Connection, gpu: int) -> None:
     pretender = _Pretender(connection, gpu)
     now_s = time.monotonic()
     facts = {"num_gpu_blocks": 1000 + gpu, "block_size": 16, "engine_start": "one"}
-    connection.send(Up(facts, now_s, now_s, now_s))
+    connection.send(Up(facts, now_s, now_s, now_s, VOCABULARY))
     loop = asyncio.get_running_loop()
     loop.add_reader(connection.fileno(), pretender.read)
     await pretender.stopped.wait()

@@ -13,7 +13,7 @@ from profiler import run_file
 from profiler.cli import app
 from profiler.client import serve
 from profiler.recording import RequestStamps
-from profiler.rounds import new_texts
+from profiler.rounds import new_texts, read_rounds
 from profiler.streams import Stream, read_stream
 
 HEADER = "session,round,arrival_s,think_s,prefix,prefix_tokens,prompt_tokens,output_tokens"
@@ -35,7 +35,7 @@ def test_a_round_follows_the_one_before_it_in_its_session(tmp_path: Path) -> Non
     rounds = stream.rounds
 
     assert rounds is not None
-    assert rounds.line == [2, 3, 5, 4]
+    assert read_rounds(tmp_path / "s.csv")[1] == [2, 3, 5, 4]
     assert [rounds.previous(i) for i in range(4)] == [None, 0, 1, None]
     assert [rounds.next(i) for i in range(4)] == [1, 2, None, None]
     assert stream.prompt_tokens == [30, 50, 60, 21]
