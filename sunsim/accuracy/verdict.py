@@ -45,27 +45,44 @@ class Loss(NamedTuple):
 
 
 class Claim(NamedTuple):
-    """What is said of a method against another; `expected` is whether its loss is to be within the limit."""
+    """What is said of a method against another.
+
+    expected: whether its loss is to be within the limit. paper: what the paper says of it, empty where the claim is ours.
+    """
 
     text: str
     method: str
     against: str
     expected: str
+    paper: str = ""
 
 
 CLAIMS = (
-    Claim("SUN: prefill-only tuning is comparable to full tuning", "prefill-only", "full", "holds"),
+    Claim(
+        "SUN: prefill-only tuning is comparable to full tuning",
+        "prefill-only",
+        "full",
+        "holds",
+        "SUN: accuracy comparable to full fine-tuning",
+    ),
     Claim(
         "QSUN: tuned with the int4 decoder, it loses at most 3 % of full tuning",
         "prefill-only-int4-tuned",
         "full",
         "holds",
+        "QSUN: 1 to 3 % less than full fine-tuning",
     ),
     Claim("the same, not tuned with the int4 decoder", "prefill-only-int4", "full", "holds"),
     Claim("QSUN is comparable to SUN", "prefill-only-int4-tuned", "prefill-only", "holds"),
     Claim("full tuning itself, decoding in int4, is comparable to bf16", "full-int4", "full", "holds"),
     Claim("LoRA is comparable to full tuning", "lora", "full", "holds"),
-    Claim("a fully tuned prefill module before the base decoder fails", "full-prefill-base-decode", "full", "fails"),
+    Claim(
+        "a fully tuned prefill module before the base decoder fails",
+        "full-prefill-base-decode",
+        "full",
+        "fails",
+        "a fully tuned prefill module fails before the base decoder",
+    ),
 )
 
 
