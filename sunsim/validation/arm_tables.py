@@ -76,7 +76,7 @@ def _changes(figures: Numbers) -> list[str]:
 
 def cluster_tables(points: Sequence[Comparison]) -> list[TextTable]:
     """Live arms and gains, point by point; those that nothing is in are left out."""
-    return [table for table in (_cluster_arms(points), _cluster_gains(points)) if table.rows]
+    return [table for table in (_cluster_arms(points), _cluster_rounds(points), _cluster_gains(points)) if table.rows]
 
 
 def _cluster_arms(points: Sequence[Comparison]) -> TextTable:
@@ -91,6 +91,22 @@ def _cluster_arms(points: Sequence[Comparison]) -> TextTable:
     title = "Whole clusters, live and simulated; latencies in ms"
     title += _legend([arm for point in points for arm in point.arms])
     return TextTable(title, ("", "decode\nGPUs", *_both(["SLO met"]), *_both(_headers(*CLUSTER))), rows)
+
+
+def _cluster_rounds(points: Sequence[Comparison]) -> TextTable:
+    """Of sessions, an arm's round a row."""
+    rows: list[tuple[str, ...]] = []
+    for point in points:
+        for arm in point.arms:
+            if arm.rounds:
+                rows.append((f"{point.name}, {arm.name}",))
+            for each in arm.rounds:
+                cells = [number(side) for figure in each.figures for side in (figure.actual, figure.simulated)]
+                rows.append((f"  {each.name.replace('_', ' ')}", count(each.requests), *cells))
+    title = (
+        "Rounds of sessions, live and simulated: means; cached of the prompts' tokens, and tokens moved for a request"
+    )
+    return TextTable(title, ("", "requests", *_both(["TTFT\nms", "TPOT\nms", "cached\n%", "moved\ntokens"])), rows)
 
 
 def _cluster_gains(points: Sequence[Comparison]) -> TextTable:

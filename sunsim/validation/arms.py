@@ -13,6 +13,7 @@ from sunsim.metrics.rows import Floats, Requests, Window
 from sunsim.metrics.serving import Numbers, latency, output_rate, per
 from sunsim.metrics.slo import Limits, Slo, meets_slo
 from sunsim.report.format import ratio
+from sunsim.validation.arm_rounds import ComparedRound
 from sunsim.validation.cluster_run import ClusterRun
 from sunsim.validation.figures import Compared, Figure, change_percent
 from sunsim.validation.served import NEGLIGIBLE_MS, Served
@@ -70,6 +71,7 @@ class ComparedArm(Compared):
         gpus: how many there are, by the throughput that counts them.
         overloaded: whether its queue still grew when arrivals ended, really or as simulated.
         live: the run of the whole cluster; None where its workers were replayed one by one.
+        rounds: of sessions, round by round; none where requests are no rounds.
     """
 
     runs: tuple[str, ...]
@@ -77,6 +79,7 @@ class ComparedArm(Compared):
     requests: int
     overloaded: bool
     live: ClusterRun | None = None
+    rounds: tuple[ComparedRound, ...] = ()
 
     @property
     def decode_gpus(self) -> int:
@@ -122,8 +125,8 @@ class Comparison:
 
     @property
     def gains(self) -> list[Gain]:
-        """What each arm but the first gains."""
-        return [_gain(arm, self.arms[0]) for arm in self.arms[1:]]
+        """What each arm but the first gains; of live ones those whose decode is shared."""
+        return [_gain(arm, self.arms[0]) for arm in self.arms[1:] if not arm.live or arm.live.decode.shared]
 
 
 def together(parts: Sequence[Served]) -> Served:

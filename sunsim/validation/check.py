@@ -1,7 +1,7 @@
 """Folders of records beside their simulation: every run of a campaign and its arms, every point of a live cluster."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 
 import numpy as np
@@ -13,6 +13,7 @@ from sunsim.measured import window_of
 from sunsim.metrics.rows import Requests, Window
 from sunsim.metrics.slo import limits_each
 from sunsim.scenario import Transfer
+from sunsim.validation.arm_rounds import compared_rounds
 from sunsim.validation.arms import (
     DECODE_THROUGHPUT,
     THROUGHPUT,
@@ -117,11 +118,13 @@ def _point(cluster: Cluster, name: str, runs: Sequence[ClusterRun]) -> Compariso
 
 
 def _arm(cluster: Cluster, run: ClusterRun, window: Window) -> ComparedArm:
+    both = run.rows, _simulated(cluster, run)
     actual, simulated = (
         Side.of_cluster(Requests.from_rows(rows), window, limits_each(run.scenario.slo.limits, rows["model"]))
-        for rows in (run.rows, _simulated(cluster, run))
+        for rows in both
     )
-    return compared_arm(run.meta.arm, [run.name], (actual, simulated), window, _gpus(run), run)
+    arm = compared_arm(run.meta.arm, [run.name], (actual, simulated), window, _gpus(run), run)
+    return replace(arm, rounds=compared_rounds(*both, window)) if run.sessions else arm
 
 
 def _gpus(run: ClusterRun) -> dict[str, int]:
@@ -159,14 +162,17 @@ def _window(run: ClusterRun, when: str) -> Window:
 
 
 def _stream(run: ClusterRun, when: str) -> Stream:
-    """The requests, in the order in which they came or were planned, which the column `when` has."""
-    rows = run.rows.sort_values(when, kind="stable")
+    """The requests, in the order in which they came or were planned, which the column `when` has; rounds as they stand."""
+    rows = run.rows.assign(begins_s=run.begins_s(when))
+    if run.sessions is None:
+        rows = rows.sort_values("begins_s", kind="stable")
     names = run.scenario.model_names
     index = {name: i for i, name in enumerate(names)}
     return Stream(
-        to_ps(rows[when].to_numpy(np.float64)),
+        to_ps(rows["begins_s"].to_numpy(np.float64)),
         np.array([index[name] for name in rows["model"]], dtype=np.int32),
         rows["prompt_tokens"].to_numpy(np.int32),
         rows["output_tokens"].to_numpy(np.int32),
         names,
+        sessions=run.sessions,
     )

@@ -10,8 +10,11 @@ from pydantic import Field
 
 from sunsim.document.source import Source
 from sunsim.errors import InputError
+from sunsim.metrics.rows import Floats
 from sunsim.scenario import Arm, Pool, Scenario, checked
 from sunsim.validation.record import TRANSFERS_SUFFIX, Facts, check_columns, numbers, read_facts, read_rows
+from sunsim.validation.rounds import read_rounds
+from sunsim.workload.sessions import UNKNOWN, Sessions
 
 WRITER = "python -m profiler cluster"
 AGAIN = "-again"
@@ -41,7 +44,9 @@ NUMBERS = (
     "known_s",
     "preemptions",
 )
-"""Columns that a run must have, and a value in each of their rows."""
+"""Columns that a run must have, and a value in each of their rows; of sessions also those of `rounds`, and these."""
+
+OF_SESSIONS = ("cached_tokens", "moved_tokens")
 
 
 class ClusterMeta(Facts):
@@ -66,6 +71,7 @@ class ClusterRun:
 
     Attributes:
         rows: the columns of the results contract, `arrival_s` as submitted; and `known_s`, `planned_s`.
+        sessions: that the requests are rounds of; None where they are none.
     """
 
     name: str
@@ -73,6 +79,7 @@ class ClusterRun:
     meta: ClusterMeta
     scenario: Scenario
     rows: pd.DataFrame
+    sessions: Sessions | None = None
 
     @property
     def arm(self) -> Arm:
@@ -101,8 +108,14 @@ class ClusterRun:
         """
         columns = ["planned_s", "prompt_tokens", "output_tokens"]
         blind = all(pool.shared for pool in self.arm.pools().values())
-        told = self.rows[columns if blind else [*columns, "model"]].to_csv(index=False)
+        rows = self.rows.assign(planned_s=self.begins_s("planned_s"))
+        told = rows[columns if blind else [*columns, "model"]].to_csv(index=False)
         return f"{self.arm.block.model_dump_json(exclude={'name'})} {told}"
+
+    def begins_s(self, when: str) -> Floats:
+        """When requests came or were planned, which the column `when` has; 0 of those that wait for another's end."""
+        at_s = self.rows[when].to_numpy(np.float64)
+        return at_s if self.sessions is None else np.where(self.sessions.previous == UNKNOWN, at_s, 0.0)
 
     @property
     def point(self) -> str:
@@ -125,14 +138,19 @@ def read_cluster_run(path: Path) -> ClusterRun:
     """
     table = read_rows(path, WRITER)
     meta = read_facts(path, table, ClusterMeta, "is no live run", WRITER)
-    numbers(path, table, NUMBERS)
+    columns = numbers(path, table, NUMBERS)
     check_columns(path, table, TEXTS)
     frame = table.to_pandas()
     scenario = checked(Source(path, meta.scenario))
     if scenario.arms[0].decode is None:
         message = f"its arm {meta.arm} has no decode workers, must have some: others are not compared yet"
         raise InputError(message, path)
-    return ClusterRun(path.stem, path, meta, scenario, _contract(frame, meta.arm))
+    tokens = (columns[name].astype(np.int64) for name in ("prompt_tokens", "output_tokens"))
+    rounds = read_rounds(path, table, np.arange(len(frame)), *tokens)
+    if rounds:
+        numbers(path, table, OF_SESSIONS)
+    sessions = rounds.sessions if rounds else None
+    return ClusterRun(path.stem, path, meta, scenario, _contract(frame, meta.arm), sessions)
 
 
 def _contract(frame: pd.DataFrame, arm: str) -> pd.DataFrame:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from sunsim.report.format import listed
+from sunsim.validation.arm_rounds import ComparedRound
 from sunsim.validation.arms import THROUGHPUT, ComparedArm, Comparison
 from sunsim.validation.check import CheckedCluster
 from sunsim.validation.figures import Figure, known_errors, signed_percent
@@ -117,7 +118,16 @@ def _arm(arm: ComparedArm) -> dict[str, Any]:
         "staleness_ms": arm.live.meta.staleness_ms,
         "submit_lag_ms_p99": arm.live.meta.submit_lag_ms_p99,
         **same,
+        **({"rounds": {each.name: _round(each) for each in arm.rounds}} if arm.rounds else {}),
     }
+
+
+def _round(compared: ComparedRound) -> dict[str, Any]:
+    figures = {
+        figure.tag: {"actual": figure.actual, "simulated": figure.simulated, "error_percent": figure.error_percent}
+        for figure in compared.figures
+    }
+    return {"requests": compared.requests, **figures}
 
 
 def verdict(results: Sequence[Validated]) -> str:

@@ -9,7 +9,7 @@ import pyarrow as pa
 from sunsim.clock import to_ps
 from sunsim.errors import InputError
 from sunsim.validation.record import numbers
-from sunsim.validation.served import Ints, Served
+from sunsim.validation.served import Ints
 from sunsim.workload.sessions import UNKNOWN, Sessions
 from sunsim.workload.texts import chained
 
@@ -29,14 +29,14 @@ class Rounds:
     cached_tokens: Ints
 
 
-def read_rounds(path: Path, table: pa.Table, order: Ints, served: Served) -> Rounds | None:
+def read_rounds(path: Path, table: pa.Table, order: Ints, prompt_tokens: Ints, output_tokens: Ints) -> Rounds | None:
     """The rounds of a run, request by request; None if it has none.
 
     Args:
         path: of the run.
         table: its rows.
-        order: in which `served` has them, int64[n].
-        served: the requests.
+        order: in which they are wanted, int64[n].
+        prompt_tokens, output_tokens: of the requests in that order, int[n].
 
     Raises:
         InputError: a column is missing, or a round does not follow the one before it.
@@ -50,11 +50,11 @@ def read_rounds(path: Path, table: pa.Table, order: Ints, served: Served) -> Rou
     prefix, prefix_tokens, opens = count["prefix"], count["prefix_tokens"], count["round"] == 0
     begins = opens & (prefix != UNKNOWN) & (prefix_tokens > 0)
     texts, number = np.unique(np.stack([prefix, prefix_tokens])[:, begins], axis=1, return_inverse=True)
-    root = np.full(len(served), UNKNOWN, dtype=np.int64)
+    root = np.full(order.size, UNKNOWN, dtype=np.int64)
     root[begins] = number
     sessions = chained(
-        served.prompt_tokens[together],
-        served.output_tokens[together],
+        prompt_tokens[together],
+        output_tokens[together],
         to_ps(columns["think_s"][together]),
         opens[together],
         count["history_tokens"][together],

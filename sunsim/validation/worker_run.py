@@ -195,7 +195,7 @@ def read_run(path: Path) -> ActualRun:
     served = Served(**ordered)
     _check(path, served)
     ids = [str(value) for value in table["request_id"].to_pylist()]
-    rounds = read_rounds(path, table, order, served)
+    rounds = read_rounds(path, table, order, served.prompt_tokens, served.output_tokens)
     return ActualRun(path.stem, path, meta, [ids[i] for i in order], served, _steps(path), rounds=rounds)
 
 

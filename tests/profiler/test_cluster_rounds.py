@@ -7,6 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from profiler.cli import app
+from sunsim.validation.cluster_run import read_cluster_run
 from tests.profiler.test_cluster import PROFILE, play, pool, rows, write
 
 CSV = """\
@@ -42,6 +43,8 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> dict[str, pd.DataFrame]:
     folder = tmp_path_factory.mktemp("rounds")
     outcome = play(written(folder), 2, folder / "out")
     assert outcome.played == ["two-remote", "two-local"]
+    runs = [read_cluster_run(folder / "out" / f"two-{where}.parquet") for where in ("remote", "local")]
+    assert all(run.sessions and run.sessions.previous.tolist() == [-1, 0, 1, -1, 3] for run in runs)
     return {where: rows(folder / "out", f"two-{where}") for where in ("remote", "local")}
 
 

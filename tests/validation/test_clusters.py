@@ -7,14 +7,17 @@ import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
 from docs.fidelity import cluster_errors, live_text
 from docs.refresh import PLACES, block
+from profiler.rounds import rounds_of
 from sunsim.cli import app
 from sunsim.cluster.simulation import simulate_arm
 from sunsim.scenario import build_requests, load_scenario, resolved
@@ -37,6 +40,25 @@ arms:
     decode: {{profile: {profile}, policy: {policy}, router: least-requests, workers: 2}}
 """
 
+SESSIONS = """\
+name: live
+seed: {seed}
+models: {{count: 1}}
+workload:
+  kind: sessions
+  duration_s: 20
+  arrivals: {{kind: poisson, rate_rps: 2}}
+  rounds: {{mean: 5, max: 5}}
+  think_s: {{mean: 0.5}}
+  system_prompt_tokens: 100
+  user: {{kind: fixed, tokens: 60}}
+  output: {{kind: fixed, tokens: 20}}
+arms:
+  - name: {arm}
+    prefill: {{profile: {profile}, policy: isolated, workers: 1, enable_prefix_caching: true}}
+    decode: {{profile: {profile}, policy: isolated, workers: 1, enable_prefix_caching: true, append_prefill: remote}}
+"""
+
 
 def slower(factor: float) -> dict[str, Any]:
     """A profile all of whose steps take `factor` as long."""
@@ -47,7 +69,15 @@ def slower(factor: float) -> dict[str, Any]:
 
 
 def write_run(
-    folder: Path, name: str, factor: float, *, arm: str, alpha: float = 1.0, workload: str = DRAWN, **facts: Any
+    folder: Path,
+    name: str,
+    factor: float,
+    *,
+    arm: str,
+    alpha: float = 1.0,
+    workload: str = DRAWN,
+    text: str = SCENARIO,
+    **facts: Any,
 ) -> Path:
     """A run as the profiler writes it, of a cluster whose steps take `factor` as long as the folder's profile says."""
     folder.mkdir(exist_ok=True)
@@ -56,7 +86,7 @@ def write_run(
     slow, told = folder.parent / f"slow-{factor}.json", folder.parent / f"{name}.yaml"
     slow.write_text(json.dumps(slower(factor)))
     policy = "isolated" if arm == "isolated" else "shared"
-    told.write_text(SCENARIO.format(seed=3, alpha=alpha, arm=arm, policy=policy, profile=slow, workload=workload))
+    told.write_text(text.format(seed=3, alpha=alpha, arm=arm, policy=policy, profile=slow, workload=workload))
     scenario = load_scenario(told)
     requests = build_requests(scenario)
     rows = simulate_arm(scenario, scenario.arms[0], requests).rows
@@ -66,6 +96,9 @@ def write_run(
         **{column: rows[column] for column in same}, arrival_s=rows["arrival_s"], known_s=rows["last_token_s"] + 0.002
     )
     frame["last_token_s"] = rows["last_token_s"]
+    if requests.sessions:
+        found = {name: rows[name] for name in ("cached_tokens", "moved_tokens")}
+        frame = frame.assign(**rounds_of(requests.sessions).columns(), **found)
     meta = {
         "role": "cluster",
         "stream": name,
@@ -87,6 +120,46 @@ def write_run(
 def validate(*arguments: object) -> tuple[int, str, str]:
     result = CliRunner().invoke(app, ["validate", *map(str, arguments)])
     return result.exit_code, result.stdout, result.stderr
+
+
+@pytest.mark.parametrize("append", ["remote", "local"])
+@pytest.mark.parametrize("factor", [1.0, 1.25])
+def test_sessions_are_compared_round_by_round(append: str, factor: float, tmp_path: Path) -> None:
+    text = SESSIONS.replace("remote", append)
+    write_run(tmp_path / "f", "live-later", factor, arm="later", text=text)
+    (arm,) = json.loads(validate(tmp_path / "f", "--json")[1])["clusters"][0]["points"][0]["arms"]
+    assert list(arm["rounds"]) == ["round_0", "round_1", "round_2", "later_rounds"]
+    run = read_cluster(tmp_path / "f").runs[0].rows
+    for i, found in enumerate(arm["rounds"].values()):
+        own = run[np.minimum(run["round"], 3) == i]
+        # Later rounds of the last sessions come after the window.
+        assert found["requests"] == len(own) if i == 0 else 0 < found["requests"] <= len(own)
+        for tag in ("cached_share", "mean_moved_tokens"):
+            assert found[tag]["simulated"] == pytest.approx(found[tag]["actual"])
+        for tag in ("mean_ttft_ms", "mean_tpot_ms"):
+            off = found[tag]["error_percent"]
+            assert off == pytest.approx(0, abs=1e-3) if factor == 1 else off < -10
+    table = validate(tmp_path / "f")[1]
+    assert "Rounds of sessions, live and simulated" in table
+    assert "later rounds" in table
+
+
+def test_a_repeat_of_rounds_is_part_of_the_floor_though_they_came_at_other_times(tmp_path: Path) -> None:
+    for name, factor in (("live-later", 1.0), ("live-later-again", 1.25)):
+        write_run(tmp_path / "f", name, factor, arm="later", text=SESSIONS)
+    (cluster,) = json.loads(validate(tmp_path / "f", "--json")[1])["clusters"]
+    (pair,) = cluster["noise_floor"]
+    assert (pair["first"], pair["second"]) == ("live-later", "live-later-again")
+    assert pair["change_percent"]["mean_tpot_ms"] == pytest.approx(25, abs=1)
+
+
+def test_a_round_that_is_missing_is_refused_in_one_line(tmp_path: Path) -> None:
+    path = write_run(tmp_path / "f", "live-later", 1.0, arm="later", text=SESSIONS)
+    table = pq.read_table(path)
+    pq.write_table(table.filter(pc.not_equal(table["round"], 1)), path)
+    code, _, error = validate(tmp_path / "f")
+    assert (code, error.count("\n")) == (2, 1)
+    assert "round 2 of session 0 is not after the round before it, must follow it" in error
 
 
 @pytest.mark.parametrize(("factor", "error"), [(1.0, 0.0), (1.25, -20.0)])
