@@ -2,17 +2,18 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from statistics import NormalDist, mean
+from statistics import mean, stdev
 from typing import Any, NamedTuple
 
-from sunsim.points.estimate import CONFIDENCE, estimate
+from scipy.special import ndtri, stdtrit
 
 LIMIT = 3.0
 """Points of exact match that count as comparable: the most that the paper says QSUN loses."""
 LEARNED = 10.0
 """Points that full tuning must gain on a task before a loss there says anything."""
 
-_Z = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
+_UPPER = 0.975
+"""Where a two-sided interval of 95 % ends."""
 
 
 class Shares(NamedTuple):
@@ -97,11 +98,11 @@ def loss_of(pairs: Sequence[tuple[Shares, Shares]]) -> Loss:
     """
     seeds = sorted(set.intersection(*(set(shares.by_seed) for pair in pairs for shares in pair)))
     lost = [100 * mean(other.by_seed[seed] - own.by_seed[seed] for own, other in pairs) for seed in seeds]
-    over_seeds = estimate(lost)
-    if over_seeds is None or over_seeds.half_width is None:
+    if len(seeds) < 2:
         return Loss(mean(lost), math.inf)
+    over_seeds = float(stdtrit(len(seeds) - 1, _UPPER)) * stdev(lost) / math.sqrt(len(seeds))
     variance = sum(_variance(shares) for pair in pairs for shares in pair) / len(pairs) ** 2
-    return Loss(over_seeds.mean, max(over_seeds.half_width, 100 * _Z * math.sqrt(variance)))
+    return Loss(mean(lost), max(over_seeds, 100 * float(ndtri(_UPPER)) * math.sqrt(variance)))
 
 
 def _variance(shares: Shares) -> float:
