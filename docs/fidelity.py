@@ -49,7 +49,7 @@ ROUNDS = {
 }
 DRAFTS = {
     "output_throughput": "output",
-    "saturated_output_throughput": "output, queue",
+    "saturated_output_throughput": "queue",
     "mean_acceptance_length": "length",
 }
 
@@ -248,7 +248,7 @@ def _stream_tables(named: Sequence[Named], title: str) -> list[TextTable]:
         "": [("TPOT", TPOT | QUEUE)],
         "; colocated": [colocated],
         "; sessions": [colocated, ("TTFT", ROUNDS)],
-        "; drafts": [("TPOT", TPOT | DRAFTS | prompts)],
+        "; drafts": [("TPOT", TPOT | DRAFTS), ("TTFT", TTFT)],
         "; prefill": [("TTFT", TTFT)],
     }
     return [

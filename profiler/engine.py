@@ -13,6 +13,7 @@ from profiler.power import PowerMeter
 from profiler.recording import RequestStamps, Step, StepLog
 from profiler.request_ids import UNMARKED, Kind, Mark, request_id
 from profiler.settings import EngineSettings
+from sunsim.workload.acceptance import are_rates
 
 PROMPT_TOKEN_IDS: Sequence[int] = range(1000, 1016)
 FORGET_TRIES = 50
@@ -239,8 +240,7 @@ class Engine:
         Raises ValueError for rates that vLLM would not take.
         """
         drafts = self.settings.num_speculative_tokens
-        falling = all(earlier >= later for earlier, later in itertools.pairwise(rates))
-        if len(rates) != drafts or not falling or not all(0 <= rate <= 1 for rate in rates):
+        if len(rates) != drafts or not are_rates(rates):
             msg = f"acceptance rates: are {list(rates)}, must be {drafts} from 0 to 1, none above the one before"
             raise ValueError(msg)
         method = "profiler_set_acceptance_rates"

@@ -32,6 +32,7 @@ from profiler.progress import Progress
 from profiler.recording import RequestStamps, Step
 from profiler.settings import EngineSettings, SpeculativeSettings
 from profiler.streams import Stream, StreamError
+from sunsim.workload.acceptance import are_rates
 
 SETTLE_S = 2.0
 SETTLE_TIMEOUT_S = 30.0
@@ -121,8 +122,7 @@ def with_rates(
         if own is None:
             msg = f"{stream.name}: has no acceptance rates, must have {drafts}: --synthetic-acceptance-rates"
             raise StreamError(msg)
-        falling = all(1 >= rate >= following >= 0 for rate, following in zip(own, (*own[1:], 0.0), strict=True))
-        if len(own) != drafts or not falling:
+        if len(own) != drafts or not are_rates(own):
             msg = f"{stream.name}: acceptance rates are {', '.join(map(str, own))}, must be {drafts} from 0 to 1 that do not rise"
             raise StreamError(msg)
     return found

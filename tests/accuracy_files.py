@@ -7,16 +7,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-METHODS = (
-    "base",
-    "full",
-    "full-int4",
-    "full-prefill-base-decode",
-    "prefill-only",
-    "prefill-only-int4",
-    "prefill-only-int4-tuned",
-    "lora",
-)
 TASKS = ("sums", "calls")
 SHARES: Mapping[str, float] = {
     "base": 0.1,

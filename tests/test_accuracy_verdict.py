@@ -32,14 +32,14 @@ def test_the_interval_over_seeds_is_student_s() -> None:
     loss = loss_of([(Shares({"0": 0.5, "1": 0.6, "2": 0.7}, 10**9), Shares({"0": 0.6, "1": 0.8, "2": 1.0}, 10**9))])
     # Differences of 10, 20 and 30 points: 20 in the mean, a deviation of 10, t of two degrees of freedom.
     assert loss.mean == pytest.approx(20)
-    assert loss.half == pytest.approx(4.303 * 10 / math.sqrt(3))
+    assert loss.half == pytest.approx(4.30265 * 10 / math.sqrt(3))
 
 
 def test_equal_losses_of_all_seeds_are_no_certainty() -> None:
     loss = loss_of([(Shares({"0": 0.5, "1": 0.5}, 96), Shares({"0": 0.5, "1": 0.5}, 96))])
     # 50 of 100 with two more of each outcome: a variance of a quarter over 100, of both methods.
     assert loss.mean == 0
-    assert loss.half == pytest.approx(100 * 1.96 * math.sqrt(2 * 0.25 / 100))
+    assert loss.half == pytest.approx(100 * 1.959964 * math.sqrt(2 * 0.25 / 100))
 
 
 def test_only_seeds_that_both_have_are_compared() -> None:

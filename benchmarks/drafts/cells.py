@@ -15,8 +15,8 @@ SCENARIO = Path(__file__).parents[2] / "scenarios" / "speculative.yaml"
 RATE = "workload.arrivals.rate_rps"
 PLAIN = {"isolated-mtp": "isolated", "sun-mtp": "sun", "qsun-mtp": "qsun"}
 """Of an arm with drafts the one that is the same without."""
-WIDTH = 120
-"""Columns."""
+DRAFTS = 3
+"""A step of a request in the arms that have some."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.drafts import shared, steps
-from benchmarks.drafts.cells import PLAIN, WIDTH, Cell, Figures, simulated
+from benchmarks.drafts.cells import DRAFTS, PLAIN, Cell, Figures, simulated
 from benchmarks.on_all_cores import simulate_all
 from plots.drafts import plot_drafts
 from sunsim.report.format import times
@@ -46,7 +46,7 @@ NOTE = (
 
 def numbered(rate: float, drafts: int) -> Cell:
     """The arm with so many drafts."""
-    if drafts == len(steps.RATES[:3]):
+    if drafts == DRAFTS:
         return Cell(NUMBERED, rate)
     block = f"{{num_speculative_tokens: {drafts}, synthetic_acceptance_rates: {list(steps.RATES[:drafts])}}}"
     return Cell(NUMBERED, rate, (f"arms.{NUMBERED}.decode.speculative_config={block}",))
@@ -102,7 +102,10 @@ def tables(found: Found) -> Iterator[str | TextTable]:
     yield TextTable(f"{NUMBERED} with other numbers of drafts, against {PLAIN[NUMBERED]}", ("req/s", *header), rows)
     most = 100 * max(each.outside for each in found.values())
     ranges = [f"{drafts} up to {end}" for _, end, drafts in steps.best_by_batch(steps.PROFILES["bf16"], CONTEXT)]
-    yield f"By batch: {', '.join(ranges)} requests. On two decode GPUs: K=3, against four without drafts. At most {most:.1f} % of an arm's decode steps are beyond what was measured."
+    yield (
+        f"By batch: {', '.join(ranges)} requests. On two decode GPUs: K={DRAFTS}, against four without drafts. At most "
+        f"{most:.1f} % of an arm's decode steps are beyond what was measured."
+    )
 
 
 def _by_arm(found: Found, rate: float) -> Iterator[str]:
@@ -192,7 +195,7 @@ def main() -> None:
     if given.figure:
         worse = simulate_all(shared.cells(), simulated)
         plot_drafts(frame(found), steps.frame(), shared.frame(worse), given.figure)
-    sys.stdout.write(plain(list(tables(found)), WIDTH))
+    sys.stdout.write(plain(list(tables(found)), steps.WIDTH))
 
 
 if __name__ == "__main__":

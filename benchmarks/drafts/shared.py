@@ -14,8 +14,8 @@ from itertools import pairwise
 
 import pandas as pd
 
-from benchmarks.drafts.cells import PLAIN, WIDTH, Cell, Figures, simulated
-from benchmarks.drafts.steps import RATES
+from benchmarks.drafts.cells import DRAFTS, PLAIN, Cell, Figures, simulated
+from benchmarks.drafts.steps import RATES, WIDTH
 from benchmarks.on_all_cores import simulate_all
 from sunsim.report.format import times
 from sunsim.report.terminal import plain
@@ -27,7 +27,6 @@ SHARES = (1.0, 0.8, 0.6, 0.4, 0.2, 0.0)
 """Of the acceptance rates of a model's own drafter."""
 OWN, SHARED = "isolated-mtp", ("sun-mtp", "qsun-mtp")
 COLD = ("m2", "m3", "m4")
-DRAFTS = 3
 WHO = {"all": "all models", "cold": "all but the hottest"}
 """Whose drafts a shared drafter guesses worse."""
 

@@ -5,52 +5,17 @@ import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from profiler.progress import Progress
+from profiler.tuning.choices import Boundary, DecoderQuant, Dtype, Method, Schedule
+from profiler.tuning.rows import table
 
 # torch, transformers and safetensors are of the extra `profiler`: what needs them is imported by the verb that runs.
 NEEDED = ("torch", "transformers", "safetensors")
-
-
-class Method(StrEnum):
-    """What is trained."""
-
-    full = "full"
-    prefill_only = "prefill-only"
-    lora = "lora"
-
-
-class DecoderQuant(StrEnum):
-    """How the frozen decoder's weights are rounded."""
-
-    int4_g128 = "int4-g128"
-    fp8 = "fp8"
-
-
-class Boundary(StrEnum):
-    """The module that computes the prompt's last token."""
-
-    decode = "decode"
-    prefill = "prefill"
-
-
-class Schedule(StrEnum):
-    """Of the learning rate after the warm-up."""
-
-    cosine = "cosine"
-    constant = "constant"
-
-
-class Dtype(StrEnum):
-    """Of weights and arithmetic."""
-
-    bfloat16 = "bfloat16"
-    float32 = "float32"
 
 
 DtypeOption = Annotated[Dtype | None, typer.Option(help="bfloat16 on a GPU, else float32, if not given.")]
@@ -74,11 +39,11 @@ def tune_command(
     model: Annotated[Path, typer.Option(help="Directory of a Hugging Face causal LM, the base model.")],
     data: Annotated[Path, typer.Option(metavar="TASK.jsonl", help="Prompts and responses, as text or token ids.")],
     out: Annotated[Path, typer.Option(help="Directory of the tuned module; one left off there is gone on with.")],
-    method: Annotated[Method, typer.Option(help="What is trained.")] = Method.prefill_only,
+    method: Annotated[Method, typer.Option(help="What is trained.")] = "prefill-only",
     decoder_quant: QuantOption = None,
     boundary: Annotated[
         Boundary, typer.Option(help="The module that computes the prompt's last token; vLLM's connectors: decode.")
-    ] = Boundary.decode,
+    ] = "decode",
     steps: Annotated[int | None, typer.Option(min=1, help="Updates; in place of --epochs.")] = None,
     epochs: Annotated[int, typer.Option(min=1, help="Passes through the data.")] = 1,
     batch_size: Annotated[int, typer.Option(min=1, help="Requests an update.")] = 64,
@@ -86,7 +51,7 @@ def tune_command(
         int | None, typer.Option(min=1, help="Requests at a time, gradients summed up; all if not given.")
     ] = None,
     learning_rate: Annotated[float, typer.Option(min=0, help="At its highest.")] = 1e-5,
-    schedule: Annotated[Schedule, typer.Option(help="After the warm-up: to 0, or as it is.")] = Schedule.cosine,
+    schedule: Annotated[Schedule, typer.Option(help="After the warm-up: to 0, or as it is.")] = "cosine",
     warmup_steps: Annotated[int, typer.Option(min=0, help="Steps of a rate that rises from 0.")] = 0,
     weight_decay: Annotated[float, typer.Option(min=0, help="AdamW's.")] = 0.1,
     clip: Annotated[float, typer.Option(min=0, help="Largest norm of the gradient.")] = 1.0,
@@ -108,22 +73,22 @@ def tune_command(
             model=model,
             data=data,
             out=out,
-            method=method.value,
-            boundary=boundary.value,
-            decoder_quant=decoder_quant.value if decoder_quant else None,
+            method=method,
+            boundary=boundary,
+            decoder_quant=decoder_quant,
             steps=steps,
             epochs=epochs,
             batch_size=batch_size,
             micro_batch_size=micro_batch_size,
             learning_rate=learning_rate,
-            schedule=schedule.value,
+            schedule=schedule,
             warmup_steps=warmup_steps,
             weight_decay=weight_decay,
             clip=clip,
             seed=seed,
             lora_rank=lora_rank,
             lora_alpha=lora_alpha,
-            dtype=dtype.value if dtype else None,
+            dtype=dtype,
             device=device,
             keep_every=keep_every,
             offload_optimizer=offload_optimizer,
@@ -150,18 +115,17 @@ def evaluate_command(
     Modules that were tuned the same way with other seeds make one row.
     """
     with with_torch():
-        from profiler.tuning.evaluate import table  # noqa: PLC0415
-        from profiler.tuning.verdict import EvaluateOrder, added, evaluate  # noqa: PLC0415
+        from profiler.tuning.evaluate import EvaluateOrder, added, evaluate  # noqa: PLC0415
 
         order = EvaluateOrder(
             prefill=prefill,
             data=data,
             decode=decode,
-            decoder_quant=decoder_quant.value if decoder_quant else None,
-            boundary=boundary.value if boundary else None,
+            decoder_quant=decoder_quant,
+            boundary=boundary,
             first=first,
             batch_size=batch_size,
-            dtype=dtype.value if dtype else None,
+            dtype=dtype,
             device=device,
         )
         found = evaluate(order, f"python -m profiler {shlex.join(sys.argv[1:])}", Progress())
@@ -192,10 +156,10 @@ def handover_command(
             decode=decode,
             data=data,
             out=out,
-            boundary=boundary.value if boundary else None,
+            boundary=boundary,
             first=first,
             max_tokens=max_tokens,
-            dtype=dtype.value if dtype else None,
+            dtype=dtype,
             gpu_memory_utilization=gpu_memory_utilization,
         )
         try:

@@ -1,113 +1,182 @@
-"""How right answers are: exact match and token accuracy with intervals, rows of an accuracy file, a table of them.
+"""The verb `evaluate`: pairs of modules answer the requests of tasks; rows of an accuracy file come of it."""
 
-Exact match: the share of requests whose greedy answer is the wanted response, token for token, its end included.
-Token accuracy: the share of the wanted responses' tokens that stand in their place in the greedy answer, so that what
-follows a first wrong token counts as it comes out, and not as it would after the right one.
-"""
-
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
+import torch
 
-CONFIDENCE = 0.95
-_Z = 1.959963984540054
-RESAMPLES = 2000
+from profiler.progress import Progress
+from profiler.tuning.checkpoint import TUNING_FILE, load_model, stop_token_ids
+from profiler.tuning.choices import Boundary, DecoderQuant, Dtype
+from profiler.tuning.data import Example
+from profiler.tuning.decode import greedy
+from profiler.tuning.quantize import quantized
+from profiler.tuning.rows import SCHEMA_VERSION, Judged, judged, row, seeds_of
+from profiler.tuning.tune import placed, task_of
+from profiler.tuning.two_pathways import TwoPathways
+from sunsim.errors import InputError
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
-    """What one pair of modules has answered, a number a request.
+class EvaluateOrder:
+    """What to evaluate.
 
-    exact: whether the answer is right. matched: tokens in their place. wanted: tokens of the response.
+    prefill: directories; those of one method and task that differ in their seed make one row. decode: the decode
+    module of all of them; None where each decodes with itself. boundary: None for each prefill module's own. first:
+    requests of each task; None for all.
     """
 
-    exact: NDArray[np.bool_]
-    matched: NDArray[np.int64]
-    wanted: NDArray[np.int64]
+    prefill: Sequence[Path]
+    data: Sequence[Path]
+    decode: Path | None = None
+    decoder_quant: DecoderQuant | None = None
+    boundary: Boundary | None = None
+    first: int | None = None
+    batch_size: int = 256
+    dtype: Dtype | None = None
+    device: str | None = None
 
 
-def judged(answers: Sequence[Sequence[int]], responses: Sequence[Sequence[int]]) -> Judged:
-    """Answers beside the responses that were wanted."""
-    pairs = list(zip(answers, responses, strict=True))
-    return Judged(
-        exact=np.array([list(a) == list(r) for a, r in pairs], bool),
-        matched=np.array([sum(x == y for x, y in zip(a, r, strict=False)) for a, r in pairs], np.int64),
-        wanted=np.array([len(r) for _, r in pairs], np.int64),
+def evaluate(order: EvaluateOrder, command: str, progress: Progress) -> dict[str, Any]:
+    """The document of an accuracy file.
+
+    Raises:
+        InputError: a module or a task that cannot be used.
+    """
+    device, dtype = placed(order.device, order.dtype)
+    runs: dict[tuple[str, str], dict[str, Judged]] = {}
+    parameters = 0
+    for folder in order.prefill:
+        how = tuning_of(folder)
+        method = method_of(how, own_decoder=order.decode in {None, folder}, quant=order.decoder_quant)
+        seed = str(how.get("seed", 0))
+        prefill = load_model(folder, dtype, device)
+        parameters = sum(weight.numel() for weight in prefill.parameters())
+        own = order.decode is None and order.decoder_quant is None
+        decode = prefill if own else load_model(order.decode or folder, dtype, device)
+        try:
+            if order.decoder_quant is not None:
+                decode = quantized(decode, order.decoder_quant)
+            pathways = TwoPathways(prefill, decode, order.boundary or how.get("boundary", "decode"))
+        except ValueError as error:
+            raise InputError(str(error), folder) from error
+        for data in tasks_of(how, order.data):
+            task = task_name(data)
+            of_seeds = runs.setdefault((method, task), {})
+            if seed in of_seeds:
+                msg = f"is {method} on {task} with seed {seed}, as another one is; must differ in one of these"
+                raise InputError(msg, folder)
+            examples = task_of(data, folder, prefill)[: order.first]
+            of_seeds[seed] = answered(pathways, examples, order.batch_size)
+            progress.say(f"{folder}, {task}: {of_seeds[seed].exact.sum()} of {len(examples)} exact, {method}")
+    base = order.decode or order.prefill[0]
+    return document(
+        [row(method, task, found) for (method, task), found in runs.items()],
+        model=base.resolve().name,
+        parameters=parameters,
+        command=command,
+        device=device,
     )
 
 
-def wilson(successes: int, trials: int) -> tuple[float, float]:
-    """The 95 % interval of a share (Wilson 1927), within 0 to 1 also where all or none succeed."""
-    share, spread = successes / trials, _Z * _Z / trials
-    middle = (share + spread / 2) / (1 + spread)
-    half = _Z * np.sqrt(share * (1 - share) / trials + spread / (4 * trials)) / (1 + spread)
-    # At the ends the two terms are equal but for rounding.
-    return float(middle - half) if successes else 0.0, float(middle + half) if successes < trials else 1.0
+def answered(pathways: TwoPathways, examples: Sequence[Example], batch_size: int = 256) -> Judged:
+    """What the modules answer to the examples' prompts, judged; no answer is taken further than the wanted one."""
+    answers = greedy(
+        pathways,
+        [example.prompt for example in examples],
+        [len(example.response) for example in examples],
+        stop_token_ids=stop_token_ids(pathways.decode),
+        batch_size=batch_size,
+    )
+    return judged(answers, [example.response for example in examples])
 
 
-def bootstrap(runs: Sequence[tuple[NDArray[Any], NDArray[Any]]], seed: int = 0) -> tuple[float, float]:
-    """The 95 % interval of the mean over runs of a ratio of sums, by resampling runs and then their requests.
-
-    Args:
-        runs: of each, (numerators, denominators), a number a request.
-        seed: of the resampling.
-    """
-    draws = np.random.default_rng(seed)
-    picked = draws.integers(len(runs), size=(RESAMPLES, len(runs)))
-    ratios = np.empty(picked.shape)
-    for r, (over, under) in enumerate(runs):
-        times = int((picked == r).sum())
-        chosen = draws.integers(len(over), size=(times, len(over)))
-        ratios[picked == r] = over[chosen].sum(1) / under[chosen].sum(1)
-    means = ratios.mean(1)
-    low, high = np.quantile(means, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
-    return float(low), float(high)
-
-
-def row(method: str, task: str, runs: Sequence[Judged]) -> dict[str, Any]:
-    """One row of an accuracy file.
-
-    Args:
-        method: as the file names it.
-        task: its name.
-        runs: one a seed. With one the interval of exact match is Wilson's, over its requests; with more it is over
-            seeds and requests.
-    """
-    exact = [(run.exact.astype(np.int64), np.ones(len(run.exact), np.int64)) for run in runs]
-    tokens = [(run.matched, run.wanted) for run in runs]
-    share = float(np.mean([run.exact.mean() for run in runs]))
-    one = runs[0].exact
-    low, high = wilson(int(one.sum()), len(one)) if len(runs) == 1 else bootstrap(exact)
-    token_low, token_high = bootstrap(tokens)
+def document(rows: list[dict[str, Any]], *, model: str, parameters: int, command: str, device: str) -> dict[str, Any]:
+    """Rows with where they come from, as an accuracy file has it."""
     return {
-        "method": method,
-        "task": task,
-        "exact_match": share,
-        "low": low,
-        "high": high,
-        "token_accuracy": float(np.mean([over.sum() / under.sum() for over, under in tokens])),
-        "token_accuracy_low": token_low,
-        "token_accuracy_high": token_high,
-        "requests": sum(len(run.exact) for run in runs),
-        "seeds": len(runs),
+        "schema_version": SCHEMA_VERSION,
+        "model": model,
+        "parameters": parameters,
+        "measured": datetime.now(UTC).date().isoformat(),
+        "card": torch.cuda.get_device_name(device) if device.startswith("cuda") else "cpu",
+        "command": command,
+        "seeds": seeds_of(rows),
+        "tasks": list(dict.fromkeys(r["task"] for r in rows)),
+        "rows": rows,
     }
 
 
-def table(rows: Sequence[dict[str, Any]]) -> str:
-    """Markdown: a line a method, a column a task, exact match in percent with its interval and token accuracy."""
-    tasks = list(dict.fromkeys(r["task"] for r in rows))
-    methods = list(dict.fromkeys(r["method"] for r in rows))
-    cells = {(r["method"], r["task"]): r for r in rows}
-    lines = ["| method | " + " | ".join(tasks) + " |", "|---|" + "---|" * len(tasks)]
-    for method in methods:
-        shown = [_cell(cells[method, task]) if (method, task) in cells else "" for task in tasks]
-        lines.append(f"| {method} | " + " | ".join(shown) + " |")
-    return "\n".join(lines)
+def tuning_of(folder: Path) -> dict[str, Any]:
+    """How a module was tuned; empty for one that `tune` has not made."""
+    path = folder / TUNING_FILE
+    if not path.is_file():
+        return {}
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        msg = "not JSON, must be as `python -m profiler tune` wrote it"
+        raise InputError(msg, path) from error
+    if not isinstance(found, dict) or "method" not in found:
+        msg = "has no method, must be as `python -m profiler tune` wrote it"
+        raise InputError(msg, path)
+    return found
 
 
-def _cell(found: dict[str, Any]) -> str:
-    exact, low, high = (100 * found[name] for name in ("exact_match", "low", "high"))
-    return f"{exact:.1f} % ({low:.1f} to {high:.1f}), tokens {100 * found['token_accuracy']:.1f} %"
+def method_of(how: dict[str, Any], *, own_decoder: bool, quant: DecoderQuant | None) -> str:
+    """The name in an accuracy file of a module tuned so, with its own or another decode module, maybe quantized."""
+    method = str(how.get("method", "base"))
+    if method == "prefill-only" and own_decoder:
+        msg = "a prefill module does not decode for itself, must be given the base model as decode module"
+        raise InputError(msg, "--decode")
+    if method in {"full", "lora"} and not own_decoder:
+        method = f"{method}-prefill-base-decode"
+    if quant is None:
+        return method
+    tuned = "-tuned" if how.get("decoder_quant") == quant else ""
+    return f"{method}-{quant.split('-')[0]}{tuned}"
+
+
+def task_name(data: Path) -> str:
+    """`sums` for `sums.test.jsonl`: what comes before the first dot, so that train and test files are of one task."""
+    return data.name.split(".")[0]
+
+
+def tasks_of(how: dict[str, Any], data: Sequence[Path]) -> list[Path]:
+    """What to evaluate a module on: its own task where that is there, else all."""
+    own = [path for path in data if "data" in how and task_name(path) == task_name(Path(how["data"]))]
+    return own or list(data)
+
+
+def added(found: dict[str, Any], path: Path) -> dict[str, Any]:
+    """The document with the rows that an accuracy file has already, where it is there; new rows replace like ones.
+
+    Raises:
+        InputError: the file is of another model.
+    """
+    if not path.exists():
+        return found
+    try:
+        before = json.loads(path.read_text(encoding="utf-8"))
+        kept = [r for r in before["rows"] if not any(_same(r, new) for new in found["rows"])]
+        model = before["model"]
+    except (ValueError, KeyError, TypeError) as error:
+        msg = "is no accuracy file, must be one, or not be there"
+        raise InputError(msg, path) from error
+    if model != found["model"]:
+        msg = f"is of the model {model}, must be of {found['model']}"
+        raise InputError(msg, path)
+    rows = kept + found["rows"]
+    return found | {
+        "command": f"{before['command']} && {found['command']}",
+        "seeds": seeds_of(rows),
+        "tasks": list(dict.fromkeys(r["task"] for r in rows)),
+        "rows": rows,
+    }
+
+
+def _same(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    return bool(one["method"] == other["method"] and one["task"] == other["task"])

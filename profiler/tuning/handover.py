@@ -23,12 +23,13 @@ from profiler.engine_log import last_error
 from profiler.progress import Progress
 from profiler.start import EngineStartError, require_vllm
 from profiler.tuning.checkpoint import load_model, stop_token_ids
+from profiler.tuning.choices import Boundary, Dtype
 from profiler.tuning.data import Example
 from profiler.tuning.decode import greedy
 from profiler.tuning.engine import EngineJob
+from profiler.tuning.evaluate import tuning_of
 from profiler.tuning.tune import placed, task_of
-from profiler.tuning.two_pathways import Batch, Boundary, TwoPathways
-from profiler.tuning.verdict import tuning_of
+from profiler.tuning.two_pathways import Batch, TwoPathways
 from sunsim.errors import InputError
 
 
@@ -43,7 +44,7 @@ class HandoverOrder:
     boundary: Boundary | None = None
     first: int | None = None
     max_tokens: int = 64
-    dtype: str | None = None
+    dtype: Dtype | None = None
     gpu_memory_utilization: float = 0.3
 
 

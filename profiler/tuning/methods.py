@@ -8,16 +8,14 @@
 
 import copy
 import math
-from typing import Any, Literal, get_args
+from typing import Any
 
 import torch
 from torch import nn
 
-from profiler.tuning.quantize import DecoderQuant, inner_linears, quantized
-from profiler.tuning.two_pathways import Boundary, TwoPathways
-
-Method = Literal["full", "prefill-only", "lora"]
-METHODS: tuple[Method, ...] = get_args(Method)
+from profiler.tuning.choices import Boundary, DecoderQuant, Method
+from profiler.tuning.quantize import inner_linears, quantized
+from profiler.tuning.two_pathways import TwoPathways
 
 
 def pathways_of(

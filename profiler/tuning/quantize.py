@@ -4,13 +4,12 @@ A step with such a decoder is not faster; its outputs are those of the stored we
 as they are, as in published quantized checkpoints.
 """
 
-from typing import Any, Literal, get_args
+from typing import Any
 
 import torch
 from torch import nn
 
-DecoderQuant = Literal["int4-g128", "fp8"]
-DECODER_QUANTS: tuple[DecoderQuant, ...] = get_args(DecoderQuant)
+from profiler.tuning.choices import DecoderQuant
 
 GROUP = 128
 _LEVELS = 15

@@ -10,19 +10,17 @@ from dataclasses import asdict, dataclass, field
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 import torch
 
 from profiler.progress import Progress
+from profiler.tuning.choices import Schedule
 from profiler.tuning.data import Example, batches_from
 from profiler.tuning.methods import trained_parameters
 from profiler.tuning.two_pathways import Batch, TwoPathways
 from sunsim.errors import InputError
-
-Schedule = Literal["cosine", "constant"]
-SCHEDULES: tuple[Schedule, ...] = get_args(Schedule)
 
 # Between two looks at the losses, for which the host waits for the GPU.
 LOOK_S = 5.0

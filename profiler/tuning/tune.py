@@ -8,11 +8,10 @@ import torch
 
 from profiler.progress import Progress
 from profiler.tuning.checkpoint import TUNING_FILE, load_model, load_tokenizer, save_adapter, save_model, stop_token_ids
+from profiler.tuning.choices import Boundary, DecoderQuant, Dtype, Method, Schedule
 from profiler.tuning.data import Example, read_task
-from profiler.tuning.methods import Method, merge_lora, pathways_of, trained_parameters
-from profiler.tuning.quantize import DecoderQuant
+from profiler.tuning.methods import merge_lora, pathways_of, trained_parameters
 from profiler.tuning.train import Settings, train, write_curve
-from profiler.tuning.two_pathways import Boundary
 from sunsim.errors import InputError
 
 UNFINISHED_FILE = "unfinished.pt"
@@ -39,14 +38,14 @@ class TuneOrder:
     batch_size: int = 64
     micro_batch_size: int | None = None
     learning_rate: float = 1e-5
-    schedule: str = "cosine"
+    schedule: Schedule = "cosine"
     warmup_steps: int = 0
     weight_decay: float = 0.1
     clip: float = 1.0
     seed: int = 0
     lora_rank: int = 16
     lora_alpha: float = 32.0
-    dtype: str | None = None
+    dtype: Dtype | None = None
     device: str | None = None
     keep_every: int = 200
     offload_optimizer: bool = False
@@ -80,7 +79,7 @@ def tune(order: TuneOrder, progress: Progress) -> None:
         batch_size=order.batch_size,
         micro_batch_size=order.micro_batch_size,
         learning_rate=order.learning_rate,
-        schedule="constant" if order.schedule == "constant" else "cosine",
+        schedule=order.schedule,
         warmup_steps=order.warmup_steps,
         weight_decay=order.weight_decay,
         clip=order.clip,
@@ -131,7 +130,7 @@ def tune(order: TuneOrder, progress: Progress) -> None:
     progress.say(f"{order.out}: loss {curve.loss[0]:.4f} at first, {curve.loss[-1]:.4f} at last")
 
 
-def placed(device: str | None, dtype: str | None) -> tuple[str, torch.dtype]:
+def placed(device: str | None, dtype: Dtype | None) -> tuple[str, torch.dtype]:
     """(device, dtype) by their names; a GPU in bfloat16 where there is one and nothing is said, else float32."""
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     dtype = dtype or ("bfloat16" if device.startswith("cuda") else "float32")

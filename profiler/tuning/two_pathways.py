@@ -15,17 +15,15 @@ import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Literal, get_args
+from typing import Any
 
 import torch
 from torch.nn.functional import cross_entropy
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
+from profiler.tuning.choices import Boundary
 from profiler.tuning.data import Example
-
-Boundary = Literal["decode", "prefill"]
-BOUNDARIES: tuple[Boundary, ...] = get_args(Boundary)
 
 # What two modules must share for the one to read the other's keys and values.
 _SHAPE = ("model_type", "num_hidden_layers", "num_key_value_heads", "head_dim", "vocab_size", "rope_parameters")

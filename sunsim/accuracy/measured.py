@@ -56,7 +56,7 @@ class AccuracyData(Document):
         model: the base model that was tuned.
         parameters: of it.
         measured: the day.
-        seeds: tunings of each method and task.
+        seeds: tunings of each method and task, the least where they differ.
     """
 
     schema_version: Literal[1]

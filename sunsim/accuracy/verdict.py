@@ -2,17 +2,17 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from statistics import mean, stdev
+from statistics import NormalDist, mean
 from typing import Any, NamedTuple
+
+from sunsim.points.estimate import CONFIDENCE, estimate
 
 LIMIT = 3.0
 """Points of exact match that count as comparable: the most that the paper says QSUN loses."""
 LEARNED = 10.0
 """Points that full tuning must gain on a task before a loss there says anything."""
 
-# Student's t, two-sided 95 %, by degrees of freedom; beyond the last, the normal distribution's.
-_T = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131)
-_Z = 1.96
+_Z = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
 
 
 class Shares(NamedTuple):
@@ -80,12 +80,11 @@ def loss_of(pairs: Sequence[tuple[Shares, Shares]]) -> Loss:
     """
     seeds = sorted(set.intersection(*(set(shares.by_seed) for pair in pairs for shares in pair)))
     lost = [100 * mean(other.by_seed[seed] - own.by_seed[seed] for own, other in pairs) for seed in seeds]
-    if len(seeds) < 2:
+    over_seeds = estimate(lost)
+    if over_seeds is None or over_seeds.half_width is None:
         return Loss(mean(lost), math.inf)
-    t = _T[len(seeds) - 2] if len(seeds) - 2 < len(_T) else _Z
-    over_seeds = t * stdev(lost) / math.sqrt(len(seeds))
     variance = sum(_variance(shares) for pair in pairs for shares in pair) / len(pairs) ** 2
-    return Loss(mean(lost), max(over_seeds, 100 * _Z * math.sqrt(variance)))
+    return Loss(over_seeds.mean, max(over_seeds.half_width, 100 * _Z * math.sqrt(variance)))
 
 
 def _variance(shares: Shares) -> float:

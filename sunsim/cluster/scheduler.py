@@ -105,7 +105,7 @@ class Scheduler:
     def compose(self, now_ps: int, step: int, outcome: Outcome, *, enough: bool) -> Composed:
         """Composes a step in which the batch may change, or has not `enough` KV blocks."""
         batch = self.steady.batch
-        composed = Composed(self._max_tokens - batch * self.steady.tokens_each)
+        composed = Composed(self._max_tokens - batch * (self.steady.k + 1))
         if self._max_chunk is not None and (batch or self._loading):
             composed.prompts_budget = self._max_chunk
         outcome.entered, outcome.loads, outcome.evicted = composed.entering, [], []

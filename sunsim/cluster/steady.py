@@ -15,7 +15,7 @@ class SteadyDecodes:
     Attributes:
         batch: how many sequences.
         offset: the sum of their offsets.
-        tokens_each: that each computes in a step.
+        k: drafts of each in the next step; here none, see `sunsim.cluster.drafting`.
         next_end: the step after which the batch next shrinks by itself, if it is not empty. It may be early, where a
             sequence left before its end.
         base_ps, growth_ps: step ``s`` of this batch takes ``base_ps + s * growth_ps``, from the step that was looked up
@@ -31,18 +31,18 @@ class SteadyDecodes:
         "base_ps",
         "batch",
         "growth_ps",
+        "k",
         "line_end",
         "next_end",
         "offset",
         "outside",
-        "tokens_each",
     )
 
     def __init__(self, times: StepTimes) -> None:
         self._times = times
         self.batch = 0
         self.offset = 0
-        self.tokens_each = 1
+        self.k = 0
         self.next_end = UNSET
         self.base_ps = 0
         self.growth_ps = 0

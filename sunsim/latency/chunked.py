@@ -53,8 +53,8 @@ class Seen(NamedTuple):
 class Correction:
     """``served_ms = said_ms + extra_ms(tokens)``: straight lines between the knots.
 
-    Beyond the outer ones what they add goes on, but what they take off fades. There may be no knots for small steps, as most of these wait for their launch and tell nothing
-    of the GPU.
+    Beyond the outer ones what they add goes on, but what they take off fades. There may be no knots for small steps, as most
+    of these wait for their launch and tell nothing of the GPU.
 
     Attributes:
         tokens, extra_ms: the knots, ascending; none where there was no traffic.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from typing import TypeVar
 
@@ -39,7 +39,8 @@ def family_of(
         refuse("profile", pool.profile, must, loc, source)
     if config is None:
         return None
-    _refuse_elsewhere(arm, stage, pool, profile, loc, source)
+    for instead in _elsewhere(arm, stage, pool, profile):
+        refuse(KEY, "given", f"must be left out{instead}", loc, source)
     place = (*loc, KEY)
     _refuse_rates(config, document, place, source)
     _refuse_ranges(config, place, source)
@@ -53,33 +54,23 @@ def family_of(
     return family
 
 
-def _refuse_elsewhere(arm: ArmBlock, stage: Stage, pool: PoolBlock, profile: Profile, loc: Loc, source: Source) -> None:
-    """What the stage and its arm must not have beside drafts; prompts of later rounds need a prefix cache to be computed here."""
+def _elsewhere(arm: ArmBlock, stage: Stage, pool: PoolBlock, profile: Profile) -> Iterator[str]:
+    """What of a stage and its arm does not go with drafts: what else would mend it, and why.
+
+    Prompts of later rounds need a prefix cache to be computed here.
+    """
     if stage is Stage.PREFILL:
-        refuse(KEY, "given", "must be left out: prefill workers decode nothing", loc, source)
+        yield ": prefill workers decode nothing"
     if profile.adapters:
-        refuse(
-            KEY,
-            "given",
-            f"must be left out: no steps of adapters with drafts were measured ({profile.name})",
-            loc,
-            source,
-        )
+        yield f": no steps of adapters with drafts were measured ({profile.name})"
     if pool.enable_prefix_caching:
-        refuse(
-            KEY,
-            "given",
-            "must be left out, or enable_prefix_caching be false: both together are not simulated",
-            loc,
-            source,
-        )
+        yield ", or enable_prefix_caching be false: both together are not simulated"
     if pool.router in ADAPTIVE:
-        must = f"must be left out, or router be another than {pool.router}: it reckons with a token a step"
-        refuse(KEY, "given", must, loc, source)
+        yield f", or router be another than {pool.router}: it reckons with a token a step"
     if arm.admission:
-        refuse(KEY, "given", "must be left out, or admission be: it reckons with a token a step", loc, source)
+        yield ", or admission be: it reckons with a token a step"
     if isinstance(pool, DecodeBlock) and pool.convertible:
-        refuse(KEY, "given", "must be left out, or convertible be: both together are not simulated", loc, source)
+        yield ", or convertible be: both together are not simulated"
 
 
 def _refuse_rates(config: SpeculativeConfig, document: Document, place: Loc, source: Source) -> None:

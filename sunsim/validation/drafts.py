@@ -18,7 +18,7 @@ from sunsim.metrics.serving import latency, tokens_inside
 from sunsim.roles import Role
 from sunsim.validation.figures import Figure, change_percent
 from sunsim.validation.served import Served
-from sunsim.workload.acceptance import Acceptance, Rates
+from sunsim.workload.acceptance import Acceptance, Rates, are_rates
 
 SEEDS = range(1, 9)
 """Of the simulations that show how far draws scatter, beside that of seed 0, which is compared."""
@@ -42,8 +42,7 @@ class RunDrafts(BaseModel):
     @model_validator(mode="after")
     def _one_rate_a_token(self) -> Self:
         rates = self.synthetic_acceptance_rates
-        falling = all(1 >= one >= other >= 0 for one, other in zip(rates, (*rates[1:], 0.0), strict=True))
-        if len(rates) != self.num_speculative_tokens or not falling:
+        if len(rates) != self.num_speculative_tokens or not are_rates(rates):
             message = (
                 f"synthetic_acceptance_rates must be {self.num_speculative_tokens} numbers from 0 to 1 that do not rise"
             )

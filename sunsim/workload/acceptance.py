@@ -5,18 +5,25 @@ are all accepted. One uniform number decides a drafted step, the ``n``-th of its
 same luck in every arm and for every rate, number of drafts and schedule.
 """
 
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import NamedTuple
-from zlib import crc32
 
 import numpy as np
 from numpy.typing import NDArray
+
+from sunsim.workload.streams import seed_of
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 PHILOX = 4
 """Numbers that Philox makes at a time."""
 END = 2**62
+
+
+def are_rates(numbers: Sequence[float]) -> bool:
+    """Whether numbers can be cumulative acceptance rates: from 0 to 1, none above the one before."""
+    return all(1 >= rate >= following >= 0 for rate, following in pairwise((*numbers, 0.0)))
 
 
 class Rates(NamedTuple):
@@ -45,8 +52,7 @@ class Acceptance:
     """
 
     def __init__(self, seed: int, rates: list[list[Rates]], *, expected: bool = False) -> None:
-        key = np.random.SeedSequence(seed, spawn_key=(crc32(b"acceptance"),)).generate_state(2, np.uint64)
-        self._bits = np.random.Philox(key=key)
+        self._bits = np.random.Philox(key=seed_of(seed, "acceptance").generate_state(2, np.uint64))
         self._numbers = np.random.Generator(self._bits)
         self._begin = self._bits.state
         self._rates = rates

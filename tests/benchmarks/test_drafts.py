@@ -155,10 +155,10 @@ def test_equal_data_give_equal_pictures(tmp_path: Path) -> None:
     assert (tmp_path / "first.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_ratios_that_the_page_speaks_of_are_in_its_tables() -> None:
+def test_ratios_that_the_page_speaks_of_are_those_of_its_tables() -> None:
     page = (DOCS / "speculative.md").read_text(encoding="utf-8")
     tables = "".join(block(page, name) for name, place in PLACES.items() if place.name == "speculative.md")
     prose = re.sub(r"(?s)<!-- begin: .*?<!-- end: ", "", page)
-    spoken = set(re.findall(r"\d\.\d\dx", prose))
-    assert len(spoken) > 10
-    assert spoken <= set(re.findall(r"\d\.\d\dx", tables))
+    spoken = set(re.findall(r"\d\.\dx", prose))
+    assert len(spoken) > 5
+    assert spoken <= {f"{float(ratio):.1f}x" for ratio in re.findall(r"(\d\.\d\d)x", tables)}

@@ -11,11 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sunsim.cluster.drafting.drafts import Drafts
-from sunsim.cluster.engine import Engine
 from sunsim.latency.steps import Chunk, DecodeLine, Outside
 from sunsim.workload.acceptance import Acceptance, Rates
-from tests.cluster.stepwise import StepwiseEngine
-from tests.cluster.test_engine_twin import PHASES, Case, Staircase, cases, play
+from tests.cluster.test_engine_twin import PHASES, Case, Staircase, assert_equal, cases
 
 LONGEST = 70
 """Tokens of a request of `cases`, prompt and output."""
@@ -72,10 +70,4 @@ def drafting(draw: st.DrawFn) -> Case:
 @given(drafting())
 @settings(max_examples=600, deadline=None, phases=PHASES)
 def test_leaping_equals_stepping(case: Case) -> None:
-    leaping = Engine(case.config, case.times, case.stalls_ps())
-    stepping = StepwiseEngine(case.config, case.times, case.stalls_ps())
-    played = play(leaping, case, lambda _: leaping.num_tokens)
-    assert played == play(stepping, case, lambda _: stepping.num_tokens)
-    stamps, _, _ = played
-    assert all(last >= first >= started >= scheduled >= 0 for scheduled, started, first, last, *_ in stamps)
-    assert leaping.blocks.unused == stepping.free_blocks == case.config.num_gpu_blocks - 1
+    assert_equal(case)

@@ -9,13 +9,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
-from sunsim.cluster.simulation import simulate_arm
 from sunsim.errors import InputError
-from sunsim.scenario import build_requests, load_scenario
-from tests.latency.test_broken_profiles import mutant, put, sound_profile
+from tests.latency.test_broken_profiles import mutant, put, simulated_as, sound_profile
 from tests.synthetic import drafting_profile
 
 SCENARIO = """\
@@ -57,14 +54,7 @@ def simulated(folder: Path, drafts: dict[str, Any]) -> None:
     (folder / "drafts").mkdir(exist_ok=True)
     (folder / "profile.json").write_text(json.dumps(sound_profile()))
     (folder / "drafts" / "profile-eagle-k3.json").write_text(json.dumps(drafts))
-    (folder / "few.yaml").write_text(SCENARIO)
-    scenario = load_scenario(folder / "few.yaml", [])
-    requests = build_requests(scenario)
-    for arm in scenario.arms:
-        rows = simulate_arm(scenario, arm, requests).rows
-        times = rows[["arrival_s", "first_token_s", "last_token_s"]].to_numpy()
-        assert np.isfinite(times).all()
-        assert (np.diff(times, axis=1) >= 0).all()
+    simulated_as(SCENARIO, folder)
 
 
 def test_the_sound_files_are_simulated(tmp_path: Path) -> None:

@@ -81,7 +81,12 @@ def simulated(folder: Path, profile: Any, link: Any = LINK) -> None:
     for name, content in (("profile.json", profile), ("link.json", link)):
         text = content if isinstance(content, str) else json.dumps(content)
         (folder / name).write_text(text, encoding="utf-8")
-    (folder / "few.yaml").write_text(SCENARIO)
+    simulated_as(SCENARIO, folder)
+
+
+def simulated_as(text: str, folder: Path) -> None:
+    """Runs this scenario, whose files are in `folder`, as `simulated` does."""
+    (folder / "few.yaml").write_text(text)
     scenario = load_scenario(folder / "few.yaml", [])
     requests = build_requests(scenario)
     for arm in scenario.arms:

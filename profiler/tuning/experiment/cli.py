@@ -11,7 +11,8 @@ from typing import Annotated
 import typer
 
 from profiler.progress import Progress
-from profiler.tuning.cli import NEEDED, Boundary
+from profiler.tuning.choices import Boundary
+from profiler.tuning.cli import NEEDED
 from profiler.tuning.experiment.experiment import experiment, pretrain_seconds, text_of
 from profiler.tuning.experiment.order import SIZES, Order, small
 from profiler.tuning.experiment.tasks import TASKS
@@ -32,7 +33,7 @@ def accuracy_command(
     steps: Annotated[int, typer.Option(min=1, help="Updates of a tuning.")] = 240,
     boundary: Annotated[
         Boundary, typer.Option(help="The module that computes the prompt's last token; vLLM's connectors: decode.")
-    ] = Boundary.decode,
+    ] = "decode",
     per_gpu: Annotated[int, typer.Option(min=1, help="Processes that share a GPU: small models leave much idle.")] = 3,
     gpus: Annotated[int | None, typer.Option(min=0, help="All that are visible, if not given; 0 is the CPU.")] = None,
     quick: Annotated[
@@ -52,7 +53,7 @@ def accuracy_command(
         sizes=chosen,
         tasks=_chosen(tasks, tuple(TASKS), "--tasks"),
         seeds=seeds,
-        boundary=boundary.value,
+        boundary=boundary,
         pretrain_s=pretrain_seconds(chosen, budget_s, max(1, number)),
         steps=steps,
     )

@@ -11,13 +11,14 @@ from typing import Any
 
 from profiler.facts import card, host
 from profiler.progress import Progress
-from profiler.tuning.evaluate import table
 from profiler.tuning.experiment.corpus import write_corpus
 from profiler.tuning.experiment.order import Order, jobs_of
 from profiler.tuning.experiment.results import accuracy_files, read_records
 from profiler.tuning.experiment.runner import Runner
+from profiler.tuning.rows import table
 from sunsim.accuracy import verdict
 from sunsim.errors import InputError
+from sunsim.report.format import counted
 
 RESULTS_S = 10.0
 """Of the budget, kept for intervals and files."""
@@ -135,8 +136,8 @@ def text_of(files: Mapping[str, Mapping[str, Any]]) -> str:
             continue
         known = ", ".join(f"{KNOWN[name]} {100 * share:.1f} %" for name, share in pretrained["exact_match"].items())
         parts.append(
-            f"**{content['parameters'] / 1e6:.1f} million parameters**, {content['card']}, {content['measured']}, {content['seeds']}"
-            f" seeds; {content['gpu_minutes']:.1f} GPU minutes for all sizes together. Pre-trained in {pretrained['steps']:,} steps on"
+            f"**{content['parameters'] / 1e6:.1f} million parameters**, {content['card']}, {content['measured']},"
+            f" {counted(content['seeds'], 'seed')}; {content['gpu_minutes']:.1f} GPU minutes for all sizes together. Pre-trained in {pretrained['steps']:,} steps on"
             f" {pretrained['tokens'] / 1e6:.1f} million tokens ({pretrained['seconds']:.0f} s), after which it does what it was"
             f" trained on: {known}. Exact match, its 95 % interval over seeds and requests, and tokens in their place:\n"
         )

@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, NamedTuple
 
+from profiler.tuning.choices import Boundary
+
 
 class Size(NamedTuple):
     """Of a Llama: all inputs of linear layers are multiples of 128, as int4 groups need; Llama 3.1's 4 queries a key."""
@@ -59,7 +61,7 @@ class Order:
     sizes: Sequence[str]
     tasks: Sequence[str]
     seeds: int
-    boundary: Literal["decode", "prefill"]
+    boundary: Boundary
     pretrain_s: Mapping[str, float]
     corpus: int = 3_000_000
     pretrain_batch: int = 512

@@ -36,7 +36,6 @@ def pretrain(
     learning_rate: float,
     seconds: float,
     batch_size: int,
-    micro_batches: int,
     seed: int,
     say: Callable[[str], None],
     seen_every: int = SEEN_EVERY,
@@ -55,20 +54,17 @@ def pretrain(
     ids, prompt_tokens = torch.from_numpy(corpus.ids).to(device), torch.from_numpy(corpus.prompt_tokens).to(device)
     tokens = torch.from_numpy(corpus.tokens).to(device)
     begin, step, seen_tokens, curve = time.monotonic(), 0, 0, list[tuple[int, float]]()
-    for batch in batches(corpus, batch_size, micro_batches, seed):
+    for rows in batches(corpus, batch_size, seed):
         spent = (time.monotonic() - begin) / seconds
         if spent >= 1:
             break
         rate = learning_rate * min(1.0, (step + 1) / WARMUP_STEPS) * (0.02 + 0.98 * (1 + math.cos(math.pi * spent)) / 2)
-        loss = torch.zeros((), device=device)
-        wanted = sum(int((corpus.tokens[rows] - corpus.prompt_tokens[rows]).sum()) for rows in batch)
-        for rows in batch:
-            width = -(-int(corpus.tokens[rows].max()) // 8) * 8
-            at = torch.from_numpy(rows).to(device)
-            part = response_loss(model, ids[at, :width].long(), prompt_tokens[at], tokens[at]) / wanted
-            part.backward()
-            loss += part.detach()
-            seen_tokens += int(corpus.tokens[rows].sum(dtype=np.int64))
+        wanted = int((corpus.tokens[rows] - corpus.prompt_tokens[rows]).sum(dtype=np.int64))
+        width = -(-int(corpus.tokens[rows].max()) // 8) * 8
+        at = torch.from_numpy(rows).to(device)
+        loss = response_loss(model, ids[at, :width].long(), prompt_tokens[at], tokens[at]) / wanted
+        loss.backward()
+        seen_tokens += int(corpus.tokens[rows].sum(dtype=np.int64))
         if own[0] is not weights[0]:
             for mine, weight in zip(own, weights, strict=True):
                 mine.grad = weight.grad.float()
@@ -126,15 +122,10 @@ def at_once(pathways: TwoPathways) -> TwoPathways:
     return OneModel(pathways.prefill, pathways.decode, pathways.boundary)
 
 
-def batches(corpus: Corpus, batch_size: int, micro_batches: int, seed: int) -> Iterator[list[NDArray[np.int64]]]:
-    """Rows of the corpus for one step after another, without end, in a new order each pass.
-
-    Each step's rows are cut into so many parts, short examples apart from long ones: less padding.
-    """
+def batches(corpus: Corpus, batch_size: int, seed: int) -> Iterator[NDArray[np.int64]]:
+    """Rows of the corpus for one step after another, without end, in a new order each pass."""
     draws = np.random.default_rng(seed)
     while True:
         order = draws.permutation(len(corpus.tokens))
         for begin in range(0, len(order) - batch_size + 1, batch_size):
-            rows = order[begin : begin + batch_size]
-            by_length = rows[np.argsort(corpus.tokens[rows], kind="stable")]
-            yield [part for part in np.array_split(by_length, micro_batches) if len(part)]
+            yield order[begin : begin + batch_size]

@@ -7,11 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from profiler.tuning.evaluate import Judged, row
 from profiler.tuning.experiment.order import METHODS, Order, rate_name
 from profiler.tuning.experiment.tasks import TASKS
-
-SCHEMA_VERSION = 1
+from profiler.tuning.rows import SCHEMA_VERSION, Judged, row, seeds_of
 
 
 def read_records(folder: Path) -> list[dict[str, Any]]:
@@ -66,9 +64,8 @@ def accuracy_file(
             found = [of[method] for of in whole.values()]
             rows.append(
                 {
-                    **row(method, task, [_judged(record) for record in found]),
+                    **row(method, task, {str(record["seed"]): _judged(record) for record in found}),
                     "kind": TASKS[task].kind,
-                    "exact_match_by_seed": {str(record["seed"]): float(np.mean(record["exact"])) for record in found},
                 }
             )
             if "curve" in found[0]:
@@ -79,7 +76,7 @@ def accuracy_file(
         "parameters": pretrained.get("parameters"),
         **about,
         "versions": pretrained.get("versions"),
-        "seeds": min((each["seeds"] for each in rows), default=0),
+        "seeds": seeds_of(rows),
         "tasks": list(dict.fromkeys(each["task"] for each in rows)),
         "boundary": order.boundary,
         "rows": rows,

@@ -12,18 +12,19 @@ from typing import Any, cast
 import torch
 
 from profiler.facts import versions
+from profiler.tuning.choices import DecoderQuant, Method
 from profiler.tuning.data import Example
+from profiler.tuning.evaluate import answered
 from profiler.tuning.experiment import models
 from profiler.tuning.experiment.corpus import read_corpus
 from profiler.tuning.experiment.order import RATE_TASKS, SIZES, Job, Order
 from profiler.tuning.experiment.pretrain import at_once, pretrain
 from profiler.tuning.experiment.results import best_rate
 from profiler.tuning.experiment.tasks import MIXTURE, VOCABULARY, Part, examples
-from profiler.tuning.methods import Method, pathways_of
-from profiler.tuning.quantize import DecoderQuant, quantized
+from profiler.tuning.methods import pathways_of
+from profiler.tuning.quantize import quantized
 from profiler.tuning.train import Settings, Trainer
 from profiler.tuning.two_pathways import Batch, TwoPathways
-from profiler.tuning.verdict import answered
 from sunsim.errors import InputError
 
 POINTS = 12
@@ -60,7 +61,6 @@ class Worker:
             learning_rate=SIZES[size].learning_rate,
             seconds=order.pretrain_s[size],
             batch_size=order.pretrain_batch,
-            micro_batches=1,
             seed=0,
             say=self.say,
         )

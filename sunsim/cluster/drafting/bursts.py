@@ -22,7 +22,6 @@ class BurstDecodes(SteadyDecodes):
     `scheduled` follows the launch of every step.
 
     Attributes:
-        k: drafts of each decode in the next step.
         ghost_tokens: context of the ghosts in the last step.
         timeline: what its context grows by and its KV blocks, by step.
     """
@@ -41,7 +40,6 @@ class BurstDecodes(SteadyDecodes):
         "_start",
         "_until",
         "ghost_tokens",
-        "k",
         "timeline",
     )
 
@@ -51,7 +49,6 @@ class BurstDecodes(SteadyDecodes):
         self._drafts = drafts
         self._block_size = block_size
         self.k = drafts.num_speculative_tokens
-        self.tokens_each = self.k + 1
         self.ghost_tokens = 0
         self.timeline = Timeline()
         self._counts = Counts(drafts.num_speculative_tokens)
@@ -90,7 +87,6 @@ class BurstDecodes(SteadyDecodes):
         by_batch = self._drafts.by_batch
         if by_batch and (k := by_batch[requests]) != self.k:
             self.k = k
-            self.tokens_each = k + 1
             self._plan_anew(step + 1)
         if self._entering:
             for sequence in self._entering:

@@ -1,5 +1,7 @@
 """Greedy decoding of many requests at once gives what each gets by itself."""
 
+from typing import get_args
+
 import pytest
 
 pytest.importorskip("torch")
@@ -7,10 +9,11 @@ pytest.importorskip("transformers")
 
 import torch
 
+from profiler.tuning.choices import Boundary
 from profiler.tuning.data import Example
 from profiler.tuning.decode import greedy
 from profiler.tuning.methods import pathways_of
-from profiler.tuning.two_pathways import BOUNDARIES, Batch, Boundary, TwoPathways
+from profiler.tuning.two_pathways import Batch, TwoPathways
 from tests.profiler.tuning.tiny import changed, sorting, tiny
 
 
@@ -24,7 +27,7 @@ def alone(pathways: TwoPathways, prompt: tuple[int, ...], count: int) -> list[in
     return answer
 
 
-@pytest.mark.parametrize("boundary", BOUNDARIES)
+@pytest.mark.parametrize("boundary", get_args(Boundary))
 @pytest.mark.parametrize("family", ["llama", "qwen3"])
 def test_requests_together_are_requests_alone(family: str, boundary: Boundary) -> None:
     pathways = pathways_of(tiny(family), "prefill-only", boundary=boundary)

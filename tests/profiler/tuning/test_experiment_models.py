@@ -13,6 +13,7 @@ import torch
 from transformers import AutoTokenizer
 from transformers.models.llama.modeling_llama import LlamaRMSNorm
 
+from profiler.tuning.choices import DecoderQuant
 from profiler.tuning.data import Example
 from profiler.tuning.experiment import models
 from profiler.tuning.experiment.corpus import piece
@@ -20,7 +21,7 @@ from profiler.tuning.experiment.order import SIZES, Order
 from profiler.tuning.experiment.pretrain import at_once, batches, pretrain, response_loss
 from profiler.tuning.experiment.tasks import VOCABULARY, examples
 from profiler.tuning.experiment.work import Worker, ids_of
-from profiler.tuning.quantize import GROUP, DecoderQuant
+from profiler.tuning.quantize import GROUP
 from profiler.tuning.two_pathways import Batch, TwoPathways
 
 torch.set_num_threads(1)
@@ -85,7 +86,6 @@ def test_pre_training_learns_and_ends_with_its_time(dtype: Any) -> None:
         learning_rate=3e-3,
         seconds=1.0,
         batch_size=8,
-        micro_batches=2,
         seed=0,
         say=lambda _: None,
         seen_every=1,
@@ -98,10 +98,9 @@ def test_pre_training_learns_and_ends_with_its_time(dtype: Any) -> None:
 
 def test_each_pass_has_every_example_once() -> None:
     corpus = piece(0, 40)
-    steps = batches(corpus, 10, 3, seed=0)
+    steps = batches(corpus, 10, seed=0)
     for _ in range(2):
-        rows = [sorted(int(i) for part in next(steps) for i in part) for _ in range(4)]
-        assert sorted(i for step in rows for i in step) == list(range(40))
+        assert sorted(i for _ in range(4) for i in next(steps).tolist()) == list(range(40))
 
 
 def test_sizes_are_what_their_names_say_and_fit_int4_groups() -> None:

@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
@@ -14,9 +15,9 @@ from profiler.progress import Progress
 from profiler.start import EngineStartError
 from profiler.tuning import handover as verb
 from profiler.tuning.checkpoint import save_model
+from profiler.tuning.choices import Boundary
 from profiler.tuning.handover import HandoverOrder, handover
 from profiler.tuning.methods import trainable_copy
-from profiler.tuning.two_pathways import BOUNDARIES, Boundary
 from sunsim.errors import InputError
 from tests.profiler.tuning.tiny import changed, sorting, tiny
 
@@ -35,7 +36,7 @@ def order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> HandoverOrder:
     )
 
 
-@pytest.mark.parametrize("boundary", BOUNDARIES)
+@pytest.mark.parametrize("boundary", get_args(Boundary))
 def test_engines_answer_as_the_modules(order: HandoverOrder, boundary: Boundary) -> None:
     found = handover(replace(order, boundary=boundary), "", Progress())
     assert (found["requests"], found["equal"], found["differences"]) == (40, 40, [])

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
@@ -11,7 +11,8 @@ pytest.importorskip("transformers")
 
 import torch
 
-from profiler.tuning.methods import METHODS, Method, merge_lora, pathways_of, trained_parameters
+from profiler.tuning.choices import Method
+from profiler.tuning.methods import merge_lora, pathways_of, trained_parameters
 from profiler.tuning.train import Settings, Trainer, train, write_state
 from profiler.tuning.two_pathways import Batch, TwoPathways
 from sunsim.errors import InputError
@@ -25,7 +26,7 @@ def weights(pathways: TwoPathways) -> dict[str, Any]:
     return {name: weight.detach().clone() for name, weight in trained_parameters(pathways).items()}
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", get_args(Method))
 def test_the_loss_falls_and_only_what_is_trained_changes(method: Method) -> None:
     # A single layer of little weights learns the responses' ends at once.
     pathways = pathways_of(tiny(initializer_range=0.05), method, boundary="prefill", lora_rank=4)

@@ -10,9 +10,10 @@ pytest.importorskip("transformers")
 import torch
 from transformers import DynamicCache
 
+from profiler.tuning.choices import Boundary
 from profiler.tuning.data import Example
 from profiler.tuning.methods import pathways_of, trained_parameters
-from profiler.tuning.two_pathways import NO_LABEL, Batch, Boundary, TwoPathways
+from profiler.tuning.two_pathways import NO_LABEL, Batch, TwoPathways
 from tests.profiler.tuning.tiny import changed, sorting, tiny
 
 # Logits here are up to about 8, next to which two bfloat16 numbers are 0.0625 apart.

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from profiler.tuning.evaluate import bootstrap, judged, row, table, wilson
+from profiler.tuning.rows import bootstrap, judged, row, table, wilson
 
 
 def test_an_answer_is_exact_only_with_its_end_and_tokens_count_in_their_places() -> None:
@@ -42,23 +42,36 @@ def test_runs_that_differ_widen_the_interval_and_runs_alike_narrow_it() -> None:
 def test_a_ratio_of_sums_weighs_long_responses_more() -> None:
     low, high = bootstrap([(np.array([0, 9]), np.array([1, 9]))])
     assert (low, high) == (0.0, 1.0)
-    found = row("full", "sums", [judged([[2], [3] * 9], [[1], [3] * 9])])
+    found = row("full", "sums", {"0": judged([[2], [3] * 9], [[1], [3] * 9])})
     assert found["token_accuracy"] == pytest.approx(0.9)
     assert found["exact_match"] == 0.5
 
 
 def test_a_row_of_one_seed_has_wilsons_interval_and_counts_requests_of_all_seeds() -> None:
     run = judged([[1]] * 3 + [[2]], [[1]] * 4)
-    one, three = row("full", "sums", [run]), row("full", "sums", [run] * 3)
+    one, three = row("full", "sums", {"0": run}), row("full", "sums", dict.fromkeys("012", run))
     assert (one["low"], one["high"]) == wilson(3, 4)
     assert (one["requests"], one["seeds"]) == (4, 1)
     assert (three["requests"], three["seeds"], three["exact_match"]) == (12, 3, 0.75)
     assert three["low"] < 0.75 < three["high"]
+    assert three["exact_match_by_seed"] == {"0": 0.75, "1": 0.75, "2": 0.75}
+
+
+def test_several_seeds_that_are_right_throughout_are_no_certainty() -> None:
+    run = judged([[1]] * 10, [[1]] * 10)
+    found = row("full", "sums", {"0": run, "1": run})
+    assert (found["low"], found["high"]) == wilson(20, 20)
+
+
+def test_seeds_that_differ_widen_the_interval_beyond_that_of_their_requests() -> None:
+    apart = {"0": judged([[1]] * 20, [[1]] * 20), "1": judged([[2]] * 20, [[1]] * 20)}
+    found = row("full", "sums", apart)
+    assert (found["low"], found["high"]) == (0.0, 1.0)
 
 
 def test_the_table_has_a_line_a_method_and_a_column_a_task() -> None:
-    run = judged([[1]], [[1]])
-    lines = table([row("base", "a", [run]), row("full", "a", [run]), row("full", "b", [run])]).splitlines()
+    runs = {"0": judged([[1]], [[1]])}
+    lines = table([row("base", "a", runs), row("full", "a", runs), row("full", "b", runs)]).splitlines()
     assert lines[0] == "| method | a | b |"
     assert lines[2] == "| base | 100.0 % (20.7 to 100.0), tokens 100.0 % |  |"
     assert lines[3].startswith("| full | 100.0 %")

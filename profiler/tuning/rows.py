@@ -1,0 +1,121 @@
+"""How right answers are: exact match and token accuracy with intervals, rows of an accuracy file, a table of them.
+
+Exact match: the share of requests whose greedy answer is the wanted response, token for token, its end included.
+Token accuracy: the share of the wanted responses' tokens that stand in their place in the greedy answer, so that what
+follows a first wrong token counts as it comes out, and not as it would after the right one.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+SCHEMA_VERSION = 1
+CONFIDENCE = 0.95
+RESAMPLES = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What one pair of modules has answered, a number a request.
+
+    exact: whether the answer is right. matched: tokens in their place. wanted: tokens of the response.
+    """
+
+    exact: NDArray[np.bool_]
+    matched: NDArray[np.int64]
+    wanted: NDArray[np.int64]
+
+
+def judged(answers: Sequence[Sequence[int]], responses: Sequence[Sequence[int]]) -> Judged:
+    """Answers beside the responses that were wanted."""
+    pairs = list(zip(answers, responses, strict=True))
+    return Judged(
+        exact=np.array([list(a) == list(r) for a, r in pairs], bool),
+        matched=np.array([sum(x == y for x, y in zip(a, r, strict=False)) for a, r in pairs], np.int64),
+        wanted=np.array([len(r) for _, r in pairs], np.int64),
+    )
+
+
+def wilson(successes: int, trials: int) -> tuple[float, float]:
+    """The 95 % interval of a share (Wilson 1927), within 0 to 1 also where all or none succeed."""
+    from scipy.stats import binomtest  # noqa: PLC0415 - takes a second, of every command
+
+    found = binomtest(successes, trials).proportion_ci(CONFIDENCE, method="wilson")
+    return float(found.low), float(found.high)
+
+
+def bootstrap(runs: Sequence[tuple[NDArray[Any], NDArray[Any]]], seed: int = 0) -> tuple[float, float]:
+    """The 95 % interval of the mean over runs of a ratio of sums, by resampling runs and then their requests.
+
+    Args:
+        runs: of each, (numerators, denominators), a number a request.
+        seed: of the resampling.
+    """
+    draws = np.random.default_rng(seed)
+    picked = draws.integers(len(runs), size=(RESAMPLES, len(runs)))
+    ratios = np.empty(picked.shape)
+    for r, (over, under) in enumerate(runs):
+        times = int((picked == r).sum())
+        chosen = draws.integers(len(over), size=(times, len(over)))
+        ratios[picked == r] = over[chosen].sum(1) / under[chosen].sum(1)
+    means = ratios.mean(1)
+    low, high = np.quantile(means, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    return float(low), float(high)
+
+
+def row(method: str, task: str, runs: Mapping[str, Judged]) -> dict[str, Any]:
+    """One row of an accuracy file.
+
+    The interval of exact match is the wider of two at each end: Wilson's over all requests, as if they were of one seed,
+    and with several seeds that of resampled seeds and requests, which by itself would be certain where all or none are right.
+
+    Args:
+        method: as the file names it.
+        task: its name.
+        runs: by the seed.
+    """
+    tokens = [(run.matched, run.wanted) for run in runs.values()]
+    shares = {seed: float(run.exact.mean()) for seed, run in runs.items()}
+    requests = sum(len(run.exact) for run in runs.values())
+    ends = [wilson(sum(int(run.exact.sum()) for run in runs.values()), requests)]
+    if len(runs) > 1:
+        ends.append(bootstrap([(run.exact, np.ones(len(run.exact), np.int64)) for run in runs.values()]))
+    token_low, token_high = bootstrap(tokens)
+    return {
+        "method": method,
+        "task": task,
+        "exact_match": float(np.mean(list(shares.values()))),
+        "low": min(low for low, _ in ends),
+        "high": max(high for _, high in ends),
+        "token_accuracy": float(np.mean([over.sum() / under.sum() for over, under in tokens])),
+        "token_accuracy_low": token_low,
+        "token_accuracy_high": token_high,
+        "requests": requests,
+        "seeds": len(runs),
+        "exact_match_by_seed": shares,
+    }
+
+
+def seeds_of(rows: Sequence[dict[str, Any]]) -> int:
+    """Tunings of each method and task, the least where they differ; base models are not tuned."""
+    return min((r["seeds"] for r in rows if r["method"].split("-")[0] != "base"), default=1)
+
+
+def table(rows: Sequence[dict[str, Any]]) -> str:
+    """Markdown: a line a method, a column a task, exact match in percent with its interval and token accuracy."""
+    tasks = list(dict.fromkeys(r["task"] for r in rows))
+    methods = list(dict.fromkeys(r["method"] for r in rows))
+    cells = {(r["method"], r["task"]): r for r in rows}
+    lines = ["| method | " + " | ".join(tasks) + " |", "|---|" + "---|" * len(tasks)]
+    for method in methods:
+        shown = [_cell(cells[method, task]) if (method, task) in cells else "" for task in tasks]
+        lines.append(f"| {method} | " + " | ".join(shown) + " |")
+    return "\n".join(lines)
+
+
+def _cell(found: dict[str, Any]) -> str:
+    exact, low, high = (100 * found[name] for name in ("exact_match", "low", "high"))
+    return f"{exact:.1f} % ({low:.1f} to {high:.1f}), tokens {100 * found['token_accuracy']:.1f} %"
