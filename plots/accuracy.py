@@ -18,7 +18,7 @@ ROW_IN, HEAD_IN, CURVE_IN = 0.27, 1.15, 1.75
 
 
 def plot_accuracy(documents: Documents, path: Path) -> None:
-    """Draw a panel a size: a row a method, a column a task, exact match in percent and half of its interval."""
+    """Draw a panel a size: a row a method, a column a task, exact match in percent and its interval."""
     rows = max(len(_methods(document)) for document in documents)
     with figure(path, len(documents) * (HEAD_IN + ROW_IN * rows)) as fig:
         panels = fig.subplots(len(documents), 1, squeeze=False)[:, 0]
@@ -34,10 +34,10 @@ def _matrix(axes: Axes, document: Mapping[str, Any]) -> None:
     for i, method in enumerate(methods):
         for j, task in enumerate(tasks):
             row = cells[method, task]
-            half = 50 * (row["high"] - row["low"])
+            share, low, high = (100 * row[key] for key in ("exact_match", "low", "high"))
             colour = ink(NONE_TO_ALL(row["exact_match"])[:3])
             axes.text(
-                j, i, f"{100 * row['exact_match']:.1f} ± {half:.1f}", ha="center", va="center", color=colour, size=9
+                j, i, f"{share:.1f} ({low:.1f}\u2013{high:.1f})", ha="center", va="center", color=colour, size=8.5
             )
     axes.set_xticks(range(len(tasks)), tasks)
     axes.set_yticks(range(len(methods)), methods)

@@ -65,6 +65,11 @@ def load_tokenizer(folder: Path) -> Any:
         raise InputError(msg, folder) from error
 
 
+def parameters(model: Any) -> int:
+    """Weights, each counted once."""
+    return sum(weight.numel() for weight in model.parameters())
+
+
 def stop_token_ids(model: Any) -> list[int]:
     """The end-of-sequence tokens that the model's configuration names, the one for training first."""
     for config in (model.generation_config, model.config):

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from profiler.progress import Progress
-from profiler.tuning.checkpoint import TUNING_FILE, load_model, stop_token_ids
+from profiler.tuning.checkpoint import TUNING_FILE, load_model, parameters, stop_token_ids
 from profiler.tuning.choices import Boundary, DecoderQuant, Dtype
 from profiler.tuning.data import Example
 from profiler.tuning.decode import greedy
@@ -49,13 +49,13 @@ def evaluate(order: EvaluateOrder, command: str, progress: Progress) -> dict[str
     """
     device, dtype = placed(order.device, order.dtype)
     runs: dict[tuple[str, str], dict[str, Judged]] = {}
-    parameters = 0
+    weights = 0
     for folder in order.prefill:
         how = tuning_of(folder)
         method = method_of(how, own_decoder=order.decode in {None, folder}, quant=order.decoder_quant)
         seed = str(how.get("seed", 0))
         prefill = load_model(folder, dtype, device)
-        parameters = sum(weight.numel() for weight in prefill.parameters())
+        weights = parameters(prefill)
         own = order.decode is None and order.decoder_quant is None
         decode = prefill if own else load_model(order.decode or folder, dtype, device)
         try:
@@ -77,7 +77,7 @@ def evaluate(order: EvaluateOrder, command: str, progress: Progress) -> dict[str
     return document(
         [row(method, task, found) for (method, task), found in runs.items()],
         model=base.resolve().name,
-        parameters=parameters,
+        parameters=weights,
         command=command,
         device=device,
     )

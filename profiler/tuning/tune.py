@@ -7,7 +7,15 @@ from typing import Any
 import torch
 
 from profiler.progress import Progress
-from profiler.tuning.checkpoint import TUNING_FILE, load_model, load_tokenizer, save_adapter, save_model, stop_token_ids
+from profiler.tuning.checkpoint import (
+    TUNING_FILE,
+    load_model,
+    load_tokenizer,
+    parameters,
+    save_adapter,
+    save_model,
+    stop_token_ids,
+)
 from profiler.tuning.choices import Boundary, DecoderQuant, Dtype, Method, Schedule
 from profiler.tuning.data import Example, read_task
 from profiler.tuning.methods import merge_lora, pathways_of, trained_parameters
@@ -86,7 +94,7 @@ def tune(order: TuneOrder, progress: Progress) -> None:
         seed=order.seed,
         offload_optimizer=order.offload_optimizer,
     )
-    parameters = sum(weight.numel() for weight in model.parameters())
+    weights = parameters(model)
     try:
         pathways = pathways_of(
             model,
@@ -101,7 +109,7 @@ def tune(order: TuneOrder, progress: Progress) -> None:
         raise InputError(str(error), order.model) from error
     trained = sum(weight.numel() for weight in trained_parameters(pathways).values())
     progress.say(
-        f"{order.method}: {trained:,} weights of {parameters:,} are trained on {len(examples):,} examples, "
+        f"{order.method}: {trained:,} weights of {weights:,} are trained on {len(examples):,} examples, "
         f"{steps:,} steps, {made_of['dtype']} on {device}"
     )
     unfinished = order.out / UNFINISHED_FILE
@@ -124,7 +132,7 @@ def tune(order: TuneOrder, progress: Progress) -> None:
         )
         merge_lora(pathways.prefill)
     write_curve(curve, order.out / CURVE_FILE)
-    how = made_of | {"parameters": parameters, "trained_parameters": trained} | asdict(settings)
+    how = made_of | {"parameters": weights, "trained_parameters": trained} | asdict(settings)
     save_model(pathways.prefill, order.model, order.out, how)
     unfinished.unlink()
     progress.say(f"{order.out}: loss {curve.loss[0]:.4f} at first, {curve.loss[-1]:.4f} at last")

@@ -10,6 +10,7 @@ from sunsim.estimate.cards import named_card
 from sunsim.estimate.roofline import Reached, Roofline
 from sunsim.estimate.shapes import NEEDED
 from sunsim.estimate.worker import VARIANTS, Worker
+from sunsim.latency.drafts import DRAFTERS
 from sunsim.latency.measured import ProfileData
 from sunsim.latency.profile import Profile
 
@@ -52,7 +53,7 @@ class Source:
         kv_cache_dtype = (data.engine_args.model_extra or {}).get("kv_cache_dtype", "auto")
         card = named_card(data.gpu, f"gpu of {profile.name}")
         drafted = data.engine_args.speculative_config
-        drafter = drafted is not None and drafted.method == "eagle"
+        drafter = drafted is not None and drafted.method in DRAFTERS
         worker = Worker(
             data.gpu, card, config, quantization, profile.gpus, kv_cache_dtype, profile.drafts, drafter=drafter
         )

@@ -11,12 +11,6 @@ from sunsim.report.blocks import Block, Section
 from sunsim.report.format import ABSENT
 from sunsim.report.text_table import TextTable
 
-PAPER = {
-    "prefill-only": "SUN: accuracy comparable to full fine-tuning",
-    "prefill-only-int4-tuned": "QSUN: 1 to 3 % less than full fine-tuning",
-    "full-prefill-base-decode": "a fully tuned prefill module fails before the base decoder",
-}
-"""What the paper says of a method against full tuning."""
 NOT_MEASURED = "not measured"
 NOTE = (
     "Accuracy: points of exact match that full fine-tuning has more, with the 95 % interval of the mean over tasks; up to "
@@ -52,21 +46,20 @@ def shipped() -> list[AccuracyFile]:
 
 def accuracy_findings(files: Iterable[AccuracyFile]) -> list[AccuracyFinding]:
     """Every claim against every file; without any each claim is not measured."""
-    claims = [claim for claim in CLAIMS if claim.method in PAPER and claim.against == "full"]
+    claims = [claim for claim in CLAIMS if claim.paper]
     found = [_finding(claim, file) for file in files for claim in claims]
-    return found or [AccuracyFinding(PAPER[c.method], c.method, "", "", None, {}, NOT_MEASURED) for c in claims]
+    return found or [AccuracyFinding(c.paper, c.method, "", "", None, {}, NOT_MEASURED) for c in claims]
 
 
 def _finding(claim: Claim, file: AccuracyFile) -> AccuracyFinding:
     data, measured = file.data, measured_on(file_entry(file), file.data.tasks)
-    text = PAPER[claim.method]
-    if not _compares(file, {"base", "full", claim.method}):
-        return AccuracyFinding(text, claim.method, data.model, measured, None, {}, NOT_MEASURED)
+    if not _compares(file, {"base", "full", claim.method, claim.against}):
+        return AccuracyFinding(claim.paper, claim.method, data.model, measured, None, {}, NOT_MEASURED)
     document = data.model_dump()
     tasks = learned(document)
     lost = together(document, claim, tasks) if tasks else None
     return AccuracyFinding(
-        text, claim.method, data.model, measured, lost, losses(document, claim, tasks), verdict(document, claim)
+        claim.paper, claim.method, data.model, measured, lost, losses(document, claim, tasks), verdict(document, claim)
     )
 
 

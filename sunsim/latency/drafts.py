@@ -25,6 +25,8 @@ from sunsim.latency.steps import Chunk, DecodeLine, DraftStepTimes, Outside
 
 Method = Literal["eagle", "ngram_gpu"]
 """vLLM's names of what makes the drafts: a drafter that is a layer on the model's own states; the text so far."""
+DRAFTERS: frozenset[str] = frozenset({"eagle"})
+"""Methods whose drafts a drafter makes, with a KV cache of its own."""
 Part = tuple[int, float]
 """A measured number of drafts, and its share in a step time; shares add up to 1."""
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from sunsim.errors import InputError
 from sunsim.latency.attention import LengthMix
-from sunsim.latency.drafts import DraftFamily, DraftTimes
+from sunsim.latency.drafts import DRAFTERS, DraftFamily, DraftTimes
 from sunsim.latency.profile import Profile
 from sunsim.latency.steps import DraftWorkerTimes
 from sunsim.scenario.pools import PoolBlock
@@ -60,7 +60,7 @@ class Drafting:
     @property
     def lookahead(self) -> int:
         """Tokens for which a request has KV blocks beyond those of a step: as many as drafts, of a drafter with a KV cache."""
-        return self.config.num_speculative_tokens if self.config.method == "eagle" else 0
+        return self.config.num_speculative_tokens if self.config.method in DRAFTERS else 0
 
 
 def drafting_of(

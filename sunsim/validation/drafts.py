@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from sunsim.cluster.drafting.counts import DraftCounts
 from sunsim.cluster.drafting.drafts import Drafts
+from sunsim.latency.drafts import DRAFTERS
 from sunsim.metrics.rows import Window
 from sunsim.metrics.serving import latency, tokens_inside
 from sunsim.roles import Role
@@ -23,9 +24,6 @@ from sunsim.workload.acceptance import Acceptance, Rates, are_rates
 
 SEEDS = range(1, 9)
 """Of the simulations that show how far draws scatter, beside that of seed 0, which is compared."""
-
-WITHOUT_KV = ("ngram_gpu",)
-"""Methods whose drafter has no KV of its own, so that nothing is kept free for it."""
 
 LENGTH = "mean_acceptance_length"
 LATENCIES = {"tpot": ("mean", "median", "p99"), "ttft": ("mean", "median", "p99")}
@@ -61,7 +59,7 @@ class RunDrafts(BaseModel):
         return Drafts(
             num_speculative_tokens=tokens,
             acceptance=Acceptance(seed, [[Rates(0, self.synthetic_acceptance_rates)]]),
-            lookahead=0 if self.method in WITHOUT_KV else tokens,
+            lookahead=tokens if self.method in DRAFTERS else 0,
             by_batch=None,
             max_model_len=max_model_len,
         )

@@ -63,8 +63,3 @@ def load(folder: Path, device: str, dtype: torch.dtype) -> Any:
     """The checkpoint, frozen."""
     model = LlamaForCausalLM.from_pretrained(folder, dtype=dtype)
     return fused(model).to(device).eval().requires_grad_(requires_grad=False)
-
-
-def parameters(model: Any) -> int:
-    """Weights, each counted once."""
-    return sum(weight.numel() for weight in model.parameters())

@@ -12,6 +12,7 @@ from typing import Any, cast
 import torch
 
 from profiler.facts import versions
+from profiler.tuning.checkpoint import parameters
 from profiler.tuning.choices import DecoderQuant, Method
 from profiler.tuning.data import Example
 from profiler.tuning.evaluate import answered
@@ -72,7 +73,7 @@ class Worker:
             draw = Random(f"unseen/{make.__name__}")
             asked = [ids_of(make(draw)) for _ in range(order.test)]
             exact[make.__name__] = float(answered(TwoPathways(base, base), asked, TOGETHER).exact.mean())
-        about = {"parameters": models.parameters(model), "versions": versions(), "exact_match": exact}
+        about = {"parameters": parameters(model), "versions": versions(), "exact_match": exact}
         return {**about, **done._asdict()}
 
     def base(self, size: str) -> Any:

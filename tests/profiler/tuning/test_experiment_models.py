@@ -13,6 +13,7 @@ import torch
 from transformers import AutoTokenizer
 from transformers.models.llama.modeling_llama import LlamaRMSNorm
 
+from profiler.tuning.checkpoint import parameters
 from profiler.tuning.choices import DecoderQuant
 from profiler.tuning.data import Example
 from profiler.tuning.experiment import models
@@ -107,7 +108,7 @@ def test_sizes_are_what_their_names_say_and_fit_int4_groups() -> None:
     for name, size in SIZES.items():
         assert size.hidden % GROUP == size.intermediate % GROUP == 0
         with torch.device("meta"):
-            weights = models.parameters(models.new_model(name, 0))
+            weights = parameters(models.new_model(name, 0))
         if name != "tiny":
             assert f"{round(weights / 1e7)}0m" == name
 
