@@ -6,10 +6,12 @@ from typing import Any
 import pandas as pd
 from matplotlib.axes import Axes
 
-from plots.style import DASHES, MARKERS, MISSES, NO_ARM, PALETTE, figure, looks, shades
+from plots.style import DASHES, MARKERS, MISSES, NO_ARM, PALETTE, figure, looks, mixed, shades
 
-NUMBERS = PALETTE[4]
-"""Its shades are numbers of drafts, which are no arms."""
+CONTEXTS = PALETTE[4]
+"""Its shades are contexts, which are no arms."""
+PALEST = 0.75
+"""Of a colour in lines of one arm: less is hard to see on white."""
 PLACE: dict[str, Any] = {"loc": "upper right", "handlelength": 2.6, "labelspacing": 0.25, "fontsize": 8}
 
 
@@ -48,10 +50,10 @@ def plot_drafts(by_load: pd.DataFrame, by_batch: pd.DataFrame, worse: pd.DataFra
 def _by_batch(axes: Axes, table: pd.DataFrame) -> None:
     numbers = sorted(table["drafts"].unique())
     contexts = (table["context"].min(), table["context"].max())
-    for colour, marker, drafts in zip(shades(NUMBERS, len(numbers)), MARKERS, numbers, strict=False):
-        for context, dash in zip(contexts, DASHES, strict=False):
+    for context, colour in zip(contexts, shades(CONTEXTS, len(contexts)), strict=True):
+        for marker, dash, drafts in zip(MARKERS, DASHES, numbers, strict=False):
             rows = table[(table["drafts"] == drafts) & (table["context"] == context)]
-            label = f"K = {drafts}, {context:,} tokens"
+            label = f"K={drafts} at {context:,} tokens"
             axes.plot(rows["batch"], rows["speedup"], marker=marker, ms=4, color=colour, linestyle=dash, label=label)
     axes.set_title("By batch, steps alone")
     axes.set_xlabel("requests in a step")
@@ -63,11 +65,12 @@ def _by_share(axes: Axes, table: pd.DataFrame, colour: str) -> None:
     arm = table["arm"].iloc[0]
     own = table[table["arm"] == arm]
     rates = sorted(own["rate"].unique())
-    for shade, marker, rate in zip(shades(colour, len(rates)), MARKERS, rates, strict=False):
+    dark, light = shades(colour, 2)[0], mixed(colour, PALEST)
+    for i, (marker, dash, rate) in enumerate(zip(MARKERS, DASHES, rates, strict=False)):
         rows = own[own["rate"] == rate]
-        axes.plot(
-            100 * rows["share"], rows["speedup"], marker=marker, ms=4, color=shade, label=f"{arm}, {rate:g} requests/s"
-        )
+        label = f"{arm} at {rate:g} requests/s"
+        shade = dark if i % 2 else light
+        axes.plot(100 * rows["share"], rows["speedup"], marker=marker, ms=4, color=shade, linestyle=dash, label=label)
     axes.set_title("A worse shared drafter")
     axes.set_xlabel("its acceptance, % of one's own")
     axes.invert_xaxis()

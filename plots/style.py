@@ -18,8 +18,8 @@ from matplotlib.ticker import LogFormatter
 
 from sunsim.visible import visible
 
-# Okabe and Ito, "Color Universal Design" (2008), without the yellow, which is faint on white.
-PALETTE = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#000000")
+# Okabe and Ito, "Color Universal Design" (2008), without the yellow, which is faint on white, and a grey.
+PALETTE = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#000000", "#757575")
 MUTED = "#999999"
 NO_ARM = "#555555"
 """In a legend, of what arms have in their own colours."""
@@ -167,7 +167,7 @@ def ink(colour: Any) -> str:
 
 
 def looks(names: Iterable[str]) -> dict[str, Look]:
-    """A look for each name, by its place; colours repeat after seven, with other markers and dashes.
+    """A look for each name, by its place; colours repeat after eight, with other markers and dashes.
 
     Of arms, give all that the scenario has: then one looks the same in every picture, whatever a picture leaves out.
     """

@@ -26,8 +26,6 @@ FARTHEST = 2.5
 NAME_LETTERS = 30
 ROOM = 2.1
 """Times the longest bar, so that there is place for what is written beside it."""
-LABEL = 0.45
-"""Of the largest TPOT, that a label is as long as, at most."""
 
 
 def plot_throughput(arms: Arms, path: Path, tpot_slo_ms: Sequence[float] = ()) -> None:
@@ -36,7 +34,7 @@ def plot_throughput(arms: Arms, path: Path, tpot_slo_ms: Sequence[float] = ()) -
     `arms` are the entries of a summary; each limit of TPOT is a line.
     """
     with figure(path, 1.8 + 0.62 * len(arms)) as fig:
-        left, right = fig.subplots(1, 2, sharey=True, width_ratios=(6, 5))
+        left, right = fig.subplots(1, 2, sharey=True, width_ratios=(8, 7))
         _per_gpu(left, arms)
         limit = _tpot(right, arms, tpot_slo_ms)
         left.set_yticks(range(len(arms)), [f"{_wrapped(name)}\n{_workers(entry)}" for name, entry in arms.items()])
@@ -116,18 +114,11 @@ def _tpot(axes: Axes, arms: Arms, slos_ms: Sequence[float]) -> list[Line2D]:
         axes.plot([middle, tail], [row, row], color=MUTED, linewidth=3, solid_capstyle="round", zorder=1)
         for value, mark in ((middle, TPOT["median"]), (tail, TPOT["p99"])):
             axes.plot(value, row, color=look[name].colour, **mark)
-        # Where the label would lie across the limit it goes to the other side.
-        left = any(tail <= slo_ms <= tail + LABEL * highest for slo_ms in slos_ms)
-        axes.annotate(
-            f"{middle:.1f}, p99 {tail:.1f}",
-            (middle if left else tail, row),
-            (-9 if left else 9, 0),
-            textcoords="offset points",
-            va="center",
-            ha="right" if left else "left",
-        )
+        # Beside the panel, where it lies across no limit.
+        beside = {"xycoords": axes.get_yaxis_transform(), "textcoords": "offset points"}
+        axes.annotate(f"{middle:.1f}, p99 {tail:.1f}", (1, row), (6, 0), va="center", fontsize=9, **beside)
     near = [slo_ms for slo_ms in slos_ms if slo_ms <= FARTHEST * highest]
-    axes.set_xlim(0, max((1 + LABEL) * highest, 1.05 * max(near, default=0.0)) or 1.0)
+    axes.set_xlim(0, 1.05 * max([highest, *near]) or 1.0)
     axes.set_title("Time per output token")
     axes.set_xlabel("TPOT (ms)")
     axes.grid(visible=False, axis="y")

@@ -13,8 +13,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from plots.style import PALETTE, WIDTH_IN, Look, entries, figure, log_axis, looks
 
-BLUE, ORANGE, GREEN, RED, PINK, SKY, BLACK = PALETTE
-GREY = "#757575"
+BLUE, ORANGE, GREEN, RED, PINK, SKY, BLACK, GREY = PALETTE
 LOOKS = looks(("isolated", "isolated-prop", "sun", "sun-half", "isolated-awq", "qsun", "qsun-half")) | {
     "colocated": Look(GREY, "s", "-"),
     "lora-r16": Look(PINK, "v", "-"),
