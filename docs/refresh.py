@@ -81,6 +81,8 @@ PLACES = {
     "drafts-steps": SPECULATIVE,
     "drafts-load": SPECULATIVE,
     "drafts-shared": SPECULATIVE,
+    "drafts-beside": SPECULATIVE,
+    "drafts-by-batch": SPECULATIVE,
     "drafts-published": SPECULATIVE,
     "requests": DOCS / "python.md",
     "session-requests": DOCS / "python.md",
@@ -251,8 +253,8 @@ def speculative() -> dict[str, str]:
         drawn = Path(folder) / "speculative.png"
         printed = {"drafts-load": _output("-m", "benchmarks.drafts.load", str(drawn))}
         _keep_small(drawn, DOCS / drawn.name)
-    others = ("steps", "shared", "published")
-    return printed | _benchmarks(**{f"drafts-{name}": f"drafts.{name}" for name in others})
+    others = ("steps", "shared", "beside", "by_batch", "published")
+    return printed | _benchmarks(**{f"drafts-{name.replace('_', '-')}": f"drafts.{name}" for name in others})
 
 
 def accuracy_page() -> dict[str, str]:

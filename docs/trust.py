@@ -14,6 +14,7 @@ SHAPES = {
     "prefill (TTFT)": r"prefill\d+",
     "colocated, sessions": r"sessions-\w+",
     "two GPUs a worker": r"tp2-\w+",
+    "several tokens a step (drafts)": r"drafts-[\w-]+",
 }
 """Shapes of traffic, and the names of their streams."""
 ADAPTERS = {"LoRA adapters": r"(?!colocated).*", "LoRA adapters, colocated": r"colocated-.*"}
@@ -29,7 +30,8 @@ def trust(table: str) -> str:
     )
     errors: dict[tuple[str, str], list[float]] = {}
     for variant, card, streams in zip(headed[::3], headed[1::3], headed[2::3], strict=True):
-        if "round 0" in streams:  # the second table of sessions, which are in the first, too
+        # The second tables of sessions and of drafts, which are in the first, too.
+        if "round 0" in streams or ("\ndrafts-" in streams and streams.lstrip().startswith("TTFT")):
             continue
         shapes = ADAPTERS if "lora" in variant else SHAPES
         for name, error in re.findall(r"^(\S+): .*? ([+-][\d.]+)", streams, re.MULTILINE):

@@ -163,6 +163,15 @@ def test_trust_takes_the_worst_of_each_shape() -> None:
     assert len(trust(table).splitlines()) == 2
 
 
+def test_trust_counts_a_run_with_drafts_once() -> None:
+    """By TPOT; its second table has TTFT."""
+    tables = "".join(
+        f"m v on Card, host M, 2026; drafts\n  {what} simu-\nstream mean\n\ndrafts-chat-low: c  1  {error}\n\n"
+        for what, error in (("TPOT", "-2.0"), ("TTFT", "+9.0"))
+    )
+    assert trust(tables).splitlines()[1].split()[-5:] == ["1", "2.0", "%", "-2.0", "%"]
+
+
 def test_trust_keeps_cards_apart() -> None:
     table = "".join(f"m v on Card {card}, host {card}\nlong: x  1  +{card}.0\n" for card in "12")
     assert [line.split()[-2] for line in trust(table + "\nThe floor\n").splitlines()[1:]] == ["+1.0", "+2.0"]

@@ -372,3 +372,13 @@ def test_a_request_must_leave_room_for_drafts(method: str, ahead: int, tmp_path:
         f"can draw {1602 - 6 - ahead} tokens (prompt + output), must be at most {1601 - 6 - ahead}: num_gpu_blocks"
         in said
     )
+
+
+def test_beside_a_shipped_profile_one_of_ones_own_is_asked_for(tmp_path: Path) -> None:
+    """Nobody is to write among what is installed."""
+    path = write(tmp_path)
+    with pytest.raises(InputError) as refused:
+        load_scenario(path, [f"{DECODE}.profile=h200-141gb/llama-3.1-8b-fp8"])
+    said = str(refused.value)
+    assert "none is shipped of h200-141gb/llama-3.1-8b-fp8: measure your own, or copy " in said
+    assert said.endswith("--num-speculative-tokens 3 --out drafts/my-eagle-k3.json measures one beside it")

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from itertools import pairwise
+from pathlib import Path
 from typing import TypeVar
 
 from sunsim.document.source import Loc, Source, refuse
 from sunsim.latency.drafts import DraftFamily, drafts_file
-from sunsim.latency.profile import Profile
+from sunsim.latency.profile import Profile, profiles_root
 from sunsim.roles import Stage
 from sunsim.scenario.blocks import ArmBlock, Document
 from sunsim.scenario.named import refuse_unknown
@@ -50,6 +51,13 @@ def family_of(
         file = drafts_file(profile.path, config.method, asked)
         how = f"python -m profiler measure --speculative {config.method} --num-speculative-tokens {asked}"
         must = f"must be left out, or there must be a profile with drafts, {file}: {how} measures one"
+        if profile.path.is_relative_to(profiles_root()):
+            own = drafts_file(Path("my.json"), config.method, asked)
+            must = (
+                f"must be left out, or there must be a profile with drafts beside the one named, and none is shipped of "
+                f"{profile.name}: measure your own, or copy {profile.path} to my.json and name that here; "
+                f"{how} --out {own} measures one beside it"
+            )
         refuse(KEY, "given", must, loc, source)
     return family
 
