@@ -155,14 +155,20 @@ def _few(arms: Arms) -> Iterator[str]:
 
 
 def _errors(plan: Entry) -> Iterator[str]:
+    workers = {
+        (each["stage"], each["profile"]): each["runs"] for arm in plan["arms"].values() for each in arm["validated"]
+    }
     for error in plan["profile_errors"]:
+        # The table of real runs counts those of workers that do as much as the plan's; colocated ones do more.
+        colocated = error["runs"] - workers.get((error["stage"], error["profile"]), error["runs"])
+        which = f", {colocated} of them of colocated workers" if colocated else ""
         what = "mean TPOT" if error["stage"] == "decode" else "mean TTFT"
         most = error["too_fast_percent"]
         slower = (
             f"the run that was underrated most was {most:.1f} % slower than simulated" if most else "none was slower"
         )
         yield (
-            f"{error['profile']} against {counted(error['runs'], 'actual run')} with such steps ({error['stage']}): {what} "
+            f"{error['profile']} against {counted(error['runs'], 'actual run')} with such steps ({error['stage']}{which}): {what} "
             f"is off by {error['typical_percent']:.1f} % (root mean square); {slower}."
         )
     known = {

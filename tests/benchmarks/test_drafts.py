@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from benchmarks.drafts import load, published, shared, steps
+from benchmarks.drafts import beside, by_batch, load, published, shared, steps
 from benchmarks.drafts.cells import PLAIN, Cell, Figures
 from benchmarks.drafts.published import rates_through
 from docs.refresh import DOCS, PLACES, block
@@ -162,3 +162,22 @@ def test_ratios_that_the_page_speaks_of_are_those_of_its_tables() -> None:
     spoken = set(re.findall(r"\d\.\dx", prose))
     assert len(spoken) > 5
     assert spoken <= {f"{float(ratio):.1f}x" for ratio in re.findall(r"(\d\.\d\d)x", tables)}
+
+
+def test_choosing_by_the_batch_is_never_as_fast_as_simulated() -> None:
+    """Measured beside the model: without a graph of the whole step, and without drafts a loss at every batch."""
+    rows = by_batch.found()
+    assert all(each.measured_ms > each.fixed_ms for each in rows)
+    assert all(each.against_none < 1 for each in rows if not each.drafts)
+    first = rows[0]
+    assert (first.batch, first.drafts) == (1, 3)
+    assert first.measured_token_ms == pytest.approx(first.measured_ms / 2.7)
+
+
+def test_published_acceptance_is_less_than_the_pages() -> None:
+    assert beside.PUBLISHED == (0.65, 0.42, 0.28)
+    every = beside.cells()
+    assert len(set(every)) == len(every) == 3 * len(beside.ALL) * len(beside.LOADS)
+    found = {cell: figures(4 if cell.changes else 3 if cell.arm in beside.ALL else 6) for cell in every}
+    *_, by_acceptance = (each for each in beside.tables(found) if not isinstance(each, str))
+    assert all(row[1:3] == ("2.00x", "1.50x") for row in by_acceptance.rows)

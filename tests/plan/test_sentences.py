@@ -54,6 +54,22 @@ def test_a_winner_of_which_hardly_a_step_was_measured_is_an_extrapolation(
     assert any(sentence in each for each in conclusion(content)) == (said is not None)
 
 
+def test_runs_of_colocated_workers_are_told_from_those_of_workers_as_in_the_plan(done: Done) -> None:
+    content = deepcopy(done[1])
+    (name,) = content["profiles"]
+    error = {"profile": name, "stage": "decode", "runs": 3, "typical_percent": 2.0, "too_fast_percent": 4.0}
+    content["profile_errors"] = [error]
+    for arm in content["arms"].values():
+        arm["validated"] = [{"stage": "decode", "profile": name, "runs": 2, "figures": {}}]
+    assert any(
+        f"{name} against 3 actual runs with such steps (decode, 1 of them of colocated workers): " in each
+        for each in caveats(content)
+    )
+    for arm in content["arms"].values():
+        arm["validated"][0]["stage"] = "colocated"
+    assert any(f"{name} against 3 actual runs with such steps (decode): " in each for each in caveats(content))
+
+
 def test_a_plan_within_the_error_of_its_profiles_says_so(done: Done) -> None:
     content = deepcopy(done[1])
     error = {"profile": "p", "stage": "decode", "runs": 3, "typical_percent": 2.0, "too_fast_percent": 4.0}
