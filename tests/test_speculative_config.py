@@ -372,3 +372,10 @@ def test_a_request_must_leave_room_for_drafts(method: str, ahead: int, tmp_path:
         f"can draw {1602 - 6 - ahead} tokens (prompt + output), must be at most {1601 - 6 - ahead}: num_gpu_blocks"
         in said
     )
+
+
+def test_a_pool_without_room_for_any_request_says_so(tmp_path: Path) -> None:
+    assert refused(write(tmp_path), f"{DECODE}.num_gpu_blocks=1").endswith(
+        "scenario.yaml:7: workload.lengths can draw 640 tokens (prompt + output), there is room for no request: "
+        f"num_gpu_blocks of {DECODE} (1 blocks of 16 tokens), less the drafts of two steps"
+    )
