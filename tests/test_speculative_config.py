@@ -238,6 +238,15 @@ REFUSED = [
     ),
     (
         "      policy: shared\n      workers: 1",
+        "      policy: shared\n      workers: 1\n      max_num_seqs: 8192",
+        24,
+        (
+            f"{CONFIG}.num_speculative_tokens is 3, must be with fewer requests: 8192 requests (max_num_seqs) of these "
+            "and one more are to be within max_num_batched_tokens (8192)"
+        ),
+    ),
+    (
+        "      policy: shared\n      workers: 1",
         "      policy: shared\n      router: least-harm\n      workers: 1",
         23,
         f"{CONFIG} is given, must be left out, or router be another than least-harm: it reckons with a token a step",
