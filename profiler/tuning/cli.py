@@ -13,6 +13,7 @@ import typer
 from profiler.progress import Progress
 from profiler.tuning.choices import Boundary, DecoderQuant, Dtype, Method, Schedule
 from profiler.tuning.rows import table
+from sunsim.files import replacing
 
 # torch, transformers and safetensors are of the extra `profiler`: what needs them is imported by the verb that runs.
 NEEDED = ("torch", "transformers", "safetensors")
@@ -129,10 +130,13 @@ def evaluate_command(
             device=device,
         )
         found = evaluate(order, f"python -m profiler {shlex.join(sys.argv[1:])}", Progress())
-        if out is not None:
-            found = added(found, out)
-            out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-    typer.echo(table(found["rows"]))
+        try:
+            if out is not None:
+                found = added(found, out)
+                with replacing(out, "an accuracy file") as partial:
+                    partial.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+        finally:  # what was measured is told even where it cannot be written
+            typer.echo(table(found["rows"]))
 
 
 def handover_command(
