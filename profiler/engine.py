@@ -215,6 +215,8 @@ class Engine:
         for _ in range(FORGET_TRIES):
             if await self.llm.reset_prefix_cache():
                 return
+            # KV that somebody has fetched is let go of in a step.
+            await self.settle()
             await asyncio.sleep(0.1)
         msg = "the engine did not empty its prefix cache"
         raise RuntimeError(msg)

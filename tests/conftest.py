@@ -8,6 +8,11 @@ import signal
 import pytest
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The wheel is built first: begun late, as the longest test of all, it would be waited for alone."""
+    items.sort(key=lambda item: item.path.name != "test_install.py")
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _no_width() -> None:
     """Output is as wide as it comes, whatever the terminal that the tests are started from says."""

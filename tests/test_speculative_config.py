@@ -307,6 +307,28 @@ def test_without_a_measured_profile_it_says_which_file_and_how_to_make_it(tmp_pa
     )
 
 
+def test_a_number_with_a_zero_before_it_names_no_profile(tmp_path: Path) -> None:
+    """Else it would be a second file of the same number, and whichever is read last would count."""
+    path = write(tmp_path)
+    other = tmp_path / "drafts" / "synthetic-eagle-k03.json"
+    other.write_text((tmp_path / "drafts" / "synthetic-eagle-k3.json").read_text().replace("24000", "10000"))
+    decode = load_scenario(path).arms[1].decode
+    assert decode
+    assert decode.num_gpu_blocks == 24_000
+
+
+@pytest.mark.parametrize("made", ["folder", "link"])
+def test_what_has_the_name_of_a_profile_with_drafts_but_is_no_file_is_refused(made: str, tmp_path: Path) -> None:
+    path = write(tmp_path)
+    other = tmp_path / "drafts" / "synthetic-eagle-k5.json"
+    if made == "folder":
+        other.mkdir()
+    else:
+        other.symlink_to("nowhere")
+    why = {"folder": "Is a directory", "link": "No such file or directory"}[made]
+    assert refused(path) == f"{other}: cannot be read ({why}), must be a profile with drafts, or be removed"
+
+
 def test_tokens_a_step_by_the_models_shares_and_the_context(tmp_path: Path) -> None:
     scenario = load(
         tmp_path,

@@ -53,8 +53,8 @@ class DraftFamily:
         found = {}
         for path in base.path.parent.glob(f"{DRAFTS}/{escape(base.path.stem)}-{method}-k*.json"):
             number = path.stem.rpartition("-k")[2]
-            if number.isdecimal():
-                found[int(number)] = _checked(load_profile(path), base, method, int(number))
+            if number.isdecimal() and str(int(number)) == number:  # k03 would be a second file of k3
+                found[int(number)] = _checked(_read(path), base, method, int(number))
         return cls({0: base, **dict(sorted(found.items()))}, most) if found else None
 
     @classmethod
@@ -95,6 +95,15 @@ class DraftFamily:
 def drafts_file(base: Path, method: str, k: int) -> Path:
     """Where a profile with `k` drafts stands, by the path of the one without."""
     return base.parent / DRAFTS / f"{base.stem}-{method}-k{k}.json"
+
+
+def _read(path: Path) -> Profile:
+    """Raises InputError also where there is a folder, or a link to nothing, by the name of a profile."""
+    try:
+        return load_profile(path)
+    except OSError as error:
+        message = f"cannot be read ({error.strerror}), must be a profile with drafts, or be removed"
+        raise InputError(message, path) from error
 
 
 def _checked(profile: Profile, base: Profile, method: Method, k: int) -> Profile:

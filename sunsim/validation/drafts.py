@@ -6,6 +6,7 @@ same rates but not with the same luck. So no simulator is nearer than one seed o
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Self
 
 import numpy as np
@@ -62,6 +63,16 @@ class RunDrafts(BaseModel):
             by_batch=None,
             max_model_len=max_model_len,
         )
+
+
+def adds_up(counts: DraftCounts, stated: RunDrafts) -> bool:
+    """Whether a run may have counted so: no draft is accepted that was not made, or before the ones ahead of it."""
+    drafts, tokens, accepted = counts
+    if not drafts:
+        return tokens == 0 and not any(accepted)
+    most = stated.num_speculative_tokens
+    falling = all(one >= other >= 0 for one, other in pairwise((drafts, *accepted)))
+    return len(accepted) == most and falling and max(drafts, sum(accepted)) <= tokens <= drafts * most
 
 
 def mean_acceptance_length(counts: DraftCounts) -> float:

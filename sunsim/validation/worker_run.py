@@ -17,7 +17,7 @@ from sunsim.cluster.drafting.counts import DraftCounts
 from sunsim.errors import InputError
 from sunsim.metrics.rows import Floats
 from sunsim.roles import Role, Stage
-from sunsim.validation.drafts import RunDrafts
+from sunsim.validation.drafts import RunDrafts, adds_up
 from sunsim.validation.limit import Limit
 from sunsim.validation.record import STEPS_SUFFIX, Facts, check_columns, numbers, read_facts, read_rows
 from sunsim.validation.rounds import Rounds, read_rounds
@@ -71,8 +71,8 @@ class RunMeta(Facts):
     engine_start: str | int | float | None = None
     profile: SameStartProfile | None = None
     speculative_config: RunDrafts | None = None
-    num_drafts: int | None = None
-    num_draft_tokens: int | None = None
+    num_drafts: int | None = Field(None, ge=0)
+    num_draft_tokens: int | None = Field(None, ge=0)
     num_accepted_tokens_per_pos: list[int] | None = None
 
     @model_validator(mode="after")
@@ -81,6 +81,12 @@ class RunMeta(Facts):
         if self.speculative_config and None in counts:
             message = (
                 "num_drafts, num_draft_tokens and num_accepted_tokens_per_pos must be there beside speculative_config"
+            )
+            raise ValueError(message)
+        if self.speculative_config and self.drafts and not adds_up(self.drafts, self.speculative_config):
+            message = (
+                "counts of drafts contradict each other: num_accepted_tokens_per_pos must have num_speculative_tokens "
+                "numbers that do not rise from num_drafts, and num_draft_tokens be what these can come to"
             )
             raise ValueError(message)
         return self

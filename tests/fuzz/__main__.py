@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import resource
+import shutil
 import sys
 import tempfile
 from collections import Counter
@@ -39,9 +40,7 @@ def main() -> int:
                 sys.stdout.write(f"seed {seed}, {kind}: {report[-600:]}\n")
                 sys.stdout.flush()
             else:
-                for path in folder.iterdir():
-                    path.unlink()
-                folder.rmdir()
+                shutil.rmtree(folder)
     figures = ", ".join(f"{number} {what}" for what, number in sorted(counts.items()))
     sys.stdout.write(f"{given.count} mutants: {figures}; {faults} faults\n")
     return int(faults > 0)

@@ -13,7 +13,8 @@ from typing import Any
 from ruamel.yaml import YAML
 
 from tests import trace_files
-from tests.synthetic import synthetic_profile
+from tests.accuracy_files import accuracy_document
+from tests.synthetic import drafting_profile, synthetic_profile
 
 SCENARIOS = sorted(Path("scenarios").rglob("*.yaml"))
 
@@ -145,6 +146,22 @@ def elastic(random: Random) -> dict[str, str]:
     return {"scenario.yaml": _maybe_torn(written_out(document), random), "profile.json": PROFILE, "rates.csv": RATES}
 
 
+def drafting(random: Random) -> dict[str, str]:
+    """The texts of a scenario with drafts and with what was measured of answers, of which one file is mutated, by file name."""
+    documents: dict[str, Any] = {
+        "scenario.yaml": YAML(typ="safe", pure=True).load(DRAFTING),
+        "drafts/profile-eagle-k1.json": drafting_profile(1),
+        "drafts/profile-eagle-k3.json": drafting_profile(3),
+        "accuracy.json": accuracy_document(),
+    }
+    name = random.choice(["scenario.yaml"] * 4 + sorted(documents))
+    for _ in range(random.choice([0, 1, 1, 1, 2, 4])):
+        _mutate(documents[name], random)
+    texts = {other: json.dumps(document) for other, document in documents.items()}
+    texts["scenario.yaml"] = written_out(documents["scenario.yaml"])
+    return texts | {"profile.json": PROFILE, name: _maybe_torn(texts[name], random)}
+
+
 def profile(random: Random) -> dict[str, str]:
     """The texts of a mutated profile and of a scenario that uses it, by file name."""
     document = synthetic_profile()
@@ -170,6 +187,7 @@ def trace(random: Random) -> dict[str, str]:
 KINDS: dict[str, Callable[[Random], dict[str, str]]] = {
     "scenario": scenario,
     "elastic": elastic,
+    "drafting": drafting,
     "profile": profile,
     "trace": trace,
 }
@@ -236,6 +254,43 @@ arms:
     policy: isolated
     workers: {min: 1, max: 3}
     scaling: {kind: oracle, target: 0.1, interval_s: 0.1, start_s: 0.2}
+"""
+
+DRAFTING = """\
+name: drafting
+models: {count: 2}
+workload:
+  kind: synthetic
+  duration_s: 1
+  arrivals: {kind: poisson, rate_rps: 10}
+  lengths: {kind: fixed, prompt_tokens: 100, output_tokens: 20}
+first_token: prefill
+slo: {ttft_ms: 500, tpot_ms: 25}
+arms:
+- name: sun
+  accuracy: {file: accuracy.json, method: prefill-only, tasks: [sums]}
+  prefill: {profile: profile.json, policy: isolated, workers: 2}
+  decode:
+    profile: profile.json
+    policy: shared
+    workers: {min: 1, max: 2}
+    scaling: {kind: kv-usage, interval_s: 0.1, start_s: 0.1}
+    max_num_seqs: 8
+    num_gpu_blocks: 40
+    speculative_config:
+      method: eagle
+      num_speculative_tokens: 3
+      synthetic_acceptance_rates: [0.75, 0.55, 0.4]
+      num_speculative_tokens_per_batch_size: [[1, 1, 3], [2, 4, 2], [7, 8, 0]]
+      models: {m2: {synthetic_acceptance_length: 2.5}}
+      contexts: [{from_tokens: 105, synthetic_acceptance_rates: [0.5, 0.2, 0]}]
+- name: both
+  accuracy: accuracy.json
+  colocated:
+    profile: profile.json
+    policy: isolated
+    workers: 2
+    speculative_config: {num_speculative_tokens: 5, synthetic_acceptance_length: 3.4, acceptance: expected}
 """
 
 

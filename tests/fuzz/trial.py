@@ -55,6 +55,7 @@ def make(seed: int, folder: Path, only: str | None = None) -> str:
     kind = only or random.choice(["scenario", "scenario", "scenario", "profile", "trace"])
     folder.mkdir(parents=True, exist_ok=True)
     for name, text in KINDS[kind](random).items():
+        (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_bytes(text.encode("utf-8", errors="surrogatepass"))
     return kind
 

@@ -1,21 +1,32 @@
-"""One plan for all tests that only look at it."""
+"""Points simulated in this process, and one plan for all tests that only look at it."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from sunsim.plan import lab as lab_module
+from tests.files.quick import in_this_process
 from tests.plan.small import PLAN, invoke, write_plan
 
 
 @pytest.fixture(scope="session")
 def done(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any], str]:
-    """The folder of a plan with all that belongs to it, its content, and what it printed."""
+    """The folder of a plan with all that belongs to it, its content, and what it printed. Made by two processes."""
     folder = tmp_path_factory.mktemp("plan")
     file = write_plan(folder, PLAN.replace("sensitivity: false", "sensitivity: true, price_per_gpu_hour: 2"))
     code, stdout, stderr = invoke("plan", file, "--out", folder / "out", "--jobs", 2)
     assert (code, stderr) == (0, "")
     return folder / "out", json.loads((folder / "out" / "plan.json").read_text()), stdout
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _no_processes() -> Iterator[None]:
+    """What is planned does not hang on where it is simulated (test_lab.py), and processes take seconds to start."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(lab_module, "run_local", in_this_process)
+        yield

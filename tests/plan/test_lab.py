@@ -13,6 +13,7 @@ import pytest
 from sunsim.plan import lab as lab_module
 from sunsim.plan.lab import Lab
 from sunsim.plan.search import Search
+from sunsim.points.local import run_local
 from sunsim.points.outcome import Outcome
 from sunsim.scenario.blocks import Budget
 from tests.plan.small import PLAN, invoke, write_plan
@@ -98,9 +99,11 @@ def test_every_search_ends_where_there_is_no_budget(monkeypatch: pytest.MonkeyPa
     assert asked == 25
 
 
-def test_the_plan_is_the_same_with_one_process_and_with_two(tmp_path: Path) -> None:
+def test_the_plan_is_the_same_with_one_process_and_with_two(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = write_plan(tmp_path, PLAN.replace("seeds: 2", "seeds: 2, budget: {points: 31}"))
+    invoke("plan", file, "--out", tmp_path / "out0", "--quiet")  # in this process
+    monkeypatch.setattr(lab_module, "run_local", run_local)
     for jobs in (1, 2):
         invoke("plan", file, "--out", tmp_path / f"out{jobs}", "--jobs", jobs, "--quiet")
-    one, two = ((tmp_path / f"out{jobs}" / "plan.json").read_bytes() for jobs in (1, 2))
-    assert one == two
+    none, one, two = ((tmp_path / f"out{jobs}" / "plan.json").read_bytes() for jobs in (0, 1, 2))
+    assert none == one == two

@@ -7,6 +7,8 @@ import pytest
 from typer.testing import CliRunner
 
 from profiler.cli import app
+from sunsim.cluster.simulation import simulate_arm
+from sunsim.scenario import build_requests, load_scenario
 from sunsim.validation.cluster_run import read_cluster_run
 from tests.profiler.test_cluster import PROFILE, play, pool, rows, write
 
@@ -88,6 +90,15 @@ def test_local_rounds_go_straight_to_the_decode_worker_that_had_the_round_before
     assert found["cached_tokens"].tolist() == [0, 112, 176, 32, 64]
     assert (found["moved_tokens"] > 0).tolist() == (~later).tolist()
     assert (found["submit_s"] == found["decode_submit_s"])[later].all()
+
+
+@pytest.mark.parametrize("where", ["remote", "local"])
+def test_as_much_is_found_and_moved_as_simulated(where: str, played: dict[str, pd.DataFrame], tmp_path: Path) -> None:
+    scenario = load_scenario(written(tmp_path))
+    (arm,) = (each for each in scenario.arms if each.name == where)
+    simulated = simulate_arm(scenario, arm, build_requests(scenario)).rows
+    for name in ("session", "round", "history_tokens", "cached_tokens", "moved_tokens", "appended"):
+        assert simulated[name].tolist() == played[where][name].tolist()
 
 
 @pytest.mark.parametrize(

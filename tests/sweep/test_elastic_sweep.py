@@ -8,7 +8,9 @@ import pytest
 
 import sunsim
 from sunsim.report.terminal import plain
+from sunsim.sweep import run as sweep_run
 from sunsim.sweep.report import sweep_report
+from tests.files.quick import in_this_process
 from tests.printed import printed_cells
 from tests.sweep.small import SCENARIO, write_sweep
 
@@ -22,8 +24,9 @@ SWEEP = "sweep: {seeds: 2, over: {arms.elastic.decode.scaling.initial: [1, 3]}}\
 
 
 @pytest.mark.parametrize("worst", ["", ", worst_window_s: 0.2"])
-def test_gpu_hours_are_swept_and_compared(worst: str, tmp_path: Path) -> None:
+def test_gpu_hours_are_swept_and_compared(worst: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two fixed GPUs; of an elastic pool one, or three until its first decision lets two go."""
+    monkeypatch.setattr(sweep_run, "run_local", in_this_process)
     path = write_sweep(tmp_path, SWEEP, FIXED.replace("WORST", worst) + ELASTIC)
     swept = sunsim.sweep(path, tmp_path / "out")
     found = {(index, seed, row["arm"]): row for (index, seed), rows in swept.rows.items() for row in rows}

@@ -24,6 +24,7 @@ from sunsim.run import prepare
 from sunsim.simulate import result_of
 from sunsim.sweep import run as sweep_run
 from sunsim.sweep.result import PICTURE, SUMMARY, TABLE
+from tests.files.quick import in_this_process
 from tests.sweep.small import write_sweep
 
 SUNSIM = "from sunsim.cli import app; app()"
@@ -122,7 +123,10 @@ def test_again_it_is_there_at_once(done: tuple[Path, tuple[int, str, str]], monk
     assert invoke("sweep", out.parent / "small.yaml", "--out", out, "--quiet") == (0, "", "")
 
 
-def test_a_damaged_point_and_a_lost_table_are_made_again(done: tuple[Path, tuple[int, str, str]]) -> None:
+def test_a_damaged_point_and_a_lost_table_are_made_again(
+    done: tuple[Path, tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sweep_run, "run_local", in_this_process)
     out, _ = done
     before = bytes_of(out)
     damaged = min((out / POINTS).iterdir())
@@ -138,7 +142,8 @@ def test_a_damaged_point_and_a_lost_table_are_made_again(done: tuple[Path, tuple
     assert bytes_of(out) == before
 
 
-def test_a_changed_profile_is_another_point(tmp_path: Path) -> None:
+def test_a_changed_profile_is_another_point(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sweep_run, "run_local", in_this_process)
     file, out = write_sweep(tmp_path, ONE), tmp_path / "out"
     assert invoke("sweep", file, "--out", out, "--quiet")[0] == 0
     profile = tmp_path / "profile.json"
@@ -254,7 +259,8 @@ sweep:
     )
 
 
-def test_where_every_point_fails_there_is_no_table(tmp_path: Path) -> None:
+def test_where_every_point_fails_there_is_no_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sweep_run, "run_local", in_this_process)
     file = write_sweep(tmp_path, "sweep: {over: {workload.arrivals.rate_rps: [1.0e-9]}}")
     file.write_text(file.read_text().replace("requests: 12", "duration_s: 1"))
     code, _, stderr = invoke("sweep", file, "--out", tmp_path / "out")

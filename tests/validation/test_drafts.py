@@ -208,3 +208,35 @@ def test_a_profile_with_other_drafts_is_refused(folder: Path) -> None:
     code, _, stderr = invoke(path)
     assert code == 2
     assert "there is no profile test-gpu/drafts/llama-3.1-8b-bf16-eagle-k3, --profile must be" in stderr
+
+
+@pytest.mark.parametrize(
+    "counts",
+    [
+        {"num_drafts": 100, "num_accepted_tokens_per_pos": [80, 60]},
+        {"num_drafts": 100, "num_accepted_tokens_per_pos": [60, 80, 40]},
+        {"num_drafts": 70, "num_accepted_tokens_per_pos": [80, 60, 40]},
+        {"num_drafts": 100, "num_accepted_tokens_per_pos": [80, 60, -1]},
+        {"num_draft_tokens": 301, "num_accepted_tokens_per_pos": [80, 60, 40]},
+        {"num_draft_tokens": 179, "num_accepted_tokens_per_pos": [80, 60, 40]},
+        {"num_drafts": 0, "num_draft_tokens": 0, "num_accepted_tokens_per_pos": [1, 0, 0]},
+    ],
+)
+def test_counts_that_contradict_each_other_are_refused(counts: dict[str, Any], folder: Path) -> None:
+    run = folder / "run.parquet"
+    stated = facts_of() | {"num_drafts": 100, "num_draft_tokens": 300} | counts
+    write_table(run, columns_of(played(stream(3, 1.0), document(), facts_of(), folder, 0).served), stated)
+    code, stdout, stderr = invoke(run, "--profile", folder / "p.json")
+    assert (code, stdout) == (2, "")
+    assert f"{run}: not a run of schema version 1: " in stderr
+    assert "counts of drafts contradict each other: " in stderr
+
+
+def test_no_rates_are_refused_by_their_number(folder: Path) -> None:
+    stated = facts_of(rates=[])
+    run = write_table(
+        folder / "run.parquet", columns_of(played(stream(3, 1.0), document(), facts_of(), folder, 0).served), stated
+    )
+    code, _, stderr = invoke(run, "--profile", folder / "p.json")
+    assert code == 2
+    assert "synthetic_acceptance_rates must be 3 numbers from 0 to 1 that do not rise" in stderr
