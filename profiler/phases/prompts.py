@@ -94,7 +94,7 @@ async def colocated_traffic(engine: Engine, plans: Sequence[PromptPlan]) -> Poin
     steps = recorded_steps(engine)
     return {
         "mixed_points": served.mixed_points(steps),
-        **({"launch_points": served.launch_points(steps, "colocated")} if engine.settings.speculative else {}),
+        **({"launch_points": served.launch_points(steps, "colocated")} if drafts else {}),
     }
 
 

@@ -142,7 +142,7 @@ def test_first_tokens_are_grouped_by_how_many_came_out_of_one_step() -> None:
 class CountingEngine:
     """Takes requests and serves each at once; its steps are given."""
 
-    settings = SimpleNamespace(max_model_len=2000)
+    settings = SimpleNamespace(max_model_len=2000, num_speculative_tokens=0)
     best_prefill_tokens_per_s = 900 * math.exp(2) * 1000
 
     def __init__(self, steps: list[Step]) -> None:

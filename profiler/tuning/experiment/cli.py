@@ -4,7 +4,6 @@ import os
 import shlex
 import subprocess
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
@@ -12,19 +11,25 @@ import typer
 
 from profiler.progress import Progress
 from profiler.tuning.choices import Boundary
-from profiler.tuning.cli import NEEDED
+from profiler.tuning.cli import require_torch
 from profiler.tuning.experiment.experiment import experiment, pretrain_seconds, text_of
 from profiler.tuning.experiment.order import SIZES, Order, small
 from profiler.tuning.experiment.tasks import TASKS
 from sunsim.errors import InputError, clipped
 
-DEFAULT_BUDGET_S = 1500.0
+BUDGET_S = 1500.0
 QUICK_BUDGET_S = 120.0
 
 
 def accuracy_command(
     out: Annotated[Path, typer.Option(help="Directory of the results; an experiment that ended early goes on there.")],
-    budget_s: Annotated[float, typer.Option(min=10, help="Seconds by which all is to end.")] = DEFAULT_BUDGET_S,
+    budget_s: Annotated[
+        float | None,
+        typer.Option(
+            min=10,
+            help=f"Seconds by which all is to end; {BUDGET_S:g}, or {QUICK_BUDGET_S:g} with --quick, if not given.",
+        ),
+    ] = None,
     sizes: Annotated[
         str, typer.Option(help="Base models, with commas between: 30m, 100m; tiny for a try.")
     ] = "30m,100m",
@@ -45,8 +50,7 @@ def accuracy_command(
     Each task is tuned fully, with LoRA, and with the prefill module alone, before the frozen and the quantized decoder.
     """
     progress = Progress()
-    if quick and budget_s == DEFAULT_BUDGET_S:
-        budget_s = QUICK_BUDGET_S
+    budget_s = budget_s or (QUICK_BUDGET_S if quick else BUDGET_S)
     number = visible_gpus() if gpus is None else gpus
     chosen = ("tiny",) if quick else _chosen(sizes, tuple(SIZES), "--sizes")
     order = Order(
@@ -57,10 +61,7 @@ def accuracy_command(
         pretrain_s=pretrain_seconds(chosen, budget_s, max(1, number)),
         steps=steps,
     )
-    for name in NEEDED:
-        if find_spec(name) is None:
-            typer.echo(f"needs {name}, must be installed: pip install 'sunsim[profiler]'", err=True)
-            raise typer.Exit(1)
+    require_torch()
     files = experiment(
         small(order) if quick else order,
         out,
