@@ -34,6 +34,15 @@ def require_vllm() -> None:
         raise EngineStartError(msg)
 
 
+def require_gpu() -> None:
+    """Raises EngineStartError where vLLM, which must be installed, finds no device that it can use."""
+    from vllm.platforms import current_platform  # noqa: PLC0415
+
+    if current_platform.is_unspecified():
+        msg = "no GPU found that vLLM can use, must run where one is"
+        raise EngineStartError(msg)
+
+
 def set_environment(step_log: Path) -> None:
     """What the engine process inherits; anything the caller has set stays."""
     for name, value in {
@@ -114,7 +123,8 @@ def write_drafter(directory: Path, config: dict[str, Any]) -> Path:
 
 
 def start(settings: EngineSettings, model: Path, *, dummy_weights: bool, drafter: Path | None = None) -> Any:
-    """vLLM's AsyncLLM."""
+    """vLLM's AsyncLLM. Raises EngineStartError as `require_gpu`."""
+    require_gpu()
     from vllm.engine.arg_utils import AsyncEngineArgs  # noqa: PLC0415
     from vllm.v1.engine.async_llm import AsyncLLM  # noqa: PLC0415
 
@@ -144,6 +154,8 @@ async def running_engine(
     try:
         with output_to(log):
             llm = start(settings, model, dummy_weights=dummy_weights, drafter=drafter)
+    except EngineStartError:
+        raise
     except Exception as error:
         msg = f"the engine did not start: {cause(log.read_text(errors='replace'), error)}; its log is {log}"
         raise EngineStartError(msg) from error

@@ -142,12 +142,12 @@ def row(task: str, share: float, low: float, high: float, requests: int = 100) -
 
 
 def test_the_mean_of_one_task_is_its_row() -> None:
-    found = mean_over([row("a", 0.5, 0.4, 0.7)])
+    found = mean_over([row("a", 0.5, 0.4, 0.7)], seeds=3)
     assert (found.mean, found.low, found.high, found.requests) == pytest.approx((0.5, 0.4, 0.7, 100))
 
 
 def test_deviations_of_tasks_add_up_by_their_squares() -> None:
-    found = mean_over([row("a", 0.5, 0.47, 0.6), row("b", 0.9, 0.86, 0.9, 50)])
+    found = mean_over([row("a", 0.5, 0.47, 0.6), row("b", 0.9, 0.86, 0.9, 50)], seeds=3)
     assert (found.mean, found.requests) == (0.7, 150)
     assert found.low == pytest.approx(0.7 - sqrt(0.03**2 + 0.04**2) / 2)
     assert found.high == pytest.approx(0.7 + 0.1 / 2)
@@ -190,6 +190,11 @@ SHIPPED = ", ".join(list_accuracy()) or "none is shipped"
             8,
             "arms.sun.accuracy.tasks.1 is 'x', must be one of sums, calls",
         ),
+        (
+            "{file: accuracy.json, tasks: [sums, sums]}",
+            6,
+            "arms.sun.accuracy.tasks.1 is 'sums' again, must be there once",
+        ),
         ("{method: full}", 6, "arms.sun.accuracy.file is missing, must be given"),
         (
             "{file: accuracy.json, tasks: []}",
@@ -219,6 +224,7 @@ def test_what_is_wrong_is_said_in_one_line(here: Path, given: str, line: int, me
         ({"tasks": [], "rows": []}, "has no tasks, must have at least one"),
         ({"rows": []}, "has no rows, must have at least one"),
         ({"tasks": ["sums"]}, "rows have the task calls, must be one of tasks"),
+        ({"tasks": ["sums", "calls", "sums"]}, "tasks have sums twice, must have it once"),
         ({"rows": accuracy_document()["rows"][:1] * 2}, "rows have base on sums twice, must have it once"),
         (
             {"rows": [accuracy_document()["rows"][0] | {"high": 0.05}]},

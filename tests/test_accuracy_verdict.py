@@ -36,7 +36,8 @@ def test_the_interval_over_seeds_is_student_s() -> None:
 
 
 def test_equal_losses_of_all_seeds_are_no_certainty() -> None:
-    loss = loss_of([(Shares({"0": 0.5, "1": 0.5}, 96), Shares({"0": 0.5, "1": 0.5}, 96))])
+    shares = Shares({"0": 0.5, "1": 0.5, "2": 0.5}, 96)
+    loss = loss_of([(shares, shares)])
     # 50 of 100 with two more of each outcome: a variance of a quarter over 100, of both methods.
     assert loss.mean == 0
     assert loss.half == pytest.approx(100 * 1.959964 * math.sqrt(2 * 0.25 / 100))
@@ -83,7 +84,18 @@ def test_where_every_task_is_surely_worse_the_table_says_all() -> None:
     assert table(document(one=([0.9] * 3, [0.5] * 3), two=([0.9] * 3, [0.4] * 3))).splitlines()[2].endswith("| all |")
 
 
-def test_one_seed_decides_nothing() -> None:
-    found = document(one=([0.9], [0.9]))
+@pytest.mark.parametrize(("seeds", "said"), [(1, "one seed"), (2, "two seeds")])
+@pytest.mark.parametrize("own", [0.9, 0.2])
+def test_fewer_than_three_seeds_decide_nothing_whatever_they_say(seeds: int, said: str, own: float) -> None:
+    found = document(one=([0.9] * seeds, [own] * seeds), two=([0.9] * seeds, [own] * seeds))
+    assert verdict(found, SUN) == verdict(found, FULL_PREFILL) == "not decided"
+    lost = f"+{100 * (0.9 - own):.1f} ({said})"
+    line = table(found).splitlines()[2]
+    assert line == f"| {SUN.text} | not decided | {lost} | {lost} | none |"
+
+
+def test_the_task_with_the_fewest_seeds_counts() -> None:
+    found = document(one=([0.9] * 3, [0.2] * 3), two=([0.9] * 2, [0.2] * 2))
     assert verdict(found, SUN) == "not decided"
-    assert "+0.0 (one seed)" in table(found)
+    # What is said of the task that has three is still said.
+    assert "| one +70.0 (" in table(found)

@@ -67,6 +67,7 @@ def test_a_summary_has_what_was_measured(tmp_path: Path) -> None:
         "low": pytest.approx(0.89 - 0.03 / 2**0.5),
         "high": pytest.approx(0.89 + 0.04 / 2**0.5),
         "requests": 60_000,
+        "seeds": 3,
         "tasks": ["sums", "calls"],
     }
     assert result.summary["accuracy"] == {
@@ -86,6 +87,23 @@ def test_a_summary_has_what_was_measured(tmp_path: Path) -> None:
     result.save(tmp_path / "out")
     assert json.loads((tmp_path / "out" / "summary.json").read_text()) == result.summary
     assert comparison(read_folders([tmp_path / "out", tmp_path / "out"]))
+
+
+@pytest.mark.parametrize(("seeds", "said"), [(1, "89.0, one seed"), (2, "89.0, two seeds")])
+def test_few_seeds_have_no_interval(tmp_path: Path, seeds: int, said: str) -> None:
+    file = named(tmp_path, "sun")
+    document = accuracy_document()
+    rows = [
+        row | {"exact_match_by_seed": {str(i): row["exact_match"] for i in range(seeds)}} for row in document["rows"]
+    ]
+    write_accuracy(tmp_path / "accuracy.json", rows=rows, seeds=seeds)
+    result = sunsim.simulate(sunsim.load(file))
+    text = to_markdown(summary_report(result.summary))
+    assert f"| {said} |" in text
+    assert "95 % interval, is of" not in text
+    assert "Exact match is of made-up-30m" in text
+    assert "Fewer than 3 seeds do not tell one method from another." in text
+    assert result.summary["arms"]["sun"]["accuracy"]["seeds"] == seeds
 
 
 def test_nothing_else_changes(tmp_path: Path) -> None:

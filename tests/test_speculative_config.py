@@ -238,6 +238,15 @@ REFUSED = [
     ),
     (
         "      policy: shared\n      workers: 1",
+        "      policy: shared\n      workers: 1\n      max_num_seqs: 8192",
+        24,
+        (
+            f"{CONFIG}.num_speculative_tokens is 3, must be with fewer requests: 8192 requests (max_num_seqs) of these "
+            "and one more are to be within max_num_batched_tokens (8192)"
+        ),
+    ),
+    (
+        "      policy: shared\n      workers: 1",
         "      policy: shared\n      router: least-harm\n      workers: 1",
         23,
         f"{CONFIG} is given, must be left out, or router be another than least-harm: it reckons with a token a step",
@@ -382,3 +391,10 @@ def test_beside_a_shipped_profile_one_of_ones_own_is_asked_for(tmp_path: Path) -
     said = str(refused.value)
     assert "none is shipped of h200-141gb/llama-3.1-8b-fp8: measure your own, or copy " in said
     assert said.endswith("--num-speculative-tokens 3 --out drafts/my-eagle-k3.json measures one beside it")
+
+
+def test_a_pool_without_room_for_any_request_says_so(tmp_path: Path) -> None:
+    assert refused(write(tmp_path), f"{DECODE}.num_gpu_blocks=1").endswith(
+        "scenario.yaml:7: workload.lengths can draw 640 tokens (prompt + output), there is room for no request: "
+        f"num_gpu_blocks of {DECODE} (1 blocks of 16 tokens), less the drafts of two steps"
+    )

@@ -10,6 +10,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from profiler.start import require_gpu
+
 
 @dataclass(frozen=True, slots=True)
 class EngineJob:
@@ -46,6 +48,7 @@ def main(path: str) -> None:
         "HF_HUB_OFFLINE": "1",
     }.items():
         os.environ.setdefault(name, value)
+    require_gpu()
     from vllm import LLM, SamplingParams  # noqa: PLC0415
 
     llm = LLM(**arguments(job))

@@ -73,6 +73,9 @@ class AccuracyData(Document):
         if not (self.tasks and self.rows):
             message = f"has no {'rows' if self.tasks else 'tasks'}, must have at least one"
             raise ValueError(message)
+        if again := next((task for i, task in enumerate(self.tasks) if task in self.tasks[:i]), None):
+            message = f"tasks have {again} twice, must have it once"
+            raise ValueError(message)
         seen: set[tuple[str, str]] = set()
         for row in self.rows:
             if row.task not in self.tasks:
@@ -87,12 +90,16 @@ class AccuracyData(Document):
 
 @dataclass(frozen=True, slots=True)
 class ExactMatch:
-    """The mean over tasks, the ends of its 95 % interval, and the requests of all tasks."""
+    """The mean over tasks, the ends of its 95 % interval, the requests of all tasks, and the seeds of the task with the fewest.
+
+    With fewer than three seeds the interval is that of the requests, and says little of how far tunings spread.
+    """
 
     mean: float
     low: float
     high: float
     requests: int
+    seeds: int
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -112,11 +119,11 @@ class AccuracyFile:
 
     def exact_match(self, method: str, tasks: Collection[str]) -> ExactMatch:
         """Of a method that was measured on all of these tasks."""
-        return mean_over([row for row in self.data.rows if row.method == method and row.task in tasks])
+        return mean_over([row for row in self.data.rows if row.method == method and row.task in tasks], self.data.seeds)
 
 
-def mean_over(rows: Sequence[AccuracyRow]) -> ExactMatch:
-    """The mean over tasks, each of which counts the same.
+def mean_over(rows: Sequence[AccuracyRow], seeds: int) -> ExactMatch:
+    """The mean over tasks, each of which counts the same; `seeds` are those of rows that do not say theirs.
 
     Its interval comes from the tasks' own, which need not be symmetric: deviations of independent estimates add up by
     their squares (MOVER: Zou and Donner 2008, Statistics in Medicine 27, 1693).
@@ -124,7 +131,8 @@ def mean_over(rows: Sequence[AccuracyRow]) -> ExactMatch:
     mean = fmean(row.exact_match for row in rows)
     below = sqrt(sum((row.exact_match - row.low) ** 2 for row in rows)) / len(rows)
     above = sqrt(sum((row.high - row.exact_match) ** 2 for row in rows)) / len(rows)
-    return ExactMatch(mean, max(0.0, mean - below), min(1.0, mean + above), sum(row.requests for row in rows))
+    fewest = min(len(row.exact_match_by_seed or ()) or seeds for row in rows)
+    return ExactMatch(mean, max(0.0, mean - below), min(1.0, mean + above), sum(row.requests for row in rows), fewest)
 
 
 def list_accuracy() -> list[str]:

@@ -12,6 +12,9 @@ LIMIT = 3.0
 LEARNED = 10.0
 """Points that full tuning must gain on a task before a loss there says anything."""
 
+MIN_SEEDS = 3
+"""Tunings that a comparison takes: with fewer, how far they spread is luck, so no interval is given and nothing is decided."""
+
 _UPPER = 0.975
 """Where a two-sided interval of 95 % ends."""
 
@@ -27,10 +30,14 @@ class Shares(NamedTuple):
 
 
 class Loss(NamedTuple):
-    """Points of exact match that a method has less than another: the mean over seeds, and half of its 95 % interval."""
+    """Points of exact match that a method has less than another.
+
+    mean: over `seeds` seeds. half: of its 95 % interval, infinite with fewer than `MIN_SEEDS`.
+    """
 
     mean: float
     half: float
+    seeds: int
 
     def says(self) -> str:
         """holds: surely within the limit. fails: surely not. open: neither is sure."""
@@ -39,10 +46,13 @@ class Loss(NamedTuple):
         return "fails" if self.mean - self.half > LIMIT else "open"
 
     def __str__(self) -> str:
-        spread = (
-            "one seed" if math.isinf(self.half) else f"{self.mean - self.half:+.1f} to {self.mean + self.half:+.1f}"
-        )
+        spread = too_few(self.seeds) or f"{self.mean - self.half:+.1f} to {self.mean + self.half:+.1f}"
         return f"{self.mean:+.1f} ({spread})"
+
+
+def too_few(seeds: int) -> str:
+    """How many there are, in words, where they are too few for an interval; else empty."""
+    return {1: "one seed", 2: "two seeds"}[seeds] if seeds < MIN_SEEDS else ""
 
 
 class Claim(NamedTuple):
@@ -98,11 +108,11 @@ def loss_of(pairs: Sequence[tuple[Shares, Shares]]) -> Loss:
     """
     seeds = sorted(set.intersection(*(set(shares.by_seed) for pair in pairs for shares in pair)))
     lost = [100 * mean(other.by_seed[seed] - own.by_seed[seed] for own, other in pairs) for seed in seeds]
-    if len(seeds) < 2:
-        return Loss(mean(lost), math.inf)
+    if len(seeds) < MIN_SEEDS:
+        return Loss(mean(lost), math.inf, len(seeds))
     over_seeds = float(stdtrit(len(seeds) - 1, _UPPER)) * stdev(lost) / math.sqrt(len(seeds))
     variance = sum(_variance(shares) for pair in pairs for shares in pair) / len(pairs) ** 2
-    return Loss(mean(lost), max(over_seeds, 100 * float(ndtri(_UPPER)) * math.sqrt(variance)))
+    return Loss(mean(lost), max(over_seeds, 100 * float(ndtri(_UPPER)) * math.sqrt(variance)), len(seeds))
 
 
 def _variance(shares: Shares) -> float:
@@ -135,21 +145,23 @@ def losses(document: Mapping[str, Any], claim: Claim, tasks: Sequence[str]) -> d
 def verdict(document: Mapping[str, Any], claim: Claim) -> str:
     """supported, not supported, depends on the task, not decided, or not tested where full tuning gained too little.
 
-    A claim that surely is wrong on some task, while others speak for it, depends on the task; else the mean over tasks
-    decides.
+    With fewer than `MIN_SEEDS` seeds of every task nothing is decided. Then, a claim that surely is wrong on some task, while
+    others speak for it, depends on the task; else the mean over tasks decides.
     """
     tasks = learned(document)
     if not tasks:
         return "not tested"
+    overall = together(document, claim, tasks)
+    if overall.seeds < MIN_SEEDS:
+        return "not decided"
     found = losses(document, claim, tasks).values()
     unwanted = "fails" if claim.expected == "holds" else "holds"
     if unwanted in {loss.says() for loss in found}:
         for_it = any((loss.mean <= LIMIT) == (claim.expected == "holds") for loss in found)
         return "depends on the task" if for_it else "not supported"
-    overall = together(document, claim, tasks).says()
-    if overall == claim.expected:
+    if overall.says() == claim.expected:
         return "supported"
-    return "not supported" if overall == unwanted else "not decided"
+    return "not supported" if overall.says() == unwanted else "not decided"
 
 
 def together(document: Mapping[str, Any], claim: Claim, tasks: Sequence[str]) -> Loss:

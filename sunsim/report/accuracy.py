@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from sunsim.accuracy.measured import AccuracyFile
+from sunsim.accuracy.verdict import MIN_SEEDS, too_few
 from sunsim.report.format import count, counted, listed, together
 from sunsim.scenario import Arm
 
@@ -42,11 +43,12 @@ def file_entry(file: AccuracyFile) -> dict[str, Any]:
 
 
 def exact_match(entry: Entry | None) -> str:
-    """A cell: the share in percent, with its interval."""
+    """A cell: the share in percent, with its interval, or how few seeds there are."""
     if entry is None:
         return NOT_KNOWN
     share, low, high = (100 * entry[key] for key in ("exact_match", "low", "high"))
-    return f"{share:.1f} ({low:.1f} to {high:.1f})"
+    few = too_few(entry["seeds"])
+    return f"{share:.1f}, {few}" if few else f"{share:.1f} ({low:.1f} to {high:.1f})"
 
 
 def accuracy_told(of_arms: Mapping[str, Entry | None], files: Mapping[str, Entry]) -> list[str]:
@@ -64,8 +66,10 @@ def accuracy_told(of_arms: Mapping[str, Entry | None], files: Mapping[str, Entry
     for (file, tasks), names in alike.items():
         methods = together((known[name]["method"], name) for name in names)
         ways = listed([f"{method} ({listed(own)})" for method, own in methods.items()])
+        few = any(known[name]["seeds"] < MIN_SEEDS for own in methods.values() for name in own)
         said.append(
-            f"Exact match, with its 95 % interval, is of {measured_on(files[file], tasks)}, not your models: {ways}."
+            f"Exact match{'' if few else ', with its 95 % interval,'} is of {measured_on(files[file], tasks)}, not your models: "
+            f"{ways}.{f' Fewer than {MIN_SEEDS} seeds do not tell one method from another.' if few else ''}"
         )
     if len(alike) > 1:
         said.append("What was measured of different models or tasks does not compare.")

@@ -2,8 +2,10 @@
 
 import os
 import signal
+import sys
 from multiprocessing import Pipe
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -110,6 +112,20 @@ def test_without_vllm_one_line_says_so(tmp_path: Path, monkeypatch: pytest.Monke
     result = CliRunner().invoke(app, verbs(tmp_path)[verb])
     assert result.exit_code == 1
     assert result.stderr.splitlines()[-1].startswith("vLLM is not installed, must be where the GPU is")
+
+
+@pytest.mark.parametrize("verb", [0, 1])
+def test_without_a_gpu_one_line_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, verb: int) -> None:
+    monkeypatch.setattr("profiler.measure.require_vllm", lambda: None)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setattr(os, "environ", os.environ.copy())
+    # vLLM's own, as it is where it has found nothing; there is no more of vLLM, so that nothing of it is started.
+    platform = SimpleNamespace(is_unspecified=lambda: True)
+    monkeypatch.setitem(sys.modules, "vllm", ModuleType("vllm"))
+    monkeypatch.setitem(sys.modules, "vllm.platforms", SimpleNamespace(current_platform=platform))
+    result = CliRunner().invoke(app, verbs(tmp_path)[verb])
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr.splitlines()[-1] == "no GPU found that vLLM can use, must run where one is"
 
 
 def test_an_option_of_the_wrong_kind_is_one_line() -> None:

@@ -4,40 +4,64 @@ import os
 import shlex
 import subprocess
 import sys
-from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import typer
 
 from profiler.progress import Progress
 from profiler.tuning.choices import Boundary
-from profiler.tuning.cli import NEEDED
+from profiler.tuning.cli import require_torch
 from profiler.tuning.experiment.experiment import experiment, pretrain_seconds, text_of
 from profiler.tuning.experiment.order import SIZES, Order, small
 from profiler.tuning.experiment.tasks import TASKS
 from sunsim.errors import InputError, clipped
 
-DEFAULT_BUDGET_S = 1500.0
-QUICK_BUDGET_S = 120.0
+
+class Extent(NamedTuple):
+    """How much is done where options do not say it."""
+
+    budget_s: float
+    tasks: tuple[str, ...]
+    seeds: int
+    steps: int
+
+
+WHOLE = Extent(1500.0, tuple(TASKS), 3, 240)
+QUICK = Extent(120.0, ("call-format",), 1, 20)
+"""Four tunings of a few seconds each also on a slow core."""
 
 
 def accuracy_command(
     out: Annotated[Path, typer.Option(help="Directory of the results; an experiment that ended early goes on there.")],
-    budget_s: Annotated[float, typer.Option(min=10, help="Seconds by which all is to end.")] = DEFAULT_BUDGET_S,
+    budget_s: Annotated[
+        float | None,
+        typer.Option(min=10, help=f"Seconds by which all is to end; {WHOLE.budget_s:g}, quick {QUICK.budget_s:g}."),
+    ] = None,
     sizes: Annotated[
         str, typer.Option(help="Base models, with commas between: 30m, 100m; tiny for a try.")
     ] = "30m,100m",
-    tasks: Annotated[str, typer.Option(help="Tasks, with commas between; all if not given.")] = ",".join(TASKS),
-    seeds: Annotated[int, typer.Option(min=1, help="Tunings of each task, with examples and tests of their own.")] = 3,
-    steps: Annotated[int, typer.Option(min=1, help="Updates of a tuning.")] = 240,
+    tasks: Annotated[
+        str | None, typer.Option(help=f"Tasks, with commas between; all, quick {', '.join(QUICK.tasks)}.")
+    ] = None,
+    seeds: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help=f"Tunings of each task, each with examples and tests of its own; {WHOLE.seeds}, quick {QUICK.seeds}.",
+        ),
+    ] = None,
+    steps: Annotated[
+        int | None, typer.Option(min=1, help=f"Updates of a tuning; {WHOLE.steps}, quick {QUICK.steps}.")
+    ] = None,
     boundary: Annotated[
         Boundary, typer.Option(help="The module that computes the prompt's last token; vLLM's connectors: decode.")
     ] = "decode",
     per_gpu: Annotated[int, typer.Option(min=1, help="Processes that share a GPU: small models leave much idle.")] = 3,
     gpus: Annotated[int | None, typer.Option(min=0, help="All that are visible, if not given; 0 is the CPU.")] = None,
     quick: Annotated[
-        bool, typer.Option("--quick", help="A tiny model and few examples: a try, in minutes on a CPU.")
+        bool,
+        typer.Option("--quick", help="A tiny model, one task, few examples: shows in a minute or two that all works."),
     ] = False,
 ) -> None:
     """Does prefill-only tuning keep the quality? Small models, pre-trained here and tuned in every way.
@@ -45,22 +69,19 @@ def accuracy_command(
     Each task is tuned fully, with LoRA, and with the prefill module alone, before the frozen and the quantized decoder.
     """
     progress = Progress()
-    if quick and budget_s == DEFAULT_BUDGET_S:
-        budget_s = QUICK_BUDGET_S
+    usual = QUICK if quick else WHOLE
+    budget_s = budget_s or usual.budget_s
     number = visible_gpus() if gpus is None else gpus
     chosen = ("tiny",) if quick else _chosen(sizes, tuple(SIZES), "--sizes")
     order = Order(
         sizes=chosen,
-        tasks=_chosen(tasks, tuple(TASKS), "--tasks"),
-        seeds=seeds,
+        tasks=_chosen(tasks, tuple(TASKS), "--tasks") if tasks is not None else usual.tasks,
+        seeds=seeds or usual.seeds,
         boundary=boundary,
         pretrain_s=pretrain_seconds(chosen, budget_s, max(1, number)),
-        steps=steps,
+        steps=steps or usual.steps,
     )
-    for name in NEEDED:
-        if find_spec(name) is None:
-            typer.echo(f"needs {name}, must be installed: pip install 'sunsim[profiler]'", err=True)
-            raise typer.Exit(1)
+    require_torch()
     files = experiment(
         small(order) if quick else order,
         out,

@@ -18,6 +18,7 @@ from profiler.tuning.experiment.runner import Runner
 from profiler.tuning.rows import table
 from sunsim.accuracy import verdict
 from sunsim.errors import InputError
+from sunsim.files import refusing
 from sunsim.report.format import counted
 
 RESULTS_S = 10.0
@@ -27,6 +28,8 @@ PRETRAIN_SHARE: Mapping[str, float] = {"tiny": 0.1, "30m": 0.09, "100m": 0.16}
 PRETRAIN_MOST = 0.4
 """Of the budget, for one size, however many GPUs there are."""
 ORDER_FILE = "order.json"
+NAMED = 8
+"""Jobs that are named where many are left."""
 
 
 def pretrain_seconds(sizes: tuple[str, ...], budget_s: float, gpus: int) -> dict[str, float]:
@@ -76,14 +79,16 @@ def experiment(
     files = write_results(folder, order, gpu_minutes(folder, time.time() - begin, gpus), command)
     for size in files:
         progress.say(f"{folder / f'accuracy-{size}.json'}")
-    if runner.waiting:
-        progress.say(f"{len(runner.waiting)} jobs were not begun: {', '.join(job.name for job in runner.waiting[:8])}")
+    if left := [job.name for job in jobs_of(order) if not runner.is_done(job.name)]:
+        more = f" and {len(left) - NAMED} more" if len(left) > NAMED else ""
+        progress.say(f"not done in time: {', '.join(left[:NAMED])}{more}; the same command goes on there")
     return files
 
 
 def keep_order(order: Order, folder: Path) -> None:
     """Writes down what is done in a directory; one that has another order there is refused."""
-    folder.mkdir(parents=True, exist_ok=True)
+    with refusing(folder, "a directory for results"):
+        folder.mkdir(parents=True, exist_ok=True)
     file, content = folder / ORDER_FILE, json.dumps(asdict(order), indent=1)
     if file.exists() and file.read_text(encoding="utf-8") != content:
         msg = "is of an experiment with other settings, must be the same to go on; give another --out"
@@ -126,6 +131,12 @@ KNOWN = {
 """What the parts of the mixture are called."""
 
 
+def spread_of(seeds: int) -> str:
+    """What an interval of exact match is over."""
+    few = verdict.too_few(seeds)
+    return f"requests of {few}, which says little of how far tunings spread" if few else "seeds and requests"
+
+
 def text_of(files: Mapping[str, Mapping[str, Any]]) -> str:
     """Of each size its base model, table and verdicts, Markdown."""
     parts = []
@@ -138,9 +149,15 @@ def text_of(files: Mapping[str, Mapping[str, Any]]) -> str:
         parts.append(
             f"**{content['parameters'] / 1e6:.1f} million parameters**, {content['card']}, {content['measured']},"
             f" {counted(content['seeds'], 'seed')}; {content['gpu_minutes']:.1f} GPU minutes for all sizes together. Pre-trained in {pretrained['steps']:,} steps on"
-            f" {pretrained['tokens'] / 1e6:.1f} million tokens ({pretrained['seconds']:.0f} s), after which it does what it was"
-            f" trained on: {known}. Exact match, its 95 % interval over seeds and requests, and tokens in their place:\n"
+            f" {pretrained['tokens'] / 1e6:.1f} million tokens ({pretrained['seconds']:.0f} s); right answers to unseen prompts of that"
+            f" kind: {known}. Exact match, its 95 % interval over {spread_of(content['seeds'])}, and tokens in their place:\n"
         )
         parts.append(table(content["rows"]) + "\n")
+        if not verdict.learned(content):
+            parts.append(
+                f"No verdict: full tuning gained less than {verdict.LEARNED:g} points on every task. That all works is shown, and"
+                " no more.\n"
+            )
+            continue
         parts.append(verdict.table(content) + "\n")
     return "\n".join(parts)

@@ -75,7 +75,7 @@ class Order:
 
 
 def small(order: Order) -> Order:
-    """The same for a try: few examples, one learning rate a method."""
+    """The same for a try: few examples, and one learning rate a method, which is not tried before it is used."""
     rates = {method: rates[1:2] for method, rates in order.rates.items()}
     return replace(order, corpus=20_000, pretrain_batch=32, train=64, validation=16, test=16, batch=8, rates=rates)
 
@@ -106,10 +106,11 @@ def jobs_of(order: Order) -> list[Job]:
         Job(rate_name(size, method, rate), "rate", size, (f"pretrain-{size}",), method=method, rate=rate)
         for size in order.sizes
         for method, tried in order.rates.items()
+        if len(tried) > 1
         for rate in tried
     ]
     cells = [
-        Job(f"cell-{size}-{task}-{seed}", "cell", size, rate_names(order, size), task=task, seed=seed)
+        Job(f"cell-{size}-{task}-{seed}", "cell", size, needed(order, size), task=task, seed=seed)
         for seed in range(order.seeds)
         for task in order.tasks
         for size in order.sizes
@@ -117,9 +118,10 @@ def jobs_of(order: Order) -> list[Job]:
     return [*pretrain, *rates, *cells]
 
 
-def rate_names(order: Order, size: str) -> tuple[str, ...]:
-    """The jobs that try the learning rates of a size."""
-    return tuple(rate_name(size, method, rate) for method, tried in order.rates.items() for rate in tried)
+def needed(order: Order, size: str) -> tuple[str, ...]:
+    """The jobs that a size's cells wait for: its base model, and learning rates where there is a choice."""
+    tried = {method: rates for method, rates in order.rates.items() if len(rates) > 1}
+    return (f"pretrain-{size}", *(rate_name(size, method, rate) for method, rates in tried.items() for rate in rates))
 
 
 def rate_name(size: str, method: str, rate: float) -> str:

@@ -12,6 +12,11 @@ from profiler.tuning.experiment.tasks import TASKS
 from profiler.tuning.rows import SCHEMA_VERSION, Judged, row, seeds_of
 
 
+def record_file(folder: Path, size: str, task: str, seed: int, method: str) -> Path:
+    """Of what came of one method in a cell; it is there as soon as that is known."""
+    return folder / "records" / f"{size}.{task}.{seed}.{method}.json"
+
+
 def read_records(folder: Path) -> list[dict[str, Any]]:
     """What cells have recorded, in the order of their names."""
     return [json.loads(file.read_text(encoding="utf-8")) for file in sorted((folder / "records").glob("*.json"))]
@@ -30,7 +35,9 @@ def tried_rates(folder: Path, order: Order, size: str, method: str) -> dict[str,
 
 
 def best_rate(folder: Path, order: Order, size: str, method: str) -> float | None:
-    """The learning rate with the lowest loss; None if none was tried."""
+    """The learning rate with the lowest loss, or the only one; None if there are several and none was tried."""
+    if len(order.rates[method]) == 1:
+        return order.rates[method][0]
     tried = tried_rates(folder, order, size, method)
     return float(min(tried, key=lambda rate: tried[rate])) if tried else None
 

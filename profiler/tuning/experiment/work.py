@@ -20,7 +20,7 @@ from profiler.tuning.experiment import models
 from profiler.tuning.experiment.corpus import read_corpus
 from profiler.tuning.experiment.order import RATE_TASKS, SIZES, Job, Order
 from profiler.tuning.experiment.pretrain import at_once, pretrain
-from profiler.tuning.experiment.results import best_rate
+from profiler.tuning.experiment.results import best_rate, record_file
 from profiler.tuning.experiment.tasks import MIXTURE, VOCABULARY, Part, examples
 from profiler.tuning.methods import pathways_of
 from profiler.tuning.quantize import quantized
@@ -135,10 +135,14 @@ class Worker:
         return loss if math.isfinite(loss) else WORST
 
     def cell(self, job: Job) -> dict[str, Any]:
-        """All methods on one task with one seed; a file of each as soon as it is known."""
+        """All methods on one task with one seed; a file of each as soon as it is known, and what has one is not done again."""
         done: list[str] = []
         test = self.part(job.task, "test", job.seed, self.order.test)
         base = self.base(job.size)
+
+        def lacks(*methods: str) -> bool:
+            files = [record_file(self.folder, job.size, job.task, job.seed, method) for method in methods]
+            return not all(file.exists() for file in files)
 
         def record(method: str, pathways: TwoPathways, **more: Any) -> None:
             answers = answered(pathways, test, TOGETHER)
@@ -152,7 +156,7 @@ class Worker:
                 "wanted": answers.wanted.tolist(),
                 **more,
             }
-            write_json(self.folder / "records" / f"{job.size}.{job.task}.{job.seed}.{method}.json", row)
+            write_json(record_file(self.folder, job.size, job.task, job.seed, method), row)
             done.append(method)
 
         def tuned(method: str, rate_of: str, quant: DecoderQuant | None = None) -> tuple[TwoPathways, dict[str, Any]]:
@@ -168,18 +172,23 @@ class Worker:
         def serve(prefill: Any, decode: Any) -> TwoPathways:
             return TwoPathways(prefill, decode, self.order.boundary)
 
-        record("base", serve(base, base))
-        pathways, about = tuned("full", "full")
-        record("full", pathways, **about)
-        record("full-prefill-base-decode", serve(pathways.prefill, base))
-        record("full-int4", serve(pathways.prefill, quantized(copy.deepcopy(pathways.decode), "int4-g128")))
-        pathways, about = tuned("prefill-only", "prefill-only")
-        record("prefill-only", pathways, **about)
-        record("prefill-only-int4", serve(pathways.prefill, quantized(copy.deepcopy(base), "int4-g128")))
-        pathways, about = tuned("prefill-only-int4-tuned", "prefill-only", "int4-g128")
-        record("prefill-only-int4-tuned", pathways, **about)
-        pathways, about = tuned("lora", "lora")
-        record("lora", pathways, **about)
+        if lacks("base"):
+            record("base", serve(base, base))
+        if lacks("full", "full-prefill-base-decode", "full-int4"):
+            pathways, about = tuned("full", "full")
+            record("full", pathways, **about)
+            record("full-prefill-base-decode", serve(pathways.prefill, base))
+            record("full-int4", serve(pathways.prefill, quantized(copy.deepcopy(pathways.decode), "int4-g128")))
+        if lacks("prefill-only", "prefill-only-int4"):
+            pathways, about = tuned("prefill-only", "prefill-only")
+            record("prefill-only", pathways, **about)
+            record("prefill-only-int4", serve(pathways.prefill, quantized(copy.deepcopy(base), "int4-g128")))
+        if lacks("prefill-only-int4-tuned"):
+            pathways, about = tuned("prefill-only-int4-tuned", "prefill-only", "int4-g128")
+            record("prefill-only-int4-tuned", pathways, **about)
+        if lacks("lora"):
+            pathways, about = tuned("lora", "lora")
+            record("lora", pathways, **about)
         return {"methods": done}
 
 

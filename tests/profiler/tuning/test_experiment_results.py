@@ -98,7 +98,8 @@ def test_what_is_printed(folder: Path) -> None:
     assert text.startswith("**31.6 million parameters**")
     assert "word problems 90.0 %, list programs 80.0 %, tool calls 100.0 %, repetitions 70.0 %" in text
     assert "| full | 100.0 % (" in text
-    assert "| SUN: prefill-only tuning is comparable to full tuning | not supported | +50.0 (one seed)" in text
+    assert "| SUN: prefill-only tuning is comparable to full tuning | not decided | +50.0 (one seed)" in text
+    assert "its 95 % interval over requests of one seed, which says little" in text
 
 
 def test_nothing_whole_is_said_to_be_so(tmp_path: Path) -> None:
