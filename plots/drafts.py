@@ -50,7 +50,7 @@ def plot_drafts(by_load: pd.DataFrame, by_batch: pd.DataFrame, worse: pd.DataFra
 def _by_batch(axes: Axes, table: pd.DataFrame) -> None:
     numbers = sorted(table["drafts"].unique())
     contexts = (table["context"].min(), table["context"].max())
-    for context, colour in zip(contexts, shades(CONTEXTS, len(contexts)), strict=True):
+    for context, colour in zip(contexts, _dark_and_light(CONTEXTS), strict=True):
         for marker, dash, drafts in zip(MARKERS, DASHES, numbers, strict=False):
             rows = table[(table["drafts"] == drafts) & (table["context"] == context)]
             label = f"K={drafts} at {context:,} tokens"
@@ -61,16 +61,20 @@ def _by_batch(axes: Axes, table: pd.DataFrame) -> None:
     axes.xaxis.set_major_formatter("{x:,g}")
 
 
+def _dark_and_light(colour: str) -> tuple[Any, Any]:
+    return shades(colour, 2)[0], mixed(colour, PALEST)
+
+
 def _by_share(axes: Axes, table: pd.DataFrame, colour: str) -> None:
     arm = table["arm"].iloc[0]
     own = table[table["arm"] == arm]
     rates = sorted(own["rate"].unique())
-    dark, light = shades(colour, 2)[0], mixed(colour, PALEST)
+    tints = _dark_and_light(colour)
     for i, (marker, dash, rate) in enumerate(zip(MARKERS, DASHES, rates, strict=False)):
         rows = own[own["rate"] == rate]
         label = f"{arm} at {rate:g} requests/s"
-        shade = dark if i % 2 else light
-        axes.plot(100 * rows["share"], rows["speedup"], marker=marker, ms=4, color=shade, linestyle=dash, label=label)
+        drawn: dict[str, Any] = {"marker": marker, "ms": 4, "linestyle": dash, "color": tints[i % 2], "label": label}
+        axes.plot(100 * rows["share"], rows["speedup"], **drawn)
     axes.set_title("A worse shared drafter")
     axes.set_xlabel("its acceptance, % of one's own")
     axes.invert_xaxis()

@@ -115,7 +115,7 @@ def _tpot(axes: Axes, arms: Arms, slos_ms: Sequence[float]) -> list[Line2D]:
         for value, mark in ((middle, TPOT["median"]), (tail, TPOT["p99"])):
             axes.plot(value, row, color=look[name].colour, **mark)
         # Beside the panel, where it lies across no limit.
-        beside = {"xycoords": axes.get_yaxis_transform(), "textcoords": "offset points"}
+        beside: dict[str, Any] = {"xycoords": axes.get_yaxis_transform(), "textcoords": "offset points"}
         axes.annotate(f"{middle:.1f}, p99 {tail:.1f}", (1, row), (6, 0), va="center", fontsize=9, **beside)
     near = [slo_ms for slo_ms in slos_ms if slo_ms <= FARTHEST * highest]
     axes.set_xlim(0, 1.05 * max([highest, *near]) or 1.0)
