@@ -93,7 +93,9 @@ def test_a_summary_has_what_was_measured(tmp_path: Path) -> None:
 def test_few_seeds_have_no_interval(tmp_path: Path, seeds: int, said: str) -> None:
     file = named(tmp_path, "sun")
     document = accuracy_document()
-    rows = [row | {"exact_match_by_seed": {str(i): row["exact_match"] for i in range(seeds)}} for row in document["rows"]]
+    rows = [
+        row | {"exact_match_by_seed": {str(i): row["exact_match"] for i in range(seeds)}} for row in document["rows"]
+    ]
     write_accuracy(tmp_path / "accuracy.json", rows=rows, seeds=seeds)
     result = sunsim.simulate(sunsim.load(file))
     text = to_markdown(summary_report(result.summary))

@@ -116,9 +116,7 @@ class AccuracyFile:
 
     def exact_match(self, method: str, tasks: Collection[str]) -> ExactMatch:
         """Of a method that was measured on all of these tasks."""
-        return mean_over(
-            [row for row in self.data.rows if row.method == method and row.task in tasks], self.data.seeds
-        )
+        return mean_over([row for row in self.data.rows if row.method == method and row.task in tasks], self.data.seeds)
 
 
 def mean_over(rows: Sequence[AccuracyRow], seeds: int) -> ExactMatch:

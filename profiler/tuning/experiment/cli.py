@@ -48,7 +48,8 @@ def accuracy_command(
     seeds: Annotated[
         int | None,
         typer.Option(
-            min=1, help=f"Tunings of each task, each with examples and tests of its own; {WHOLE.seeds}, quick {QUICK.seeds}."
+            min=1,
+            help=f"Tunings of each task, each with examples and tests of its own; {WHOLE.seeds}, quick {QUICK.seeds}.",
         ),
     ] = None,
     steps: Annotated[
@@ -60,7 +61,8 @@ def accuracy_command(
     per_gpu: Annotated[int, typer.Option(min=1, help="Processes that share a GPU: small models leave much idle.")] = 3,
     gpus: Annotated[int | None, typer.Option(min=0, help="All that are visible, if not given; 0 is the CPU.")] = None,
     quick: Annotated[
-        bool, typer.Option("--quick", help="A tiny model, one task, few examples: shows in a minute or two that all works.")
+        bool,
+        typer.Option("--quick", help="A tiny model, one task, few examples: shows in a minute or two that all works."),
     ] = False,
 ) -> None:
     """Does prefill-only tuning keep the quality? Small models, pre-trained here and tuned in every way.
