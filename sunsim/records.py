@@ -74,7 +74,11 @@ DRAFT_COLUMNS = (
     Column("bursts", "count", "Steps in which tokens of it came out, that of prefill included; 0 unless it finished."),
     Column("drafts", "count", "Steps in which tokens drafted for it were checked."),
     Column("draft_tokens", "count", "Tokens drafted in them."),
-    Column("accepted_tokens", "count", "Of these, the accepted ones, also where its end cut them off."),
+    Column(
+        "accepted_tokens",
+        "count",
+        "Of these, the accepted ones, also where its end cut them off; with ``acceptance: expected`` only those that came out.",
+    ),
 )
 """Further ones, where workers of any arm draft tokens; vLLM's names for what it counts of itself."""
 

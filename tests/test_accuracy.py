@@ -190,6 +190,11 @@ SHIPPED = ", ".join(list_accuracy()) or "none is shipped"
             8,
             "arms.sun.accuracy.tasks.1 is 'x', must be one of sums, calls",
         ),
+        (
+            "{file: accuracy.json, tasks: [sums, sums]}",
+            6,
+            "arms.sun.accuracy.tasks.1 is 'sums' again, must be there once",
+        ),
         ("{method: full}", 6, "arms.sun.accuracy.file is missing, must be given"),
         (
             "{file: accuracy.json, tasks: []}",
@@ -219,6 +224,7 @@ def test_what_is_wrong_is_said_in_one_line(here: Path, given: str, line: int, me
         ({"tasks": [], "rows": []}, "has no tasks, must have at least one"),
         ({"rows": []}, "has no rows, must have at least one"),
         ({"tasks": ["sums"]}, "rows have the task calls, must be one of tasks"),
+        ({"tasks": ["sums", "calls", "sums"]}, "tasks have sums twice, must have it once"),
         ({"rows": accuracy_document()["rows"][:1] * 2}, "rows have base on sums twice, must have it once"),
         (
             {"rows": [accuracy_document()["rows"][0] | {"high": 0.05}]},

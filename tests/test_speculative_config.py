@@ -238,6 +238,15 @@ REFUSED = [
     ),
     (
         "      policy: shared\n      workers: 1",
+        "      policy: shared\n      workers: 1\n      max_num_seqs: 8192",
+        24,
+        (
+            f"{CONFIG}.num_speculative_tokens is 3, must be with fewer requests: 8192 requests (max_num_seqs) of these "
+            "and one more are to be within max_num_batched_tokens (8192)"
+        ),
+    ),
+    (
+        "      policy: shared\n      workers: 1",
         "      policy: shared\n      router: least-harm\n      workers: 1",
         23,
         f"{CONFIG} is given, must be left out, or router be another than least-harm: it reckons with a token a step",
@@ -371,4 +380,11 @@ def test_a_request_must_leave_room_for_drafts(method: str, ahead: int, tmp_path:
     assert (
         f"can draw {1602 - 6 - ahead} tokens (prompt + output), must be at most {1601 - 6 - ahead}: num_gpu_blocks"
         in said
+    )
+
+
+def test_a_pool_without_room_for_any_request_says_so(tmp_path: Path) -> None:
+    assert refused(write(tmp_path), f"{DECODE}.num_gpu_blocks=1").endswith(
+        "scenario.yaml:7: workload.lengths can draw 640 tokens (prompt + output), there is room for no request: "
+        f"num_gpu_blocks of {DECODE} (1 blocks of 16 tokens), less the drafts of two steps"
     )

@@ -15,6 +15,8 @@ SCENARIO = Path(__file__).parents[2] / "scenarios" / "speculative.yaml"
 RATE = "workload.arrivals.rate_rps"
 PLAIN = {"isolated-mtp": "isolated", "sun-mtp": "sun", "qsun-mtp": "qsun"}
 """Of an arm with drafts the one that is the same without."""
+COLOCATED = {"colocated-mtp": "colocated"}
+"""The same of GPUs that compute prompts, too."""
 DRAFTS = 3
 """A step of a request in the arms that have some."""
 
@@ -37,7 +39,7 @@ class Figures(NamedTuple):
         e2el_ms: from arrival to last token, mean.
         itl_ms: mean gap between bursts.
         length: mean acceptance length; 1 without drafts.
-        batch: requests decoding on the fullest decode worker, in the mean.
+        batch: requests decoding on the fullest worker that decodes, in the mean.
         outside: share of decode steps that are beyond what was measured.
     """
 

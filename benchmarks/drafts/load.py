@@ -103,7 +103,8 @@ def tables(found: Found) -> Iterator[str | TextTable]:
     most = 100 * max(each.outside for each in found.values())
     ranges = [f"{drafts} up to {end}" for _, end, drafts in steps.best_by_batch(steps.PROFILES["bf16"], CONTEXT)]
     yield (
-        f"By batch: {', '.join(ranges)} requests. On two decode GPUs: K={DRAFTS}, against four without drafts. At most "
+        f"By batch: {', '.join(ranges)} requests, and an upper bound: vLLM 0.24 loses its full CUDA graphs where it chooses so "
+        f"(python -m benchmarks.drafts.by_batch). On two decode GPUs: K={DRAFTS}, against four without drafts. At most "
         f"{most:.1f} % of an arm's decode steps are beyond what was measured."
     )
 
@@ -111,7 +112,7 @@ def tables(found: Found) -> Iterator[str | TextTable]:
 def _by_arm(found: Found, rate: float) -> Iterator[str]:
     for arm, without in PLAIN.items():
         drafting, base = found[Cell(arm, rate)], found[Cell(without, rate)]
-        yield f"{_marked(base)} {_marked(drafting)}"
+        yield f"{marked(base)} {marked(drafting)}"
         yield f"{base.batch:.0f} {drafting.batch:.0f}"
         yield times(gain(found, Cell(arm, rate), Cell(without, rate)))
 
@@ -163,7 +164,8 @@ def _most(found: Found, arm: str, without: str) -> tuple[str, ...]:
     return (without, *shown, times(drafting / base if base and drafting else None))
 
 
-def _marked(figures: Figures) -> str:
+def marked(figures: Figures) -> str:
+    """Mean TPOT, with a star where the arm is overloaded."""
     return f"{figures.tpot_ms:.2f}{_mark(figures)}"
 
 

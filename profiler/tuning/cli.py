@@ -3,8 +3,7 @@
 import json
 import shlex
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
@@ -13,6 +12,7 @@ import typer
 from profiler.progress import Progress
 from profiler.tuning.choices import Boundary, DecoderQuant, Dtype, Method, Schedule
 from profiler.tuning.rows import table
+from sunsim.files import replacing
 
 # torch, transformers and safetensors are of the extra `profiler`: what needs them is imported by the verb that runs.
 NEEDED = ("torch", "transformers", "safetensors")
@@ -23,16 +23,12 @@ DeviceOption = Annotated[str | None, typer.Option(help="As torch names it; the G
 QuantOption = Annotated[DecoderQuant | None, typer.Option(help="Round the decode module's weights as it would.")]
 
 
-@contextmanager
-def with_torch() -> Iterator[None]:
-    """One line where torch, transformers or safetensors are missing."""
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        if error.name is None or error.name.split(".")[0] not in NEEDED:
-            raise
-        typer.echo(f"needs {error.name}, must be installed: pip install 'sunsim[profiler]'", err=True)
-        raise typer.Exit(1) from error
+def require_torch() -> None:
+    """Ends the command with one line where torch, transformers or safetensors are missing."""
+    for name in NEEDED:
+        if find_spec(name) is None:
+            typer.echo(f"needs {name}, must be installed: pip install 'sunsim[profiler]'", err=True)
+            raise typer.Exit(1)
 
 
 def tune_command(
@@ -66,34 +62,34 @@ def tune_command(
     ] = False,
 ) -> None:
     """Fine-tune a model for a task: all of it, its prefill module alone against the frozen decoder, or with LoRA."""
-    with with_torch():
-        from profiler.tuning.tune import TuneOrder, tune  # noqa: PLC0415
+    require_torch()
+    from profiler.tuning.tune import TuneOrder, tune  # noqa: PLC0415
 
-        order = TuneOrder(
-            model=model,
-            data=data,
-            out=out,
-            method=method,
-            boundary=boundary,
-            decoder_quant=decoder_quant,
-            steps=steps,
-            epochs=epochs,
-            batch_size=batch_size,
-            micro_batch_size=micro_batch_size,
-            learning_rate=learning_rate,
-            schedule=schedule,
-            warmup_steps=warmup_steps,
-            weight_decay=weight_decay,
-            clip=clip,
-            seed=seed,
-            lora_rank=lora_rank,
-            lora_alpha=lora_alpha,
-            dtype=dtype,
-            device=device,
-            keep_every=keep_every,
-            offload_optimizer=offload_optimizer,
-        )
-        tune(order, Progress())
+    order = TuneOrder(
+        model=model,
+        data=data,
+        out=out,
+        method=method,
+        boundary=boundary,
+        decoder_quant=decoder_quant,
+        steps=steps,
+        epochs=epochs,
+        batch_size=batch_size,
+        micro_batch_size=micro_batch_size,
+        learning_rate=learning_rate,
+        schedule=schedule,
+        warmup_steps=warmup_steps,
+        weight_decay=weight_decay,
+        clip=clip,
+        seed=seed,
+        lora_rank=lora_rank,
+        lora_alpha=lora_alpha,
+        dtype=dtype,
+        device=device,
+        keep_every=keep_every,
+        offload_optimizer=offload_optimizer,
+    )
+    tune(order, Progress())
 
 
 def evaluate_command(
@@ -114,25 +110,28 @@ def evaluate_command(
 
     Modules that were tuned the same way with other seeds make one row.
     """
-    with with_torch():
-        from profiler.tuning.evaluate import EvaluateOrder, added, evaluate  # noqa: PLC0415
+    require_torch()
+    from profiler.tuning.evaluate import EvaluateOrder, added, evaluate  # noqa: PLC0415
 
-        order = EvaluateOrder(
-            prefill=prefill,
-            data=data,
-            decode=decode,
-            decoder_quant=decoder_quant,
-            boundary=boundary,
-            first=first,
-            batch_size=batch_size,
-            dtype=dtype,
-            device=device,
-        )
-        found = evaluate(order, f"python -m profiler {shlex.join(sys.argv[1:])}", Progress())
+    order = EvaluateOrder(
+        prefill=prefill,
+        data=data,
+        decode=decode,
+        decoder_quant=decoder_quant,
+        boundary=boundary,
+        first=first,
+        batch_size=batch_size,
+        dtype=dtype,
+        device=device,
+    )
+    found = evaluate(order, f"python -m profiler {shlex.join(sys.argv[1:])}", Progress())
+    try:
         if out is not None:
             found = added(found, out)
-            out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-    typer.echo(table(found["rows"]))
+            with replacing(out, "an accuracy file") as partial:
+                partial.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    finally:  # what was measured is told even where it cannot be written
+        typer.echo(table(found["rows"]))
 
 
 def handover_command(
@@ -147,26 +146,26 @@ def handover_command(
     gpu_memory_utilization: Annotated[float, typer.Option(min=0, max=1, help="vLLM's, of each engine in turn.")] = 0.3,
 ) -> None:
     """Check on one GPU that vLLM's engines, KV handed from the one to the other, answer as the trainer's modules do."""
-    with with_torch():
-        from profiler.start import EngineStartError  # noqa: PLC0415
-        from profiler.tuning.handover import HandoverOrder, handover  # noqa: PLC0415
+    require_torch()
+    from profiler.start import EngineStartError  # noqa: PLC0415
+    from profiler.tuning.handover import HandoverOrder, handover  # noqa: PLC0415
 
-        order = HandoverOrder(
-            prefill=prefill,
-            decode=decode,
-            data=data,
-            out=out,
-            boundary=boundary,
-            first=first,
-            max_tokens=max_tokens,
-            dtype=dtype,
-            gpu_memory_utilization=gpu_memory_utilization,
-        )
-        try:
-            found = handover(order, f"python -m profiler {shlex.join(sys.argv[1:])}", Progress())
-        except EngineStartError as error:
-            typer.echo(str(error), err=True)
-            raise typer.Exit(1) from error
+    order = HandoverOrder(
+        prefill=prefill,
+        decode=decode,
+        data=data,
+        out=out,
+        boundary=boundary,
+        first=first,
+        max_tokens=max_tokens,
+        dtype=dtype,
+        gpu_memory_utilization=gpu_memory_utilization,
+    )
+    try:
+        found = handover(order, f"python -m profiler {shlex.join(sys.argv[1:])}", Progress())
+    except EngineStartError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(1) from error
     (out / "handover.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     typer.echo(
         f"{found['equal']} of {found['requests']} requests equal, boundary {found['boundary']}, {found['dtype']}; the "

@@ -162,7 +162,7 @@ def added(found: dict[str, Any], path: Path) -> dict[str, Any]:
     try:
         before = json.loads(path.read_text(encoding="utf-8"))
         kept = [r for r in before["rows"] if not any(_same(r, new) for new in found["rows"])]
-        model = before["model"]
+        model, command = before["model"], before["command"]
     except (ValueError, KeyError, TypeError) as error:
         msg = "is no accuracy file, must be one, or not be there"
         raise InputError(msg, path) from error
@@ -171,7 +171,7 @@ def added(found: dict[str, Any], path: Path) -> dict[str, Any]:
         raise InputError(msg, path)
     rows = kept + found["rows"]
     return found | {
-        "command": f"{before['command']} && {found['command']}",
+        "command": f"{command} && {found['command']}",
         "seeds": seeds_of(rows),
         "tasks": list(dict.fromkeys(r["task"] for r in rows)),
         "rows": rows,

@@ -31,6 +31,7 @@ from profiler.tuning.evaluate import tuning_of
 from profiler.tuning.tune import placed, task_of
 from profiler.tuning.two_pathways import Batch, TwoPathways
 from sunsim.errors import InputError
+from sunsim.files import refusing
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +58,8 @@ def handover(order: HandoverOrder, command: str, progress: Progress) -> dict[str
     """
     require_vllm()
     device, dtype = placed(None, order.dtype)
-    order.out.mkdir(parents=True, exist_ok=True)
+    with refusing(order.out, "a directory for results"):
+        order.out.mkdir(parents=True, exist_ok=True)
     boundary: Boundary = order.boundary or tuning_of(order.prefill).get("boundary", "decode")
     prefill, decode = load_model(order.prefill, dtype, device), load_model(order.decode, dtype, device)
     examples = task_of(order.data, order.decode, decode)[: order.first]

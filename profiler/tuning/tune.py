@@ -21,6 +21,7 @@ from profiler.tuning.data import Example, read_task
 from profiler.tuning.methods import merge_lora, pathways_of, trained_parameters
 from profiler.tuning.train import Settings, train, write_curve
 from sunsim.errors import InputError
+from sunsim.files import refusing
 
 UNFINISHED_FILE = "unfinished.pt"
 CURVE_FILE = "curve.jsonl"
@@ -112,6 +113,8 @@ def tune(order: TuneOrder, progress: Progress) -> None:
         f"{order.method}: {trained:,} weights of {weights:,} are trained on {len(examples):,} examples, "
         f"{steps:,} steps, {made_of['dtype']} on {device}"
     )
+    with refusing(order.out, "a directory for the tuned module"):
+        order.out.mkdir(parents=True, exist_ok=True)
     unfinished = order.out / UNFINISHED_FILE
     curve = train(
         pathways,

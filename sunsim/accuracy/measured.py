@@ -73,6 +73,9 @@ class AccuracyData(Document):
         if not (self.tasks and self.rows):
             message = f"has no {'rows' if self.tasks else 'tasks'}, must have at least one"
             raise ValueError(message)
+        if again := next((task for i, task in enumerate(self.tasks) if task in self.tasks[:i]), None):
+            message = f"tasks have {again} twice, must have it once"
+            raise ValueError(message)
         seen: set[tuple[str, str]] = set()
         for row in self.rows:
             if row.task not in self.tasks:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from math import floor
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 
 from sunsim.clock import to_s
 from sunsim.measured import window_of
-from sunsim.plan.conditions import AS_PLANNED, Conditions, requests_under, take_turns, under
+from sunsim.plan.conditions import AS_PLANNED, Conditions, accepting, requests_under, take_turns, under
 from sunsim.plan.knobs import STEP, Knob, Values, knob_of, resized
 from sunsim.plan.load import starts
 from sunsim.plan.probe import ALL, Probe
@@ -96,7 +97,8 @@ class Bench:
     def sized(self, sizes: Sizes) -> Arm:
         """The arm with these sizes; a searched pool that is not among them has one worker, which nobody asks for."""
         fixed = {role: sizes.get(role, 1) for role in self.roles if role not in self.knobs}
-        return resized(self.arm, fixed, self.values(sizes))
+        arm = resized(self.arm, fixed, self.values(sizes))
+        return replace(arm, block=accepting(arm.block, self.conditions.accepted))
 
     def values(self, sizes: Sizes) -> dict[Stage, Values]:
         """What the policies of the elastic pools among these sizes are given."""

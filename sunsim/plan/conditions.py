@@ -7,7 +7,7 @@ import numpy as np
 
 from sunsim.latency.steps import Chunk, DecodeLine, DraftStepTimes, Outside, StepTimes, WorkerTimes, takes_drafts
 from sunsim.scenario import Scenario, build_requests
-from sunsim.scenario.blocks import ModelCount, Zipf
+from sunsim.scenario.blocks import ArmBlock, ModelCount, Zipf
 from sunsim.workload.blocks import Closed, Conversations, RoundTokens, Trace
 from sunsim.workload.changes import sooner
 from sunsim.workload.requests import Requests
@@ -24,6 +24,7 @@ class Conditions:
         alpha: added to the Zipf exponent of its popularity.
         decode_time: times the profiles' time of steps that only decode.
         prefill_time: times that of steps with a prompt.
+        accepted: times the shares of drafts that are accepted, of arms that draft; at most 1.
     """
 
     rate: float = 1.0
@@ -31,6 +32,7 @@ class Conditions:
     alpha: float = 0.0
     decode_time: float = 1.0
     prefill_time: float = 1.0
+    accepted: float = 1.0
 
     def plain(self) -> dict[str, float]:
         """For JSON: what departs from the scenario."""
@@ -90,6 +92,15 @@ def has_skew(scenario: Scenario) -> bool:
     models = scenario.document.models
     named = scenario.trace is not None and scenario.trace.rows.model is not None
     return isinstance(models, ModelCount) and isinstance(models.popularity, Zipf) and not named
+
+
+def accepting(block: ArmBlock, accepted: float) -> ArmBlock:
+    """An arm whose acceptance rates, those of models and contexts of their own too, are `accepted` times as high."""
+    changed = {}
+    for stage, pool in block.pools().items():
+        if config := pool.speculative_config:
+            changed[str(stage)] = pool.model_copy(update={"speculative_config": config.accepting(accepted)})
+    return block.model_copy(update=changed) if changed and accepted != 1 else block
 
 
 def requests_under(scenario: Scenario, conditions: Conditions) -> Requests:

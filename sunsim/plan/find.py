@@ -251,7 +251,7 @@ def _resized(bench: Bench, sizes: Sizes) -> Search[Found]:
     conditions = bench.conditions
     times = (conditions.rate, conditions.outputs, conditions.decode_time, conditions.prefill_time)
     # What is harder never needs less, so there is nothing to look for below.
-    harder = conditions.alpha == 0 and min(times) >= 1
+    harder = conditions.alpha == 0 and min(times) >= 1 and conditions.accepted <= 1
 
     def moved(model: str | None, own: Sizes) -> Search[Found]:
         judge = _judge(bench, model)

@@ -35,7 +35,8 @@ ELASTIC = (
     "are means everywhere in this report."
 )
 OTHERS = (
-    "GPUs in all. The requests are the same draws, at another rate, with longer or shorter outputs, or of another skew. "
+    "GPUs in all. The requests are the same draws, at another rate, with longer or shorter outputs, or of another skew; of arms "
+    "that draft also with a fifth fewer of each acceptance rate, which are assumed. "
     "Slower steps: by how much the profiles' actual runs were slower than simulated, or their models on traffic that they were "
     "not fitted to, whichever is more; and by what the worst run or traffic was slower. Of estimated profiles, by how far "
     "such estimates were off."

@@ -42,7 +42,13 @@ def _stopped(point: Entry) -> str:
 
 def _conditions(changed: Mapping[str, float]) -> str:
     """What departs from the scenario, in words."""
-    names = {"rate": "rate", "outputs": "outputs", "decode_time": "decode steps", "prefill_time": "prefill steps"}
+    names = {
+        "rate": "rate",
+        "outputs": "outputs",
+        "decode_time": "decode steps",
+        "prefill_time": "prefill steps",
+        "accepted": "accepted drafts",
+    }
     parts = [f"{names[key]} {value:.3f}x" for key, value in changed.items() if key in names]
     parts += [f"alpha {changed['alpha']:+g}"] if "alpha" in changed else []
     return ", ".join(parts) or "as planned"

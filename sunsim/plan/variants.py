@@ -26,6 +26,8 @@ def variants(scenario: Scenario, arm: Arm, doubts: Doubts) -> dict[str, Conditio
             found |= {f"outputs {percent:+d} %": Conditions(outputs=1 + percent / 100) for percent in (-20, 20)}
         if has_skew(scenario):
             found |= {f"alpha {shift:+.1f}": Conditions(alpha=shift) for shift in (-0.3, 0.3)}
+        if arm.drafts:
+            found |= {"accepted -20 %": Conditions(accepted=0.8)}
     of_arm = {
         steps: doubts[steps].get(pool.measured_as) for stage, pool in arm.pools().items() for steps in stage.steps
     }

@@ -103,6 +103,9 @@ def completed_accuracy(
             entry = (*place, "tasks", index)
             message = f"{source.path(entry)} is '{clipped(task)}', must be one of {clipped_list(file.data.tasks)}"
             raise source.error(entry, message)
+        if task in (block.tasks or ())[:index]:
+            entry = (*place, "tasks", index)
+            raise source.error(entry, f"{source.path(entry)} is '{clipped(task)}' again, must be there once")
     tasks = block.tasks or tuple(file.data.tasks)
     methods = file.methods(tasks)
     if block.method is not None and block.method not in methods:

@@ -210,5 +210,6 @@ def _lengths_fit(scenario: Scenario, workload: Synthetic | Conversations, source
         longest_request = prompt + (1 if limit.prompt_only else output)
         if longest_request > limit.tokens:
             kind = "prompt + first token" if limit.prompt_only else "prompt + output"
-            message = f"{what} {longest_request} tokens ({kind}), must be at most {limit.tokens}"
+            must = f"must be at most {limit.tokens}" if limit.tokens > 1 else "there is room for no request"
+            message = f"{what} {longest_request} tokens ({kind}), {must}"
             raise source.error(loc, f"{message}: {limit.reason}")

@@ -48,6 +48,11 @@ class AcceptanceBlock(Block):
         assert self.synthetic_acceptance_length
         return rates_of_length(self.synthetic_acceptance_length, num_speculative_tokens)
 
+    def scaled(self, share: float, num_speculative_tokens: int) -> Self:
+        """With such a share of each of its rates, at most 1."""
+        rates = tuple(share * rate for rate in self.rates(num_speculative_tokens))
+        return self.model_copy(update={"synthetic_acceptance_rates": rates, "synthetic_acceptance_length": None})
+
 
 class ContextAcceptance(AcceptanceBlock):
     """How many drafts are accepted of a request that has so many tokens, prompt and output, or more."""
@@ -86,6 +91,13 @@ class SpeculativeConfig(AcceptanceBlock):
         for first, _, drafts in ranges:
             found[first:] = [drafts] * len(found[first:])
         return tuple(found)
+
+    def accepting(self, share: float) -> Self:
+        """With such a share of all its acceptance rates, those of models and contexts of their own too."""
+        drafts = self.num_speculative_tokens
+        models = {name: own.scaled(share, drafts) for name, own in self.models.items()}
+        contexts = tuple(own.scaled(share, drafts) for own in self.contexts)
+        return self.scaled(share, drafts).model_copy(update={"models": models, "contexts": contexts})
 
     @property
     def numbers(self) -> list[int]:

@@ -136,7 +136,9 @@ def completed_drafts(pool: PoolBlock, options: Mapping[str, int], loc: Loc, sour
         return None
     drafts, seqs, batched = config.num_speculative_tokens, options["max_num_seqs"], options["max_num_batched_tokens"]
     if (drafts + 1) * seqs > batched:
-        must = f"must be at most {batched // seqs - 1}: {seqs} requests (max_num_seqs) of these and one more are to be within max_num_batched_tokens ({batched})"
+        most = batched // seqs - 1
+        bound = f"at most {most}" if most > 0 else "with fewer requests"
+        must = f"must be {bound}: {seqs} requests (max_num_seqs) of these and one more are to be within max_num_batched_tokens ({batched})"
         refuse(f"{KEY}.num_speculative_tokens", drafts, must, loc, source)
     models = {name: _with_rates(block, drafts) for name, block in config.models.items()}
     contexts = tuple(_with_rates(block, drafts) for block in config.contexts)

@@ -11,8 +11,10 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from tests.fuzz.mutants import ELASTIC, PLAIN, PROFILE, RATES, SYNTHETIC
+from tests.accuracy_files import write_accuracy
+from tests.fuzz.mutants import DRAFTING, ELASTIC, PLAIN, PROFILE, RATES, SYNTHETIC
 from tests.fuzz.trial import make, outcome
+from tests.synthetic import write_family
 from tests.trace_files import TEXTS
 
 FEW = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
@@ -59,12 +61,12 @@ def test_a_mutant_is_refused_at_its_place_or_runs(tmp_path_factory: pytest.TempP
 
 
 @settings(FEW, max_examples=20)
-@given(seed=st.integers(0, 2**32))
-def test_a_mutant_of_pools_that_change_is_refused_at_its_place_or_runs(
-    tmp_path_factory: pytest.TempPathFactory, seed: int
+@given(seed=st.integers(0, 2**32), kind=st.sampled_from(["elastic", "drafting"]))
+def test_a_mutant_of_pools_that_change_or_draft_is_refused_at_its_place_or_runs(
+    tmp_path_factory: pytest.TempPathFactory, seed: int, kind: str
 ) -> None:
     folder = tmp_path_factory.mktemp("mutant")
-    make(seed, folder, "elastic")
+    make(seed, folder, kind)
     _, fault = outcome(folder)
     assert fault is None
 
@@ -78,8 +80,10 @@ def test_what_once_went_wrong_is_refused(tmp_path: Path, file: str, right: str, 
     assert outcome(tmp_path) == ("refused", None)
 
 
-@pytest.mark.parametrize("scenario", [PLAIN, ELASTIC], ids=["plain", "elastic"])
+@pytest.mark.parametrize("scenario", [PLAIN, ELASTIC, DRAFTING], ids=["plain", "elastic", "drafting"])
 def test_what_is_not_mutated_runs(scenario: str, tmp_path: Path) -> None:
+    write_family(tmp_path, 1, 3, name="profile.json")
+    write_accuracy(tmp_path / "accuracy.json")
     for name, text in {"scenario.yaml": scenario, "profile.json": PROFILE, "rates.csv": RATES}.items():
         (tmp_path / name).write_text(text)
     assert outcome(tmp_path) == ("ran", None)

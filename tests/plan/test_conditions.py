@@ -9,10 +9,14 @@ import pytest
 
 from sunsim.cluster.simulation import simulate_arm
 from sunsim.errors import InputError
-from sunsim.plan.conditions import AS_PLANNED, Conditions, has_skew, only, requests_under, under
+from sunsim.plan.bench import Bench
+from sunsim.plan.conditions import AS_PLANNED, Conditions, accepting, has_skew, only, requests_under, under
+from sunsim.plan.probe import row_of
 from sunsim.plan.run import load
+from sunsim.plan.variants import variants
 from sunsim.scenario.blocks import ModelWeight
-from tests.plan.small import PLAN, loaded, write_plan
+from tests.plan.small import PLAN, SCENARIO, loaded, write_plan
+from tests.synthetic import write_family
 
 
 def test_another_rate_scales_the_gaps_of_the_same_requests(tmp_path: Path) -> None:
@@ -112,3 +116,30 @@ def test_only_keeps_a_models_requests_and_the_models_numbers(tmp_path: Path) -> 
     assert len(own) == int((requests.model == 1).sum())
     assert (own.model == 1).all()
     assert own.models == requests.models
+
+
+def test_fewer_accepted_drafts_are_those_of_every_rate(tmp_path: Path) -> None:
+    write_family(tmp_path, 1, 3, name="profile.json")
+    told = "num_speculative_tokens: 3, synthetic_acceptance_length: 2.5, models: {m1: {synthetic_acceptance_rates: [0.5, 0.5, 0]}}"
+    contexts = "contexts: [{from_tokens: 900, synthetic_acceptance_rates: [0.1, 0, 0]}]"
+    text = SCENARIO + PLAN
+    path = tmp_path / "drafts.yaml"
+    path.write_text(text.replace("workers: 1}", f"workers: 1, speculative_config: {{{told}, {contexts}}}}}"))
+    scenario = load(path, ["plan.sensitivity=true"], None)
+    plain, drafting = scenario.arms
+    fewer = variants(scenario, drafting, {"prefill": {}, "decode": {}})["accepted -20 %"]
+    assert "accepted -20 %" not in variants(scenario, plain, {"prefill": {}, "decode": {}})
+    bench = Bench(scenario, drafting, [])
+    benches, sizes = (bench, bench.under(fewer)), dict.fromkeys(bench.roles, 1)
+    blocks = [each.sized(sizes).block for each in benches]
+    configs = [block.decode.speculative_config for block in blocks if block.decode]
+    assert configs[0]
+    assert configs[1]
+    assert configs[1].synthetic_acceptance_rates == pytest.approx([0.8, 0.4, 0.0])
+    assert configs[1].synthetic_acceptance_length is None
+    assert configs[1].models["m1"].rates(3) == pytest.approx([0.4, 0.4, 0.0])
+    assert configs[1].contexts[0].rates(3) == pytest.approx([0.08, 0, 0])
+    assert configs[1].contexts[0].from_tokens == 900
+    tpot_ms = [row_of(each.probes(sizes, None, to_the_end=True)[0])["figures"]["mean_tpot_ms"] for each in benches]
+    assert tpot_ms[0] < tpot_ms[1]
+    assert accepting(plain.block, 0.8) is plain.block

@@ -4,7 +4,6 @@ import os
 import shlex
 import subprocess
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
@@ -12,7 +11,7 @@ import typer
 
 from profiler.progress import Progress
 from profiler.tuning.choices import Boundary
-from profiler.tuning.cli import NEEDED
+from profiler.tuning.cli import require_torch
 from profiler.tuning.experiment.experiment import experiment, pretrain_seconds, text_of
 from profiler.tuning.experiment.order import SIZES, Order, small
 from profiler.tuning.experiment.tasks import TASKS
@@ -82,10 +81,7 @@ def accuracy_command(
         pretrain_s=pretrain_seconds(chosen, budget_s, max(1, number)),
         steps=steps or usual.steps,
     )
-    for name in NEEDED:
-        if find_spec(name) is None:
-            typer.echo(f"needs {name}, must be installed: pip install 'sunsim[profiler]'", err=True)
-            raise typer.Exit(1)
+    require_torch()
     files = experiment(
         small(order) if quick else order,
         out,

@@ -18,6 +18,7 @@ from profiler.tuning.experiment.runner import Runner
 from profiler.tuning.rows import table
 from sunsim.accuracy import verdict
 from sunsim.errors import InputError
+from sunsim.files import refusing
 from sunsim.report.format import counted
 
 RESULTS_S = 10.0
@@ -86,7 +87,8 @@ def experiment(
 
 def keep_order(order: Order, folder: Path) -> None:
     """Writes down what is done in a directory; one that has another order there is refused."""
-    folder.mkdir(parents=True, exist_ok=True)
+    with refusing(folder, "a directory for results"):
+        folder.mkdir(parents=True, exist_ok=True)
     file, content = folder / ORDER_FILE, json.dumps(asdict(order), indent=1)
     if file.exists() and file.read_text(encoding="utf-8") != content:
         msg = "is of an experiment with other settings, must be the same to go on; give another --out"

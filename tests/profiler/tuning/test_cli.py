@@ -137,6 +137,7 @@ def test_an_adapter_is_kept_in_pefts_form_beside_the_merged_weights(folder: Path
         (("tune", *BASE, "--model", "nowhere", "--out", "x"), "nowhere: has no config.json"),
         (("tune", *BASE, "--method", "full", "--decoder-quant", "fp8", "--out", "x"), "must be prefill-only"),
         (("tune", *BASE, "--data", "base/config.json", "--out", "x"), "base/config.json:1: not JSON"),
+        (("tune", *BASE, "--out", "sort.test.jsonl"), "sort.test.jsonl: cannot be written (File exists)"),
         (("tune", *BASE, "--out", "done"), "done: a finished training is there"),
         (("evaluate", "--prefill", "done", "--data", "sort.test.jsonl"), "--decode: a prefill module does not decode"),
         (
@@ -155,3 +156,23 @@ def test_what_cannot_be_done_is_said_in_one_line(
     # Lines of progress begin with the time.
     (line,) = [line for line in error.splitlines() if not line.startswith(" ")]
     assert message in line
+
+
+@pytest.mark.parametrize(
+    ("out", "message"),
+    [
+        (
+            "sort.test.jsonl/x.json",
+            "sort.test.jsonl/x.json: cannot be written (Not a directory), must be an accuracy file",
+        ),
+        ("other.json", "other.json: is no accuracy file, must be one, or not be there"),
+    ],
+)
+def test_what_was_measured_is_told_where_it_cannot_be_written(
+    folder: Path, capsys: pytest.CaptureFixture[str], out: str, message: str
+) -> None:
+    (folder / "other.json").write_text('{"model": "base", "rows": []}')
+    assert run("evaluate", "--prefill", "base", "--data", "sort.test.jsonl", "--out", out) == 2
+    said = capsys.readouterr()
+    assert "| base |" in said.out
+    assert message in said.err
