@@ -63,7 +63,7 @@ def test_a_try_does_little_unless_more_is_said(
         return {}
 
     monkeypatch.setattr("profiler.tuning.experiment.cli.experiment", experiment)
-    monkeypatch.setattr("profiler.tuning.experiment.cli.find_spec", lambda _: "there")
+    monkeypatch.setattr("profiler.tuning.experiment.cli.require_torch", lambda: None)
     with pytest.raises(SystemExit):
         app(["accuracy", "--out", str(tmp_path), "--gpus", "0", *given.split()])
     [(order, seconds)] = asked
