@@ -4,8 +4,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sunsim.accuracy.measured import AccuracyFile, accuracy_named, list_accuracy
-from sunsim.accuracy.verdict import CLAIMS, LIMIT, MIN_SEEDS, Claim, Loss, cells, learned, losses, together, verdict
+from sunsim.accuracy.measured import MIN_SEEDS, AccuracyFile, accuracy_named, list_accuracy
+from sunsim.accuracy.verdict import CLAIMS, LIMIT, Claim, Loss, cells, learned, losses, together, verdict
 from sunsim.report.accuracy import file_entry, measured_on
 from sunsim.report.blocks import Block, Section
 from sunsim.report.format import ABSENT

@@ -17,6 +17,7 @@ from profiler.tuning.experiment.results import accuracy_files, read_records
 from profiler.tuning.experiment.runner import Runner
 from profiler.tuning.rows import table
 from sunsim.accuracy import verdict
+from sunsim.accuracy.measured import too_few
 from sunsim.errors import InputError
 from sunsim.files import refusing
 from sunsim.report.format import counted
@@ -133,7 +134,7 @@ KNOWN = {
 
 def spread_of(seeds: int) -> str:
     """What an interval of exact match is over."""
-    few = verdict.too_few(seeds)
+    few = too_few(seeds)
     return f"requests of {few}, which says little of how far tunings spread" if few else "seeds and requests"
 
 
