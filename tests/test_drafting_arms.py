@@ -10,6 +10,7 @@ import pytest
 from sunsim.plan.ways import needs
 from sunsim.report.basis import basis
 from sunsim.report.drafts_basis import BY_BATCH
+from sunsim.report.sentences import basis as told
 from sunsim.scenario import load_scenario
 from sunsim.simulate import simulate
 from tests.test_speculative_config import CONFIG, DECODE, write
@@ -72,8 +73,10 @@ def test_what_is_derived_and_assumed_is_said(tmp_path: Path) -> None:
         "the first to the last of 3 drafts a step accepted in 0.75, 0.55, 0.4 of all, drawn (sun-mtp)",
         "a drafter for the shared decoder (sun-mtp)",
         "prefill makes the drafter's KV of a prompt in no time and room (sun-mtp)",
-        f"{BY_BATCH} (sun-mtp)",
     } <= set(found["assumed"])
+    assert found["upper_bound"] == [f"speeds of sun-mtp; {BY_BATCH}"]
+    assert told(found)[0] == f"Upper bound: speeds of sun-mtp; {BY_BATCH}."
+    assert "upper_bound" not in basis(load_scenario(write(tmp_path)))
     assert not [fact for kind in found for fact in found[kind] if "draft" in fact and "sun)" in fact]
 
 

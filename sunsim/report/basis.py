@@ -3,7 +3,7 @@
 import numpy as np
 
 from sunsim.latency.profile import Profile
-from sunsim.report.drafts_basis import assumed_of_drafts, derived_of_drafts
+from sunsim.report.drafts_basis import assumed_of_drafts, bounds_of_drafts, derived_of_drafts
 from sunsim.report.format import counted, listed
 from sunsim.report.origin import estimate_facts, left_out, origin
 from sunsim.report.traffic import arrivals_fact, popularity_facts, stretches_fact
@@ -19,13 +19,16 @@ KNOBS = ("signal", "threshold_s", "target", "rps_per_worker")
 
 
 def basis(scenario: Scenario, requests: Requests | None = None) -> dict[str, list[str]]:
-    """Short facts under `measured`, `derived` and `assumed`; under `estimated` where a profile is.
+    """Short facts under `measured`, `derived` and `assumed`; under `estimated` where a profile is, and under `upper_bound`
+    where no engine is as fast.
 
     Args:
         requests: of the scenario; without them no facts are given that hang on the seed.
     """
+    bounds = bounds_of_drafts(scenario)
     estimated = [fact for name, profile in scenario.profiles.items() for fact in estimate_facts(name, profile)]
     return {
+        **({"upper_bound": bounds} if bounds else {}),
         "measured": _measured(scenario),
         **({"estimated": estimated} if estimated else {}),
         "derived": [

@@ -249,7 +249,7 @@ def _reasons(steps: Mapping[str, int]) -> str:
 
 def basis(kinds: Mapping[str, list[str]]) -> list[str]:
     """What the figures rest on; measured, derived and assumed are kept apart."""
-    return [f"{kind.capitalize()}: {'; '.join(facts)}." for kind, facts in kinds.items() if facts]
+    return [f"{kind.replace('_', ' ').capitalize()}: {'; '.join(facts)}." for kind, facts in kinds.items() if facts]
 
 
 def short_window(window: Mapping[str, Any], arms: Arms) -> list[str]:
