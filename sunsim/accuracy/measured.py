@@ -19,6 +19,8 @@ from sunsim.latency.profile import find_profile, profiles_root
 FOLDER = "accuracy"
 """Of the shipped files, in that of a card's profiles."""
 ROUNDING = 1e-9
+MIN_SEEDS = 3
+"""Tunings that a comparison takes: with fewer, how far they spread is luck, so no interval is given and nothing is decided."""
 
 Share = Annotated[float, Field(ge=0, le=1)]
 
@@ -120,6 +122,11 @@ class AccuracyFile:
     def exact_match(self, method: str, tasks: Collection[str]) -> ExactMatch:
         """Of a method that was measured on all of these tasks."""
         return mean_over([row for row in self.data.rows if row.method == method and row.task in tasks], self.data.seeds)
+
+
+def too_few(seeds: int) -> str:
+    """How many there are, in words, where they are too few for an interval; else empty."""
+    return {1: "one seed", 2: "two seeds"}[seeds] if seeds < MIN_SEEDS else ""
 
 
 def mean_over(rows: Sequence[AccuracyRow], seeds: int) -> ExactMatch:

@@ -7,13 +7,12 @@ from typing import Any, NamedTuple
 
 from scipy.special import ndtri, stdtrit
 
+from sunsim.accuracy.measured import MIN_SEEDS, too_few
+
 LIMIT = 3.0
 """Points of exact match that count as comparable: the most that the paper says QSUN loses."""
 LEARNED = 10.0
 """Points that full tuning must gain on a task before a loss there says anything."""
-
-MIN_SEEDS = 3
-"""Tunings that a comparison takes: with fewer, how far they spread is luck, so no interval is given and nothing is decided."""
 
 _UPPER = 0.975
 """Where a two-sided interval of 95 % ends."""
@@ -48,11 +47,6 @@ class Loss(NamedTuple):
     def __str__(self) -> str:
         spread = too_few(self.seeds) or f"{self.mean - self.half:+.1f} to {self.mean + self.half:+.1f}"
         return f"{self.mean:+.1f} ({spread})"
-
-
-def too_few(seeds: int) -> str:
-    """How many there are, in words, where they are too few for an interval; else empty."""
-    return {1: "one seed", 2: "two seeds"}[seeds] if seeds < MIN_SEEDS else ""
 
 
 class Claim(NamedTuple):

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sunsim.accuracy.measured import AccuracyFile, accuracy_named, list_accuracy
+from sunsim.accuracy.measured import MIN_SEEDS, AccuracyFile, accuracy_named, list_accuracy
 from sunsim.accuracy.verdict import CLAIMS, LIMIT, Claim, Loss, cells, learned, losses, together, verdict
 from sunsim.report.accuracy import file_entry, measured_on
 from sunsim.report.blocks import Block, Section
@@ -13,8 +13,8 @@ from sunsim.report.text_table import TextTable
 
 NOT_MEASURED = "not measured"
 NOTE = (
-    "Accuracy: points of exact match that full fine-tuning has more, with the 95 % interval of the mean over tasks; up to "
-    f"{LIMIT:g} points count as comparable. Measured on small models and synthetic tasks, not on the paper's models or on yours."
+    "Accuracy: points of exact match that full fine-tuning has more, with the 95 % interval of the mean over tasks; fewer than "
+    f"{MIN_SEEDS} seeds have no interval and decide nothing. Up to {LIMIT:g} points count as comparable. Measured on small models and synthetic tasks, not on the paper's models or on yours."
 )
 
 
@@ -83,7 +83,7 @@ def entry(finding: AccuracyFinding) -> dict[str, Any]:
 
 
 def _plain(lost: Loss | None) -> dict[str, float | None] | None:
-    """Without an interval where there is but one seed."""
+    """Without an interval where there are too few seeds."""
     if lost is None:
         return None
     known = lost.half < float("inf")

@@ -6,8 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from sunsim.accuracy.measured import AccuracyFile
-from sunsim.accuracy.verdict import MIN_SEEDS, too_few
+from sunsim.accuracy.measured import MIN_SEEDS, AccuracyFile, too_few
 from sunsim.report.format import count, counted, listed, together
 from sunsim.scenario import Arm
 

@@ -95,7 +95,14 @@ def _cell(tag: str, figures: Mapping[str, Estimate | None], *, signed: bool = Fa
         text = f"{'+' if made.mean >= 0 else ''}{number(made.mean * times)}"
     else:
         text = percent(made.mean, 1).removesuffix(" %") if tag in SHARES else number(made.mean)
-    return text if made.half_width is None else f"{text} ±{number(made.half_width * times)}"
+    if made.half_width is None or _says_nothing(tag, made):
+        return text
+    return f"{text} ±{number(made.half_width * times)}"
+
+
+def _says_nothing(tag: str, made: Estimate | None) -> bool:
+    """Whether an interval is wider than all that a share can be, as Student's t makes it of two seeds that differ a little."""
+    return tag in SHARES and made is not None and made.half_width is not None and made.half_width >= 1
 
 
 def sentences(grid: Grid, estimates: Estimates) -> list[str]:
@@ -110,7 +117,15 @@ def sentences(grid: Grid, estimates: Estimates) -> list[str]:
             " With each seed all arms serve the same requests, so a difference has an interval of its own, mostly a "
             "narrower one."
         )
-        found.append(text + (paired if len(grid.scenario.arms) > 1 else ""))
+        wide = any(
+            _says_nothing(tag, figures.get(tag))
+            for arms in estimates.values()
+            for of_arm in arms
+            for figures in (of_arm.figures, of_arm.differences)
+            for tag in SHARES
+        )
+        none = " A share without ± has an interval wider than 100 points: so few seeds do not tell it." if wide else ""
+        found.append(text + (paired if len(grid.scenario.arms) > 1 else "") + none)
     else:
         found.append("One seed: how far these are from the mean of many is not known; sweep.seeds asks for more.")
     overloaded = {of_arm.arm for arms in estimates.values() for of_arm in arms if of_arm.overloaded}

@@ -164,6 +164,7 @@ def test_a_plan_with_one_has_a_column_beside_the_gpus(done: Done) -> None:
         "file": "a.json",
         "exact_match": 0.8,
         "low": 0.75,
+        "seeds": 3,
         "high": 0.85,
         "requests": 100,
         "tasks": ["sums"],

@@ -22,6 +22,7 @@ class Counter:
     """As much of an engine as a sweep needs: an output token takes two milliseconds, whatever the batch."""
 
     block_size = 16
+    launches_drafts_ahead = False
 
     def __init__(self, num_gpu_blocks: int, max_num_seqs: int = 64) -> None:
         self.num_gpu_blocks = num_gpu_blocks

@@ -13,10 +13,11 @@ import pytest
 from scipy import stats
 
 from sunsim.points.estimate import Estimate, estimate
+from sunsim.report.markdown import to_markdown
 from sunsim.sweep.estimates import HEADLINES, estimates
 from sunsim.sweep.grid import Combination, Grid, load_grid
 from sunsim.sweep.picture import draw
-from sunsim.sweep.report import sentences
+from sunsim.sweep.report import sentences, sweep_report
 from sunsim.sweep.result import _column
 from tests.sweep.small import write_sweep
 from tests.synthetic import synthetic_profile
@@ -202,3 +203,19 @@ def test_the_gpus_of_arms_that_do_not_do_the_same_work_are_not_compared(tmp_path
     assert differences["output_throughput_per_gpu"] is None
     assert differences["output_throughput_per_decode_gpu"]
     assert differences["mean_tpot_ms"]
+
+
+@pytest.mark.parametrize(("shares", "shown", "said"), [((1.0, 0.9), "95.0", 1), ((0.92, 0.9), "91.0 ±", 0)])
+def test_an_interval_wider_than_all_shares_is_not_shown(
+    tmp_path: Path, shares: tuple[float, float], shown: str, said: int
+) -> None:
+    grid = grid_of(tmp_path, "sweep: {seeds: 2}\n")
+    of_seeds = {
+        seed: row("isolated", 10.0) | {"slo_attainment": share} for seed, share in zip(grid.seeds, shares, strict=True)
+    }
+    found = estimates(grid, {(0, seed): [of_seed] for seed, of_seed in of_seeds.items()})
+    text = to_markdown(sweep_report(grid, found, 2))
+    header, _, cells = [line.split("|") for line in text.splitlines() if line.startswith("|")][:3]
+    cell = cells[next(i for i, head in enumerate(header) if "SLO met" in head)].strip()
+    assert cell == shown if said else cell.startswith(shown)
+    assert text.count("A share without ± has an interval wider than 100 points") == said

@@ -17,6 +17,7 @@ from profiler.tuning.experiment.results import accuracy_files, read_records
 from profiler.tuning.experiment.runner import Runner
 from profiler.tuning.rows import table
 from sunsim.accuracy import verdict
+from sunsim.accuracy.measured import too_few
 from sunsim.errors import InputError
 from sunsim.files import refusing
 from sunsim.report.format import counted
@@ -81,7 +82,7 @@ def experiment(
         progress.say(f"{folder / f'accuracy-{size}.json'}")
     if left := [job.name for job in jobs_of(order) if not runner.is_done(job.name)]:
         more = f" and {len(left) - NAMED} more" if len(left) > NAMED else ""
-        progress.say(f"not done in time: {', '.join(left[:NAMED])}{more}; the same command goes on there")
+        progress.say(f"not done: {', '.join(left[:NAMED])}{more}; the same command goes on there")
     return files
 
 
@@ -133,7 +134,7 @@ KNOWN = {
 
 def spread_of(seeds: int) -> str:
     """What an interval of exact match is over."""
-    few = verdict.too_few(seeds)
+    few = too_few(seeds)
     return f"requests of {few}, which says little of how far tunings spread" if few else "seeds and requests"
 
 
@@ -145,7 +146,13 @@ def text_of(files: Mapping[str, Mapping[str, Any]]) -> str:
         if not content["rows"]:
             parts.append(f"**{content['model']}**: no task has all its methods yet.\n")
             continue
-        known = ", ".join(f"{KNOWN[name]} {100 * share:.1f} %" for name, share in pretrained["exact_match"].items())
+        # A try trains too little for any.
+        none = not any(pretrained["exact_match"].values())
+        known = (
+            "none yet"
+            if none
+            else ", ".join(f"{KNOWN[name]} {100 * share:.1f} %" for name, share in pretrained["exact_match"].items())
+        )
         parts.append(
             f"**{content['parameters'] / 1e6:.1f} million parameters**, {content['card']}, {content['measured']},"
             f" {counted(content['seeds'], 'seed')}; {content['gpu_minutes']:.1f} GPU minutes for all sizes together. Pre-trained in {pretrained['steps']:,} steps on"

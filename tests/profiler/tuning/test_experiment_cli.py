@@ -8,6 +8,8 @@ import pytest
 
 from profiler.cli import app
 from profiler.tuning.experiment.cli import visible_gpus
+from profiler.tuning.experiment.order import Order
+from profiler.tuning.experiment.tasks import TASKS
 
 
 @pytest.mark.parametrize(
@@ -33,6 +35,39 @@ def test_without_torch_one_line_says_so(tmp_path: Path) -> None:
     ended = subprocess.run([sys.executable, "-c", without, *given], capture_output=True, text=True, check=False)
     assert ended.returncode == 1
     assert ended.stderr == "needs torch, must be installed: pip install 'sunsim[profiler]'\n"
+
+
+@pytest.mark.parametrize(
+    ("given", "sizes", "tasks", "seeds", "steps", "budget_s"),
+    [
+        ("", ("30m", "100m"), tuple(TASKS), 3, 240, 1500),
+        ("--quick", ("tiny",), ("call-format",), 1, 20, 120),
+        ("--quick --tasks math-words,list-format --seeds 2 --steps 240 --budget-s 1500", ("tiny",),
+         ("math-words", "list-format"), 2, 240, 1500),
+    ],
+)  # fmt: skip
+def test_a_try_does_little_unless_more_is_said(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    given: str,
+    sizes: tuple[str, ...],
+    tasks: tuple[str, ...],
+    seeds: int,
+    steps: int,
+    budget_s: float,
+) -> None:
+    asked: list[tuple[Order, float]] = []
+
+    def experiment(order: Order, _: Path, *, budget_s: float, **__: object) -> dict[str, object]:
+        asked.append((order, budget_s))
+        return {}
+
+    monkeypatch.setattr("profiler.tuning.experiment.cli.experiment", experiment)
+    monkeypatch.setattr("profiler.tuning.experiment.cli.require_torch", lambda: None)
+    with pytest.raises(SystemExit):
+        app(["accuracy", "--out", str(tmp_path), "--gpus", "0", *given.split()])
+    [(order, seconds)] = asked
+    assert (order.sizes, order.tasks, order.seeds, order.steps, seconds) == (sizes, tasks, seeds, steps, budget_s)
 
 
 @pytest.mark.parametrize(("stated", "number"), [("", 0), ("0", 1), ("2,3", 2), ("GPU-8a1b,GPU-77c0,", 2)])

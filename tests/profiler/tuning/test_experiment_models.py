@@ -18,8 +18,9 @@ from profiler.tuning.choices import DecoderQuant
 from profiler.tuning.data import Example
 from profiler.tuning.experiment import models
 from profiler.tuning.experiment.corpus import piece
-from profiler.tuning.experiment.order import SIZES, Order
+from profiler.tuning.experiment.order import METHODS, SIZES, Order, jobs_of, small
 from profiler.tuning.experiment.pretrain import at_once, batches, pretrain, response_loss
+from profiler.tuning.experiment.results import record_file
 from profiler.tuning.experiment.tasks import VOCABULARY, examples
 from profiler.tuning.experiment.work import Worker, ids_of
 from profiler.tuning.quantize import GROUP
@@ -137,3 +138,22 @@ def test_a_saved_base_is_loaded_as_it_was_and_tuning_leaves_it_so(tmp_path: Path
         assert curve[-1][2] < worker.loss(TwoPathways(worker.base("tiny"), worker.base("tiny")), asked)
     after = dict(worker.base("tiny").named_parameters())
     assert all(torch.equal(after[name], weight) for name, weight in before.items())
+
+
+def test_a_cell_goes_on_after_the_methods_that_it_has_recorded(tmp_path: Path) -> None:
+    order = small(Order(("tiny",), ("call-format",), 1, "decode", {"tiny": 1.0}, steps=1))
+    told: list[str] = []
+    worker = Worker(order, tmp_path, "cpu", told.append)
+    models.save(models.new_model("tiny", 0), tmp_path / "base" / "tiny")
+    cell = jobs_of(order)[-1]
+    assert set(worker.do(cell)["methods"]) == set(METHODS)
+    files = {method: record_file(tmp_path, "tiny", "call-format", 0, method) for method in METHODS}
+    kept = files["full"].read_bytes()
+    files["lora"].unlink()
+    files["prefill-only-int4"].unlink()
+    told.clear()
+    # The module that was tuned is not kept, so what decodes with it in 4 bits takes its tuning again.
+    assert worker.do(cell) == {"methods": ["prefill-only", "prefill-only-int4", "lora"]}
+    assert [line.split()[1] for line in told] == ["prefill-only:", "lora:"]
+    assert all(file.exists() for file in files.values())
+    assert files["full"].read_bytes() == kept

@@ -1,21 +1,25 @@
 """From the records of cells to accuracy files and what is printed of them."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from profiler.progress import Progress
 from profiler.tuning.experiment.experiment import (
     ORDER_FILE,
+    experiment,
     gpu_minutes,
     keep_order,
     pretrain_seconds,
     text_of,
     write_results,
 )
-from profiler.tuning.experiment.order import METHODS, Order, jobs_of
+from profiler.tuning.experiment.order import METHODS, Order, jobs_of, small
 from profiler.tuning.experiment.results import best_rate
+from profiler.tuning.experiment.tasks import TASKS
 from sunsim.errors import InputError
 
 ORDER = Order(("30m",), ("call-format", "math-words"), seeds=3, boundary="decode", pretrain_s={"30m": 1.0})
@@ -77,6 +81,19 @@ def test_the_learning_rate_is_the_one_with_the_lowest_loss(folder: Path) -> None
     assert tuning["validation_losses"]["full"] == {"0.0001": 0.2, "0.0003": 0.1}
 
 
+def test_a_try_has_one_rate_and_looks_for_none(tmp_path: Path) -> None:
+    tried = small(ORDER)
+    assert [(job.kind, job.after) for job in jobs_of(tried)] == [
+        ("pretrain", ()),
+        *[("cell", ("pretrain-30m",))] * (len(ORDER.tasks) * ORDER.seeds),
+    ]
+    assert {method: best_rate(tmp_path, tried, "30m", method) for method in tried.rates} == {
+        "full": 3e-4,
+        "prefill-only": 1e-3,
+        "lora": 3e-3,
+    }
+
+
 def test_curves_are_means_over_seeds(folder: Path) -> None:
     curves = write_results(folder, ORDER, 1.5, "")["30m"]["curves"]
     assert {(curve["task"], curve["method"]) for curve in curves} == {(task, m) for task in ORDER.tasks for m in TUNED}
@@ -100,6 +117,39 @@ def test_what_is_printed(folder: Path) -> None:
     assert "| full | 100.0 % (" in text
     assert "| SUN: prefill-only tuning is comparable to full tuning | not decided | +50.0 (one seed)" in text
     assert "its 95 % interval over requests of one seed, which says little" in text
+
+
+def test_a_model_that_knows_nothing_is_not_said_to_do_what_it_was_trained_on(folder: Path) -> None:
+    file = folder / "done" / "pretrain-30m.json"
+    done = json.loads(file.read_text())
+    done["exact_match"] = dict.fromkeys(done["exact_match"], 0.0)
+    file.write_text(json.dumps(done))
+    for record in (folder / "records").glob("*.json"):
+        record.write_text(json.dumps(json.loads(record.read_text()) | {"exact": [0] * 10}))
+    text = text_of(write_results(folder, ORDER, 1.5, ""))
+    assert "right answers to unseen prompts of that kind: none yet." in text
+    assert (
+        "No verdict: full tuning gained less than 10 points on every task. That all works is shown, and no more."
+        in text
+    )
+    assert "claim" not in text
+
+
+@pytest.mark.parametrize(("seeds", "more"), [(1, ""), (4, " and 12 more")])
+def test_what_is_not_done_is_named_or_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], seeds: int, more: str
+) -> None:
+    monkeypatch.setattr("profiler.tuning.experiment.experiment.Runner.run", lambda _: None)
+    monkeypatch.setattr("profiler.tuning.experiment.experiment.Runner._started", lambda *_: None)
+    monkeypatch.setattr("profiler.tuning.experiment.experiment.Runner.stop", lambda _: None)
+    (tmp_path / "corpus.npz").touch()
+    (tmp_path / "done").mkdir()
+    (tmp_path / "done" / "pretrain-tiny.json").write_text("{}")
+    order = small(replace(ORDER, sizes=("tiny",), tasks=tuple(TASKS)[: 2 if seeds == 1 else 5], seeds=seeds))
+    experiment(order, tmp_path, budget_s=10, devices=["cpu"], per_device=1, command="", progress=Progress())
+    cells = [job.name for job in jobs_of(order)[1:]]
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last.endswith(f"not done: {', '.join(cells[:8])}{more}; the same command goes on there")
 
 
 def test_nothing_whole_is_said_to_be_so(tmp_path: Path) -> None:
