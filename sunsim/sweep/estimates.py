@@ -40,6 +40,8 @@ class ArmEstimates:
         differences: to the first arm, each seed's to the same seed's, whose requests are the same; none for the first
             arm itself, and None where either is overloaded and the metric depends on how long the run was, or where
             they do not do the same work.
+        without_drafts: of an arm that drafts, the arm that is the same but for that; None where there is none.
+        speed_up: mean TPOT of that arm over its own, seed by seed.
     """
 
     arm: str
@@ -47,6 +49,8 @@ class ArmEstimates:
     window_too_short: bool
     figures: Mapping[str, Estimate | None]
     differences: Mapping[str, Estimate | None]
+    without_drafts: str | None = None
+    speed_up: Estimate | None = None
 
 
 def estimates(grid: Grid, rows: Rows) -> dict[int, list[ArmEstimates]]:
@@ -58,12 +62,15 @@ def estimates(grid: Grid, rows: Rows) -> dict[int, list[ArmEstimates]]:
             arms = [[of_seed[n] for of_seed in by_seed] for n in range(len(by_seed[0]))]
             scenario = grid.combinations[index].scenario
             pools = {arm.name: {str(stage) for stage in arm.pools()} for arm in scenario.arms} if scenario else {}
-            found[index] = [_arm(arm, arms[0], pools) for arm in arms]
+            by_name = {arm[0]["arm"]: arm for arm in arms}
+            found[index] = [_arm(arm, by_name, pools) for arm in arms]
     return found
 
 
-def _arm(arm: Sequence[Row], first: Sequence[Row], pools: Mapping[str, set[str]]) -> ArmEstimates:
-    """`pools`: of each arm, its kinds of workers."""
+def _arm(arm: Sequence[Row], by_name: Mapping[str, Sequence[Row]], pools: Mapping[str, set[str]]) -> ArmEstimates:
+    """`by_name`: all arms, the first one first; `pools`: of each arm, its kinds of workers."""
+    first = next(iter(by_name.values()))
+    without_drafts = arm[0].get("without_drafts")
     own, base = (pools.get(rows[0]["arm"], set()) for rows in (arm, first))
     requests = {"slo_attainment": sum(row["window_requests"] for row in arm)}
     tags = [tag for tag in HEADLINES if tag in arm[0]] + list(ELASTIC if "gpu_hours" in arm[0] else ())
@@ -82,15 +89,24 @@ def _arm(arm: Sequence[Row], first: Sequence[Row], pools: Mapping[str, set[str]]
             tag: estimate([row[tag] for row in arm if row[tag] is not None], tag, requests.get(tag)) for tag in tags
         },
         differences=differences,
+        without_drafts=without_drafts,
+        speed_up=estimate([base / own for own, base in _pairs("mean_tpot_ms", arm, by_name[without_drafts])])
+        if without_drafts
+        else None,
     )
 
 
 def _differences(tag: str, arm: Sequence[Row], first: Sequence[Row]) -> list[float]:
-    for row in (*arm, *first):
+    return [own - base for own, base in _pairs(tag, arm, first)]
+
+
+def _pairs(tag: str, arm: Sequence[Row], other: Sequence[Row]) -> list[tuple[float, float]]:
+    """A figure of two arms, seed by seed; none where one is overloaded and it depends on how long the run was."""
+    for row in (*arm, *other):
         if row["overloaded"] and tag.endswith(queueing(row)):
             return []
-    pairs = zip(arm, first, strict=True)
-    return [row[tag] - base[tag] for row, base in pairs if row[tag] is not None and base[tag] is not None]
+    pairs = [(row[tag], base[tag]) for row, base in zip(arm, other, strict=True)]
+    return [(own, base) for own, base in pairs if own is not None and base is not None]
 
 
 def plain(of_arm: ArmEstimates) -> dict[str, Any]:
@@ -99,9 +115,10 @@ def plain(of_arm: ArmEstimates) -> dict[str, Any]:
     def entry(made: Estimate | None) -> dict[str, Any] | None:
         return None if made is None else {"mean": made.mean, "half_width_95": made.half_width, "seeds": made.seeds}
 
+    drafted = {"without_drafts": of_arm.without_drafts, "speed_up_by_drafts": entry(of_arm.speed_up)}
     return {
         "overloaded": of_arm.overloaded,
         "window_too_short": of_arm.window_too_short,
         "figures": {tag: entry(made) for tag, made in of_arm.figures.items()},
         "difference_to_first_arm": {tag: entry(made) for tag, made in of_arm.differences.items()},
-    }
+    } | (drafted if of_arm.without_drafts else {})

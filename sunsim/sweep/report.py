@@ -107,7 +107,7 @@ def _says_nothing(tag: str, made: Estimate | None) -> bool:
 
 def sentences(grid: Grid, estimates: Estimates) -> list[str]:
     """What the arms differ in, what the intervals are, and which arms are overloaded."""
-    found = [*_verdicts(estimates), *_other_models(grid), *told_of(grid), *_estimated(grid)]
+    found = [*_verdicts(estimates), *_drafting(estimates), *_other_models(grid), *told_of(grid), *_estimated(grid)]
     if len(grid.seeds) > 1:
         text = (
             f"±: 95 % interval of the mean over {counted(len(grid.seeds), 'seed')} (Student's t; for TTFT and SLO met, which "
@@ -170,6 +170,22 @@ def _verdicts(estimates: Estimates) -> Iterator[str]:
             for what, tag, unit in (*paid, *JUDGED)
         ]
         yield f"{arm} against {first}{_over(len(of_arms))}: {'; '.join(clauses)}."
+
+
+def _drafting(estimates: Estimates) -> Iterator[str]:
+    """One sentence for each arm that drafts: what that changes."""
+    drafting = [of_arm for arms in estimates.values() for of_arm in arms if of_arm.without_drafts]
+    for arm, of_arms in together((of_arm.arm, of_arm) for of_arm in drafting).items():
+        made = [of_arm.speed_up for of_arm in of_arms if of_arm.speed_up]
+        if not made:
+            continue
+        losses = sum(one.mean < 1 for one in made)
+        where = f" in {count(losses)} of them" if len(made) > 1 else ""
+        slower = f", slower{where}" if losses else ""
+        yield (
+            f"{arm} against {of_arms[0].without_drafts}, the same without drafts{_over(len(made))}: tokens come "
+            f"{_range([one.mean for one in made])} times as fast (mean TPOT){slower}."
+        )
 
 
 def _over(combinations: int) -> str:

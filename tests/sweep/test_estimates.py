@@ -13,8 +13,9 @@ import pytest
 from scipy import stats
 
 from sunsim.points.estimate import Estimate, estimate
+from sunsim.report.format import number
 from sunsim.report.markdown import to_markdown
-from sunsim.sweep.estimates import HEADLINES, estimates
+from sunsim.sweep.estimates import HEADLINES, estimates, plain
 from sunsim.sweep.grid import Combination, Grid, load_grid
 from sunsim.sweep.picture import draw
 from sunsim.sweep.report import sentences, sweep_report
@@ -113,6 +114,32 @@ def test_differences_are_those_of_the_same_seed(tmp_path: Path) -> None:
     fewer = estimates(grid, rows)[0][1].differences["mean_tpot_ms"]
     assert fewer
     assert (fewer.mean, fewer.seeds) == (-1.25, 2)
+
+
+def test_an_arm_that_drafts_is_compared_with_the_same_without_drafts(tmp_path: Path) -> None:
+    grid = grid_of(tmp_path, "sweep: {seeds: 3}")
+    rows = {
+        (0, seed): [row("isolated", 9.0), row("sun", slow), row("sun-mtp", fast) | {"without_drafts": "sun"}]
+        for seed, slow, fast in zip(grid.seeds, SLOW, FAST, strict=True)
+    }
+    arms = estimates(grid, rows)[0]
+    assert [of_arm.without_drafts for of_arm in arms] == [None, None, "sun"]
+    assert arms[2].speed_up == estimate([slow / fast for slow, fast in zip(SLOW, FAST, strict=True)])
+    assert arms[1].speed_up is None
+    assert plain(arms[2])["without_drafts"] == "sun"
+    assert "without_drafts" not in plain(arms[1])
+    faster = "sun-mtp against sun, the same without drafts: tokens come {} times as fast (mean TPOT)"
+    made = arms[2].speed_up
+    assert made
+    assert f"{faster.format(number(made.mean))}." in sentences(grid, {0: arms})
+    swapped = {
+        key: [first, fast | {"arm": "sun"}, slow | {"arm": "sun-mtp", "without_drafts": "sun"}]
+        for key, (first, slow, fast) in rows.items()
+    }
+    slower = estimates(grid, swapped)[0]
+    assert slower[2].speed_up
+    said = f"{faster.format(number(slower[2].speed_up.mean))}, slower."
+    assert said in sentences(grid, {0: slower})
 
 
 def test_what_hangs_on_the_run_s_length_is_not_compared(tmp_path: Path) -> None:
