@@ -42,7 +42,11 @@ def assert_same(leaping: ArmResult, stepping: ArmResult) -> None:
     pd.testing.assert_frame_equal(leaping.rows, stepping.rows, check_exact=True)
     assert leaping.workers == stepping.workers
     if leaping.sizes is not None and stepping.sizes is not None:
-        pd.testing.assert_frame_equal(leaping.sizes, stepping.sizes, check_exact=True)
+        # After the last request's end a step for nobody may be on the GPU. Whether a pool looks once more then depends
+        # on who wakes at that step's end, and changes nothing that is told.
+        end_s = leaping.rows["last_token_s"].max(skipna=False)
+        first, second = (each[~(each["at_s"] > end_s)] for each in (leaping.sizes, stepping.sizes))
+        pd.testing.assert_frame_equal(first.reset_index(drop=True), second.reset_index(drop=True), check_exact=True)
 
 
 def both_ways(scenario: Scenario, rows: list[Row], host: Host = NO_DELAY) -> ArmResult:
