@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from profiler.start import write_model
 from sunsim.workload.acceptance import Acceptance, Rates
+from tests.accepted import accepted
 from tests.profiler.vllm_decisions import (
     ARRIVED,
     MODEL,
@@ -89,7 +90,7 @@ class DraftingDevice(Device):
         self.case = case
         self.acceptance = case.speculation.acceptance()
         self.made = [0] * len(case.requests)
-        self.drafted = [0] * len(case.requests)  # steps with drafts
+        self.draft_steps = [0] * len(case.requests)
         self.counted: list[list[int]] = [[0, 0, 0] for _ in case.requests]
         self._decoding: set[int] = set()
         self._drafts = 0
@@ -119,8 +120,8 @@ class DraftingDevice(Device):
         made = 1
         if drafts:
             known = self.case.requests[number][1] + self.made[number]
-            made += int(self.acceptance.accepted(number, 0, self.drafted[number], known, 1, drafts)[0])
-            self.drafted[number] += 1
+            made += int(accepted(self.acceptance, number, 0, self.draft_steps[number], known, 1, drafts)[0])
+            self.draft_steps[number] += 1
         self.made[number] += made
         self._decoding.add(number)
         return [1] * made

@@ -138,7 +138,7 @@ def _contexts(sequence: Sequence, known: int, left: int, enters: int, k: int, dr
     if not k or to_draw <= 0:
         return np.arange(known, known + max(left, 0) + 1)
     known += enters
-    ends = drafts.acceptance.ends(sequence.request, sequence.model, sequence.drafted, known, to_draw, k)
+    ends = drafts.acceptance.ends(sequence.request, sequence.model, sequence.drafts, known, to_draw, k)
     contexts = np.empty(ends.size + 1 + enters, np.int64)
     contexts[0] = known - enters
     contexts[enters] = known
