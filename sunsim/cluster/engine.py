@@ -51,7 +51,7 @@ class Engine:
         self.config = config
         if config.drafts:
             assert takes_drafts(times)
-            drafting = BurstScheduler(config, times, config.drafts)
+            drafting = BurstScheduler(config, times, config.drafts, keys)
             self._scheduler: Scheduler = drafting
             self._pipeline: Pipeline = BurstPipeline(times, stalls, drafting.bursts)
         else:

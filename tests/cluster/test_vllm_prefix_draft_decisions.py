@@ -15,6 +15,7 @@ import pytest
 from sunsim.cluster.block_keys import BlockKeys
 from sunsim.cluster.engine import Engine
 from sunsim.cluster.engine_config import EngineConfig
+from sunsim.cluster.prefix_cache import CachingBlocks
 from tests.cluster.plain_blocks import TextKeys
 from tests.cluster.test_prefix_twin import unheld_keys
 from tests.cluster.test_vllm_draft_decisions import Noted, replay
@@ -56,3 +57,21 @@ def test_twin_finds_what_vllm_finds(case: dict[str, Any]) -> None:
     assert stepping.rows == case["rows"]
     pool = stepping.blocks
     assert [key for block in pool.free if (key := pool.key[block])] == [keys.of(*one)[-1] for one in left(case)]
+
+
+@NAMED
+def test_engine_finds_what_vllm_finds(case: dict[str, Any]) -> None:
+    keys = BlockKeys(texts_of(case).sessions(), case["worker"]["block_size"], None)
+    stepping_times, leaping_times = Noted(**case["times"]), Noted(**case["times"])
+    leaping = Engine(config(case), leaping_times, keys=keys)
+    assert replay(leaping, case) == case["stamps"]
+    assert leaping.steps == sum(bool(taken) for _, _, taken, *_ in case["rows"])
+    replay(cast("Engine", NotedCaching(config(case), stepping_times, plain_keys(case))), case)
+    assert leaping_times.asked == stepping_times.asked
+    blocks = leaping.blocks
+    assert isinstance(blocks, CachingBlocks)
+    assert unheld_keys(blocks) == [keys.of(*one)[-1] for one in left(case)]
+    first: dict[int, int] = {}
+    for *_, admitted in case["rows"]:
+        first = dict(admitted) | first
+    assert blocks.hits == sum(first.values())
