@@ -30,9 +30,7 @@ NAMED = pytest.mark.parametrize("case", CASES, ids=lambda case: str(case["name"]
 
 def config(case: dict[str, Any]) -> EngineConfig:
     """The worker's options."""
-    return replace(
-        draft_config(case), enable_prefix_caching=True, use_eagle=case["speculation"]["method"] == "eagle"
-    )
+    return replace(draft_config(case), enable_prefix_caching=True, use_eagle=case["speculation"]["method"] == "eagle")
 
 
 def texts_of(case: dict[str, Any]) -> Texts:

@@ -158,7 +158,9 @@ def record(case: Case, model: Path, drafter: Path) -> dict[str, Any]:
 
 def with_counts(ran: dict[str, Any], device: DraftingDevice) -> dict[str, Any]:
     """The same with what was drafted for each request behind its stamps."""
-    return ran | {"stamps": [[*stamps, *counted] for stamps, counted in zip(ran["stamps"], device.counted, strict=True)]}
+    return ran | {
+        "stamps": [[*stamps, *counted] for stamps, counted in zip(ran["stamps"], device.counted, strict=True)]
+    }
 
 
 def check(core: Core, case: Case) -> None:

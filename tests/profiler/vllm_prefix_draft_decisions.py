@@ -3,13 +3,13 @@
 `python -m tests.profiler.vllm_prefix_draft_decisions OUT.jsonl`; runs only beside vLLM.
 """
 
-import random
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from sunsim.workload.sessions import UNKNOWN
 from tests.profiler.vllm_decisions import ARRIVED, RETURNING, Times, Worker, make_core, record_all
 from tests.profiler.vllm_draft_decisions import (
     Case,
@@ -24,13 +24,11 @@ from tests.profiler.vllm_draft_decisions import drawn as drawn_drafts
 from tests.profiler.vllm_prefix_decisions import CachingDevice, Chats, Round, Talk, run_texts, talk, tokens_of
 from tests.profiler.vllm_prefix_decisions import drawn as drawn_talk
 
-from sunsim.workload.sessions import UNKNOWN
-
 # Seeds of short and varied cases.
 DRAWN = list(range(500))
 
 
-class CachingDraftingDevice(CachingDevice, DraftingDevice):  # type: ignore[misc]
+class CachingDraftingDevice(CachingDevice, DraftingDevice):
     """Both."""
 
     def listen(self) -> None:

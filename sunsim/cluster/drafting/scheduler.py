@@ -20,9 +20,7 @@ class BurstScheduler(Scheduler):
     has come by others has blocks for that alone, and waits where there are none to draft with; so does everybody behind it.
     """
 
-    def __init__(
-        self, config: EngineConfig, times: DraftStepTimes, drafts: Drafts, keys: BlockKeys | None
-    ) -> None:
+    def __init__(self, config: EngineConfig, times: DraftStepTimes, drafts: Drafts, keys: BlockKeys | None) -> None:
         super().__init__(config, times, None)
         self.bursts = bursts = BurstDecodes(times, drafts, config.block_size)
         self.steady = bursts
