@@ -223,6 +223,7 @@ class Engine:
         if scheduler.finishing:
             scheduler.finish(now_ps, outcome)
             if self._pause_ps and not self._pipeline.in_flight:
+                self.blocks.release_later()
                 self._rest(now_ps + self._pause_ps)
                 if self.waiting or scheduler.ready:
                     scheduler.decide = True  # there are places now, and blocks

@@ -163,6 +163,10 @@ class CachingBlocks(KVBlocks):
         self._later_chains.append((sequence.blocks - len(blocks), blocks))
         sequence.blocks = 0
 
+    def release_later(self) -> None:
+        """As `KVBlocks.release_later`."""
+        self._release_later()
+
     def join(self, sequence: Sequence) -> None:
         """As `KVBlocks.join`."""
         super().join(sequence)

@@ -46,6 +46,11 @@ class BurstBlocks(KVBlocks):
         self._after += sequence.blocks
         sequence.blocks = 0
 
+    def release_later(self) -> None:
+        """As `KVBlocks.release_later`; what was to come free after that is next."""
+        self.unused += self.later
+        self.later, self._after = self._after, 0
+
     def join(self, sequence: Sequence) -> None:
         """A request decodes from now on; its plan says what it takes."""
 
@@ -54,8 +59,7 @@ class BurstBlocks(KVBlocks):
 
     def decide(self, step: int) -> bool:
         """As `KVBlocks.decide`."""
-        self.unused += self.later
-        self.later, self._after = self._after, 0
+        self.release_later()
         return self.take(self._bursts.takes(step))
 
     def take(self, blocks: int) -> bool:
@@ -119,7 +123,7 @@ class CachingBurstBlocks(CachingBlocks):
 
     def forget(self) -> None:
         """As `KVBlocks.forget`."""
-        self._next_later()
+        self.release_later()
         super().forget()
         self.later = 0
 
@@ -133,7 +137,7 @@ class CachingBurstBlocks(CachingBlocks):
 
     def decide(self, step: int) -> bool:
         """As `KVBlocks.decide`."""
-        self._next_later()
+        self.release_later()
         self._step = step
         return self.take(self._bursts.takes(step))
 
@@ -157,11 +161,11 @@ class CachingBurstBlocks(CachingBlocks):
         for sequence, chain in self._decoding.items():
             self._fill(sequence, chain, self._bursts.out_tokens(sequence, self._step))
 
-    def _next_later(self) -> None:
-        """What was to come free later does, and what was to come free after that is next."""
+    def release_later(self) -> None:
+        """As `BurstBlocks.release_later`."""
         self._release_later()
         self._later_chains, self._after_chains = self._after_chains, []
-        self.later = len(self._later_chains)
+        self.later = sum([plain + len(blocks) for plain, blocks in self._later_chains])
 
 
 def _needed(sequence: Sequence, hits: int, most: int, bursts: BurstDecodes) -> int:
