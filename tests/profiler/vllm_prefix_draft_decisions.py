@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from sunsim.workload.sessions import UNKNOWN
-from tests.profiler.vllm_decisions import ARRIVED, RETURNING, Times, Worker, make_core, record_all
+from tests.profiler.vllm_cases import ARRIVED, RETURNING, Times, Worker
+from tests.profiler.vllm_decisions import make_core, record_all
 from tests.profiler.vllm_draft_decisions import (
     Case,
     DraftingDevice,
