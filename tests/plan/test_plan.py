@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from docs.refresh import ROOT
+from docs.blocks import ROOT
 from sunsim.plan import lab as lab_module
 from sunsim.plan.bench import Bench
 from sunsim.plan.run import load
