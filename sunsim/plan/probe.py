@@ -143,33 +143,24 @@ def _complete(probe: Probe, result: ArmResult, window: Window, names: tuple[str,
             counts |= {"beyond": probe.stretches.beyond(arrival_s, too_late, window), "worst": asdict(worst)}
         return counts
 
-    entry = serving(requests, window, limits, 1.0)
-    cached: Row = {}
-    if has_sessions(result.rows):
-        cached = {"cached_share": shares(Rounds.from_rows(result.rows).where(inside))["cached_share"]}
-    output = entry["output_throughput_window"]
+    row = _row({name: counted(own) for name, own in of_model.items()}) | {"together": counted(inside)}
+    growing = [name for name, own in of_model.items() if overloaded(requests.where(own), window)]
+    row["overloaded"] = growing or (["all"] if overloaded(requests, window) else [])
     (arm,) = probe.scenario.arms
     gpus = {stage: pool.gpus for stage, pool in arm.pools().items()} | {ALL: arm.gpus}
-    own_held: Row = {}
     if result.sizes is not None:
-        own_held = {"held": _held(arm, result.sizes, window)}
-        gpus = {stage: held["mean_gpus"] for stage, held in own_held["held"].items()}
+        row["held"] = _held(arm, result.sizes, window)
+        gpus = {stage: held["mean_gpus"] for stage, held in row["held"].items()}
     decode_gpus = sum(gpus[stage] for stage in arm.pools() if Stage.DECODE in stage.steps)
-    growing = [name for name, own in of_model.items() if overloaded(requests.where(own), window)]
-    return (
-        _row({name: counted(own) for name, own in of_model.items()})
-        | {
-            "together": counted(inside),
-            "overloaded": growing or (["all"] if overloaded(requests, window) else []),
-            "figures": {tag: entry[tag] for tag in FIGURES}
-            | {
-                "output_throughput_per_gpu": per(output, gpus[ALL]),
-                "output_throughput_per_decode_gpu": per(output, decode_gpus),
-            }
-            | cached,
-        }
-        | own_held
-    )
+    entry = serving(requests, window, limits, 1.0)
+    output = entry["output_throughput_window"]
+    row["figures"] = {tag: entry[tag] for tag in FIGURES} | {
+        "output_throughput_per_gpu": per(output, gpus[ALL]),
+        "output_throughput_per_decode_gpu": per(output, decode_gpus),
+    }
+    if has_sessions(result.rows):
+        row["figures"]["cached_share"] = shares(Rounds.from_rows(result.rows).where(inside))["cached_share"]
+    return row
 
 
 def _held(arm: Arm, sizes: pd.DataFrame, window: Window) -> dict[str, dict[str, float]]:

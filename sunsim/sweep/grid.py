@@ -63,6 +63,11 @@ class Grid:
                     yield Point(index, seed, combination.scenario.changed(seed=seed))
 
     @property
+    def scenarios(self) -> list[Scenario]:
+        """Of the combinations whose values go together."""
+        return [each.scenario for each in self.combinations if each.scenario]
+
+    @property
     def size(self) -> int:
         """Number of points, those whose values don't go together included."""
         return len(self.combinations) * len(self.seeds)

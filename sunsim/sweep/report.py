@@ -145,16 +145,13 @@ def sentences(grid: Grid, estimates: Estimates) -> list[str]:
 
 def _other_models(grid: Grid) -> Iterator[str]:
     """Whether the arms are of more than one base model, in any combination."""
-    whole = [combination.scenario for combination in grid.combinations if combination.scenario]
-    yield from dict.fromkeys(said for scenario in whole for said in other_models(base_models(scenario)))
+    yield from dict.fromkeys(said for scenario in grid.scenarios for said in other_models(base_models(scenario)))
 
 
 def _estimated(grid: Grid) -> list[str]:
     """That profiles of any combination were not measured."""
-    whole = [combination.scenario for combination in grid.combinations if combination.scenario]
-    facts = [
-        fact for each in whole for name, profile in each.profiles.items() for fact in estimate_facts(name, profile)
-    ]
+    profiles = [each for scenario in grid.scenarios for each in scenario.profiles.items()]
+    facts = [fact for name, profile in profiles for fact in estimate_facts(name, profile)]
     return basis({"estimated": list(dict.fromkeys(facts))})
 
 
