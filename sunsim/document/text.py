@@ -81,10 +81,11 @@ def _explained(error: MarkedYAMLError) -> str:
     return f"not YAML: {clipped(str(error.problem or error.context))}"
 
 
-def written(content: Any) -> str:
-    """YAML of plain values, however long its lines get."""
+def written(content: Any, *, flow: bool | None = False) -> str:
+    """YAML of plain values, however long its lines get; with `flow` None, blocks of scalars stand in one line each."""
     stream = StringIO()
     yaml = YAML()
+    yaml.default_flow_style = flow
     yaml.width = 2**16
     yaml.dump(content, stream)
     return stream.getvalue()

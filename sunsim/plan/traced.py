@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from ruamel.yaml.comments import CommentedMap, CommentedSeq
 
 from sunsim.document.source import Source
 from sunsim.document.text import written
@@ -65,7 +64,7 @@ class Made:
             block[key] = os.path.relpath(os.path.realpath(block[key]), os.path.realpath(folder))
         lines = ["Made by `sunsim plan` for a file of requests. Edit it, and plan it again."]
         lines += [f"The models are those that the file names: {clipped_list(self.models)}."] if self.models else []
-        return "".join(f"# {line}\n" for line in lines) + written(_laid_out(values))
+        return "".join(f"# {line}\n" for line in lines) + written(values, flow=None)
 
 
 def made_for(given: Given, overrides: Sequence[str], seed: int | None, *, elastic: bool = False) -> Made | None:
@@ -150,16 +149,3 @@ def _files(values: dict[str, Any]) -> Iterator[tuple[dict[str, Any], str]]:
     for block, key in [(pool, "profile") for pool in pools] + [(values["transfer"], "measured")]:
         if str(block.get(key, "")).endswith(".json"):
             yield block, key
-
-
-def _laid_out(value: Any, depth: int = 0) -> Any:
-    """Blocks of one line each."""
-    if isinstance(value, list):
-        made: Any = CommentedSeq(_laid_out(each, depth + 1) for each in value)
-    elif isinstance(value, dict):
-        made = CommentedMap((key, _laid_out(each, depth + 1)) for key, each in value.items())
-        if depth and not any(isinstance(each, dict) for each in value.values()):
-            made.fa.set_flow_style()
-    else:
-        made = value
-    return made
