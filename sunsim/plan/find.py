@@ -35,9 +35,10 @@ def plan_arm(scenario: Scenario, arm: Arm, variants: Mapping[str, Conditions]) -
     found = yield from size_pools(bench)
     reason, details = found.reason, {"passes": False}
     if found.sizes is not None:
-        verdict = yield from bench.judge(found.sizes)
-        reason = reason if verdict else Reason.BUDGET
-        details = (yield from _details(bench, found.sizes, verdict, variants)) if verdict else details
+        if verdict := (yield from bench.judge(found.sizes)):
+            details = yield from _details(bench, found.sizes, verdict, variants)
+        else:
+            reason = Reason.BUDGET
     impossible = not details["passes"] and reason is not Reason.BUDGET
     return {
         "reason": reason,

@@ -173,12 +173,8 @@ def _refuse_twice(sweep: Sweep, source: Source) -> None:
                 raise source.error((*OVER, path, index), message)
 
 
-def _values(sweep: Sweep, choice: Choice) -> dict[str, Any]:
-    return {path: values[index] for (path, values), index in zip(sweep.over.items(), choice, strict=True)}
-
-
 def _combined(sweep: Sweep, choice: Choice, source: Source) -> Combination:
-    values = _values(sweep, choice)
+    values = {path: values[index] for (path, values), index in zip(sweep.over.items(), choice, strict=True)}
     variant = source.variant()
     for block in ("sweep", "plan"):
         variant.root.pop(block, None)

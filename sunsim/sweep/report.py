@@ -108,7 +108,8 @@ def _says_nothing(tag: str, made: Estimate | None) -> bool:
 
 def sentences(grid: Grid, estimates: Estimates) -> list[str]:
     """What the arms differ in, what the intervals are, and which arms are overloaded."""
-    found = [*_verdicts(estimates), *_drafting(estimates), *_other_models(grid), *told_of(grid), *_estimated(grid)]
+    models = dict.fromkeys(said for scenario in grid.scenarios for said in other_models(base_models(scenario)))
+    found = [*_verdicts(estimates), *_drafting(estimates), *models, *told_of(grid), *_estimated(grid)]
     if len(grid.seeds) > 1:
         text = (
             f"±: 95 % interval of the mean over {counted(len(grid.seeds), 'seed')} (Student's t; for TTFT and SLO met, which "
@@ -142,11 +143,6 @@ def sentences(grid: Grid, estimates: Estimates) -> list[str]:
             "at least one seed, so no rates are given there."
         )
     return found
-
-
-def _other_models(grid: Grid) -> Iterator[str]:
-    """Whether the arms are of more than one base model, in any combination."""
-    yield from dict.fromkeys(said for scenario in grid.scenarios for said in other_models(base_models(scenario)))
 
 
 def _estimated(grid: Grid) -> list[str]:
