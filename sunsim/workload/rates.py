@@ -134,7 +134,8 @@ def _read_once(path: Path, mtime_ns: int, size: int) -> Lines:  # noqa: ARG001 -
 
 def _number(value: str, name: str, most: float, path: Path, line: int) -> float:
     try:
-        number = float(value) if "_" not in value else math.nan  # which Python reads as if it were not there
+        # Python reads digits of every script, and as if an underscore were not there.
+        number = float(value) if value.isascii() and "_" not in value else math.nan
     except ValueError:
         number = math.nan
     if not 0 <= number <= most:
