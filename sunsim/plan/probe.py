@@ -1,6 +1,7 @@
 """One simulation of a plan: one arm, one size, one seed; how many requests of each model miss their SLO."""
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -42,7 +43,7 @@ ALL = "all"
 KINDS = ("requests", "missed", *LIMITS, "beyond")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Probe:
     """A simulation to be done.
 
@@ -53,7 +54,6 @@ class Probe:
         allowed: of each model, how many requests may miss; the run ends when more have. None: it runs to its end.
         stretches: the windows that are looked at; None for none.
         look_closer: whether the row is a portrait instead of counts.
-        key: a hash of the others.
     """
 
     scenario: Scenario
@@ -62,10 +62,11 @@ class Probe:
     allowed: tuple[int, ...] | None = None
     stretches: Stretches | None = None
     look_closer: bool = False
-    key: str = field(init=False)
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "key", key(self.identity()))
+    @cached_property
+    def key(self) -> str:
+        """A hash of all that its row depends on, besides files and code."""
+        return key(self.identity())
 
     def identity(self) -> dict[str, Any]:
         """All that its row depends on, besides files and code."""
