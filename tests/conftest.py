@@ -6,6 +6,20 @@ import os
 import signal
 
 import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis.internal.conjecture import providers
+
+# The same cases in each run: a test fails for what was changed, never for what was drawn. `--hypothesis-profile=default` draws new ones.
+# Loaded here, before the test modules, whose own settings begin with what is loaded. Nothing in it hangs on how busy the machine is.
+settings.register_profile("repeated", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("repeated")
+
+
+@pytest.hookimpl(trylast=True)  # after --hypothesis-profile was read
+def pytest_configure() -> None:
+    """Repeated cases hang on nothing but their test: Hypothesis also draws constants of the modules imported so far."""
+    if settings.get_current_profile_name() == "repeated":
+        vars(providers)["is_local_module_file"] = lambda _: False
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -41,11 +41,8 @@ def plan(
         InputError: the scenario or the folder cannot be used.
         SimulationError: a simulation failed.
     """
-    from sunsim.plan.run import command, load, planned
-    from sunsim.plan.traced import made_for
+    from sunsim.plan.run import load, planned
 
-    loaded = load(scenario, overrides, seed, elastic=elastic)
-    again = command(scenario, overrides, seed, elastic=elastic)
-    made = made_for(scenario, overrides, seed, elastic=elastic)
+    order = load(scenario, overrides, seed, elastic=elastic)
     with TemporaryDirectory(prefix="sunsim-") as nowhere:
-        return planned(loaded, Path(folder or nowhere), again, made, jobs=jobs, show_progress=show_progress)
+        return planned(order, Path(folder or nowhere), jobs=jobs, show_progress=show_progress)
