@@ -94,7 +94,7 @@ def seen(made: pd.DataFrame) -> str:
     )
 
 
-def caption(seen: str, plans: Sequence[Grid], missing: Sequence[str]) -> Caption:  # noqa: ARG001 - profiles alone
+def caption(seen: str, plans: Sequence[Grid]) -> Caption:  # noqa: ARG001 - profiles alone
     """That of the profiles."""
     derived = "weights and KV derived: their bytes over that bandwidth; rest: what remains of the measured step"
     return of_profiles(seen, [f"{MODEL}-{variant}" for variant in VARIANTS], derived)

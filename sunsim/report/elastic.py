@@ -5,10 +5,10 @@ sheds or converts requests.
 from collections.abc import Mapping
 from typing import Any
 
-from sunsim.report.columns import columns
+from sunsim.report.columns import cells, columns
 from sunsim.report.compare import against, same_work, worker_pools
-from sunsim.report.format import count, counted, listed, milliseconds, number, percent, times, together
-from sunsim.report.text_table import TextTable
+from sunsim.report.format import count, counted, in_arms, listed, milliseconds, number, percent, times, together
+from sunsim.report.text_table import TextTable, table
 
 Entry = Mapping[str, Any]
 Arms = Mapping[str, Entry]
@@ -46,14 +46,14 @@ def is_elastic(arms: Arms) -> bool:
 
 def pools_table(arms: Arms) -> TextTable:
     """What each elastic pool held and did, by stage, and by model where there are not too many."""
-    rows: list[tuple[str, ...]] = []
+    rows: list[dict[str, str]] = []
     for name, entry in arms.items():
         pools = {pool: own for pool, own in entry.get("pools", {}).items() if own["elastic"]}
         if len(pools) > MOST_POOLS:
             pools = {pool: own for pool, own in pools.items() if pool == own["stage"]}
-        rows += [(name,)] if pools else []
-        rows += [(f"  {pool}", *(column.cell(own) for column in POOL)) for pool, own in pools.items()]
-    return TextTable("Elastic pools", ("pool", *(column.header for column in POOL)), rows)
+        rows += [{"pool": name}] if pools else []
+        rows += [{"pool": f"  {pool}"} | cells(POOL, own) for pool, own in pools.items()]
+    return table(rows, "Elastic pools")
 
 
 def savings(arms: Arms, worst_window_s: float | None) -> list[str]:
@@ -169,9 +169,9 @@ def changes(arms: Arms) -> list[str]:
         if (own["mean_wait_while_starting_ms"] or 0.0) >= SHORT_MS
     )
     return [
-        *([f"Elastic, but never of another size: {_in_arms(still)}."] if still else []),
-        *([f"GPU time paid for while workers start, drain or are in reserve: {_in_arms(unused)}."] if unused else []),
-        *([f"Mean wait of the requests while a worker was starting: {_in_arms(waits)}."] if waits else []),
+        *([f"Elastic, but never of another size: {in_arms(still)}."] if still else []),
+        *([f"GPU time paid for while workers start, drain or are in reserve: {in_arms(unused)}."] if unused else []),
+        *([f"Mean wait of the requests while a worker was starting: {in_arms(waits)}."] if waits else []),
     ]
 
 
@@ -189,10 +189,6 @@ def _why_still(pool: Entry, entry: Entry) -> str:
 
 def _unused(entry: Entry) -> float:
     return sum(entry[f"{state}_share"] or 0.0 for state in ("starting", "draining", "warm"))
-
-
-def _in_arms(found: Mapping[str, list[str]]) -> str:
-    return "; ".join(f"{what} in {listed(names)}" for what, names in found.items())
 
 
 def converted(arms: Arms) -> list[str]:
@@ -222,7 +218,6 @@ def shed(arms: Arms) -> list[str]:
     )
     if not refused:
         return []
-    numbers = "; ".join(f"{what} in {listed(names)}" for what, names in refused.items())
     return [
-        f"Refused by admission: {numbers}; they count as missed, and are in no figure of goodput, TTFT, TPOT or E2EL."
+        f"Refused by admission: {in_arms(refused)}; they count as missed, and are in no figure of goodput, TTFT, TPOT or E2EL."
     ]

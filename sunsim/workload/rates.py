@@ -14,7 +14,7 @@ from sunsim.workload.changes import Bursts, Curve, Diurnal, RateSteps
 from sunsim.workload.lines import Floats, Lines
 from sunsim.workload.streams import stream
 from sunsim.workload.traces.table import UNCLOSED, values_at, values_of
-from sunsim.workload.traces.text import read_text
+from sunsim.workload.traces.text import read_text, state_of
 
 SIDES = 1440
 """Of the polygon that stands for a period of a diurnal curve: off by at most 2.4 millionths of its mean."""
@@ -95,16 +95,11 @@ def read_rates(path: Path) -> Lines:
     Raises:
         InputError: it cannot be read, lacks a column or a second line, or a line of it is wrong.
     """
-    try:
-        stat = path.stat()
-        return _read_once(path, stat.st_mtime_ns, stat.st_size)
-    except (OSError, ValueError) as error:
-        message = f"cannot be read ({getattr(error, 'strerror', None) or error}), {MUST}"
-        raise InputError(message, path) from error
+    return _read_once(path, state_of(path, MUST))
 
 
 @lru_cache(maxsize=8)
-def _read_once(path: Path, mtime_ns: int, size: int) -> Lines:  # noqa: ARG001 - the file's state
+def _read_once(path: Path, state: tuple[int, int]) -> Lines:  # noqa: ARG001 - of the file
     text = read_text(path, MUST)
     header = values_of(text.line(1)) if text.data else []
     if header is None:
@@ -134,7 +129,8 @@ def _read_once(path: Path, mtime_ns: int, size: int) -> Lines:  # noqa: ARG001 -
 
 def _number(value: str, name: str, most: float, path: Path, line: int) -> float:
     try:
-        number = float(value) if "_" not in value else math.nan  # which Python reads as if it were not there
+        # Python reads digits of every script, and as if an underscore were not there.
+        number = float(value) if value.isascii() and "_" not in value else math.nan
     except ValueError:
         number = math.nan
     if not 0 <= number <= most:

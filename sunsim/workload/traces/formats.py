@@ -9,7 +9,7 @@ from sunsim.workload.traces.known import BAILIAN, CSV, CSV_AS_LOGGED, FORMATS
 from sunsim.workload.traces.lookalikes import renamed
 from sunsim.workload.traces.rows import TraceRows
 from sunsim.workload.traces.table import UNCLOSED, values_of
-from sunsim.workload.traces.text import Text, read_text
+from sunsim.workload.traces.text import Text, read_text, state_of
 
 
 def read_trace(path: Path, name: str) -> TraceRows:
@@ -35,12 +35,7 @@ def read_any(path: Path, name: str | None, otherwise: str = TOLD, *, as_logged: 
     Raises:
         InputError: as for `read_trace`, or the first line shows no format, or more than one.
     """
-    try:
-        stat = path.stat()
-        return _read_once(path, name, otherwise, as_logged, stat.st_mtime_ns, stat.st_size)
-    except (OSError, ValueError) as error:
-        message = f"cannot be read ({getattr(error, 'strerror', None) or error}), must be a trace file"
-        raise InputError(message, path) from error
+    return _read_once(path, name, otherwise, as_logged, state_of(path))
 
 
 @lru_cache(maxsize=2)
@@ -49,8 +44,7 @@ def _read_once(
     name: str | None,
     otherwise: str,
     as_logged: bool,
-    mtime_ns: int,  # noqa: ARG001 - with the size, the file's state
-    size: int,  # noqa: ARG001
+    state: tuple[int, int],  # noqa: ARG001 - of the file
 ) -> tuple[str, TraceRows]:
     text = read_text(path)
     if not text.data:
@@ -101,8 +95,8 @@ def _instead(text: Text, first_line: str) -> str:
     """
     keys = keys_of(first_line)
     if keys is not None:
-        return f"the keys are {clipped_list(keys)}{renamed(BAILIAN, keys)}"
+        return f"the keys are {clipped_list(keys)}{renamed(BAILIAN.needed, BAILIAN.unit, keys)}"
     columns = values_of(first_line)
     if columns is None:
         raise InputError(UNCLOSED, text.path, 1)
-    return f"the columns are {clipped_list(columns)}{renamed(CSV, columns)}"
+    return f"the columns are {clipped_list(columns)}{renamed(CSV.needed, CSV.unit, columns)}"
