@@ -114,6 +114,14 @@ def even_contexts(batch: int, context_tokens: float) -> NDArray[np.int64]:
     return np.maximum(1, least + np.arange(batch) % 16)
 
 
+@lru_cache(maxsize=4096)  # the same for every mix that a profile is used with
+def even_spans(kernel: AttentionKernel, batch: int, context_tokens: tuple[float, ...]) -> NDArray[np.int64]:
+    """Spans of batches of `even_contexts`, one for each total, int64[n, processors]."""
+    spans = kernel.spans(np.stack([even_contexts(batch, tokens) for tokens in context_tokens]))
+    spans.flags.writeable = False
+    return spans
+
+
 @dataclass(frozen=True, slots=True)
 class LengthMix:
     """Requests whose lengths meet in batches.

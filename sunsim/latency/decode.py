@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from sunsim.clock import PS_PER_MS
 from sunsim.latency.adapters import AdapterCost, at_random, in_turn
-from sunsim.latency.attention import AttentionKernel, Grid, LengthMix, blocks, even_contexts, mixed_blocks
+from sunsim.latency.attention import AttentionKernel, Grid, LengthMix, blocks, even_spans, mixed_blocks
 from sunsim.latency.measured import DecodePoint, ServedLengths
 from sunsim.latency.steady import Floats, StepLine, steady_lines, steady_points
 from sunsim.latency.steps import DecodeLine, Outside
@@ -126,10 +126,7 @@ class DecodeTimes:
         if not self._kernel:
             return {}
         return {
-            batch: (
-                step_ms,
-                self._kernel.spans(np.stack([even_contexts(batch, tokens) for tokens in contexts.tolist()])),
-            )
+            batch: (step_ms, even_spans(self._kernel, batch, tuple(contexts.tolist())))
             for batch, (contexts, step_ms) in steady_points(points).items()
         }
 

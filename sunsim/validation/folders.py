@@ -5,6 +5,7 @@ Either says which profile simulates them, and which host they were made on.
 
 import os
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Generic, Literal, TypeVar
 
@@ -138,9 +139,10 @@ def read_cluster(folder: Path) -> Cluster:
     return Cluster(folder, plan, source, sorted(map(read_cluster_run, files), key=lambda run: run.place))
 
 
-def committed_campaigns() -> list[Campaign]:
+@cache
+def committed_campaigns() -> tuple[Campaign, ...]:
     """Those that are shipped, by name."""
-    return [read_campaign(path.parent) for path in sorted(profiles_root().glob(f"*/actual-runs/*/{CAMPAIGN}"))]
+    return tuple(read_campaign(path.parent) for path in sorted(profiles_root().glob(f"*/actual-runs/*/{CAMPAIGN}")))
 
 
 def committed_clusters() -> list[Cluster]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,7 @@ def never_fall(values: list[float]) -> bool:
     return bool(np.isfinite(values).all()) and all(0 < one <= other + ROUNDING_MS for one, other in pairwise(values))
 
 
+@cache
 def decode_models(name: str) -> list[LatencyModel]:
     """Of even lengths, and of lengths that meet in batches."""
     return [model(name), LatencyModel(profile(name), MIX)]
