@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from sunsim.files import replacing
+from sunsim.latency.drafts import check_name
 
 SCHEMA_VERSION = 1
 
@@ -64,7 +65,12 @@ def write(path: Path, profile: dict[str, Any]) -> None:
 
 
 def start_or_resume(path: Path, setup: dict[str, Any]) -> dict[str, Any]:
-    """A profile with `setup` and either no points or those already in the file; raises if the set-ups differ."""
+    """A profile with `setup` and either no points or those already in the file.
+
+    Raises OtherSetupError if the set-ups differ, InputError for the name of a profile with other drafts.
+    """
+    drafts = setup["engine_args"].get("speculative_config") or {}
+    check_name(path, drafts.get("method"), drafts.get("num_speculative_tokens", 0))
     empty: dict[str, Any] = setup | {"phases": {}} | {name: [] for name in POINT_LISTS}
     if not path.exists():
         return empty

@@ -4,8 +4,23 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Iterator
 
 import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis.internal.conjecture import providers
+
+# The same cases in each run: a test fails for what was changed, never for what was drawn. `--hypothesis-profile=default` draws new ones.
+# Loaded here, before the test modules, whose own settings begin with what is loaded. Nothing in it hangs on how busy the machine is.
+settings.register_profile("repeated", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("repeated")
+
+
+@pytest.hookimpl(trylast=True)  # after --hypothesis-profile was read
+def pytest_configure() -> None:
+    """Repeated cases hang on nothing but their test: Hypothesis also draws constants of the modules imported so far."""
+    if settings.get_current_profile_name() == "repeated":
+        vars(providers)["is_local_module_file"] = lambda _: False
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -17,6 +32,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def _no_width() -> None:
     """Output is as wide as it comes, whatever the terminal that the tests are started from says."""
     os.environ.pop("COLUMNS", None)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_lines() -> Iterator[None]:
+    """Nothing says how far it is, however slow this machine may be."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sunsim.points.progress.LINE_S", float("inf"))
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -12,7 +12,7 @@ from sunsim.document.text import read_text
 from sunsim.errors import InputError
 from sunsim.folder import read_manifest, refuse_broken
 from sunsim.plan.result import DOCUMENT
-from sunsim.result import SCENARIO, SUMMARY
+from sunsim.result import POOLS, REQUESTS, SCENARIO, SUMMARY
 
 DOCUMENTS = {"run": SUMMARY, "plan": DOCUMENT}
 """By verb, the file in its folder that says all."""
@@ -81,7 +81,7 @@ def _read(path: Path, name: str) -> Folder:
         message = f"{holds}, must be a folder that sunsim {' or '.join(DOCUMENTS)} has written"
         raise InputError(message, path)
     document = DOCUMENTS[manifest.verb]
-    refuse_broken(path, manifest, {document, SCENARIO})
+    refuse_broken(path, manifest, {document, SCENARIO, REQUESTS, POOLS})
     scenario = Source(path / SCENARIO, read_text(path / SCENARIO, "must be a scenario")).values()
     return Folder(name, manifest.verb, json.loads((path / document).read_bytes()), scenario)
 

@@ -8,13 +8,14 @@ on, and nothing gets cheaper.
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from glob import escape
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from sunsim.errors import InputError
 from sunsim.latency.attention import LengthMix
@@ -54,7 +55,7 @@ class DraftFamily:
         for path in base.path.parent.glob(f"{DRAFTS}/{escape(base.path.stem)}-{method}-k*.json"):
             number = path.stem.rpartition("-k")[2]
             if number.isdecimal() and str(int(number)) == number:  # k03 would be a second file of k3
-                found[int(number)] = _checked(_read(path), base, method, int(number))
+                found[int(number)] = _checked(_read(path), base)
         return cls({0: base, **dict(sorted(found.items()))}, most) if found else None
 
     @classmethod
@@ -97,6 +98,20 @@ def drafts_file(base: Path, method: str, k: int) -> Path:
     return base.parent / DRAFTS / f"{base.stem}-{method}-k{k}.json"
 
 
+def check_name(path: Path, method: str | None, k: int) -> None:
+    """Whether a profile measured with `k` drafts of `method`, or with none, may be called so.
+
+    Raises:
+        InputError: `drafts_file` gives this name to a profile of another method or number, so no scenario could use it.
+    """
+    named = re.search(rf"-({'|'.join(get_args(Method))})-k([0-9]+)$", path.stem)
+    if path.absolute().parent.name == DRAFTS and named and (named[1], int(named[2])) != (method, k):
+        stated = f"{method} with {k}" if method else "none"
+        wanted = f"{named[1]} with {named[2]} num_speculative_tokens"
+        message = f"engine_args.speculative_config is {stated}, must be {wanted}, as the file's name says"
+        raise InputError(message, path)
+
+
 def _read(path: Path) -> Profile:
     """Raises InputError also where there is a folder, or a link to nothing, by the name of a profile."""
     try:
@@ -106,13 +121,10 @@ def _read(path: Path) -> Profile:
         raise InputError(message, path) from error
 
 
-def _checked(profile: Profile, base: Profile, method: Method, k: int) -> Profile:
+def _checked(profile: Profile, base: Profile) -> Profile:
     """Raises InputError where a profile is not what its name says."""
     drafted = profile.data.engine_args.speculative_config
-    if drafted is None or (drafted.method, drafted.num_speculative_tokens) != (method, k):
-        stated = f"{drafted.method} with {drafted.num_speculative_tokens}" if drafted else "none"
-        message = f"engine_args.speculative_config is {stated}, must be {method} with {k} num_speculative_tokens, as the file's name says"
-        raise InputError(message, profile.path)
+    check_name(profile.path, drafted.method if drafted else None, profile.drafts)
     for name in ("gpu", "model", "variant", "block_size"):
         own, other = getattr(profile.data, name), getattr(base.data, name)
         if own != other:

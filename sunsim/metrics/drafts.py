@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
-from sunsim.metrics.rows import Bools, Floats, Indices, Requests, Window
+from sunsim.metrics.rows import Floats, Requests, Window
 from sunsim.metrics.serving import per, statistics
 from sunsim.records import ArmResult, WorkerRecord
 
@@ -19,42 +18,24 @@ Figures = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Drafted:
+class Drafted(Requests):
     """What was drafted for requests, and in how many bursts their tokens came, in the order of an arm's rows.
 
     Attributes:
-        requests: as other metrics have them.
         bursts: steps in which tokens of each came out; 0 of those that have not finished.
         drafts, draft_tokens, accepted_tokens: steps that checked drafts, the tokens drafted in them and the accepted ones.
     """
 
-    requests: Requests
     bursts: Floats
     drafts: Floats
     draft_tokens: Floats
     accepted_tokens: Floats
 
-    @classmethod
-    def from_rows(cls, rows: pd.DataFrame) -> Drafted:
-        """Of rows with the columns of drafts."""
-        names = ("bursts", "drafts", "draft_tokens", "accepted_tokens")
-        return cls(Requests.from_rows(rows), *(rows[name].to_numpy(np.float64) for name in names))
-
-    def where(self, which: Bools | Indices) -> Drafted:
-        """Only the requests that a mask or their places name."""
-        columns = (self.bursts, self.drafts, self.draft_tokens, self.accepted_tokens)
-        return Drafted(self.requests.where(which), *(column[which] for column in columns))
-
     @property
     def itl_s(self) -> Floats:
         """Of each request its mean gap between bursts, last - first token over their number less one; NaN without a gap."""
-        gaps = np.where(self.requests.finished & (self.bursts > 1), self.bursts - 1, np.nan)
-        return (self.requests.last_token_s - self.requests.first_token_s) / gaps
-
-
-def has_drafts(rows: pd.DataFrame) -> bool:
-    """Whether the rows of an arm say what was drafted."""
-    return "drafts" in rows
+        gaps = np.where(self.finished & (self.bursts > 1), self.bursts - 1, np.nan)
+        return (self.last_token_s - self.first_token_s) / gaps
 
 
 def add_drafts(summary: Mapping[str, Any], arms: Sequence[ArmResult]) -> None:
@@ -66,10 +47,10 @@ def add_drafts(summary: Mapping[str, Any], arms: Sequence[ArmResult]) -> None:
     """
     window = Window(**summary["window"])
     for entry, arm in zip(summary["arms"].values(), arms, strict=True):
-        if not has_drafts(arm.rows):
+        if "drafts" not in arm.rows:
             continue
         drafted = Drafted.from_rows(arm.rows)
-        inside = window.holds(drafted.requests.arrival_s)
+        inside = window.holds(drafted.arrival_s)
         for worker in arm.workers:
             entry["workers"][worker.name].update(_counted([worker]))
         entry.update(_counted(arm.workers), **itl(drafted.where(inside)))
@@ -86,9 +67,9 @@ def acceptance(drafted: Drafted) -> Figures:
 
 def itl(drafted: Drafted) -> Figures:
     """Gaps between bursts in milliseconds: the mean of all gaps, and quantiles of the requests' own means."""
-    requests, own_s = drafted.requests, drafted.itl_s
+    own_s = drafted.itl_s
     known = ~np.isnan(own_s)
-    between_s = (requests.last_token_s - requests.first_token_s)[known]
+    between_s = (drafted.last_token_s - drafted.first_token_s)[known]
     mean_s = per(float(between_s.sum()), float((drafted.bursts[known] - 1).sum()))
     found = statistics(own_s * 1000, REQUEST_ITL)
     return {

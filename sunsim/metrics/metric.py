@@ -13,8 +13,8 @@ class Metric:
 
     tag: str
     header: str
-    unit: str
     definition: str
+    unit: str = ""
     form: Literal["number", "count", "share"] = "number"
     short: str = ""
 

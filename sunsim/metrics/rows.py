@@ -3,9 +3,12 @@
 A missing time or worker is NaN. Texts may be categorical.
 """
 
+from __future__ import annotations
+
 from collections import defaultdict
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from itertools import pairwise
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
@@ -36,7 +39,7 @@ class Window:
         """Seconds that rates and means are over; 0 where there are none to be told."""
         return 0.0 if self.too_short else max(self.end_s - self.start_s, 0.0)
 
-    def parts(self, number: int) -> "list[Window]":
+    def parts(self, number: int) -> list[Window]:
         """As many equal parts."""
         edges = np.linspace(self.start_s, self.end_s, number + 1).tolist()
         return [Window(low, high) for low, high in pairwise(edges)]
@@ -55,7 +58,7 @@ def places_of(column: pd.Series) -> defaultdict[str, Indices]:
 
 @dataclass(frozen=True, slots=True)
 class Requests:
-    """The rows of one arm, or of some of its requests, as plain arrays."""
+    """The rows of one arm, or of some of its requests, as plain arrays. Further columns are fields of a subclass."""
 
     arrival_s: Floats
     prompt_tokens: Floats
@@ -78,13 +81,14 @@ class Requests:
     """
 
     @classmethod
-    def from_rows(cls, rows: pd.DataFrame) -> "Requests":
+    def from_rows(cls, rows: pd.DataFrame) -> Self:
         """Take the columns that metrics need out of a result table.
 
         In an arm without decode a request ends with its first token, so it emits one whatever was asked for.
         """
         derived = ("finished", "shed", "emitting_until_s")
-        columns = {name: rows[name].to_numpy(np.float64) for name in cls.__slots__ if name not in derived}
+        names = [field.name for field in fields(cls) if field.name not in derived]
+        columns = {name: rows[name].to_numpy(np.float64) for name in names}
         if rows["decode_worker"].isna().all() and rows["prefill_worker"].notna().any():
             columns["output_tokens"] = np.minimum(columns["output_tokens"], 1.0)
         finished, shed = ((rows["outcome"] == text).to_numpy(np.bool_) for text in ("finished", "shed"))
@@ -96,15 +100,15 @@ class Requests:
         guessed = since_s + (whole.output_tokens - 1) * np.median(pace_s)
         return replace(whole, emitting_until_s=np.where(finished, whole.last_token_s, guessed))
 
-    def where(self, which: Bools | Indices) -> "Requests":
+    def where(self, which: Bools | Indices) -> Self:
         """Only the requests that a mask or their places name."""
-        return Requests(**{name: getattr(self, name)[which] for name in self.__slots__})
+        return type(self)(**{field.name: getattr(self, field.name)[which] for field in fields(self)})
 
     def __len__(self) -> int:
         return len(self.arrival_s)
 
     @property
-    def taken(self) -> "Requests":
+    def taken(self) -> Self:
         """Those that no admission refused."""
         return self.where(~self.shed) if self.shed.any() else self
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from sunsim.metrics.rows import Bools, Floats, Indices, Requests, Window
+from sunsim.metrics.rows import Floats, Requests, Window
 from sunsim.metrics.serving import latency, per, statistics
 from sunsim.records import ArmResult
 
@@ -21,43 +21,25 @@ Figures = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Rounds:
+class Rounds(Requests):
     """The rounds of an arm's sessions, in the order of its rows.
 
     Attributes:
-        requests: the rounds as requests.
         round: of its session, from 0.
         cached_tokens: of each prompt, those found in the cache of the worker that computed it.
         pulled_tokens: of each prompt, those that this worker got from a decode worker.
         history_tokens: of each prompt, those that the round before it had in its prompt or answer.
     """
 
-    requests: Requests
     round: Floats
     cached_tokens: Floats
     pulled_tokens: Floats
     history_tokens: Floats
 
-    @classmethod
-    def from_rows(cls, rows: pd.DataFrame) -> Rounds:
-        """Of rows with the columns of sessions."""
-        names = ("round", "cached_tokens", "pulled_tokens", "history_tokens")
-        return cls(Requests.from_rows(rows), *(rows[name].to_numpy(np.float64) for name in names))
-
-    def where(self, which: Bools | Indices) -> Rounds:
-        """Only the rounds that a mask or their places name."""
-        columns = (self.round, self.cached_tokens, self.pulled_tokens, self.history_tokens)
-        return Rounds(self.requests.where(which), *(column[which] for column in columns))
-
-    @property
-    def finished(self) -> Rounds:
-        """Those that have come to their end."""
-        return self.where(self.requests.finished)
-
     @property
     def cached_share(self) -> float | None:
         """Of the tokens of these prompts."""
-        return per(float(self.cached_tokens.sum()), float(self.requests.prompt_tokens.sum()))
+        return per(float(self.cached_tokens.sum()), float(self.prompt_tokens.sum()))
 
     @property
     def recomputed_share(self) -> float | None:
@@ -84,7 +66,7 @@ def add_sessions(summary: Mapping[str, Any], arms: Sequence[ArmResult], kv_bytes
         if not has_sessions(arm.rows):
             continue
         rounds = Rounds.from_rows(arm.rows)
-        inside = window.holds(rounds.requests.arrival_s)
+        inside = window.holds(rounds.arrival_s)
         entry.update(shares(rounds.where(inside)), **durations(arm.rows, window), rounds=by_round(rounds.where(inside)))
         entry["moved_gb"] = int(arm.rows["moved_tokens"].sum()) * kv_bytes[name] / 1e9
         for model, own in entry["models"].items():
@@ -97,7 +79,7 @@ def add_sessions(summary: Mapping[str, Any], arms: Sequence[ArmResult], kv_bytes
 
 def shares(rounds: Rounds) -> Figures:
     """Of those that finished, what was found in caches, and what was computed again."""
-    done = rounds.finished
+    done = rounds.where(rounds.finished)
     return {"cached_share": done.cached_share, "recomputed_share": done.recomputed_share}
 
 
@@ -106,8 +88,8 @@ def by_round(rounds: Rounds) -> list[Figures]:
     found = []
     for number in np.unique(rounds.round).tolist():
         own = rounds.where(rounds.round == number)
-        ttft_ms = own.finished.requests.ttft_s * 1000
-        entry = {"round": int(number), "window_requests": len(own.requests), **latency("ttft", ttft_ms, STATISTICS)}
+        ttft_ms = own.where(own.finished).ttft_s * 1000
+        entry = {"round": int(number), "window_requests": len(own), **latency("ttft", ttft_ms, STATISTICS)}
         found.append(entry | shares(own))
     return found
 

@@ -35,17 +35,14 @@ def plan(
         seed: replaces the scenario's.
         elastic: of a trace: plan for every way once more, with pools that grow and shrink.
         jobs: processes; None for all cores. A script that asks for them does so under ``if __name__ == "__main__":``.
-        show_progress: a bar on stderr, where that is a terminal.
+        show_progress: a bar on stderr, or a line every ten seconds where that is no terminal.
 
     Raises:
         InputError: the scenario or the folder cannot be used.
         SimulationError: a simulation failed.
     """
-    from sunsim.plan.run import command, load, planned
-    from sunsim.plan.traced import made_for
+    from sunsim.plan.run import load, planned
 
-    loaded = load(scenario, overrides, seed, elastic=elastic)
-    again = command(scenario, overrides, seed, elastic=elastic)
-    made = made_for(scenario, overrides, seed, elastic=elastic)
+    order = load(scenario, overrides, seed, elastic=elastic)
     with TemporaryDirectory(prefix="sunsim-") as nowhere:
-        return planned(loaded, Path(folder or nowhere), again, made, jobs=jobs, show_progress=show_progress)
+        return planned(order, Path(folder or nowhere), jobs=jobs, show_progress=show_progress)

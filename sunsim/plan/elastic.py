@@ -6,7 +6,7 @@ from typing import Any
 from sunsim.metrics.pools import SECONDS_AN_HOUR
 from sunsim.plan.way_tables import work
 from sunsim.report.format import ABSENT, count, gpu_count, listed, number, percent, together
-from sunsim.report.text_table import TextTable
+from sunsim.report.text_table import TextTable, table
 
 Entry = Mapping[str, Any]
 Arms = Mapping[str, Entry]
@@ -123,25 +123,22 @@ def _way(arm: Entry) -> Any:
 
 def pool_table(plan: Entry) -> TextTable:
     """A pool a row of each arm with an elastic one: its policy, what it is given, and GPUs held."""
-    headers = ("arm", "pool", "policy", "given", "GPU-\nhours", "GPUs\nmean", "GPUs\npeak", "per hour")
-    rows = [
-        row for name, arm in plan["arms"].items() if "elastic" in arm and arm["gpus"] for row in _pool_rows(name, arm)
-    ]
-    priced = plan["price_per_gpu_hour"] is not None
-    return TextTable("", headers if priced else headers[:-1], rows if priced else [row[:-1] for row in rows], left=4)
+    found = {name: arm for name, arm in plan["arms"].items() if "elastic" in arm and arm["gpus"]}
+    rows = (_pool_row(plan, name, arm, stage) for name, arm in found.items() for stage in (*arm["stages"], "all"))
+    return table(rows, left=4)
 
 
-def _pool_rows(name: str, arm: Entry) -> Iterator[tuple[str, ...]]:
+def _pool_row(plan: Entry, name: str, arm: Entry, stage: str) -> dict[str, str]:
     elastic = arm["elastic"]
-    for stage in (*arm["stages"], "all"):
-        pool = elastic["pools"].get(stage)
-        yield (
-            name,
-            stage,
-            ABSENT if stage == "all" else pool["kind"] if pool else "fixed",
-            settings(pool["values"]) if pool and pool["values"] else ABSENT,
-            written_hours(elastic["gpu_hours"][stage]),
-            gpu_count(arm["gpus"][stage]),
-            count(elastic["peak_gpus"][stage]),
-            number(arm["cost"]["per_hour"]) if stage == "all" and arm["cost"] else ABSENT,
-        )
+    pool = elastic["pools"].get(stage)
+    cost = number(arm["cost"]["per_hour"]) if stage == "all" and arm["cost"] else ABSENT
+    return {
+        "arm": name,
+        "pool": stage,
+        "policy": ABSENT if stage == "all" else pool["kind"] if pool else "fixed",
+        "given": settings(pool["values"]) if pool and pool["values"] else ABSENT,
+        "GPU-\nhours": written_hours(elastic["gpu_hours"][stage]),
+        "GPUs\nmean": gpu_count(arm["gpus"][stage]),
+        "GPUs\npeak": count(elastic["peak_gpus"][stage]),
+        **({"per hour": cost} if plan["price_per_gpu_hour"] is not None else {}),
+    }

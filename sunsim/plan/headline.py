@@ -9,9 +9,11 @@ from sunsim.plan.elastic import settings
 from sunsim.plan.way_tables import work
 from sunsim.report.blocks import Headline, Number
 from sunsim.report.format import ABSENT, count, gpu_count, number, percent, together
-from sunsim.report.text_table import TextTable
+from sunsim.report.text_table import TextTable, table
 
 Entry = Mapping[str, Any]
+
+NEAREST, MET = "nearest GPUs that were tried", "SLO met there"
 
 
 def headline(plan: Entry) -> Headline:
@@ -48,15 +50,11 @@ def _gpus(arm: Entry) -> str:
 
 def failures(plan: Entry) -> TextTable:
     """Why each arm has no pool that passes, and how near the search came."""
-    return TextTable(
-        "",
-        ("arm", "why", "nearest GPUs that were tried", "SLO met there"),
-        [(name, no_plan(arm), *_nearest(arm)) for name, arm in plan["arms"].items() if not arm["gpus"]],
-        left=4,
-    )
+    failing = {name: arm for name, arm in plan["arms"].items() if not arm["gpus"]}
+    return table(({"arm": name, "why": no_plan(arm)} | _nearest(arm) for name, arm in failing.items()), left=4)
 
 
-def _nearest(arm: Entry) -> tuple[str, str]:
+def _nearest(arm: Entry) -> dict[str, str]:
     """Of the model that is worst off where each model's pools are searched for themselves."""
     tried = [point for point in arm["points"] if not point["conditions"] and point["worst_share"] is not None]
     of_model = together((point["model"], point) for point in tried)
@@ -65,12 +63,11 @@ def _nearest(arm: Entry) -> tuple[str, str]:
         max(own, key=lambda point: (point["worst_share"], -sum(point["sizes"].values()))) for own in of_model.values()
     ]
     if not best:
-        return ABSENT, ABSENT
+        return {NEAREST: ABSENT, MET: ABSENT}
     point = min(best, key=lambda point: point["worst_share"])
     stages = together((pool.split("/")[0], size) for pool, size in point["sizes"].items())
     each = arm["gpus_a_worker"]
     parts = [f"{count(sum(sizes) * each[stage])} {stage}" for stage, sizes in stages.items()]
     parts += [f"{stage} with {settings(values)}" for stage, values in point.get("scaling", {}).items()]
-    gpus = " + ".join(parts)
     share = f"{'' if point['whole'] else 'at most '}{percent(point['worst_share'], 1)}"
-    return gpus, f"{share} of {point['worst_model']}'s requests"
+    return {NEAREST: " + ".join(parts), MET: f"{share} of {point['worst_model']}'s requests"}

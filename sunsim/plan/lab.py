@@ -77,7 +77,8 @@ class Lab:
                 self._pending.discard(probe.key)
                 self.simulated += 1
                 go_on()
-                advance(0, self.simulated + len(self._pending))
+                planned = f"{len(found)} of {len(searches)} arms planned"
+                advance(0, self.simulated + len(self._pending), planned)
         return found
 
     def _ready(self, wanted: Mapping[str, list[Probe] | None]) -> list[str]:

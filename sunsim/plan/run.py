@@ -4,6 +4,7 @@ import json
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -51,11 +52,9 @@ def plan(
     quiet: bool,
 ) -> bool:
     """`sunsim.plan`, saved in `out` or else in `results/<name>-plan`, and printed; whether every arm passes."""
-    scenario = load(file, overrides, seed, elastic=elastic)
-    out = out or Path("results") / f"{scenario.name}-plan"
-    made = made_for(file, overrides, seed, elastic=elastic)
-    told = command(file, overrides, seed, elastic=elastic)
-    result = planned(scenario, out, told, made, jobs=jobs, show_progress=not quiet)
+    order = load(file, overrides, seed, elastic=elastic)
+    out = out or Path("results") / f"{order.scenario.name}-plan"
+    result = planned(order, out, jobs=jobs, show_progress=not quiet)
     names = [*result.save(out), f"{POINTS}/"]
     if as_json:
         sys.stdout.write(to_json(result.document))
@@ -76,20 +75,30 @@ def use(out: Path, result: PlanResult) -> str | None:
     return f"{told} To deploy one: `{shlex.join(['sunsim', 'export', str(out), '--arm', arm, '--to', 'vllm'])}`."
 
 
-def planned(
-    scenario: Scenario, folder: Path, command: str, made: Made | None, *, jobs: int | None, show_progress: bool
-) -> PlanResult:
-    """Plans for every arm; simulates what `folder` does not keep yet.
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What is to be planned.
 
-    Args:
+    Attributes:
+        scenario: with its plan block.
         command: that makes the plan anew.
         made: the scenario, where it was made for a trace.
+    """
+
+    scenario: Scenario
+    command: str
+    made: Made | None
+
+
+def planned(order: Order, folder: Path, *, jobs: int | None, show_progress: bool) -> PlanResult:
+    """Plans for every arm; simulates what `folder` does not keep yet.
 
     Raises:
         InputError: the folder cannot be used.
         SimulationError: a simulation failed.
         KeyboardInterrupt: stopped by the user; says how to go on.
     """
+    scenario, made = order.scenario, order.made
     assert scenario.plan
     store = Store(results(folder).folder)
     lab = Lab(store, jobs or cores(), scenario.plan.budget)
@@ -112,7 +121,7 @@ def planned(
         message = f"interrupted: {count(lab.simulated)} more points are kept, the same command goes on from there"
         raise KeyboardInterrupt(message) from None
     store.tell_damage()
-    meta = _meta(_as_found(scenario, found), command, lab.asked)
+    meta = _meta(_as_found(scenario, found), order.command, lab.asked)
     meta |= {"assumed": made.assumed if made else [], "absent": made.absent if made else []}
     store.inputs.refuse_changed()
     runs, models = reported_runs(scenario.profiles), len(scenario.model_names)
@@ -128,8 +137,8 @@ def planned(
     return PlanResult(json.loads(to_json(content)), resolved(scenario), made)
 
 
-def load(given: Given, overrides: Sequence[str], seed: int | None, *, elastic: bool = False) -> Scenario:
-    """A scenario with its `plan` block; one that is made for it where a trace is given, maybe with `elastic` pools too.
+def load(given: Given, overrides: Sequence[str], seed: int | None, *, elastic: bool = False) -> Order:
+    """A scenario with its `plan` block, or a trace, for which one is made, maybe with `elastic` pools too.
 
     Raises:
         InputError: something in it is wrong, or it says too little to plan for.
@@ -155,7 +164,7 @@ def load(given: Given, overrides: Sequence[str], seed: int | None, *, elastic: b
     if not window_of(scenario, drawn).length_s:
         message = f"all {count(len(drawn))} requests arrive at once, must arrive over some time to plan for their rate"
         raise source.error(("workload",), message)
-    return scenario
+    return Order(scenario, _command(given, overrides, seed, elastic=elastic), made)
 
 
 def _check_arm(arm: Arm, plan: Planning, source: Source) -> None:
@@ -189,14 +198,14 @@ def check(file: Path, overrides: Sequence[str], seed: int | None) -> str:
     Raises:
         InputError: something in it is wrong.
     """
-    scenario = load(file, overrides, seed)
+    scenario = load(file, overrides, seed).scenario
     assert scenario.plan
     what = {"both": "all pools", "none": "no pool, only the highest rate"}
     sized = what.get(scenario.plan.size, f"{scenario.plan.size} pools")
     return f"plan: sizes {sized} of {counted(len(scenario.arms), 'arm')}, {counted(scenario.plan.seeds, 'seed')} each"
 
 
-def command(given: Given, overrides: Sequence[str], seed: int | None, *, elastic: bool = False) -> str:
+def _command(given: Given, overrides: Sequence[str], seed: int | None, *, elastic: bool) -> str:
     """What makes the plan anew."""
     parts = ["sunsim", "plan", "scenario" if isinstance(given, Mapping) else str(given)]
     parts += [part for override in overrides for part in ("--set", override)]

@@ -1,6 +1,6 @@
 """The tables of a plan, from the content of `plan.json`."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from statistics import fmean
 from typing import Any
 
@@ -12,7 +12,7 @@ from sunsim.plan.way_tables import cards
 from sunsim.report.accuracy import HEADER, exact_match
 from sunsim.report.columns import columns
 from sunsim.report.format import ABSENT, count, gpu_count, number, percent, together
-from sunsim.report.text_table import TextTable
+from sunsim.report.text_table import TextTable, table
 from sunsim.roles import Stage
 
 Entry = Mapping[str, Any]
@@ -42,12 +42,6 @@ POOL: dict[str, tuple[str, Callable[[list[float]], float], Callable[[float | Non
     "KV\npeak": ("peak_kv_occupancy", max, percent),
 }
 """A figure of a pool's workers, what is made of theirs, and how it is written."""
-
-
-def table(rows: Iterable[Row], left: int = 1) -> TextTable:
-    """Rows with the same keys, which are the headers."""
-    rows = list(rows)
-    return TextTable("", tuple(rows[0]) if rows else (), [tuple(row.values()) for row in rows], left)
 
 
 def overview(plan: Entry) -> TextTable:

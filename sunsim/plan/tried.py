@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from sunsim.plan.elastic import settings
-from sunsim.plan.tables import table, worst_header
+from sunsim.plan.tables import worst_header
 from sunsim.report.format import count, number, percent, together
-from sunsim.report.text_table import MISSED, TextTable
+from sunsim.report.text_table import MISSED, TextTable, table
 
 Entry = Mapping[str, Any]
 

@@ -8,8 +8,8 @@ import numpy as np
 from sunsim.latency.velocity import decode_batch, decode_velocity, prefill_velocity, transfer_velocity
 from sunsim.metrics.slo import limit_values
 from sunsim.plan.conditions import AS_PLANNED, requests_under
-from sunsim.report.format import ABSENT, count
-from sunsim.report.text_table import TextTable
+from sunsim.report.format import count
+from sunsim.report.text_table import TextTable, table
 from sunsim.roles import Stage
 from sunsim.scenario import Arm, Scenario
 
@@ -48,8 +48,8 @@ def velocities(scenario: Scenario, arm: Arm) -> dict[str, float | None]:
 
 def velocity_table(plan: Mapping[str, Any]) -> TextTable:
     """An arm a row."""
-    rows = [
-        (name, *(ABSENT if (value := arm["velocities"][key]) is None else count(value) for key in VELOCITIES))
+    return table(
+        {"tokens/s\nof a worker": name}
+        | {written: count(arm["velocities"][key]) for key, written in VELOCITIES.items()}
         for name, arm in plan["arms"].items()
-    ]
-    return TextTable("", ("tokens/s\nof a worker", *VELOCITIES.values()), rows)
+    )

@@ -4,12 +4,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from sunsim.report.format import ABSENT, count, together
-from sunsim.report.text_table import TextTable
+from sunsim.report.text_table import TextTable, table
 from sunsim.roles import Stage
 
 Entry = Mapping[str, Any]
-
-RUNS = ("workers", "of profile", "in arms", "real\nruns", "TPOT\noff by", "TPOT\nworst", "TTFT\noff by", "TTFT\nworst")
 
 
 def work(arm: Entry) -> tuple[str, ...]:
@@ -24,8 +22,8 @@ def cards(plan: Entry) -> list[str]:
 
 def needed(plan: Entry) -> TextTable:
     """An arm a row: what its models must be."""
-    rows = [(name, ", ".join(arm["needs"])) for name, arm in plan["arms"].items()]
-    return TextTable("", ("arm", "what its models must be"), rows, left=2)
+    rows = ({"arm": name, "what its models must be": ", ".join(arm["needs"])} for name, arm in plan["arms"].items())
+    return table(rows, left=2)
 
 
 def validated(plan: Entry) -> TextTable:
@@ -36,17 +34,16 @@ def validated(plan: Entry) -> TextTable:
         for each in arm["validated"]
     )
     rows = [
-        (stage, profile, ", ".join(name for name, _ in found), *_runs(found[0][1]))
+        {"workers": stage, "of profile": profile, "in arms": ", ".join(name for name, _ in found)} | _runs(found[0][1])
         for (stage, profile), found in alike.items()
     ]
-    return TextTable("", RUNS, rows, left=3)
+    return table(rows, left=3)
 
 
-def _runs(of: Entry) -> tuple[str, ...]:
-    figures = [of["figures"].get(tag) for tag in ("mean_tpot_ms", "mean_ttft_ms")]
-    off = [
-        cell
-        for one in figures
-        for cell in ((f"{one['mean_percent']:.1f} %", f"{one['worst_percent']:+.1f} %") if one else (ABSENT, ABSENT))
-    ]
-    return (count(of["runs"]) if of["runs"] else "never", *off)
+def _runs(of: Entry) -> dict[str, str]:
+    row = {"real\nruns": count(of["runs"]) if of["runs"] else "never"}
+    for what, tag in (("TPOT", "mean_tpot_ms"), ("TTFT", "mean_ttft_ms")):
+        off = of["figures"].get(tag)
+        row[f"{what}\noff by"] = f"{off['mean_percent']:.1f} %" if off else ABSENT
+        row[f"{what}\nworst"] = f"{off['worst_percent']:+.1f} %" if off else ABSENT
+    return row

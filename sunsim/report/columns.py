@@ -30,6 +30,11 @@ def columns(*tags: str) -> list[Column]:
     return [Column(tag, _header(tag)) for tag in tags]
 
 
+def cells(shown: Sequence[Column], entry: Mapping[str, Any]) -> dict[str, str]:
+    """What an entry of a summary has of these columns, by header."""
+    return {column.header: column.cell(entry) for column in shown}
+
+
 def written(tag: str, value: float | Sequence[float] | None) -> str:
     """A metric's value as tables show it; of what is counted, a mean may be no whole number."""
     form = REGISTRY[tag].form

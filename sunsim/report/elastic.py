@@ -5,10 +5,10 @@ sheds or converts requests.
 from collections.abc import Mapping
 from typing import Any
 
-from sunsim.report.columns import columns
+from sunsim.report.columns import cells, columns
 from sunsim.report.compare import against, same_work, worker_pools
 from sunsim.report.format import count, counted, listed, milliseconds, number, percent, times, together
-from sunsim.report.text_table import TextTable
+from sunsim.report.text_table import TextTable, table
 
 Entry = Mapping[str, Any]
 Arms = Mapping[str, Entry]
@@ -46,14 +46,14 @@ def is_elastic(arms: Arms) -> bool:
 
 def pools_table(arms: Arms) -> TextTable:
     """What each elastic pool held and did, by stage, and by model where there are not too many."""
-    rows: list[tuple[str, ...]] = []
+    rows: list[dict[str, str]] = []
     for name, entry in arms.items():
         pools = {pool: own for pool, own in entry.get("pools", {}).items() if own["elastic"]}
         if len(pools) > MOST_POOLS:
             pools = {pool: own for pool, own in pools.items() if pool == own["stage"]}
-        rows += [(name,)] if pools else []
-        rows += [(f"  {pool}", *(column.cell(own) for column in POOL)) for pool, own in pools.items()]
-    return TextTable("Elastic pools", ("pool", *(column.header for column in POOL)), rows)
+        rows += [{"pool": name}] if pools else []
+        rows += [{"pool": f"  {pool}"} | cells(POOL, own) for pool, own in pools.items()]
+    return table(rows, "Elastic pools")
 
 
 def savings(arms: Arms, worst_window_s: float | None) -> list[str]:

@@ -6,12 +6,12 @@ from typing import Any
 from sunsim.metrics.slo import limit_values, limits_of
 from sunsim.report.accuracy import HEADER, exact_match
 from sunsim.report.blocks import Bullets, Report
-from sunsim.report.columns import Column, columns
+from sunsim.report.columns import Column, cells, columns
 from sunsim.report.compare import against
 from sunsim.report.elastic import is_elastic, pools_table
 from sunsim.report.format import ABSENT, counted, limits, number, percent, times
 from sunsim.report.sentences import sentences
-from sunsim.report.text_table import TextTable
+from sunsim.report.text_table import TextTable, table
 
 Entry = Mapping[str, Any]
 
@@ -59,13 +59,11 @@ def tables(summary: Entry) -> list[TextTable]:
     arms: Mapping[str, Entry] = summary["arms"]
     slo, base = summary["slo"] or {}, next(iter(arms.values()))
     shown = [*TTFT, *TPOT, *(E2EL if "e2el_ms" in limit_values(slo, base["models"]) else []), *PACE]
-    latency = [
-        (marked(name, overloaded=entry["overloaded"]), *_compared(shown, entry, base)) for name, entry in arms.items()
-    ]
+    latency = ({"arm": _marked(name, entry)} | _compared(shown, entry, base) for name, entry in arms.items())
     return [
         _throughput(arms, base, summary.get("worst_window_s"), accuracy="accuracy" in summary),
         *([pools_table(arms)] if is_elastic(arms) else []),
-        TextTable("", ("arm", *_headers(shown)), latency),
+        table(latency),
         *([_drafts(arms, base)] if "num_drafts" in base else []),
         *([_sessions(arms, base), _by_round(arms, base)] if "rounds" in base else []),
         _models(summary, arms, base),
@@ -78,48 +76,45 @@ def marked(name: str, *, overloaded: bool) -> str:
     return f"{name}{OVERLOADED}" if overloaded else name
 
 
+def _marked(name: str, entry: Entry) -> str:
+    return marked(name, overloaded=entry["overloaded"])
+
+
 def _throughput(arms: Mapping[str, Entry], base: Entry, worst_window_s: float | None, *, accuracy: bool) -> TextTable:
     met = columns(*(tag for tag in ENERGY if tag in base), "slo_attainment")
     met += [Column("worst_window_slo_attainment", f"worst\n{worst_window_s:g} s")] if worst_window_s else []
     met += columns(*(tag for tag in ("shed",) if tag in base))
     hours, gpus, per_decode_gpu = (HOURS, HELD, []) if is_elastic(arms) else ([], GPUS, PER_DECODE_GPU)
     throughput = [*OUTPUT, *per_decode_gpu, *GOODPUT]
-    rows = [
-        (
-            marked(name, overloaded=entry["overloaded"]),
-            *_compared(hours, entry, base),
-            *_cells(gpus, entry),
-            *([exact_match(entry["accuracy"])] if accuracy else []),
-            *_compared(throughput, entry, base),
-            *_cells(met, entry),
-            _busiest_decode(entry),
-            percent((entry["prefill_headroom"] or {}).get("utilisation")),
-        )
+    return table(
+        {
+            "arm": _marked(name, entry),
+            **_compared(hours, entry, base),
+            **cells(gpus, entry),
+            **({HEADER: exact_match(entry["accuracy"])} if accuracy else {}),
+            **_compared(throughput, entry, base),
+            **cells(met, entry),
+            "busiest\ndecode": _busiest_decode(entry),
+            "busiest\nprefill": percent((entry["prefill_headroom"] or {}).get("utilisation")),
+        }
         for name, entry in arms.items()
-    ]
-    headers = (*_headers([*hours, *gpus]), *([HEADER] if accuracy else []), *_headers([*throughput, *met]))
-    return TextTable("", ("arm", *headers, "busiest\ndecode", "busiest\nprefill"), rows)
+    )
 
 
 def _drafts(arms: Mapping[str, Entry], base: Entry) -> TextTable:
-    rows = [
-        (marked(name, overloaded=entry["overloaded"]), *_cells(ACCEPTED, entry), *_compared(ITL, entry, base))
+    rows = (
+        {"arm": _marked(name, entry)} | cells(ACCEPTED, entry) | _compared(ITL, entry, base)
         for name, entry in arms.items()
-    ]
-    return TextTable("Drafts", ("arm", *_headers([*ACCEPTED, *ITL])), rows)
+    )
+    return table(rows, "Drafts")
 
 
 def _sessions(arms: Mapping[str, Entry], base: Entry) -> TextTable:
-    rows = [
-        (
-            marked(name, overloaded=entry["overloaded"]),
-            *_cells(SESSIONS, entry),
-            *_compared(DURATION, entry, base),
-            *_cells(KEPT, entry),
-        )
+    rows = (
+        {"arm": _marked(name, entry)} | cells(SESSIONS, entry) | _compared(DURATION, entry, base) | cells(KEPT, entry)
         for name, entry in arms.items()
-    ]
-    return TextTable("Sessions", ("arm", *_headers([*SESSIONS, *DURATION, *KEPT])), rows)
+    )
+    return table(rows, "Sessions")
 
 
 def _by_round(arms: Mapping[str, Entry], base: Entry) -> TextTable:
@@ -127,31 +122,29 @@ def _by_round(arms: Mapping[str, Entry], base: Entry) -> TextTable:
     of_arms = {name: {own["round"]: {**entry, **own} for own in entry["rounds"]} for name, entry in arms.items()}
     first = {own["round"]: {**base, **own} for own in base["rounds"]}
     every = sorted({each for rounds in of_arms.values() for each in rounds})
-    rows: list[tuple[str, ...]] = []
+    rows: list[dict[str, str]] = []
     for each in (each for each in every if not each & (each - 1)):
-        rows.append((f"round {each}",))
+        rows.append({"arm": f"round {each}"})
         for name, rounds in of_arms.items():
             if own := rounds.get(each):
                 # Sessions of the first arm may not have come so far.
                 than = first.get(each, own) if arms[name] is not base else own
-                shown = marked(name, overloaded=own["overloaded"])
-                rows.append((f"  {shown}", *_cells(ROUND, own), *_compared(TTFT, own, than), *_cells(SHARES, own)))
-    return TextTable("By round", ("arm", *_headers([*ROUND, *TTFT, *SHARES])), rows if len(every) > 1 else [])
+                shown = cells(ROUND, own) | _compared(TTFT, own, than) | cells(SHARES, own)
+                rows.append({"arm": f"  {_marked(name, own)}"} | shown)
+    return table(rows if len(every) > 1 else [], "By round")
 
 
 def _models(summary: Entry, arms: Mapping[str, Entry], base: Entry) -> TextTable:
     """The hot model suffers most and the coldest gains most; means over all requests hide both."""
-    rows: list[tuple[str, ...]] = []
+    rows: list[dict[str, str]] = []
     kinds = {summary["coldest_model"]: "coldest", summary["hot_model"]: "hot"}
     for model, kind in reversed(kinds.items()):
         share = base["models"][model]["requests"] / base["requests"]
-        rows.append((f"{model} ({kind}, {percent(share)})",))
+        rows.append({"model": f"{model} ({kind}, {percent(share)})"})
         for name, entry in arms.items():
             own = entry["models"][model]
-            rows.append(
-                (f"  {marked(name, overloaded=own['overloaded'])}", *_compared(MODEL, own, base["models"][model]))
-            )
-    return TextTable("", ("model", *_headers(MODEL)), rows)
+            rows.append({"model": f"  {_marked(name, own)}"} | _compared(MODEL, own, base["models"][model]))
+    return table(rows)
 
 
 def _own_limits(slo: Entry, arms: Mapping[str, Entry]) -> TextTable:
@@ -167,20 +160,12 @@ def _own_limits(slo: Entry, arms: Mapping[str, Entry]) -> TextTable:
     return TextTable("", ("SLO met", "limits", *arms), rows, left=2)
 
 
-def _headers(shown: Sequence[Column]) -> list[str]:
-    return [column.header for column in shown]
-
-
-def _cells(shown: Sequence[Column], entry: Entry) -> list[str]:
-    return [column.cell(entry) for column in shown]
-
-
-def _compared(shown: Sequence[Column], entry: Entry, base: Entry) -> list[str]:
+def _compared(shown: Sequence[Column], entry: Entry, base: Entry) -> dict[str, str]:
     """Each number with its ratio to the first arm, which shows none."""
-    return [
-        f"{column.cell(entry)} {'' if entry is base else times(against(column.tag, entry, base)):>5}"
+    return {
+        column.header: f"{column.cell(entry)} {'' if entry is base else times(against(column.tag, entry, base)):>5}"
         for column in shown
-    ]
+    }
 
 
 def _busiest_decode(entry: Entry) -> str:

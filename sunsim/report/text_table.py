@@ -1,6 +1,6 @@
 """Tables of text, made once and shown on a console, as Markdown or on a page; no cell is ever cut."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from rich.cells import cell_len
@@ -31,6 +31,13 @@ class TextTable:
     def is_heading(self, row: Sequence[str]) -> bool:
         """Whether a row is but a heading of those below it."""
         return len(row) == 1 < len(self.headers)
+
+
+def table(rows: Iterable[Mapping[str, str]], title: str = "", left: int = 1) -> TextTable:
+    """Rows by header, all with the same headers but for those of one cell; without rows there is nothing to show."""
+    rows = list(rows)
+    whole: Mapping[str, str] = max(rows, key=len, default={})
+    return TextTable(title, tuple(whole), [tuple(row.values()) for row in rows], left)
 
 
 def is_missed(cell: str) -> bool:

@@ -100,6 +100,13 @@ class Renewal(Block):
         return self.rate_rps
 
     @property
+    def said_rate(self) -> str:
+        """`mean_rps`, as errors say it: it may be the mean of a curve, though the scenario has no `rate_rps`."""
+        if self.curve is None or isinstance(self.curve, Diurnal):
+            return f"workload.arrivals.rate_rps is {self.mean_rps:g}"
+        return f"workload.arrivals has {self.mean_rps:g} requests/s in the mean"
+
+    @property
     def changes(self) -> bool:
         """Whether the rate does."""
         return self.curve is not None or self.bursts is not None

@@ -125,7 +125,8 @@ def read_rates(path: Path) -> Lines:
 
 def _number(value: str, name: str, most: float, path: Path, line: int) -> float:
     try:
-        number = float(value) if "_" not in value else math.nan  # which Python reads as if it were not there
+        # Python reads digits of every script, and as if an underscore were not there.
+        number = float(value) if value.isascii() and "_" not in value else math.nan
     except ValueError:
         number = math.nan
     if not 0 <= number <= most:

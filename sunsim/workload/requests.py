@@ -114,7 +114,7 @@ def draw_arrivals_s(
         arrival_s = draw_along(arrivals, drawn_rate(arrivals, duration_s, seed), rng, requests)
     else:
         arrival_s = draw_arrivals(arrivals, rng, duration_s, requests)
-    rate = f"workload.arrivals.rate_rps is {arrivals.mean_rps:g}, must be high enough for"
+    rate = f"{arrivals.said_rate}, must be high enough for"
     if arrival_s.size == 0:
         message = f"{rate} a request within {duration_s:g} seconds"
         raise InputError(message)

@@ -277,26 +277,28 @@ class StepwiseEngine:
             if job.sequence.held_now and pulls:
                 job.sequence.held_tokens = job.sequence.held_now()
             found = self.blocks.find(job.sequence.request, job.known)
-            if self.blocks.lacking(found, self._least(job, step)) > self.free_blocks:
+            sequence, hits = job.sequence, len(found) * self.config.block_size
+            whole = sequence.held_tokens == sequence.prompt_tokens
+            loads = pulls and (whole or hits < sequence.held_tokens)
+            least = (
+                job.known if loads else self._least(job, step, hits)
+            )  # the first step of one that loads is yet to come
+            if self.blocks.lacking(found, least) > self.free_blocks:
                 break
             self.waiting.pop(0)
             self._take_found(job, found)
-            sequence, hits = job.sequence, len(found) * self.config.block_size
-            whole = sequence.held_tokens == sequence.prompt_tokens
-            if sequence.kv is KV.PULL and (whole or hits < sequence.held_tokens):
+            if loads:
                 self.blocks.allocate_known(job)
                 loading.append(job)
-                outcome.loads.append(job.sequence)
+                outcome.loads.append(sequence)
             else:
                 enter(job)
         self.waiting[:0] = passed
         return entering
 
-    def _least(self, job: Job, step: PlainStep) -> int:
-        """Tokens for which there must be room before it is admitted: all that is known, and its first step's."""
-        if job.sequence.kv is KV.PULL:
-            return job.known  # its first step is yet to come
-        there = 0 if job.sequence.kv is KV.COMPUTE else min(job.sequence.held_tokens, job.known - 1)
+    def _least(self, job: Job, step: PlainStep, hits: int) -> int:
+        """Tokens for which there must be room before it enters: all that is known, and its first step's."""
+        there = max(hits, self.blocks.held(job))
         most = step.budget if step.prompts is None or not job.prompt else min(step.budget, step.prompts)
         return max(job.known, self.blocks.room(min(job.known, there + most)))
 

@@ -146,7 +146,7 @@ def play(
 def stamps_of(s: Sequence) -> Stamps:
     """When things happened to it, and how often; all that a worker says of it."""
     times = s.scheduled_ps, s.started_ps, s.first_ps, s.last_ps
-    return *times, s.preemptions, s.cached_tokens, s.drafted, s.draft_tokens, s.accepted, s.bursts
+    return *times, s.preemptions, s.cached_tokens, s.drafts, s.draft_tokens, s.accepted_tokens, s.bursts
 
 
 PHASES = [Phase.explicit, Phase.reuse, Phase.generate]  # shrinking a timeline takes minutes

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from shutil import copytree
 from typing import Any
 
 import pytest
@@ -188,14 +189,24 @@ def test_results_of_a_version_without_a_figure_are_refused_in_a_line(runs: Path,
     assert stderr.startswith("compare: a folder lacks 'overloaded', must be of this version of sunsim")
 
 
-def test_a_damaged_folder_is_refused(runs: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["summary.json", "requests.parquet"])
+def test_a_damaged_folder_is_refused(runs: Path, tmp_path: Path, name: str) -> None:
     broken = tmp_path / "broken"
-    broken.mkdir()
-    for file in (runs / "base").iterdir():
-        (broken / file.name).write_bytes(file.read_bytes())
-    (broken / "summary.json").write_text("{}")
-    with pytest.raises(InputError, match=r"is damaged \(summary.json changed since it was written\)"):
+    copytree(runs / "base", broken)
+    (broken / name).write_text("{}")
+    with pytest.raises(InputError, match=rf"is damaged \({name} changed since it was written\)"):
         read_folders([runs / "base", broken])
+
+
+def test_of_elastic_pools_their_sizes_must_be_whole_too(runs: Path, tmp_path: Path) -> None:
+    elastic = tmp_path / "elastic"
+    scaling = "{min: 1, max: 2}, scaling: {kind: utilisation, interval_s: 1, start_s: 1}"
+    arm = f"arms=[{{name: sun, decode: {{profile: profile.json, policy: shared, workers: {scaling}}}}}]"
+    assert invoke("run", runs / "small.yaml", "--out", elastic, *SMALL, "--set", arm) == (0, "", "")
+    assert read_folders([elastic, elastic])
+    (elastic / "pools.parquet").unlink()
+    with pytest.raises(InputError, match=r"is damaged \(pools.parquet changed since it was written\)"):
+        read_folders([elastic, runs / "base"])
 
 
 @given(JSON)

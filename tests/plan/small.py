@@ -48,7 +48,7 @@ def write_plan(folder: Path, plan: str = PLAN, scenario: str = SCENARIO) -> Path
 
 def loaded(folder: Path, *overrides: str) -> Scenario:
     """The small scenario with its plan block."""
-    return load(write_plan(folder), overrides, None)
+    return load(write_plan(folder), overrides, None).scenario
 
 
 def invoke(*arguments: object) -> tuple[int, str, str]:

@@ -64,7 +64,7 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Done:
 @pytest.mark.parametrize("arm", [0, 1])
 def test_the_pools_are_the_smallest_that_a_search_of_all_sizes_finds(done: Done, arm: int) -> None:
     file, content, _ = done
-    scenario = load(file, (), None)
+    scenario = load(file, (), None).scenario
     bench = Bench(scenario, scenario.arms[arm], [])
     workers = content["arms"][bench.arm.name]["workers"]["colocated"]
     planned = {role: workers if role.model is None else workers[role.model] for role in bench.roles}
@@ -104,18 +104,18 @@ def test_everything_is_said_of_colocated_gpus(done: Done) -> None:
 def test_a_first_token_takes_a_prefill_and_each_other_a_decode(
     tmp_path: Path, override: str, limit: str, steps: list[str]
 ) -> None:
-    scenario = load(write(tmp_path), (override,), None)
+    scenario = load(write(tmp_path), (override,), None).scenario
     (found,) = hopeless(scenario, scenario.arms[0])
     assert (found["limit"], found["steps"]) == (limit, steps)
 
 
 def test_the_search_begins_with_the_load_of_both_kinds_of_steps(tmp_path: Path) -> None:
-    scenario = load(write(tmp_path), ("workload.arrivals.rate_rps=700", "plan.max_decode_gpus=256"), None)
+    scenario = load(write(tmp_path), ("workload.arrivals.rate_rps=700", "plan.max_decode_gpus=256"), None).scenario
     lora = scenario.arms[1]
     (role,) = lora.pools()[Stage.COLOCATED].roles
     together = starts(scenario, lora, [role])[role]
     apart = "arms=[{name: apart, prefill: &p {profile: lora.json, policy: shared, workers: 1}, decode: *p}]"
-    scenario = load(write(tmp_path), ("workload.arrivals.rate_rps=700", apart), None)
+    scenario = load(write(tmp_path), ("workload.arrivals.rate_rps=700", apart), None).scenario
     roles = [role for pool in scenario.arms[0].pools().values() for role in pool.roles]
     prefill, decode = starts(scenario, scenario.arms[0], roles).values()
     # Rounded up once, not twice.
@@ -123,7 +123,7 @@ def test_the_search_begins_with_the_load_of_both_kinds_of_steps(tmp_path: Path) 
 
 
 def test_colocated_steps_are_slower_by_the_errors_of_both_kinds(tmp_path: Path) -> None:
-    scenario = load(write(tmp_path), (), None)
+    scenario = load(write(tmp_path), (), None).scenario
     own = scenario.arms[0]
     assert own.colocated
     name = own.colocated.profile_name

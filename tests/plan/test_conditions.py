@@ -36,7 +36,7 @@ def test_a_trace_keeps_all_its_requests_and_its_window_at_another_rate(tmp_path:
     (tmp_path / "trace.csv").write_text(trace + "\n")
     file = tmp_path / "trace.yaml"
     file.write_text(f"{text[:begin]}  kind: trace\n  format: csv\n  path: trace.csv\n{text[end:]}{PLAN}")
-    scenario = load(file, (), None)
+    scenario = load(file, (), None).scenario
     twice = Conditions(rate=2.0)
     faster = under(scenario, twice)
     assert (requests_under(faster, twice).arrival_ps * 2 == requests_under(scenario, AS_PLANNED).arrival_ps).all()
@@ -46,7 +46,7 @@ def test_a_trace_keeps_all_its_requests_and_its_window_at_another_rate(tmp_path:
 
 def test_a_curve_keeps_its_shape_at_another_rate(tmp_path: Path) -> None:
     curve = "workload.arrivals={kind: constant, rate_rps: 4, curve: {kind: steps, rates: [[0, 1], [5, 3]]}}"
-    scenario = load(write_plan(tmp_path), ["workload.duration_s=10", "measure.warmup_s=0", curve], None)
+    scenario = load(write_plan(tmp_path), ["workload.duration_s=10", "measure.warmup_s=0", curve], None).scenario
     for rate in (0.5, 1.0, 2.0):
         conditions = Conditions(rate=rate)
         arrival_ps = requests_under(under(scenario, conditions), conditions).arrival_ps
@@ -62,7 +62,7 @@ def test_a_faster_trace_keeps_the_models_of_its_requests(tmp_path: Path) -> None
     told = "  kind: trace\n  format: csv\n  path: trace.csv\n  popularity: {kind: flips, every_s: 8}\n"
     file = tmp_path / "trace.yaml"
     file.write_text(f"{text[:begin]}{told}{text[end:]}{PLAN}")
-    scenario, twice = load(file, (), None), Conditions(rate=2.0)
+    scenario, twice = load(file, (), None).scenario, Conditions(rate=2.0)
     planned, faster = requests_under(scenario, AS_PLANNED), requests_under(under(scenario, twice), twice)
     assert set(planned.model.tolist()) == {0, 1}
     assert (faster.model == planned.model).all()
@@ -125,7 +125,7 @@ def test_fewer_accepted_drafts_are_those_of_every_rate(tmp_path: Path) -> None:
     text = SCENARIO + PLAN
     path = tmp_path / "drafts.yaml"
     path.write_text(text.replace("workers: 1}", f"workers: 1, speculative_config: {{{told}, {contexts}}}}}"))
-    scenario = load(path, ["plan.sensitivity=true"], None)
+    scenario = load(path, ["plan.sensitivity=true"], None).scenario
     plain, drafting = scenario.arms
     fewer = variants(scenario, drafting, {"prefill": {}, "decode": {}})["accepted -20 %"]
     assert "accepted -20 %" not in variants(scenario, plain, {"prefill": {}, "decode": {}})

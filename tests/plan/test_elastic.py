@@ -68,7 +68,7 @@ Swell = tuple[Path, dict[str, Any], str]
 
 
 def bench_of(folder: Path, arm: str) -> Bench:
-    scenario = load(folder / "small.yaml", (), None)
+    scenario = load(folder / "small.yaml", (), None).scenario
     return Bench(scenario, next(each for each in scenario.arms if each.name == arm), [])
 
 

@@ -53,7 +53,7 @@ def test_a_plan_counts_the_gpus_of_its_workers(tmp_path: Path) -> None:
 
 
 def test_the_most_to_try_is_of_gpus(tmp_path: Path) -> None:
-    scenario = load(folder_of(tmp_path, 2), (), None)
+    scenario = load(folder_of(tmp_path, 2), (), None).scenario
     bench = Bench(scenario, scenario.arms[1], [])
     most = {role.stage: most for role, most in bench.most.items()}
     assert most == {Stage.PREFILL: 8, Stage.DECODE: 4}

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from docs.refresh import ROOT
+from docs.blocks import ROOT
 from sunsim.plan import lab as lab_module
 from sunsim.plan.bench import Bench
 from sunsim.plan.run import load
@@ -81,7 +81,7 @@ def test_the_shipped_plan_is_what_a_search_of_all_sizes_finds(shipped: dict[str,
 
 
 def check_by_brute_force(file: Path, content: dict[str, Any], arm: int) -> None:
-    scenario = load(file, (), None)
+    scenario = load(file, (), None).scenario
     bench = Bench(scenario, scenario.arms[arm], [])
     workers = content["arms"][bench.arm.name]["workers"]
     planned = {r: workers[r.stage] if r.model is None else workers[r.stage][r.model] for r in bench.roles}

@@ -58,7 +58,7 @@ def write(folder: Path, prices: str) -> Path:
 
 def test_each_gpu_costs_what_its_card_does(tmp_path: Path) -> None:
     file = write(tmp_path, "test-gpu: 3, big-gpu: 4.5")
-    scenario = load(file, (), None)
+    scenario = load(file, (), None).scenario
     prices = Bench(scenario, scenario.arms[1], []).prices
     assert {role.stage: price for role, price in prices.items()} == {Stage.PREFILL: 1.5, Stage.DECODE: 1.0}
     code, stdout, stderr = invoke("plan", file, "--out", tmp_path / "out", "--jobs", 1)

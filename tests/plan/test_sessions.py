@@ -50,7 +50,7 @@ TRACE = "session,round,arrival_s,think_s,prompt_tokens,output_tokens\n"
 
 
 def loaded(folder: Path, *overrides: str) -> Scenario:
-    return load(write_plan(folder, PLAN, SCENARIO), overrides, None)
+    return load(write_plan(folder, PLAN, SCENARIO), overrides, None).scenario
 
 
 def talked(requests: Requests) -> Sessions:
@@ -159,7 +159,7 @@ def holds(scenario: Scenario, bench: Bench, sizes: Any) -> bool:
 
 def test_the_pools_hold_and_one_less_does_not(done: tuple[Path, dict[str, Any], str]) -> None:
     file, content, _ = done
-    scenario = load(file, (), None)
+    scenario = load(file, (), None).scenario
     for arm in scenario.arms:
         bench, found = Bench(scenario, arm, []), content["arms"][arm.name]
         sizes = {
@@ -197,7 +197,7 @@ def test_other_answers_of_a_trace_are_not_tried_and_that_is_said(tmp_path: Path)
     trace = "workload={kind: trace, format: csv, path: talks.csv}"
     plan = PLAN.replace("sensitivity: false", "sensitivity: true").replace("seeds: 2", "seeds: 1")
     file = write_plan(tmp_path, plan, SCENARIO)
-    scenario = load(file, (trace,), None)
+    scenario = load(file, (trace,), None).scenario
     assert not can_lengthen(scenario)
     assert not [
         name for name in variants(scenario, scenario.arms[0], {"prefill": {}, "decode": {}}) if "outputs" in name

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import numpy as np
 import pytest
 
-from docs.refresh import ROOT
+from docs.blocks import ROOT
 from sunsim.plan.bench import Bench
 from sunsim.plan.fastest import hopeless
 from sunsim.plan.find import size_pools
@@ -130,11 +130,11 @@ def test_the_burst_is_drawn_as_its_scenario_says() -> None:
 
 @pytest.mark.parametrize("arm", [0, 1])
 def test_the_burst_is_the_window_that_decides(arm: int) -> None:
-    scenario = load(BURST, (), None)
+    scenario = load(BURST, (), None).scenario
     arrival_s = build_requests(scenario).arrival_ps / 1e12
     busiest_s = float(arrival_s[np.argmax(np.searchsorted(arrival_s, arrival_s + 12) - np.arange(len(arrival_s)))])
     assert 595 < busiest_s < 605
-    in_the_mean, verdict = smallest(load(BURST, ("plan.require=mean",), None), arm)
+    in_the_mean, verdict = smallest(load(BURST, ("plan.require=mean",), None).scenario, arm)
     in_every_window, _ = smallest(scenario, arm)
     assert (in_the_mean, in_every_window) == (4, 5)
     worst = verdict.models["code"].worst

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import sunsim
-from docs.refresh import ROOT
+from docs.blocks import ROOT
 from examples import make_requests
 from sunsim.errors import InputError
 from sunsim.latency.profile import list_profiles, load_named, load_profile
@@ -108,22 +108,22 @@ def test_the_shipped_log_is_what_its_script_writes(tmp_path: Path, monkeypatch: 
     make_requests.main()
     assert (tmp_path / LOG.name).read_bytes() == LOG.read_bytes()
     assert len(LOG.read_bytes()) < 400_000
-    scenario = load(LOG, (), None)
+    scenario = load(LOG, (), None).scenario
     assert scenario.model_names[0] == "support-chat"
     assert set(scenario.model_names) == {*make_requests.MODELS}
 
 
 def test_most_asked_models_come_first_and_a_file_without_names_is_of_one(tmp_path: Path) -> None:
-    assert load(write(tmp_path), (), None).model_shares == (0.75, 0.25)
+    assert load(write(tmp_path), (), None).scenario.model_shares == (0.75, 0.25)
     alone = write(tmp_path, f"{HEADER}\n0,10,10\n1,10,10\n", "a.b.csv")
-    scenario = load(alone, (), None)
+    scenario = load(alone, (), None).scenario
     assert (scenario.name, scenario.model_names) == ("a.b", ("m1",))
     assert [arm.name for arm in scenario.arms] == ["colocated", "isolated"]
 
 
 def test_a_trace_of_another_format_is_known_by_its_first_line(tmp_path: Path) -> None:
     text = "Timestamp,Model,Request tokens,Response tokens\n5,GPT-4,10,10\n6,ChatGPT,10,10\n"
-    scenario = load(write(tmp_path, text, "log.txt"), (), None)
+    scenario = load(write(tmp_path, text, "log.txt"), (), None).scenario
     assert scenario.model_names == ("GPT-4", "ChatGPT")
 
 
@@ -131,7 +131,7 @@ def test_overrides_replace_what_is_assumed(tmp_path: Path) -> None:
     file = write(tmp_path)
     found = made(file, "slo.ttft_ms=500", "profile=h200-141gb/llama-3.1-8b-bf16", "transfer={latency_ms: 1}")
     assert found.assumed == ["TPOT within 25 ms (slo.tpot_ms)"]
-    scenario = load(file, ["slo.ttft_ms=500", "profile=h200-141gb/llama-3.1-8b-bf16"], 3)
+    scenario = load(file, ["slo.ttft_ms=500", "profile=h200-141gb/llama-3.1-8b-bf16"], 3).scenario
     assert (scenario.seed, scenario.slo.limits) == (3, {"ttft_ms": 500, "tpot_ms": 25})
     assert {profile.data.gpu for profile in scenario.profiles.values()} == {"h200-141gb"}
 
@@ -259,7 +259,7 @@ def test_half_of_the_weights_on_each_of_two_gpus_is_no_quantized_decoder(monkeyp
 
 def test_every_way_comes_with_pools_that_grow_and_shrink_too_where_that_is_asked_for(tmp_path: Path) -> None:
     file = write(tmp_path)
-    plain, both = load(file, (), None), load(file, (), None, elastic=True)
+    plain, both = load(file, (), None).scenario, load(file, (), None, elastic=True).scenario
     ways = [arm.name for arm in plain.arms]
     assert [arm.name for arm in both.arms] == [*ways, *(f"{way}-elastic" for way in ways)]
     for fixed, grows in zip(both.arms, both.arms[len(ways) :], strict=False):
@@ -279,14 +279,14 @@ def test_every_way_comes_with_pools_that_grow_and_shrink_too_where_that_is_asked
     assert "the first 1.3 s not measured, in which elastic pools grow (measure.warmup_s)" in found.assumed
     # What it leaves is a scenario that says it all.
     (tmp_path / "again.yaml").write_text(found.text(tmp_path))
-    again = load(tmp_path / "again.yaml", (), None)
+    again = load(tmp_path / "again.yaml", (), None).scenario
     assert [arm.block for arm in again.arms] == [arm.block for arm in both.arms]
     assert again.measure == both.measure
 
 
 def test_elastic_pools_are_measured_after_two_starts_or_as_is_said(tmp_path: Path) -> None:
     file = write(tmp_path, f"{HEADER}\n" + "".join(f"{60 * n},100,5\n" for n in range(60)))
-    assert load(file, (), None, elastic=True).measure.warmup_s == 170
+    assert load(file, (), None, elastic=True).scenario.measure.warmup_s == 170
     own = made_for(file, ("measure.warmup_s=300",), None, elastic=True)
     assert own
     assert own.source.values()["measure"]["warmup_s"] == 300

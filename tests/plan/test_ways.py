@@ -47,7 +47,7 @@ def test_what_the_models_must_be_follows_from_the_modules(tmp_path: Path, blocks
     for variant in ("awq", "lora-r16"):
         (tmp_path / f"{variant}.json").write_text(json.dumps(synthetic_profile(variant=variant)))
     # The arm's name says nothing.
-    scenario = load(file, (f"arms=[{{name: qsun, {blocks}}}]",), None)
+    scenario = load(file, (f"arms=[{{name: qsun, {blocks}}}]",), None).scenario
     (arm,) = scenario.arms
     assert needs(arm, 2) == WAYS[blocks]
     assert not {TUNED, FOR_PREFILL} & set(needs(arm, 1))
@@ -59,7 +59,7 @@ LORA = "h100-80gb/llama-3.1-8b-lora-r16"
 
 def test_real_runs_are_those_of_such_workers_on_such_cards(tmp_path: Path) -> None:
     arms = f"arms=[{{name: a, colocated: {{profile: {H200}, policy: isolated, workers: 2}}}}]"
-    (arm,) = load(write_plan(tmp_path), (arms,), None).arms
+    (arm,) = load(write_plan(tmp_path), (arms,), None).scenario.arms
     (found,) = way(arm, 2, reported_runs([H200]))["validated"]
     kept = json.loads(errors_file("h200-141gb").read_text())
     played = ("host-f-llama-bf16/colocated-", "host-j-llama-sessions/")
@@ -74,7 +74,7 @@ def test_real_runs_are_those_of_such_workers_on_such_cards(tmp_path: Path) -> No
 
 def test_runs_of_other_workers_are_not_counted(tmp_path: Path) -> None:
     stages = f"prefill: {{profile: {H200}, policy: isolated, workers: 2}}, decode: {SHARED % H200}"
-    (arm,) = load(write_plan(tmp_path), (f"arms=[{{name: a, {stages}}}]",), None).arms
+    (arm,) = load(write_plan(tmp_path), (f"arms=[{{name: a, {stages}}}]",), None).scenario.arms
     runs = reported_runs([H200])
     prefill, decode = way(arm, 2, runs)["validated"]
     assert (set(prefill["figures"]), set(decode["figures"])) == ({"mean_ttft_ms"}, {"mean_tpot_ms"})

@@ -82,7 +82,7 @@ def test_a_burst_passes_in_the_mean_and_not_in_its_window(tmp_path: Path, requir
 
 def fewest_with_every_window_met(file: Path) -> int:
     """The smallest pool, by trying each and looking at all windows of its whole run."""
-    scenario = load(file, (), None)
+    scenario = load(file, (), None).scenario
     bench = Bench(scenario, scenario.arms[0], [])
     (pool,) = bench.roles
     requests = build_requests(scenario)
@@ -133,7 +133,7 @@ def test_only_runs_with_a_window_that_fails_are_ended(tmp_path: Path, overrides:
 
 def test_a_window_that_is_sure_to_fail_ends_the_run(tmp_path: Path) -> None:
     file = write_burst(tmp_path)
-    scenario = load(file, (), None)
+    scenario = load(file, (), None).scenario
     requests = build_requests(scenario)
     stretches = Stretches(60.0, 20, 0.95, required=True)
     watch = Watch(requests, window_of(scenario, requests), scenario.slo, [10**6], stretches)
@@ -153,7 +153,7 @@ def test_windows_with_too_many_misses_are_counted_in_any_order() -> None:
 
 
 def test_an_allowance_is_spent_by_the_miss_that_is_one_too_many_in_a_window(tmp_path: Path) -> None:
-    scenario = load(write_burst(tmp_path), (), None)
+    scenario = load(write_burst(tmp_path), (), None).scenario
     window = window_of(scenario, build_requests(scenario))
     arrival_s = np.arange(0.0, 2000.0, 2.0)
     rng = np.random.default_rng(5)

@@ -30,7 +30,7 @@ from sunsim.plan.run import load
 from sunsim.sweep.grid import load_grid
 from sunsim.points.point import outcome_of
 sweep, plan, out = sys.argv[1:]
-scenario = load(Path(plan), (), None)
+scenario = load(Path(plan), (), None).scenario
 bench = Bench(scenario, scenario.arms[1], [])
 probes = [*bench.probes(bench.given, None), bench.portrait(bench.given)]
 work = [(outcome_of, next(load_grid(Path(sweep)).points())), *((probed, probe) for probe in probes)]

@@ -23,6 +23,7 @@ from profiler.recording import Step, StepLogReader, entered_as_decodes
 from profiler.served import launch_points
 from profiler.settings import EngineSettings, SpeculativeSettings, speculative_settings
 from profiler.start import engine_arguments, write_drafter
+from sunsim.latency.drafts import check_name
 
 needs_vllm = pytest.mark.skipif(importlib.util.find_spec("vllm") is None, reason="needs vLLM")
 EAGLE_3 = EngineSettings(speculative=SpeculativeSettings("eagle", 3))
@@ -90,6 +91,38 @@ def test_what_cannot_be_measured_is_refused_in_one_line(options: list[str], wron
     assert done.exit_code == 2
     assert wrong in done.output
     assert len(done.output.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize("verb", ["measure", "replay"])
+@pytest.mark.parametrize(
+    ("name", "drafts", "stated"),
+    [
+        ("drafts/x-eagle-k2.json", ["--speculative", "eagle", "--num-speculative-tokens", "3"], "eagle with 3"),
+        ("drafts/x-eagle-k2.json", ["--speculative", "ngram_gpu", "--num-speculative-tokens", "2"], "ngram_gpu with 2"),
+        ("drafts/x-eagle-k2.json", [], "none"),
+    ],
+)
+def test_the_name_of_a_profile_with_other_drafts_is_refused_before_an_engine_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, verb: str, name: str, drafts: list[str], stated: str
+) -> None:
+    def started(*_: object) -> None:
+        pytest.fail("an engine was to start")
+
+    monkeypatch.setattr("profiler.measure.require_vllm", started)
+    (tmp_path / "s.csv").write_text("arrival_s,prompt_tokens,output_tokens\n0,10,2\n")
+    out = ["--out", str(tmp_path / name)]
+    given = out if verb == "measure" else [str(tmp_path / "s.csv"), "--out", str(tmp_path), "--measure", out[1]]
+    rates = ["--synthetic-acceptance-rates", ",".join("0" * int(drafts[-1]))] if verb == "replay" and drafts else []
+    done = CliRunner().invoke(app, [verb, "--model", "llama-3.1-8b", *given, *drafts, *rates])
+
+    wanted = "must be eagle with 2 num_speculative_tokens, as the file's name says"
+    said = f"{tmp_path / name}: engine_args.speculative_config is {stated}, {wanted}\n"
+    assert (done.exit_code, done.output) == (2, said)
+
+
+@pytest.mark.parametrize("name", ["drafts/x-eagle-k3.json", "drafts/x.json", "x-eagle-k2.json"])
+def test_a_name_that_says_nothing_else_is_taken(tmp_path: Path, name: str) -> None:
+    check_name(tmp_path / name, "eagle", 3)
 
 
 def test_drafts_by_batch_are_vllms_list() -> None:

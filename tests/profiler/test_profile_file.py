@@ -9,7 +9,13 @@ from profiler import profile_file
 from profiler.profile_file import OtherSetupError
 from sunsim.latency.profile import profiles_root
 
-SETUP: dict[str, Any] = {"schema_version": 1, "gpu": "h100-80gb", "card": "H100", "host": {"cpu": "x", "cores": 8}}
+SETUP: dict[str, Any] = {
+    "schema_version": 1,
+    "gpu": "h100-80gb",
+    "card": "H100",
+    "host": {"cpu": "x", "cores": 8},
+    "engine_args": {},
+}
 
 
 def test_a_phase_is_kept_and_not_measured_again(tmp_path: Path) -> None:

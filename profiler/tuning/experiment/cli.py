@@ -22,13 +22,14 @@ class Extent(NamedTuple):
     """How much is done where options do not say it."""
 
     budget_s: float
+    sizes: tuple[str, ...]
     tasks: tuple[str, ...]
     seeds: int
     steps: int
 
 
-WHOLE = Extent(1500.0, tuple(TASKS), 3, 240)
-QUICK = Extent(120.0, ("call-format",), 1, 20)
+WHOLE = Extent(1500.0, ("30m", "100m"), tuple(TASKS), 3, 240)
+QUICK = Extent(120.0, ("tiny",), ("call-format",), 1, 20)
 """Four tunings of a few seconds each also on a slow core."""
 
 
@@ -39,8 +40,11 @@ def accuracy_command(
         typer.Option(min=10, help=f"Seconds by which all is to end; {WHOLE.budget_s:g}, quick {QUICK.budget_s:g}."),
     ] = None,
     sizes: Annotated[
-        str, typer.Option(help="Base models, with commas between: 30m, 100m; tiny for a try.")
-    ] = "30m,100m",
+        str | None,
+        typer.Option(
+            help=f"Base models, with commas between, of {', '.join(SIZES)}; {', '.join(WHOLE.sizes)}, quick {', '.join(QUICK.sizes)}."
+        ),
+    ] = None,
     tasks: Annotated[
         str | None, typer.Option(help=f"Tasks, with commas between; all, quick {', '.join(QUICK.tasks)}.")
     ] = None,
@@ -72,7 +76,7 @@ def accuracy_command(
     usual = QUICK if quick else WHOLE
     budget_s = budget_s or usual.budget_s
     number = visible_gpus() if gpus is None else gpus
-    chosen = ("tiny",) if quick else _chosen(sizes, tuple(SIZES), "--sizes")
+    chosen = usual.sizes if sizes is None else _chosen(sizes, tuple(SIZES), "--sizes")
     order = Order(
         sizes=chosen,
         tasks=_chosen(tasks, tuple(TASKS), "--tasks") if tasks is not None else usual.tasks,

@@ -16,6 +16,7 @@ from profiler.tuning.experiment.tasks import TASKS
     ("option", "value", "said"),
     [
         ("--sizes", "30m,8b", "--sizes: 8b is not known, must be of tiny, 30m, 100m"),
+        ("--quick", "--sizes=7b", "--sizes: 7b is not known, must be of tiny, 30m, 100m"),
         ("--tasks", "gsm8k", "--tasks: gsm8k is not known, must be of math-words, list-operators, call-words"),
     ],
 )
@@ -42,6 +43,7 @@ def test_without_torch_one_line_says_so(tmp_path: Path) -> None:
     [
         ("", ("30m", "100m"), tuple(TASKS), 3, 240, 1500),
         ("--quick", ("tiny",), ("call-format",), 1, 20, 120),
+        ("--quick --sizes 30m,tiny", ("30m", "tiny"), ("call-format",), 1, 20, 120),
         ("--quick --tasks math-words,list-format --seeds 2 --steps 240 --budget-s 1500", ("tiny",),
          ("math-words", "list-format"), 2, 240, 1500),
     ],
