@@ -86,20 +86,14 @@ class LognormalLengths(Block):
     output: Lognormal
 
 
-class AzureConvLengths(Block):
-    """Lengths as in the public Azure LLM inference trace 2023, conversation."""
+class AzureLengths(Block):
+    """Lengths as in the public Azure LLM inference traces 2023, of conversation or of code completion."""
 
-    kind: Literal["azure-conv"] = "azure-conv"
-
-
-class AzureCodeLengths(Block):
-    """Lengths as in the public Azure LLM inference trace 2023, code completion."""
-
-    kind: Literal["azure-code"] = "azure-code"
+    kind: Literal["azure-conv", "azure-code"]
 
 
 Arrivals: TypeAlias = Poisson | Gamma | Constant
-Lengths: TypeAlias = FixedLengths | LognormalLengths | AzureConvLengths | AzureCodeLengths
+Lengths: TypeAlias = FixedLengths | LognormalLengths | AzureLengths
 RoundTokens: TypeAlias = FixedTokens | LognormalTokens
 
 
