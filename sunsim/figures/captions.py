@@ -10,7 +10,7 @@ from sunsim.report.origin import origin
 from sunsim.scenario import Arm, Scenario
 from sunsim.scenario.blocks import ModelCount, Zipf
 from sunsim.sweep.grid import Grid
-from sunsim.workload.blocks import Closed, Synthetic
+from sunsim.workload.blocks import AzureLengths, Closed, Synthetic
 
 MARKS = "bands and bars: 95 % interval of the mean, hollow: overloaded with at least one seed"
 UNKNOWN = "none of these settings of SUN's paper is known to us"
@@ -125,8 +125,8 @@ def swept(plan: Grid) -> dict[str, list[Any]]:
 def _measured(scenarios: Sequence[Scenario]) -> list[str]:
     names = together((origin(profile), profile.name) for profile in _profiles(scenarios))
     facts = [f"steps, KV blocks and host delays of {listed(of)} ({where})" for where, of in names.items()]
-    drawn = dict.fromkeys(_synthetic(scenario).lengths.kind for scenario in scenarios)
-    return facts + [f"lengths of {kind}" for kind in drawn if kind in {"azure-conv", "azure-code"}]
+    drawn = dict.fromkeys(_synthetic(scenario).lengths for scenario in scenarios)
+    return facts + [f"lengths of {lengths.kind}" for lengths in drawn if isinstance(lengths, AzureLengths)]
 
 
 def _profiles(scenarios: Sequence[Scenario]) -> list[Profile]:
