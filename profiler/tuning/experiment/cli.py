@@ -10,11 +10,11 @@ from typing import Annotated, NamedTuple
 import typer
 
 from profiler.progress import Progress
-from profiler.tuning.choices import Boundary
 from profiler.tuning.cli import require_torch
 from profiler.tuning.experiment.experiment import experiment, pretrain_seconds, text_of
 from profiler.tuning.experiment.order import SIZES, Order, small
 from profiler.tuning.experiment.tasks import TASKS
+from profiler.tuning.orders import BoundaryOption
 from sunsim.errors import InputError, clipped
 
 
@@ -58,9 +58,7 @@ def accuracy_command(
     steps: Annotated[
         int | None, typer.Option(min=1, help=f"Updates of a tuning; {WHOLE.steps}, quick {QUICK.steps}.")
     ] = None,
-    boundary: Annotated[
-        Boundary, typer.Option(help="The module that computes the prompt's last token; vLLM's connectors: decode.")
-    ] = "decode",
+    boundary: BoundaryOption = "decode",
     per_gpu: Annotated[int, typer.Option(min=1, help="Processes that share a GPU: small models leave much idle.")] = 3,
     gpus: Annotated[int | None, typer.Option(min=0, help="All that are visible, if not given; 0 is the CPU.")] = None,
     quick: Annotated[
