@@ -37,7 +37,7 @@ class _Pretender:
         while self._connection.poll():
             message = self._connection.recv()
             if isinstance(message, Serve):
-                task = asyncio.get_running_loop().create_task(self._serve(message))
+                task = asyncio.get_running_loop().create_task(self._serve(message, self._run))
                 self._tasks.add(task)
             elif isinstance(message, Begin):
                 # What is under way goes on, as a worse worker than ours would let it.
@@ -56,11 +56,10 @@ class _Pretender:
             elif isinstance(message, Stop):
                 self.stopped.set()
 
-    async def _serve(self, order: Serve) -> None:
+    async def _serve(self, order: Serve, run: int) -> None:
         if order.prompt_tokens == FATAL_PROMPT:
             self._connection.send(Failed("out of order"))
             return
-        run = self._run
         self._received += 1
         self._requests += 1
         self._tokens += order.prompt_tokens
