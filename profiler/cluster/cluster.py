@@ -21,6 +21,7 @@ from profiler.measure import Subject, set_up
 from profiler.progress import Progress
 from profiler.replay import SETTLE_S
 from profiler.run_file import SCHEMA_VERSION, is_kept
+from profiler.settings import MOVES_KV
 from profiler.start import EngineStartError
 from profiler.streams import StreamError
 from sunsim.scenario import resolved
@@ -31,8 +32,8 @@ PROFILE_SHARE = 0.6
 """Of the budget, after which the profile begins no further phase: runs that need all GPUs wait for it."""
 LAST_PROFILE_SHARE = 0.95
 """The same where no run waits for it."""
-LEAST_PROFILE_S = 90.0
-"""What a profile takes that simulations can use: evenly long decodes, prompts, and one kind of traffic."""
+LEAST_PROFILE_S = 70.0
+"""What a profile takes that simulations can use: evenly long decodes, prompts, and prompts as they come in traffic."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -234,7 +235,7 @@ async def cluster(order: ClusterOrder, progress: Progress) -> ClusterOutcome:
     engines don't have, ValueError for fewer visible GPUs, and EngineStartError if an engine does not start.
     """
     visible_gpus(order.gpus)
-    if order.transfers is not None and (order.gpus < 2 or order.subject.settings.kv_connector != "TimedNixlConnector"):
+    if order.transfers is not None and (order.gpus < 2 or order.subject.settings.kv_connector != MOVES_KV):
         msg = "--transfers: needs at least two GPUs, and arms with prefill workers, whose engines move KV"
         raise StreamError(msg)
     fresh = set_up(order.subject)

@@ -118,11 +118,14 @@ class Play:
             await stage.begin()
         began_s, began_cpu_s = time.monotonic(), time.process_time()
         self.start_s = began_s + LEAD_S
+        most_s = min(most_s, 2 * self.run.last_s + DRAIN_TIMEOUT_S)
         try:
-            most_s = min(most_s, 2 * self.run.last_s + DRAIN_TIMEOUT_S)
             async with asyncio.timeout(most_s), asyncio.TaskGroup() as group:
                 group.create_task(self._submit())
                 group.create_task(self._all_served())
+        except TimeoutError as error:
+            msg = f"{self._left} of {len(self.run.requests)} requests have come to no end in {most_s:.0f} s"
+            raise TimeoutError(msg) from error
         finally:
             # What comes late must neither be handed on nor bring a next round: the workers are somebody else's soon.
             for worker in self._workers:
