@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sunsim.latency.profile import Profile, load_named
+from sunsim.latency.profile import Profile
 from sunsim.report.format import count, listed, together
 from sunsim.report.origin import origin
 from sunsim.scenario import Arm, Scenario
@@ -46,14 +46,6 @@ def of_plans(seen: str, plans: Sequence[Grid], marks: str = MARKS) -> Caption:
 def of_run(seen: str, scenario: Scenario) -> Caption:
     """The caption of a figure made of a single run."""
     return _caption(seen, [f"one run, seed {scenario.seed}, so no intervals"], [scenario], [{}])
-
-
-def of_profiles(seen: str, names: Sequence[str], derived: str) -> Caption:
-    """The caption of a figure made of profiles alone."""
-    profiles = [load_named(name) for name in names]
-    told = [f"{profile.name} ({origin(profile)})" for profile in profiles]
-    chosen = ["which batch sizes and context lengths are shown"]
-    return Caption(seen, [f"step times and copy bandwidth of {listed(told)}", derived], [], chosen)
 
 
 def _caption(

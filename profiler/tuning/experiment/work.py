@@ -149,7 +149,9 @@ class Worker:
         return {
             "learning_rate": rate,
             "curve": curve,
-            "answers": {row: {name: part.astype(int).tolist() for name, part in of.items()} for row, of in answers.items()},
+            "answers": {
+                row: {name: part.astype(int).tolist() for name, part in of.items()} for row, of in answers.items()
+            },
         }
 
 
