@@ -28,6 +28,7 @@ from profiler.tuning.data import Example
 from profiler.tuning.decode import greedy
 from profiler.tuning.engine import EngineJob
 from profiler.tuning.evaluate import tuning_of
+from profiler.tuning.rows import judged
 from profiler.tuning.tune import placed, task_of
 from profiler.tuning.two_pathways import Batch, TwoPathways
 from sunsim.errors import InputError
@@ -99,7 +100,7 @@ def handover(order: HandoverOrder, command: str, progress: Progress) -> dict[str
         "tokens": sum(map(len, wanted)),
         "differences": differences,
         "answered_alike_by_the_decode_module_alone": sum(a == w for a, w in zip(alone, wanted, strict=True)),
-        "exact_match": sum(tuple(f) == e.response for f, e in zip(found, examples, strict=True)) / len(prompts),
+        "exact_match": float(judged(found, [example.response for example in examples], stops).exact.mean()),
         "boundary": boundary,
         "dtype": str(dtype).removeprefix("torch."),
         "prompt_tokens": [min(map(len, prompts)), max(map(len, prompts))],

@@ -126,10 +126,9 @@ class Trainer:
             group["lr"] = self.settings.rate(self.step)
         self._optimizer.step()
         self._optimizer.zero_grad()
-        with torch.no_grad():
-            for weight, own in zip(self._weights, self._own, strict=True):
-                if weight is not own:
-                    weight.copy_(own)
+        if self._own[0] is not self._weights[0]:
+            with torch.no_grad():
+                torch._foreach_copy_(self._weights, self._own)
         self._unseen.append((total, norm))
 
     def look(self) -> Curve:

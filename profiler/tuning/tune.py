@@ -150,5 +150,5 @@ def placed(device: str | None, dtype: Dtype | None) -> tuple[str, torch.dtype]:
 
 def task_of(data: Path, folder: Path, model: Any) -> list[Example]:
     """A task's examples in the tokens of a model that was loaded from `folder`."""
-    tokenizer, stops = load_tokenizer(folder), stop_token_ids(model)
-    return read_task(data, tokenizer, vocab_size=model.config.vocab_size, eos_token_id=stops[0] if stops else None)
+    vocab_size, stops = model.config.vocab_size, stop_token_ids(model)
+    return read_task(data, load_tokenizer(folder), vocab_size=vocab_size, stop_token_ids=stops)

@@ -82,7 +82,7 @@ def _read(path: Path, name: str) -> Folder:
         raise InputError(message, path)
     document = DOCUMENTS[manifest.verb]
     refuse_broken(path, manifest, {document, SCENARIO, REQUESTS, POOLS})
-    scenario = Source(path / SCENARIO, read_text(path / SCENARIO, "must be a scenario")).values()
+    scenario = Source.parsed(path / SCENARIO, read_text(path / SCENARIO, "must be a scenario")).values()
     return Folder(name, manifest.verb, json.loads((path / document).read_bytes()), scenario)
 
 

@@ -53,7 +53,9 @@ def comparison_report(folders: Sequence[Folder]) -> Report:
     given, came_out = input_differences(folders), outcome_differences(folders)
     names = [folder.name for folder in folders]
     said = sentences(folders, given, came_out)
-    inputs = TextTable("Input", ("", *names), [_input_row(each) for each in given], left=len(names) + 1)
+    inputs = TextTable(
+        "Input", ("", *names), [(each.path, *map(_shown, each.values)) for each in given], left=len(names) + 1
+    )
     outcome = TextTable("Outcome", ("", *names), list(_outcome_rows(folders, came_out)))
     return Report(" against ".join(names), [Bullets(said), inputs, outcome])
 
@@ -179,10 +181,6 @@ def _unseen(folders: Sequence[Folder]) -> str:
     reads = any(each["workload"]["kind"] == "trace" or "measured" in each["transfer"] for each in scenarios)
     more = ", or what is in its trace or the file of its link" if reads else ""
     return f"Nothing in the input differs, so sunsim's own code has changed{more}."
-
-
-def _input_row(each: Difference) -> tuple[str, ...]:
-    return (each.path, *map(_shown, each.values))
 
 
 def _shown(value: Any) -> str:

@@ -224,12 +224,10 @@ def _left_out(plan: Entry, arm: Entry) -> str:
     steps_of = {(steps, profile) for stage, profile in arm["profiles"].items() for steps in Stage(stage).steps}
     for steps, profile in sorted(steps_of):
         found = known.get((steps, profile))
-        off = (
-            f"off by {found['mean_percent']:.1f} % in the mean, {found['largest_percent']:.1f} % at most"
-            if found
-            else ""
-        )
-        parts.append(f"{steps} steps of {profile} {off or 'not judged'}")
+        off = "not judged"
+        if found:
+            off = f"off by {found['mean_percent']:.1f} % in the mean, {found['largest_percent']:.1f} % at most"
+        parts.append(f"{steps} steps of {profile} {off}")
     return f"On traffic of a shape that the model was not fitted to: {'; '.join(parts)}."
 
 

@@ -50,15 +50,12 @@ class Lab:
             while ready := self._ready(wanted):
                 for name in ready:
                     probes = wanted.pop(name)
+                    rows = None if probes is None else [self._rows[probe.key] for probe in probes]
                     try:
-                        if probes is None:
-                            asked = next(searches[name])
-                        else:
-                            asked = searches[name].send([self._rows[probe.key] for probe in probes])
+                        wanted[name] = asked = searches[name].send(rows)
                     except StopIteration as stop:
                         found[name] = stop.value
                         continue
-                    wanted[name] = asked
                     for probe in asked:
                         self._ask(probe)
 

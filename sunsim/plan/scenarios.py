@@ -1,11 +1,11 @@
 """The arms of a plan that pass, each as a scenario with the pools found, which `sunsim run` runs as it is."""
 
 from collections.abc import Mapping
-from io import StringIO
 from typing import Any
 
 from ruamel.yaml import YAML
 
+from sunsim.document.text import written
 from sunsim.files import file_names
 from sunsim.result import SCENARIO
 from sunsim.visible import visible
@@ -44,9 +44,5 @@ def scenario_of(plan: Mapping[str, Any], scenario: str, arm: str, stem: str) -> 
         block[stage]["scaling"] |= pool["values"]
     own = {"name": f"{content['name']}-{stem}"[:MOST_LETTERS], "arms": [block]}
     rest = {key: value for key, value in content.items() if key not in {"plan", "sweep"}}
-    stream = StringIO()
-    round_trip = YAML()
-    round_trip.width = 2**16
-    round_trip.dump(rest | own, stream)
     told = visible(f"# The arm {arm} with the pools that `{plan['command']}` found.")
-    return f"{told}\n{stream.getvalue()}"
+    return f"{told}\n{written(rest | own)}"
