@@ -167,10 +167,9 @@ def _stream(run: ClusterRun, when: str) -> Stream:
     if run.sessions is None:
         rows = rows.sort_values("begins_s", kind="stable")
     names = run.scenario.model_names
-    index = {name: i for i, name in enumerate(names)}
     return Stream(
         to_ps(rows["begins_s"].to_numpy(np.float64)),
-        np.array([index[name] for name in rows["model"]], dtype=np.int32),
+        pd.Categorical(rows["model"], names).codes.astype(np.int32),
         rows["prompt_tokens"].to_numpy(np.int32),
         rows["output_tokens"].to_numpy(np.int32),
         names,

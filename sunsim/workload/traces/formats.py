@@ -5,7 +5,7 @@ from pathlib import Path
 from sunsim.errors import InputError, clipped_list
 from sunsim.latency.document import once
 from sunsim.workload.traces.json_lines import keys_of
-from sunsim.workload.traces.known import BAILIAN, CSV, CSV_AS_LOGGED, FORMATS
+from sunsim.workload.traces.known import CSV, CSV_AS_LOGGED, FORMATS
 from sunsim.workload.traces.lookalikes import renamed
 from sunsim.workload.traces.rows import TraceRows
 from sunsim.workload.traces.table import UNCLOSED, values_of
@@ -85,7 +85,8 @@ def _instead(text: Text, first_line: str) -> str:
     """
     keys = keys_of(first_line)
     if keys is not None:
-        return f"the keys are {clipped_list(keys)}{renamed(BAILIAN.needed, BAILIAN.unit, keys)}"
+        bailian = FORMATS["bailian"]
+        return f"the keys are {clipped_list(keys)}{renamed(bailian.needed, bailian.unit, keys)}"
     columns = values_of(first_line)
     if columns is None:
         raise InputError(UNCLOSED, text.path, 1)
