@@ -15,7 +15,7 @@ from sunsim.trace.convert import convert
 from sunsim.workload.traces.formats import read_trace
 from sunsim.workload.traces.known import FORMATS
 from sunsim.workload.traces.select import Window
-from tests.test_cli import invoke
+from tests.plan.small import invoke
 from tests.trace_files import ARRIVAL_S, OUTPUT_TOKENS, PROMPT_TOKENS, TEXTS, file_name, write
 
 USED = [i for i, tokens in enumerate(OUTPUT_TOKENS) if tokens]
