@@ -48,6 +48,20 @@ def test_only_seeds_that_both_have_are_compared() -> None:
     assert loss.mean == pytest.approx(10)
 
 
+def test_the_requests_of_other_seeds_make_nothing_surer() -> None:
+    own = Shares({"0": 0.5, "1": 0.5, "2": 0.5}, 300)
+    further = Shares({**own.by_seed, "3": 0.5, "4": 0.9}, 500)
+    assert loss_of([(own, further)]) == loss_of([(own, own)])
+
+
+def test_tasks_without_a_seed_in_common_decide_nothing() -> None:
+    found = document(one=([0.9] * 3, [0.9] * 3), two=([0.9] * 3, [0.9] * 3))
+    for row in found["rows"][len(found["rows"]) // 2 :]:
+        row["exact_match_by_seed"] = {seed + 3: share for seed, share in row["exact_match_by_seed"].items()}
+    assert verdict(found, SUN) == "not decided"
+    assert table(found).splitlines()[2].endswith("| not decided | no seed in common | no seed in common | none |")
+
+
 @pytest.mark.parametrize(
     ("full", "own", "said"),
     [

@@ -27,14 +27,17 @@ class Example:
     response: tuple[int, ...]
 
 
-def read_task(path: Path, tokenizer: Any = None, *, vocab_size: int, eos_token_id: int | None = None) -> list[Example]:
+def read_task(
+    path: Path, tokenizer: Any = None, *, vocab_size: int, stop_token_ids: Sequence[int] = ()
+) -> list[Example]:
     """The examples of a jsonl file.
 
     Args:
         path: the file.
         tokenizer: a Hugging Face tokenizer, for lines of text; prompts get its special tokens, responses do not.
         vocab_size: token ids must be below it.
-        eos_token_id: ends every response; None adds nothing.
+        stop_token_ids: one of them ends every response, where it does not do so the tokenizer's own or else the first; none
+            adds nothing.
 
     Raises:
         InputError: with the line that is wrong.
@@ -45,11 +48,13 @@ def read_task(path: Path, tokenizer: Any = None, *, vocab_size: int, eos_token_i
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
         msg = f"cannot be read ({reason}), must be a jsonl file of prompts and responses"
         raise InputError(msg, path) from error
+    own = getattr(tokenizer, "eos_token_id", None)
+    stops = sorted(stop_token_ids, key=lambda stop: stop != own)
     examples = []
     for number, line in enumerate(lines, 1):
         if line.strip():
             try:
-                examples.append(_example(json.loads(line), tokenizer, vocab_size, eos_token_id))
+                examples.append(_example(json.loads(line), tokenizer, vocab_size, stops))
             except json.JSONDecodeError as error:
                 msg = f"not JSON ({error.msg}), must be one object a line"
                 raise InputError(msg, path, number) from error
@@ -61,7 +66,7 @@ def read_task(path: Path, tokenizer: Any = None, *, vocab_size: int, eos_token_i
     return examples
 
 
-def _example(row: Any, tokenizer: Any, vocab_size: int, eos_token_id: int | None) -> Example:
+def _example(row: Any, tokenizer: Any, vocab_size: int, stops: Sequence[int]) -> Example:
     if not isinstance(row, dict):
         msg = f"{clipped(json.dumps(row))} is no JSON object, must have prompt and response"
         raise ValueError(msg)  # noqa: TRY004 - of the user's input, not of the caller's
@@ -78,8 +83,8 @@ def _example(row: Any, tokenizer: Any, vocab_size: int, eos_token_id: int | None
             raise ValueError(msg)
         prompt = list(tokenizer(texts[0])["input_ids"])
         response = list(tokenizer(texts[1], add_special_tokens=False)["input_ids"])
-    if eos_token_id is not None and response[-1:] != [eos_token_id]:
-        response.append(eos_token_id)
+    if stops and not (response and response[-1] in stops):
+        response.append(stops[0])
     for name, ids in (("prompt", prompt), ("response", response)):
         if not ids:
             msg = f"the {name} is empty, must be at least one token"

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -11,34 +10,15 @@ import torch
 
 from profiler.progress import Progress
 from profiler.tuning.checkpoint import TUNING_FILE, load_model, parameters, stop_token_ids
-from profiler.tuning.choices import Boundary, DecoderQuant, Dtype
+from profiler.tuning.choices import DecoderQuant
 from profiler.tuning.data import Example
 from profiler.tuning.decode import greedy
+from profiler.tuning.orders import EvaluateOrder
 from profiler.tuning.quantize import quantized
 from profiler.tuning.rows import SCHEMA_VERSION, Judged, judged, row, seeds_of
 from profiler.tuning.tune import placed, task_of
 from profiler.tuning.two_pathways import TwoPathways
 from sunsim.errors import InputError
-
-
-@dataclass(frozen=True, slots=True)
-class EvaluateOrder:
-    """What to evaluate.
-
-    prefill: directories; those of one method and task that differ in their seed make one row. decode: the decode
-    module of all of them; None where each decodes with itself. boundary: None for each prefill module's own. first:
-    requests of each task; None for all.
-    """
-
-    prefill: Sequence[Path]
-    data: Sequence[Path]
-    decode: Path | None = None
-    decoder_quant: DecoderQuant | None = None
-    boundary: Boundary | None = None
-    first: int | None = None
-    batch_size: int = 256
-    dtype: Dtype | None = None
-    device: str | None = None
 
 
 def evaluate(order: EvaluateOrder, command: str, progress: Progress) -> dict[str, Any]:
@@ -73,7 +53,8 @@ def evaluate(order: EvaluateOrder, command: str, progress: Progress) -> dict[str
             examples = task_of(data, folder, prefill)[: order.first]
             of_seeds[seed] = answered(pathways, examples, order.batch_size)
             progress.say(f"{folder}, {task}: {of_seeds[seed].exact.sum()} of {len(examples)} exact, {method}")
-    base = order.decode or order.prefill[0]
+    first = order.decode or order.prefill[0]
+    base = Path(tuning_of(first).get("model", first))
     return document(
         [row(method, task, found) for (method, task), found in runs.items()],
         model=base.resolve().name,
@@ -85,14 +66,11 @@ def evaluate(order: EvaluateOrder, command: str, progress: Progress) -> dict[str
 
 def answered(pathways: TwoPathways, examples: Sequence[Example], batch_size: int = 256) -> Judged:
     """What the modules answer to the examples' prompts, judged; no answer is taken further than the wanted one."""
-    answers = greedy(
-        pathways,
-        [example.prompt for example in examples],
-        [len(example.response) for example in examples],
-        stop_token_ids=stop_token_ids(pathways.decode),
-        batch_size=batch_size,
-    )
-    return judged(answers, [example.response for example in examples])
+    stops = stop_token_ids(pathways.decode)
+    responses = [example.response for example in examples]
+    prompts, limits = [example.prompt for example in examples], list(map(len, responses))
+    answers = greedy(pathways, prompts, limits, stop_token_ids=stops, batch_size=batch_size)
+    return judged(answers, responses, stops)
 
 
 def document(rows: list[dict[str, Any]], *, model: str, parameters: int, command: str, device: str) -> dict[str, Any]:
@@ -134,10 +112,13 @@ def method_of(how: dict[str, Any], *, own_decoder: bool, quant: DecoderQuant | N
         raise InputError(msg, "--decode")
     if method in {"full", "lora"} and not own_decoder:
         method = f"{method}-prefill-base-decode"
-    if quant is None:
-        return method
-    tuned = "-tuned" if how.get("decoder_quant") == quant else ""
-    return f"{method}-{quant.split('-')[0]}{tuned}"
+    tuned_for = how.get("decoder_quant")
+    decoder = f"-{quant.split('-')[0]}" if quant is not None else ""
+    if tuned_for is None:
+        return f"{method}{decoder}"
+    return (
+        f"{method}{decoder}-tuned" if tuned_for == quant else f"{method}-tuned-for-{tuned_for.split('-')[0]}{decoder}"
+    )
 
 
 def task_name(data: Path) -> str:

@@ -33,7 +33,8 @@ def quantized(model: Any, how: DecoderQuant) -> Any:
 
 
 def int4_rounded(weight: torch.Tensor, group: int = GROUP) -> torch.Tensor:
-    """[out, in] as AWQ's format keeps it: 4 bits, a scale (float16) and a zero point (4 bits) each `group` inputs.
+    """[out, in] as AWQ's format keeps it: 4 bits, a scale (float16) and a zero point (4 bits) each `group` inputs; as vLLM's
+    kernels multiply with it: the scale is in the compute dtype there.
 
     Rounded to nearest, the range of a group taken from its smallest and largest weight. AWQ's search for scales of
     channels comes before this step and is not made here: a real AWQ checkpoint is a little better.
@@ -45,10 +46,11 @@ def int4_rounded(weight: torch.Tensor, group: int = GROUP) -> torch.Tensor:
     grouped = weight.detach().float().reshape(rows, width // group, group)
     # A zero point is a level: the range has 0 in it.
     low, high = grouped.amin(-1, keepdim=True).clamp(max=0), grouped.amax(-1, keepdim=True).clamp(min=0)
-    scale = ((high - low).clamp(min=1e-5) / _LEVELS).half().float()
+    stored = ((high - low).clamp(min=1e-5) / _LEVELS).half()
+    scale = stored.float()
     zero = (-torch.round(low / scale)).clamp(0, _LEVELS)
     level = (torch.round(grouped / scale) + zero).clamp(0, _LEVELS)
-    return ((level - zero) * scale).reshape(rows, width).to(weight.dtype)
+    return ((level - zero).to(weight.dtype) * stored.to(weight.dtype)).reshape(rows, width)
 
 
 def fp8_rounded(weight: torch.Tensor) -> torch.Tensor:

@@ -5,16 +5,19 @@ Token accuracy: the share of the wanted responses' tokens that stand in their pl
 follows a first wrong token counts as it comes out, and not as it would after the right one.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sunsim.accuracy.measured import MIN_SEEDS
+from sunsim.accuracy.verdict import NORMAL, half_over_seeds
+
 SCHEMA_VERSION = 1
-CONFIDENCE = 0.95
-RESAMPLES = 2000
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,11 +32,17 @@ class Judged:
     wanted: NDArray[np.int64]
 
 
-def judged(answers: Sequence[Sequence[int]], responses: Sequence[Sequence[int]]) -> Judged:
-    """Answers beside the responses that were wanted."""
-    pairs = list(zip(answers, responses, strict=True))
+def judged(
+    answers: Sequence[Sequence[int]], responses: Sequence[Sequence[int]], stop_token_ids: Sequence[int] = ()
+) -> Judged:
+    """Answers beside the responses that were wanted; an answer may end with any of the tokens that end one."""
+
+    def ended(tokens: Sequence[int]) -> list[int]:
+        return [*tokens[:-1], stop_token_ids[0] if tokens[-1] in stop_token_ids else tokens[-1]]
+
+    pairs = [(ended(answer), ended(response)) for answer, response in zip(answers, responses, strict=True)]
     return Judged(
-        exact=np.array([list(a) == list(r) for a, r in pairs], bool),
+        exact=np.array([a == r for a, r in pairs], bool),
         matched=np.array([sum(x == y for x, y in zip(a, r, strict=False)) for a, r in pairs], np.int64),
         wanted=np.array([len(r) for _, r in pairs], np.int64),
     )
@@ -43,34 +52,41 @@ def wilson(successes: int, trials: int) -> tuple[float, float]:
     """The 95 % interval of a share (Wilson 1927), within 0 to 1 also where all or none succeed."""
     from scipy.stats import binomtest  # noqa: PLC0415 - takes a second, of every command
 
-    found = binomtest(successes, trials).proportion_ci(CONFIDENCE, method="wilson")
+    found = binomtest(successes, trials).proportion_ci(0.95, method="wilson")
     return float(found.low), float(found.high)
 
 
-def bootstrap(runs: Sequence[tuple[NDArray[Any], NDArray[Any]]], seed: int = 0) -> tuple[float, float]:
-    """The 95 % interval of the mean over runs of a ratio of sums, by resampling runs and then their requests.
+def of_ratios(runs: Sequence[tuple[NDArray[Any], NDArray[Any]]]) -> tuple[float, float]:
+    """The 95 % interval of the mean over runs of a ratio of sums, that of their requests (Cochran 1977, Sampling Techniques, 6.4).
 
     Args:
         runs: of each, (numerators, denominators), a number a request.
-        seed: of the resampling.
     """
-    draws = np.random.default_rng(seed)
-    picked = draws.integers(len(runs), size=(RESAMPLES, len(runs)))
-    ratios = np.empty(picked.shape)
-    for r, (over, under) in enumerate(runs):
-        times = int((picked == r).sum())
-        chosen = draws.integers(len(over), size=(times, len(over)))
-        ratios[picked == r] = over[chosen].sum(1) / under[chosen].sum(1)
-    means = ratios.mean(1)
-    low, high = np.quantile(means, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
-    return float(low), float(high)
+    ratios = [float(over.sum() / under.sum()) for over, under in runs]
+    variances = [
+        float(((over - ratio * under) ** 2).sum()) / float(under.sum()) ** 2
+        for ratio, (over, under) in zip(ratios, runs, strict=True)
+    ]
+    middle, half = fmean(ratios), NORMAL * math.sqrt(sum(variances)) / len(runs)
+    return max(0.0, middle - half), min(1.0, middle + half)
+
+
+def with_seeds(of_requests: tuple[float, float], shares: Sequence[float]) -> tuple[float, float]:
+    """The 95 % interval of a mean share over seeds: at each end the wider of that of its requests and Student's t over seeds.
+
+    With few seeds Student's may by chance be narrow. With fewer than `MIN_SEEDS` it is that of the requests alone.
+    """
+    if len(shares) < MIN_SEEDS:
+        return of_requests
+    middle, half = fmean(shares), half_over_seeds(shares)
+    return max(0.0, min(of_requests[0], middle - half)), min(1.0, max(of_requests[1], middle + half))
 
 
 def row(method: str, task: str, runs: Mapping[str, Judged]) -> dict[str, Any]:
     """One row of an accuracy file.
 
-    The interval of exact match is the wider of two at each end: Wilson's over all requests, as if they were of one seed,
-    and with several seeds that of resampled seeds and requests, which by itself would be certain where all or none are right.
+    Intervals are those of `with_seeds`; of requests, Wilson's for exact match, which is not certain where all or none are
+    right, and `of_ratios` for token accuracy.
 
     Args:
         method: as the file names it.
@@ -79,18 +95,17 @@ def row(method: str, task: str, runs: Mapping[str, Judged]) -> dict[str, Any]:
     """
     tokens = [(run.matched, run.wanted) for run in runs.values()]
     shares = {seed: float(run.exact.mean()) for seed, run in runs.items()}
+    of_tokens = [float(over.sum() / under.sum()) for over, under in tokens]
     requests = sum(len(run.exact) for run in runs.values())
-    ends = [wilson(sum(int(run.exact.sum()) for run in runs.values()), requests)]
-    if len(runs) > 1:
-        ends.append(bootstrap([(run.exact, np.ones(len(run.exact), np.int64)) for run in runs.values()]))
-    token_low, token_high = bootstrap(tokens)
+    low, high = with_seeds(wilson(sum(int(run.exact.sum()) for run in runs.values()), requests), list(shares.values()))
+    token_low, token_high = with_seeds(of_ratios(tokens), of_tokens)
     return {
         "method": method,
         "task": task,
-        "exact_match": float(np.mean(list(shares.values()))),
-        "low": min(low for low, _ in ends),
-        "high": max(high for _, high in ends),
-        "token_accuracy": float(np.mean([over.sum() / under.sum() for over, under in tokens])),
+        "exact_match": fmean(shares.values()),
+        "low": low,
+        "high": high,
+        "token_accuracy": fmean(of_tokens),
         "token_accuracy_low": token_low,
         "token_accuracy_high": token_high,
         "requests": requests,

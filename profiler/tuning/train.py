@@ -16,37 +16,23 @@ import numpy as np
 import torch
 
 from profiler.progress import Progress
-from profiler.tuning.choices import Schedule
 from profiler.tuning.data import Example, batches_from
 from profiler.tuning.methods import trained_parameters
+from profiler.tuning.orders import Recipe
 from profiler.tuning.two_pathways import Batch, TwoPathways
 from sunsim.errors import InputError
 
+BETAS = (0.9, 0.95)
+"""AdamW's."""
 # Between two looks at the losses, for which the host waits for the GPU.
 LOOK_S = 5.0
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """How to train.
-
-    steps: updates of the weights. batch_size: requests an update. micro_batch_size: requests at a time, gradients
-    summed; None for all of a batch. warmup_steps: of a learning rate that rises from 0 in a line. cosine: to 0 at the
-    last step. clip: largest norm of the gradient. seed: of the order of examples. offload_optimizer: what the
-    optimizer keeps, 12 bytes a weight and 4 of its gradient, is in the host's memory and not in the GPU's.
-    """
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings(Recipe):
+    """How to train. steps: updates of the weights."""
 
     steps: int
-    batch_size: int = 64
-    micro_batch_size: int | None = None
-    learning_rate: float = 1e-5
-    schedule: Schedule = "cosine"
-    warmup_steps: int = 0
-    weight_decay: float = 0.1
-    betas: tuple[float, float] = (0.9, 0.95)
-    clip: float = 1.0
-    seed: int = 0
-    offload_optimizer: bool = False
 
     def rate(self, step: int) -> float:
         """The learning rate of a step, counted from 0."""
@@ -77,9 +63,7 @@ class Trainer:
         made_of: dict[str, Any] | None = None,
     ) -> None:
         self.pathways, self.examples, self.settings = pathways, examples, settings
-        self._order = (
-            asdict(settings) | {"betas": list(settings.betas)} | (made_of or {}) | {"examples": _hash(examples)}
-        )
+        self._order = asdict(settings) | (made_of or {}) | {"examples": _hash(examples)}
         self.step = 0
         self.curve = Curve()
         self._weights = list(trained_parameters(pathways).values())
@@ -90,7 +74,7 @@ class Trainer:
         self._optimizer = torch.optim.AdamW(
             self._own,
             lr=settings.learning_rate,
-            betas=settings.betas,
+            betas=BETAS,
             weight_decay=settings.weight_decay,
             # One kernel for all weights, where a loop over them would keep a small model waiting.
             fused=True,
@@ -126,10 +110,9 @@ class Trainer:
             group["lr"] = self.settings.rate(self.step)
         self._optimizer.step()
         self._optimizer.zero_grad()
-        with torch.no_grad():
-            for weight, own in zip(self._weights, self._own, strict=True):
-                if weight is not own:
-                    weight.copy_(own)
+        if self._own[0] is not self._weights[0]:
+            with torch.no_grad():
+                torch._foreach_copy_(self._weights, self._own)
         self._unseen.append((total, norm))
 
     def look(self) -> Curve:

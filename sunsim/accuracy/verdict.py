@@ -16,6 +16,8 @@ LEARNED = 10.0
 
 _UPPER = 0.975
 """Where a two-sided interval of 95 % ends."""
+NORMAL = float(ndtri(_UPPER))
+"""Standard deviations from the middle of such an interval to its ends, of a normal distribution."""
 
 
 class Shares(NamedTuple):
@@ -31,7 +33,7 @@ class Shares(NamedTuple):
 class Loss(NamedTuple):
     """Points of exact match that a method has less than another.
 
-    mean: over `seeds` seeds. half: of its 95 % interval, infinite with fewer than `MIN_SEEDS`.
+    mean: over `seeds` seeds, not a number without any. half: of its 95 % interval, infinite with fewer than `MIN_SEEDS`.
     """
 
     mean: float
@@ -45,6 +47,8 @@ class Loss(NamedTuple):
         return "fails" if self.mean - self.half > LIMIT else "open"
 
     def __str__(self) -> str:
+        if not self.seeds:
+            return "no seed in common"
         spread = too_few(self.seeds) or f"{self.mean - self.half:+.1f} to {self.mean + self.half:+.1f}"
         return f"{self.mean:+.1f} ({spread})"
 
@@ -103,16 +107,22 @@ def loss_of(pairs: Sequence[tuple[Shares, Shares]]) -> Loss:
     seeds = sorted(set.intersection(*(set(shares.by_seed) for pair in pairs for shares in pair)))
     lost = [100 * mean(other.by_seed[seed] - own.by_seed[seed] for own, other in pairs) for seed in seeds]
     if len(seeds) < MIN_SEEDS:
-        return Loss(mean(lost), math.inf, len(seeds))
-    over_seeds = float(stdtrit(len(seeds) - 1, _UPPER)) * stdev(lost) / math.sqrt(len(seeds))
-    variance = sum(_variance(shares) for pair in pairs for shares in pair) / len(pairs) ** 2
-    return Loss(mean(lost), max(over_seeds, 100 * float(ndtri(_UPPER)) * math.sqrt(variance)), len(seeds))
+        return Loss(mean(lost) if lost else math.nan, math.inf, len(seeds))
+    variance = sum(_variance(shares, seeds) for pair in pairs for shares in pair) / len(pairs) ** 2
+    of_requests = 100 * NORMAL * math.sqrt(variance)
+    return Loss(mean(lost), max(half_over_seeds(lost), of_requests), len(seeds))
 
 
-def _variance(shares: Shares) -> float:
-    """Of a share of requests; two more of each outcome are counted, so that none or all right is not certainty."""
-    trials = shares.requests + 4
-    share = (mean(shares.by_seed.values()) * shares.requests + 2) / trials
+def half_over_seeds(values: Sequence[float]) -> float:
+    """Half of the 95 % interval of a mean over seeds, Student's t: how far tunings spread is itself known from few."""
+    return float(stdtrit(len(values) - 1, _UPPER)) * stdev(values) / math.sqrt(len(values))
+
+
+def _variance(shares: Shares, seeds: Sequence[str]) -> float:
+    """Of the share of the requests of these seeds; two more of each outcome are counted, so that none or all right is not certainty."""
+    requests = shares.requests * len(seeds) / len(shares.by_seed)
+    trials = requests + 4
+    share = (mean(shares.by_seed[seed] for seed in seeds) * requests + 2) / trials
     return share * (1 - share) / trials
 
 

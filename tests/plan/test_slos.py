@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from docs.refresh import ROOT
+from docs.blocks import ROOT
 from sunsim.plan.bench import Bench
 from sunsim.plan.fastest import hopeless
 from sunsim.plan.find import size_pools

@@ -16,21 +16,8 @@ from typing import TYPE_CHECKING, Any
 from profiler.start import write_model
 from sunsim.workload.acceptance import Acceptance, Rates
 from tests.accepted import accepted
-from tests.profiler.vllm_decisions import (
-    ARRIVED,
-    MODEL,
-    RETURNING,
-    Arrival,
-    Core,
-    Device,
-    Times,
-    Worker,
-    arrivals,
-    make_core,
-    record_all,
-    run,
-    serial,
-)
+from tests.profiler.vllm_cases import ARRIVED, RETURNING, Arrival, Times, Worker, arrivals
+from tests.profiler.vllm_decisions import MODEL, Core, Device, make_core, record_all, run, serial
 
 if TYPE_CHECKING:
     from vllm.v1.core.sched.output import SchedulerOutput

@@ -13,19 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from tests.cluster.texts import Asked, Texts
-from tests.profiler.vllm_decisions import (
-    ARRIVED,
-    RETURNING,
-    Case,
-    Core,
-    Device,
-    Times,
-    Worker,
-    make_core,
-    record_all,
-    run,
-    serial,
-)
+from tests.profiler.vllm_cases import ARRIVED, RETURNING, Case, Times, Worker
+from tests.profiler.vllm_decisions import Core, Device, make_core, record_all, run, serial
 
 from vllm import SamplingParams  # isort: skip - a platform that it can run on is there only now
 from vllm.utils.hashing import sha256

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from sunsim.workload.sessions import UNKNOWN
-from tests.profiler.vllm_decisions import ARRIVED, RETURNING, Times, Worker, make_core, record_all
+from tests.profiler.vllm_cases import ARRIVED, RETURNING, Times, Worker
+from tests.profiler.vllm_decisions import make_core, record_all
 from tests.profiler.vllm_draft_decisions import (
     Case,
     DraftingDevice,
@@ -25,7 +26,33 @@ from tests.profiler.vllm_prefix_decisions import CachingDevice, Chats, Round, Ta
 from tests.profiler.vllm_prefix_decisions import drawn as drawn_talk
 
 # Seeds of short and varied cases.
-DRAWN = list(range(500))
+DRAWN = [
+    0,
+    60,
+    69,
+    89,
+    117,
+    123,
+    143,
+    192,
+    200,
+    215,
+    216,
+    218,
+    226,
+    239,
+    248,
+    321,
+    331,
+    342,
+    348,
+    371,
+    373,
+    382,
+    400,
+    463,
+    479,
+]
 
 
 class CachingDraftingDevice(CachingDevice, DraftingDevice):
@@ -90,10 +117,12 @@ def talks() -> Iterator[Talk]:
         name = f"the round after {output} tokens, before they are out"
         yield with_drafts(made(name, roomy, [], early), all_accepted, plain)
     many = Chats(number=12)
-    talks_of_many = made("conversations", roomy, list(many.begun), many.requests(1))
-    yield with_drafts(talks_of_many, three, plain)
-    yield with_drafts(replace(talks_of_many, case=replace(talks_of_many.case, name="launches shown")), three, slow_host)
-    yield with_drafts(replace(talks_of_many, case=replace(talks_of_many.case, name="no drafter")), n_gram, plain)
+    for name, speculation, times in (
+        ("conversations", three, plain),
+        ("conversations, launches shown", three, slow_host),
+        ("conversations, no drafter", n_gram, plain),
+    ):
+        yield with_drafts(made(name, roomy, list(many.begun), many.requests(1)), speculation, times)
     small = made("conversations in a small cache", replace(roomy, num_gpu_blocks=40), [40], many.requests(2))
     yield with_drafts(small, three, plain)
     tight = replace(roomy, num_gpu_blocks=24)

@@ -3,7 +3,7 @@
 import json
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,7 +13,7 @@ from profiler.facts import card, host
 from profiler.progress import Progress
 from profiler.tuning.experiment.corpus import write_corpus
 from profiler.tuning.experiment.order import Order, jobs_of
-from profiler.tuning.experiment.results import accuracy_files, read_records
+from profiler.tuning.experiment.results import accuracy_file, read_records
 from profiler.tuning.experiment.runner import Runner
 from profiler.tuning.rows import table
 from sunsim.accuracy import verdict
@@ -33,7 +33,7 @@ NAMED = 8
 """Jobs that are named where many are left."""
 
 
-def pretrain_seconds(sizes: tuple[str, ...], budget_s: float, gpus: int) -> dict[str, float]:
+def pretrain_seconds(sizes: Sequence[str], budget_s: float, gpus: int) -> dict[str, float]:
     """Seconds of pre-training of each size, on a GPU of its own."""
     return {size: min(PRETRAIN_SHARE[size] * gpus, PRETRAIN_MOST) * budget_s for size in sizes}
 
@@ -59,9 +59,10 @@ def experiment(
     begin = time.time() - progress.elapsed_s
     deadline = begin + budget_s - min(RESULTS_S, 0.1 * budget_s)
     keep_order(order, folder)
+    jobs = jobs_of(order)
     runner = Runner(
         order,
-        jobs_of(order),
+        jobs,
         folder,
         devices=devices,
         per_device=per_device,
@@ -80,7 +81,7 @@ def experiment(
     files = write_results(folder, order, gpu_minutes(folder, time.time() - begin, gpus), command)
     for size in files:
         progress.say(f"{folder / f'accuracy-{size}.json'}")
-    if left := [job.name for job in jobs_of(order) if not runner.is_done(job.name)]:
+    if left := [job.name for job in jobs if job.name not in runner.done]:
         more = f" and {len(left) - NAMED} more" if len(left) > NAMED else ""
         progress.say(f"not done: {', '.join(left[:NAMED])}{more}; the same command goes on there")
     return files
@@ -108,8 +109,9 @@ def gpu_minutes(folder: Path, wall_s: float, gpus: int) -> float:
 
 def write_results(folder: Path, order: Order, minutes: float, command: str) -> dict[str, dict[str, Any]]:
     """All records in one file, and the accuracy files that come of them."""
+    records = read_records(folder, order)
     with (folder / "records.jsonl").open("w", encoding="utf-8") as out:
-        out.writelines(f"{json.dumps(record)}\n" for record in read_records(folder))
+        out.writelines(f"{json.dumps(record)}\n" for record in records)
     about = {
         "measured": datetime.now(UTC).date().isoformat(),
         "card": card()["name"].replace("none", "cpu"),
@@ -117,7 +119,8 @@ def write_results(folder: Path, order: Order, minutes: float, command: str) -> d
         "command": command,
         "gpu_minutes": minutes,
     }
-    files = accuracy_files(folder, order, about)
+    known = {record["size"] for record in records}
+    files = {size: accuracy_file(folder, order, size, records, about) for size in order.sizes if size in known}
     for size, content in files.items():
         (folder / f"accuracy-{size}.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     return files

@@ -1,10 +1,12 @@
 """What an experiment does, and the jobs that it is made of."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 from profiler.tuning.choices import Boundary
+from profiler.tuning.experiment.tasks import TASKS
+from sunsim.accuracy.measured import MIN_SEEDS
 
 
 class Size(NamedTuple):
@@ -26,18 +28,15 @@ SIZES: Mapping[str, Size] = {
 """By name; the learning rate is that of pre-training. tiny is for a try on a CPU."""
 
 
-METHODS = (
-    "base",
-    "full",
-    "full-int4",
-    "full-prefill-base-decode",
-    "prefill-only",
-    "prefill-only-int4",
-    "prefill-only-int4-tuned",
-    "lora",
-)
-"""Rows of an accuracy file, in order. full-int4 is the fully tuned model decoding with int4 weights of its own: what the
-quantized shared decoder is to be compared with."""
+TUNINGS: Mapping[str, tuple[str, ...]] = {
+    "full": ("base", "full", "full-int4", "full-prefill-base-decode"),
+    "prefill-only": ("prefill-only", "prefill-only-int4"),
+    "prefill-only-int4-tuned": ("prefill-only-int4-tuned",),
+    "lora": ("lora",),
+}
+"""What is tuned for each task and seed, and the rows of an accuracy file that come of it, in order. full-int4 is the fully
+tuned model decoding with int4 weights of its own: what the quantized shared decoder is to be compared with."""
+METHODS = tuple(method for methods in TUNINGS.values() for method in methods)
 
 RATES: Mapping[str, tuple[float, ...]] = {
     "full": (1e-4, 3e-4, 1e-3),
@@ -58,11 +57,11 @@ class Order:
     rates: learning rates to try for each method.
     """
 
-    sizes: Sequence[str]
-    tasks: Sequence[str]
-    seeds: int
-    boundary: Boundary
-    pretrain_s: Mapping[str, float]
+    sizes: Sequence[str] = ("30m", "100m")
+    tasks: Sequence[str] = tuple(TASKS)
+    seeds: int = MIN_SEEDS
+    boundary: Boundary = "decode"
+    pretrain_s: Mapping[str, float] = field(default_factory=dict)
     corpus: int = 3_000_000
     pretrain_batch: int = 512
     train: int = 4096
@@ -74,10 +73,21 @@ class Order:
     rates: Mapping[str, Sequence[float]] = field(default_factory=lambda: dict(RATES))
 
 
-def small(order: Order) -> Order:
-    """The same for a try: few examples, and one learning rate a method, which is not tried before it is used."""
-    rates = {method: rates[1:2] for method, rates in order.rates.items()}
-    return replace(order, corpus=20_000, pretrain_batch=32, train=64, validation=16, test=16, batch=8, rates=rates)
+WHOLE = Order()
+QUICK = Order(
+    sizes=("tiny",),
+    tasks=("call-format",),
+    seeds=1,
+    corpus=20_000,
+    pretrain_batch=32,
+    train=64,
+    validation=16,
+    test=16,
+    steps=20,
+    batch=8,
+    rates={method: rates[1:2] for method, rates in RATES.items()},
+)
+"""A try: four tunings of a few seconds each also on a slow core, whose learning rates are not looked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,11 +95,11 @@ class Job:
     """A piece of an experiment that one process does.
 
     name: of its file in DIR/done. after: names of jobs whose results it needs. alone: nothing else runs on its device.
-    method, rate: of a try of a learning rate. task, seed: of a cell, which is all methods on one task with one seed.
+    method: of `RATES`, whose rate is tried, or of `TUNINGS`, with its task and seed.
     """
 
     name: str
-    kind: Literal["pretrain", "rate", "cell"]
+    kind: Literal["pretrain", "rate", "tuning"]
     size: str
     after: tuple[str, ...] = ()
     alone: bool = False
@@ -100,7 +110,11 @@ class Job:
 
 
 def jobs_of(order: Order) -> list[Job]:
-    """All jobs, the more urgent ones first: what is asked of all methods before further seeds, so that an early end is whole."""
+    """All jobs, the more urgent ones first: whole seeds of all sizes one after another, so that an early end has whole ones.
+
+    A verdict takes `MIN_SEEDS`. Further seeds begin when all of these are known: on a device that is busy they would make
+    them late.
+    """
     pretrain = [Job(f"pretrain-{size}", "pretrain", size, alone=True) for size in reversed(order.sizes)]
     rates = [
         Job(rate_name(size, method, rate), "rate", size, (f"pretrain-{size}",), method=method, rate=rate)
@@ -109,19 +123,27 @@ def jobs_of(order: Order) -> list[Job]:
         if len(tried) > 1
         for rate in tried
     ]
-    cells = [
-        Job(f"cell-{size}-{task}-{seed}", "cell", size, needed(order, size), task=task, seed=seed)
-        for seed in range(order.seeds)
-        for task in order.tasks
-        for size in order.sizes
-    ]
-    return [*pretrain, *rates, *cells]
-
-
-def needed(order: Order, size: str) -> tuple[str, ...]:
-    """The jobs that a size's cells wait for: its base model, and learning rates where there is a choice."""
-    tried = {method: rates for method, rates in order.rates.items() if len(rates) > 1}
-    return (f"pretrain-{size}", *(rate_name(size, method, rate) for method, rates in tried.items() for rate in rates))
+    needed = {size: (f"pretrain-{size}", *(job.name for job in rates if job.size == size)) for size in order.sizes}
+    first: tuple[str, ...] = ()
+    tunings: list[Job] = []
+    for seed in range(order.seeds):
+        if seed == MIN_SEEDS:
+            first = tuple(job.name for job in tunings)
+        tunings += [
+            Job(
+                f"{size}-{task}-{seed}-{method}",
+                "tuning",
+                size,
+                needed[size] + first,
+                method=method,
+                task=task,
+                seed=seed,
+            )
+            for task in order.tasks
+            for size in order.sizes
+            for method in TUNINGS
+        ]
+    return [*pretrain, *rates, *tunings]
 
 
 def rate_name(size: str, method: str, rate: float) -> str:

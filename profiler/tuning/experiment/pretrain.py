@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 from torch.nn.functional import cross_entropy
 
 from profiler.tuning.experiment.corpus import Corpus
+from profiler.tuning.train import BETAS
 from profiler.tuning.two_pathways import NO_LABEL, Batch, TwoPathways
 
 WARMUP_STEPS = 100
-BETAS, WEIGHT_DECAY, CLIP = (0.9, 0.95), 0.1, 1.0
+WEIGHT_DECAY, CLIP = 0.1, 1.0
 SEEN_EVERY = 20
 """Steps between two looks at the loss, for which the host waits for the GPU; unless told otherwise."""
 

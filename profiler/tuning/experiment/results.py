@@ -1,4 +1,4 @@
-"""Accuracy files of the experiment, one a size, from the records of its cells."""
+"""Accuracy files of the experiment, one a size, from the results of its jobs."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -7,19 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from profiler.tuning.experiment.order import METHODS, Order, rate_name
+from profiler.tuning.experiment.order import METHODS, Order, jobs_of, rate_name
 from profiler.tuning.experiment.tasks import TASKS
 from profiler.tuning.rows import SCHEMA_VERSION, Judged, row, seeds_of
-
-
-def record_file(folder: Path, size: str, task: str, seed: int, method: str) -> Path:
-    """Of what came of one method in a cell; it is there as soon as that is known."""
-    return folder / "records" / f"{size}.{task}.{seed}.{method}.json"
-
-
-def read_records(folder: Path) -> list[dict[str, Any]]:
-    """What cells have recorded, in the order of their names."""
-    return [json.loads(file.read_text(encoding="utf-8")) for file in sorted((folder / "records").glob("*.json"))]
 
 
 def done(folder: Path, name: str) -> dict[str, Any]:
@@ -42,23 +32,32 @@ def best_rate(folder: Path, order: Order, size: str, method: str) -> float | Non
     return float(min(tried, key=lambda rate: tried[rate])) if tried else None
 
 
-def accuracy_files(folder: Path, order: Order, about: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """The content of an accuracy file for each size with records.
-
-    Args:
-        folder: of the experiment.
-        order: what was asked.
-        about: measured, card, command and the like, put into each.
-    """
-    records = read_records(folder)
-    sizes = [size for size in order.sizes if any(record["size"] == size for record in records)]
-    return {size: accuracy_file(folder, order, size, records, about) for size in sizes}
+def read_records(folder: Path, order: Order) -> list[dict[str, Any]]:
+    """What each method's modules have answered to each task with each seed, where that is known; with how they were tuned."""
+    found = []
+    for job in jobs_of(order):
+        if job.kind == "tuning" and (result := done(folder, job.name)):
+            about = {"size": job.size, "task": job.task, "seed": job.seed}
+            how = {name: result[name] for name in ("learning_rate", "seconds", "curve")}
+            for method, answers in result["answers"].items():
+                tuned = how if method == job.method else {}
+                found.append(about | {"method": method, **answers, **tuned})
+    return found
 
 
 def accuracy_file(
     folder: Path, order: Order, size: str, records: Sequence[Mapping[str, Any]], about: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """The content of one; only seeds for which a task has all its methods count, so that rows can be compared."""
+    """The content of the accuracy file of a size; only seeds for which a task has all its methods count, so that rows can
+    be compared.
+
+    Args:
+        folder: of the experiment.
+        order: what was asked.
+        size: one of its sizes.
+        records: of all sizes.
+        about: measured, card, command and the like, put into it.
+    """
     pretrained = done(folder, f"pretrain-{size}")
     rows, curves = [], []
     for task in order.tasks:
@@ -66,7 +65,7 @@ def accuracy_file(
         for record in records:
             if record["size"] == size and record["task"] == task:
                 of_seed.setdefault(record["seed"], {})[record["method"]] = record
-        whole = {seed: found for seed, found in sorted(of_seed.items()) if set(found) == set(METHODS)}
+        whole = {seed: found for seed, found in of_seed.items() if len(found) == len(METHODS)}
         for method in METHODS if whole else ():
             found = [of[method] for of in whole.values()]
             rows.append(

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from profiler.progress import Progress
@@ -71,9 +72,10 @@ class Runner:
         serve: Callable[[Connection, Order, Path, str, str], None] = serve_jobs,
     ) -> None:
         self.order, self.folder, self.deadline, self.progress = order, folder, deadline, progress
-        self.waiting = [job for job in jobs if not self.is_done(job.name)]
+        self.done = {job.name for job in jobs if self._file(job).exists()}
+        self.waiting = [job for job in jobs if job.name not in self.done]
         self.failures: dict[str, int] = {}
-        self.seconds: dict[tuple[str, str], list[float]] = {}
+        self.seconds: dict[tuple[str, str, str], list[float]] = {}
         self._serve = serve
         self._context = get_context("spawn")
         places = [
@@ -84,9 +86,8 @@ class Runner:
         self._processes = [self._started(*place) for place in places[:first]]
         self._later = places[first:]
 
-    def is_done(self, name: str) -> bool:
-        """Whether a job has a result."""
-        return (self.folder / "done" / f"{name}.json").exists()
+    def _file(self, job: Job) -> Path:
+        return self.folder / "done" / f"{job.name}.json"
 
     def _started(self, number: int, device: str) -> _Process:
         here, there = self._context.Pipe()
@@ -131,15 +132,13 @@ class Runner:
         for job in self.waiting:
             if job.alone and here:
                 continue
-            if all(self.is_done(name) for name in job.after) and self._fits(job):
+            if self.done.issuperset(job.after) and self._fits(job):
                 return job
         return None
 
     def _fits(self, job: Job) -> bool:
-        took = self.seconds.get((job.kind, job.size), [])
-        # A cell that the deadline cuts has results of some methods, so half of its time is worth a beginning.
-        share = 0.5 if job.kind == "cell" else 1.0
-        return time.time() + share * (sum(took) / len(took) if took else 0.0) < self.deadline
+        took = self.seconds.get((job.kind, job.size, job.method), [0.0])
+        return time.time() + fmean(took) < self.deadline
 
     def _hear(self, each: _Process) -> None:
         job = each.job
@@ -152,9 +151,10 @@ class Runner:
             self._failed(each, job, answer)
             return
         each.job = None
-        done = json.loads((self.folder / "done" / f"{job.name}.json").read_text(encoding="utf-8"))
-        self.seconds.setdefault((job.kind, job.size), []).append(done["seconds"])
-        self.progress.say(f"{job.name} done in {done['seconds']:.1f} s on {done['device']}, {len(self.waiting)} wait")
+        self.done.add(job.name)
+        seconds = json.loads(self._file(job).read_text(encoding="utf-8"))["seconds"]
+        self.seconds.setdefault((job.kind, job.size, job.method), []).append(seconds)
+        self.progress.say(f"{job.name} done in {seconds:.1f} s on {each.device}, {len(self.waiting)} wait")
 
     def _failed(self, each: _Process, job: Job, why: str) -> None:
         """Puts the job back once, and another process in the place of the one that could not do it."""

@@ -3,8 +3,8 @@
 import copy
 import json
 import math
-import time
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from random import Random
 from typing import Any, cast
@@ -20,7 +20,7 @@ from profiler.tuning.experiment import models
 from profiler.tuning.experiment.corpus import read_corpus
 from profiler.tuning.experiment.order import RATE_TASKS, SIZES, Job, Order
 from profiler.tuning.experiment.pretrain import at_once, pretrain
-from profiler.tuning.experiment.results import best_rate, record_file
+from profiler.tuning.experiment.results import best_rate
 from profiler.tuning.experiment.tasks import MIXTURE, VOCABULARY, Part, examples
 from profiler.tuning.methods import pathways_of
 from profiler.tuning.quantize import quantized
@@ -28,6 +28,7 @@ from profiler.tuning.train import Settings, Trainer
 from profiler.tuning.two_pathways import Batch, TwoPathways
 from sunsim.errors import InputError
 
+INT4: DecoderQuant = "int4-g128"
 POINTS = 12
 """Of a training curve."""
 TOGETHER = 512
@@ -48,9 +49,7 @@ class Worker:
         """The job's result, for its file."""
         if job.kind == "pretrain":
             return self.pretrain(job.size)
-        if job.kind == "rate":
-            return self.rate(job)
-        return self.cell(job)
+        return self.rate(job) if job.kind == "rate" else self.tuning(job)
 
     def pretrain(self, size: str) -> dict[str, Any]:
         """Makes a base model; its result says how well it does what it was trained on."""
@@ -134,62 +133,36 @@ class Worker:
         loss = float(pathways.loss_sum(Batch.of(asked, self.device))) / tokens
         return loss if math.isfinite(loss) else WORST
 
-    def cell(self, job: Job) -> dict[str, Any]:
-        """All methods on one task with one seed; a file of each as soon as it is known, and what has one is not done again."""
-        done: list[str] = []
+    def tuning(self, job: Job) -> dict[str, Any]:
+        """How it went, and what the modules that can be made with what was tuned answer, by their rows' names."""
+        method, quant = ("prefill-only", INT4) if job.method == "prefill-only-int4-tuned" else (job.method, None)
+        rate = best_rate(self.folder, self.order, job.size, method)
+        assert rate is not None, "jobs wait for the search of their learning rates"
+        pathways = self.pathways(job.size, method, job.seed, quant)
+        curve = self.tune(pathways, job.task, job.seed, rate, self.order.steps)
+        self.say(f"{job.name}: validation loss {curve[-1][2]:.4f}")
         test = self.part(job.task, "test", job.seed, self.order.test)
-        base = self.base(job.size)
+        answers = {
+            row: asdict(answered(modules, test, TOGETHER))
+            for row, modules in served(job.method, pathways, self.base(job.size)).items()
+        }
+        return {
+            "learning_rate": rate,
+            "curve": curve,
+            "answers": {
+                row: {name: part.astype(int).tolist() for name, part in of.items()} for row, of in answers.items()
+            },
+        }
 
-        def lacks(*methods: str) -> bool:
-            files = [record_file(self.folder, job.size, job.task, job.seed, method) for method in methods]
-            return not all(file.exists() for file in files)
 
-        def record(method: str, pathways: TwoPathways, **more: Any) -> None:
-            answers = answered(pathways, test, TOGETHER)
-            row = {
-                "size": job.size,
-                "task": job.task,
-                "seed": job.seed,
-                "method": method,
-                "exact": answers.exact.astype(int).tolist(),
-                "matched": answers.matched.tolist(),
-                "wanted": answers.wanted.tolist(),
-                **more,
-            }
-            write_json(record_file(self.folder, job.size, job.task, job.seed, method), row)
-            done.append(method)
-
-        def tuned(method: str, rate_of: str, quant: DecoderQuant | None = None) -> tuple[TwoPathways, dict[str, Any]]:
-            rate = best_rate(self.folder, self.order, job.size, rate_of)
-            assert rate is not None, "jobs wait for the search of their learning rates"
-            pathways = self.pathways(job.size, rate_of, job.seed, quant)
-            begin = time.monotonic()
-            curve = self.tune(pathways, job.task, job.seed, rate, self.order.steps)
-            about = {"learning_rate": rate, "seconds": time.monotonic() - begin, "curve": curve}
-            self.say(f"{job.name} {method}: validation loss {curve[-1][2]:.4f} in {about['seconds']:.1f} s")
-            return pathways, about
-
-        def serve(prefill: Any, decode: Any) -> TwoPathways:
-            return TwoPathways(prefill, decode, self.order.boundary)
-
-        if lacks("base"):
-            record("base", serve(base, base))
-        if lacks("full", "full-prefill-base-decode", "full-int4"):
-            pathways, about = tuned("full", "full")
-            record("full", pathways, **about)
-            record("full-prefill-base-decode", serve(pathways.prefill, base))
-            record("full-int4", serve(pathways.prefill, quantized(copy.deepcopy(pathways.decode), "int4-g128")))
-        if lacks("prefill-only", "prefill-only-int4"):
-            pathways, about = tuned("prefill-only", "prefill-only")
-            record("prefill-only", pathways, **about)
-            record("prefill-only-int4", serve(pathways.prefill, quantized(copy.deepcopy(base), "int4-g128")))
-        if lacks("prefill-only-int4-tuned"):
-            pathways, about = tuned("prefill-only-int4-tuned", "prefill-only", "int4-g128")
-            record("prefill-only-int4-tuned", pathways, **about)
-        if lacks("lora"):
-            pathways, about = tuned("lora", "lora")
-            record("lora", pathways, **about)
-        return {"methods": done}
+def served(method: str, tuned: TwoPathways, base: Any) -> dict[str, TwoPathways]:
+    """The modules that serve, by the rows of `TUNINGS`, with what a tuning has made; the base model decodes for many."""
+    ways = {method: (tuned.prefill, tuned.decode)}
+    if method in {"full", "prefill-only"}:
+        ways[f"{method}-int4"] = (tuned.prefill, quantized(copy.deepcopy(tuned.decode), INT4))
+    if method == "full":
+        ways |= {"base": (base, base), "full-prefill-base-decode": (tuned.prefill, base)}
+    return {row: TwoPathways(*modules, tuned.boundary) for row, modules in ways.items()}
 
 
 def ids_of(example: Any) -> Example:

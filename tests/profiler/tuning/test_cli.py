@@ -60,15 +60,19 @@ def test_tuned_modules_are_evaluated_under_the_names_of_their_methods(
     )
     four_bits = ("--decode", "base", "--decoder-quant", "int4-g128", *again)
     assert run("evaluate", "--prefill", "sun", "--prefill", "qsun", *four_bits) == 0
+    assert run("evaluate", "--prefill", "full", "--decoder-quant", "int4-g128", *again) == 0
+    assert run("evaluate", "--prefill", "qsun", "--decode", "base", *again) == 0
     found = json.loads((folder / "accuracy.json").read_text())
     assert {row["method"]: row["seeds"] for row in found["rows"]} == {
         "base": 1,
         "full": 1,
+        "full-int4": 1,
         "lora": 1,
         "prefill-only": 2,
         "full-prefill-base-decode": 1,
         "prefill-only-int4": 1,
         "prefill-only-int4-tuned": 1,
+        "prefill-only-tuned-for-int4": 1,
     }
     assert (found["schema_version"], found["tasks"], found["model"]) == (1, ["sort"], "base")
     assert found["seeds"] == 1

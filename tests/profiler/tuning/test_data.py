@@ -16,6 +16,8 @@ from sunsim.errors import InputError
 class Letters:
     """A tokenizer: a token a letter, and 7 in front of what is not told to go without."""
 
+    eos_token_id: int | None = None
+
     def __call__(self, text: str, *, add_special_tokens: bool = True) -> dict[str, list[int]]:
         """As Hugging Face's."""
         return {"input_ids": [7] * add_special_tokens + [ord(letter) for letter in text]}
@@ -29,7 +31,7 @@ def written(folder: Path, *rows: Any) -> Path:
 
 def test_text_gets_special_tokens_in_front_of_the_prompt_and_the_end_behind_the_response(tmp_path: Path) -> None:
     path = written(tmp_path, {"prompt": "ab", "response": "c"}, "", {"prompt": "", "response": "d"})
-    found = read_task(path, Letters(), vocab_size=200, eos_token_id=1)
+    found = read_task(path, Letters(), vocab_size=200, stop_token_ids=[1])
     assert found == [Example((7, 97, 98), (99, 1)), Example((7,), (100, 1))]
 
 
@@ -38,8 +40,16 @@ def test_token_ids_are_taken_as_they_are_and_end_once(tmp_path: Path) -> None:
         {"prompt_token_ids": [5], "response_token_ids": [6]},
         {"prompt_token_ids": [5], "response_token_ids": [6, 1]},
     ]
-    assert read_task(written(tmp_path, *rows), vocab_size=8, eos_token_id=1) == [Example((5,), (6, 1))] * 2
+    assert read_task(written(tmp_path, *rows), vocab_size=8, stop_token_ids=[1, 2]) == [Example((5,), (6, 1))] * 2
     assert read_task(written(tmp_path, rows[0]), vocab_size=8) == [Example((5,), (6,))]
+
+
+def test_a_response_may_end_with_any_stop_token_and_gets_the_tokenizers_own(tmp_path: Path) -> None:
+    turn = Letters()
+    turn.eos_token_id = 2
+    path = written(tmp_path, {"prompt_token_ids": [5], "response_token_ids": [6, 2]}, {"prompt": "a", "response": "b"})
+    assert [e.response for e in read_task(path, turn, vocab_size=200, stop_token_ids=[1, 2])] == [(6, 2), (98, 2)]
+    assert [e.response for e in read_task(path, Letters(), vocab_size=200, stop_token_ids=[1, 2])] == [(6, 2), (98, 1)]
 
 
 GOOD = {"prompt_token_ids": [5], "response_token_ids": [6]}

@@ -1,6 +1,7 @@
 """Base models of the experiment: their pre-training's loss is that of serving, and copies of them are whole."""
 
 import copy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +19,12 @@ from profiler.tuning.choices import DecoderQuant
 from profiler.tuning.data import Example
 from profiler.tuning.experiment import models
 from profiler.tuning.experiment.corpus import piece
-from profiler.tuning.experiment.order import METHODS, SIZES, Order, jobs_of, small
+from profiler.tuning.experiment.order import QUICK, SIZES, TUNINGS, jobs_of
 from profiler.tuning.experiment.pretrain import at_once, batches, pretrain, response_loss
-from profiler.tuning.experiment.results import record_file
 from profiler.tuning.experiment.tasks import VOCABULARY, examples
-from profiler.tuning.experiment.work import Worker, ids_of
-from profiler.tuning.quantize import GROUP
+from profiler.tuning.experiment.work import Worker, ids_of, served
+from profiler.tuning.methods import LoraLinear
+from profiler.tuning.quantize import GROUP, int4_rounded
 from profiler.tuning.two_pathways import Batch, TwoPathways
 
 torch.set_num_threads(1)
@@ -124,7 +125,7 @@ def test_the_tokenizer_gives_the_ids_of_the_experiment(tmp_path: Path) -> None:
 
 
 def test_a_saved_base_is_loaded_as_it_was_and_tuning_leaves_it_so(tmp_path: Path) -> None:
-    order = Order(("tiny",), ("call-format",), 1, "decode", {"tiny": 1.0}, train=16, validation=8, test=8, batch=8)
+    order = replace(QUICK, train=16, validation=8, test=8)
     worker = Worker(order, tmp_path, "cpu", lambda _: None)
     models.save(models.new_model("tiny", 0), tmp_path / "base" / "tiny")
     before = {name: weight.clone() for name, weight in worker.base("tiny").named_parameters()}
@@ -140,20 +141,51 @@ def test_a_saved_base_is_loaded_as_it_was_and_tuning_leaves_it_so(tmp_path: Path
     assert all(torch.equal(after[name], weight) for name, weight in before.items())
 
 
-def test_a_cell_goes_on_after_the_methods_that_it_has_recorded(tmp_path: Path) -> None:
-    order = small(Order(("tiny",), ("call-format",), 1, "decode", {"tiny": 1.0}, steps=1))
-    told: list[str] = []
-    worker = Worker(order, tmp_path, "cpu", told.append)
+def test_tunings_answer_for_all_methods(tmp_path: Path) -> None:
+    order = replace(QUICK, steps=1)
+    worker = Worker(order, tmp_path, "cpu", lambda _: None)
     models.save(models.new_model("tiny", 0), tmp_path / "base" / "tiny")
-    cell = jobs_of(order)[-1]
-    assert set(worker.do(cell)["methods"]) == set(METHODS)
-    files = {method: record_file(tmp_path, "tiny", "call-format", 0, method) for method in METHODS}
-    kept = files["full"].read_bytes()
-    files["lora"].unlink()
-    files["prefill-only-int4"].unlink()
-    told.clear()
-    # The module that was tuned is not kept, so what decodes with it in 4 bits takes its tuning again.
-    assert worker.do(cell) == {"methods": ["prefill-only", "prefill-only-int4", "lora"]}
-    assert [line.split()[1] for line in told] == ["prefill-only:", "lora:"]
-    assert all(file.exists() for file in files.values())
-    assert files["full"].read_bytes() == kept
+    for job in jobs_of(order)[1:]:
+        result = worker.do(job)
+        assert set(result["answers"]) == set(TUNINGS[job.method])
+        assert result["learning_rate"] == order.rates[job.method.removesuffix("-int4-tuned")][0]
+        assert [point[0] for point in result["curve"]][-1] == 1
+        for answers in result["answers"].values():
+            assert [len(answers[name]) for name in ("exact", "matched", "wanted")] == [order.test] * 3
+
+
+@pytest.mark.parametrize("method", TUNINGS)
+def test_rows_are_served_by_the_modules_that_they_name(tmp_path: Path, method: str) -> None:
+    order = replace(QUICK, boundary="prefill")
+    worker = Worker(order, tmp_path, "cpu", lambda _: None)
+    models.save(models.new_model("tiny", 0), tmp_path / "base" / "tiny")
+    base = worker.base("tiny")
+    quant: DecoderQuant | None = "int4-g128" if method == "prefill-only-int4-tuned" else None
+    tuned = worker.pathways("tiny", method.removesuffix("-int4-tuned"), 0, quant)
+    worker.tune(tuned, "call-format", 0, 1e-2, steps=2, points=1)
+
+    def kind(module: Any) -> str:
+        layer = module.model.layers[0].mlp.up_proj
+        if isinstance(layer, LoraLinear):
+            return "adapted"
+        exact = base.model.layers[0].mlp.up_proj.weight
+        if any(torch.equal(layer.weight, weight) for weight in (exact, int4_rounded(exact))):
+            return "base" if torch.equal(layer.weight, exact) else "base-int4"
+        return "tuned-int4" if len(layer.weight[0].unique()) <= 16 else "tuned"
+
+    found = served(method, tuned, base)
+    assert all(pathways.boundary == "prefill" for pathways in found.values())
+    assert {row: (kind(pathways.prefill), kind(pathways.decode)) for row, pathways in found.items()} == {
+        row: modules
+        for row, modules in {
+            "base": ("base", "base"),
+            "full": ("tuned", "tuned"),
+            "full-int4": ("tuned", "tuned-int4"),
+            "full-prefill-base-decode": ("tuned", "base"),
+            "prefill-only": ("tuned", "base"),
+            "prefill-only-int4": ("tuned", "base-int4"),
+            "prefill-only-int4-tuned": ("tuned", "base-int4"),
+            "lora": ("adapted", "adapted"),
+        }.items()
+        if row in TUNINGS[method]
+    }

@@ -1,9 +1,9 @@
-"""From the records of cells to accuracy files and what is printed of them."""
+"""From the results of tunings to accuracy files and what is printed of them."""
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -17,40 +17,39 @@ from profiler.tuning.experiment.experiment import (
     text_of,
     write_results,
 )
-from profiler.tuning.experiment.order import METHODS, Order, jobs_of, small
+from profiler.tuning.experiment.order import METHODS, QUICK, TUNINGS, WHOLE, Order, jobs_of
 from profiler.tuning.experiment.results import best_rate
 from profiler.tuning.experiment.tasks import TASKS
 from sunsim.errors import InputError
 
-ORDER = Order(("30m",), ("call-format", "math-words"), seeds=3, boundary="decode", pretrain_s={"30m": 1.0})
+ORDER = Order(("30m",), ("call-format", "math-words"))
 SHARES = dict.fromkeys(METHODS, 0.5) | {"base": 0.0, "full": 1.0}
-TUNED = {"full", "prefill-only", "prefill-only-int4-tuned", "lora"}
 
 
-def record(folder: Path, task: str, seed: int, method: str) -> None:
-    """Of ten requests with two tokens each, of which all or none are in their place."""
-    exact = [int(i < 10 * SHARES[method]) for i in range(10)]
-    content: dict[str, Any] = {"size": "30m", "task": task, "seed": seed, "method": method, "exact": exact}
-    content |= {"matched": [2 * right for right in exact], "wanted": [2] * 10}
-    if method in TUNED:
-        content["curve"] = [[10, 1.0 + seed, 2.0], [20, 0.5, 1.0]]
-    (folder / "records").mkdir(exist_ok=True)
-    (folder / "records" / f"30m.{task}.{seed}.{method}.json").write_text(json.dumps(content))
+def tuned(folder: Path, task: str, seed: int, method: str) -> None:
+    """A tuning's result, of ten requests with two tokens each, of which all or none are in their place."""
+    answers = {}
+    for row in TUNINGS[method]:
+        exact = [int(i < 10 * SHARES[row]) for i in range(10)]
+        answers[row] = {"exact": exact, "matched": [2 * right for right in exact], "wanted": [2] * 10}
+    curve = [[10, 1.0 + seed, 2.0], [20, 0.5, 1.0]]
+    content = {"seconds": 1.0, "learning_rate": 1e-3, "curve": curve, "answers": answers}
+    (folder / "done").mkdir(exist_ok=True)
+    (folder / "done" / f"30m-{task}-{seed}-{method}.json").write_text(json.dumps(content))
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """An experiment that ended early: two whole seeds of one task, one of the other, and a beginning."""
-    for method in METHODS:
-        record(tmp_path, "call-format", 0, method)
-        record(tmp_path, "call-format", 1, method)
-        record(tmp_path, "math-words", 0, method)
-    record(tmp_path, "math-words", 1, "base")
+    for method in TUNINGS:
+        tuned(tmp_path, "call-format", 0, method)
+        tuned(tmp_path, "call-format", 1, method)
+        tuned(tmp_path, "math-words", 0, method)
+    tuned(tmp_path, "math-words", 1, "lora")
     done = {
         "parameters": 31_600_000, "steps": 100, "tokens": 2e6, "seconds": 30.0, "device": "cuda:0",
         "exact_match": {"math_problem": 0.9, "list_program": 0.8, "tool_call": 1.0, "repeated": 0.7}, "curve": [[20, 1.0]],
     }  # fmt: skip
-    (tmp_path / "done").mkdir()
     (tmp_path / "done" / "pretrain-30m.json").write_text(json.dumps(done))
     for rate, loss in ((1e-4, 0.2), (3e-4, 0.1)):
         tried = {"learning_rate": rate, "validation_loss": loss}
@@ -82,10 +81,10 @@ def test_the_learning_rate_is_the_one_with_the_lowest_loss(folder: Path) -> None
 
 
 def test_a_try_has_one_rate_and_looks_for_none(tmp_path: Path) -> None:
-    tried = small(ORDER)
+    tried = replace(QUICK, sizes=("30m",))
     assert [(job.kind, job.after) for job in jobs_of(tried)] == [
         ("pretrain", ()),
-        *[("cell", ("pretrain-30m",))] * (len(ORDER.tasks) * ORDER.seeds),
+        *[("tuning", ("pretrain-30m",))] * len(TUNINGS),
     ]
     assert {method: best_rate(tmp_path, tried, "30m", method) for method in tried.rates} == {
         "full": 3e-4,
@@ -96,7 +95,9 @@ def test_a_try_has_one_rate_and_looks_for_none(tmp_path: Path) -> None:
 
 def test_curves_are_means_over_seeds(folder: Path) -> None:
     curves = write_results(folder, ORDER, 1.5, "")["30m"]["curves"]
-    assert {(curve["task"], curve["method"]) for curve in curves} == {(task, m) for task in ORDER.tasks for m in TUNED}
+    assert {(curve["task"], curve["method"]) for curve in curves} == {
+        (task, m) for task in ORDER.tasks for m in TUNINGS
+    }
     two, one = curves[0], curves[-1]
     assert two["steps"] == [10, 20]
     assert two["training_loss"] == [1.5, 0.5]
@@ -106,8 +107,9 @@ def test_curves_are_means_over_seeds(folder: Path) -> None:
 
 def test_all_records_are_in_one_file(folder: Path) -> None:
     write_results(folder, ORDER, 1.5, "")
-    lines = (folder / "records.jsonl").read_text().splitlines()
-    assert len(lines) == 3 * len(METHODS) + 1
+    records = [json.loads(line) for line in (folder / "records.jsonl").read_text().splitlines()]
+    assert len(records) == 3 * len(METHODS) + 1
+    assert {record["method"] for record in records if "curve" in record} == set(TUNINGS)
 
 
 def test_what_is_printed(folder: Path) -> None:
@@ -124,8 +126,8 @@ def test_a_model_that_knows_nothing_is_not_said_to_do_what_it_was_trained_on(fol
     done = json.loads(file.read_text())
     done["exact_match"] = dict.fromkeys(done["exact_match"], 0.0)
     file.write_text(json.dumps(done))
-    for record in (folder / "records").glob("*.json"):
-        record.write_text(json.dumps(json.loads(record.read_text()) | {"exact": [0] * 10}))
+    for result in (folder / "done").glob("30m-*.json"):
+        result.write_text(re.sub(r'"exact": \[[01, ]*\]', f'"exact": {[0] * 10}', result.read_text()))
     text = text_of(write_results(folder, ORDER, 1.5, ""))
     assert "right answers to unseen prompts of that kind: none yet." in text
     assert (
@@ -135,7 +137,7 @@ def test_a_model_that_knows_nothing_is_not_said_to_do_what_it_was_trained_on(fol
     assert "claim" not in text
 
 
-@pytest.mark.parametrize(("seeds", "more"), [(1, ""), (4, " and 12 more")])
+@pytest.mark.parametrize(("seeds", "more"), [(1, ""), (4, " and 72 more")])
 def test_what_is_not_done_is_named_or_counted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], seeds: int, more: str
 ) -> None:
@@ -145,22 +147,22 @@ def test_what_is_not_done_is_named_or_counted(
     (tmp_path / "corpus.npz").touch()
     (tmp_path / "done").mkdir()
     (tmp_path / "done" / "pretrain-tiny.json").write_text("{}")
-    order = small(replace(ORDER, sizes=("tiny",), tasks=tuple(TASKS)[: 2 if seeds == 1 else 5], seeds=seeds))
+    order = replace(QUICK, tasks=tuple(TASKS)[: 2 if seeds == 1 else 5], seeds=seeds)
     experiment(order, tmp_path, budget_s=10, devices=["cpu"], per_device=1, command="", progress=Progress())
-    cells = [job.name for job in jobs_of(order)[1:]]
+    tunings = [job.name for job in jobs_of(order)[1:]]
     last = capsys.readouterr().err.splitlines()[-1]
-    assert last.endswith(f"not done: {', '.join(cells[:8])}{more}; the same command goes on there")
+    assert last.endswith(f"not done: {', '.join(tunings[:8])}{more}; the same command goes on there")
 
 
 def test_nothing_whole_is_said_to_be_so(tmp_path: Path) -> None:
-    record(tmp_path, "call-format", 0, "base")
+    tuned(tmp_path, "call-format", 0, "lora")
     assert text_of(write_results(tmp_path, ORDER, 0.1, "")) == "**synthetic-30m**: no task has all its methods yet.\n"
 
 
 def test_a_directory_has_one_experiment(tmp_path: Path) -> None:
     keep_order(ORDER, tmp_path)
     keep_order(ORDER, tmp_path)
-    other = Order(("30m",), ("call-format",), seeds=3, boundary="decode", pretrain_s={"30m": 1.0})
+    other = replace(ORDER, tasks=("call-format",))
     with pytest.raises(InputError, match=rf"{ORDER_FILE}: is of an experiment with other settings"):
         keep_order(other, tmp_path)
 
@@ -171,9 +173,9 @@ def test_gpu_minutes_of_tries_add_up(tmp_path: Path) -> None:
 
 
 def test_pre_training_leaves_most_of_the_budget_on_any_number_of_gpus() -> None:
-    sizes = tuple(dict.fromkeys(job.size for job in jobs_of(Order(("30m", "100m"), (), 1, "decode", {}))))
+    sizes = WHOLE.sizes
     for gpus in (1, 2, 8):
-        seconds = pretrain_seconds(("30m", "100m"), 1000, gpus)
+        seconds = pretrain_seconds(sizes, 1000, gpus)
         assert set(seconds) == set(sizes)
         assert sum(seconds.values()) <= 0.4 * 1000 * gpus
         assert max(seconds.values()) <= 0.4 * 1000

@@ -3,6 +3,7 @@
 import json
 import os
 import time
+from dataclasses import replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from profiler.progress import Progress
 from profiler.tuning.experiment.order import Job, Order, jobs_of
 from profiler.tuning.experiment.runner import Runner
 
-ORDER = Order(sizes=("30m", "100m"), tasks=("math-words", "call-format"), seeds=2, boundary="decode", pretrain_s={})
+ORDER = Order(tasks=("math-words", "call-format"), seeds=2)
 
 
 def serve(pipe: Connection, order: Order, folder: Path, device: str, who: str) -> None:
@@ -65,24 +66,33 @@ def done(folder: Path, name: str) -> dict[str, Any]:
 def test_the_jobs_of_an_experiment() -> None:
     jobs = jobs_of(ORDER)
     assert [job.name for job in jobs[:3]] == ["pretrain-100m", "pretrain-30m", "rate-30m-full-0.0001"]
-    assert [job.name for job in jobs if job.kind == "cell"][:5] == [
-        "cell-30m-math-words-0",
-        "cell-100m-math-words-0",
-        "cell-30m-call-format-0",
-        "cell-100m-call-format-0",
-        "cell-30m-math-words-1",
+    tunings = [job for job in jobs if job.kind == "tuning"]
+    assert [job.name for job in tunings[:5]] == [
+        "30m-math-words-0-full",
+        "30m-math-words-0-prefill-only",
+        "30m-math-words-0-prefill-only-int4-tuned",
+        "30m-math-words-0-lora",
+        "100m-math-words-0-full",
     ]
+    assert [job.seed for job in tunings] == [0] * 16 + [1] * 16
     names = [job.name for job in jobs]
-    assert len(set(names)) == len(names) == 2 + 2 * 9 + 2 * 2 * 2
+    assert len(set(names)) == len(names) == 2 + 2 * 9 + 2 * 2 * 2 * 4
     for i, job in enumerate(jobs):
         assert set(job.after) <= set(names[:i])
+
+
+def test_a_fourth_seed_begins_when_three_of_all_sizes_are_whole() -> None:
+    tunings = [job for job in jobs_of(replace(ORDER, seeds=5)) if job.kind == "tuning"]
+    three = {job.name for job in tunings if job.seed < 3}
+    for job in tunings:
+        assert three.issubset(job.after) if job.seed >= 3 else three.isdisjoint(job.after)
 
 
 def test_each_job_waits_for_those_that_it_needs_and_alone_means_alone(tmp_path: Path) -> None:
     jobs = [
         Job("first", "pretrain", "100m", alone=True),
         Job("second", "pretrain", "30m", alone=True),
-        *(Job(f"third-{i}", "cell", "30m", after=("second",)) for i in range(4)),
+        *(Job(f"third-{i}", "tuning", "30m", after=("second",)) for i in range(4)),
     ]
     runner = ran(tmp_path, jobs, devices=2, per_device=2)
     assert not runner.waiting
@@ -99,8 +109,8 @@ def test_each_job_waits_for_those_that_it_needs_and_alone_means_alone(tmp_path: 
 def test_what_fails_twice_is_left_and_so_is_what_needs_it(tmp_path: Path, how: str) -> None:
     jobs = [
         Job("bad", "rate", "30m", method=how),
-        Job("needs", "cell", "30m", after=("bad",)),
-        Job("good", "cell", "30m"),
+        Job("needs", "tuning", "30m", after=("bad",)),
+        Job("good", "tuning", "30m"),
     ]
     runner = ran(tmp_path, jobs)
     assert runner.failures == {"bad": 2}
@@ -120,12 +130,12 @@ def never(pipe: Connection, order: Order, folder: Path, device: str, who: str) -
 
 
 def test_processes_that_never_begin_end_the_experiment(tmp_path: Path) -> None:
-    runner = ran(tmp_path, [Job("one", "cell", "30m"), Job("two", "cell", "30m")], serve=never)
+    runner = ran(tmp_path, [Job("one", "tuning", "30m"), Job("two", "tuning", "30m")], serve=never)
     assert runner.failures == {"one": 2, "two": 2}
 
 
 def test_what_is_done_is_not_done_again(tmp_path: Path) -> None:
-    jobs = [Job("one", "cell", "30m"), Job("two", "cell", "30m")]
+    jobs = [Job("one", "tuning", "30m"), Job("two", "tuning", "30m")]
     ran(tmp_path, jobs[:1])
     ran(tmp_path, jobs)
     assert (tmp_path / "tried").read_text().split() == ["one", "two"]
@@ -133,7 +143,7 @@ def test_what_is_done_is_not_done_again(tmp_path: Path) -> None:
 
 def test_the_deadline_ends_what_still_runs(tmp_path: Path) -> None:
     begin = time.monotonic()
-    runner = ran(tmp_path, [Job("long", "cell", "30m", method="long"), Job("late", "cell", "30m")], budget_s=2)
+    runner = ran(tmp_path, [Job("long", "tuning", "30m", method="long"), Job("late", "tuning", "30m")], budget_s=2)
     assert time.monotonic() - begin < 20
     assert [job.name for job in runner.waiting] == ["late"]
     assert not (tmp_path / "done").exists()

@@ -16,8 +16,9 @@ from profiler.start import EngineStartError
 from profiler.tuning import handover as verb
 from profiler.tuning.checkpoint import save_model
 from profiler.tuning.choices import Boundary
-from profiler.tuning.handover import HandoverOrder, handover
+from profiler.tuning.handover import handover
 from profiler.tuning.methods import trainable_copy
+from profiler.tuning.orders import HandoverOrder
 from sunsim.errors import InputError
 from tests.profiler.tuning.tiny import changed, sorting, tiny
 

@@ -31,6 +31,16 @@ def test_int4_keeps_what_it_can_store() -> None:
     torch.testing.assert_close(int4_rounded(levels * 0.25), levels * 0.25, atol=0, rtol=0)
 
 
+def test_a_kernel_for_bfloat16_multiplies_levels_by_a_scale_in_bfloat16() -> None:
+    torch.manual_seed(0)
+    weight = torch.randn(1, 128).bfloat16()
+    scale = (weight.float().amax() - weight.float().amin()).div(15).half().bfloat16()
+    levels = torch.arange(-15.0, 16.0).bfloat16() * scale
+    rounded = int4_rounded(weight)
+    assert rounded.dtype == torch.bfloat16
+    assert torch.isin(rounded, levels).all()
+
+
 def test_weights_of_one_sign_stay_near() -> None:
     weight = torch.linspace(1, 1.5, 128)[None]
     torch.testing.assert_close(int4_rounded(weight), weight, atol=0.05 + 1e-3, rtol=0)  # half a level of 1.5 / 15

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from profiler.tuning.rows import bootstrap, judged, row, table, wilson
+from profiler.tuning.rows import judged, of_ratios, row, table, wilson, with_seeds
 
 
 def test_an_answer_is_exact_only_with_its_end_and_tokens_count_in_their_places() -> None:
@@ -11,6 +11,12 @@ def test_an_answer_is_exact_only_with_its_end_and_tokens_count_in_their_places()
     assert found.exact.tolist() == [True, False, False, False]
     assert found.matched.tolist() == [3, 2, 0, 3]
     assert found.wanted.tolist() == [3] * 4
+
+
+def test_an_answer_may_end_with_any_token_that_ends_one() -> None:
+    found = judged([[1, 9], [1, 8], [1, 7], [8, 9]], [[1, 9], [1, 9], [1, 9], [9, 9]], [9, 8])
+    assert found.exact.tolist() == [True, True, False, False]
+    assert found.matched.tolist() == [2, 2, 1, 1]
 
 
 @pytest.mark.parametrize(
@@ -26,22 +32,37 @@ def ones(share: float, count: int) -> tuple[np.ndarray, np.ndarray]:
     return (np.arange(count) < share * count).astype(int), np.ones(count, int)
 
 
-def test_the_bootstrap_of_one_run_is_as_wide_as_the_theory_says() -> None:
-    low, high = bootstrap([ones(0.3, 1000)])
-    assert (low + high) / 2 == pytest.approx(0.3, abs=0.005)
-    assert high - low == pytest.approx(2 * 1.96 * np.sqrt(0.3 * 0.7 / 1000), rel=0.1)
+def test_the_interval_of_a_ratio_of_ones_is_that_of_a_share() -> None:
+    half = 1.959964 * np.sqrt(0.3 * 0.7 / 1000)
+    assert of_ratios([ones(0.3, 1000)]) == pytest.approx((0.3 - half, 0.3 + half))
+    # Four independent ones have half of the error in the mean.
+    assert of_ratios([ones(0.3, 1000)] * 4) == pytest.approx((0.3 - half / 2, 0.3 + half / 2))
 
 
-def test_runs_that_differ_widen_the_interval_and_runs_alike_narrow_it() -> None:
-    alike = bootstrap([ones(0.5, 400)] * 4)
-    apart = bootstrap([ones(share, 400) for share in (0.2, 0.4, 0.6, 0.8)])
-    one = bootstrap([ones(0.5, 400)])
-    assert alike[1] - alike[0] < one[1] - one[0] < apart[1] - apart[0]
+def test_the_interval_of_a_ratio_is_that_of_resampled_requests() -> None:
+    draws = np.random.default_rng(0)
+    wanted = draws.integers(1, 40, 500)
+    matched = draws.binomial(wanted, draws.beta(4, 1, 500))
+    chosen = draws.integers(500, size=(4000, 500))
+    resampled = np.quantile(matched[chosen].sum(1) / wanted[chosen].sum(1), [0.025, 0.975])
+    assert of_ratios([(matched, wanted)]) == pytest.approx(resampled, abs=0.003)
+
+
+@pytest.mark.parametrize("spread", [0.0, 0.1])
+def test_intervals_cover_the_mean_over_all_seeds_there_could_be(spread: float) -> None:
+    draws = np.random.default_rng(0)
+    tries, seeds, requests, mean = 300, 3, 500, 0.8
+    right = draws.binomial(requests, draws.normal(mean, spread, (tries, seeds)).clip(0, 1))
+    ends = [with_seeds(wilson(int(of.sum()), requests * seeds), (of / requests).tolist()) for of in right]
+    # Two standard deviations of such a count below 95 %.
+    assert sum(low <= mean <= high for low, high in ends) >= tries * (0.95 - 2 * np.sqrt(0.95 * 0.05 / tries))
+
+
+def test_two_seeds_do_not_say_how_far_seeds_spread() -> None:
+    assert with_seeds((0.4, 0.6), [0.1, 0.9]) == (0.4, 0.6)
 
 
 def test_a_ratio_of_sums_weighs_long_responses_more() -> None:
-    low, high = bootstrap([(np.array([0, 9]), np.array([1, 9]))])
-    assert (low, high) == (0.0, 1.0)
     found = row("full", "sums", {"0": judged([[2], [3] * 9], [[1], [3] * 9])})
     assert found["token_accuracy"] == pytest.approx(0.9)
     assert found["exact_match"] == 0.5
@@ -59,14 +80,16 @@ def test_a_row_of_one_seed_has_wilsons_interval_and_counts_requests_of_all_seeds
 
 def test_several_seeds_that_are_right_throughout_are_no_certainty() -> None:
     run = judged([[1]] * 10, [[1]] * 10)
-    found = row("full", "sums", {"0": run, "1": run})
-    assert (found["low"], found["high"]) == wilson(20, 20)
+    found = row("full", "sums", dict.fromkeys("012", run))
+    assert (found["low"], found["high"]) == wilson(30, 30)
 
 
-def test_seeds_that_differ_widen_the_interval_beyond_that_of_their_requests() -> None:
-    apart = {"0": judged([[1]] * 20, [[1]] * 20), "1": judged([[2]] * 20, [[1]] * 20)}
-    found = row("full", "sums", apart)
-    assert (found["low"], found["high"]) == (0.0, 1.0)
+def test_seeds_that_differ_widen_the_intervals_beyond_those_of_their_requests() -> None:
+    runs = {str(right): judged([[1]] * right + [[2]] * (20 - right), [[1]] * 20) for right in (8, 10, 12)}
+    found = row("full", "sums", runs)
+    half = 4.30265 * 0.1 / np.sqrt(3)  # Student's t of two degrees of freedom; the shares' deviation is 0.1
+    for low, high in (("low", "high"), ("token_accuracy_low", "token_accuracy_high")):
+        assert (found[low], found[high]) == pytest.approx((0.5 - half, 0.5 + half))
 
 
 def test_the_table_has_a_line_a_method_and_a_column_a_task() -> None:
