@@ -17,7 +17,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 import sunsim
-from docs.fidelity import WIDTH
+from docs.fidelity_tables import WIDTH
 from sunsim.clock import PS_PER_MS, to_ps
 from sunsim.cluster.engine import Engine
 from sunsim.cluster.outcome import Outcome

@@ -13,10 +13,10 @@ from profiler.adapters import load_adapters
 from profiler.engine import Engine
 from profiler.engine_log import cause
 from profiler.recording import STEP_LOG_VARIABLE, StepLog
-from profiler.settings import EngineSettings
+from profiler.settings import MOVES_KV, EngineSettings
 
 # Modules of our connectors.
-CONNECTORS = {"ArrivedKVConnector": "profiler.connector", "TimedNixlConnector": "profiler.nixl_connector"}
+CONNECTORS = {"ArrivedKVConnector": "profiler.connector", MOVES_KV: "profiler.nixl_connector"}
 
 
 EAGLE_ARCHITECTURE = "EagleLlamaForCausalLM"

@@ -13,7 +13,7 @@ import shutil
 import stat
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
@@ -149,5 +149,10 @@ def file_names(names: Iterable[str], taken: Iterable[str] = ()) -> dict[str, str
         plain = re.sub(r"[^\w.-]+", "-", name).lstrip(".") or "-"
         plain = plain.encode()[:MOST_BYTES].decode(errors="ignore")
         others = {*taken, *found.values()}
-        found[name] = next(free for n in count(1) if (free := plain if n == 1 else f"{plain}-{n}") not in others)
+        found[name] = own_name(plain, others)
     return found
+
+
+def own_name(name: str, taken: Collection[str], sign: str = "-") -> str:
+    """The name, with a number behind the sign where it is taken."""
+    return next(free for n in count(1) if (free := f"{name}{sign}{n}" if n > 1 else name) not in taken)

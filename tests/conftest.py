@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -31,6 +32,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def _no_width() -> None:
     """Output is as wide as it comes, whatever the terminal that the tests are started from says."""
     os.environ.pop("COLUMNS", None)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_lines() -> Iterator[None]:
+    """Nothing says how far it is, however slow this machine may be."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sunsim.points.progress.LINE_S", float("inf"))
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -18,6 +18,7 @@ from sunsim.latency.profile import Profile
 from sunsim.records import REQUEST_COLUMNS, ArmResult
 from sunsim.version import __version__, loop
 from tests.metrics.synthetic import toy_arm
+from tests.plan.small import invoke
 from tests.scenario_files import PROFILE, write_scenario
 from tests.trace_files import write as write_requests
 
@@ -31,12 +32,6 @@ FILES = [
     "workers.png",
 ]
 HEAVY = ("matplotlib", "scipy", "pandas", "simpy", "numpy")
-
-
-def invoke(*arguments: object) -> tuple[int, str, str]:
-    """Exit code, stdout and stderr."""
-    result = CliRunner().invoke(app, [str(argument) for argument in arguments], catch_exceptions=False)
-    return result.exit_code, result.stdout, result.stderr
 
 
 def toy_simulate(scenario: Any, arm: Any, requests: Any, progress: Callable[[float], None]) -> ArmResult:

@@ -291,6 +291,20 @@ def test_the_future_of_requests_that_wait_for_others_is_not_known(tmp_path: Path
     assert len(build_requests(scenario))
 
 
+def test_of_a_trace_its_rounds_say_whether_they_wait(tmp_path: Path) -> None:
+    lines = SCENARIO.replace(POLICY, "        kind: oracle").splitlines()
+    trace = ["  kind: trace", "  format: csv", "  path: talks.csv"]
+    path = write_scenario(tmp_path, "\n".join([*lines[:3], *trace, *lines[7:]]))
+    header, first, second = "arrival_s,prompt_tokens,output_tokens,session,round,think_s", "0,10,2,a,0,", ",15,2,a,1,1"
+    (tmp_path / "talks.csv").write_text(f"{header}\n{first}\n1,10,2,b,0,\n")
+    assert len(build_requests(load_scenario(path))) == 2
+    (tmp_path / "talks.csv").write_text(f"{header}\n{first}\n{second}\n")
+    with pytest.raises(InputError) as caught:
+        load_scenario(path)
+    must = "must be another: when requests come that wait for others is not known beforehand"
+    assert str(caught.value) == f"{path}:19: arms.arm.decode.scaling.kind is oracle, {must}"
+
+
 def test_more_decisions_than_there_is_time_for_are_refused(tmp_path: Path) -> None:
     day = SCENARIO.replace("duration_s: 10", "duration_s: 86400")
     path = write_scenario(tmp_path, day.replace(POLICY, f"{POLICY}\n        interval_s: 0.001"))

@@ -68,7 +68,7 @@ arms:
 
 def run(site: Path, folder: Path, code: str, *arguments: str) -> str:
     """Stdout of Python code that finds the sunsim of `site` first, run in `folder`."""
-    environment = os.environ | {"PYTHONPATH": str(site), "PYTHONDONTWRITEBYTECODE": "1", "PYTHONSAFEPATH": "1"}
+    environment = os.environ | {"PYTHONPATH": str(site), "PYTHONSAFEPATH": "1"}
     command = [sys.executable, "-c", code, *arguments]
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from docs.refresh import ROOT
+from docs.blocks import ROOT
 from sunsim.document.block import Block
 from sunsim.document.unsimulated import NOT_SIMULATED, PAGE
 from sunsim.errors import InputError

@@ -15,8 +15,8 @@ import pytest
 
 import sunsim
 import sunsim.arms
+from docs.blocks import DOCS, PLACES, block
 from docs.columns import columns
-from docs.refresh import DOCS, PLACES, block
 from sunsim.points.local import KILLED
 from sunsim.points.outcome import Outcome
 from sunsim.records import REQUEST_COLUMNS, WORKER_COLUMNS

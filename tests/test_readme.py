@@ -10,20 +10,8 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from docs.refresh import (
-    DOCS,
-    PARTS,
-    PICTURE,
-    PLACES,
-    README,
-    ROOT,
-    WIDTH,
-    beginning,
-    block,
-    replaced,
-    trace,
-    write_example,
-)
+from docs.blocks import DOCS, PLACES, README, ROOT, beginning, block, replaced
+from docs.refresh import PARTS, PICTURE, WIDTH, trace, write_example
 from docs.trust import trust
 from sunsim.document.block import Block
 from sunsim.report.summary import summary_report

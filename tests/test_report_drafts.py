@@ -113,7 +113,7 @@ def test_a_burst_of_prefill_counts_and_what_has_not_finished_has_none() -> None:
     counts = Drafted(3)
     for request, bursts in ((0, 4), (2, 2)):
         sequence = Sequence(request, 0, 100, 9, KV.GIVEN)
-        sequence.bursts, sequence.drafted, sequence.draft_tokens, sequence.accepted = bursts, bursts - 1, 6, 5
+        sequence.bursts, sequence.drafts, sequence.draft_tokens, sequence.accepted_tokens = bursts, bursts - 1, 6, 5
         counts.note(sequence)
     emitted = np.ones(3, np.int32)
     found = draft_columns(counts, rows, slice(None), emitted)

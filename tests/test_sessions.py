@@ -9,7 +9,6 @@ import pandas as pd
 import pytest
 
 import sunsim
-from sunsim.figures.captions import choices
 from sunsim.metrics.sessions import COUNTERS
 from sunsim.records import CACHE_COLUMNS, REQUEST_COLUMNS, SESSION_COLUMNS, WORKER_COLUMNS
 from sunsim.result import Result
@@ -127,13 +126,6 @@ def test_streams_of_workers_would_lose_what_rounds_have_in_common(tmp_path: Path
     assert stderr.splitlines() == [stderr.rstrip("\n")]
     assert "has requests that are rounds of sessions, must have none" in stderr
     assert not (tmp_path / "out").exists()
-
-
-def test_a_caption_names_what_was_chosen_of_sessions(file: Path) -> None:
-    facts = choices(sunsim.load(file), {"workload.rounds.mean": [2, 4]})
-    assert "Poisson arrivals of 30 sessions a second for 4 s, of which the first 0.5 s are not counted" in facts
-    assert "2 and 4 rounds a session, 0.3 s to think between them" in facts
-    assert "lognormal new tokens and lognormal answers" in facts
 
 
 def test_prefill_lets_go_of_what_a_preempted_request_finds_on_its_decode_worker() -> None:

@@ -253,12 +253,6 @@ REFUSED = [
     ),
     (
         "      policy: shared\n      workers: 1",
-        "      policy: shared\n      enable_prefix_caching: true\n      workers: 1",
-        23,
-        (f"{CONFIG} is given, must be left out, or enable_prefix_caching be false: both together are not simulated"),
-    ),
-    (
-        "      policy: shared\n      workers: 1",
         "      policy: shared\n      convertible: {workers: 1}\n      workers: 1",
         23,
         f"{CONFIG} is given, must be left out, or convertible be: both together are not simulated",
@@ -294,12 +288,6 @@ def test_what_does_not_go_together_is_refused_at_its_place(
     assert SCENARIO.count(right) == 1
     path = write(tmp_path, text=SCENARIO.replace(right, wrong))
     assert refused(path) == f"{path}:{line}: {message.replace('{folder}', str(tmp_path))}"
-
-
-def test_later_rounds_are_not_computed_on_workers_that_draft(tmp_path: Path) -> None:
-    workload = "workload={kind: sessions, duration_s: 9, arrivals: {kind: constant, rate_rps: 1}, rounds: {mean: 2, max: 2}, think_s: {mean: 1}, user: {kind: fixed, tokens: 9}, output: {kind: fixed, tokens: 9}}"
-    said = refused(write(tmp_path), workload, f"{DECODE}.append_prefill=local", f"{DECODE}.enable_prefix_caching=true")
-    assert f"{CONFIG} is given, must be left out, or enable_prefix_caching be false" in said
 
 
 def test_adapters_do_not_draft(tmp_path: Path) -> None:

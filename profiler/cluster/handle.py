@@ -79,7 +79,9 @@ class WorkerHandle:
         elif self._awaited and isinstance(message, self._awaited[0]):
             _, awaited = self._awaited
             self._awaited = None
-            awaited.set_result(message)
+            # Nobody waits any more where that took too long.
+            if not awaited.done():
+                awaited.set_result(message)
         else:
             self.on_message(message)
 
@@ -88,6 +90,10 @@ class WorkerHandle:
             self.failed.set_exception(WorkerError(f"worker {self.gpu}: {reason}"))
             # Whoever waits hears of it; if nobody does, it is no error of its own.
             self.failed.exception()
+
+    def ignore(self) -> None:
+        """Nobody listens to it any more."""
+        self.on_message = _ignore
 
     async def stop(self) -> None:
         """Ends the worker's process, if need be by force."""

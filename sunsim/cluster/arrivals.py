@@ -170,3 +170,31 @@ class Decoding:
     def at(self, at_ps: int) -> int:
         """Requests that had begun and not ended before a moment up to now."""
         return bisect_right(self._begun_ps, at_ps) - bisect_left(self._ended_ps, at_ps)
+
+
+def begin_arrivals(
+    env: Clock, requests: Requests, frontend_in_ps: Callable[[int], int], arrive: Callable[[int], None]
+) -> ClosedLoop | LaterRounds | None:
+    """Has requests arrive; gives who is to hear of their ends, if somebody waits for one.
+
+    Args:
+        frontend_in_ps: how long the front end of the first stage takes for so many prompt tokens.
+        arrive: called with a request's number when it is through there.
+    """
+    if requests.concurrency:
+        return ClosedLoop(env, requests, frontend_in_ps, arrive)
+    Stream(env, _known_arrivals(requests, frontend_in_ps), arrive)
+    if requests.sessions and requests.sessions.react:
+        return LaterRounds(env, requests, requests.sessions, frontend_in_ps, arrive)
+    return None
+
+
+def _known_arrivals(requests: Requests, frontend_in_ps: Callable[[int], int]) -> Iterator[tuple[int, int]]:
+    """When the front end is through with a request, and which one, in order."""
+    prompts, which = np.unique(requests.prompt_tokens, return_inverse=True)
+    frontend_ps = np.array([frontend_in_ps(prompt) for prompt in prompts.tolist()], dtype=np.int64)
+    through_ps = requests.arrival_ps + frontend_ps[which]
+    order = np.argsort(through_ps, kind="stable")
+    if sessions := requests.sessions:
+        order = order[sessions.previous[order] == UNKNOWN]
+    return zip(through_ps[order].data, order.data, strict=True)

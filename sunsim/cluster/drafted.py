@@ -24,9 +24,9 @@ class Drafted:
         """Takes what its worker has counted of a request."""
         i = sequence.request
         self.bursts[i] = sequence.bursts
-        self.drafts[i] = sequence.drafted
+        self.drafts[i] = sequence.drafts
         self.draft_tokens[i] = sequence.draft_tokens
-        self.accepted_tokens[i] = sequence.accepted
+        self.accepted_tokens[i] = sequence.accepted_tokens
 
 
 def draft_columns(

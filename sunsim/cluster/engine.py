@@ -51,7 +51,7 @@ class Engine:
         self.config = config
         if config.drafts:
             assert takes_drafts(times)
-            drafting = BurstScheduler(config, times, config.drafts)
+            drafting = BurstScheduler(config, times, config.drafts, keys)
             self._scheduler: Scheduler = drafting
             self._pipeline: Pipeline = BurstPipeline(times, stalls, drafting.bursts)
         else:
@@ -223,6 +223,7 @@ class Engine:
         if scheduler.finishing:
             scheduler.finish(now_ps, outcome)
             if self._pause_ps and not self._pipeline.in_flight:
+                self.blocks.release_later()
                 self._rest(now_ps + self._pause_ps)
                 if self.waiting or scheduler.ready:
                     scheduler.decide = True  # there are places now, and blocks

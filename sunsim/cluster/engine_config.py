@@ -23,7 +23,9 @@ class EngineConfig:
             on its way; None: as many as there is room for. Who computes no prompt then waits behind none, and the
             prompt under way is the first to be preempted.
         drafts: how decodes emit several tokens a step; None: they emit one. With them a step has room for all decodes
-            with their drafts, and no prefixes are cached.
+            with their drafts.
+        use_eagle: a drafter has KV of its own in the same blocks. Of what is found in the prefix cache the last block is
+            computed again, for the hidden states that the drafter needs.
     """
 
     max_num_seqs: int
@@ -38,3 +40,4 @@ class EngineConfig:
     reuse_answers: bool = True
     max_prefill_chunk_tokens: int | None = None
     drafts: Drafts | None = None
+    use_eagle: bool = False

@@ -86,6 +86,11 @@ class KVBlocks:
         self.later += sequence.blocks
         sequence.blocks = 0
 
+    def release_later(self) -> None:
+        """What was to come free with the next decision does now."""
+        self.unused += self.later
+        self.later = 0
+
     def join(self, sequence: Sequence) -> None:
         """A request decodes steadily from now on, with blocks for its `Sequence.offset` and the step before its second."""
         self._decodes += 1

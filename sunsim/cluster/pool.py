@@ -19,8 +19,8 @@ from sunsim.cluster.router import Asked, Load
 from sunsim.cluster.routes import Routes
 from sunsim.cluster.sequence import UNSET, Sequence
 from sunsim.cluster.worker import Worker
-from sunsim.latency.steps import WorkerTimes
-from sunsim.latency.two_passes import TwoPasses
+from sunsim.latency.steps import WorkerTimes, takes_drafts
+from sunsim.latency.two_passes import DraftTwoPasses, TwoPasses
 from sunsim.records import WorkerRecord
 from sunsim.roles import Module, Stage
 from sunsim.scenario import Arm, Scenario
@@ -150,9 +150,13 @@ def _outfit(
         enable_prefix_caching=block.block.enable_prefix_caching,
         reuse_answers=arm.keeps_history or not arm.modules_differ,
         drafts=drafts,
+        use_eagle=arm.use_eagle,
     )
     times = times_on(block.drafting.times if block.drafting else block.times)
-    return config, TwoPasses(times, times_on(apart.times)) if apart else times
+    if not apart:
+        return config, times
+    prompts_on = times_on(apart.times)
+    return config, DraftTwoPasses(times, prompts_on) if takes_drafts(times) else TwoPasses(times, prompts_on)
 
 
 def _drafts(block: Loaded, scenario: Scenario) -> Drafts | None:

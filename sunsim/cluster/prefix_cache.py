@@ -3,7 +3,8 @@
 A full block has a key as soon as the step that computes it is composed, whoever is admitted after that finds it, and it is
 shared by counting who holds it. A block that nobody holds any more keeps its key until it is needed: blocks without a key
 are taken first, then the ones longest unused, of one request the last ones first. Of blocks with equal keys the one that
-has had it longest is found. The last known token is always computed, so a hit never holds it.
+has had it longest is found. The last known token is always computed, so a hit never holds it; where a drafter needs hidden
+states (`EngineConfig.use_eagle`), the last block that was found is not used either.
 
 Blocks without a key are all alike and only counted, as in `KVBlocks`. Nothing between two decisions looks for a block, so
 what steady decodes took away and what they filled is caught up with when somebody does.
@@ -61,12 +62,14 @@ class CachingBlocks(KVBlocks):
         "_reuse",
         "_step",
         "_unheld",
+        "_use_eagle",
     )
 
     def __init__(self, config: EngineConfig, keys: BlockKeys) -> None:
         super().__init__(config.num_gpu_blocks, config.block_size)
         self._keys = keys
         self._reuse = config.reuse_answers
+        self._use_eagle = config.use_eagle
         self._chains: dict[Sequence, Chain] = {}
         self._decoding: dict[Sequence, Chain] = {}  # steadily
         self._step = 0  # the last one that all of these have blocks for
@@ -90,28 +93,35 @@ class CachingBlocks(KVBlocks):
 
     def admit(self, sequence: Sequence) -> bool:
         """As `KVBlocks.admit`; what is found is held from now on."""
+        return self._begin(sequence, self._look_up(sequence), sequence.known_tokens)
+
+    def _look_up(self, sequence: Sequence) -> list[Block]:
+        """The blocks that are found of a waiting request."""
         self._catch_up()
-        known, size = sequence.known_tokens, self.size
+        known = sequence.known_tokens
         chain = self._chains.get(sequence)
         if chain is None:
             keys = self._keys.of(sequence.request, known + sequence.outputs_left - 1)
             self._chains[sequence] = chain = Chain(keys)
-        found = self._find(chain.keys[: (known - 1) // size])
+        return self._find(chain.keys[: (known - 1) // self.size])
+
+    def _begin(self, sequence: Sequence, found: list[Block], tokens: int) -> bool:
+        """Begins with a waiting request of which this was found, or gives False if there is no room for so many tokens."""
         unheld = 0
         for block in found:
             if not block.holders:
                 unheld += 1
         # What is found but held by nobody saves work, not room.
-        if -(-known // size) - len(found) + unheld > self.unused:
+        if -(-tokens // self.size) - len(found) + unheld > self.unused:
             return False
         self.unused -= unheld
         for block in found:
             if not block.holders:
                 del self._unheld[block]
             block.holders += 1
-        chain.blocks = found
+        self._chains[sequence].blocks = found
         sequence.blocks = len(found)
-        self._note(sequence, len(found) * size)
+        self._note(sequence, len(found) * self.size)
         return True
 
     def _note(self, sequence: Sequence, found: int) -> None:
@@ -153,6 +163,10 @@ class CachingBlocks(KVBlocks):
         self._later_chains.append((sequence.blocks - len(blocks), blocks))
         sequence.blocks = 0
 
+    def release_later(self) -> None:
+        """As `KVBlocks.release_later`."""
+        self._release_later()
+
     def join(self, sequence: Sequence) -> None:
         """As `KVBlocks.join`."""
         super().join(sequence)
@@ -177,7 +191,8 @@ class CachingBlocks(KVBlocks):
     def _end(self, sequence: Sequence) -> None:
         """A request that has come to its end has all its tokens but the last, whose KV nobody made, in blocks."""
         if sequence.last_step != UNSET:
-            self._fill(sequence, self._chains[sequence], sequence.offset + sequence.last_step)
+            chain = self._chains[sequence]
+            self._fill(sequence, chain, len(chain.keys) * self.size)
 
     def _hold(self, sequence: Sequence, tokens: int) -> None:
         super().grow(sequence, tokens)
@@ -197,22 +212,27 @@ class CachingBlocks(KVBlocks):
                 self._found[key] = block
 
     def _find(self, keys: list[int]) -> list[Block]:
-        """The blocks with these keys, up to the first that is not there."""
+        """The blocks with these keys, up to the first that is not there, that may be used."""
         found: list[Block] = []
         for key in keys:
             block = self._found.get(key)
             if block is None:
                 break
             found.append(block)
+        if self._use_eagle and found:
+            found.pop()
         return found
 
     def _catch_up(self) -> None:
         """Blocks that steady decodes have filled get keys, ones that they took lose them."""
         if self._caught_up < self._step:
             self._caught_up = self._step
-            for sequence, chain in self._decoding.items():
-                self._fill(sequence, chain, sequence.offset + self._step - 1)
+            self._fill_decodes()
         self._lose()
+
+    def _fill_decodes(self) -> None:
+        for sequence, chain in self._decoding.items():
+            self._fill(sequence, chain, sequence.offset + self._step - 1)
 
     def _lose(self) -> None:
         """Blocks that are used again lose their keys."""

@@ -41,19 +41,19 @@ class Sequence:
         blocks: KV blocks held, as `KVBlocks` counts them.
         offset: context at step ``s`` is ``offset + s`` while it decodes steadily.
         last_step: step that emits its last token, `UNSET` while it does not decode steadily.
-        drafted, draft_tokens, accepted: steps of it with drafts, drafts in them and those accepted, whether or not its last
+        drafts, draft_tokens, accepted_tokens: steps of it with drafts, drafts in them and those accepted, whether or not its last
             tokens were cut off at the end of its output; they count outputs that are out.
         bursts: steps in which tokens of it came out on a worker that drafts.
     """
 
     __slots__ = (
-        "accepted",
+        "accepted_tokens",
         "blocks",
         "bursts",
         "cached_tokens",
         "computed_tokens",
         "draft_tokens",
-        "drafted",
+        "drafts",
         "first_ps",
         "held_now",
         "held_tokens",
@@ -89,7 +89,7 @@ class Sequence:
         self.blocks = 0
         self.offset = 0
         self.last_step = UNSET
-        self.drafted = self.draft_tokens = self.accepted = self.bursts = 0
+        self.drafts = self.draft_tokens = self.accepted_tokens = self.bursts = 0
         self.preemptions = 0
         self.scheduled_ps = UNSET  # the scheduler took it into a step
         self.started_ps = UNSET  # that step began to run

@@ -1,13 +1,13 @@
 """The cluster of one arm while it runs: who hands requests to whom."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sunsim.cluster.admission import Admission
-from sunsim.cluster.arrivals import ClosedLoop, Decoding, LaterRounds, Stream
+from sunsim.cluster.arrivals import ClosedLoop, Decoding, LaterRounds, begin_arrivals
 from sunsim.cluster.convert import Converting
 from sunsim.cluster.drafted import Drafted
 from sunsim.cluster.events import REPORT, Alarm, Clock
@@ -25,7 +25,6 @@ from sunsim.latency.steps import WorkerTimes
 from sunsim.scenario import Arm, Scenario
 from sunsim.scenario import Pool as Loaded
 from sunsim.workload.requests import Requests
-from sunsim.workload.sessions import UNKNOWN
 
 PROGRESS_EVERY = 500
 
@@ -85,7 +84,7 @@ class World:
             self.journeys.shed = bytearray(len(requests))
         self._kv_bytes = arm.kv_bytes_per_token if self.prefill else 0
         self._pulling = Pulling(scenario.link, self._kv_bytes) if any(scenario.link.posting_ps) else None
-        self.clients = self._begin_arrivals()
+        self.clients = begin_arrivals(self.env, requests, self._frontend_in_ps, self._arrive)
         self._decoding: list[tuple[Decoding, Alarm]] = []  # by slot, where somebody waits for an end
         if self.clients and self.decode:
             self._decoding = [self._begin_decoding(self.clients, self.decode) for _ in self.decode.workers]
@@ -119,16 +118,6 @@ class World:
         """Which requests there are: all, but of those that wait for others the ones that came before the end of the run."""
         return self.clients.came(limit_ps) if self.clients else slice(None)
 
-    def _begin_arrivals(self) -> ClosedLoop | LaterRounds | None:
-        """Has requests arrive; gives who is to hear of their ends, if somebody waits for one."""
-        requests = self._requests
-        if requests.concurrency:
-            return ClosedLoop(self.env, requests, self._frontend_in_ps, self._arrive)
-        Stream(self.env, self._known_arrivals(), self._arrive)
-        if requests.sessions and requests.sessions.react:
-            return LaterRounds(self.env, requests, requests.sessions, self._frontend_in_ps, self._arrive)
-        return None
-
     def _begin_decoding(self, clients: ClosedLoop | LaterRounds, pool: Pool) -> tuple[Decoding, Alarm]:
         """What is noted of one worker for clients, and what tells them of ends when all else of a moment has happened."""
         decoding = Decoding(pool.times.out_ps)
@@ -138,16 +127,6 @@ class World:
                 clients.ended(i, out_ps)
 
         return decoding, Alarm(self.env, REPORT, tell)
-
-    def _known_arrivals(self) -> Iterator[tuple[int, int]]:
-        """When the front end of the first stage is through with a request, and which one, in order."""
-        prompts, which = np.unique(self._requests.prompt_tokens, return_inverse=True)
-        frontend_ps = np.array([self._frontend_in_ps(prompt) for prompt in prompts.tolist()], dtype=np.int64)
-        through_ps = self._requests.arrival_ps + frontend_ps[which]
-        order = np.argsort(through_ps, kind="stable")
-        if sessions := self._requests.sessions:
-            order = order[sessions.previous[order] == UNKNOWN]
-        return zip(through_ps[order].data, order.data, strict=True)
 
     def _frontend_in_ps(self, prompt_tokens: int) -> int:
         first = self.prefill or self.decode

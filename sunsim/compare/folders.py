@@ -12,6 +12,7 @@ from sunsim.document.text import read_text
 from sunsim.errors import InputError
 from sunsim.folder import read_manifest, refuse_broken
 from sunsim.plan.result import DOCUMENT
+from sunsim.report.entries import Arms
 from sunsim.result import POOLS, REQUESTS, SCENARIO, SUMMARY
 
 DOCUMENTS = {"run": SUMMARY, "plan": DOCUMENT}
@@ -34,9 +35,9 @@ class Folder:
     scenario: Mapping[str, Any]
 
     @property
-    def arms(self) -> Mapping[str, Mapping[str, Any]]:
+    def arms(self) -> Arms:
         """What came out for each arm, by its name."""
-        arms: Mapping[str, Mapping[str, Any]] = self.document["arms"]
+        arms: Arms = self.document["arms"]
         return arms
 
 
@@ -82,7 +83,7 @@ def _read(path: Path, name: str) -> Folder:
         raise InputError(message, path)
     document = DOCUMENTS[manifest.verb]
     refuse_broken(path, manifest, {document, SCENARIO, REQUESTS, POOLS})
-    scenario = Source(path / SCENARIO, read_text(path / SCENARIO, "must be a scenario")).values()
+    scenario = Source.parsed(path / SCENARIO, read_text(path / SCENARIO, "must be a scenario")).values()
     return Folder(name, manifest.verb, json.loads((path / document).read_bytes()), scenario)
 
 

@@ -12,11 +12,10 @@ from sunsim.plan.tables import overview
 from sunsim.report.blocks import Bullets, Report
 from sunsim.report.columns import columns
 from sunsim.report.compare import against
+from sunsim.report.entries import Entry
 from sunsim.report.format import ABSENT, counted, gpu_count, listed, times, together
 from sunsim.report.sentences import VERDICTS, other_models, verdict
 from sunsim.report.text_table import TextTable
-
-Entry = Mapping[str, Any]
 
 FIGURES = columns(
     "gpus",
@@ -53,7 +52,9 @@ def comparison_report(folders: Sequence[Folder]) -> Report:
     given, came_out = input_differences(folders), outcome_differences(folders)
     names = [folder.name for folder in folders]
     said = sentences(folders, given, came_out)
-    inputs = TextTable("Input", ("", *names), [_input_row(each) for each in given], left=len(names) + 1)
+    inputs = TextTable(
+        "Input", ("", *names), [(each.path, *map(_shown, each.values)) for each in given], left=len(names) + 1
+    )
     outcome = TextTable("Outcome", ("", *names), list(_outcome_rows(folders, came_out)))
     return Report(" against ".join(names), [Bullets(said), inputs, outcome])
 
@@ -179,10 +180,6 @@ def _unseen(folders: Sequence[Folder]) -> str:
     reads = any(each["workload"]["kind"] == "trace" or "measured" in each["transfer"] for each in scenarios)
     more = ", or what is in its trace or the file of its link" if reads else ""
     return f"Nothing in the input differs, so sunsim's own code has changed{more}."
-
-
-def _input_row(each: Difference) -> tuple[str, ...]:
-    return (each.path, *map(_shown, each.values))
 
 
 def _shown(value: Any) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -21,6 +22,7 @@ Place = tuple[Path | str, int | None]
 DIGITS = 40
 
 
+@dataclass(eq=False)
 class Source:
     """A scenario file as read: its values, and where each of them stands.
 
@@ -33,11 +35,12 @@ class Source:
     file: Path | str
     folder: Path
     root: CommentedMap
-    _places: dict[Loc, Place]
-    _first_line: int | None
+    _places: dict[Loc, Place] = field(default_factory=dict)
+    _first_line: int | None = 1
 
-    def __init__(self, file: Path, text: str) -> None:
-        """Parses `text`.
+    @classmethod
+    def parsed(cls, file: Path, text: str) -> Source:
+        """What the text of a file says.
 
         Raises:
             InputError: it is not one YAML 1.2 mapping, or a key is given twice.
@@ -49,22 +52,16 @@ class Source:
         if not isinstance(root, CommentedMap):
             message = f"the file is {show(root)}, must be a mapping with the keys of a scenario"
             raise InputError(message, file, 1)
-        self.file, self.folder, self.root = file, file.parent, root
-        self._places, self._first_line = {}, 1
+        return cls(file, file.parent, root)
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Source:
         """What a file might hold, as Python's own values; relative paths in it start at the working directory."""
-        made = cls.__new__(cls)
-        made.file, made.folder, made.root = "scenario", Path(), _commented(values)
-        made._places, made._first_line = {}, None
-        return made
+        return cls("scenario", Path(), _commented(values), _first_line=None)
 
     def variant(self) -> Source:
         """The same file, to be overridden without changing this one."""
-        made = copy(self)
-        made.root, made._places = copy(self.root), dict(self._places)
-        return made
+        return replace(self, root=copy(self.root), _places=dict(self._places))
 
     def override(self, path: str, value: Any, place: Place) -> None:
         """Puts `value` at a dotted `path`; list entries by number or by their name. Missing mappings are made.

@@ -2,6 +2,7 @@
 
 import re
 import warnings
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +79,16 @@ def _explained(error: MarkedYAMLError) -> str:
         first = error.context_mark.line + 1 if error.context_mark else "?"
         return f"key {key} is given twice in the mapping that starts in line {first}, must be given once"
     return f"not YAML: {clipped(str(error.problem or error.context))}"
+
+
+def written(content: Any, *, flow: bool | None = False) -> str:
+    """YAML of plain values, however long its lines get; with `flow` None, blocks of scalars stand in one line each."""
+    stream = StringIO()
+    yaml = YAML()
+    yaml.default_flow_style = flow
+    yaml.width = 2**16
+    yaml.dump(content, stream)
+    return stream.getvalue()
 
 
 def plain(root: Any) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from sunsim.errors import InputError
@@ -52,8 +52,8 @@ def estimate(
         "changed": list(known.worker.differs(target)),
         **errors_of(known, target),
         "card_source": target.card.source,
-        "terms_ms": target_roofline(known, target).plain(),
-        "source_terms_ms": known.roofline.plain(),
+        "terms_ms": asdict(target_roofline(known, target)),
+        "source_terms_ms": asdict(known.roofline),
     }
     parallel = f"-tp{target.gpus}" if target.gpus > 1 else ""
     path = out or Path(f"{target.gpu}-{name}-{target.variant}{parallel}.json")

@@ -6,7 +6,7 @@ what is longer, reading the weights or computing. Reading KV, attention's own pr
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 
 from sunsim.estimate.shapes import head_dim
 from sunsim.estimate.worker import Worker
@@ -78,10 +78,6 @@ class Roofline:
             width=1 + worker.drafts,
         )
 
-    def with_host(self, fixed_ms: float, launch_ms: float, largest_graph: int) -> Roofline:
-        """The same with what does not depend on the card."""
-        return replace(self, fixed_ms=fixed_ms, launch_ms=launch_ms, largest_graph=largest_graph)
-
     def decode_ms(self, batch: float, context_tokens: float) -> float:
         """A step of so many decodes whose contexts add up to so many tokens."""
         return self._products_ms(batch * self.width) + self.kv_token_ms * context_tokens
@@ -90,10 +86,6 @@ class Roofline:
         """A step with prompts: tokens that it computes and pairs of all, and the context of the decodes beside them."""
         gpu_ms = self._products_ms(tokens) + self.pair_ms * pairs + self.kv_token_ms * context_tokens
         return gpu_ms if tokens <= self.largest_graph else max(gpu_ms, self.launch_ms)
-
-    def plain(self) -> dict[str, float]:
-        """The terms by name."""
-        return asdict(self)
 
     def _products_ms(self, tokens: float) -> float:
         reduce_ms = self.reduce_ms + self.reduce_token_ms * tokens

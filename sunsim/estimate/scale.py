@@ -24,8 +24,11 @@ def target_roofline(source: Source, target: Worker) -> Roofline:
     """The target's terms: it reaches what the source does of its card's peaks, on the same host."""
     layers = target.layers / source.worker.layers
     own = source.roofline
-    return Roofline.of(target, source.reached).with_host(
-        own.fixed_ms * layers, own.launch_ms * layers, own.largest_graph
+    return replace(
+        Roofline.of(target, source.reached),
+        fixed_ms=own.fixed_ms * layers,
+        launch_ms=own.launch_ms * layers,
+        largest_graph=own.largest_graph,
     )
 
 

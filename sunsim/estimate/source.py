@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import median
 
 from sunsim.errors import InputError
@@ -62,7 +62,7 @@ class Source:
         reached = Reached(bandwidth, _products_reached(data, peaks))
         graph = max(data.cudagraph_capture_sizes, default=0)
         bare = Roofline.of(worker, reached)
-        roofline = bare.with_host(_fixed_ms(data, bare), _launch_ms(data, graph), graph)
+        roofline = replace(bare, fixed_ms=_fixed_ms(data, bare), launch_ms=_launch_ms(data, graph), largest_graph=graph)
         kv = data.num_gpu_blocks * data.block_size * data.kv_bytes_per_token
         given = profile.memory_bytes * data.engine_args.gpu_memory_utilization
         return cls(

@@ -1,11 +1,10 @@
 """The command line of `sunsim export`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
-from sunsim.export.target import Target
 from sunsim.visible import visible
 
 
@@ -15,7 +14,9 @@ def export(
         typer.Argument(metavar="FOLDER", help="Results of run or plan, or a scenario's file.", show_default=False),
     ],
     arm: Annotated[str, typer.Option("--arm", metavar="NAME", help="The arm to deploy.", show_default=False)],
-    target: Annotated[Target, typer.Option("--to", help="What shall serve it.", show_default=False)],
+    target: Annotated[
+        Literal["vllm", "llm-d", "dynamo"], typer.Option("--to", help="What shall serve it.", show_default=False)
+    ],
     out: Annotated[
         Path | None,
         typer.Option(

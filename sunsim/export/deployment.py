@@ -3,11 +3,11 @@
 import json
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from itertools import count as numbers
 
 from sunsim.document.source import show
 from sunsim.errors import InputError
 from sunsim.export.options import Drafting, Option, drafting_of, engine_options, served_adapters
+from sunsim.files import own_name
 from sunsim.report.format import count, counted
 from sunsim.report.origin import vllm_version
 from sunsim.roles import Module, Role, Stage
@@ -109,7 +109,7 @@ def deployment(scenario: Scenario, arm: Arm) -> Deployment:
     of_part: dict[str, list[Workers]] = {}
     for pool in pools.values():
         for role, number in pool.roles.items():
-            part = role.model or _own(SHARED, scenario.model_names)
+            part = role.model or own_name(SHARED, scenario.model_names)
             of_part.setdefault(part, []).append(_workers(scenario, arm, pool, role, number, connector))
     return Deployment(
         scenario=scenario.name,
@@ -224,12 +224,7 @@ def _weights(pool: Pool, role: Role, models: Collection[str]) -> str:
     """A quantization that vLLM makes of the published weights needs none of its own."""
     name = BASE if pool.profile.adapters else role.model or SHARED
     name = f"{name}-{AWQ}" if pool.profile.data.variant == AWQ else name
-    return name if name == role.model else _own(name, models)
-
-
-def _own(name: str, models: Collection[str]) -> str:
-    """The name, with a number behind it where a model is called so."""
-    return next(free for n in numbers(1) if (free := f"{name}-{n}" if n > 1 else name) not in models)
+    return name if name == role.model else own_name(name, models)
 
 
 def _connector(arm: Arm, *, crossing: bool) -> tuple[Option, ...]:

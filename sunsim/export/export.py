@@ -1,14 +1,12 @@
 """The verb `export`: an arm of a results folder, as files for what would serve it."""
 
 import json
-from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from sunsim.document.source import show
 from sunsim.errors import InputError, clipped_list
 from sunsim.export import dynamo, llm_d, vllm
-from sunsim.export.deployment import Deployment, deployment
-from sunsim.export.target import Target
+from sunsim.export.deployment import deployment
 from sunsim.files import file_names
 from sunsim.folder import Results, read_manifest
 from sunsim.plan.result import DOCUMENT
@@ -17,18 +15,16 @@ from sunsim.report.format import counted
 from sunsim.result import SCENARIO
 from sunsim.scenario import Scenario, load_scenario
 
-FILES: Mapping[Target, Callable[[Deployment], dict[str, str]]] = {
-    Target.vllm: vllm.files,
-    Target.llm_d: llm_d.files,
-    Target.dynamo: dynamo.files,
-}
+FILES = {"vllm": vllm.files, "llm-d": llm_d.files, "dynamo": dynamo.files}
+"""What writes the files of a deployment, by target."""
 
 
-def export(given: Path, arm: str, target: Target, out: Path | None) -> str:
+def export(given: Path, arm: str, target: str, out: Path | None) -> str:
     """Writes an arm's files for a target into `out` or else ``results/<folder>-<arm>-<target>``.
 
     Args:
         given: a folder that `sunsim run` or `sunsim plan` has left, or a scenario's file.
+        target: of `FILES`.
 
     Returns:
         What was written, in one line.

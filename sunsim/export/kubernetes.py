@@ -3,12 +3,12 @@
 import re
 from collections.abc import Iterable, Mapping
 from io import StringIO
-from itertools import count
 from typing import Any
 
 from ruamel.yaml import YAML
 
 from sunsim.export.deployment import Workers
+from sunsim.files import own_name
 
 FILL_IN = "FILL-IN"
 """Stands where only the user knows what must stand."""
@@ -23,7 +23,7 @@ def names(of: Iterable[str]) -> dict[str, str]:
     for name in of:
         plain = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:MOST_LETTERS].strip("-")
         plain = plain if plain[:1].isalpha() else f"m-{plain}".strip("-")
-        found[name] = next(free for n in count(1) if (free := f"{plain}-{n}" if n > 1 else plain) not in found.values())
+        found[name] = own_name(plain, found.values())
     return found
 
 

@@ -4,13 +4,12 @@ import re
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import count
 from textwrap import indent
 
 from sunsim.export.deployment import GPUS_A_HOST, Deployment, Workers
 from sunsim.export.notes import comment, heading, missing
 from sunsim.export.options import Drafting
-from sunsim.files import file_names
+from sunsim.files import file_names, own_name
 from sunsim.roles import Stage
 from sunsim.visible import visible
 
@@ -126,7 +125,7 @@ def variables_of(deployment: Deployment) -> dict[str, str]:
     for name in dict.fromkeys(wanted):
         plain = re.sub(r"[^A-Z0-9]+", "_", name.upper())
         plain = f"_{plain}" if plain[0].isdigit() else plain
-        found[name] = next(free for n in count(1) if (free := f"{plain}_{n}" if n > 1 else plain) not in found.values())
+        found[name] = own_name(plain, found.values(), "_")
     return found
 
 

@@ -62,7 +62,7 @@ def seen(made: pd.DataFrame) -> str:
     return "; ".join(said) + "."
 
 
-def caption(seen: str, plans: Sequence[Grid], missing: Sequence[str]) -> Caption:  # noqa: ARG001 - a single run
+def caption(seen: str, plans: Sequence[Grid]) -> Caption:  # noqa: ARG001 - a single run
     """That of the one scenario."""
     return of_run(seen, load_scenario(scenario_file(SCENARIO)))
 

@@ -1,17 +1,16 @@
 """Captions: what a figure shows, what in it was measured, simulated or chosen by us."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sunsim.latency.profile import Profile, load_named
+from sunsim.latency.profile import Profile
 from sunsim.report.format import count, listed, together
 from sunsim.report.origin import origin
-from sunsim.report.traffic import rate_changes
 from sunsim.scenario import Arm, Scenario
-from sunsim.scenario.blocks import ModelCount, StopAtTime, Zipf
+from sunsim.scenario.blocks import ModelCount, Zipf
 from sunsim.sweep.grid import Grid
-from sunsim.workload.blocks import Closed, Conversations, Synthetic
+from sunsim.workload.blocks import AzureLengths, Closed, Synthetic
 
 MARKS = "bands and bars: 95 % interval of the mean, hollow: overloaded with at least one seed"
 UNKNOWN = "none of these settings of SUN's paper is known to us"
@@ -25,21 +24,14 @@ class Caption:
     measured: Sequence[str]
     simulated: Sequence[str]
     chosen: Sequence[str]
-    missing: Sequence[str] = ()
-
-    def parts(self) -> dict[str, str]:
-        """By heading, without empty ones."""
-        found = {"Measured": self.measured, "Simulated": self.simulated, "Our choice": self.chosen}
-        if self.missing:
-            found["Missing"] = self.missing
-        return {heading: f"{'; '.join(facts)}." for heading, facts in found.items() if facts}
 
     def paragraphs(self) -> list[str]:
         """All of it, to stand under the figure."""
-        return [self.seen, *(f"{heading}: {text}" for heading, text in self.parts().items())]
+        parts = {"Measured": self.measured, "Simulated": self.simulated, "Our choice": self.chosen}
+        return [self.seen, *(f"{heading}: {'; '.join(facts)}." for heading, facts in parts.items() if facts)]
 
 
-def of_plans(seen: str, plans: Sequence[Grid], missing: Sequence[str], marks: str = MARKS) -> Caption:
+def of_plans(seen: str, plans: Sequence[Grid], marks: str = MARKS) -> Caption:
     """The caption of a figure made of sweeps; `marks` says how seeds are shown."""
     points, seeds = sum(plan.size for plan in plans), sorted({len(plan.seeds) for plan in plans})
     each = f"{listed([str(number) for number in seeds])} seeds a setting"
@@ -48,20 +40,12 @@ def of_plans(seen: str, plans: Sequence[Grid], missing: Sequence[str], marks: st
     scenarios = [plan.scenario for plan in plans]
     if any(arm.colocated for scenario in scenarios for arm in scenario.arms):
         simulated.append("a colocated worker's mixed steps, derived too, were compared with few real runs")
-    return _caption(seen, simulated, scenarios, [swept(plan) for plan in plans], missing)
+    return _caption(seen, simulated, scenarios, [swept(plan) for plan in plans])
 
 
 def of_run(seen: str, scenario: Scenario) -> Caption:
     """The caption of a figure made of a single run."""
-    return _caption(seen, [f"one run, seed {scenario.seed}, so no intervals"], [scenario], [{}], ())
-
-
-def of_profiles(seen: str, names: Sequence[str], derived: str) -> Caption:
-    """The caption of a figure made of profiles alone."""
-    profiles = [load_named(name) for name in names]
-    told = [f"{profile.name} ({origin(profile)})" for profile in profiles]
-    chosen = ["which batch sizes and context lengths are shown"]
-    return Caption(seen, [f"step times and copy bandwidth of {listed(told)}", derived], [], chosen)
+    return _caption(seen, [f"one run, seed {scenario.seed}, so no intervals"], [scenario], [{}])
 
 
 def _caption(
@@ -69,14 +53,11 @@ def _caption(
     simulated: list[str],
     scenarios: Sequence[Scenario],
     values: Sequence[Mapping[str, list[Any]]],
-    missing: Sequence[str],
 ) -> Caption:
-    measured = _measured(scenarios)
     chosen = _together([choices(scenario, swept) for scenario, swept in zip(scenarios, values, strict=True)])
     if any(profile.adapters for profile in _profiles(scenarios)):
         chosen.append("adapters share their base's weights, and a step may mix them")
-    lacking = [f"profile {name}, and the arms that use it" for name in missing]
-    return Caption(seen, measured, simulated, [*chosen, UNKNOWN], lacking)
+    return Caption(seen, _measured(scenarios), simulated, [*chosen, UNKNOWN])
 
 
 def choices(scenario: Scenario, swept: Mapping[str, list[Any]]) -> list[str]:
@@ -86,37 +67,22 @@ def choices(scenario: Scenario, swept: Mapping[str, list[Any]]) -> list[str]:
         values = swept.get(path, [own])
         return listed([each if isinstance(each, str) else f"{each:g}" for each in values])
 
-    facts = []
-    models = scenario.document.models
-    if isinstance(models, ModelCount) and isinstance(models.popularity, Zipf):
-        alpha = value("models.popularity.alpha", models.popularity.alpha)
-        facts.append(f"{models.count} models, Zipf alpha {alpha}")
-    work = scenario.workload
-    if isinstance(work, Synthetic):
-        if isinstance(work.arrivals, Closed):
-            arrivals = f"a closed loop of {value('workload.arrivals.concurrency', work.arrivals.concurrency)} requests"
-        else:
-            rate = value("workload.arrivals.rate_rps", work.arrivals.mean_rps)
-            rate += f" req/s{rate_changes(work.arrivals)}"
-            arrivals = f"{work.arrivals.kind.capitalize()} arrivals at {rate} for {work.duration_s:g} s"
-        facts.append(f"{arrivals}, of which the first {scenario.measure.warmup_s:g} s are not counted")
-        if work.lengths.kind == "fixed":
-            output = value("workload.lengths.output_tokens", work.lengths.output_tokens)
-            facts.append(f"prompts of {work.lengths.prompt_tokens:,} tokens and outputs of {output}")
-        else:
-            facts.append(f"lengths of {work.lengths.kind}")
-    if isinstance(work, Conversations):
-        rate = value("workload.arrivals.rate_rps", work.arrivals.mean_rps)
-        rounds = value("workload.rounds.mean", work.rounds.mean)
-        rate += f" sessions a second{rate_changes(work.arrivals)}"
-        arrivals = f"{work.arrivals.kind.capitalize()} arrivals of {rate} for {work.duration_s:g} s"
-        facts.append(f"{arrivals}, of which the first {scenario.measure.warmup_s:g} s are not counted")
-        facts.append(
-            f"{rounds} rounds a session, {value('workload.think_s.mean', work.think_s.mean)} s to think between them"
-        )
-        facts.append(f"{work.user.kind} new tokens and {work.output.kind} answers")
-    if isinstance(scenario.stop, StopAtTime):
-        facts.append(f"runs end after {scenario.stop.limit_s:g} s")
+    models, work = scenario.document.models, _synthetic(scenario)
+    assert isinstance(models, ModelCount)
+    assert isinstance(models.popularity, Zipf)
+    assert not isinstance(work.arrivals, Closed)
+    alpha = value("models.popularity.alpha", models.popularity.alpha)
+    rate = value("workload.arrivals.rate_rps", work.arrivals.mean_rps)
+    arrivals = f"{work.arrivals.kind.capitalize()} arrivals at {rate} req/s for {work.duration_s:g} s"
+    facts = [
+        f"{models.count} models, Zipf alpha {alpha}",
+        f"{arrivals}, of which the first {scenario.measure.warmup_s:g} s are not counted",
+    ]
+    if work.lengths.kind == "fixed":
+        output = value("workload.lengths.output_tokens", work.lengths.output_tokens)
+        facts.append(f"prompts of {work.lengths.prompt_tokens:,} tokens and outputs of {output}")
+    else:
+        facts.append(f"lengths of {work.lengths.kind}")
     facts.append(f"GPUs: {', '.join(_gpus(arm) for arm in scenario.arms)}")
     if any(len(arm.pools()) == 2 for arm in scenario.arms):
         link = scenario.transfer
@@ -128,6 +94,12 @@ def choices(scenario: Scenario, swept: Mapping[str, list[Any]]) -> list[str]:
     routers = {pool.router for arm in scenario.arms for pool in arm.pools().values()}
     facts.append(f"routers {listed(sorted(routers))}")
     return facts
+
+
+def _synthetic(scenario: Scenario) -> Synthetic:
+    """The drawn requests that every figure's scenario has."""
+    assert isinstance(scenario.workload, Synthetic)
+    return scenario.workload
 
 
 def _gpus(arm: Arm) -> str:
@@ -145,10 +117,8 @@ def swept(plan: Grid) -> dict[str, list[Any]]:
 def _measured(scenarios: Sequence[Scenario]) -> list[str]:
     names = together((origin(profile), profile.name) for profile in _profiles(scenarios))
     facts = [f"steps, KV blocks and host delays of {listed(of)} ({where})" for where, of in names.items()]
-    drawn = _unique(
-        scenario.workload.lengths.kind for scenario in scenarios if isinstance(scenario.workload, Synthetic)
-    )
-    return facts + [f"lengths of {kind}" for kind in drawn if kind in {"azure-conv", "azure-code"}]
+    drawn = dict.fromkeys(_synthetic(scenario).lengths for scenario in scenarios)
+    return facts + [f"lengths of {lengths.kind}" for lengths in drawn if isinstance(lengths, AzureLengths)]
 
 
 def _profiles(scenarios: Sequence[Scenario]) -> list[Profile]:
@@ -161,7 +131,3 @@ def _together(facts: Sequence[Sequence[str]]) -> list[str]:
     common = [fact for fact in facts[0] if all(fact in other for other in facts)]
     own = [", ".join(fact for fact in each if fact not in common) for each in facts]
     return common + [f"({number}) {text}" for number, text in enumerate(filter(None, own), 1)]
-
-
-def _unique(facts: Iterable[str]) -> list[str]:
-    return list(dict.fromkeys(facts))

@@ -18,11 +18,11 @@ class Figure:
     Attributes:
         name: of its files.
         title: what it asks.
-        sweeps: what it is made from; those whose profiles are not there are left out.
-        table: the data that are drawn, from the frames of the sweeps that are there.
+        sweeps: what it is made from; none of one that is made otherwise.
+        table: the data that are drawn, from the frames of the sweeps.
         plot: draws them.
         seen: what can be read from them, with the numbers computed; full sentences.
-        caption: from these sentences, the sweeps that are there, and the profiles that are not.
+        caption: from these sentences and the sweeps.
     """
 
     name: str
@@ -31,4 +31,4 @@ class Figure:
     table: Callable[[Frames], pd.DataFrame]
     plot: Callable[[pd.DataFrame, Page], None]
     seen: Callable[[pd.DataFrame], str]
-    caption: Callable[[str, Sequence[Grid], Sequence[str]], Caption] = of_plans
+    caption: Callable[[str, Sequence[Grid]], Caption] = of_plans

@@ -13,7 +13,7 @@ from sunsim.figures.claims_accuracy import shipped
 from sunsim.figures.claims_files import claims_report, to_json
 from sunsim.figures.figure import Figure
 from sunsim.figures.registry import CLAIM_SWEEPS, CLAIMS, FIGURES
-from sunsim.figures.sweeps import frame, missing_profiles, plans, simulate
+from sunsim.figures.sweeps import frame, plans, simulate
 from sunsim.folder import Results, read_manifest
 from sunsim.points.local import cores
 from sunsim.points.store import POINTS, Store
@@ -78,9 +78,7 @@ def _chosen(only: Sequence[str]) -> list[Figure]:
 
 def _write(each: Figure, out: Path, planned: Mapping[str, Grid], frames: Mapping[str, pd.DataFrame]) -> None:
     table = each.table(frames)
-    own = [planned[sweep.name] for sweep in each.sweeps if sweep.name in planned]
-    missing = [name for sweep in each.sweeps for name in missing_profiles(sweep)]
-    caption = each.caption(each.seen(table), own, missing)
+    caption = each.caption(each.seen(table), [planned[sweep.name] for sweep in each.sweeps])
     stem = out / each.name
     table.to_csv(stem.with_suffix(".csv"), index=False, float_format="%.6g", lineterminator="\n")
     each.plot(table, Page(stem, each.title, caption.paragraphs()))

@@ -9,12 +9,10 @@ from pathlib import Path
 import pandas as pd
 
 from sunsim.errors import InputError
-from sunsim.latency.profile import list_profiles
 from sunsim.points.keep import keep_all
 from sunsim.points.local import run_local
 from sunsim.points.point import Point, outcome_of
 from sunsim.points.store import Store
-from sunsim.scenario import read_source
 from sunsim.scenario.shipped import scenarios_root
 from sunsim.sweep.grid import Grid, load_grid
 from sunsim.visible import visible
@@ -48,21 +46,13 @@ def scenario_file(name: str) -> Path:
     return scenarios_root() / "figures" / f"{name}.yaml"
 
 
-def missing_profiles(sweep: SweepFile) -> list[str]:
-    """Profiles that a sweep names and that are not shipped (yet)."""
-    arms = read_source(sweep.path, sweep.overrides).root["arms"]
-    pools = (pool for arm in arms for pool in arm.values() if isinstance(pool, dict))
-    shipped = list_profiles()
-    return sorted({pool["profile"] for pool in pools} - set(shipped))
-
-
 def plans(sweeps: Iterable[SweepFile]) -> dict[str, Grid]:
-    """By name, without those that lack a profile.
+    """By name.
 
     Raises:
         InputError: a scenario is wrong.
     """
-    return {sweep.name: load_grid(sweep.path, sweep.overrides) for sweep in sweeps if not missing_profiles(sweep)}
+    return {sweep.name: load_grid(sweep.path, sweep.overrides) for sweep in sweeps}
 
 
 def simulate(planned: Mapping[str, Grid], store: Store, jobs: int) -> bool:

@@ -1,7 +1,7 @@
 """What a worker asks of a step-time model."""
 
 from collections.abc import Iterator
-from typing import Literal, NamedTuple, Protocol, TypeGuard, get_args
+from typing import Literal, NamedTuple, Protocol, TypeGuard, get_args, overload
 
 Outside = Literal["batch", "context", "tokens", "pairs", "adapters", "drafts"]
 """What takes a step out of the range of the measurements, the first that does: the number of its decodes or their
@@ -88,11 +88,6 @@ class DraftStepTimes(StepTimes, Protocol):
         """
 
 
-def takes_drafts(times: StepTimes) -> TypeGuard[DraftStepTimes]:
-    """Whether these are of a worker that drafts."""
-    return hasattr(times, "decode_line_k")
-
-
 class WorkerTimes(StepTimes, Protocol):
     """Step times, and what holds them up."""
 
@@ -102,3 +97,12 @@ class WorkerTimes(StepTimes, Protocol):
 
 class DraftWorkerTimes(DraftStepTimes, WorkerTimes, Protocol):
     """Step times of a worker that drafts, and what holds them up."""
+
+
+@overload
+def takes_drafts(times: WorkerTimes) -> TypeGuard[DraftWorkerTimes]: ...
+@overload
+def takes_drafts(times: StepTimes) -> TypeGuard[DraftStepTimes]: ...
+def takes_drafts(times: StepTimes) -> bool:
+    """Whether these are of a worker that drafts."""
+    return hasattr(times, "decode_line_k")

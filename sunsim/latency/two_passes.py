@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from sunsim.latency.steps import Chunk, DecodeLine, Outside, WorkerTimes
+from sunsim.latency.steps import Chunk, DecodeLine, DraftWorkerTimes, Outside, WorkerTimes
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,3 +48,27 @@ class TwoPasses:
 
     def stalls(self, offset: float) -> Iterator[tuple[int, int]]:
         return self.decode.stalls(offset)
+
+
+@dataclass(frozen=True, slots=True)
+class DraftTwoPasses(TwoPasses):
+    """As `TwoPasses` where the decodes have drafts; who enters with one token is in the decodes' pass."""
+
+    decode: DraftWorkerTimes
+
+    def decode_line_k(self, batch: int, context_tokens: int, k: int) -> DecodeLine:
+        return self.decode.decode_line_k(batch, context_tokens, k)
+
+    def chunked_step_k(
+        self, batch: int, context_tokens: int, chunks: list[Chunk], k: int
+    ) -> tuple[int, Outside | None]:
+        prompts = [chunk for chunk in chunks if chunk.tokens > 1]
+        entering = [chunk for chunk in chunks if chunk.tokens == 1]
+        prompts_ps, beyond = self.prefill.chunked_step(0, 0, prompts) if prompts else (0, None)
+        if entering:
+            decodes_ps, outside = self.decode.chunked_step_k(batch, context_tokens, entering, k)
+            return prompts_ps + decodes_ps, outside or beyond
+        if not batch:
+            return prompts_ps, beyond
+        line = self.decode.decode_line_k(batch, context_tokens, k)
+        return prompts_ps + line.base_ps + line.slope_ps * context_tokens, line.outside or beyond

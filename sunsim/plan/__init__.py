@@ -35,7 +35,7 @@ def plan(
         seed: replaces the scenario's.
         elastic: of a trace: plan for every way once more, with pools that grow and shrink.
         jobs: processes; None for all cores. A script that asks for them does so under ``if __name__ == "__main__":``.
-        show_progress: a bar on stderr, where that is a terminal.
+        show_progress: a bar on stderr, or a line every ten seconds where that is no terminal.
 
     Raises:
         InputError: the scenario or the folder cannot be used.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from math import floor
 from typing import Any
 
 import numpy as np
@@ -84,7 +83,7 @@ class Bench:
         react = any(requests.sessions and requests.sessions.react for requests in drawn)
         if not react and (self.roles or not arm.elastic):
             inside = [_counted(seed, requests) for seed, requests in zip(self._seeds, drawn, strict=True)]
-            self._allowed = tuple(map(self._may_miss, np.sum(inside, axis=0).tolist()))
+            self._allowed = tuple(self._stretches.may_miss(np.sum(inside, axis=0)).tolist())
 
     def under(self, conditions: Conditions) -> Bench:
         """The same arm under other conditions, with the same log.
@@ -144,16 +143,11 @@ class Bench:
         rows = yield self.probes(sizes, model, to_the_end=True)
         return None if None in rows else self._verdict(sizes, model, rows)
 
-    def _may_miss(self, requests: int) -> int:
-        """How many of so many requests may miss their SLO."""
-        assert self.scenario.plan
-        return floor(requests * (1 - self.scenario.plan.attainment) + 1e-9)
-
     def _verdict(self, sizes: Sizes, model: str | None, rows: Sequence[Row]) -> Verdict:
         first = self._seeds[0]
         if self._allowed is None:
             came = {name: sum(row["models"][name]["requests"] for row in rows) for name in rows[0]["models"]}
-            allowed = {name: self._may_miss(requests) for name, requests in came.items()}
+            allowed = {name: int(self._stretches.may_miss(requests)) for name, requests in came.items()}
         else:
             allowed = dict(zip(first.model_names, self._allowed, strict=True))
         models = {

@@ -1,7 +1,6 @@
 """What to know before believing a plan, in plain sentences."""
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
 from sunsim.plan.conclusion import window_length
 from sunsim.plan.elastic import settings, some_elastic
@@ -9,11 +8,9 @@ from sunsim.plan.knobs import STEP
 from sunsim.plan.search import Reason
 from sunsim.plan.tried import pools
 from sunsim.report.accuracy import NOWHERE, accuracy_told
+from sunsim.report.entries import Arms, Entry
 from sunsim.report.format import counted, listed, percent, together
 from sunsim.report.sentences import basis, caches, filling, other_models, outside_measured
-
-Entry = Mapping[str, Any]
-Arms = Mapping[str, Entry]
 
 SHORT = "All requests arrive in less time than one takes, so rates (per second and sustained) say little, and none is given per GPU."
 FEW = 100
@@ -39,7 +36,7 @@ def caveats(plan: Entry) -> list[str]:
         *_few(arms),
         *_errors(plan),
         *(f"Measured of {name}: {text}." for name, text in plan["measured_ranges"].items() if text),
-        *_outside(arms),
+        *_outside(portraits),
         *basis(plan["basis"]),
         _passing(plan),
     ]
@@ -105,13 +102,10 @@ def _not_monotone(arms: Arms) -> Iterator[str]:
             if less["passes"] and "looser" in less:
                 yield f"{name} passes with {settings(less['looser'])} for {less['pool']} too, so its number may be too high."
             elif less["passes"]:
-                yield f"{name} passes with one less of its {less['pool']} too, so its number may be {_one(less['gpus'])} too high."
+                one = "one" if less["gpus"] == 1 else less["gpus"]
+                yield f"{name} passes with one less of its {less['pool']} too, so its number may be {one} too high."
         if arm["overloaded"]:
             yield f"{name} is overloaded: the queue of {listed(arm['overloaded'])} still grows when measuring ends."
-
-
-def _one(gpus: int) -> str:
-    return "one" if gpus == 1 else str(gpus)
 
 
 def _steps(plan: Entry) -> Iterator[str]:
@@ -179,10 +173,9 @@ def _errors(plan: Entry) -> Iterator[str]:
         yield f"No reported actual run is shipped of {listed(sorted(unknown))}, so the error there is not known."
 
 
-def _outside(arms: Arms) -> Iterator[str]:
-    entries = {name: arm["portrait"]["entry"] for name, arm in arms.items() if arm["portrait"]}
-    if entries:
-        said = outside_measured(entries)
+def _outside(portraits: Arms) -> Iterator[str]:
+    if portraits:
+        said = outside_measured(portraits)
         yield f"At the planned rate with the first seed: {said[0].lower()}{said[1:]}"
 
 

@@ -1,14 +1,11 @@
 """Which arm of a plan is the cheapest, and how much more the others need, in plain sentences."""
 
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 from sunsim.plan.search import Reason
-from sunsim.plan.way_tables import cards, work
-from sunsim.report.format import count, gpu_count, listed, number, percent, together
-
-Entry = Mapping[str, Any]
-Arms = Mapping[str, Entry]
+from sunsim.plan.way_tables import by_work, cards, work
+from sunsim.report.entries import Arms, Entry
+from sunsim.report.format import count, gpu_count, listed, number, percent
 
 
 def best_of(passing: Arms) -> str:
@@ -17,12 +14,10 @@ def best_of(passing: Arms) -> str:
 
 
 def cheapest(plan: Entry, passing: Arms) -> Iterator[str]:
-    """The cheapest arms, and what the others need; arms that do one stage's work are no rivals of those that do both."""
+    """The cheapest arms, and what the others need."""
     if not passing:
         yield _nothing(plan)
-    alike = together((work(arm), (name, arm)) for name, arm in passing.items())
-    for done in sorted(alike, key=len, reverse=True):
-        yield _cheapest_of(plan, dict(alike[done]))
+    yield from (_cheapest_of(plan, arms) for arms in by_work(passing))
 
 
 def rank(arm: Entry) -> tuple[float, int]:

@@ -1,7 +1,6 @@
 """What a plan comes down to, in plain sentences: how many GPUs, what breaks first, how sure that is."""
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
 from sunsim.plan.cheapest import best_of, cheapest, gpus_of
 from sunsim.plan.elastic import compared, settings
@@ -9,11 +8,9 @@ from sunsim.plan.search import Reason
 from sunsim.plan.tables import breaking
 from sunsim.plan.variants import TYPICAL
 from sunsim.plan.ways import ANY
+from sunsim.report.entries import Arms, Entry
 from sunsim.report.format import count, counted, gpu_count, limits, listed, milliseconds, number, percent, together
 from sunsim.roles import Stage
-
-Entry = Mapping[str, Any]
-Arms = Mapping[str, Entry]
 
 MOST = 0.5
 """Share of steps outside the measured range from which on a number of GPUs rests on them."""
@@ -224,12 +221,10 @@ def _left_out(plan: Entry, arm: Entry) -> str:
     steps_of = {(steps, profile) for stage, profile in arm["profiles"].items() for steps in Stage(stage).steps}
     for steps, profile in sorted(steps_of):
         found = known.get((steps, profile))
-        off = (
-            f"off by {found['mean_percent']:.1f} % in the mean, {found['largest_percent']:.1f} % at most"
-            if found
-            else ""
-        )
-        parts.append(f"{steps} steps of {profile} {off or 'not judged'}")
+        off = "not judged"
+        if found:
+            off = f"off by {found['mean_percent']:.1f} % in the mean, {found['largest_percent']:.1f} % at most"
+        parts.append(f"{steps} steps of {profile} {off}")
     return f"On traffic of a shape that the model was not fitted to: {'; '.join(parts)}."
 
 

@@ -4,12 +4,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from sunsim.metrics.pools import SECONDS_AN_HOUR
-from sunsim.plan.way_tables import work
+from sunsim.plan.way_tables import by_work
+from sunsim.report.entries import Arms, Entry
 from sunsim.report.format import ABSENT, count, gpu_count, listed, number, percent, together
 from sunsim.report.text_table import TextTable, table
-
-Entry = Mapping[str, Any]
-Arms = Mapping[str, Entry]
 
 ALIKE = 0.005
 """A smaller share more or less is no difference."""
@@ -44,12 +42,9 @@ def _length_h(plan: Entry) -> float:
 
 
 def compared(plan: Entry, passing: Arms) -> Iterator[str]:
-    """The fewest GPU-hours, and those of each elastic arm against the same way to serve with fixed pools; arms that do one
-    stage's work are apart from those that do both.
-    """
-    alike = together((work(arm), (name, arm)) for name, arm in passing.items())
-    for done in sorted(alike, key=len, reverse=True):
-        yield from _compared(plan, dict(alike[done]))
+    """The fewest GPU-hours, and those of each elastic arm against the same way to serve with fixed pools."""
+    for arms in by_work(passing):
+        yield from _compared(plan, arms)
     peaks = {name: arm["elastic"]["peak_gpus"]["all"] for name, arm in passing.items() if "elastic" in arm}
     if peaks:
         held = together((peak, name) for name, peak in peaks.items())
@@ -94,17 +89,13 @@ def _beside_fixed(plan: Entry, name: str, passing: Arms, held: Mapping[str, floa
     share = held[name] / held[fixed] - 1
     differs = f"{percent(abs(share))} {'fewer' if share < 0 else 'more'} than" if abs(share) >= ALIKE else "as many as"
     said = f"{differs} {fixed} ({written_hours(held[fixed])}), the same way with fixed pools"
-    least, most = _range(arm)
+    by_seed = arm["elastic"]["gpu_hours_by_seed"]
+    least, most = min(by_seed), max(by_seed)
     if least < held[fixed] < most:
         said += f", but {written_hours(least)} to {written_hours(most)} by seed, so that is not sure"
     if share > -ALIKE:
         said += ": to grow and shrink saves nothing here"
     return f", {said}. {met}; of {fixed}'s {_shares(plan, passing[fixed])}."
-
-
-def _range(arm: Entry) -> tuple[float, float]:
-    """The fewest and the most GPU-hours of an elastic arm with any seed."""
-    return min(arm["elastic"]["gpu_hours_by_seed"]), max(arm["elastic"]["gpu_hours_by_seed"])
 
 
 def _shares(plan: Entry, arm: Entry) -> str:

@@ -1,6 +1,5 @@
 """Limits that no number of GPUs can meet: those below what the fastest steps take."""
 
-from math import floor
 from typing import Any
 
 import numpy as np
@@ -8,6 +7,7 @@ import numpy as np
 from sunsim.metrics.rows import Bools
 from sunsim.metrics.slo import LIMITS, limits_of
 from sunsim.plan.conditions import AS_PLANNED, requests_under
+from sunsim.plan.windows import Stretches
 from sunsim.report.format import together
 from sunsim.roles import Stage
 from sunsim.scenario import Arm, Pool, Scenario
@@ -52,8 +52,7 @@ def _least_ms(scenario: Scenario, arm: Arm, drawn: Requests, own: Bools) -> dict
     to_first = dict(steps_ms)
     if arm.colocated or (scenario.first_token == "prefill" and len(steps_ms) > 1):
         del to_first[Stage.DECODE]
-    assert scenario.plan
-    may_miss = floor(len(outputs) * (1 - scenario.plan.attainment) + 1e-9)
+    may_miss = int(Stretches.of(scenario).may_miss(len(outputs)))
     gaps = int(np.sort(outputs)[::-1][min(may_miss, len(outputs) - 1)]) - 1
     # A one-token output meets any TPOT.
     between: dict[Stage, float] = {stage: ms for stage, ms in steps_ms.items() if stage is Stage.DECODE and gaps}

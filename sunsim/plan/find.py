@@ -1,6 +1,7 @@
 """What a plan finds out about one arm: its smallest pools, what breaks first, its highest rate, and how sure that is."""
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from sunsim.plan.bench import Bench
@@ -34,9 +35,10 @@ def plan_arm(scenario: Scenario, arm: Arm, variants: Mapping[str, Conditions]) -
     found = yield from size_pools(bench)
     reason, details = found.reason, {"passes": False}
     if found.sizes is not None:
-        verdict = yield from bench.judge(found.sizes)
-        reason = reason if verdict else Reason.BUDGET
-        details = (yield from _details(bench, found.sizes, verdict, variants)) if verdict else details
+        if verdict := (yield from bench.judge(found.sizes)):
+            details = yield from _details(bench, found.sizes, verdict, variants)
+        else:
+            reason = Reason.BUDGET
     impossible = not details["passes"] and reason is not Reason.BUDGET
     return {
         "reason": reason,
@@ -165,7 +167,7 @@ def _problem(bench: Bench, first: Sizes, model: str | None, roles: Sequence[Role
     low = {role: size for role, (size, _) in zip(roles, least_of_all, strict=True) if size is not None}
     if len(low) < len(roles):
         return Found(None, next(reason for size, reason in least_of_all if size is None))
-    judge = _judge(bench, model)
+    judge = partial(bench.judge, model=model)
     found = yield from _upwards(bench, low, judge)
     return (yield from shrink(found, judge, bench.prices))
 
@@ -175,10 +177,6 @@ def _upwards(bench: Bench, low: Sizes, judge: Callable[[Sizes], Search[Verdict |
     if low and low.keys() <= bench.knobs.keys():
         return (yield from rise(low, judge, bench.most))
     return (yield from climb(low, judge, bench.most, bench.prices))
-
-
-def _judge(bench: Bench, model: str | None) -> Callable[[Sizes], Search[Verdict | None]]:
-    return lambda sizes: bench.judge(sizes, model)
 
 
 def _one_less(bench: Bench, sizes: Sizes) -> Search[list[Entry]]:
@@ -254,7 +252,7 @@ def _resized(bench: Bench, sizes: Sizes) -> Search[Found]:
     harder = conditions.alpha == 0 and min(times) >= 1 and conditions.accepted <= 1
 
     def moved(model: str | None, own: Sizes) -> Search[Found]:
-        judge = _judge(bench, model)
+        judge = partial(bench.judge, model=model)
         found = yield from _upwards(bench, own, judge)
         return found if harder else (yield from shrink(found, judge, bench.prices))
 

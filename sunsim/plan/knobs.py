@@ -45,16 +45,12 @@ class Knob:
 def knob_of(pool: Pool) -> Knob | None:
     """That of a pool; None where there is nothing to turn: of a fixed pool, and where a schedule says the sizes."""
     scaling = pool.block.scaling
-    given = {} if scaling is None else _given(scaling)
+    given = {key: value for key in KEYS if (value := getattr(scaling, key, None)) is not None}
     if scaling is None or not given:
         return None
     looser = list(_beside(scaling, given, STEP))
     tighter = list(_beside(scaling, given, 1 / STEP))
     return Knob(scaling.kind, (*reversed(looser), given, *tighter), len(looser) + 1)
-
-
-def _given(scaling: Scaling) -> dict[str, float]:
-    return {key: value for key in KEYS if (value := getattr(scaling, key, None)) is not None}
 
 
 def _beside(scaling: Scaling, given: Values, step: float) -> Iterator[Values]:

@@ -50,15 +50,12 @@ class Lab:
             while ready := self._ready(wanted):
                 for name in ready:
                     probes = wanted.pop(name)
+                    rows = None if probes is None else [self._rows[probe.key] for probe in probes]
                     try:
-                        if probes is None:
-                            asked = next(searches[name])
-                        else:
-                            asked = searches[name].send([self._rows[probe.key] for probe in probes])
+                        wanted[name] = asked = searches[name].send(rows)
                     except StopIteration as stop:
                         found[name] = stop.value
                         continue
-                    wanted[name] = asked
                     for probe in asked:
                         self._ask(probe)
 
@@ -77,7 +74,8 @@ class Lab:
                 self._pending.discard(probe.key)
                 self.simulated += 1
                 go_on()
-                advance(0, self.simulated + len(self._pending))
+                planned = f"{len(found)} of {len(searches)} arms planned"
+                advance(0, self.simulated + len(self._pending), planned)
         return found
 
     def _ready(self, wanted: Mapping[str, list[Probe] | None]) -> list[str]:

@@ -4,7 +4,7 @@ from math import ceil
 
 import numpy as np
 
-from sunsim.clock import PS_PER_MS
+from sunsim.latency.velocity import decode_step_s
 from sunsim.measured import arriving_s
 from sunsim.metrics.rows import Bools
 from sunsim.metrics.slo import limit_values
@@ -15,7 +15,7 @@ from sunsim.workload.requests import Requests
 
 SAMPLE = 500
 """Prompts whose prefill is averaged."""
-HOPELESS_MS = 1e6
+HOPELESS_S = 1000.0
 """Stands for the time of a token where even a batch of one is too slow for the limit, so that the most is tried."""
 
 
@@ -33,7 +33,7 @@ def starts(scenario: Scenario, arm: Arm, roles: list[Role]) -> dict[Role, int]:
         if own.any() and role.prefills:
             work_s += _prefill_s(pool, drawn, own)
         if own.any() and role.decodes:
-            work_s += _decode_s(pool, drawn, own, tightest_ms)
+            work_s += _decode_s(pool, drawn, own, tightest_ms / 1000)
         found[role] = max(1, ceil(work_s / length_s))
     return found
 
@@ -44,16 +44,11 @@ def _prefill_s(pool: Pool, drawn: Requests, own: Bools) -> float:
     return float(np.mean([pool.times.prefill_step_ms(int(n)) for n in prompts[:SAMPLE]])) / 1000 * len(prompts)
 
 
-def _decode_s(pool: Pool, drawn: Requests, own: Bools, limit_ms: float) -> float:
+def _decode_s(pool: Pool, drawn: Requests, own: Bools, limit_s: float) -> float:
     """GPU time of the output tokens, in the batch that gives most of them per second within the TPOT limit."""
     prompts, outputs = drawn.prompt_tokens[own].astype(float), drawn.output_tokens[own].astype(float)
     context = float(((prompts + outputs / 2) * outputs).sum() / outputs.sum())
     most = min(pool.max_num_seqs, int(pool.num_gpu_blocks * pool.profile.block_size / context))
-    times, tokens_ms = pool.token_times, {}
-    for batch in range(1, most + 1):
-        tokens = round(batch * context)
-        base_ps, slope_ps, _, _ = times.decode_line(batch, tokens)
-        tokens_ms[batch] = (base_ps + slope_ps * tokens) / PS_PER_MS
-    fits = (batch / ms for batch, ms in tokens_ms.items() if ms <= limit_ms)
-    best = max(fits, default=1 / HOPELESS_MS)
-    return float(outputs.sum() / best / 1000)
+    step_s = {batch: decode_step_s(pool.token_times, batch, context, 0.0) for batch in range(1, most + 1)}
+    best = max((batch / took_s for batch, took_s in step_s.items() if took_s <= limit_s), default=1 / HOPELESS_S)
+    return float(outputs.sum() / best)

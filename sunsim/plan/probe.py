@@ -1,6 +1,7 @@
 """One simulation of a plan: one arm, one size, one seed; how many requests of each model miss their SLO."""
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -42,7 +43,7 @@ ALL = "all"
 KINDS = ("requests", "missed", *LIMITS, "beyond")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Probe:
     """A simulation to be done.
 
@@ -53,7 +54,6 @@ class Probe:
         allowed: of each model, how many requests may miss; the run ends when more have. None: it runs to its end.
         stretches: the windows that are looked at; None for none.
         look_closer: whether the row is a portrait instead of counts.
-        key: a hash of the others.
     """
 
     scenario: Scenario
@@ -62,10 +62,11 @@ class Probe:
     allowed: tuple[int, ...] | None = None
     stretches: Stretches | None = None
     look_closer: bool = False
-    key: str = field(init=False)
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "key", key(self.identity()))
+    @cached_property
+    def key(self) -> str:
+        """A hash of all that its row depends on, besides files and code."""
+        return key(self.identity())
 
     def identity(self) -> dict[str, Any]:
         """All that its row depends on, besides files and code."""
@@ -143,33 +144,24 @@ def _complete(probe: Probe, result: ArmResult, window: Window, names: tuple[str,
             counts |= {"beyond": probe.stretches.beyond(arrival_s, too_late, window), "worst": asdict(worst)}
         return counts
 
-    entry = serving(requests, window, limits, 1.0)
-    cached: Row = {}
-    if has_sessions(result.rows):
-        cached = {"cached_share": shares(Rounds.from_rows(result.rows).where(inside))["cached_share"]}
-    output = entry["output_throughput_window"]
+    row = _row({name: counted(own) for name, own in of_model.items()}) | {"together": counted(inside)}
+    growing = [name for name, own in of_model.items() if overloaded(requests.where(own), window)]
+    row["overloaded"] = growing or (["all"] if overloaded(requests, window) else [])
     (arm,) = probe.scenario.arms
     gpus = {stage: pool.gpus for stage, pool in arm.pools().items()} | {ALL: arm.gpus}
-    own_held: Row = {}
     if result.sizes is not None:
-        own_held = {"held": _held(arm, result.sizes, window)}
-        gpus = {stage: held["mean_gpus"] for stage, held in own_held["held"].items()}
+        row["held"] = _held(arm, result.sizes, window)
+        gpus = {stage: held["mean_gpus"] for stage, held in row["held"].items()}
     decode_gpus = sum(gpus[stage] for stage in arm.pools() if Stage.DECODE in stage.steps)
-    growing = [name for name, own in of_model.items() if overloaded(requests.where(own), window)]
-    return (
-        _row({name: counted(own) for name, own in of_model.items()})
-        | {
-            "together": counted(inside),
-            "overloaded": growing or (["all"] if overloaded(requests, window) else []),
-            "figures": {tag: entry[tag] for tag in FIGURES}
-            | {
-                "output_throughput_per_gpu": per(output, gpus[ALL]),
-                "output_throughput_per_decode_gpu": per(output, decode_gpus),
-            }
-            | cached,
-        }
-        | own_held
-    )
+    entry = serving(requests, window, limits, 1.0)
+    output = entry["output_throughput_window"]
+    row["figures"] = {tag: entry[tag] for tag in FIGURES} | {
+        "output_throughput_per_gpu": per(output, gpus[ALL]),
+        "output_throughput_per_decode_gpu": per(output, decode_gpus),
+    }
+    if has_sessions(result.rows):
+        row["figures"]["cached_share"] = shares(Rounds.from_rows(result.rows).where(inside))["cached_share"]
+    return row
 
 
 def _held(arm: Arm, sizes: pd.DataFrame, window: Window) -> dict[str, dict[str, float]]:

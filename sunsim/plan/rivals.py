@@ -42,7 +42,7 @@ def rivals(base: Profile, name: str, models: int, *, sessions: bool, elastic: bo
         elastic: each way once more, with pools that grow and shrink.
     """
     workers = {"isolated": models, "shared": 1}
-    ways = [*_of_their_own(name), *(_shared(base, name, models) if models > 1 else ())]
+    ways = list(_ways(base, name, models))
     caches = {"router": "session-affinity", "enable_prefix_caching": True} if sessions else {}
 
     def arm(way: str, pools: Pools, *, grows: bool) -> dict[str, Any]:
@@ -63,14 +63,14 @@ def absent(base: Profile, models: int) -> list[str]:
     return [way for way, profiles in of_shared.items() if models > 1 and not profiles]
 
 
-def _of_their_own(name: str) -> Iterator[tuple[str, Pools]]:
-    """The ways in which each model has its own GPUs."""
+def _ways(base: Profile, name: str, models: int) -> Iterator[tuple[str, Pools]]:
+    """First those in which each model has its own GPUs, then those in which several share some: adapters as many as were
+    measured, if they can be; the quickest quantized decoder.
+    """
     yield "colocated", {"colocated": (name, "isolated")}
     yield "isolated", {"prefill": (name, "isolated"), "decode": (name, "isolated")}
-
-
-def _shared(base: Profile, name: str, models: int) -> Iterator[tuple[str, Pools]]:
-    """The ways in which models share GPUs: adapters as many as were measured, if they can be; the quickest quantized decoder."""
+    if models == 1:
+        return
     smaller, adapted = _kin(base)
     if adapted:
         adapters = max(

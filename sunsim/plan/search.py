@@ -1,7 +1,7 @@
 """The searches, without a simulator: each asks for verdicts and goes on when it gets them.
 
-A search is a generator. It yields a list of questions, is sent the list of their answers, and returns what it found. An
-answer of None means that the budget is spent. So searches that do not depend on one another can be asked for all at
+A search is a generator. It yields a list of questions, is sent the list of their answers (None to begin), and returns what
+it found. An answer of None means that the budget is spent. So searches that do not depend on one another can be asked for all at
 once (`together`), and tests can answer in the simulator's place.
 
 All take for granted that more GPUs, fewer requests and looser limits never turn a pass into a failure. Simulated luck
@@ -20,7 +20,7 @@ from typing import Any, Protocol, TypeAlias, TypeVar
 from sunsim.roles import Role
 
 T = TypeVar("T")
-Search: TypeAlias = Generator[list[Any], list[Any], T]
+Search: TypeAlias = Generator[list[Any], Any, T]
 
 
 Sizes: TypeAlias = Mapping[Role, int]
@@ -67,7 +67,7 @@ def together(searches: Sequence[Search[T]]) -> Search[list[T]]:
 
     def step(i: int, answers: list[Any] | None) -> None:
         try:
-            wanted[i] = next(searches[i]) if answers is None else searches[i].send(answers)
+            wanted[i] = searches[i].send(answers)
         except StopIteration as stop:
             wanted.pop(i, None)
             results[i] = stop.value

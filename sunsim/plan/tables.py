@@ -1,8 +1,7 @@
 """The tables of a plan, from the content of `plan.json`."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from statistics import fmean
-from typing import Any
 
 from sunsim.metrics.slo import limit_values, limits_of
 from sunsim.plan.elastic import hours, settings, some_elastic, written_hours
@@ -10,12 +9,12 @@ from sunsim.plan.search import Reason
 from sunsim.plan.variants import TYPICAL, WORST
 from sunsim.plan.way_tables import cards
 from sunsim.report.accuracy import HEADER, exact_match
-from sunsim.report.columns import columns
+from sunsim.report.columns import cells, columns
+from sunsim.report.entries import Entry
 from sunsim.report.format import ABSENT, count, gpu_count, number, percent, together
 from sunsim.report.text_table import TextTable, table
 from sunsim.roles import Stage
 
-Entry = Mapping[str, Any]
 Row = dict[str, str]
 
 FAILS = "fails!"
@@ -116,7 +115,7 @@ def _slo_rows(plan: Entry, name: str, arm: Entry) -> Iterator[Row]:
         key.removesuffix("_ms"): f"{key.removesuffix('_ms').upper()} up to\n{_one(values)}"
         for key, values in limit_values(plan["slo"], plan["models"]).items()
     }
-    yield {
+    row = {
         "arm": name,
         "GPUs": gpu_count(arm["gpus"]["all"]),
         **{header: percent(met[key], 1) for key, header in limits.items()},
@@ -126,22 +125,24 @@ def _slo_rows(plan: Entry, name: str, arm: Entry) -> Iterator[Row]:
         "worst model": f"{percent(met['models'][met['worst_model']]['share'], 1)} {met['worst_model']}",
         target: "pass" if arm["passes"] else FAILS,
     }
+    yield row
     for less in arm["one_less"]:
-        yield {
-            "arm": f"  {less['pool']} with {settings(less['looser'])}"
-            if "looser" in less
-            else f"  one less of {less['pool']}",
-            "GPUs": ABSENT if "looser" in less else gpu_count(arm["gpus"]["all"] - less["gpus"]),
-            **{
-                header: f"{less['slo']} breaks" if less["slo"].lower() == key else ABSENT
-                for key, header in limits.items()
-            },
-            "all SLOs\nmet": ABSENT,
-            "±": ABSENT,
-            worst_header(plan): percent(less["worst_window_share"], 1),
-            "worst model": f"{'' if less['whole'] else 'at most '}{percent(less['share'], 1)} {less['model']}",
-            target: "passes!" if less["passes"] else FAILS,
-        }
+        without = {"arm": f"  one less of {less['pool']}"}
+        if "looser" in less:
+            without = {"arm": f"  {less['pool']} with {settings(less['looser'])}"}
+        else:
+            without["GPUs"] = gpu_count(arm["gpus"]["all"] - less["gpus"])
+        breaks = {header: f"{less['slo']} breaks" for key, header in limits.items() if less["slo"].lower() == key}
+        yield (
+            dict.fromkeys(row, ABSENT)
+            | without
+            | breaks
+            | {
+                worst_header(plan): percent(less["worst_window_share"], 1),
+                "worst model": f"{'' if less['whole'] else 'at most '}{percent(less['share'], 1)} {less['model']}",
+                target: "passes!" if less["passes"] else FAILS,
+            }
+        )
 
 
 def _one(values: list[float]) -> str:
@@ -158,7 +159,7 @@ def rates(plan: Entry) -> TextTable:
     """An arm and rate a row, with the first seed."""
     return table(
         {"arm": name, "rate": f"{point['rate']:.2f}x", "SLO\nmet": percent(point["attained"], 1)}
-        | {column.header: column.cell(point) for column in RATE}
+        | cells(RATE, point)
         | _cached(plan, point)
         for name, arm in plan["arms"].items()
         for point in arm.get("curve", ())
@@ -177,7 +178,7 @@ def models(plan: Entry) -> TextTable:
             "SLO\nmet": percent(met["share"], 1),
             "±": _half_width(met),
             worst_header(plan): _worst_share(met),
-            **{column.header: column.cell(arm["portrait"]["entry"]["models"][model]) for column in shown},
+            **cells(shown, arm["portrait"]["entry"]["models"][model]),
             **_cached(plan, arm["portrait"]["entry"]["models"][model]),
         }
         for name, arm in plan["arms"].items()
@@ -199,7 +200,7 @@ def _own_limits(plan: Entry, model: str) -> Row:
 def _cached(plan: Entry, entry: Entry) -> Row:
     """What was found in prefix caches, where any arm looked for it."""
     found = any("cached_share" in point for arm in plan["arms"].values() for point in arm.get("curve", ()))
-    return {column.header: column.cell({column.tag: None, **entry}) for column in CACHED if found}
+    return cells(CACHED, {"cached_share": None, **entry}) if found else {}
 
 
 def workers(plan: Entry) -> TextTable:

@@ -5,16 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from io import StringIO
 from os.path import exists, isfile
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from ruamel.yaml import YAML
-from ruamel.yaml.comments import CommentedMap, CommentedSeq
 
 from sunsim.document.source import Source
+from sunsim.document.text import written
 from sunsim.errors import InputError, clipped, clipped_list
 from sunsim.latency.profile import Profile, find_profile, list_profiles, load_profile
 from sunsim.plan.rivals import GROWING, MOST_WORKERS, absent, most_measured, rivals
@@ -64,13 +62,9 @@ class Made:
         values = self.source.values()
         for block, key in _files(values):
             block[key] = os.path.relpath(os.path.realpath(block[key]), os.path.realpath(folder))
-        stream = StringIO()
-        yaml = YAML()
-        yaml.width = 2**16
-        yaml.dump(_laid_out(values), stream)
         lines = ["Made by `sunsim plan` for a file of requests. Edit it, and plan it again."]
         lines += [f"The models are those that the file names: {clipped_list(self.models)}."] if self.models else []
-        return "".join(f"# {line}\n" for line in lines) + stream.getvalue()
+        return "".join(f"# {line}\n" for line in lines) + written(values, flow=None)
 
 
 def made_for(given: Given, overrides: Sequence[str], seed: int | None, *, elastic: bool = False) -> Made | None:
@@ -155,16 +149,3 @@ def _files(values: dict[str, Any]) -> Iterator[tuple[dict[str, Any], str]]:
     for block, key in [(pool, "profile") for pool in pools] + [(values["transfer"], "measured")]:
         if str(block.get(key, "")).endswith(".json"):
             yield block, key
-
-
-def _laid_out(value: Any, depth: int = 0) -> Any:
-    """Blocks of one line each."""
-    if isinstance(value, list):
-        made: Any = CommentedSeq(_laid_out(each, depth + 1) for each in value)
-    elif isinstance(value, dict):
-        made = CommentedMap((key, _laid_out(each, depth + 1)) for key, each in value.items())
-        if depth and not any(isinstance(each, dict) for each in value.values()):
-            made.fa.set_flow_style()
-    else:
-        made = value
-    return made

@@ -1,18 +1,23 @@
 """What is said of the ways to serve beside their GPUs, from the content of `plan.json`: cards, needs, real runs."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator
 
+from sunsim.report.entries import Arms, Entry
 from sunsim.report.format import ABSENT, count, together
 from sunsim.report.text_table import TextTable, table
 from sunsim.roles import Stage
-
-Entry = Mapping[str, Any]
 
 
 def work(arm: Entry) -> tuple[str, ...]:
     """The stages of a request's way that an arm does; colocated workers do both."""
     return tuple(sorted({steps for stage in arm["stages"] for steps in Stage(stage).steps}))
+
+
+def by_work(arms: Arms) -> Iterator[Arms]:
+    """Arms that do the same work together, those that do both stages' first; others are no rivals of theirs."""
+    alike = together((work(arm), (name, arm)) for name, arm in arms.items())
+    for done in sorted(alike, key=len, reverse=True):
+        yield dict(alike[done])
 
 
 def cards(plan: Entry) -> list[str]:

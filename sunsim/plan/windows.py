@@ -40,9 +40,9 @@ class Stretches:
         length_s = scenario.slo.worst_window_s or LENGTH_S
         return cls(length_s, fewest, plan.attainment, plan.require == "worst-window")
 
-    def may_miss(self, requests: Ints) -> Ints:
+    def may_miss(self, requests: Ints | int) -> Ints:
         """How many of so many requests may miss their SLO."""
-        allowed: Ints = np.floor(requests * (1 - self.attainment) + 1e-9).astype(np.int64)
+        allowed: Ints = np.floor(np.asarray(requests) * (1 - self.attainment) + 1e-9).astype(np.int64)
         return allowed
 
     def beyond(self, arrival_s: Floats, missed: Bools, window: Window) -> int:
@@ -50,7 +50,7 @@ class Stretches:
         order = np.argsort(arrival_s, kind="stable")
         found = Windows.of(arrival_s[order], window, self.length_s, self.fewest)
         over = found.count(missed[order]) > self.may_miss(found.sizes)
-        whole = missed.sum() > self.may_miss(np.array([len(missed)]))[0]
+        whole = missed.sum() > self.may_miss(len(missed))
         return int(over.sum()) + int(whole)
 
 
@@ -61,7 +61,7 @@ class Allowance:
         """`arrival_s`: of the model's requests inside the measured `window`, in order."""
         self._windows = Windows.of(arrival_s, window, stretches.length_s, stretches.fewest)
         self._left = stretches.may_miss(self._windows.sizes)
-        self._whole = int(stretches.may_miss(np.array([len(arrival_s)]))[0])
+        self._whole = int(stretches.may_miss(len(arrival_s)))
         self.spent = False
 
     def miss(self, place: int) -> None:

@@ -1,10 +1,12 @@
 """What a result rests on: what was measured, what is derived from that, what is assumed."""
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from sunsim.latency.profile import Profile
 from sunsim.report.drafts_basis import assumed_of_drafts, bounds_of_drafts, derived_of_drafts
-from sunsim.report.format import counted, listed
+from sunsim.report.format import counted, listed, of_arms, together
 from sunsim.report.origin import estimate_facts, left_out, origin
 from sunsim.report.traffic import arrivals_fact, popularity_facts, stretches_fact
 from sunsim.roles import Module, Stage
@@ -93,16 +95,16 @@ def _assumed(scenario: Scenario, requests: Requests | None) -> list[str]:
         facts.append("a request holds its place and blocks on the decode worker while its KV moves")
     if any(arm.decode and not arm.prefill for arm in scenario.arms):
         facts.append("without prefill, a prompt's KV is there at its arrival")
-    facts += _preempted(scenario)
+    facts += of_arms(_preempted(scenario))
     if any(profile.adapters for profile in scenario.profiles.values()):
         facts.append("adapters share their base's weights, and a step may mix them")
     facts += assumed_of_drafts(scenario)
-    return facts + _reuse(scenario) + _scaling(scenario) + _reports(scenario) + _known(scenario) + _changed(scenario)
+    facts += of_arms(_reuse(scenario)) + _scaling(scenario) + _reports(scenario)
+    return facts + of_arms(_known(scenario)) + _changed(scenario)
 
 
-def _preempted(scenario: Scenario) -> list[str]:
-    """Where requests go that lost their place on a decode worker that cannot prefill them."""
-    found: dict[str, list[str]] = {}
+def _preempted(scenario: Scenario) -> Iterator[tuple[str, str]]:
+    """Where requests go that lost their place on a decode worker that cannot prefill them, and the arm."""
     for arm in scenario.arms:
         decode, prefill = arm.decode, arm.prefill
         if not decode or not decode.module.only_decodes or arm.prefills_on_decode or decode.all_convertible:
@@ -114,50 +116,43 @@ def _preempted(scenario: Scenario) -> list[str]:
             way = f"goes back to {owner} prefill workers"
         which = "shared decode" if decode.module is Module.SHARED else "decode"
         which += " that is not convertible" if decode.convertible else ""
-        found.setdefault(f"what {which} preempts {way}", []).append(arm.name)
-    return [f"{what} ({listed(names)})" for what, names in found.items()]
+        yield f"what {which} preempts {way}", arm.name
 
 
-def _reuse(scenario: Scenario) -> list[str]:
-    """What of a prompt is not computed, and where the rest of later rounds' prompts is."""
-    found: dict[str, list[str]] = {}
+def _reuse(scenario: Scenario) -> Iterator[tuple[str, str]]:
+    """What of a prompt is not computed, and where the rest of later rounds' prompts is, and the arm."""
     for arm in scenario.arms:
         caching = [stage for stage, pool in arm.pools().items() if pool.block.enable_prefix_caching]
         if caching:
             where = arm.name if len(caching) == len(arm.pools()) else f"{arm.name} {caching[0]}"
-            found.setdefault("prefix caches by vLLM's rules", []).append(where)
+            yield "prefix caches by vLLM's rules", where
         if arm.block.prefill and arm.block.prefill.module == "shared":
-            found.setdefault("one frozen prefill module for all models, whose KV serves each", []).append(arm.name)
+            yield "one frozen prefill module for all models, whose KV serves each", arm.name
         decode = arm.block.decode
         if decode and decode.append_prefill != "remote":
             when = f", where rule {decode.append_rule} says so" if decode.append_rule else ""
-            found.setdefault(f"later rounds' prompts computed where the round before was decoded{when}", []).append(
-                arm.name
-            )
+            yield f"later rounds' prompts computed where the round before was decoded{when}", arm.name
         if decode and (convertible := decode.convertible):
             chunk = f"in chunks of {convertible.max_chunk_tokens} tokens beside decodes"
             when = f"while prefill is more than {convertible.threshold_s:g} s behind"
-            found.setdefault(f"decode workers that take whole requests {chunk} {when}", []).append(arm.name)
+            yield f"decode workers that take whole requests {chunk} {when}", arm.name
         if decode and decode.history == "keep":
-            found.setdefault("KV that decoding made serves as prefill's own", []).append(arm.name)
-    return [f"{what} ({listed(names)})" for what, names in found.items()]
+            yield "KV that decoding made serves as prefill's own", arm.name
 
 
 def _scaling(scenario: Scenario) -> list[str]:
     """How elastic pools change their size; those that do so alike are named together."""
-    found: dict[str, dict[str, list[str]]] = {}
+    found = []
     for arm in scenario.arms:
         for stage, pool in arm.pools().items():
             if scaling := pool.block.scaling:
-                knobs = [
-                    f"{name} {getattr(scaling, name)}" for name in KNOBS if getattr(scaling, name, None) is not None
-                ]
+                knobs = [f"{name} {value}" for name in KNOBS if (value := getattr(scaling, name, None)) is not None]
                 way = f"{scaling.kind} ({', '.join(knobs)})" if knobs else scaling.kind
                 when = f"every {scaling.interval_s:g} s, {scaling.start_s:g} s from a worker's order until it takes requests"
-                found.setdefault(when, {}).setdefault(way, []).append(f"{arm.name} {stage}")
+                found.append((when, (way, f"{arm.name} {stage}")))
     return [
-        f"pools grow and shrink {when}, by {listed([f'{way} in {listed(names)}' for way, names in ways.items()])}"
-        for when, ways in found.items()
+        f"pools grow and shrink {when}, by {listed([f'{way} in {listed(names)}' for way, names in together(ways).items()])}"
+        for when, ways in together(found).items()
     ]
 
 
@@ -176,19 +171,17 @@ def _reports(scenario: Scenario) -> list[str]:
     ]
 
 
-def _known(scenario: Scenario) -> list[str]:
-    """What routers know of output lengths, and who refuses requests; arms where it is alike are named together."""
-    found: dict[str, list[str]] = {}
+def _known(scenario: Scenario) -> Iterator[tuple[str, str]]:
+    """What routers know of output lengths, and who refuses requests, and the arm."""
     for arm in scenario.arms:
         for stage, pool in arm.pools().items():
             if block := pool.block.output_lengths:
                 right = f"predicted, {100 * (block.accuracy or 0):g} % right, else another request's"
                 what = {"exact": "known", "none": "known in the mean alone", "predicted": right}[block.known]
-                found.setdefault(f"output lengths {what}, when a request comes", []).append(f"{arm.name} {stage}")
+                yield f"output lengths {what}, when a request comes", f"{arm.name} {stage}"
         if shed := arm.block.admission:
             factor = f" times {shed.factor:g}" if shed.factor != 1 else ""
-            found.setdefault(f"requests that are predicted to miss an SLO{factor} are refused", []).append(arm.name)
-    return [f"{what} ({listed(names)})" for what, names in found.items()]
+            yield f"requests that are predicted to miss an SLO{factor} are refused", arm.name
 
 
 def _of_synthetic(workload: Synthetic) -> list[str]:

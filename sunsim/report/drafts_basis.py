@@ -1,13 +1,11 @@
 """What is derived and assumed of arms whose requests have drafts (speculative decoding); arms where it is alike are named together."""
 
-from collections import defaultdict
 from collections.abc import Iterator
 
-from sunsim.report.format import counted, listed
+from sunsim.report.format import counted, listed, of_arms
 from sunsim.scenario import Arm, Pool, Scenario
 from sunsim.scenario.drafts import Drafting
 
-Facts = dict[str, list[str]]
 BY_BATCH = (
     "what vLLM 0.24 does is slower, often slower than without drafts: where it chooses the number of drafts by the batch it "
     "loses its full CUDA graphs, and steps took 1.1 to 2.5 times as long as simulated on an H200"
@@ -17,13 +15,15 @@ BY_BATCH = (
 
 def derived_of_drafts(scenario: Scenario) -> list[str]:
     """What was not measured with as many drafts as a step has."""
-    found: Facts = defaultdict(list)
-    for arm, _, drafting in _drafting(scenario):
-        for drafts in drafting.config.numbers:
-            if len(parts := drafting.family.parts(drafts)) > 1:
-                measured = listed([str(k) for k, _ in parts])
-                found[f"steps with {counted(drafts, 'draft')} a request from those with {measured}"].append(arm.name)
-    return _said(found)
+    return of_arms(
+        (
+            f"steps with {counted(drafts, 'draft')} a request from those with {listed([str(k) for k, _ in parts])}",
+            arm.name,
+        )
+        for arm, _, drafting in _drafting(scenario)
+        for drafts in drafting.config.numbers
+        if len(parts := drafting.family.parts(drafts)) > 1
+    )
 
 
 def bounds_of_drafts(scenario: Scenario) -> list[str]:
@@ -36,14 +36,14 @@ def bounds_of_drafts(scenario: Scenario) -> list[str]:
 
 def assumed_of_drafts(scenario: Scenario) -> list[str]:
     """Who drafts, how many drafts are accepted, and what costs nothing."""
-    found: Facts = defaultdict(list)
+    facts = []
     for arm, pool, drafting in _drafting(scenario):
-        found[_accepted(drafting)].append(arm.name)
+        facts.append((_accepted(drafting), arm.name))
         if drafter := drafter_of(pool, len(scenario.model_names)):
-            found[drafter].append(arm.name)
+            facts.append((drafter, arm.name))
         if arm.prefill and drafting.lookahead and not arm.prefill.profile.drafts:
-            found["prefill makes the drafter's KV of a prompt in no time and room"].append(arm.name)
-    return _said(found)
+            facts.append(("prefill makes the drafter's KV of a prompt in no time and room", arm.name))
+    return of_arms(facts)
 
 
 def drafter_of(pool: Pool, models: int) -> str:
@@ -72,7 +72,3 @@ def _drafting(scenario: Scenario) -> Iterator[tuple[Arm, Pool, Drafting]]:
         for pool in arm.pools().values():
             if pool.drafting:
                 yield arm, pool, pool.drafting
-
-
-def _said(found: Facts) -> list[str]:
-    return [f"{what} ({listed(names)})" for what, names in found.items()]

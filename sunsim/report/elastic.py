@@ -2,16 +2,11 @@
 sheds or converts requests.
 """
 
-from collections.abc import Mapping
-from typing import Any
-
 from sunsim.report.columns import cells, columns
 from sunsim.report.compare import against, same_work, worker_pools
-from sunsim.report.format import count, counted, listed, milliseconds, number, percent, times, together
+from sunsim.report.entries import Arms, Entry
+from sunsim.report.format import count, counted, in_arms, listed, milliseconds, number, percent, times, together
 from sunsim.report.text_table import TextTable, table
-
-Entry = Mapping[str, Any]
-Arms = Mapping[str, Entry]
 
 SAME_SHARE = 0.005
 """An arm is said to miss more if its share of met SLOs is lower by more, and to save if its GPU-hours are by more of them."""
@@ -169,9 +164,9 @@ def changes(arms: Arms) -> list[str]:
         if (own["mean_wait_while_starting_ms"] or 0.0) >= SHORT_MS
     )
     return [
-        *([f"Elastic, but never of another size: {_in_arms(still)}."] if still else []),
-        *([f"GPU time paid for while workers start, drain or are in reserve: {_in_arms(unused)}."] if unused else []),
-        *([f"Mean wait of the requests while a worker was starting: {_in_arms(waits)}."] if waits else []),
+        *([f"Elastic, but never of another size: {in_arms(still)}."] if still else []),
+        *([f"GPU time paid for while workers start, drain or are in reserve: {in_arms(unused)}."] if unused else []),
+        *([f"Mean wait of the requests while a worker was starting: {in_arms(waits)}."] if waits else []),
     ]
 
 
@@ -189,10 +184,6 @@ def _why_still(pool: Entry, entry: Entry) -> str:
 
 def _unused(entry: Entry) -> float:
     return sum(entry[f"{state}_share"] or 0.0 for state in ("starting", "draining", "warm"))
-
-
-def _in_arms(found: Mapping[str, list[str]]) -> str:
-    return "; ".join(f"{what} in {listed(names)}" for what, names in found.items())
 
 
 def converted(arms: Arms) -> list[str]:
@@ -222,7 +213,6 @@ def shed(arms: Arms) -> list[str]:
     )
     if not refused:
         return []
-    numbers = "; ".join(f"{what} in {listed(names)}" for what, names in refused.items())
     return [
-        f"Refused by admission: {numbers}; they count as missed, and are in no figure of goodput, TTFT, TPOT or E2EL."
+        f"Refused by admission: {in_arms(refused)}; they count as missed, and are in no figure of goodput, TTFT, TPOT or E2EL."
     ]

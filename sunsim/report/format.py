@@ -89,6 +89,16 @@ def together(pairs: Iterable[tuple[K, V]]) -> dict[K, list[V]]:
     return dict(found)
 
 
+def in_arms(found: Mapping[str, list[str]]) -> str:
+    """What is so in which arms: 3 in a and b; 5 in c."""
+    return "; ".join(f"{what} in {listed(names)}" for what, names in found.items())
+
+
+def of_arms(facts: Iterable[tuple[str, str]]) -> list[str]:
+    """Each fact once, with all that it is true of: known (a and b)."""
+    return [f"{fact} ({listed(names)})" for fact, names in together(facts).items()]
+
+
 def listed(names: list[str]) -> str:
     """a, b and c."""
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

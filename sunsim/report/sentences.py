@@ -1,16 +1,13 @@
 """What a summary means, in plain sentences."""
 
 from collections.abc import Mapping
-from typing import Any
 
 from sunsim.report.accuracy import accuracy_told
 from sunsim.report.compare import against, stages, worker_pools
 from sunsim.report.drafts import drafts
 from sunsim.report.elastic import changes, converted, held, is_elastic, savings, shed
-from sunsim.report.format import change, count, counted, listed, milliseconds, number, percent, times, together
-
-Entry = Mapping[str, Any]
-Arms = Mapping[str, Entry]
+from sunsim.report.entries import Arms, Entry
+from sunsim.report.format import change, count, counted, in_arms, listed, milliseconds, number, percent, times, together
 
 SAME = 0.02
 """Loads that differ by less than this share are called the same."""
@@ -30,7 +27,7 @@ REASONS = {
 """What takes a step out of the measured range."""
 
 
-def sentences(summary: Mapping[str, Any]) -> list[str]:
+def sentences(summary: Entry) -> list[str]:
     """Verdicts first, then what to know before believing them."""
     arms: Arms = summary["arms"]
     return [
@@ -67,14 +64,14 @@ def caches(arms: Arms) -> list[str]:
     if not known:
         return []
     cached = together((percent(entry["cached_share"], 1), name) for name, entry in known.items())
-    said = f"Found in prefix caches, of the prompts' tokens: {_in_arms(cached)}"
+    said = f"Found in prefix caches, of the prompts' tokens: {in_arms(cached)}"
     again = together(
         (percent(entry["recomputed_share"], 1), name)
         for name, entry in known.items()
         if entry["recomputed_share"] is not None
     )
     return [
-        f"{said}. Computed again of what a session's round before had left: {_in_arms(again)}." if again else f"{said}."
+        f"{said}. Computed again of what a session's round before had left: {in_arms(again)}." if again else f"{said}."
     ]
 
 
@@ -88,7 +85,7 @@ def filling(arms: Arms) -> list[str]:
     return [
         (
             f"The load still grows when measuring ends, as more sessions begin than end: of the rounds that come in the long run, "
-            f"so many came: {_in_arms(came)}. Sessions take up to {number(longest)} s (p99): a longer measure.warmup_s, and "
+            f"so many came: {in_arms(came)}. Sessions take up to {number(longest)} s (p99): a longer measure.warmup_s, and "
             f"workload.duration_s beyond it, measure the whole load, which may take more GPUs."
         )
     ]
@@ -205,16 +202,12 @@ def limits(arms: Arms) -> str:
     if list(found) == ["nothing"]:
         longest_ms = max(entry["limiting"]["mean_wait_ms"] for entry in arms.values())
         return f"No stage limits: the longest mean wait at any worker is {milliseconds(longest_ms)}."
-    return f"Limited by: {_in_arms(found)}."
+    return f"Limited by: {in_arms(found)}."
 
 
 def _limit(limit: Entry) -> str:
     where = f" ({limit['worker']}, mean wait {milliseconds(limit['mean_wait_ms'])})" if limit["worker"] else ""
     return f"{'nothing' if limit['stage'] == 'none' else limit['stage']}{where}"
-
-
-def _in_arms(found: Mapping[str, list[str]]) -> str:
-    return "; ".join(f"{what} in {listed(names)}" for what, names in found.items())
 
 
 def prefill(arms: Arms) -> list[str]:
@@ -240,7 +233,7 @@ def outside_measured(arms: Arms) -> str:
         for stage, share in entry["outside_measured_share"].items()
         if share
     )
-    return f"Outside the measured range: {_in_arms(found)}." if found else "Every step is inside the measured range."
+    return f"Outside the measured range: {in_arms(found)}." if found else "Every step is inside the measured range."
 
 
 def _reasons(steps: Mapping[str, int]) -> str:
@@ -252,7 +245,7 @@ def basis(kinds: Mapping[str, list[str]]) -> list[str]:
     return [f"{kind.replace('_', ' ').capitalize()}: {'; '.join(facts)}." for kind, facts in kinds.items() if facts]
 
 
-def short_window(window: Mapping[str, Any], arms: Arms) -> list[str]:
+def short_window(window: Entry, arms: Arms) -> list[str]:
     """That the window tells no rates, and the rates that can be told."""
     if not window["too_short"]:
         return []

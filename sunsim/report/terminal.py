@@ -22,7 +22,8 @@ def say(blocks: Sequence[Block | None], file: TextIO | None = None, place: str =
     file = file or sys.stdout
     # Rich takes COLUMNS=0 for no room at all; to a terminal of an unknown size it gives 80 columns.
     target = Console(file=file, highlight=False, width=80 if _stated() == 0 else None)
-    for line in _lines(blocks, _columns(target), place):
+    width = _stated() or (target.width if target.file.isatty() else None)
+    for line in _lines(blocks, width, place):
         if target.options.ascii_only:
             line.plain = line.plain.replace(RULE, "-")
         target.print(line, soft_wrap=True)
@@ -31,10 +32,6 @@ def say(blocks: Sequence[Block | None], file: TextIO | None = None, place: str =
 def plain(blocks: Sequence[Block | None], width: int) -> str:
     """Blocks as text of so many columns."""
     return "".join(f"{line.plain}\n" for line in _lines(blocks, width))
-
-
-def _columns(target: Console) -> int | None:
-    return _stated() or (target.width if target.file.isatty() else None)
 
 
 def _stated() -> int | None:

@@ -205,6 +205,11 @@ class Arm:
         """Whether some workers draft tokens."""
         return any(pool.drafting for pool in self.pools().values())
 
+    @property
+    def use_eagle(self) -> bool:
+        """Whether its workers have a drafter's KV beside the model's, those that prefill for drafting ones too."""
+        return any(pool.drafting.lookahead > 0 for pool in self.pools().values() if pool.drafting)
+
     @cached_property
     def accuracy(self) -> ArmAccuracy | None:
         """How right its models answer; None where the scenario says nothing of it."""

@@ -20,7 +20,7 @@ from sunsim.scenario.rounds import appends_in_steps, completed, refuse_pool
 from sunsim.scenario.routing import completed_router, refuse_admission, refuse_router
 from sunsim.scenario.scaling import Bounds
 from sunsim.scenario.scenario import Scenario
-from sunsim.scenario.sizes import scaling_of, workers_of
+from sunsim.scenario.sizes import refuse_oracle, scaling_of, workers_of
 from sunsim.scenario.speculative_checks import completed_drafts, family_of
 from sunsim.scenario.traffic import completed_traffic
 from sunsim.workload.blocks import MAX_REQUESTS, Closed, Conversations, Synthetic, Trace
@@ -67,6 +67,7 @@ def complete(document: Document, source: Source) -> Scenario:
     if not isinstance(workload, Trace):
         _requests_fit(workload, source)
         _lengths_fit(scenario, workload, source)
+    refuse_oracle(scenario, source)
     return with_chunks(scenario, source)
 
 
@@ -183,7 +184,7 @@ def _requests_fit(workload: Synthetic | Conversations, source: Source) -> None:
     if isinstance(workload, Conversations):
         rounds = min(workload.rounds.mean, workload.rounds.max or workload.rounds.mean)
     requests = None if isinstance(workload, Conversations) else workload.requests
-    what = f"workload.arrivals.rate_rps is {rate_rps:g}, must bring"
+    what = f"{workload.arrivals.said_rate}, must bring"
     loc: Loc = ("workload", "arrivals", "rate_rps")
     if requests is None and workload.duration_s is not None:
         gain = workload.arrivals.bursts.gain if workload.arrivals.bursts else 1.0

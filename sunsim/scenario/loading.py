@@ -1,15 +1,13 @@
 """Scenarios in and out: read, checked and completed, and written with every default explicit."""
 
 from collections.abc import Mapping, Sequence
-from io import StringIO
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
-from ruamel.yaml import YAML
 
 from sunsim.document.source import Source, parse_value
-from sunsim.document.text import read_text
+from sunsim.document.text import read_text, written
 from sunsim.errors import InputError, clipped
 from sunsim.scenario.blocks import Document
 from sunsim.scenario.checks import complete
@@ -63,7 +61,7 @@ def _source(given: object) -> Source:
         return Source.of(given)
     if isinstance(given, str | Path):
         path = find_scenario(Path(given))
-        return Source(path, read_text(path, "must be a scenario file"))
+        return Source.parsed(path, read_text(path, "must be a scenario file"))
     message = f"is of type {type(given).__name__}, must be a scenario's file, or a mapping of what one would hold"
     raise InputError(message, "scenario")
 
@@ -92,8 +90,4 @@ def resolved(scenario: Scenario) -> str:
     Args:
         scenario: a loaded one.
     """
-    stream = StringIO()
-    yaml = YAML()
-    yaml.width = 2**16
-    yaml.dump(scenario.document.model_dump(mode="json", exclude_none=True), stream)
-    return stream.getvalue()
+    return written(scenario.document.model_dump(mode="json", exclude_none=True))

@@ -11,6 +11,7 @@ from sunsim.scenario.blocks import Document
 from sunsim.scenario.named import refuse_unknown
 from sunsim.scenario.pools import DecodeBlock, PoolBlock
 from sunsim.scenario.scaling import Bounds, Entry, KVUsage, Oracle, Scaling, Schedule, TokenVelocity
+from sunsim.scenario.scenario import Scenario
 from sunsim.workload.blocks import Closed, Conversations, Trace
 
 Workers: TypeAlias = int | dict[str, int] | Bounds | dict[str, Bounds]
@@ -97,8 +98,6 @@ def scaling_of(
     if isinstance(scaling, KVUsage) and stage is Stage.PREFILL:
         refuse("kind", scaling.kind, "must be another: prefill keeps KV only until it is pulled", loc, source)
     _not_too_often(scaling, document, loc, source)
-    if isinstance(scaling, Oracle):
-        _future_is_known(document, loc, source)
     return _velocity(scaling, stage, loc, source) if isinstance(scaling, TokenVelocity) else scaling
 
 
@@ -156,14 +155,26 @@ def _not_too_often(scaling: Scaling, document: Document, loc: Loc, source: Sourc
         refuse("interval_s", f"{scaling.interval_s:g}", must, loc, source)
 
 
-def _future_is_known(document: Document, loc: Loc, source: Source) -> None:
-    workload = document.workload
-    waits = isinstance(workload, Conversations) or (
-        not isinstance(workload, Trace) and isinstance(workload.arrivals, Closed)
-    )
-    if waits:
-        must = "must be another: when requests come that wait for others is not known beforehand"
-        refuse("kind", "oracle", must, loc, source)
+def refuse_oracle(scenario: Scenario, source: Source) -> None:
+    """Refuses an oracle where requests wait for others; whether those of a trace do, the trace says.
+
+    Raises:
+        InputError: there is one, or the trace is wrong.
+    """
+    for index, arm in enumerate(scenario.document.arms):
+        for stage, pool in arm.pools().items():
+            if isinstance(pool.scaling, Oracle) and _some_wait(scenario):
+                must = "must be another: when requests come that wait for others is not known beforehand"
+                refuse("kind", "oracle", must, ("arms", index, stage, "scaling"), source)
+
+
+def _some_wait(scenario: Scenario) -> bool:
+    workload = scenario.workload
+    if isinstance(workload, Trace):
+        assert scenario.trace
+        rounds = scenario.trace.rows.rounds
+        return rounds is not None and not rounds.opens.all()
+    return isinstance(workload, Conversations) or isinstance(workload.arrivals, Closed)
 
 
 def _velocity(scaling: TokenVelocity, stage: Stage, loc: Loc, source: Source) -> TokenVelocity:

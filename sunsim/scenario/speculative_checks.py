@@ -63,16 +63,11 @@ def family_of(
 
 
 def _elsewhere(arm: ArmBlock, stage: Stage, pool: PoolBlock, profile: Profile) -> Iterator[str]:
-    """What of a stage and its arm does not go with drafts: what else would mend it, and why.
-
-    Prompts of later rounds need a prefix cache to be computed here.
-    """
+    """What of a stage and its arm does not go with drafts: what else would mend it, and why."""
     if stage is Stage.PREFILL:
         yield ": prefill workers decode nothing"
     if profile.adapters:
         yield f": no steps of adapters with drafts were measured ({profile.name})"
-    if pool.enable_prefix_caching:
-        yield ", or enable_prefix_caching be false: both together are not simulated"
     if pool.router in ADAPTIVE:
         yield f", or router be another than {pool.router}: it reckons with a token a step"
     if arm.admission:

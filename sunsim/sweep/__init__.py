@@ -38,7 +38,7 @@ def sweep(
             does so under ``if __name__ == "__main__":``.
         executor: where the points are simulated.
         address: of the Ray cluster.
-        show_progress: a bar on stderr, where that is a terminal.
+        show_progress: a bar on stderr, or a line every ten seconds where that is no terminal.
 
     Raises:
         InputError: the scenario, the folder or the cluster cannot be used.

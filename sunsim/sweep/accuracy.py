@@ -11,18 +11,16 @@ Entries = Mapping[str, Mapping[str, Any] | None]
 
 def accuracy_of(grid: Grid) -> dict[int, Entries]:
     """For each combination whose values go together, its arms' `accuracy_entry`; empty where no arm of any names a file."""
-    whole = {index: each.scenario for index, each in enumerate(grid.combinations) if each.scenario}
-    if not any(accuracy_files(scenario.arms) for scenario in whole.values()):
+    if not any(arm.accuracy for scenario in grid.scenarios for arm in scenario.arms):
         return {}
-    return {index: {arm.name: accuracy_entry(arm) for arm in scenario.arms} for index, scenario in whole.items()}
+    return {
+        index: {arm.name: accuracy_entry(arm) for arm in each.scenario.arms}
+        for index, each in enumerate(grid.combinations)
+        if each.scenario
+    }
 
 
 def told_of(grid: Grid) -> Iterator[str]:
     """What that was measured on, each sentence once."""
-    files = {
-        name: file
-        for each in grid.combinations
-        if each.scenario
-        for name, file in accuracy_files(each.scenario.arms).items()
-    }
+    files = accuracy_files(arm for scenario in grid.scenarios for arm in scenario.arms)
     yield from dict.fromkeys(said for of_arms in accuracy_of(grid).values() for said in accuracy_told(of_arms, files))

@@ -53,6 +53,10 @@ class ArmEstimates:
     speed_up: Estimate | None = None
 
 
+Estimates = Mapping[int, Sequence[ArmEstimates]]
+"""Of the arms of each combination, by its index."""
+
+
 def estimates(grid: Grid, rows: Rows) -> dict[int, list[ArmEstimates]]:
     """For each combination that has points, its arms in the order of the scenario."""
     found = {}
@@ -71,12 +75,12 @@ def _arm(arm: Sequence[Row], by_name: Mapping[str, Sequence[Row]], pools: Mappin
     """`by_name`: all arms, the first one first; `pools`: of each arm, its kinds of workers."""
     first = next(iter(by_name.values()))
     without_drafts = arm[0].get("without_drafts")
-    own, base = (pools.get(rows[0]["arm"], set()) for rows in (arm, first))
+    workers, of_first = (pools.get(rows[0]["arm"], set()) for rows in (arm, first))
     requests = {"slo_attainment": sum(row["window_requests"] for row in arm)}
     tags = [tag for tag in HEADLINES if tag in arm[0]] + list(ELASTIC if "gpu_hours" in arm[0] else ())
     differences = {
-        tag: estimate(_differences(tag, arm, first), tag, requests.get(tag))
-        if not tag.startswith(OUTPUT) or same_work(tag, own, base)
+        tag: estimate([own - base for own, base in _pairs(tag, arm, first)], tag, requests.get(tag))
+        if not tag.startswith(OUTPUT) or same_work(tag, workers, of_first)
         else None
         for tag in tags
         if arm is not first
@@ -94,10 +98,6 @@ def _arm(arm: Sequence[Row], by_name: Mapping[str, Sequence[Row]], pools: Mappin
         if without_drafts
         else None,
     )
-
-
-def _differences(tag: str, arm: Sequence[Row], first: Sequence[Row]) -> list[float]:
-    return [own - base for own, base in _pairs(tag, arm, first)]
 
 
 def _pairs(tag: str, arm: Sequence[Row], other: Sequence[Row]) -> list[tuple[float, float]]:

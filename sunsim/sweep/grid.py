@@ -63,6 +63,11 @@ class Grid:
                     yield Point(index, seed, combination.scenario.changed(seed=seed))
 
     @property
+    def scenarios(self) -> list[Scenario]:
+        """Of the combinations whose values go together."""
+        return [each.scenario for each in self.combinations if each.scenario]
+
+    @property
     def size(self) -> int:
         """Number of points, those whose values don't go together included."""
         return len(self.combinations) * len(self.seeds)
@@ -168,12 +173,8 @@ def _refuse_twice(sweep: Sweep, source: Source) -> None:
                 raise source.error((*OVER, path, index), message)
 
 
-def _values(sweep: Sweep, choice: Choice) -> dict[str, Any]:
-    return {path: values[index] for (path, values), index in zip(sweep.over.items(), choice, strict=True)}
-
-
 def _combined(sweep: Sweep, choice: Choice, source: Source) -> Combination:
-    values = _values(sweep, choice)
+    values = {path: values[index] for (path, values), index in zip(sweep.over.items(), choice, strict=True)}
     variant = source.variant()
     for block in ("sweep", "plan"):
         variant.root.pop(block, None)

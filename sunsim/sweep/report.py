@@ -11,12 +11,10 @@ from sunsim.report.format import ABSENT, count, counted, listed, number, percent
 from sunsim.report.origin import estimate_facts
 from sunsim.report.sentences import basis, other_models
 from sunsim.report.summary import OVERLOADED, marked
-from sunsim.report.text_table import TextTable
+from sunsim.report.text_table import TextTable, table
 from sunsim.sweep.accuracy import accuracy_of, told_of
-from sunsim.sweep.estimates import ArmEstimates
+from sunsim.sweep.estimates import Estimates
 from sunsim.sweep.grid import Grid, short_names, written
-
-Estimates = Mapping[int, Sequence[ArmEstimates]]
 
 MOST_LINES = 120
 """Lines of a table that somebody may still read; the rest is in the files."""
@@ -61,24 +59,25 @@ def _table(grid: Grid, estimates: Estimates) -> TextTable:
     everything = [of_arm for arms in estimates.values() for of_arm in arms]
     shown = [column for column in COLUMNS if any(of_arm.figures.get(column.tag) for of_arm in everything)]
     accuracy = accuracy_of(grid)
-    rows: list[tuple[str, ...]] = []
+    rows: list[dict[str, str]] = []
     left_out = 0
     for index, arms in estimates.items():
         if len(rows) > MOST_LINES:
             left_out += 1
             continue
         if grid.paths:
-            rows.append((_heading(grid, index),))
+            rows.append({"arm": _heading(grid, index)})
         for of_arm in arms:
             name = f"  {marked(of_arm.arm, overloaded=of_arm.overloaded)}"
-            known = [exact_match(accuracy[index][of_arm.arm])] if index in accuracy else []
-            rows.append((name, *known, *(_cell(column.tag, of_arm.figures) for column in shown)))
+            known = {HEADER: exact_match(accuracy[index][of_arm.arm])} if index in accuracy else {}
+            figures = {column.header: _cell(column.tag, of_arm.figures) for column in shown}
+            rows.append({"arm": name} | known | figures)
             if of_arm.differences:
-                cells = (_cell(column.tag, of_arm.differences, signed=True) for column in shown)
-                rows.append((f"    - {arms[0].arm}", *([""] if known else []), *cells))
+                cells = {column.header: _cell(column.tag, of_arm.differences, signed=True) for column in shown}
+                rows.append({"arm": f"    - {arms[0].arm}"} | dict.fromkeys(known, "") | cells)
     if left_out:
-        rows.append((f"and {count(left_out)} more combinations, in the files",))
-    return TextTable("", ("arm", *([HEADER] if accuracy else []), *(column.header for column in shown)), rows)
+        rows.append({"arm": f"and {count(left_out)} more combinations, in the files"})
+    return table(rows)
 
 
 def _heading(grid: Grid, index: int) -> str:
@@ -107,7 +106,8 @@ def _says_nothing(tag: str, made: Estimate | None) -> bool:
 
 def sentences(grid: Grid, estimates: Estimates) -> list[str]:
     """What the arms differ in, what the intervals are, and which arms are overloaded."""
-    found = [*_verdicts(estimates), *_drafting(estimates), *_other_models(grid), *told_of(grid), *_estimated(grid)]
+    models = dict.fromkeys(said for scenario in grid.scenarios for said in other_models(base_models(scenario)))
+    found = [*_verdicts(estimates), *_drafting(estimates), *models, *told_of(grid), *_estimated(grid)]
     if len(grid.seeds) > 1:
         text = (
             f"±: 95 % interval of the mean over {counted(len(grid.seeds), 'seed')} (Student's t; for TTFT and SLO met, which "
@@ -143,18 +143,10 @@ def sentences(grid: Grid, estimates: Estimates) -> list[str]:
     return found
 
 
-def _other_models(grid: Grid) -> Iterator[str]:
-    """Whether the arms are of more than one base model, in any combination."""
-    whole = [combination.scenario for combination in grid.combinations if combination.scenario]
-    yield from dict.fromkeys(said for scenario in whole for said in other_models(base_models(scenario)))
-
-
 def _estimated(grid: Grid) -> list[str]:
     """That profiles of any combination were not measured."""
-    whole = [combination.scenario for combination in grid.combinations if combination.scenario]
-    facts = [
-        fact for each in whole for name, profile in each.profiles.items() for fact in estimate_facts(name, profile)
-    ]
+    profiles = [each for scenario in grid.scenarios for each in scenario.profiles.items()]
+    facts = [fact for name, profile in profiles for fact in estimate_facts(name, profile)]
     return basis({"estimated": list(dict.fromkeys(facts))})
 
 

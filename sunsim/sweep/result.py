@@ -113,16 +113,14 @@ class SweepResult:
 
     def _table(self) -> pa.Table:
         """In the grid's order, whichever ended first."""
-        columns: dict[str, list[Any]] = {name: [] for name in (*self.grid.paths, "seed")}
-        for index, seed in sorted(self.rows, key=lambda at: (at[0], self.grid.seeds.index(at[1]))):
-            for row in self.rows[index, seed]:
-                done = len(columns["seed"])
-                for name, value in ({**self.grid.combinations[index].values, "seed": seed} | row).items():
-                    columns.setdefault(name, [None] * done).append(value)
-                for column in columns.values():
-                    column.extend([None] * (done + 1 - len(column)))
+        rows = [
+            {**self.grid.combinations[index].values, "seed": seed, **row}
+            for index, seed in sorted(self.rows, key=lambda at: (at[0], self.grid.seeds.index(at[1])))
+            for row in self.rows[index, seed]
+        ]
+        names = dict.fromkeys([*self.grid.paths, "seed", *(name for row in rows for name in row)])
         metadata = {"sunsim": json.dumps(self._provenance(), sort_keys=True)}
-        table = pa.table({name: _column(values) for name, values in columns.items()})
+        table = pa.table({name: _column([row.get(name) for row in rows]) for name in names})
         return table.replace_schema_metadata(metadata)
 
     def _provenance(self) -> dict[str, Any]:

@@ -78,9 +78,8 @@ def simulated(grid: Grid, folder: Path, run: Run, *, show_progress: bool) -> Swe
         if (index, seed) not in rows
     ]
     files: dict[str, str] = {}
-    for combination in grid.combinations:
-        if combination.scenario:
-            files |= store.inputs.sha256(combination.scenario)
+    for scenario in grid.scenarios:
+        files |= store.inputs.sha256(scenario)
     return SweepResult(grid, rows, failed, files)
 
 

@@ -50,7 +50,7 @@ def read_bench(path: Path, profile: Profile, options: ServerOptions) -> ActualRu
         InputError: the file is no such result or has no details or no such limit, no request got an answer, one is longer than the
             server takes, or no server would take the options.
     """
-    text = _text(path)
+    text = read_text(path, "must be a result of vllm bench serve")
     result = bench_result(text)
     sent = _requests(result, text)
     answered = sent[(sent["output_tokens"] > 0) & (sent["prompt_tokens"] > 0)].sort_values("start_s", kind="stable")
@@ -68,14 +68,6 @@ def read_bench(path: Path, profile: Profile, options: ServerOptions) -> ActualRu
         limit=limit_of(result, served, text),
     )
     return ActualRun(path.stem, path, meta, [str(i) for i in answered.index], served, None, client)
-
-
-def _text(path: Path) -> Text:
-    try:
-        return read_text(path)
-    except OSError as error:
-        message = f"cannot be read ({error.strerror}), must be a result of vllm bench serve"
-        raise InputError(message, path) from error
 
 
 def _requests(result: dict[str, Any], text: Text) -> pd.DataFrame:

@@ -13,7 +13,6 @@ from sunsim.measured import window_of
 from sunsim.metrics.rows import Requests, Window
 from sunsim.metrics.slo import limits_each
 from sunsim.scenario import Transfer
-from sunsim.validation.arm_rounds import compared_rounds
 from sunsim.validation.arms import (
     DECODE_THROUGHPUT,
     THROUGHPUT,
@@ -22,6 +21,7 @@ from sunsim.validation.arms import (
     Side,
     arm_figures,
     compared_arm,
+    compared_rounds,
 )
 from sunsim.validation.cluster_run import ClusterRun
 from sunsim.validation.floor import Pair

@@ -141,7 +141,7 @@ def read_cluster_run(path: Path) -> ClusterRun:
     columns = numbers(path, table, NUMBERS)
     check_columns(path, table, TEXTS)
     frame = table.to_pandas()
-    scenario = checked(Source(path, meta.scenario))
+    scenario = checked(Source.parsed(path, meta.scenario))
     if scenario.arms[0].decode is None:
         message = f"its arm {meta.arm} has no decode workers, must have some: others are not compared yet"
         raise InputError(message, path)

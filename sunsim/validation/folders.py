@@ -155,7 +155,7 @@ def errors_file(gpu: str) -> Path:
 
 def _read(path: Path, kind: type[AnyPlan], files: tuple[str, ...]) -> tuple[AnyPlan, Source]:
     """A plan, whose `files` are there."""
-    source = Source(path, read_text(path, "must say what the folder's runs are"))
+    source = Source.parsed(path, read_text(path, "must say what the folder's runs are"))
     try:
         plan = kind.model_validate(source.values())
     except ValidationError as error:

@@ -48,14 +48,13 @@ class Replayed:
     itl_ms: Floats | None = None
 
 
-def replay(run: ActualRun, times: Times, offset: float = 0.0, seed: int = 0) -> Replayed:
+def replay(run: ActualRun, times: Times, seed: int = 0) -> Replayed:
     """Simulates the run's requests, sent as its clients do, on a worker with the run's own options.
 
     Args:
         run: the actual run; nothing of its outcome is used but the times at which requests were sent. Those of a closed
             loop are not used either, beyond its first requests, nor those of sessions beyond their first rounds.
         times: step times, front-end delays and stalls.
-        offset: which of the model's series of stalls the worker sees, in [0, 1).
         seed: of what is drawn, which is whether drafts are accepted.
 
     Raises:
@@ -75,7 +74,7 @@ def replay(run: ActualRun, times: Times, offset: float = 0.0, seed: int = 0) -> 
     )
     sessions = run.rounds.sessions if run.rounds else None
     keys = BlockKeys(sessions, meta.block_size, None) if sessions else None
-    engine = Engine(config, times, times.stalls(offset), keys)
+    engine = Engine(config, times, times.stalls(0.0), keys)
     kv = KV.COMPUTE if meta.does.prefills else KV.GIVEN
     prompts = actual.prompt_tokens.tolist()
     sequences = [
@@ -100,16 +99,10 @@ def replay(run: ActualRun, times: Times, offset: float = 0.0, seed: int = 0) -> 
     outside = sum(engine.outside.values())
     cached_tokens = np.array([sequence.cached_tokens for sequence in sequences], dtype=np.int64)
     drafts = engine.count_drafts()
-    if not every_step:
-        return Replayed(served, engine.steps, outside, cached_tokens, drafts)
-    return Replayed(
-        served.to_client(),
-        engine.steps,
-        outside,
-        cached_tokens,
-        drafts,
-        _gaps_ms(outputs_ps, sequences, actual.output_tokens, front),
-    )
+    itl_ms = None
+    if every_step:
+        served, itl_ms = served.to_client(), _gaps_ms(outputs_ps, sequences, actual.output_tokens, front)
+    return Replayed(served, engine.steps, outside, cached_tokens, drafts, itl_ms)
 
 
 def _due_ps(engine: Engine, *, every_step: bool) -> int:

@@ -22,15 +22,13 @@ from sunsim.validation.worker import Validated, check_run, one_of_the_profiles, 
 from sunsim.validation.worker_figures import HEADERS
 from sunsim.validation.worker_run import ActualRun, read_run
 
-AS_PROFILED = ServerOptions()
-
 
 def validate(
     paths: Sequence[Path],
     profile: str | None,
     out: Path | None,
     tolerances: Sequence[str],
-    options: ServerOptions = AS_PROFILED,
+    options: ServerOptions,
     *,
     as_json: bool,
 ) -> bool:
@@ -72,9 +70,7 @@ def validate(
     return validation.holds
 
 
-def _runs(
-    paths: Sequence[Path], profile: str | None, tolerances: Tolerances, options: ServerOptions = AS_PROFILED
-) -> Validation:
+def _runs(paths: Sequence[Path], profile: str | None, tolerances: Tolerances, options: ServerOptions) -> Validation:
     """Runs of campaigns and others."""
     campaigns = [read_campaign(path) for path in paths if path.is_dir()]
     homes = {path: campaign for campaign in campaigns for path in campaign.runs.values()}

@@ -60,23 +60,19 @@ class Acceptance:
         self._pieces: dict[tuple[int, int], list[Piece]] = {}
         self._steps: dict[tuple[float, ...], Floats] = {}  # by rates: `expected_steps` of so many tokens
 
-    def accepted(self, request: int, model: int, drafted: int, known_tokens: int, tokens: int, k: int) -> Ints:
-        """Accepted drafts in each of the next steps with drafts, until at least `tokens` more are out; int64[steps].
+    def ends(self, request: int, model: int, drafts: int, known_tokens: int, tokens: int, k: int) -> Ints:
+        """Tokens that are out after each of the next steps with drafts, until at least `tokens` are; int64[steps].
 
         A step emits one token more than it accepts; the last of these may emit more than were asked for.
 
         Args:
             request: row of the request in the workload.
             model: index of its model.
-            drafted: steps with drafts that it has taken.
+            drafts: steps with drafts that it has taken.
             known_tokens: its prompt and what it has emitted before.
             tokens: still to come, at least one.
             k: drafts in each step, at least one.
         """
-        return np.diff(self.ends(request, model, drafted, known_tokens, tokens, k), prepend=0) - 1
-
-    def ends(self, request: int, model: int, drafted: int, known_tokens: int, tokens: int, k: int) -> Ints:
-        """The tokens that are out after each of the steps of `accepted`; int64[steps]."""
         if self.expected:
             return self._as_expected(model, known_tokens, tokens, k)
         pieces = self._pieces.get((model, k)) or self._make_pieces(model, k)
@@ -87,18 +83,18 @@ class Acceptance:
                 piece += 1
             until, rising, mean = pieces[piece]
             here = min(tokens, until - known_tokens) - done
-            luck = self._luck(request, drafted, min(here, int(1.2 * here / mean) + 8))
+            luck = self._luck(request, drafts, min(here, int(1.2 * here / mean) + 8))
             ends: Ints = (k + 1 - rising.searchsorted(luck, side="right")).cumsum()
             if int(ends[-1]) >= here:
                 ends = ends[: int(ends.searchsorted(here)) + 1]
             found.append(ends + done if done else ends)
-            drafted += ends.size
+            drafts += ends.size
             done += int(ends[-1])
         return found[0] if len(found) == 1 else np.concatenate(found)
 
-    def _luck(self, request: int, drafted: int, steps: int) -> Floats:
-        """The uniform numbers of a request's steps with drafts from the `drafted`-th on; float64[steps]."""
-        first, skipped = divmod(drafted, PHILOX)
+    def _luck(self, request: int, drafts: int, steps: int) -> Floats:
+        """The uniform numbers of a request's steps with drafts from the `drafts`-th on; float64[steps]."""
+        first, skipped = divmod(drafts, PHILOX)
         begin = self._begin
         begin["state"]["counter"][:] = (first, 0, request, 0)
         self._bits.state = begin

@@ -1,5 +1,6 @@
 """What a scenario file may say about how its traffic changes while it runs."""
 
+from collections.abc import Iterable
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Literal, Self, TypeAlias
@@ -100,6 +101,13 @@ class Renewal(Block):
         return self.rate_rps
 
     @property
+    def said_rate(self) -> str:
+        """`mean_rps`, as errors say it: it may be the mean of a curve, though the scenario has no `rate_rps`."""
+        if self.curve is None or isinstance(self.curve, Diurnal):
+            return f"workload.arrivals.rate_rps is {self.mean_rps:g}"
+        return f"workload.arrivals has {self.mean_rps:g} requests/s in the mean"
+
+    @property
     def changes(self) -> bool:
         """Whether the rate does."""
         return self.curve is not None or self.bursts is not None
@@ -168,3 +176,12 @@ class Stretch(Block):
     def end_s(self) -> float:
         """Of the trace's own time."""
         return self.start_s + self.duration_s
+
+
+def refuse_overlap(stretches: Iterable[Stretch]) -> None:
+    """Raises ValueError where one begins before another has ended."""
+    for before, after in pairwise(sorted(stretches, key=lambda stretch: stretch.start_s)):
+        if after.start_s < before.end_s:
+            message = f"the stretch from {after.start_s:g} s begins before that from {before.start_s:g} s ends"
+            message += f" ({before.end_s:g} s), must not overlap: no request is used twice"
+            raise ValueError(message)

@@ -1,7 +1,6 @@
 """The rate of arrivals that changes, as a scenario says it."""
 
 import math
-from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 
@@ -9,6 +8,7 @@ import numpy as np
 
 from sunsim.clock import MAX_S
 from sunsim.errors import InputError, clipped, clipped_list
+from sunsim.latency.document import once
 from sunsim.workload.blocks import Arrivals
 from sunsim.workload.changes import Bursts, Curve, Diurnal, RateSteps
 from sunsim.workload.lines import Floats, Lines
@@ -89,22 +89,13 @@ def _bursts_s(bursts: Bursts, end_s: float, seed: int) -> Floats:
     return np.stack([begin_s, begin_s + bursts.length_s], axis=1).ravel()
 
 
+@once(8)
 def read_rates(path: Path) -> Lines:
-    """The points of a file of rates, read once for each state of the file.
+    """The points of a file of rates.
 
     Raises:
         InputError: it cannot be read, lacks a column or a second line, or a line of it is wrong.
     """
-    try:
-        stat = path.stat()
-        return _read_once(path, stat.st_mtime_ns, stat.st_size)
-    except (OSError, ValueError) as error:
-        message = f"cannot be read ({getattr(error, 'strerror', None) or error}), {MUST}"
-        raise InputError(message, path) from error
-
-
-@lru_cache(maxsize=8)
-def _read_once(path: Path, mtime_ns: int, size: int) -> Lines:  # noqa: ARG001 - the file's state
     text = read_text(path, MUST)
     header = values_of(text.line(1)) if text.data else []
     if header is None:
@@ -134,7 +125,8 @@ def _read_once(path: Path, mtime_ns: int, size: int) -> Lines:  # noqa: ARG001 -
 
 def _number(value: str, name: str, most: float, path: Path, line: int) -> float:
     try:
-        number = float(value) if "_" not in value else math.nan  # which Python reads as if it were not there
+        # Python reads digits of every script, and as if an underscore were not there.
+        number = float(value) if value.isascii() and "_" not in value else math.nan
     except ValueError:
         number = math.nan
     if not 0 <= number <= most:

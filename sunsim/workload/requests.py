@@ -13,10 +13,9 @@ from sunsim.workload.arrivals import draw_along, draw_arrivals
 from sunsim.workload.blocks import Arrivals, Closed, Synthetic
 from sunsim.workload.changes import Popularity
 from sunsim.workload.lengths import draw_lengths
-from sunsim.workload.popularity import draw_models
 from sunsim.workload.rates import drawn_rate
 from sunsim.workload.sessions import Sessions
-from sunsim.workload.shares import draw_models_over, shares_over
+from sunsim.workload.shares import draw_models, draw_models_over, shares_over
 from sunsim.workload.streams import stream
 from sunsim.workload.traces.rows import TraceRows
 from sunsim.workload.traces.sessions import sessions_of
@@ -115,7 +114,7 @@ def draw_arrivals_s(
         arrival_s = draw_along(arrivals, drawn_rate(arrivals, duration_s, seed), rng, requests)
     else:
         arrival_s = draw_arrivals(arrivals, rng, duration_s, requests)
-    rate = f"workload.arrivals.rate_rps is {arrivals.mean_rps:g}, must be high enough for"
+    rate = f"{arrivals.said_rate}, must be high enough for"
     if arrival_s.size == 0:
         message = f"{rate} a request within {duration_s:g} seconds"
         raise InputError(message)

@@ -12,7 +12,7 @@ import pytest
 from benchmarks.drafts import beside, by_batch, load, published, shared, steps
 from benchmarks.drafts.cells import PLAIN, Cell, Figures
 from benchmarks.drafts.published import rates_through
-from docs.refresh import DOCS, PLACES, block
+from docs.blocks import DOCS, PLACES, block
 from plots.drafts import plot_drafts
 from sunsim.errors import InputError
 from tests.synthetic import write_family

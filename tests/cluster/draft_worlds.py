@@ -95,8 +95,13 @@ def drafting_clusters(draw: st.DrawFn, *, some_elastic: bool = False) -> Drawn:
 
 
 def with_drafts(drawn: Drawn, stage: str, config: dict[str, Any]) -> Drawn:
-    """The same cluster with drafts in a stage, without what does not go with them, and with room for them."""
-    most, pool = config["num_speculative_tokens"], drawn.pools[stage]
+    """The same cluster with drafts in a stage."""
+    return replace(drawn, pools=drawn.pools | {stage: drafting_pool(drawn.pools[stage], config)})
+
+
+def drafting_pool(pool: dict[str, Any], config: dict[str, Any]) -> dict[str, Any]:
+    """The same stage with drafts, without what does not go with them, and with room for them."""
+    most = config["num_speculative_tokens"]
     changes: dict[str, Any] = {"speculative_config": config}
     if "convertible" in pool:
         changes["convertible"] = None
@@ -106,7 +111,7 @@ def with_drafts(drawn: Drawn, stage: str, config: dict[str, Any]) -> Drawn:
         changes["max_num_batched_tokens"] = max(pool["max_num_batched_tokens"], pool["max_num_seqs"] * (most + 1))
     if "num_gpu_blocks" in pool:
         changes["num_gpu_blocks"] = pool["num_gpu_blocks"] + -(-3 * most // BLOCK_SIZE)
-    return replace(drawn, pools=drawn.pools | {stage: pool | changes})
+    return pool | changes
 
 
 def write_families(folder: Path) -> Path:

@@ -79,7 +79,8 @@ class JobBlocks(PlainBlocks):
     """The blocks that jobs hold, with room for what a drafter looks ahead."""
 
     def __init__(self, config: EngineConfig, keys: Keys | None) -> None:
-        super().__init__(config.num_gpu_blocks, config.block_size, keys if config.enable_prefix_caching else None)
+        keys = keys if config.enable_prefix_caching else None
+        super().__init__(config.num_gpu_blocks, config.block_size, keys, drop_last=config.use_eagle)
         self.reuse_answers = config.reuse_answers
         self.drafts = config.drafts
         self.deferred: list[list[int]] = []
@@ -123,13 +124,16 @@ class JobBlocks(PlainBlocks):
             tokens = min(tokens, job.sequence.prompt_tokens)
         self.name(job.blocks, job.sequence.request, tokens)
 
+    def held(self, job: Job) -> int:
+        """Tokens of one that waits that need not be computed wherever it goes."""
+        return 0 if job.sequence.kv is KV.COMPUTE else min(job.sequence.held_tokens, job.known - 1)
+
     def take_found(self, job: Job, found: list[int]) -> None:
         """Begins with a waiting request, for which so many blocks were found."""
         self.touch(found)
         job.blocks = found
         hits, sequence = len(found) * self.size, job.sequence
-        there = 0 if sequence.kv is KV.COMPUTE else min(sequence.held_tokens, job.known - 1)
-        job.computed = max(hits, there)
+        job.computed = max(hits, self.held(job))
         if not job.preempted:
             sequence.cached_tokens = min(hits, sequence.prompt_tokens)
             if self.keys:

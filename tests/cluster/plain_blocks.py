@@ -35,11 +35,15 @@ class TextKeys:
 
 
 class PlainBlocks:
-    """Blocks by number; number 0 is vLLM's own. Without keys none is ever found."""
+    """Blocks by number; number 0 is vLLM's own. Without keys none is ever found.
 
-    def __init__(self, number: int, size: int, keys: Keys | None) -> None:
+    drop_last: of what is found the last block is not used: a drafter needs the hidden states that computing it leaves.
+    """
+
+    def __init__(self, number: int, size: int, keys: Keys | None, *, drop_last: bool) -> None:
         self.size = size
         self.keys = keys
+        self.drop_last = drop_last
         self.free = OrderedDict.fromkeys(range(1, number))  # the next to be taken first
         self.holders = [0] * number
         self.key: list[Hashable | None] = [None] * number
@@ -52,7 +56,7 @@ class PlainBlocks:
             if key not in self.table:
                 break
             found.append(self.table[key][0])
-        return found
+        return found[:-1] if self.drop_last else found
 
     def lacking(self, found: list[int], tokens: int) -> int:
         """How many free blocks it takes to have room for so many tokens."""

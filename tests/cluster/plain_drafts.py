@@ -5,6 +5,7 @@ from __future__ import annotations
 from sunsim.cluster.drafting.counts import DraftCounts
 from sunsim.cluster.drafting.drafts import Drafts
 from sunsim.cluster.sequence import Sequence
+from tests.accepted import accepted
 from tests.cluster.jobs import Job, Out
 
 
@@ -37,9 +38,9 @@ class PlainDrafts:
         k, job.drafts = job.drafts, self._after(requests)
         if job.made >= job.outputs:
             return Out(job, k, 0)  # nobody counts what comes after its last token
-        accepted = self._accepted(job, k)
-        self._count(job.sequence, k, accepted)
-        return Out(job, k, accepted)
+        taken = self._accepted(job, k)
+        self._count(job.sequence, k, taken)
+        return Out(job, k, taken)
 
     def _accepted(self, job: Job, k: int) -> int:
         if not k:
@@ -47,21 +48,21 @@ class PlainDrafts:
             return 0
         sequence, acceptance = job.sequence, self.config.acceptance
         if not acceptance.expected:
-            one = acceptance.accepted(sequence.request, sequence.model, sequence.drafted, job.on_card, 1, k)
+            one = accepted(acceptance, sequence.request, sequence.model, sequence.drafts, job.on_card, 1, k)
             return int(one[0])
         if not job.plan or job.planned != k:
             # As many steps as are expected for all that is left, again whenever the number of drafts changes.
             left = job.outputs - job.made
-            plan = acceptance.accepted(sequence.request, sequence.model, sequence.drafted, job.on_card, left, k)
+            plan = accepted(acceptance, sequence.request, sequence.model, sequence.drafts, job.on_card, left, k)
             job.plan, job.planned = plan.tolist(), k
         return job.plan.pop(0)
 
     def _count(self, sequence: Sequence, k: int, accepted: int) -> None:
         sequence.bursts += 1
         if k:
-            sequence.drafted += 1
+            sequence.drafts += 1
             sequence.draft_tokens += k
-            sequence.accepted += accepted
+            sequence.accepted_tokens += accepted
             self.num_drafts += 1
             self.num_draft_tokens += k
             for position in range(accepted):

@@ -32,7 +32,7 @@ def test_who_may_have_had_one_token_to_come_is_computed_once_more(make: type[Eng
     # A token without drafts until 10, and three until 22 and 34. With five tokens the last step is known to be it.
     assert stamps(request) == (0, 0, 10, 34)
     assert (engine.steps, engine.busy_ps) == (steps, 34 + 12 * (steps - 3))
-    assert (request.drafted, request.draft_tokens, request.accepted, request.bursts) == (2, 4, 4, 3)
+    assert (request.drafts, request.draft_tokens, request.accepted_tokens, request.bursts) == (2, 4, 4, 3)
 
 
 @ENGINES
@@ -92,8 +92,8 @@ def test_drafts_by_batch_are_off_a_step_after_the_batch_has_grown(make: type[Eng
     # Alone until 10, 21 and 32: five tokens. From 32 two more, beside the first of b, until 43; then one each to 53; one.
     assert stamps(b) == (21, 32, 43, 53)
     assert stamps(a) == (0, 0, 10, 63)
-    assert (a.drafted, a.draft_tokens, a.accepted, a.bursts) == (3, 3, 3, 6)
-    assert (b.drafted, b.bursts) == (0, 2)
+    assert (a.drafts, a.draft_tokens, a.accepted_tokens, a.bursts) == (3, 3, 3, 6)
+    assert (b.drafts, b.bursts) == (0, 2)
 
 
 @ENGINES
@@ -106,7 +106,7 @@ def test_drafts_need_blocks_before_they_are_accepted(make: type[Engine]) -> None
     assert stamps(a) == (0, 0, 10, 57)
     assert stamps(b) == (0, 0, 10, 67)
     assert (a.preemptions, b.preemptions, engine.free_blocks) == (0, 1, 6)
-    assert (b.drafted, b.bursts) == (3, 5)
+    assert (b.drafts, b.bursts) == (3, 5)
 
 
 @ENGINES
@@ -141,7 +141,7 @@ def test_as_many_steps_as_are_expected(make: type[Engine]) -> None:
     play(make(config(drafts=drafting([0.5], expected=True)), DraftSteps(10, draft=1)), [(0, request)])
     # One and then three more tokens, in 1 + 0.5 * 1.5 + 0.5 * 1 = 2.25 steps on average: two.
     assert stamps(request) == (0, 0, 10, 32)
-    assert (request.drafted, request.accepted) == (2, 1)
+    assert (request.drafts, request.accepted_tokens) == (2, 1)
 
 
 def test_steps_in_which_nothing_changes_are_leaped_over() -> None:
@@ -169,9 +169,9 @@ def test_counts_of_the_worker_are_those_of_its_requests_at_any_time() -> None:
         counts = engine.count_drafts()
         assert counts
         per_pos = counts.num_accepted_tokens_per_pos
-        assert counts.num_drafts == sum(request.drafted for request in requests)
+        assert counts.num_drafts == sum(request.drafts for request in requests)
         assert counts.num_draft_tokens == sum(request.draft_tokens for request in requests) == 3 * counts.num_drafts
-        assert sum(per_pos) == sum(request.accepted for request in requests)
+        assert sum(per_pos) == sum(request.accepted_tokens for request in requests)
         assert counts.num_drafts >= per_pos[0] >= per_pos[1] >= per_pos[2]
     assert all(request.last_ps > 0 for request in requests)
     assert Engine(config(), Steps(10)).count_drafts() is None

@@ -1,6 +1,7 @@
 """With drafts, too, the leaping engine and the step-by-step one agree in every decision and every picosecond.
 
-`tests.cluster.test_vllm_draft_decisions` shows that both take vLLM's decisions, where vLLM has them.
+`tests.cluster.test_vllm_draft_decisions` and `test_vllm_prefix_draft_decisions` show that both take vLLM's decisions, where
+vLLM has them.
 """
 
 from __future__ import annotations
@@ -14,9 +15,7 @@ from sunsim.cluster.drafting.drafts import Drafts
 from sunsim.latency.steps import Chunk, DecodeLine, Outside
 from sunsim.workload.acceptance import Acceptance, Rates
 from tests.cluster.test_engine_twin import PHASES, Case, Staircase, assert_equal, cases
-
-LONGEST = 70
-"""Tokens of a request of `cases`, prompt and output."""
+from tests.cluster.test_prefix_twin import LONGEST, Talk, assert_equal_blocks, talks
 
 
 @dataclass(frozen=True)
@@ -45,29 +44,43 @@ def acceptances(draw: st.DrawFn, most: int) -> Acceptance:
 
 
 @st.composite
-def drafting(draw: st.DrawFn) -> Case:
-    """A case whose worker drafts; a step has room for all its decodes, the cache for one of the longest requests."""
-    case = draw(cases())
+def drafting(draw: st.DrawFn, case: Case) -> Case:
+    """The same case with drafts; a step has room for all its decodes, the cache for one of the longest requests."""
     most = draw(st.integers(1, 5))
     config = case.config
     by_batch = st.lists(st.integers(0, most), min_size=config.max_num_seqs + 1, max_size=config.max_num_seqs + 1)
+    eagle = draw(st.booleans())
     drafts = Drafts(
         num_speculative_tokens=most,
         acceptance=draw(acceptances(most)),
-        lookahead=draw(st.sampled_from([0, most])),
+        lookahead=most if eagle else 0,
         by_batch=draw(st.none() | by_batch.map(tuple)),
         max_model_len=LONGEST + 2 * most + draw(st.integers(0, 20)),
     )
     config = replace(
         config,
         drafts=drafts,
+        use_eagle=eagle,
         max_num_batched_tokens=max(config.max_num_batched_tokens, config.max_num_seqs * (most + 1)),
         num_gpu_blocks=config.num_gpu_blocks + -(-3 * most // config.block_size),
     )
     return replace(case, config=config, times=DraftStaircase(**vars(case.times)))
 
 
-@given(drafting())
+@given(cases().flatmap(drafting))
 @settings(max_examples=600, deadline=None, phases=PHASES)
 def test_leaping_equals_stepping(case: Case) -> None:
     assert_equal(case)
+
+
+@st.composite
+def drafting_talks(draw: st.DrawFn) -> Talk:
+    """Drafts beside prefix caching."""
+    talk = draw(talks())
+    return replace(talk, case=draw(drafting(talk.case)))
+
+
+@given(drafting_talks())
+@settings(max_examples=600, deadline=None, phases=PHASES)
+def test_leaping_equals_stepping_with_a_prefix_cache(talk: Talk) -> None:
+    assert_equal_blocks(talk)

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from sunsim.clock import to_ps
-from sunsim.errors import InputError
 from sunsim.latency.steps import WorkerTimes
 from sunsim.records import SIZE_COLUMNS, ArmResult
 from sunsim.scenario import Scenario
@@ -208,12 +207,6 @@ def test_a_pool_settles_where_the_load_is_its_target(profile: Path) -> None:
     at_ms, *numbers = sizes(result)[-1]
     assert numbers == [2, 0, 0, 0]
     assert at_ms < 1000
-
-
-def test_an_oracle_is_refused_where_the_future_depends_on_the_run(profile: Path) -> None:
-    block = pool(profile, workers={"min": 1, "max": 2}, scaling={"kind": "oracle"})
-    with pytest.raises(InputError, match="oracle cannot know when requests come that wait for others"):
-        serve(scenario(["a"], {"decode": block}), [(0, 0, 1, 10)] * 4, steady, concurrency=2)
 
 
 @pytest.mark.parametrize("concurrency", [1, 4])

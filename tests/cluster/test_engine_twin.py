@@ -100,7 +100,10 @@ class Case:
 def play(
     engine: AnyEngine, case: Case, look: Callable[[Sequence], object]
 ) -> tuple[list[Stamps], Totals, list[object]]:
-    """Runs a case; gives each request's stamps, the worker's totals and what is seen whenever something comes and at the end."""
+    """Runs a case; gives each request's stamps, the worker's totals and what is seen.
+
+    That is who ends in which order, and what `look` gives whenever something comes and at the end.
+    """
     order = count()
     events: list[tuple[int, int, str, Sequence]] = []
     sequences = []
@@ -130,6 +133,8 @@ def play(
         if due is None:
             break
         outcome = engine.wake(due)
+        if outcome.finished:
+            seen.append((due, [sequence.request for sequence in outcome.finished]))
         for kind, some in (("loaded", outcome.loads), ("back", outcome.evicted)):
             for sequence in some:
                 heapq.heappush(events, (due + case.delay, next(order), kind, sequence))
@@ -146,7 +151,7 @@ def play(
 def stamps_of(s: Sequence) -> Stamps:
     """When things happened to it, and how often; all that a worker says of it."""
     times = s.scheduled_ps, s.started_ps, s.first_ps, s.last_ps
-    return *times, s.preemptions, s.cached_tokens, s.drafted, s.draft_tokens, s.accepted, s.bursts
+    return *times, s.preemptions, s.cached_tokens, s.drafts, s.draft_tokens, s.accepted_tokens, s.bursts
 
 
 PHASES = [Phase.explicit, Phase.reuse, Phase.generate]  # shrinking a timeline takes minutes

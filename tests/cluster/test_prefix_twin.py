@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -20,9 +20,18 @@ from tests.cluster.texts import Texts
 LONGEST = 70  # of prompt and output
 
 
-@st.composite
-def talks(draw: st.DrawFn) -> tuple[Case, Texts, bool]:
+@dataclass(frozen=True)
+class Talk:
     """A worker that caches prefixes, requests whose texts begin alike, and whether models share their KV."""
+
+    case: Case
+    texts: Texts
+    shared: bool
+
+
+@st.composite
+def talks(draw: st.DrawFn) -> Talk:
+    """Any."""
     case = draw(cases())
     texts = Texts()
     for length in draw(st.lists(st.integers(1, 30), max_size=2)):
@@ -37,14 +46,25 @@ def talks(draw: st.DrawFn) -> tuple[Case, Texts, bool]:
         requests.append((gap, model, prompt, output))
         held.append(draw(st.integers(1, prompt)) if draw(st.booleans()) else prompt)
     blocks = min(case.config.num_gpu_blocks, -(-LONGEST // case.config.block_size) + 1 + draw(st.integers(0, 60)))
-    config = replace(case.config, num_gpu_blocks=blocks, enable_prefix_caching=True, reuse_answers=draw(st.booleans()))
-    return replace(case, config=config, requests=requests, held=held), texts, draw(st.booleans())
+    config = replace(
+        case.config,
+        num_gpu_blocks=blocks,
+        enable_prefix_caching=True,
+        reuse_answers=draw(st.booleans()),
+        use_eagle=draw(st.booleans()),
+    )
+    return Talk(replace(case, config=config, requests=requests, held=held), texts, draw(st.booleans()))
 
 
 @given(talks())
 @settings(max_examples=600, deadline=None, phases=PHASES)
-def test_leaping_equals_stepping(talk: tuple[Case, Texts, bool]) -> None:
-    case, texts, shared = talk
+def test_leaping_equals_stepping(talk: Talk) -> None:
+    assert_equal_blocks(talk)
+
+
+def assert_equal_blocks(talk: Talk) -> None:
+    """Both engines take it in the same way, and have the same blocks all the time."""
+    case, texts, shared = talk.case, talk.texts, talk.shared
     size, models = case.config.block_size, [model for _, model, *_ in case.requests]
     keys = BlockKeys(texts.sessions(), size, None if shared else models)
     tokens = [texts.text(i) for i in range(len(models))]

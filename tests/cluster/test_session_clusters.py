@@ -16,11 +16,12 @@ from sunsim.cluster.engine import Engine
 from sunsim.cluster.simulation import simulate_arm
 from sunsim.records import ArmResult
 from sunsim.scenario import Scenario
+from tests.cluster.draft_worlds import drafting_pool, over, speculation, write_families
 from tests.cluster.drawn import NO_DELAY, PROFILE, convertible, elastic, hosts, pools
 from tests.cluster.stepwise import StepwiseEngine
 from tests.cluster.talks import Round, Talk, requests_of
 from tests.cluster.test_conservation import Checked, keeping
-from tests.cluster.worlds import Host, driven_by, pool, scenario, write_link, write_profile
+from tests.cluster.worlds import Host, driven_by, pool, scenario, write_link
 
 PS = 1e-12
 BLOCK_SIZE = PROFILE["block_size"]
@@ -103,19 +104,23 @@ def clusters(draw: st.DrawFn) -> Drawn:
     }
     longest = system + max(sum(each.new + each.output for each in talk.rounds) for talk in talks)
     least_blocks = -(-longest // BLOCK_SIZE) + 1
-    return Drawn(models, draw(stages(models, least_blocks)), blocks, talks, system, draw(hosts()))
+    pools = draw(stages(models, least_blocks))
+    last = "colocated" if "colocated" in pools else "decode"
+    if draw(st.booleans()):
+        pools[last] = drafting_pool(pools[last], draw(speculation(models)))
+    return Drawn(models, pools, blocks, talks, system, draw(hosts()))
 
 
 @pytest.fixture(scope="module")
 def profile(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_profile(tmp_path_factory.mktemp("profile"), **PROFILE)
+    return write_families(tmp_path_factory.mktemp("profiles"))
 
 
 def serve(drawn: Drawn, profile: Path, engine: type[Engine | StepwiseEngine] = Engine, **blocks: Any) -> ArmResult:
     world = drawn.scenario(profile, **blocks)
     requests = requests_of(world.model_names, drawn.talks, drawn.system)
     with driven_by(engine):
-        return simulate_arm(world, world.arms[0], requests, times_on=drawn.host.over)
+        return simulate_arm(world, world.arms[0], requests, times_on=over(drawn.host))
 
 
 @given(drawn=clusters())

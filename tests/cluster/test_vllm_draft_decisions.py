@@ -71,7 +71,7 @@ def replay(engine: Engine, case: dict[str, Any]) -> list[list[int]]:
     ]
     play(engine, sequences)
     return [
-        [s.scheduled_ps, s.first_ps, s.last_ps, s.preemptions, s.drafted, s.draft_tokens, s.accepted]
+        [s.scheduled_ps, s.first_ps, s.last_ps, s.preemptions, s.drafts, s.draft_tokens, s.accepted_tokens]
         for _, s in sequences
     ]
 

@@ -8,7 +8,8 @@ from itertools import permutations
 import pytest
 
 from benchmarks.estimates import measured_pairs
-from docs.refresh import PARTS, PLACES, block
+from docs.blocks import PLACES, block
+from docs.refresh import PARTS
 from sunsim.estimate.compare import Errors, Pair
 from sunsim.estimate.errors import FILE, by_kind, errors_of, kept, written
 from sunsim.estimate.worker import VARIANTS

@@ -27,7 +27,7 @@ def test_a_term_is_bytes_over_bandwidth_or_operations_over_rate() -> None:
 
 
 def test_what_is_fixed_is_added_and_a_launch_hides_what_is_shorter() -> None:
-    line = Roofline.of(worker(), PEAK).with_host(fixed_ms=2.0, launch_ms=1e6, largest_graph=512)
+    line = replace(Roofline.of(worker(), PEAK), fixed_ms=2.0, launch_ms=1e6, largest_graph=512)
     assert line.decode_ms(1, 0) == pytest.approx(2 + line.weights_ms)
     assert line.chunked_ms(513, 0) == 1e6
     assert line.chunked_ms(512, 0) == pytest.approx(2 + max(line.weights_ms, 512 * line.token_ms))

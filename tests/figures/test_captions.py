@@ -1,8 +1,8 @@
-"""Captions: every setting that somebody chose, and what is missing."""
+"""Captions: every setting that somebody chose."""
 
 from __future__ import annotations
 
-from sunsim.figures.captions import choices, of_plans, swept
+from sunsim.figures.captions import choices, swept
 from sunsim.figures.roofline import table
 from sunsim.figures.sweeps import SweepFile, plans
 from sunsim.scenario.blocks import Transfer
@@ -16,13 +16,6 @@ def test_choices_name_swept_values_and_gpus() -> None:
     assert "KV link 50 and 400 Gbit/s a worker and 0.1 ms" in facts
     assert "GPUs: isolated 6P4D, sun 6P4D, sun-half 6P2D" in facts
     assert any(fact.startswith("Poisson arrivals at 50 req/s for 6 s") for fact in facts)
-
-
-def test_a_missing_profile_is_said() -> None:
-    plan = plans([SHORT])["transfer"]
-    caption = of_plans("Seen.", [plan], ["card/model-lora-r16"])
-    assert caption.parts()["Missing"] == "profile card/model-lora-r16, and the arms that use it."
-    assert caption.paragraphs()[0] == "Seen."
 
 
 def test_an_override_makes_another_sweep() -> None:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from docs.adapters import adapters
-from docs.refresh import PLACES, block
+from docs.blocks import PLACES, block
 from sunsim.latency.adapters import AdapterCost, at_random, in_turn
 from sunsim.latency.attention import LengthMix
 from sunsim.latency.model import LatencyModel

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any, TypeVar
 
 from typer.testing import CliRunner
 
 from sunsim.cli import app
+from sunsim.plan.probe import row_of
 from sunsim.plan.run import load
+from sunsim.plan.search import Search
 from sunsim.scenario import Scenario
 from tests.synthetic import synthetic_profile
+
+T = TypeVar("T")
 
 SCENARIO = """\
 name: small
@@ -49,6 +54,18 @@ def write_plan(folder: Path, plan: str = PLAN, scenario: str = SCENARIO) -> Path
 def loaded(folder: Path, *overrides: str) -> Scenario:
     """The small scenario with its plan block."""
     return load(write_plan(folder), overrides, None).scenario
+
+
+def simulated(search: Search[T]) -> T:
+    """What a search finds, what it asks for simulated here and now."""
+    rows: Any = None
+    while True:
+        try:
+            probes = search.send(rows)
+        except StopIteration as stop:
+            found: T = stop.value
+            return found
+        rows = [row_of(probe) for probe in probes]
 
 
 def invoke(*arguments: object) -> tuple[int, str, str]:

@@ -14,6 +14,7 @@ from sunsim.plan.conditions import AS_PLANNED, Conditions, accepting, has_skew, 
 from sunsim.plan.probe import row_of
 from sunsim.plan.run import load
 from sunsim.plan.variants import variants
+from sunsim.scenario import Scenario
 from sunsim.scenario.blocks import ModelWeight
 from tests.plan.small import PLAN, SCENARIO, loaded, write_plan
 from tests.synthetic import write_family
@@ -29,15 +30,15 @@ def test_another_rate_scales_the_gaps_of_the_same_requests(tmp_path: Path) -> No
         assert (getattr(fast, name)[:same] == getattr(slow, name)).all()
 
 
+def traced(folder: Path, outputs: list[int], more: str = "") -> Scenario:
+    """The small plan of a trace: a request a second, with so many output tokens each."""
+    rows = [f"{i},100,{tokens}" for i, tokens in enumerate(outputs)]
+    (folder / "trace.csv").write_text("\n".join(["arrival_s,prompt_tokens,output_tokens", *rows]) + "\n")
+    return loaded(folder, f"workload={{kind: trace, format: csv, path: {folder}/trace.csv{more}}}")
+
+
 def test_a_trace_keeps_all_its_requests_and_its_window_at_another_rate(tmp_path: Path) -> None:
-    trace = "\n".join(["arrival_s,prompt_tokens,output_tokens", *(f"{i},100,{10 + i}" for i in range(10))])
-    text = write_plan(tmp_path).read_text().removesuffix(PLAN)
-    begin, end = text.index("  kind: synthetic"), text.index("slo:")
-    (tmp_path / "trace.csv").write_text(trace + "\n")
-    file = tmp_path / "trace.yaml"
-    file.write_text(f"{text[:begin]}  kind: trace\n  format: csv\n  path: trace.csv\n{text[end:]}{PLAN}")
-    scenario = load(file, (), None).scenario
-    twice = Conditions(rate=2.0)
+    scenario, twice = traced(tmp_path, [10 + i for i in range(10)]), Conditions(rate=2.0)
     faster = under(scenario, twice)
     assert (requests_under(faster, twice).arrival_ps * 2 == requests_under(scenario, AS_PLANNED).arrival_ps).all()
     assert not has_skew(scenario.changed(models=(ModelWeight(name="m1", weight=1.0),)))
@@ -54,15 +55,7 @@ def test_a_curve_keeps_its_shape_at_another_rate(tmp_path: Path) -> None:
 
 
 def test_a_faster_trace_keeps_the_models_of_its_requests(tmp_path: Path) -> None:
-    text = write_plan(tmp_path).read_text().removesuffix(PLAN)
-    begin, end = text.index("  kind: synthetic"), text.index("slo:")
-    (tmp_path / "trace.csv").write_text(
-        "arrival_s,prompt_tokens,output_tokens\n" + "".join(f"{i},100,10\n" for i in range(40))
-    )
-    told = "  kind: trace\n  format: csv\n  path: trace.csv\n  popularity: {kind: flips, every_s: 8}\n"
-    file = tmp_path / "trace.yaml"
-    file.write_text(f"{text[:begin]}{told}{text[end:]}{PLAN}")
-    scenario, twice = load(file, (), None).scenario, Conditions(rate=2.0)
+    scenario, twice = traced(tmp_path, [10] * 40, ", popularity: {kind: flips, every_s: 8}"), Conditions(rate=2.0)
     planned, faster = requests_under(scenario, AS_PLANNED), requests_under(under(scenario, twice), twice)
     assert set(planned.model.tolist()) == {0, 1}
     assert (faster.model == planned.model).all()

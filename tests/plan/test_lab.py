@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -97,6 +99,19 @@ def test_every_search_ends_where_there_is_no_budget(monkeypatch: pytest.MonkeyPa
     found, asked = conducted(monkeypatch, order, None, ["b0.1"])
     assert {name: len(got) for name, got in found.items()} == {"a": 9, "b": 6, "c": 10}
     assert asked == 25
+
+
+def test_lines_say_how_far_it_is_where_nobody_can_see_a_bar(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = write_plan(tmp_path, "plan: {seeds: 1, size: none, sensitivity: false}\n")
+    monkeypatch.setattr("sunsim.points.progress.LINE_S", 0.0)
+    stderr = invoke("plan", file, "--out", tmp_path / "out")[2]
+    asked = json.loads((tmp_path / "out" / "plan.json").read_text())["simulations"]
+    lines = [re.fullmatch(r"(\d+) of (\d+) points; ([0-2]) of 2 arms planned", line) for line in stderr.splitlines()]
+    said = [tuple(map(int, line.groups())) for line in lines if line]
+    assert [ended for ended, _, _ in said] == list(range(1, asked + 1))
+    assert all(ended <= known <= asked for ended, known, _ in said)
+    assert said[-1] == (asked, asked, 2)
+    assert invoke("plan", file, "--out", tmp_path / "quiet", "--quiet")[1:] == ("", "")
 
 
 def test_the_plan_is_the_same_with_one_process_and_with_two(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

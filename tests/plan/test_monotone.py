@@ -7,7 +7,7 @@ within a hair: the share that is missed by is less than a percentage point.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -16,25 +16,10 @@ from hypothesis import strategies as st
 from sunsim.plan.bench import Bench
 from sunsim.plan.conditions import Conditions
 from sunsim.plan.find import size_pools
-from sunsim.plan.probe import row_of
-from sunsim.plan.search import Search
 from sunsim.plan.verdict import Verdict
-from tests.plan.small import loaded
-
-T = TypeVar("T")
+from tests.plan.small import loaded, simulated
 
 NOISE = 0.01
-
-
-def answered(search: Search[T]) -> T:
-    """What a search finds, simulated here and now."""
-    try:
-        probes = next(search)
-        while True:
-            probes = search.send([row_of(probe) for probe in probes])
-    except StopIteration as stop:
-        found: T = stop.value
-        return found
 
 
 def worst_excess(found: Verdict) -> float:
@@ -62,8 +47,8 @@ def test_what_is_easier_passes_where_what_is_harder_does(
         grown = 1
     benches = Bench(hard, hard.arms[arm], []), Bench(easy, hard.arms[arm], [], conditions)
     sizes = {role: size.get(role.serves, 1) for role in benches[0].roles}
-    before = answered(benches[0].judge(sizes))
-    after = answered(benches[1].judge({c: n + grown for c, n in sizes.items()}))
+    before = simulated(benches[0].judge(sizes))
+    after = simulated(benches[1].judge({c: n + grown for c, n in sizes.items()}))
     assert before
     assert after
     if before.passes and not after.passes:
@@ -84,7 +69,7 @@ def test_the_easier_the_fewer_gpus(tmp_path: Path, steps: list[str]) -> None:
         needed = []
         for step in steps:
             scenario = loaded(tmp_path, "workload.duration_s=2", step)
-            found = answered(size_pools(Bench(scenario, scenario.arms[arm], [])))
+            found = simulated(size_pools(Bench(scenario, scenario.arms[arm], [])))
             assert found.sizes
             needed.append(sum(found.sizes.values()))
         assert needed == sorted(needed, reverse=True)

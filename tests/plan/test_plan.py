@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from docs.refresh import ROOT
+from docs.blocks import ROOT
 from sunsim.plan import lab as lab_module
 from sunsim.plan.bench import Bench
 from sunsim.plan.run import load
@@ -128,6 +128,7 @@ def test_costs_are_price_times_gpus(done: Done) -> None:
         )
 
 
+@pytest.mark.usefixtures("pictures")
 def test_again_it_is_there_at_once_with_the_same_bytes(done: Done, monkeypatch: pytest.MonkeyPatch) -> None:
     out, _, stdout = done
     before = bytes_of(out)

@@ -148,7 +148,7 @@ class FakeBench:
     def gpus(self) -> dict[Role, int]:
         return dict.fromkeys(self.edge, 1)
 
-    def judge(self, sizes: Sizes, _: str | None = None) -> Search[Answer | None]:
+    def judge(self, sizes: Sizes, model: str | None = None) -> Search[Answer | None]:  # noqa: ARG002 - as the bench has it
         return judge(all(sizes[c] >= least for c, least in self.edge.items()))
 
 

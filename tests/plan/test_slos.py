@@ -6,48 +6,31 @@ import json
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any, TypeVar
 
 import numpy as np
 import pytest
 
-from docs.refresh import ROOT
+from docs.blocks import ROOT
 from sunsim.plan.bench import Bench
 from sunsim.plan.fastest import hopeless
 from sunsim.plan.find import size_pools
-from sunsim.plan.probe import row_of
 from sunsim.plan.run import load
-from sunsim.plan.search import Search
 from sunsim.plan.tables import breaking, models, slos
 from sunsim.plan.verdict import Verdict
 from sunsim.scenario import Scenario, build_requests
 from tests.plan.brute import fewest
-from tests.plan.small import PLAN, invoke, loaded, write_plan
-
-T = TypeVar("T")
+from tests.plan.small import PLAN, invoke, loaded, simulated, write_plan
 
 BURST = ROOT / "scenarios" / "plan-burst.yaml"
 OWN = "slo={ttft_ms: 300, tpot_ms: 8, models: {m1: {tpot_ms: 8.5}, m2: {tpot_ms: 7.4, e2el_ms: 900}}}"
 
 
-def done(search: Search[T]) -> T:
-    """What a search finds, its simulations done here."""
-    rows: Any = None
-    while True:
-        try:
-            probes = search.send(rows)
-        except StopIteration as end:
-            found: T = end.value
-            return found
-        rows = [row_of(probe) for probe in probes]
-
-
 def smallest(scenario: Scenario, arm: int) -> tuple[int, Verdict]:
     """All GPUs of an arm's smallest pools, and the verdict on them."""
     bench = Bench(scenario, scenario.arms[arm], [])
-    sizes = done(size_pools(bench)).sizes
+    sizes = simulated(size_pools(bench)).sizes
     assert sizes
-    verdict = done(bench.judge(sizes))
+    verdict = simulated(bench.judge(sizes))
     assert verdict
     return sum(sizes.values()), verdict
 

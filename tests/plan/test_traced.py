@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import sunsim
-from docs.refresh import ROOT
+from docs.blocks import ROOT
 from examples import make_requests
 from sunsim.errors import InputError
 from sunsim.latency.profile import list_profiles, load_named, load_profile

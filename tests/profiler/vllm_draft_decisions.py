@@ -15,21 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 from profiler.start import write_model
 from sunsim.workload.acceptance import Acceptance, Rates
-from tests.profiler.vllm_decisions import (
-    ARRIVED,
-    MODEL,
-    RETURNING,
-    Arrival,
-    Core,
-    Device,
-    Times,
-    Worker,
-    arrivals,
-    make_core,
-    record_all,
-    run,
-    serial,
-)
+from tests.accepted import accepted
+from tests.profiler.vllm_cases import ARRIVED, RETURNING, Arrival, Times, Worker, arrivals
+from tests.profiler.vllm_decisions import MODEL, Core, Device, make_core, record_all, run, serial
 
 if TYPE_CHECKING:
     from vllm.v1.core.sched.output import SchedulerOutput
@@ -84,12 +72,12 @@ class Case:
 class DraftingDevice(Device):
     """Counts what it has really made of each request, which the scheduler hears of a step later."""
 
-    def __init__(self, case: Case) -> None:
-        super().__init__(case.times, [[1] * (prompt + output) for _, prompt, output, _ in case.requests])
+    def __init__(self, case: Case, texts: list[list[int]]) -> None:
+        super().__init__(case.times, texts)
         self.case = case
         self.acceptance = case.speculation.acceptance()
         self.made = [0] * len(case.requests)
-        self.drafted = [0] * len(case.requests)  # steps with drafts
+        self.draft_steps = [0] * len(case.requests)
         self.counted: list[list[int]] = [[0, 0, 0] for _ in case.requests]
         self._decoding: set[int] = set()
         self._drafts = 0
@@ -117,13 +105,13 @@ class DraftingDevice(Device):
             return []
         number, drafts = serial(name), len(scheduled.scheduled_spec_decode_tokens.get(name, ()))
         made = 1
+        known = self.case.requests[number][1] + self.made[number]
         if drafts:
-            known = self.case.requests[number][1] + self.made[number]
-            made += int(self.acceptance.accepted(number, 0, self.drafted[number], known, 1, drafts)[0])
-            self.drafted[number] += 1
+            made += int(accepted(self.acceptance, number, 0, self.draft_steps[number], known, 1, drafts)[0])
+            self.draft_steps[number] += 1
         self.made[number] += made
         self._decoding.add(number)
-        return [1] * made
+        return (self.texts[number][known:] + [1] * made)[:made]  # what its end cuts off is not in its text
 
     def listen(self) -> None:
         """Looks on when the scheduler counts a request's drafts."""
@@ -149,13 +137,18 @@ def record(case: Case, model: Path, drafter: Path) -> dict[str, Any]:
 
     A decode's tokens in a step are one more than its drafts.
     """
-    device = DraftingDevice(case)
+    device = DraftingDevice(case, [[1] * (prompt + output) for _, prompt, output, _ in case.requests])
     core = make_core(case.worker, device, model, speculative_config=case.speculation.config(drafter))
     check(core, case)
     device.listen()
-    ran = run(case, core, device)  # type: ignore[arg-type]
-    ran["stamps"] = [[*stamps, *counted] for stamps, counted in zip(ran["stamps"], device.counted, strict=True)]
-    return asdict(case) | ran
+    return asdict(case) | with_counts(run(case, core, device), device)  # type: ignore[arg-type]
+
+
+def with_counts(ran: dict[str, Any], device: DraftingDevice) -> dict[str, Any]:
+    """The same with what was drafted for each request behind its stamps."""
+    return ran | {
+        "stamps": [[*stamps, *counted] for stamps, counted in zip(ran["stamps"], device.counted, strict=True)]
+    }
 
 
 def check(core: Core, case: Case) -> None:
@@ -242,10 +235,15 @@ def cases() -> Iterator[Case]:
     yield from map(drawn, DRAWN)
 
 
+def write_drafter(model: Path) -> Path:
+    """Gives the directory of a drafter's config.json, below that of the target's."""
+    drafter = json.loads(MODEL.read_text()) | {"num_hidden_layers": 1, "architectures": ["EagleLlamaForCausalLM"]}
+    return write_model(model / "drafter", drafter)
+
+
 def record_cases(model: Path) -> Iterator[dict[str, Any]]:
     """`model` is the directory of the target's config.json."""
-    drafter = json.loads(MODEL.read_text()) | {"num_hidden_layers": 1, "architectures": ["EagleLlamaForCausalLM"]}
-    folder = write_model(model / "drafter", drafter)
+    folder = write_drafter(model)
     return (record(case, model, folder) for case in cases())
 
 

@@ -13,18 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from tests.cluster.texts import Asked, Texts
-from tests.profiler.vllm_decisions import (
-    ARRIVED,
-    RETURNING,
-    Case,
-    Device,
-    Times,
-    Worker,
-    make_core,
-    record_all,
-    run,
-    serial,
-)
+from tests.profiler.vllm_cases import ARRIVED, RETURNING, Case, Times, Worker
+from tests.profiler.vllm_decisions import Core, Device, make_core, record_all, run, serial
 
 from vllm import SamplingParams  # isort: skip - a platform that it can run on is there only now
 from vllm.utils.hashing import sha256
@@ -80,23 +70,31 @@ def record(talk: Talk, model: Path) -> dict[str, Any]:
     A row has, too, who was admitted in its step and how many tokens of each were found. `left` are the blocks that can be
     found in the end, the next to be used again first, each as one of the requests that have it and its place in that.
     """
-    case = talk.case
-    texts = Texts.grown(talk.begun, talk.asked, [output for _, _, output, _ in case.requests])
-    tokens = [texts.text(i) for i in range(len(case.requests))]
-    device = CachingDevice(case.times, tokens)
-    core = make_core(case.worker, device, model, caching=True)
+    device = CachingDevice(talk.case.times, tokens_of(talk))
+    core = make_core(talk.case.worker, device, model, caching=True)
+    return run_texts(talk, core, device)
+
+
+def tokens_of(talk: Talk) -> list[list[int]]:
+    """All tokens of each request, prompt and answer."""
+    texts = Texts.grown(talk.begun, talk.asked, [output for _, _, output, _ in talk.case.requests])
+    return [texts.text(i) for i in range(len(talk.asked))]
+
+
+def run_texts(talk: Talk, core: Core, device: CachingDevice) -> dict[str, Any]:
+    """What `record` gives."""
     device.listen()
     init_none_hash(sha256)
-    hasher = get_request_block_hasher(case.worker.block_size, sha256)
-    ran = run(case, core, device, hasher)
+    hasher = get_request_block_hasher(talk.case.worker.block_size, sha256)
+    ran = run(talk.case, core, device, hasher)
     names: dict[bytes, list[int]] = {}
-    for number in range(len(tokens)):
-        whole = Request("whole", tokens[number], SamplingParams(max_tokens=1), None, block_hasher=hasher)
+    for number, tokens in enumerate(device.texts):
+        whole = Request("whole", tokens, SamplingParams(max_tokens=1), None, block_hasher=hasher)
         for place, block_hash in enumerate(whole.block_hashes):
             names.setdefault(bytes(block_hash), [number, place])
     free = core.scheduler.kv_cache_manager.block_pool.free_block_queue.get_all_free_blocks()
     left = [names[bytes(get_block_hash(block.block_hash))] for block in free if block.block_hash]
-    return asdict(case) | {"begun": talk.begun, "asked": talk.asked} | ran | {"left": left}
+    return asdict(talk.case) | {"begun": talk.begun, "asked": talk.asked} | ran | {"left": left}
 
 
 Round = tuple[int, Asked, int, int]

@@ -15,8 +15,9 @@ import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
-from docs.fidelity import cluster_errors, live_text
-from docs.refresh import PLACES, block
+from docs.blocks import PLACES, block
+from docs.fidelity import cluster_errors
+from docs.fidelity_tables import live_text
 from profiler.rounds import rounds_of
 from sunsim.cli import app
 from sunsim.cluster.simulation import simulate_arm

@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 
-from docs.fidelity import WIDTH, Checked, check, errors, fidelity_text, foreign, repeats, sharing_text
-from docs.refresh import FIDELITY, PLACES, block, fidelity_blocks
+from docs.blocks import FIDELITY, PLACES, block
+from docs.fidelity import Checked, check, errors, foreign, repeats
+from docs.fidelity_tables import WIDTH, fidelity_text, sharing_text
+from docs.refresh import fidelity_blocks
 from sunsim.validation.folders import committed_campaigns, committed_clusters, read_campaign
 from tests.golden.fidelity.errors import complaints, kept
 from tests.validation.campaigns import write_campaign

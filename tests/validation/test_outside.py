@@ -13,7 +13,8 @@ import pandas as pd
 import pytest
 
 import sunsim
-from docs.fidelity import WIDTH
+from docs.blocks import PLACES, block
+from docs.fidelity_tables import WIDTH
 from docs.outside import (
     CACHE_TOKENS,
     POINTS,
@@ -29,7 +30,6 @@ from docs.outside import (
     scenario_of,
     stepped,
 )
-from docs.refresh import PLACES, block
 from tests.cluster.worlds import write_profile
 
 POINT = Point("short", 100, 20, 4, 10, Figures(100.0, 10.0, 50.0))

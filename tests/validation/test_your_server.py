@@ -14,7 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from docs.refresh import DOCS, block, server
+from docs.blocks import DOCS, block
+from docs.refresh import server
 from sunsim.errors import InputError
 from sunsim.latency.model import LatencyModel
 from sunsim.latency.profile import load_named, load_profile

@@ -201,6 +201,7 @@ def test_a_file_of_rates_is_joined_by_lines_and_found_again(tmp_path: Path) -> N
         ("time_s,rate_rps\n0,1\n200,-2\n", 3, "rate_rps is '-2', must be a number from 0 to 1e+09"),
         ("time_s,rate_rps\n0,1\n200,nan\n", 3, "rate_rps is 'nan', must be a number from 0 to 1e+09"),
         ("time_s,rate_rps\n0,1\n200,1_0\n", 3, "rate_rps is '1_0', must be a number from 0 to 1e+09"),
+        ("time_s,rate_rps\n0,1\n200,\uff12\n", 3, "rate_rps is '\uff12', must be a number from 0 to 1e+09"),
         ("time_s,rate_rps\n0,1\nnoon,2\n", 3, "time_s is 'noon', must be a number from 0 to 8.64e+06"),
         ("time_s,rate_rps\n0,1\n200\n", 3, "the line has 1 values, must have 2"),
         ('time_s,rate_rps\n0,"1\n200,3\n', 2, "a quote opens in the line and is not closed in it"),
@@ -300,6 +301,31 @@ def test_a_wrong_curve_or_burst_is_refused(tmp_path: Path, override: str, messag
     with pytest.raises(InputError) as caught:
         load_scenario(write_scenario(tmp_path), [*SHARED, override])
     assert caught.value.message.startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("curve", "said", "rate"),
+    [
+        ("{kind: steps, rates: [[0, 1e6]]}", "workload.arrivals has 1e+06 requests/s in the mean", ""),
+        ("{kind: steps, rates: [[0, 1]]}", "workload.arrivals has 1e+06 requests/s in the mean", ", rate_rps: 1e6"),
+        ("{kind: diurnal, peak_s: 1, peak_to_mean: 2}", "workload.arrivals.rate_rps is 1e+06", ", rate_rps: 1e6"),
+    ],
+)
+def test_of_a_curve_with_too_many_requests_its_mean_is_named(tmp_path: Path, curve: str, said: str, rate: str) -> None:
+    override = f"workload.arrivals={{kind: poisson, curve: {curve}{rate}}}"
+    with pytest.raises(InputError) as caught:
+        load_scenario(write_scenario(tmp_path), [*SHARED, override])
+    assert caught.value.message == f"{said}, must bring at most 1e+08 requests, not 1.2e+08"
+
+
+def test_of_a_curve_with_too_few_requests_its_mean_is_named(tmp_path: Path) -> None:
+    scenario = load_scenario(
+        write_scenario(tmp_path),
+        [*SHARED, "workload.arrivals={kind: poisson, curve: {kind: steps, rates: [[0, 1e-6]]}}"],
+    )
+    said = "workload.arrivals has 1e-06 requests/s in the mean, must be high enough for a request within 120 seconds"
+    with pytest.raises(InputError, match=said):
+        build_requests(scenario)
 
 
 @pytest.mark.parametrize("key", ["curve={kind: steps, rates: [[0, 1]]}", "bursts={every_s: 5, length_s: 1, factor: 2}"])

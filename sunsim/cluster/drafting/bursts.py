@@ -4,6 +4,8 @@ from bisect import bisect_left
 from heapq import heappop, heappush
 from itertools import accumulate
 
+import numpy as np
+
 from sunsim.cluster.drafting.counts import Counts, DraftCounts
 from sunsim.cluster.drafting.drafts import Drafts
 from sunsim.cluster.drafting.plan import Plan
@@ -70,6 +72,34 @@ class BurstDecodes(SteadyDecodes):
             self._at = step
         return self.offset
 
+    def out_tokens(self, sequence: Sequence, step: int) -> int:
+        """Tokens of one that are out when `step`, the last one that was decided or the next, is; all known if it enters."""
+        plan = self._plans.get(sequence) or self._ghosts.get(sequence)
+        return plan.out(step) if plan else sequence.known_tokens
+
+    def room(self, tokens: int) -> int:
+        """Tokens for which whoever computes up to so many must have blocks, so as to draft more."""
+        return min(tokens + self._drafts.lookahead, self._drafts.max_model_len)
+
+    def takes(self, step: int) -> int:
+        """KV blocks that all take at the next step, `step`."""
+        return int(self.timeline.takes(step, 1)[0]) if self.batch else 0
+
+    def takes_over(self, step: int, n: int) -> int:
+        """KV blocks that they take at the `n` steps from `step` on."""
+        return int(np.add.reduce(self.timeline.takes(step, n)))
+
+    def lasting(self, step: int, n: int, blocks: int) -> int:
+        """For how many of the `n` steps from `step` on so many KV blocks suffice."""
+        drafts = self._drafts
+        most = drafts.num_speculative_tokens + 1  # tokens of one in a step
+        if blocks >= self.batch * (1 + ((n + 2) * most + drafts.lookahead) // self._block_size):
+            return n
+        takes = self.timeline.takes(step, n)
+        if int(np.add.reduce(takes)) <= blocks:
+            return n
+        return int(takes.cumsum().searchsorted(blocks, side="right"))
+
     def takes_of(self, sequence: Sequence, step: int) -> int:
         """KV blocks that one takes at the next step, `step`."""
         plan = self._plans.get(sequence) or self._ghosts.get(sequence)
@@ -91,7 +121,9 @@ class BurstDecodes(SteadyDecodes):
         if self._entering:
             for sequence in self._entering:
                 known, left = sequence.known_tokens, sequence.outputs_left
-                self._add(Plan(sequence, step, known, left, None, self.k, self._drafts, self._block_size))
+                self._order += 1
+                plan = Plan(sequence, step, known, left, None, self.k, self._drafts, self._block_size)
+                self._add(plan, self._order)
             self._entering.clear()
             self._changes()
             self._find_next_end()
@@ -122,12 +154,12 @@ class BurstDecodes(SteadyDecodes):
         return sequence in self._ghosts
 
     def stop_ghost(self, sequence: Sequence, step: int) -> None:
-        """Takes one that has ended out of the next step, if it is a ghost there, and says its blocks."""
-        if plan := self._ghosts.pop(sequence, None):
-            self.timeline.remove(plan, step)
-            sequence.blocks = plan.held(step)
-            self.ghost_tokens -= plan.known(step)
-            self._take_out(plan)
+        """Takes a ghost out of the next step, and says its blocks."""
+        plan = self._ghosts.pop(sequence)
+        self.timeline.remove(plan, step)
+        sequence.blocks = plan.held(step)
+        self.ghost_tokens -= plan.known(step)
+        self._take_out(plan)
 
     def pop_ended(self, step: int) -> list[Sequence]:
         """Takes out the ghosts of the step before the next one, `step`, and the sequences that emitted their last token in it.
@@ -229,17 +261,18 @@ class BurstDecodes(SteadyDecodes):
             self._counts.count(old, step)
             self.timeline.remove(old, step)
             known, left = old.known(step), old.left_at(step)
-            self._add(Plan(sequence, step, known, left, old.before(step), self.k, self._drafts, self._block_size))
+            plan = Plan(sequence, step, known, left, old.before(step), self.k, self._drafts, self._block_size)
+            self._add(plan, old.order)
         self._find_next_end()
         self._changes()
 
-    def _add(self, plan: Plan) -> None:
+    def _add(self, plan: Plan, order: int) -> None:
         sequence = plan.sequence
+        plan.order = order
         self.timeline.add(plan, self._at)
         self._plans[sequence] = plan
         sequence.last_step = plan.last
-        self._order += 1
-        heappush(self._ends, (plan.last, self._order, sequence))
+        heappush(self._ends, (plan.last, order, sequence))
 
     def _take_out(self, plan: Plan) -> None:
         """Its context is not counted any more."""

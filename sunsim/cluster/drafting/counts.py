@@ -39,9 +39,9 @@ class Counts:
         begin = max(begin, plan.enters)
         if plan.k and end > begin:
             steps = end - begin
-            sequence.drafted += steps
+            sequence.drafts += steps
             sequence.draft_tokens += steps * plan.k
-            sequence.accepted += int(contexts[end]) - int(contexts[begin]) - steps
+            sequence.accepted_tokens += int(contexts[end]) - int(contexts[begin]) - steps
             self._draft_tokens += steps * plan.k
             self._bursts.append(plan.bursts[begin:end])
             if len(self._bursts) == UNCOUNTED:

@@ -12,9 +12,10 @@ Ints = NDArray[np.int64]
 
 
 class Before(NamedTuple):
-    """A decode in the step before its plan begins: its context, its drafts and the KV blocks it has."""
+    """A decode in the step before its plan begins: its context, that in the step before, its drafts and its KV blocks."""
 
     context: int
+    earlier: int
     k: int
     blocks: int
 
@@ -39,6 +40,8 @@ class Plan:
         blocks: KV blocks that it has in the steps from `first` to `gone`, int64.
         more: of them, those that it takes in the step.
         counted: steps of it that `Counts` has.
+        order: of those that end in one step, the one with the least is the first to.
+        one_before, two_before: tokens known one step before `first`, and two; of one that enters all that are known.
     """
 
     __slots__ = (
@@ -54,7 +57,10 @@ class Plan:
         "last",
         "left",
         "more",
+        "one_before",
+        "order",
         "sequence",
+        "two_before",
     )
 
     def __init__(
@@ -81,6 +87,7 @@ class Plan:
         self.enters = enters = 0 if before else 1
         self.left = left
         self.counted = 0
+        self.order = 0
         contexts = _contexts(sequence, known, left, enters, k, drafts)
         steps = contexts.size - 1
         self.contexts: Ints = contexts
@@ -94,7 +101,9 @@ class Plan:
         self.blocks: Ints = np.empty(n + 1, np.int64)
         blocks = self.blocks
         np.add(contexts[:n], 2 * k + drafts.lookahead + block_size, out=blocks[1:])
+        self.one_before = self.two_before = known
         if before:
+            self.one_before, self.two_before = before.context, before.earlier
             held = before.blocks
             blocks[0] = before.context + before.k + k + drafts.lookahead + block_size
         else:
@@ -116,7 +125,8 @@ class Plan:
     def before(self, step: int) -> Before:
         """It in the step before `step`, which is after its first one."""
         i = step - 1 - self.first
-        return Before(int(self.contexts[i]), 0 if i < self.enters else self.k, int(self.blocks[i]))
+        k = 0 if i < self.enters else self.k
+        return Before(int(self.contexts[i]), self.out(step - 1), k, int(self.blocks[i]))
 
     def held(self, step: int) -> int:
         """KV blocks that it has before it takes any for `step`, from its first to the one it is gone after."""
@@ -126,6 +136,13 @@ class Plan:
     def known(self, step: int) -> int:
         """Tokens known before a step, from its first to the one after its last."""
         return int(self.contexts[step - self.first])
+
+    def out(self, step: int) -> int:
+        """Tokens that are out when a step is decided, not before the last step before `first`."""
+        i = step - 1 - self.first
+        if i >= 0:
+            return int(self.contexts[i])
+        return self.one_before if i == -1 else self.two_before
 
     def left_at(self, step: int) -> int:
         """Tokens to come from such a step on; fewer than none where the last burst was cut."""
@@ -138,7 +155,7 @@ def _contexts(sequence: Sequence, known: int, left: int, enters: int, k: int, dr
     if not k or to_draw <= 0:
         return np.arange(known, known + max(left, 0) + 1)
     known += enters
-    ends = drafts.acceptance.ends(sequence.request, sequence.model, sequence.drafted, known, to_draw, k)
+    ends = drafts.acceptance.ends(sequence.request, sequence.model, sequence.drafts, known, to_draw, k)
     contexts = np.empty(ends.size + 1 + enters, np.int64)
     contexts[0] = known - enters
     contexts[enters] = known

@@ -1,13 +1,14 @@
 """What the steps of a vLLM worker that drafts consist of."""
 
+from sunsim.cluster.block_keys import BlockKeys
 from sunsim.cluster.composed import Composed
-from sunsim.cluster.drafting.blocks import BurstBlocks
+from sunsim.cluster.drafting.blocks import BurstBlocks, CachingBurstBlocks
 from sunsim.cluster.drafting.bursts import BurstDecodes
 from sunsim.cluster.drafting.counts import DraftCounts
 from sunsim.cluster.drafting.drafts import Drafts
 from sunsim.cluster.engine_config import EngineConfig
 from sunsim.cluster.outcome import Outcome
-from sunsim.cluster.scheduler import COMPUTE, PULL, Scheduler
+from sunsim.cluster.scheduler import Scheduler
 from sunsim.cluster.sequence import Sequence
 from sunsim.latency.steps import DraftStepTimes
 
@@ -19,11 +20,14 @@ class BurstScheduler(Scheduler):
     has come by others has blocks for that alone, and waits where there are none to draft with; so does everybody behind it.
     """
 
-    def __init__(self, config: EngineConfig, times: DraftStepTimes, drafts: Drafts) -> None:
+    def __init__(self, config: EngineConfig, times: DraftStepTimes, drafts: Drafts, keys: BlockKeys | None) -> None:
         super().__init__(config, times, None)
         self.bursts = bursts = BurstDecodes(times, drafts, config.block_size)
         self.steady = bursts
-        self.burst_blocks = BurstBlocks(config.num_gpu_blocks, config.block_size, bursts, drafts)
+        self.burst_blocks: BurstBlocks | CachingBurstBlocks = BurstBlocks(config, bursts)
+        if config.enable_prefix_caching and keys:
+            self.burst_blocks = CachingBurstBlocks(config, bursts, keys)
+            self._caches = True
         self.blocks = self.burst_blocks
         self._chunks_only = True
 
@@ -38,6 +42,8 @@ class BurstScheduler(Scheduler):
     def drop_ended(self, k: int) -> None:
         """As `Scheduler.drop_ended`; ghosts go on for another step."""
         for sequence in self.bursts.pop_ended(k + 1):
+            if not self.bursts.has_ghost(sequence):
+                self.blocks.leave(sequence, k)
             self.finishing.append(sequence)
             self._finishing_tokens += sequence.known_tokens
 
@@ -50,12 +56,8 @@ class BurstScheduler(Scheduler):
 
     def _admit(self, sequence: Sequence, composed: Composed) -> bool:
         """As `Scheduler._admit`; there must be room to draft beyond what the step computes."""
-        if sequence.kv is not PULL:
-            held = 0 if sequence.kv is COMPUTE else min(sequence.held_tokens, sequence.known_tokens - 1)
-            sequence.computed_tokens = held
-            if not self.blocks.can_grow(sequence, held + composed.room_for(sequence)):
-                return False
-        return self.blocks.admit(sequence)
+        sequence.computed_tokens = 0
+        return self.burst_blocks.begin(sequence, composed.room_for(sequence))
 
     def _make_room(self, step: int, composed: Composed, outcome: Outcome) -> None:
         composed.preempted = True
@@ -76,7 +78,10 @@ class BurstScheduler(Scheduler):
         return not (self.running or self.blocks.later) or self.blocks.can_grow(sequence, tokens)
 
     def _stop(self, sequence: Sequence, step: int) -> None:
+        self.blocks.leave(sequence, step - 1)
         self.bursts.stop(sequence, step)
 
     def _stop_ended(self, sequence: Sequence, step: int) -> None:
-        self.bursts.stop_ghost(sequence, step)
+        if self.bursts.has_ghost(sequence):
+            self.blocks.leave(sequence, step - 1)
+            self.bursts.stop_ghost(sequence, step)

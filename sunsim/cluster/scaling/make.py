@@ -47,9 +47,6 @@ def make_policy(
 
 
 def _oracle(block: scaling.Oracle, pool: Pool, role: Role, scenario: Scenario, requests: Requests) -> Oracle:
-    if requests.concurrency or (requests.sessions and requests.sessions.react):
-        message = "scaling oracle cannot know when requests come that wait for others, must be another kind"
-        raise InputError(message, f"scenario {scenario.name}")
     own = np.ones(len(requests), dtype=np.bool_)
     if role.model:
         own = requests.model == requests.models.index(role.model)

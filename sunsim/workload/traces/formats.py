@@ -1,9 +1,9 @@
 """Reads traces in the format that is named, or that the first line shows."""
 
-from functools import lru_cache
 from pathlib import Path
 
 from sunsim.errors import InputError, clipped_list
+from sunsim.latency.document import once
 from sunsim.workload.traces.json_lines import keys_of
 from sunsim.workload.traces.known import BAILIAN, CSV, CSV_AS_LOGGED, FORMATS
 from sunsim.workload.traces.lookalikes import renamed
@@ -13,7 +13,7 @@ from sunsim.workload.traces.text import Text, read_text
 
 
 def read_trace(path: Path, name: str) -> TraceRows:
-    """Reads a trace in the format of that name, once for each state of the file.
+    """Reads a trace in the format of that name.
 
     Raises:
         InputError: the file cannot be read, is in another format, has no request, lacks a column, or has a line that is
@@ -25,6 +25,7 @@ def read_trace(path: Path, name: str) -> TraceRows:
 TOLD = "must be told with --format"
 
 
+@once(2)
 def read_any(path: Path, name: str | None, otherwise: str = TOLD, *, as_logged: bool = False) -> tuple[str, TraceRows]:
     """`read_trace`, in the format that the first line shows if none is given, with the format's name.
 
@@ -35,23 +36,6 @@ def read_any(path: Path, name: str | None, otherwise: str = TOLD, *, as_logged: 
     Raises:
         InputError: as for `read_trace`, or the first line shows no format, or more than one.
     """
-    try:
-        stat = path.stat()
-        return _read_once(path, name, otherwise, as_logged, stat.st_mtime_ns, stat.st_size)
-    except (OSError, ValueError) as error:
-        message = f"cannot be read ({getattr(error, 'strerror', None) or error}), must be a trace file"
-        raise InputError(message, path) from error
-
-
-@lru_cache(maxsize=2)
-def _read_once(
-    path: Path,
-    name: str | None,
-    otherwise: str,
-    as_logged: bool,
-    mtime_ns: int,  # noqa: ARG001 - with the size, the file's state
-    size: int,  # noqa: ARG001
-) -> tuple[str, TraceRows]:
     text = read_text(path)
     if not text.data:
         message = "the trace is empty, must have a line for each request"
@@ -101,8 +85,8 @@ def _instead(text: Text, first_line: str) -> str:
     """
     keys = keys_of(first_line)
     if keys is not None:
-        return f"the keys are {clipped_list(keys)}{renamed(BAILIAN, keys)}"
+        return f"the keys are {clipped_list(keys)}{renamed(BAILIAN.needed, BAILIAN.unit, keys)}"
     columns = values_of(first_line)
     if columns is None:
         raise InputError(UNCLOSED, text.path, 1)
-    return f"the columns are {clipped_list(columns)}{renamed(CSV, columns)}"
+    return f"the columns are {clipped_list(columns)}{renamed(CSV.needed, CSV.unit, columns)}"

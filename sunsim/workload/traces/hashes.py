@@ -37,14 +37,9 @@ def hashed_sessions(rows: TraceRows, path: Path, block_tokens: int) -> Sessions:
     Raises:
         InputError: hashes or chats of a line are wrong, or the file can no longer be read.
     """
-    try:
-        lines = read_text(path)
-    except OSError as error:
-        message = f"cannot be read ({error.strerror}), must be a trace file"
-        raise InputError(message, path) from error
     wanted = {line: row for row, line in enumerate(rows.line.tolist())}
     told: list[dict[str, Any]] = [{} for _ in wanted]
-    for number, written in enumerate(lines, 1):
+    for number, written in enumerate(read_text(path), 1):
         row = wanted.get(number)
         if row is not None:
             found = keys_of(written) or {}

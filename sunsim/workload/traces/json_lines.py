@@ -69,7 +69,7 @@ class JsonLines:
                 return f"{key} is there, must not be where timestamps are {self.unit}: such a file is {instead}"
         for key in (*KEYS, *self.shown_by) if self.required else KEYS:
             if key not in found:
-                return f"{key} is missing, must be there; the keys are {clipped_list(found)}{renamed(self, found)}"
+                return f"{key} is missing, must be there; the keys are {clipped_list(found)}{renamed(KEYS, self.unit, found)}"
         if not 0 <= number_of(found[KEYS[0]]) <= MAX_CLOCK_S * self.per_second:
             most = f"of at least 0, at most {MAX_CLOCK_S * self.per_second:g}"
             return f"{KEYS[0]} is {shown(found[KEYS[0]])}, must be a number of {self.unit} {most}"

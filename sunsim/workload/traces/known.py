@@ -1,21 +1,16 @@
 """The formats that traces are published in, by the names that scenarios call them; one model where none is mentioned."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 
-import numpy as np
-import pandas as pd
-import pyarrow as pa
-import pyarrow.compute as pc
-from numpy.typing import NDArray
-
 from sunsim.clock import MAX_S
+from sunsim.workload.traces.clocks import DateTimes, Seconds
 from sunsim.workload.traces.json_lines import JsonLines
 from sunsim.workload.traces.rows import MAX_CLOCK_S
 from sunsim.workload.traces.session_csv import SessionTable
 from sunsim.workload.traces.session_lines import LMCache, SessionLines, TraceLab
-from sunsim.workload.traces.table import Seconds, Table
+from sunsim.workload.traces.table import Table
 from sunsim.workload.traces.vllm_bench import VllmBench
 
 CSV = SessionTable(
@@ -36,28 +31,6 @@ Columns ``arrival_s`` (seconds, not falling), ``prompt_tokens``, ``output_tokens
 
 CSV_AS_LOGGED = replace(CSV, clock=Seconds("arrival_s", MAX_CLOCK_S), sorted=False, mending="")
 """The same of any clock, such as seconds since 1970, and in any order."""
-
-
-@dataclass(frozen=True, slots=True)
-class DateTimes:
-    """Arrivals as dates with times in ISO 8601, to the nanosecond; UTC where they name no zone."""
-
-    column: str
-    unit = "dates with times"
-    expected = "a date and time like 2023-11-16 18:15:46.6805900"
-
-    @property
-    def type(self) -> pa.DataType:
-        """Text: some times have a fraction or a zone and others in the same file have not."""
-        return pa.string()
-
-    def seconds(self, values: pa.ChunkedArray) -> NDArray[np.float64]:
-        """Seconds since the earliest; NaN where there is no date and time."""
-        times = pd.to_datetime(values.to_numpy(), format="ISO8601", utc=True, errors="coerce")
-        # As floats, seconds since 1970 would be off by parts of a microsecond.
-        since: NDArray[np.float64] = (times - times.min()).total_seconds().to_numpy()
-        # A number of seconds such as 2023 would be a year.
-        return np.where(pc.binary_length(values).to_numpy() > len("2023-11-16"), since, np.nan)
 
 
 AZURE = Table(DateTimes("TIMESTAMP"), "ContextTokens", "GeneratedTokens")

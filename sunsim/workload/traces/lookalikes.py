@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Collection
-from typing import Final, Protocol
+from typing import Final
 
 from sunsim.errors import clipped
 
@@ -23,26 +23,20 @@ _NAMES: Final = (
 """What arrivals, prompts and outputs are called elsewhere: small letters only, and no unit."""
 
 
-class Named(Protocol):
-    """A format."""
+def renamed(wanted: tuple[str, str, str], unit: str, names: Collection[str]) -> str:
+    """Which of `names` may mean what is wanted, as the end of a message; empty if none does.
 
-    @property
-    def needed(self) -> tuple[str, str, str]:
-        """What it calls a request's arrival, prompt and output."""
-
-    @property
-    def unit(self) -> str:
-        """Of arrivals."""
-
-
-def renamed(wanted: Named, names: Collection[str]) -> str:
-    """Which of `names` may mean what `wanted` needs, as the end of a message; empty if none does."""
+    Args:
+        wanted: what a format calls a request's arrival, prompt and output.
+        unit: of arrivals.
+        names: that are there instead.
+    """
     hints = []
     found = {_letters(name): name for name in reversed([*names])}
-    for needed, others, unit in zip(wanted.needed, _NAMES, (wanted.unit, "", ""), strict=True):
+    for needed, others, of in zip(wanted, _NAMES, (unit, "", ""), strict=True):
         like = next((found[other] for other in others.split() if other in found), None)
         if needed not in names and like is not None:
-            hints.append(f"{clipped(like)} may be {needed}{unit and f' ({unit})'}")
+            hints.append(f"{clipped(like)} may be {needed}{of and f' ({of})'}")
     return f"; {', '.join(hints)}: to be renamed" if hints else ""
 
 

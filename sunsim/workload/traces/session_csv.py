@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 from sunsim.clock import MAX_S
 from sunsim.errors import InputError, clipped
 from sunsim.workload.sessions import UNKNOWN
+from sunsim.workload.traces.clocks import numbers
 from sunsim.workload.traces.rows import Rounds, TraceRows
 from sunsim.workload.traces.sessions import order_of, together
-from sunsim.workload.traces.table import NAMES, Table, coded, numbers, values_at, whole
+from sunsim.workload.traces.table import NAMES, Table, coded, values_at, whole
 from sunsim.workload.traces.text import Text
 
 COLUMNS = ("session", "round", "think_s", "prefix", "prefix_tokens", "history_tokens")

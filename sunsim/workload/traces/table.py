@@ -3,15 +3,15 @@
 import csv
 from dataclasses import dataclass
 from itertools import islice
-from typing import ClassVar, Protocol
+from typing import ClassVar
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.csv as pa_csv
 from numpy.typing import NDArray
 
 from sunsim.errors import InputError, clipped, clipped_list
+from sunsim.workload.traces.clocks import Clock, numbers
 from sunsim.workload.traces.lookalikes import renamed
 from sunsim.workload.traces.rows import MAX_TOKENS, TraceRows, from_first
 from sunsim.workload.traces.text import MAX_LINE, MAX_OBJECT, Text
@@ -21,53 +21,6 @@ NAMES = pa.dictionary(pa.int32(), pa.string())
 
 # A value may be as long as its line, which Python's reader does not allow by itself.
 csv.field_size_limit(MAX_OBJECT)
-
-
-class Clock(Protocol):
-    """The column of arrivals."""
-
-    @property
-    def column(self) -> str:
-        """Its name."""
-
-    @property
-    def type(self) -> pa.DataType:
-        """What it is read as."""
-
-    @property
-    def unit(self) -> str:
-        """Of its values."""
-
-    @property
-    def expected(self) -> str:
-        """What a value must be."""
-
-    def seconds(self, values: pa.ChunkedArray) -> NDArray[np.float64]:
-        """Arrivals in seconds, float64[n], of values that are text or of this type; NaN where one is wrong."""
-
-
-@dataclass(frozen=True, slots=True)
-class Seconds:
-    """Arrivals as numbers of seconds, from 0 to `most`."""
-
-    column: str
-    most: float
-    unit = "seconds"
-
-    @property
-    def type(self) -> pa.DataType:
-        """Numbers."""
-        return pa.float64()
-
-    @property
-    def expected(self) -> str:
-        """Seconds, and how many."""
-        return f"a number of seconds from 0 to {self.most:g}"
-
-    def seconds(self, values: pa.ChunkedArray) -> NDArray[np.float64]:
-        """The numbers themselves, NaN where out of range."""
-        found = numbers(values)
-        return np.where((found >= 0) & (found <= self.most), found, np.nan)
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +92,7 @@ class Table:
             if count > 1 or (count == 0 and name in needed):
                 problem = "is missing" if count == 0 else "is there twice"
                 message = f"column {name} {problem}, must be there once; the columns are {clipped_list(header)}"
-                raise InputError(message + renamed(self, header), text.path, 1)
+                raise InputError(message + renamed(self.needed, self.unit, header), text.path, 1)
         if text.lines == 1:
             message = "the trace has no request, must have at least one line after the column names"
             raise InputError(message, text.path)
@@ -263,15 +216,6 @@ def values_at(text: Text, number: int, line: str, header: list[str]) -> dict[str
         message = f"the line has {len(values)} values, must have {len(header)}"
         raise InputError(message, text.path, number)
     return dict(zip(header, values, strict=True))
-
-
-def numbers(values: pa.ChunkedArray) -> NDArray[np.float64]:
-    """Values that are numbers or text as numbers; NaN where one is none."""
-    if pa.types.is_string(values.type):
-        found = pd.to_numeric(values.to_numpy(), errors="coerce")
-        return np.asarray(found, np.float64)
-    numbers: NDArray[np.float64] = values.fill_null(np.nan).to_numpy()
-    return numbers
 
 
 def coded(column: pa.ChunkedArray) -> tuple[NDArray[np.int64], tuple[str, ...]]:

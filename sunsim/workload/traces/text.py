@@ -24,6 +24,8 @@ MAX_TEXT: Final = 2**31
 CHUNK: Final = 2**16
 """Bytes that are looked at together; a line may have more."""
 
+TRACE: Final = "must be a trace file"
+
 GZIP = b"\x1f\x8b"
 PACKED: Final[Mapping[bytes, str]] = {
     b"PK\x03\x04": "a zip archive",
@@ -56,14 +58,16 @@ class Text:
         return (line.decode().removesuffix("\n") for line in io.BytesIO(self.data))
 
 
-def read_text(path: Path, right: str = "must be a trace file") -> Text:
+def read_text(path: Path, right: str = TRACE) -> Text:
     """Reads a whole file, packed with gzip or not; `right` says what it must be.
 
     Raises:
-        InputError: it is no UTF-8 text, damaged, or too large, or one of its lines is.
-        OSError: it cannot be read.
+        InputError: it cannot be read, is no UTF-8 text, damaged, or too large, or one of its lines is.
     """
-    data = _unpacked(path).removeprefix(codecs.BOM_UTF8)
+    try:
+        data = _unpacked(path).removeprefix(codecs.BOM_UTF8)
+    except (OSError, ValueError) as error:
+        raise _unreadable(path, error, right) from error
     if b"\r" in data:
         data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
     try:
@@ -76,6 +80,10 @@ def read_text(path: Path, right: str = "must be a trace file") -> Text:
         raise InputError(message, path, data.count(b"\n", 0, data.index(b"\0")) + 1)
     data = _without_blank_end(data)
     return Text(path, data, data.count(b"\n") + (not data.endswith(b"\n")))
+
+
+def _unreadable(path: Path, error: OSError | ValueError, right: str) -> InputError:
+    return InputError(f"cannot be read ({getattr(error, 'strerror', None) or error}), {right}", path)
 
 
 def _unpacked(path: Path) -> bytes:

@@ -13,8 +13,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from sunsim.errors import InputError, clipped, clipped_list
-from sunsim.workload.traces.json_lines import keys_of
+from sunsim.errors import InputError, clipped_list
+from sunsim.workload.traces.json_lines import keys_of, shown
 from sunsim.workload.traces.rows import MAX_CLOCK_S, MAX_TOKENS, TraceRows, from_first
 from sunsim.workload.traces.text import Text
 
@@ -82,7 +82,7 @@ def column(result: dict[str, Any], key: str, text: Text) -> list[Any]:
         raise InputError(message, text.path)
     found = result[key]
     if not isinstance(found, list) or not found:
-        message = f"{key} is {_shown(found)}, must be a list with an entry for each request"
+        message = f"{key} is {'an empty list' if found == [] else shown(found)}, must be a list with an entry for each request"
         raise InputError(message, text.path)
     return found
 
@@ -96,7 +96,7 @@ def numbers(result: dict[str, Any], key: str, most: float, text: Text) -> NDArra
     found = column(result, key, text)
     wrong = first_wrong(found, most)
     if wrong is not None:
-        message = f"{key} has {_shown(found[wrong])} for request {wrong + 1}, must be a number from 0 to {most:g}"
+        message = f"{key} has {shown(found[wrong])} for request {wrong + 1}, must be a number from 0 to {most:g}"
         raise InputError(message, text.path)
     return np.array(found, np.float64)
 
@@ -132,9 +132,3 @@ def first_wrong(values: Sequence[Any], most: float) -> int | None:
     """Where the first value stands that is no number from 0 to `most`; None if there is none."""
     right = (isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= most for value in values)
     return next((i for i, good in enumerate(right) if not good), None)
-
-
-def _shown(value: Any) -> str:
-    if isinstance(value, dict | list):
-        return "an object" if isinstance(value, dict) else "an empty list" if not value else "a list"
-    return clipped(json.dumps(value), 40)

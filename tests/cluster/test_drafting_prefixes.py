@@ -1,0 +1,73 @@
+"""What a prefix cache finds on a worker that drafts, added up by hand."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sunsim.cluster.block_keys import BlockKeys
+from sunsim.cluster.engine import Engine
+from sunsim.cluster.sequence import KV, Sequence
+from sunsim.workload.sessions import UNKNOWN
+from tests.cluster.draft_worlds import DraftSteps
+from tests.cluster.test_drafting import ENGINES, drafting
+from tests.cluster.texts import Texts
+from tests.cluster.worlds import config, play
+
+LATER = 10**9
+
+
+def caching(make: type[Engine], texts: Texts, rates: list[float], *, eagle: bool = True, **options: Any) -> Engine:
+    """A worker with blocks of four tokens. A step takes 10, 1 for each draft in it, and 1 for each token of a prompt."""
+    size = {"block_size": 4} | options
+    drafts = drafting(rates, lookahead=len(rates) if eagle else 0)
+    own = config(enable_prefix_caching=True, use_eagle=eagle, drafts=drafts, **size)
+    keys = BlockKeys(texts.sessions(), own.block_size, None)
+    return make(own, DraftSteps(10, draft=1, token=1), keys=keys)
+
+
+def rounds(texts: Texts) -> list[Sequence]:
+    return [
+        Sequence(i, 0, texts.end[prompt], texts.end[answer] - texts.end[prompt], KV.COMPUTE)
+        for i, (prompt, answer) in enumerate(zip(texts.prompt, texts.answer, strict=True))
+    ]
+
+
+@ENGINES
+@given(tokens=st.integers(1, 60), eagle=st.booleans())
+@settings(max_examples=40, deadline=None)
+def test_of_what_a_drafter_finds_the_last_block_is_computed_again(make: type[Engine], tokens: int, eagle: bool) -> None:
+    texts = Texts.grown([tokens], [(0, 0), (0, 0)], [3, 3])
+    first, again = rounds(texts)
+    engine = caching(make, texts, [1.0], eagle=eagle)
+    play(engine, [(0, first), (LATER, again)])
+    found = (tokens - 1) // 4 * 4
+    if eagle:
+        found = max(0, found - 4)
+    assert (first.cached_tokens, again.cached_tokens) == (0, found)
+    assert again.first_ps == LATER + 10 + tokens - found
+    assert (engine.blocks.queries, engine.blocks.hits) == (2 * tokens, found)
+
+
+@ENGINES
+@pytest.mark.parametrize("rate", [0.0, 1.0], ids=["refused", "accepted"])
+def test_drafts_are_not_found_before_they_are_out_as_tokens(make: type[Engine], rate: float) -> None:
+    texts = Texts.grown([], [(UNKNOWN, 6), (1, 4)], [10, 1])
+    request, following = rounds(texts)
+    engine = caching(make, texts, [rate, rate], eagle=False)
+    engine.submit(0, request)
+    # A prompt of 6 until 16, then steps of 12. Of the 16 tokens the last one's KV is never made.
+    if rate:
+        out = {0: 6, 16: 7, 28: 10, 40: 13, 52: 15}
+    else:
+        out = {0: 6} | {16 + 12 * step: 7 + step for step in range(9)} | {124: 15}
+    found = {}
+    for at in out:
+        while (due := engine.next_wake()) is not None and due <= at:
+            engine.wake(due)
+        engine.advance(at + 1)
+        found[at] = engine.cached_tokens(following)
+    assert found == {at: tokens // 4 * 4 for at, tokens in out.items()}
