@@ -30,17 +30,25 @@ def evaluate(order: EvaluateOrder, command: str, progress: Progress) -> dict[str
     device, dtype = placed(order.device, order.dtype)
     runs: dict[tuple[str, str], dict[str, Judged]] = {}
     weights = 0
+
+    def decoder(folder: Path) -> Any:
+        model = load_model(folder, dtype, device)
+        try:
+            return model if order.decoder_quant is None else quantized(model, order.decoder_quant)
+        except ValueError as error:
+            raise InputError(str(error), folder) from error
+
+    shared = None if order.decode is None else decoder(order.decode)
     for folder in order.prefill:
         how = tuning_of(folder)
         method = method_of(how, own_decoder=order.decode in {None, folder}, quant=order.decoder_quant)
         seed = str(how.get("seed", 0))
         prefill = load_model(folder, dtype, device)
         weights = parameters(prefill)
-        own = order.decode is None and order.decoder_quant is None
-        decode = prefill if own else load_model(order.decode or folder, dtype, device)
+        decode = shared
+        if decode is None:
+            decode = prefill if order.decoder_quant is None else decoder(folder)
         try:
-            if order.decoder_quant is not None:
-                decode = quantized(decode, order.decoder_quant)
             pathways = TwoPathways(prefill, decode, order.boundary or how.get("boundary", "decode"))
         except ValueError as error:
             raise InputError(str(error), folder) from error

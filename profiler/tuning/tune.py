@@ -49,6 +49,9 @@ def tune(order: TuneOrder, progress: Progress) -> None:
     if (order.out / TUNING_FILE).exists():
         msg = "a finished training is there, must be a directory that is new or of one that was left off"
         raise InputError(msg, order.out)
+    if order.out.resolve() == order.model.resolve():
+        msg = "is the base model's own directory, must be another one"
+        raise InputError(msg, order.out)
     model = load_model(order.model, dtype, device)
     examples = task_of(order.data, order.model, model)
     steps = order.steps or order.epochs * -(-len(examples) // order.recipe.batch_size)
