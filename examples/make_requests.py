@@ -10,7 +10,7 @@ from typing import Final
 
 import numpy as np
 
-from sunsim.workload.blocks import AzureConvLengths
+from sunsim.workload.blocks import AzureLengths
 from sunsim.workload.lengths import draw_lengths
 
 FILE = Path(__file__).with_name("requests.csv")
@@ -49,7 +49,7 @@ def main() -> None:
     arrival_s = np.sort(np.concatenate([usual, extra]))
     weights = np.arange(1, len(MODELS) + 1) ** -ALPHA
     model = rng.choice(len(MODELS), arrival_s.size, p=weights / weights.sum())
-    lengths = draw_lengths(AzureConvLengths(), rng.random(arrival_s.size), rng.random(arrival_s.size))
+    lengths = draw_lengths(AzureLengths(kind="azure-conv"), rng.random(arrival_s.size), rng.random(arrival_s.size))
     scales = np.array([*MODELS.values()])[model].T
     prompts, outputs = (
         np.clip(np.rint(drawn * scale), 1, LONGEST) for drawn, scale in zip(lengths, scales, strict=True)

@@ -3,7 +3,7 @@
 import textwrap
 from collections.abc import Mapping, Sequence
 from io import StringIO
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -12,10 +12,9 @@ from rich.cells import cell_len
 
 from plots.style import PALETTE, ink, vector
 from sunsim.metrics.registry import REGISTRY
+from sunsim.report.entries import Arms
 from sunsim.report.format import number, percent
 from sunsim.visible import visible
-
-Arms = Mapping[str, Mapping[str, Any]]
 
 MOST_MODELS = 40
 """Rows; of more models those that fare worst are drawn."""

@@ -4,7 +4,7 @@
 is an empty text, else that of an SVG.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from io import StringIO
 from textwrap import fill
 from typing import Any
@@ -18,10 +18,9 @@ from plots import model_heat
 from plots.style import MUTED, NO_ARM, in_legend, ink, legend_columns, looks, pale, time_unit, vector
 from sunsim.metrics.slo import limit_values, limits_of
 from sunsim.report import blocks
+from sunsim.report.entries import Arms, Entry
 from sunsim.report.format import gpu_count
 from sunsim.visible import visible
-
-Arms = Mapping[str, Mapping[str, Any]]
 
 WIDTH_IN, HEIGHT_IN = 4.6, 3.4
 LETTERS_UP = 24
@@ -52,7 +51,7 @@ SERIES = {
 }
 
 
-def pictures(plan: Mapping[str, Any]) -> dict[str, list[blocks.Figure]]:
+def pictures(plan: Entry) -> dict[str, list[blocks.Figure]]:
     """All of a plan, the content of `plan.json`, by the part of its report that they stand in."""
     arms, window = plan["arms"], plan["window"]
     rate = [(GOODPUT, goodput(arms, plan["rate_rps"])), (PARETO, pareto(arms))]

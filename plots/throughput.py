@@ -1,7 +1,7 @@
 """Output per GPU and time per output token, by arm."""
 
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +10,9 @@ from matplotlib.lines import Line2D
 
 from plots.style import MUTED, NO_ARM, figure, looks
 from sunsim.report.compare import against, worker_pools
+from sunsim.report.entries import Arms, Entry
 from sunsim.report.format import number
 from sunsim.visible import visible
-
-Arms = Mapping[str, Mapping[str, Any]]
 
 ALL_GPUS, DECODE_GPUS = "output_throughput_per_gpu", "output_throughput_per_decode_gpu"
 TPOT: dict[str, dict[str, Any]] = {
@@ -65,7 +64,7 @@ def _wrapped(name: str) -> str:
     return shown if len(shown) <= NAME_LETTERS else "\n".join(textwrap.wrap(shown, NAME_LETTERS))
 
 
-def _workers(entry: Mapping[str, Any]) -> str:
+def _workers(entry: Entry) -> str:
     """How many prefill and decode GPUs, in the xPyD notation, of an elastic arm in the mean; those that do both are all."""
     prefill, decode = entry["gpus"] - entry["decode_gpus"], entry["decode_gpus"]
     both = "colocated" in worker_pools(entry)
@@ -97,7 +96,7 @@ def _per_gpu(axes: Axes, arms: Arms) -> None:
     axes.grid(visible=False, axis="y")
 
 
-def _written(tag: str, entry: Mapping[str, Any], base: Mapping[str, Any]) -> str:
+def _written(tag: str, entry: Entry, base: Entry) -> str:
     """A figure, and its ratio to the first arm's."""
     ratio = None if entry is base else against(tag, entry, base)
     return f"{number(entry[tag])}{'' if ratio is None else f'  {ratio:.2f}x'}"

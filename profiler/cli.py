@@ -17,7 +17,7 @@ from profiler.cluster.handle import WorkerError
 from profiler.cluster.plan import all_runs, one_worker_run, subject_of
 from profiler.cluster.worker import visible_gpus
 from profiler.measure import Order, measure
-from profiler.options import Shared, of_vllm, with_shared
+from profiler.options import Shared, of_vllm, with_options
 from profiler.profile_file import OtherSetupError
 from profiler.progress import Progress
 from profiler.replay import ReplayOrder, checked_roles, limit_tokens, replay, with_rates
@@ -70,7 +70,7 @@ def main() -> None:
 
 
 @app.command("measure")
-@with_shared
+@with_options
 def measure_command(
     shared: Shared,
     out: Annotated[Path, typer.Option(help="Profile to write; one already there is completed.")],
@@ -89,7 +89,7 @@ def measure_command(
 
 
 @app.command("replay")
-@with_shared
+@with_options
 def replay_command(
     streams: Annotated[
         list[str], typer.Argument(metavar="STREAM.csv[:ROLE][:rates=R1/R2/...]", help="Request streams, in order.")

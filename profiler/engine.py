@@ -16,7 +16,8 @@ from profiler.settings import EngineSettings
 from sunsim.workload.acceptance import are_rates
 
 PROMPT_TOKEN_IDS: Sequence[int] = range(1000, 1016)
-FORGET_TRIES = 50
+FORGET_TIMEOUT_S = 60.0
+"""NixlConnector keeps the KV of a prompt that nobody fetches for half a minute."""
 
 
 @contextlib.contextmanager
@@ -67,6 +68,10 @@ def keep_external_tokens() -> None:
         inherited(self, output, at_s, is_prefilling, stats, *rest)
 
     IterationStats.update_from_output = update_from_output
+
+
+class RequestError(RuntimeError):
+    """The engine gave a request up."""
 
 
 class Engine:
@@ -144,6 +149,8 @@ class Engine:
         streamed: every token comes to the client, as in serving; otherwise only the end does, which leaves the client
         idle while a large batch runs. `on_tokens`, which gets the ids of new tokens, implies it.
         kv_transfer_params: what the connector is to do with the request's KV; the stamps have what it says in the end.
+
+        Raises RequestError for a request that did not come to its end, as one whose KV could not be fetched.
         """
         from vllm import SamplingParams  # noqa: PLC0415
         from vllm.inputs import TokensPrompt  # noqa: PLC0415
@@ -175,6 +182,9 @@ class Engine:
                 stamps.first_token_s = stamps.last_token_s
             if on_tokens is not None:
                 on_tokens(output.outputs[0].token_ids)
+            if output.finished and (reason := output.outputs[0].finish_reason) != "length":
+                msg = f"{identifier}: the engine ended it with {reason}"
+                raise RequestError(msg)
             if output.finished:
                 stamps.kv_transfer_params = output.kv_transfer_params
                 stamps.cached_tokens = output.num_cached_tokens
@@ -212,14 +222,14 @@ class Engine:
 
     async def forget(self) -> None:
         """No later prompt finds KV that is there by now. Waits for an engine that still holds some."""
-        for _ in range(FORGET_TRIES):
-            if await self.llm.reset_prefix_cache():
-                return
+        give_up_s = time.monotonic() + FORGET_TIMEOUT_S
+        while not await self.llm.reset_prefix_cache():
+            if time.monotonic() > give_up_s:
+                msg = "the engine did not empty its prefix cache"
+                raise RuntimeError(msg)
             # KV that somebody has fetched is let go of in a step.
             await self.settle()
             await asyncio.sleep(0.1)
-        msg = "the engine did not empty its prefix cache"
-        raise RuntimeError(msg)
 
     def drain_steps(self) -> list[Step]:
         """Steps recorded since the last call, with the card's power where that is read."""

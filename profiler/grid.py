@@ -12,7 +12,7 @@ from profiler.phases.prompts import PromptPlan
 from profiler.phases.steady import steady_step_ms, until_steady
 from profiler.phases.traffic import LengthLaw, TrafficPlan
 from profiler.request_ids import Kind
-from profiler.settings import LEAST_MODEL_LEN, EngineSettings
+from profiler.settings import LEAST_MODEL_LEN, MOVES_KV, EngineSettings
 
 Repeated = tuple[tuple[int, int], ...]
 """(tokens or requests, how many times)."""
@@ -162,14 +162,19 @@ def full(settings: EngineSettings) -> list[Phase]:
     )
     grid = prefill_grid(prefill.GRID, settings)
     idle = tuple((kind, tokens) for kind, tokens in _IDLE if tokens < limit - 4)
+    first_tokens = Phase("first-tokens", partial(prefill.first_tokens, wanted=idle, repeats=12))
+    with_prompts = Phase("traffic-prefill", partial(prompts.prefill_traffic, plans=(_PROMPTS, _BURSTS)))
+    long_decodes = _even(4096, settings)
+    if settings.kv_connector == MOVES_KV:
+        # Half of such workers have nothing but prompts.
+        middle = [first_tokens, with_prompts, *long_decodes, chat]
+    else:
+        middle = [*long_decodes, first_tokens, chat, with_prompts]
     return [
         *_even(1024, settings),
         *_even(128, settings),
         Phase("prefill", partial(prefill.groups, grid=grid, repeats=8)),
-        *_even(4096, settings),
-        Phase("first-tokens", partial(prefill.first_tokens, wanted=idle, repeats=12)),
-        chat,
-        Phase("traffic-prefill", partial(prompts.prefill_traffic, plans=(_PROMPTS, _BURSTS))),
+        *middle,
         Phase("traffic-colocated", partial(prompts.colocated_traffic, plans=(_COLOCATED, _SHORT))),
         _mixed(64, settings),
         Phase("prefill-long", partial(prefill.long_prompts, lengths=_long_prompts(settings), repeats=4)),

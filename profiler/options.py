@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Callable
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, dataclass, fields, is_dataclass
 from enum import StrEnum
 from functools import wraps
 from pathlib import Path
@@ -92,30 +92,51 @@ class Shared:
         return {name: getattr(self, name) for name in names} | {"variant": self.variant.value}
 
 
-def with_shared(command: Callable[..., None]) -> Callable[..., None]:
-    """The command with all options of `Shared` in place of its parameter `shared`, those that must be given first."""
-    hints = get_type_hints(Shared, include_extras=True)
-    options = [
-        inspect.Parameter(
-            field.name,
-            inspect.Parameter.KEYWORD_ONLY,
-            default=inspect.Parameter.empty if field.default is MISSING else field.default,
-            annotation=hints[field.name],
-        )
-        for field in fields(Shared)
-    ]
+def with_options(command: Callable[..., None]) -> Callable[..., None]:
+    """The command with an option a field in place of its parameters that are dataclasses, options that must be given first."""
+    hints = get_type_hints(command, include_extras=True)
+    orders = {name: hint for name, hint in hints.items() if is_dataclass(hint)}
     signature = inspect.signature(command)
     own = [
         parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
         for name, parameter in signature.parameters.items()
-        if name != "shared"
+        if name not in orders
     ]
+    options = [option for order in orders.values() for option in _options(order)]
 
     @wraps(command)
     def called(**given: Any) -> None:
-        shared = Shared(**{option.name: given.pop(option.name) for option in options})
-        command(**given, shared=shared)
+        made = {name: _made(order, given) for name, order in orders.items()}
+        command(**made, **{parameter.name: given[parameter.name] for parameter in own})
 
     everything = sorted([*own, *options], key=lambda parameter: parameter.default is not inspect.Parameter.empty)
     called.__signature__ = signature.replace(parameters=everything)  # type: ignore[attr-defined]
     return called
+
+
+def _options(order: Any) -> list[inspect.Parameter]:
+    """An option a field of a dataclass; for a field that is another one, those of its fields."""
+    found: list[inspect.Parameter] = []
+    for name, hint, default in _fields(order):
+        found += (
+            _options(hint)
+            if is_dataclass(hint)
+            else [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=hint)]
+        )
+    return found
+
+
+def _made(order: Any, given: dict[str, Any]) -> Any:
+    """The dataclass of what was given for its options."""
+    return order(
+        **{name: _made(hint, given) if is_dataclass(hint) else given[name] for name, hint, _ in _fields(order)}
+    )
+
+
+def _fields(order: Any) -> list[tuple[str, Any, Any]]:
+    """(name, type with its option, default) of each."""
+    hints = get_type_hints(order, include_extras=True)
+    return [
+        (field.name, hints[field.name], inspect.Parameter.empty if field.default is MISSING else field.default)
+        for field in fields(order)
+    ]

@@ -16,6 +16,9 @@ LEAST_SEQS = 2
 LEAST_BATCHED_TOKENS = 512
 LEAST_MODEL_LEN = 2048
 
+MOVES_KV = "TimedNixlConnector"
+"""The KV connector of workers that prompts' KV is moved between."""
+
 KV_CACHE_DTYPES = ("auto", "bfloat16", "fp8", "fp8_e4m3", "fp8_e5m2")
 
 

@@ -13,10 +13,10 @@ from profiler.adapters import load_adapters
 from profiler.engine import Engine
 from profiler.engine_log import cause
 from profiler.recording import STEP_LOG_VARIABLE, StepLog
-from profiler.settings import EngineSettings
+from profiler.settings import MOVES_KV, EngineSettings
 
 # Modules of our connectors.
-CONNECTORS = {"ArrivedKVConnector": "profiler.connector", "TimedNixlConnector": "profiler.nixl_connector"}
+CONNECTORS = {"ArrivedKVConnector": "profiler.connector", MOVES_KV: "profiler.nixl_connector"}
 
 
 EAGLE_ARCHITECTURE = "EagleLlamaForCausalLM"
@@ -43,13 +43,13 @@ def require_gpu() -> None:
         raise EngineStartError(msg)
 
 
+ENVIRONMENT = {"VLLM_USE_FLASHINFER_SAMPLER": "0", "VLLM_NO_USAGE_STATS": "1", "HF_HUB_OFFLINE": "1"}
+"""Of every engine, where the caller has not set it."""
+
+
 def set_environment(step_log: Path) -> None:
     """What the engine process inherits; anything the caller has set stays."""
-    for name, value in {
-        "VLLM_USE_FLASHINFER_SAMPLER": "0",
-        "VLLM_NO_USAGE_STATS": "1",
-        "HF_HUB_OFFLINE": "1",
-    }.items():
+    for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     os.environ[STEP_LOG_VARIABLE] = str(step_log)
     # vLLM forks its engine unless CUDA is in use, but the import path must hold for a spawned one as well.

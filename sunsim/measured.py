@@ -19,8 +19,8 @@ from sunsim.metrics.rows import Window
 from sunsim.metrics.sessions import add_sessions
 from sunsim.records import ArmResult
 from sunsim.scenario import Arm, Scenario, build_requests
-from sunsim.scenario.arms import Pool
 from sunsim.scenario.scaling import KVUsage, TokenVelocity
+from sunsim.scenario.worker_pool import Pool
 from sunsim.workload.requests import Requests
 
 

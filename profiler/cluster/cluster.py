@@ -1,6 +1,7 @@
 """`cluster`: the arms of scenarios on live engines, one a GPU, each engine started once."""
 
 import asyncio
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -10,7 +11,7 @@ from typing import Any
 from profiler import profile_file
 from profiler.cluster import transfer_points, worker
 from profiler.cluster.beside import measure_beside
-from profiler.cluster.handle import Main, WorkerError, WorkerHandle
+from profiler.cluster.handle import Main, WorkerError, WorkerHandle, first_of
 from profiler.cluster.messages import Measure, Measured, Up
 from profiler.cluster.plan import run_sha256
 from profiler.cluster.play import Play, Run
@@ -20,6 +21,7 @@ from profiler.measure import Subject, set_up
 from profiler.progress import Progress
 from profiler.replay import SETTLE_S
 from profiler.run_file import SCHEMA_VERSION, is_kept
+from profiler.settings import MOVES_KV
 from profiler.start import EngineStartError
 from profiler.streams import StreamError
 from sunsim.scenario import resolved
@@ -30,6 +32,8 @@ PROFILE_SHARE = 0.6
 """Of the budget, after which the profile begins no further phase: runs that need all GPUs wait for it."""
 LAST_PROFILE_SHARE = 0.95
 """The same where no run waits for it."""
+LEAST_PROFILE_S = 70.0
+"""What a profile takes that simulations can use: evenly long decodes, prompts, and prompts as they come in traffic."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +83,7 @@ class _Free:
 
     def __init__(self, workers: Sequence[WorkerHandle]) -> None:
         self._all = workers
-        self._free = list(workers)
+        self._free = [each for each in workers if not each.failed.done()]
         self._changed = asyncio.Condition()
 
     async def take(self, number: int) -> list[WorkerHandle]:
@@ -102,73 +106,99 @@ class _Free:
         return sum(not each.failed.done() for each in self._all)
 
 
-def _lasts_s(run: Run) -> float:
-    """A guess from below: arrivals and the shortest drain."""
-    return run.last_s + SETTLE_S
+class _Players:
+    """Plays runs on the workers that are free, several at a time where there are enough."""
 
+    def __init__(
+        self,
+        order: ClusterOrder,
+        wanted: Mapping[Run, dict[str, Any]],
+        workers: Sequence[WorkerHandle],
+        up: Up,
+        progress: Progress,
+    ) -> None:
+        self.outcome = ClusterOutcome()
+        self._order = order
+        self._wanted = wanted
+        self._free = _Free(workers)
+        self._up = up
+        self._progress = progress
+        # Beside runs that leave a GPU free; after them if none does, so that they do not wait for it.
+        self._beside = any(run.gpus < order.gpus for run in wanted)
 
-async def _play_all(
-    order: ClusterOrder,
-    wanted: Mapping[Run, dict[str, Any]],
-    workers: Sequence[WorkerHandle],
-    up: Up,
-    progress: Progress,
-) -> ClusterOutcome:
-    """Those wanted, each with the facts given, in order; several at a time where there are GPUs for them."""
-    outcome = ClusterOutcome()
-    free = _Free(workers)
+    async def all(self) -> None:
+        """Those wanted, in order, and the profile; a run that fails is played once more, after the others."""
+        async with asyncio.TaskGroup() as group:
+            if self._beside:
+                group.create_task(self._measure(PROFILE_SHARE))
+                # It takes its worker before any run does.
+                await asyncio.sleep(0)
+            failed = await self._play(list(self._wanted))
+            failed = await self._play([run for run in self._wanted if run in failed])
+        self.outcome.failed += [run.name for run in self._wanted if run in failed]
+        if not self._beside:
+            await self._measure(LAST_PROFILE_SHARE)
 
-    async def play(run: Run, taken: list[WorkerHandle]) -> None:
-        facts = wanted[run] | up.facts | {"date": datetime.now(UTC).isoformat(timespec="seconds")}
-        playing = Play(run, taken, up.vocabulary)
+    async def _play(self, runs: Sequence[Run]) -> list[Run]:
+        """Those of them that failed."""
+        failed: list[Run] = []
+        async with asyncio.TaskGroup() as group:
+            for run in runs:
+                try:
+                    taken = await self._free.take(run.gpus)
+                except WorkerError as error:
+                    failed.append(run)
+                    self._progress.say(f"{run.name}: failed: {error}")
+                    continue
+                if self._needed_s(run) > self._left_s():
+                    self.outcome.left_out.append(run.name)
+                    self._progress.say(f"{run.name}: left out, would end after the budget")
+                    await self._free.give_back(taken)
+                    continue
+                group.create_task(self._play_one(run, taken, failed))
+        return failed
+
+    def _left_s(self) -> float:
+        return math.inf if self._order.budget_s is None else self._order.budget_s - self._progress.elapsed_s
+
+    def _needed_s(self, run: Run) -> float:
+        """A guess from below: arrivals and the shortest drain; and the profile, which tells more than a repetition."""
+        profile_comes = self._order.profile is not None and not self._beside
+        return run.last_s + SETTLE_S + (LEAST_PROFILE_S if profile_comes and run.is_again else 0.0)
+
+    async def _play_one(self, run: Run, taken: list[WorkerHandle], failed: list[Run]) -> None:
+        facts = self._wanted[run] | self._up.facts | {"date": datetime.now(UTC).isoformat(timespec="seconds")}
+        self._progress.say(f"{run.name}: begins, {len(run.requests)} requests in {run.last_s:.0f} s or more")
         try:
-            await playing.serve()
+            playing = Play(run, taken, self._up.vocabulary)
+            await playing.serve(self._left_s())
             # In a thread: another run may be waiting for this one's attention.
-            progress.say(await asyncio.to_thread(save, order.out, playing, facts))
-            outcome.played.append(run.name)
-        except Exception as error:  # noqa: BLE001  # one run's mishap must not cost the others the engines
-            while isinstance(error, ExceptionGroup):
-                error = error.exceptions[0]
-            outcome.failed.append(run.name)
-            progress.say(f"{run.name}: failed: {type(error).__name__} {error}".strip())
+            self._progress.say(await asyncio.to_thread(save, self._order.out, playing, facts))
+            self.outcome.played.append(run.name)
+        except Exception as caught:  # noqa: BLE001  # one run's mishap must not cost the others the engines
+            error = first_of(caught)
+            failed.append(run)
+            self._progress.say(f"{run.name}: failed: {type(error).__name__} {error}".strip())
         finally:
-            await free.give_back(taken)
+            await self._free.give_back(taken)
 
-    async def measure(path: Path, taken: list[WorkerHandle], share: float) -> None:
+    async def _measure(self, share: float) -> None:
+        path, budget_s = self._order.profile, self._order.budget_s
+        if path is None:
+            return
+        taken: list[WorkerHandle] = []
         try:
-            budget_s = None if order.budget_s is None else share * order.budget_s
-            taken[0].send(Measure(path, budget_s))
+            taken = await self._free.take(1)
+            taken[0].send(Measure(path, None if budget_s is None else share * budget_s))
             measured = await taken[0].next(Measured)
             missing = {name: why for name, why in measured.phases.items() if why is not None}
-            progress.say(f"{path}: {len(measured.phases) - len(missing)} phases")
-            outcome.failed += [f"{path}, {name}" for name, why in missing.items() if why.startswith("failed")]
+            self._progress.say(f"{path}: {len(measured.phases) - len(missing)} phases")
+            self.outcome.failed += [f"{path}, {name}" for name, why in missing.items() if why.startswith("failed")]
         except WorkerError as error:
-            outcome.failed.append(str(path))
-            progress.say(f"{path}: failed: {error}")
+            self.outcome.failed.append(str(path))
+            self._progress.say(f"{path}: failed: {error}")
         finally:
-            await free.give_back(taken)
-
-    # Beside runs that leave a GPU free; after them if none does, so that they do not wait for it.
-    beside = any(run.gpus < order.gpus for run in wanted)
-    async with asyncio.TaskGroup() as group:
-        if order.profile is not None and beside:
-            group.create_task(measure(order.profile, await free.take(1), PROFILE_SHARE))
-        for run in wanted:
-            try:
-                taken = await free.take(run.gpus)
-            except WorkerError as error:
-                outcome.failed.append(run.name)
-                progress.say(f"{run.name}: failed: {error}")
-                continue
-            if order.budget_s is not None and progress.elapsed_s + _lasts_s(run) > order.budget_s:
-                outcome.left_out.append(run.name)
-                progress.say(f"{run.name}: left out, would end after the budget")
-                await free.give_back(taken)
-                continue
-            group.create_task(play(run, taken))
-        if order.profile is not None and not beside:
-            group.create_task(measure(order.profile, await free.take(1), LAST_PROFILE_SHARE))
-    return outcome
+            await self._free.give_back(taken)
 
 
 async def _all_up(workers: Sequence[WorkerHandle]) -> list[Up]:
@@ -187,9 +217,11 @@ async def _measure_link(order: ClusterOrder, workers: Sequence[WorkerHandle], up
     source, target, *_ = workers
     try:
         points = {"transfer_points": await transfer_points.measure(source, target, progress)}
+        # What comes beside takes longer, and more can go wrong.
+        transfer_points.write(order.transfers, points, order.subject, up.facts)
         points["beside_points"] = await measure_beside(source, target, progress)
         transfer_points.write(order.transfers, points, order.subject, up.facts)
-    except (WorkerError, TimeoutError) as error:
+    except Exception as error:  # noqa: BLE001  # the runs can do without
         progress.say(f"{order.transfers}: failed: {type(error).__name__} {error}".strip())
         return [str(order.transfers)]
     return []
@@ -202,7 +234,7 @@ async def cluster(order: ClusterOrder, progress: Progress) -> ClusterOutcome:
     engines don't have, ValueError for fewer visible GPUs, and EngineStartError if an engine does not start.
     """
     visible_gpus(order.gpus)
-    if order.transfers is not None and (order.gpus < 2 or order.subject.settings.kv_connector != "TimedNixlConnector"):
+    if order.transfers is not None and (order.gpus < 2 or order.subject.settings.kv_connector != MOVES_KV):
         msg = "--transfers: needs at least two GPUs, and arms with prefill workers, whose engines move KV"
         raise StreamError(msg)
     fresh = set_up(order.subject)
@@ -224,9 +256,10 @@ async def cluster(order: ClusterOrder, progress: Progress) -> ClusterOutcome:
         ups = await _all_up(workers)
         progress.say(f"{len(workers)} engines up")
         link_failed = await _measure_link(order, workers, ups[0], progress)
-        outcome = await _play_all(order, wanted, workers, ups[0], progress)
+        players = _Players(order, wanted, workers, ups[0], progress)
+        await players.all()
     finally:
         await asyncio.gather(*(each.stop() for each in workers))
-    outcome.kept = done
-    outcome.failed += link_failed
-    return outcome
+    players.outcome.kept = done
+    players.outcome.failed += link_failed
+    return players.outcome

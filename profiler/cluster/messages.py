@@ -108,6 +108,15 @@ class Done:
 
 
 @dataclass(frozen=True, slots=True)
+class Broken:
+    """A request has come to no end, so that its run is not whole; the worker may well go on."""
+
+    run: int
+    index: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Ended:
     """What the engine did in the run; preemptions by request id."""
 

@@ -8,7 +8,7 @@ from typing import get_args
 
 from profiler.cluster.play import Run
 from profiler.measure import Subject
-from profiler.settings import EngineSettings
+from profiler.settings import MOVES_KV, EngineSettings
 from profiler.shapes import Variant
 from profiler.streams import StreamError
 from sunsim.roles import Stage
@@ -78,7 +78,7 @@ def subject_of(runs: Sequence[Run], *, gpu_name: str | None = None, quick: bool,
         )
         raise StreamError(msg)
     if any("prefill" in run.arm.pools() for run in runs):
-        settings = replace(settings, kv_connector="TimedNixlConnector")
+        settings = replace(settings, kv_connector=MOVES_KV)
     settings = replace(settings, enable_prefix_caching=runs[0].requests.sessions is not None)
     for run in runs:
         for stage, pool in run.arm.pools().items():

@@ -6,6 +6,7 @@ said, and goes through all stages again (remote) or straight to the decode worke
 
 import asyncio
 import itertools
+import math
 import time
 from dataclasses import dataclass
 from functools import partial
@@ -13,13 +14,14 @@ from typing import Any
 
 from profiler.client import LEAD_S
 from profiler.cluster.handle import WorkerError, WorkerHandle
-from profiler.cluster.messages import Done, LoadReport, Serve
+from profiler.cluster.messages import Broken, Done, LoadReport, Serve
 from profiler.cluster.stage import Stage
 from profiler.request_ids import Kind
 from profiler.rounds import Rounds, Texts, rounds_of
 from sunsim.clock import to_s
 from sunsim.cluster.append import rule_of
 from sunsim.scenario import Arm, Scenario
+from sunsim.validation.cluster_run import AGAIN
 from sunsim.workload.requests import Requests
 
 # What a prefill worker with NixlConnector is told: keep the KV until somebody has fetched it.
@@ -33,6 +35,9 @@ KEEP_KV = {
 }
 
 DRAIN_TIMEOUT_S = 120.0
+MOST_NAMED = 8
+SILENCE_S = 45.0
+"""So long no worker may say nothing while it has requests: longer than NixlConnector keeps KV that nobody fetches."""
 
 _numbers = itertools.count(1)
 
@@ -45,6 +50,11 @@ class Run:
     scenario: Scenario
     arm: Arm
     requests: Requests
+
+    @property
+    def is_again(self) -> bool:
+        """Whether it is another one's repetition."""
+        return self.name.endswith(AGAIN)
 
     @property
     def gpus(self) -> int:
@@ -85,6 +95,7 @@ class Play:
         self.router_cpu_share = 0.0
         self.stages: dict[str, Stage] = {}
         self._left = len(run.requests)
+        self._heard_s = 0.0
         self._all_done = asyncio.Event()
         self._lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         number = next(_numbers)
@@ -96,17 +107,29 @@ class Play:
                 worker.on_message = partial(self._take, name, slot)
         self._workers = workers
 
-    async def serve(self) -> None:
-        """From the first request to the last token; raises WorkerError if a worker fails."""
+    async def serve(self, most_s: float = math.inf) -> None:
+        """From the first request to the last token.
+
+        most_s: seconds that it may take; it may not take far longer than expected either.
+
+        Raises WorkerError if a worker fails or a request comes to no end, and TimeoutError if it takes too long.
+        """
         for stage in self.stages.values():
             await stage.begin()
         began_s, began_cpu_s = time.monotonic(), time.process_time()
         self.start_s = began_s + LEAD_S
+        most_s = min(most_s, 2 * self.run.last_s + DRAIN_TIMEOUT_S)
         try:
-            async with asyncio.timeout(2 * self.run.last_s + DRAIN_TIMEOUT_S), asyncio.TaskGroup() as group:
+            async with asyncio.timeout(most_s), asyncio.TaskGroup() as group:
                 group.create_task(self._submit())
                 group.create_task(self._all_served())
+        except TimeoutError as error:
+            msg = f"{self._left} of {len(self.run.requests)} requests have come to no end in {most_s:.0f} s"
+            raise TimeoutError(msg) from error
         finally:
+            # What comes late must neither be handed on nor bring a next round: the workers are somebody else's soon.
+            for worker in self._workers:
+                worker.ignore()
             for timer in self._timers.values():
                 timer.cancel()
         self.router_cpu_share = (time.process_time() - began_cpu_s) / (time.monotonic() - began_s)
@@ -118,12 +141,26 @@ class Play:
         fatal: set[asyncio.Future[None]] = {self._lost, *(worker.failed for worker in self._workers)}
         either: set[asyncio.Future[Any]] = {finished, *fatal}
         try:
-            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+            while not any(each.done() for each in either):
+                await asyncio.wait(either, timeout=SILENCE_S / 9, return_when=asyncio.FIRST_COMPLETED)
+                self._check_silence()
             for each in fatal:
                 if each.done():
                     each.result()
         finally:
             finished.cancel()
+
+    def _check_silence(self) -> None:
+        unfinished = {
+            f"{index} at {name}": visit.sent_s
+            for name, stage in self.stages.items()
+            for index, visit in stage.visits.items()
+            if visit.known_s is None
+        }
+        if unfinished and time.monotonic() - max(self._heard_s, *unfinished.values()) > SILENCE_S:
+            named = ", ".join(list(unfinished)[:MOST_NAMED])
+            msg = f"no word for {SILENCE_S:.0f} s of {len(unfinished)} requests: {named}"
+            raise WorkerError(msg)
 
     async def _submit(self) -> None:
         loop = asyncio.get_running_loop()
@@ -170,16 +207,25 @@ class Play:
         due_s = done.stamps.last_token_s + self.rounds.think_s[following]
         self._timers[following] = asyncio.get_running_loop().call_at(due_s, self._arrive, following)
 
+    def _give_up(self, reason: str) -> None:
+        if not self._lost.done():
+            self._lost.set_exception(WorkerError(reason))
+            # Nobody may wait for it any more.
+            self._lost.exception()
+
     def _hand_over(self, prefilled: Done) -> None:
         kv = prefilled.stamps.kv_transfer_params
         if kv is None:
             # The decode worker would prefill it again without a word.
-            self._lost.set_exception(WorkerError(f"request {prefilled.index}: prefill does not say where its KV is"))
+            self._give_up(f"request {prefilled.index}: prefill does not say where its KV is")
             return
         self._send("decode", prefilled.index, "decode", int(self.run.requests.output_tokens[prefilled.index]), kv)
 
     def _take(self, stage: str, slot: int, message: Any) -> None:
-        if isinstance(message, LoadReport):
+        self._heard_s = time.monotonic()
+        if isinstance(message, Broken) and self.stages[stage].is_own(message.run):
+            self._give_up(f"request {message.index} at {stage}: {message.reason}")
+        elif isinstance(message, LoadReport):
             self.stages[stage].heard(slot, message)
         elif isinstance(message, Done) and self.stages[stage].done(message):
             if stage == "prefill" and "decode" in self.stages:

@@ -65,9 +65,13 @@ class Stage:
         self.visits[order.index] = Visit(slot, time.monotonic())
         self.workers[slot].send(order)
 
+    def is_own(self, run: int) -> bool:
+        """Whether a message is of this run."""
+        return run == self._run
+
     def heard(self, slot: int, report: LoadReport) -> None:
         """A worker says what its load is."""
-        if report.run != self._run:
+        if not self.is_own(report.run):
             return
         seen = self._seen[slot]
         seen.report(report.received, report.num_requests, report.num_tokens)
@@ -75,7 +79,7 @@ class Stage:
 
     def done(self, done: Done) -> bool:
         """A request is through; whether it is one of this run."""
-        if done.run != self._run:
+        if not self.is_own(done.run):
             return False
         visit = self.visits[done.index]
         visit.known_s = time.monotonic()

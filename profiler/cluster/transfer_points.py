@@ -17,67 +17,51 @@ from typing import Any
 import numpy as np
 
 from profiler.cluster.handle import WorkerError, WorkerHandle
+from profiler.cluster.inbox import Inbox
 from profiler.cluster.messages import Begin, Done, End, Ended, Ready, Serve
 from profiler.cluster.play import KEEP_KV
 from profiler.measure import Subject, set_up
 from profiler.progress import Progress
 from sunsim.files import replacing
 
-SIZES = (16, 128, 512, 1024, 2048, 4096, 8192, 12288)
+SIZES: tuple[int, ...] = (16, 128, 512, 1024, 2048, 4096, 8192, 12288)
 REPEATS = 6
 SCHEMA_VERSION = 1
-CONCURRENT = ((1024, 4), (1024, 16), (4096, 4))
+CONCURRENT: tuple[tuple[int, int], ...] = ((1024, 4), (1024, 16), (4096, 4))
 OUTPUT_TOKENS = 2
 
 
 async def measure(source: WorkerHandle, target: WorkerHandle, progress: Progress) -> list[dict[str, Any]]:
     """One point a size with one transfer at a time, then some with several."""
     # The first transfer also introduces the workers to each other.
-    await _transfer(source, target, 64, 1)
+    await _transfers(source, target, 64, 1, 1)
     wanted = [(tokens, 1, REPEATS) for tokens in SIZES] + [(tokens, several, 2) for tokens, several in CONCURRENT]
     points = []
     for tokens, several, repeats in wanted:
-        rounds = [await _transfer(source, target, tokens, several) for _ in range(repeats)]
-        points.append(_point(tokens, several, rounds))
+        points.append(_point(tokens, several, *await _transfers(source, target, tokens, several, repeats)))
         progress.say(f"transfer of {tokens} tokens, {several} at a time: {points[-1]['transfer_ms_median']} ms")
     return points
 
 
-class _Answers:
-    """What a worker has finished, by number."""
-
-    def __init__(self, worker: WorkerHandle, number: int) -> None:
-        self.done: dict[int, Done] = {}
-        self.all = asyncio.Event()
-        self._number = number
-        worker.on_message = self._take
-
-    def _take(self, message: Any) -> None:
-        if isinstance(message, Done):
-            self.done[message.index] = message
-            if len(self.done) == self._number:
-                self.all.set()
-
-
 async def _serve(worker: WorkerHandle, orders: Sequence[Serve]) -> list[Done]:
-    answers = _Answers(worker, len(orders))
-    for order in orders:
-        worker.send(order)
-    async with asyncio.timeout(60):
-        await answers.all.wait()
-    return [answers.done[order.index] for order in orders]
+    inbox = Inbox(worker)
+    return await asyncio.gather(*(inbox.serve(order) for order in orders))
 
 
-async def _transfer(source: WorkerHandle, target: WorkerHandle, tokens: int, several: int) -> tuple[list[Done], Ended]:
-    """Prefills so many prompts, then has them all fetched at once; the requests at the target, and what it did."""
+async def _transfers(
+    source: WorkerHandle, target: WorkerHandle, tokens: int, several: int, repeats: int
+) -> tuple[list[Done], Ended]:
+    """Prefills so many prompts, then has them all fetched at once, and again; the requests at the target, and what it did."""
     for worker in (source, target):
         worker.send(Begin(0, None))
         await worker.next(Ready)
-    prefilled = await _serve(source, [Serve(i, "prefill", tokens, 1, KEEP_KV) for i in range(several)])
-    fetched = await _serve(
-        target,
-        [Serve(d.index, "decode", tokens, OUTPUT_TOKENS, d.stamps.kv_transfer_params) for d in prefilled],
-    )
+    fetched = []
+    for _ in range(repeats):
+        prefilled = await _serve(source, [Serve(i, "prefill", tokens, 1, KEEP_KV) for i in range(several)])
+        fetched += await _serve(
+            target,
+            [Serve(d.index, "decode", tokens, OUTPUT_TOKENS, d.stamps.kv_transfer_params) for d in prefilled],
+        )
     ended = []
     for worker in (source, target):
         worker.send(End())
@@ -89,12 +73,12 @@ def _median_ms(seconds: Iterable[float]) -> float:
     return round(float(np.median(list(seconds))) * 1000, 4)
 
 
-def _point(tokens: int, several: int, rounds: Sequence[tuple[list[Done], Ended]]) -> dict[str, Any]:
-    transfers = [transfer for _, ended in rounds for transfer in ended.transfers]
+def _point(tokens: int, several: int, fetched: Sequence[Done], ended: Ended) -> dict[str, Any]:
+    transfers = ended.transfers
     if not transfers:
         msg = f"no transfer of {tokens} tokens came through; the engines' logs say why"
         raise WorkerError(msg)
-    stamps = [done.stamps for fetched, _ in rounds for done in fetched]
+    stamps = [done.stamps for done in fetched]
     ttft_ms = [(s.first_token_s - s.submit_s) * 1000 for s in stamps if s.first_token_s]
     quarters = np.percentile([each.transfer_s * 1000 for each in transfers], (25, 50, 75))
     return {

@@ -15,6 +15,7 @@ from profiler import profile_file
 from profiler.cluster.messages import (
     Abort,
     Begin,
+    Broken,
     Done,
     End,
     Ended,
@@ -100,7 +101,18 @@ class Worker:
             self._connection.send(Failed(f"{type(error).__name__} {error}".strip()))
 
     async def _begin(self, begin: Begin) -> None:
-        """Ready once nothing of an earlier run is left, whether that came to its end or broke off."""
+        """Ready once nothing of an earlier run is left."""
+        await self._clear()
+        self._preemptions.clear()
+        self._run = begin.run
+        self._every_s = begin.every_s
+        self._received = self._requests = self._tokens = 0
+        self._began_s = time.monotonic()
+        self._quiet.enter_context(undisturbed())
+        self._connection.send(Ready(begin.run))
+
+    async def _clear(self) -> None:
+        """Returns when nothing is left of an earlier run, whether that came to its end or broke off."""
         self._abort()
         if self._report:
             self._report.cancel()
@@ -110,19 +122,13 @@ class Worker:
         if self._subject.settings.enable_prefix_caching:
             await self._engine.forget()
         self._engine.drain_steps()
-        self._preemptions.clear()
-        self._run = begin.run
-        self._every_s = begin.every_s
-        self._received = self._requests = self._tokens = 0
-        self._began_s = time.monotonic()
-        self._quiet.enter_context(undisturbed())
-        self._connection.send(Ready(begin.run))
 
     def _abort(self) -> None:
         for task in self._requests_under_way:
             task.cancel()
 
     async def _measure(self, message: Measure) -> None:
+        await self._clear()
         subject = self._subject
         shared = {name: getattr(subject, name) for name in Subject.__dataclass_fields__}
         order = Order(**shared, out=message.out, budget_s=message.budget_s)
@@ -139,6 +145,7 @@ class Worker:
 
     async def _serve(self, order: Serve) -> None:
         answer: list[int] = []
+        run = self._run
 
         def on_tokens(new: Sequence[int]) -> None:
             self._tokens += len(new)
@@ -147,16 +154,20 @@ class Worker:
             self._changed()
 
         self._changed()
-        stamps = await self._engine.request(
-            order.kind,
-            order.prompt or order.prompt_tokens,
-            order.output_tokens,
-            on_tokens=on_tokens,
-            kv_transfer_params=order.kv_transfer_params,
-        )
+        try:
+            stamps = await self._engine.request(
+                order.kind,
+                order.prompt or order.prompt_tokens,
+                order.output_tokens,
+                on_tokens=on_tokens,
+                kv_transfer_params=order.kv_transfer_params,
+            )
+        except Exception as error:  # noqa: BLE001  # whether the engine can go on is seen when the next run begins
+            self._connection.send(Broken(run, order.index, f"{type(error).__name__} {error}".strip()))
+            return
         self._requests -= 1
         self._tokens -= order.prompt_tokens + order.output_tokens
-        self._connection.send(Done(self._run, order.index, stamps, answer))
+        self._connection.send(Done(run, order.index, stamps, answer))
         self._changed()
 
     async def _end(self) -> None:

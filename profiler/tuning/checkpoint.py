@@ -79,22 +79,20 @@ def stop_token_ids(model: Any) -> list[int]:
     return []
 
 
-def save_model(model: Any, source: Path | None, out: Path, how: dict[str, Any] | None = None) -> None:
+def save_model(model: Any, source: Path, out: Path, how: dict[str, Any]) -> None:
     """Writes a model as a directory.
 
     Args:
         model: its weights, in their dtype.
-        source: the directory of the base model, whose tokenizer files are copied; None copies none.
-        out: the directory.
-        how: what `TUNING_FILE` says; None writes none.
+        source: the directory of the base model, whose tokenizer files are copied.
+        out: the directory, another one.
+        how: what `TUNING_FILE` says.
     """
     model.save_pretrained(out)
-    for name in _TOKENIZER_FILES if source is not None else ():
-        assert source is not None
-        if (source / name).is_file() and source.resolve() != out.resolve():
+    for name in _TOKENIZER_FILES:
+        if (source / name).is_file():
             shutil.copyfile(source / name, out / name)
-    if how is not None:
-        (out / TUNING_FILE).write_text(json.dumps(how, indent=1) + "\n", encoding="utf-8")
+    (out / TUNING_FILE).write_text(json.dumps(how, indent=1) + "\n", encoding="utf-8")
 
 
 def save_adapter(model: Any, out: Path, *, base: str, rank: int, alpha: float) -> None:

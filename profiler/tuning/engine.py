@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from profiler.start import require_gpu
+from profiler.start import ENVIRONMENT, require_gpu
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +41,7 @@ class EngineJob:
 def main(path: str) -> None:
     """Starts the engine, answers greedily and ends."""
     job = EngineJob(**json.loads(Path(path).read_text(encoding="utf-8")))
-    for name, value in {
-        "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
-        "VLLM_USE_FLASHINFER_SAMPLER": "0",
-        "VLLM_NO_USAGE_STATS": "1",
-        "HF_HUB_OFFLINE": "1",
-    }.items():
+    for name, value in {**ENVIRONMENT, "VLLM_ENABLE_V1_MULTIPROCESSING": "0"}.items():
         os.environ.setdefault(name, value)
     require_gpu()
     from vllm import LLM, SamplingParams  # noqa: PLC0415

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -11,34 +10,15 @@ import torch
 
 from profiler.progress import Progress
 from profiler.tuning.checkpoint import TUNING_FILE, load_model, parameters, stop_token_ids
-from profiler.tuning.choices import Boundary, DecoderQuant, Dtype
+from profiler.tuning.choices import DecoderQuant
 from profiler.tuning.data import Example
 from profiler.tuning.decode import greedy
+from profiler.tuning.orders import EvaluateOrder
 from profiler.tuning.quantize import quantized
 from profiler.tuning.rows import SCHEMA_VERSION, Judged, judged, row, seeds_of
 from profiler.tuning.tune import placed, task_of
 from profiler.tuning.two_pathways import TwoPathways
 from sunsim.errors import InputError
-
-
-@dataclass(frozen=True, slots=True)
-class EvaluateOrder:
-    """What to evaluate.
-
-    prefill: directories; those of one method and task that differ in their seed make one row. decode: the decode
-    module of all of them; None where each decodes with itself. boundary: None for each prefill module's own. first:
-    requests of each task; None for all.
-    """
-
-    prefill: Sequence[Path]
-    data: Sequence[Path]
-    decode: Path | None = None
-    decoder_quant: DecoderQuant | None = None
-    boundary: Boundary | None = None
-    first: int | None = None
-    batch_size: int = 256
-    dtype: Dtype | None = None
-    device: str | None = None
 
 
 def evaluate(order: EvaluateOrder, command: str, progress: Progress) -> dict[str, Any]:
@@ -50,17 +30,25 @@ def evaluate(order: EvaluateOrder, command: str, progress: Progress) -> dict[str
     device, dtype = placed(order.device, order.dtype)
     runs: dict[tuple[str, str], dict[str, Judged]] = {}
     weights = 0
+
+    def decoder(folder: Path) -> Any:
+        model = load_model(folder, dtype, device)
+        try:
+            return model if order.decoder_quant is None else quantized(model, order.decoder_quant)
+        except ValueError as error:
+            raise InputError(str(error), folder) from error
+
+    shared = None if order.decode is None else decoder(order.decode)
     for folder in order.prefill:
         how = tuning_of(folder)
         method = method_of(how, own_decoder=order.decode in {None, folder}, quant=order.decoder_quant)
         seed = str(how.get("seed", 0))
         prefill = load_model(folder, dtype, device)
         weights = parameters(prefill)
-        own = order.decode is None and order.decoder_quant is None
-        decode = prefill if own else load_model(order.decode or folder, dtype, device)
+        decode = shared
+        if decode is None:
+            decode = prefill if order.decoder_quant is None else decoder(folder)
         try:
-            if order.decoder_quant is not None:
-                decode = quantized(decode, order.decoder_quant)
             pathways = TwoPathways(prefill, decode, order.boundary or how.get("boundary", "decode"))
         except ValueError as error:
             raise InputError(str(error), folder) from error

@@ -14,7 +14,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -23,31 +22,17 @@ from profiler.engine_log import last_error
 from profiler.progress import Progress
 from profiler.start import EngineStartError, require_vllm
 from profiler.tuning.checkpoint import load_model, stop_token_ids
-from profiler.tuning.choices import Boundary, Dtype
+from profiler.tuning.choices import Boundary
 from profiler.tuning.data import Example
 from profiler.tuning.decode import greedy
 from profiler.tuning.engine import EngineJob
 from profiler.tuning.evaluate import tuning_of
+from profiler.tuning.orders import HandoverOrder
 from profiler.tuning.rows import judged
 from profiler.tuning.tune import placed, task_of
 from profiler.tuning.two_pathways import Batch, TwoPathways
 from sunsim.errors import InputError
 from sunsim.files import refusing
-
-
-@dataclass(frozen=True, slots=True)
-class HandoverOrder:
-    """What to compare. max_tokens: of an answer. boundary: None for the prefill module's own. Rest as `evaluate`."""
-
-    prefill: Path
-    decode: Path
-    data: Path
-    out: Path
-    boundary: Boundary | None = None
-    first: int | None = None
-    max_tokens: int = 64
-    dtype: Dtype | None = None
-    gpu_memory_utilization: float = 0.3
 
 
 def handover(order: HandoverOrder, command: str, progress: Progress) -> dict[str, Any]:

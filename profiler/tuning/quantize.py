@@ -32,18 +32,18 @@ def quantized(model: Any, how: DecoderQuant) -> Any:
     return model
 
 
-def int4_rounded(weight: torch.Tensor, group: int = GROUP) -> torch.Tensor:
-    """[out, in] as AWQ's format keeps it: 4 bits, a scale (float16) and a zero point (4 bits) each `group` inputs; as vLLM's
+def int4_rounded(weight: torch.Tensor) -> torch.Tensor:
+    """[out, in] as AWQ's format keeps it: 4 bits, a scale (float16) and a zero point (4 bits) each `GROUP` inputs; as vLLM's
     kernels multiply with it: the scale is in the compute dtype there.
 
     Rounded to nearest, the range of a group taken from its smallest and largest weight. AWQ's search for scales of
     channels comes before this step and is not made here: a real AWQ checkpoint is a little better.
     """
     rows, width = weight.shape
-    if width % group:
-        msg = f"{width} inputs are not a multiple of {group}, the group that shares a scale in int4-g{group}"
+    if width % GROUP:
+        msg = f"{width} inputs are not a multiple of {GROUP}, the group that shares a scale in int4-g{GROUP}"
         raise ValueError(msg)
-    grouped = weight.detach().float().reshape(rows, width // group, group)
+    grouped = weight.detach().float().reshape(rows, width // GROUP, GROUP)
     # A zero point is a level: the range has 0 in it.
     low, high = grouped.amin(-1, keepdim=True).clamp(max=0), grouped.amax(-1, keepdim=True).clamp(min=0)
     stored = ((high - low).clamp(min=1e-5) / _LEVELS).half()

@@ -5,6 +5,7 @@ Token accuracy: the share of the wanted responses' tokens that stand in their pl
 follows a first wrong token counts as it comes out, and not as it would after the right one.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
@@ -14,11 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sunsim.accuracy.measured import MIN_SEEDS
-from sunsim.accuracy.verdict import half_over_seeds
+from sunsim.accuracy.verdict import NORMAL, half_over_seeds
 
 SCHEMA_VERSION = 1
-CONFIDENCE = 0.95
-RESAMPLES = 2000
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,24 +52,23 @@ def wilson(successes: int, trials: int) -> tuple[float, float]:
     """The 95 % interval of a share (Wilson 1927), within 0 to 1 also where all or none succeed."""
     from scipy.stats import binomtest  # noqa: PLC0415 - takes a second, of every command
 
-    found = binomtest(successes, trials).proportion_ci(CONFIDENCE, method="wilson")
+    found = binomtest(successes, trials).proportion_ci(0.95, method="wilson")
     return float(found.low), float(found.high)
 
 
-def bootstrap(runs: Sequence[tuple[NDArray[Any], NDArray[Any]]], seed: int = 0) -> tuple[float, float]:
-    """The 95 % interval of the mean over runs of a ratio of sums, by resampling each run's requests.
+def of_ratios(runs: Sequence[tuple[NDArray[Any], NDArray[Any]]]) -> tuple[float, float]:
+    """The 95 % interval of the mean over runs of a ratio of sums, that of their requests (Cochran 1977, Sampling Techniques, 6.4).
 
     Args:
         runs: of each, (numerators, denominators), a number a request.
-        seed: of the resampling.
     """
-    draws = np.random.default_rng(seed)
-    means = np.zeros(RESAMPLES)
-    for over, under in runs:
-        chosen = draws.integers(len(over), size=(RESAMPLES, len(over)))
-        means += over[chosen].sum(1) / under[chosen].sum(1) / len(runs)
-    low, high = np.quantile(means, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
-    return float(low), float(high)
+    ratios = [float(over.sum() / under.sum()) for over, under in runs]
+    variances = [
+        float(((over - ratio * under) ** 2).sum()) / float(under.sum()) ** 2
+        for ratio, (over, under) in zip(ratios, runs, strict=True)
+    ]
+    middle, half = fmean(ratios), NORMAL * math.sqrt(sum(variances)) / len(runs)
+    return max(0.0, middle - half), min(1.0, middle + half)
 
 
 def with_seeds(of_requests: tuple[float, float], shares: Sequence[float]) -> tuple[float, float]:
@@ -88,7 +86,7 @@ def row(method: str, task: str, runs: Mapping[str, Judged]) -> dict[str, Any]:
     """One row of an accuracy file.
 
     Intervals are those of `with_seeds`; of requests, Wilson's for exact match, which is not certain where all or none are
-    right, and `bootstrap`'s for token accuracy.
+    right, and `of_ratios` for token accuracy.
 
     Args:
         method: as the file names it.
@@ -100,7 +98,7 @@ def row(method: str, task: str, runs: Mapping[str, Judged]) -> dict[str, Any]:
     of_tokens = [float(over.sum() / under.sum()) for over, under in tokens]
     requests = sum(len(run.exact) for run in runs.values())
     low, high = with_seeds(wilson(sum(int(run.exact.sum()) for run in runs.values()), requests), list(shares.values()))
-    token_low, token_high = with_seeds(bootstrap(tokens), of_tokens)
+    token_low, token_high = with_seeds(of_ratios(tokens), of_tokens)
     return {
         "method": method,
         "task": task,

@@ -4,8 +4,8 @@ import hashlib
 import json
 import math
 import time
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from itertools import islice
@@ -16,37 +16,24 @@ import numpy as np
 import torch
 
 from profiler.progress import Progress
-from profiler.tuning.choices import Schedule
 from profiler.tuning.data import Example, batches_from
 from profiler.tuning.methods import trained_parameters
+from profiler.tuning.orders import Recipe
 from profiler.tuning.two_pathways import Batch, TwoPathways
 from sunsim.errors import InputError
+from sunsim.files import replacing
 
+BETAS = (0.9, 0.95)
+"""AdamW's."""
 # Between two looks at the losses, for which the host waits for the GPU.
 LOOK_S = 5.0
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """How to train.
-
-    steps: updates of the weights. batch_size: requests an update. micro_batch_size: requests at a time, gradients
-    summed; None for all of a batch. warmup_steps: of a learning rate that rises from 0 in a line. cosine: to 0 at the
-    last step. clip: largest norm of the gradient. seed: of the order of examples. offload_optimizer: what the
-    optimizer keeps, 12 bytes a weight and 4 of its gradient, is in the host's memory and not in the GPU's.
-    """
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings(Recipe):
+    """How to train. steps: updates of the weights."""
 
     steps: int
-    batch_size: int = 64
-    micro_batch_size: int | None = None
-    learning_rate: float = 1e-5
-    schedule: Schedule = "cosine"
-    warmup_steps: int = 0
-    weight_decay: float = 0.1
-    betas: tuple[float, float] = (0.9, 0.95)
-    clip: float = 1.0
-    seed: int = 0
-    offload_optimizer: bool = False
 
     def rate(self, step: int) -> float:
         """The learning rate of a step, counted from 0."""
@@ -66,6 +53,67 @@ class Curve:
     gradient_norm: list[float] = field(default_factory=list)
 
 
+class Optimizer:
+    """AdamW, with float32 weights of its own in the place of others: steps of 1e-6 would be lost in bfloat16.
+
+    What computes is rounded from them, as what is served will be. `where` they are, and what AdamW keeps of each.
+    """
+
+    def __init__(self, weights: Sequence[Any], weight_decay: float, where: Any) -> None:
+        exact = [weight.dtype == torch.float32 and weight.device == where for weight in weights]
+        self._own = [
+            weight if same else weight.detach().to(where, torch.float32, copy=True)
+            for weight, same in zip(weights, exact, strict=True)
+        ]
+        self._rounded = [weight for weight, same in zip(weights, exact, strict=True) if not same]
+        self._exact = [own for own, same in zip(self._own, exact, strict=True) if not same]
+        # One kernel for all weights, where a loop over them would keep a small model waiting.
+        self._adamw = torch.optim.AdamW(self._own, betas=BETAS, weight_decay=weight_decay, fused=True)
+
+    @contextmanager
+    def given_gradients(self) -> Iterator[None]:
+        """Within, each backward adds what it finds to the gradients of the next step."""
+        with ExitStack() as hooks:
+            for weight, own in zip(self._rounded, self._exact, strict=True):
+                hooks.callback(weight.register_post_accumulate_grad_hook(partial(_hand_on, own=own)).remove)
+            yield
+
+    def step(self, rate: float, clip: float) -> torch.Tensor:
+        """Changes the weights; the norm of the gradient, before it was clipped."""
+        norm = torch.nn.utils.clip_grad_norm_(self._own, clip)
+        for group in self._adamw.param_groups:
+            group["lr"] = rate
+        self._adamw.step()
+        self._adamw.zero_grad()
+        self._round()
+        return norm
+
+    def _round(self) -> None:
+        if self._rounded:
+            with torch.no_grad():
+                torch._foreach_copy_(self._rounded, self._exact)
+
+    def state(self) -> dict[str, Any]:
+        """As `load_state` takes it."""
+        return {"own": [own.detach() for own in self._own], "optimizer": self._adamw.state_dict()}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Goes on where `state` was taken."""
+        with torch.no_grad():
+            for own, kept in zip(self._own, state["own"], strict=True):
+                own.copy_(kept)
+        self._adamw.load_state_dict(state["optimizer"])
+        self._round()
+
+
+def _hand_on(weight: torch.Tensor, own: torch.Tensor) -> None:
+    """Adds a gradient to the optimizer's own, in float32, as soon as a backward has it, and lets go of it."""
+    assert weight.grad is not None
+    grad = weight.grad.to(own.device, torch.float32)
+    own.grad = grad if own.grad is None else own.grad.add_(grad)
+    weight.grad = None
+
+
 class Trainer:
     """The weights that are trained, their optimizer, and the step that is next."""
 
@@ -77,35 +125,19 @@ class Trainer:
         made_of: dict[str, Any] | None = None,
     ) -> None:
         self.pathways, self.examples, self.settings = pathways, examples, settings
-        self._order = (
-            asdict(settings) | {"betas": list(settings.betas)} | (made_of or {}) | {"examples": _hash(examples)}
-        )
+        self._order = asdict(settings) | (made_of or {}) | {"examples": _hash(examples)}
         self.step = 0
         self.curve = Curve()
-        self._weights = list(trained_parameters(pathways).values())
-        # Steps of 1e-6 would be lost in bfloat16, so the optimizer keeps weights of its own; what computes is rounded
-        # from them, as what is served will be.
         where = torch.device("cpu") if settings.offload_optimizer else pathways.device
-        self._own = [w if w.dtype == torch.float32 and w.device == where else _own(w, where) for w in self._weights]
-        self._optimizer = torch.optim.AdamW(
-            self._own,
-            lr=settings.learning_rate,
-            betas=settings.betas,
-            weight_decay=settings.weight_decay,
-            # One kernel for all weights, where a loop over them would keep a small model waiting.
-            fused=True,
-        )
+        weights = list(trained_parameters(pathways).values())
+        self._optimizer = Optimizer(weights, settings.weight_decay, where)
         self._unseen: list[tuple[torch.Tensor, torch.Tensor]] = []
 
     def run(self, until: int | None = None) -> None:
         """Trains to step `until`, or to the end."""
         until = self.settings.steps if until is None else min(until, self.settings.steps)
         batches = batches_from(self.examples, self.settings.batch_size, self.settings.seed, self.step)
-        with ExitStack() as hooks:
-            for weight, own in zip(self._weights, self._own, strict=True):
-                if weight is not own:
-                    hook = weight.register_post_accumulate_grad_hook(partial(_hand_on, own=own))
-                    hooks.callback(hook.remove)
+        with self._optimizer.given_gradients():
             for batch in islice(batches, max(0, until - self.step)):
                 self._update([self.examples[i] for i in batch])
                 self.step += 1
@@ -121,14 +153,7 @@ class Trainer:
             if loss.requires_grad:
                 loss.backward()
             total += loss.detach()
-        norm = torch.nn.utils.clip_grad_norm_(self._own, self.settings.clip)
-        for group in self._optimizer.param_groups:
-            group["lr"] = self.settings.rate(self.step)
-        self._optimizer.step()
-        self._optimizer.zero_grad()
-        if self._own[0] is not self._weights[0]:
-            with torch.no_grad():
-                torch._foreach_copy_(self._weights, self._own)
+        norm = self._optimizer.step(self.settings.rate(self.step), self.settings.clip)
         self._unseen.append((total, norm))
 
     def look(self) -> Curve:
@@ -152,8 +177,7 @@ class Trainer:
         return {
             "order": self._order,
             "step": self.step,
-            "own": [own.detach() for own in self._own],
-            "optimizer": self._optimizer.state_dict(),
+            **self._optimizer.state(),
             "curve": asdict(self.look()),
         }
 
@@ -168,12 +192,7 @@ class Trainer:
                 msg = f"was begun with {name} {begun}, not {value}; must be the same to go on, or another --out"
                 raise InputError(msg)
         self.step, self.curve = state["step"], Curve(**state["curve"])
-        with torch.no_grad():
-            for own, weight, kept in zip(self._own, self._weights, state["own"], strict=True):
-                own.copy_(kept)
-                if weight is not own:
-                    weight.copy_(own)
-        self._optimizer.load_state_dict(state["optimizer"])
+        self._optimizer.load_state(state)
 
 
 def train(
@@ -228,19 +247,6 @@ def train(
     return trainer.look()
 
 
-def _own(weight: torch.Tensor, where: Any) -> torch.Tensor:
-    """What the optimizer changes in a weight's place, in float32."""
-    return weight.detach().to(where, torch.float32, copy=True)
-
-
-def _hand_on(weight: torch.Tensor, own: torch.Tensor) -> None:
-    """Adds a gradient to the optimizer's own, in float32, as soon as a backward has it, and lets go of it."""
-    assert weight.grad is not None
-    grad = weight.grad.to(own.device, torch.float32)
-    own.grad = grad if own.grad is None else own.grad.add_(grad)
-    weight.grad = None
-
-
 def _hash(examples: Sequence[Example]) -> str:
     found = hashlib.sha256()
     for example in examples:
@@ -251,10 +257,8 @@ def _hash(examples: Sequence[Example]) -> str:
 
 def write_state(state: dict[str, Any], path: Path) -> None:
     """Whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_suffix(".new")
-    torch.save(state, beside)
-    beside.replace(path)
+    with replacing(path) as partial_file:
+        torch.save(state, partial_file)
 
 
 def write_curve(curve: Curve, path: Path) -> None:

@@ -1,6 +1,6 @@
 """The verb `tune`: from a model's directory and a task to the directory of a tuned module."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -16,48 +16,17 @@ from profiler.tuning.checkpoint import (
     save_model,
     stop_token_ids,
 )
-from profiler.tuning.choices import Boundary, DecoderQuant, Dtype, Method, Schedule
+from profiler.tuning.choices import Dtype
 from profiler.tuning.data import Example, read_task
 from profiler.tuning.methods import merge_lora, pathways_of, trained_parameters
-from profiler.tuning.train import Settings, train, write_curve
+from profiler.tuning.orders import TuneOrder
+from profiler.tuning.train import BETAS, Settings, train, write_curve
 from sunsim.errors import InputError
 from sunsim.files import refusing
 
 UNFINISHED_FILE = "unfinished.pt"
 CURVE_FILE = "curve.jsonl"
 ADAPTER_FOLDER = "adapter"
-
-
-@dataclass(frozen=True, slots=True)
-class TuneOrder:
-    """One training.
-
-    epochs: passes through the data, where `steps` is None. dtype, device: names of torch; None for what fits the
-    machine. The rest is of `Settings` and `pathways_of`.
-    """
-
-    model: Path
-    data: Path
-    out: Path
-    method: Method = "prefill-only"
-    boundary: Boundary = "decode"
-    decoder_quant: DecoderQuant | None = None
-    steps: int | None = None
-    epochs: int = 1
-    batch_size: int = 64
-    micro_batch_size: int | None = None
-    learning_rate: float = 1e-5
-    schedule: Schedule = "cosine"
-    warmup_steps: int = 0
-    weight_decay: float = 0.1
-    clip: float = 1.0
-    seed: int = 0
-    lora_rank: int = 16
-    lora_alpha: float = 32.0
-    dtype: Dtype | None = None
-    device: str | None = None
-    keep_every: int = 200
-    offload_optimizer: bool = False
 
 
 def tune(order: TuneOrder, progress: Progress) -> None:
@@ -80,21 +49,13 @@ def tune(order: TuneOrder, progress: Progress) -> None:
     if (order.out / TUNING_FILE).exists():
         msg = "a finished training is there, must be a directory that is new or of one that was left off"
         raise InputError(msg, order.out)
+    if order.out.resolve() == order.model.resolve():
+        msg = "is the base model's own directory, must be another one"
+        raise InputError(msg, order.out)
     model = load_model(order.model, dtype, device)
     examples = task_of(order.data, order.model, model)
-    steps = order.steps or order.epochs * -(-len(examples) // order.batch_size)
-    settings = Settings(
-        steps=steps,
-        batch_size=order.batch_size,
-        micro_batch_size=order.micro_batch_size,
-        learning_rate=order.learning_rate,
-        schedule=order.schedule,
-        warmup_steps=order.warmup_steps,
-        weight_decay=order.weight_decay,
-        clip=order.clip,
-        seed=order.seed,
-        offload_optimizer=order.offload_optimizer,
-    )
+    steps = order.steps or order.epochs * -(-len(examples) // order.recipe.batch_size)
+    settings = Settings(steps=steps, **asdict(order.recipe))
     weights = parameters(model)
     try:
         pathways = pathways_of(
@@ -104,7 +65,7 @@ def tune(order: TuneOrder, progress: Progress) -> None:
             decoder_quant=order.decoder_quant,
             lora_rank=order.lora_rank,
             lora_alpha=order.lora_alpha,
-            seed=order.seed,
+            seed=order.recipe.seed,
         )
     except ValueError as error:
         raise InputError(str(error), order.model) from error
@@ -135,7 +96,7 @@ def tune(order: TuneOrder, progress: Progress) -> None:
         )
         merge_lora(pathways.prefill)
     write_curve(curve, order.out / CURVE_FILE)
-    how = made_of | {"parameters": weights, "trained_parameters": trained} | asdict(settings)
+    how = made_of | {"parameters": weights, "trained_parameters": trained} | asdict(settings) | {"betas": BETAS}
     save_model(pathways.prefill, order.model, order.out, how)
     unfinished.unlink()
     progress.say(f"{order.out}: loss {curve.loss[0]:.4f} at first, {curve.loss[-1]:.4f} at last")

@@ -158,7 +158,7 @@ def accuracy_named(name: str) -> AccuracyFile:
     return load_accuracy(find_profile(name, Path()))
 
 
-@once
+@once(64)
 def load_accuracy(path: Path) -> AccuracyFile:
     """Reads and checks an accuracy file, once for each state of it.
 

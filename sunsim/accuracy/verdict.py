@@ -16,6 +16,8 @@ LEARNED = 10.0
 
 _UPPER = 0.975
 """Where a two-sided interval of 95 % ends."""
+NORMAL = float(ndtri(_UPPER))
+"""Standard deviations from the middle of such an interval to its ends, of a normal distribution."""
 
 
 class Shares(NamedTuple):
@@ -107,7 +109,7 @@ def loss_of(pairs: Sequence[tuple[Shares, Shares]]) -> Loss:
     if len(seeds) < MIN_SEEDS:
         return Loss(mean(lost) if lost else math.nan, math.inf, len(seeds))
     variance = sum(_variance(shares, seeds) for pair in pairs for shares in pair) / len(pairs) ** 2
-    of_requests = 100 * float(ndtri(_UPPER)) * math.sqrt(variance)
+    of_requests = 100 * NORMAL * math.sqrt(variance)
     return Loss(mean(lost), max(half_over_seeds(lost), of_requests), len(seeds))
 
 

@@ -12,6 +12,7 @@ from sunsim.document.text import read_text
 from sunsim.errors import InputError
 from sunsim.folder import read_manifest, refuse_broken
 from sunsim.plan.result import DOCUMENT
+from sunsim.report.entries import Arms
 from sunsim.result import POOLS, REQUESTS, SCENARIO, SUMMARY
 
 DOCUMENTS = {"run": SUMMARY, "plan": DOCUMENT}
@@ -34,9 +35,9 @@ class Folder:
     scenario: Mapping[str, Any]
 
     @property
-    def arms(self) -> Mapping[str, Mapping[str, Any]]:
+    def arms(self) -> Arms:
         """What came out for each arm, by its name."""
-        arms: Mapping[str, Mapping[str, Any]] = self.document["arms"]
+        arms: Arms = self.document["arms"]
         return arms
 
 

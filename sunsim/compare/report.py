@@ -12,11 +12,10 @@ from sunsim.plan.tables import overview
 from sunsim.report.blocks import Bullets, Report
 from sunsim.report.columns import columns
 from sunsim.report.compare import against
+from sunsim.report.entries import Entry
 from sunsim.report.format import ABSENT, counted, gpu_count, listed, times, together
 from sunsim.report.sentences import VERDICTS, other_models, verdict
 from sunsim.report.text_table import TextTable
-
-Entry = Mapping[str, Any]
 
 FIGURES = columns(
     "gpus",

@@ -92,7 +92,7 @@ class Block(BaseModel):
             key, value = field.discriminator, data.get(name)
             if isinstance(key, str) and isinstance(value, Mapping) and key not in value:
                 blocks = [block for block in get_args(field.annotation) if block is not NoneType]
-                kinds = [get_args(block.model_fields[key].annotation)[0] for block in blocks]
+                kinds = [kind for block in blocks for kind in get_args(block.model_fields[key].annotation)]
                 raise PydanticCustomError(
                     MISSING_CHOICE, MISSING_CHOICE, {"loc": (name, key), "kinds": ", ".join(kinds)}
                 )

@@ -17,7 +17,7 @@ class Card(BaseModel):
 
     Attributes:
         memory_mib: as the card's own tool shows it.
-        memory_gb_s, bf16_tflops, fp8_tflops, int8_tops: peaks, matrix products without sparsity.
+        memory_gb_s, bf16_tflops, fp8_tflops: peaks, matrix products without sparsity.
         processors: streaming multiprocessors, or compute units.
         link_gb_s: to other cards of one host, both directions together.
         source: where the figures stand.
@@ -31,7 +31,6 @@ class Card(BaseModel):
     memory_gb_s: float = Field(gt=0)
     bf16_tflops: float = Field(gt=0)
     fp8_tflops: float | None = Field(default=None, gt=0)
-    int8_tops: float | None = Field(default=None, gt=0)
     processors: int = Field(gt=0)
     link: Literal["NVLink", "Infinity Fabric", "PCIe"]
     link_gb_s: float = Field(gt=0)

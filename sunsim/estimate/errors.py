@@ -17,6 +17,7 @@ from sunsim.estimate.compare import Pair
 from sunsim.estimate.source import Source
 from sunsim.estimate.worker import Worker
 from sunsim.latency.estimated import StepErrors
+from sunsim.report.format import together
 
 FILE = Path(__file__).with_name("errors.json")
 LARGER = 2
@@ -26,10 +27,7 @@ Kinds = dict[str, dict[str, float]]
 
 def by_kind(pairs: Iterable[Pair]) -> Kinds:
     """Of each kind of change, over the pairs that change nothing else: percent, in the mean over them, or at most."""
-    alone: dict[str, list[Pair]] = {}
-    for pair in pairs:
-        if len(pair.changed) == 1:
-            alone.setdefault(pair.kind, []).append(pair)
+    alone = together((pair.kind, pair) for pair in pairs if len(pair.changed) == 1)
     return {kind: _over(found) for kind, found in sorted(alone.items())}
 
 

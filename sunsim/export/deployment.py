@@ -8,7 +8,7 @@ from sunsim.document.source import show
 from sunsim.errors import InputError
 from sunsim.export.options import Drafting, Option, drafting_of, engine_options, served_adapters
 from sunsim.files import own_name
-from sunsim.report.format import count, counted
+from sunsim.report.format import count, counted, together
 from sunsim.report.origin import vllm_version
 from sunsim.roles import Module, Role, Stage
 from sunsim.scenario import Arm, Pool, Scenario
@@ -106,11 +106,12 @@ def deployment(scenario: Scenario, arm: Arm) -> Deployment:
         _refuse_names(scenario.model_names, adapters=pool.profile.adapters)
     crossing = Stage.DECODE in pools and pools[Stage.DECODE].module is Module.SHARED
     connector = _connector(arm, crossing=crossing) if len(pools) > 1 else ()
-    of_part: dict[str, list[Workers]] = {}
-    for pool in pools.values():
-        for role, number in pool.roles.items():
-            part = role.model or own_name(SHARED, scenario.model_names)
-            of_part.setdefault(part, []).append(_workers(scenario, arm, pool, role, number, connector))
+    shared = own_name(SHARED, scenario.model_names)
+    of_part = together(
+        (role.model or shared, _workers(scenario, arm, pool, role, number, connector))
+        for pool in pools.values()
+        for role, number in pool.roles.items()
+    )
     return Deployment(
         scenario=scenario.name,
         arm=arm.name,

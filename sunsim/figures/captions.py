@@ -4,13 +4,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sunsim.latency.profile import Profile, load_named
+from sunsim.latency.profile import Profile
 from sunsim.report.format import count, listed, together
 from sunsim.report.origin import origin
 from sunsim.scenario import Arm, Scenario
 from sunsim.scenario.blocks import ModelCount, Zipf
 from sunsim.sweep.grid import Grid
-from sunsim.workload.blocks import Closed, Synthetic
+from sunsim.workload.blocks import AzureLengths, Closed, Synthetic
 
 MARKS = "bands and bars: 95 % interval of the mean, hollow: overloaded with at least one seed"
 UNKNOWN = "none of these settings of SUN's paper is known to us"
@@ -46,14 +46,6 @@ def of_plans(seen: str, plans: Sequence[Grid], marks: str = MARKS) -> Caption:
 def of_run(seen: str, scenario: Scenario) -> Caption:
     """The caption of a figure made of a single run."""
     return _caption(seen, [f"one run, seed {scenario.seed}, so no intervals"], [scenario], [{}])
-
-
-def of_profiles(seen: str, names: Sequence[str], derived: str) -> Caption:
-    """The caption of a figure made of profiles alone."""
-    profiles = [load_named(name) for name in names]
-    told = [f"{profile.name} ({origin(profile)})" for profile in profiles]
-    chosen = ["which batch sizes and context lengths are shown"]
-    return Caption(seen, [f"step times and copy bandwidth of {listed(told)}", derived], [], chosen)
 
 
 def _caption(
@@ -125,8 +117,8 @@ def swept(plan: Grid) -> dict[str, list[Any]]:
 def _measured(scenarios: Sequence[Scenario]) -> list[str]:
     names = together((origin(profile), profile.name) for profile in _profiles(scenarios))
     facts = [f"steps, KV blocks and host delays of {listed(of)} ({where})" for where, of in names.items()]
-    drawn = dict.fromkeys(_synthetic(scenario).lengths.kind for scenario in scenarios)
-    return facts + [f"lengths of {kind}" for kind in drawn if kind in {"azure-conv", "azure-code"}]
+    drawn = dict.fromkeys(_synthetic(scenario).lengths for scenario in scenarios)
+    return facts + [f"lengths of {lengths.kind}" for lengths in drawn if isinstance(lengths, AzureLengths)]
 
 
 def _profiles(scenarios: Sequence[Scenario]) -> list[Profile]:

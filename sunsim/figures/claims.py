@@ -1,7 +1,8 @@
 """The paper's claims, each read in every way that its words allow, against the grid of settings."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -50,7 +51,7 @@ class Finding:
     reading: str
     first_token: str
     region: Region
-    best: Mapping[str, float]
+    best: Mapping[Hashable, Any]
     fails: str
 
 
@@ -91,7 +92,7 @@ def _finding(
 
     `near` is how far each is from the claim, for the best match; missing where it is none.
     """
-    best = _plain(settings.iloc[int(near.argmin())]) if near.notna().any() else {}
+    best = settings.iloc[int(near.argmin())].to_dict() if near.notna().any() else {}
     return Finding(claim, label, reading, emitter, region(settings, factors), best, fails)
 
 
@@ -247,10 +248,6 @@ def _calm(settings: pd.DataFrame, near: pd.Series) -> pd.Series:
     """`near` of the settings in which nobody is overloaded, if there are any."""
     calm = near.where(~(settings["overloaded"] | settings["base_overloaded"]))
     return calm if calm.notna().any() else near
-
-
-def _plain(row: pd.Series) -> dict[str, float]:
-    return {str(name): value for name, value in row.items()}
 
 
 def _gain(value: float) -> str:

@@ -1,7 +1,7 @@
 """The claims as `claims.json`, and as a report."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -138,7 +138,7 @@ def _detail(finding: Finding) -> Section:
     )
 
 
-def best_text(best: Mapping[str, Any]) -> str:
+def best_text(best: Mapping[Hashable, Any]) -> str:
     """A setting's measures, and which one it is."""
     if not best:
         return "none"

@@ -5,10 +5,12 @@ from collections.abc import Sequence
 import pandas as pd
 
 from plots.paper.roofline import plot
-from sunsim.figures.captions import Caption, of_profiles
+from sunsim.figures.captions import Caption
 from sunsim.figures.figure import Figure
 from sunsim.figures.sweeps import Frames
 from sunsim.latency.profile import Profile, load_named
+from sunsim.report.format import listed
+from sunsim.report.origin import origin
 from sunsim.sweep.grid import Grid
 
 MODEL = "h100-80gb/llama-3.1-8b"
@@ -25,8 +27,11 @@ def table(frames: Frames) -> pd.DataFrame:  # noqa: ARG001 - profiles alone
     Weights and KV take their bytes over the copy bandwidth measured on the same card; the rest is what remains of the
     measured step: matrix products beyond reading, attention slower than a copy, launches, sampling.
     """
-    profiles = [load_named(f"{MODEL}-{variant}") for variant in VARIANTS]
-    return pd.DataFrame([row for profile in profiles for length in CONTEXTS for row in _rows(profile, length)])
+    return pd.DataFrame([row for profile in _profiles() for length in CONTEXTS for row in _rows(profile, length)])
+
+
+def _profiles() -> list[Profile]:
+    return [load_named(f"{MODEL}-{variant}") for variant in VARIANTS]
 
 
 def _rows(profile: Profile, length: int) -> list[dict[str, object]]:
@@ -96,8 +101,10 @@ def seen(made: pd.DataFrame) -> str:
 
 def caption(seen: str, plans: Sequence[Grid]) -> Caption:  # noqa: ARG001 - profiles alone
     """That of the profiles."""
+    told = listed([f"{profile.name} ({origin(profile)})" for profile in _profiles()])
     derived = "weights and KV derived: their bytes over that bandwidth; rest: what remains of the measured step"
-    return of_profiles(seen, [f"{MODEL}-{variant}" for variant in VARIANTS], derived)
+    measured = [f"step times and copy bandwidth of {told}", derived]
+    return Caption(seen, measured, simulated=[], chosen=["which batch sizes and context lengths are shown"])
 
 
 FIGURE = Figure(

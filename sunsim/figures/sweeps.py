@@ -11,7 +11,7 @@ import pandas as pd
 from sunsim.errors import InputError
 from sunsim.points.keep import keep_all
 from sunsim.points.local import run_local
-from sunsim.points.point import Point, outcome_of
+from sunsim.points.point import outcome_of
 from sunsim.points.store import Store
 from sunsim.scenario.shipped import scenarios_root
 from sunsim.sweep.grid import Grid, load_grid
@@ -67,14 +67,13 @@ def simulate(planned: Mapping[str, Grid], store: Store, jobs: int) -> bool:
 
 def frame(plan: Grid, store: Store) -> pd.DataFrame:
     """A row a point and arm: the swept values under the last part of their path, `seed`, `arm` and its metrics."""
-    return pd.DataFrame([row for point in plan.points() for row in _rows(plan, point, store)])
-
-
-def _rows(plan: Grid, point: Point, store: Store) -> list[dict[str, object]]:
-    values = plan.combinations[point.combination].values
-    swept = {path.rpartition(".")[2]: value for path, value in values.items()}
-    rows = store.rows(point)
-    if not rows:
-        message = "a kept point was lost or damaged meanwhile: give the command again"
-        raise InputError(message, store.folder)
-    return [{**swept, "seed": point.seed} | row for row in rows]
+    found: list[dict[str, object]] = []
+    for point in plan.points():
+        values = plan.combinations[point.combination].values
+        swept = {path.rpartition(".")[2]: value for path, value in values.items()}
+        rows = store.rows(point)
+        if not rows:
+            message = "a kept point was lost or damaged meanwhile: give the command again"
+            raise InputError(message, store.folder)
+        found += [{**swept, "seed": point.seed} | row for row in rows]
+    return pd.DataFrame(found)

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Callable
 from functools import lru_cache, wraps
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, Concatenate, ParamSpec, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
@@ -32,21 +32,28 @@ class Document(BaseModel):
 
 D = TypeVar("D", bound=Document)
 T = TypeVar("T")
+P = ParamSpec("P")
 
 
-def once(load: Callable[[Path], T]) -> Callable[[Path], T]:
-    """`load`, once for each state of a file: its time of change and its size."""
+def once(most: int) -> Callable[[Callable[Concatenate[Path, P], T]], Callable[Concatenate[Path, P], T]]:
+    """Makes what reads a file do so once for each state of it, its time of change and its size; the last `most` are kept."""
 
-    @lru_cache(maxsize=64)
-    def of_state(path: Path, *_: int) -> T:
-        return load(path)
+    def kept(load: Callable[Concatenate[Path, P], T]) -> Callable[Concatenate[Path, P], T]:
+        @lru_cache(maxsize=most)
+        def of_state(state: tuple[int, int], path: Path, /, *args: P.args, **kwargs: P.kwargs) -> T:  # noqa: ARG001
+            return load(path, *args, **kwargs)
 
-    @wraps(load)
-    def loaded(path: Path) -> T:
-        state = path.stat()
-        return of_state(path, state.st_mtime_ns, state.st_size)
+        @wraps(load)
+        def loaded(path: Path, /, *args: P.args, **kwargs: P.kwargs) -> T:
+            try:
+                stat = path.stat()
+            except (OSError, ValueError):
+                return load(path, *args, **kwargs)  # which says what is wrong
+            return of_state((stat.st_mtime_ns, stat.st_size), path, *args, **kwargs)  # type: ignore[arg-type]  # they have hashes
 
-    return loaded
+        return loaded
+
+    return kept
 
 
 def read_document(path: Path, kind: type[D], what: str) -> tuple[D, str]:

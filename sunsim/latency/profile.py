@@ -133,7 +133,7 @@ def load_named(name: str) -> Profile:
     return load_profile(find_profile(name, Path()))
 
 
-@once
+@once(64)
 def load_profile(path: Path) -> Profile:
     """Reads and checks a profile, once for each state of its file.
 

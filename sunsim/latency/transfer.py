@@ -212,7 +212,7 @@ class MeasuredTransfers:
     data: TransferData
 
 
-@once
+@once(64)
 def load_transfers(path: Path) -> MeasuredTransfers:
     """Reads and checks measured transfers, once for each state of their file.
 

@@ -9,12 +9,10 @@ from typing import Any
 import numpy as np
 
 from sunsim.metrics.rows import Floats, Requests, Window
-from sunsim.metrics.serving import per, statistics
+from sunsim.metrics.serving import Figures, per, statistics
 from sunsim.records import ArmResult, WorkerRecord
 
 REQUEST_ITL = ("median", "p99")
-
-Figures = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)

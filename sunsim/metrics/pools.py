@@ -8,12 +8,10 @@ import numpy as np
 
 from sunsim.metrics.held import STATES, Held, PoolKey, held_by_pool, sizes_by_pool
 from sunsim.metrics.rows import Floats, Requests, Window, places_of
-from sunsim.metrics.serving import per
+from sunsim.metrics.serving import Figures, per
 from sunsim.records import ArmResult
 
 SECONDS_AN_HOUR = 3600.0
-
-Figures = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -11,6 +12,8 @@ from sunsim.metrics.slo import Limits, meets_slo
 from sunsim.metrics.worst import Worst, worst_window
 
 Numbers = dict[str, float | None]
+Figures = dict[str, Any]
+"""With lists and further ones in it."""
 
 
 def statistics(values: Floats, names: tuple[str, ...] = STATISTICS) -> Numbers:

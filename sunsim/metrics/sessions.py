@@ -10,14 +10,12 @@ import numpy as np
 import pandas as pd
 
 from sunsim.metrics.rows import Floats, Requests, Window
-from sunsim.metrics.serving import latency, per, statistics
+from sunsim.metrics.serving import Figures, latency, per, statistics
 from sunsim.records import ArmResult
 
 STATISTICS = ("mean", "median", "p99")
 COUNTERS = ("prefix_cache_queries", "prefix_cache_hits")
 """Of a worker, under vLLM's names."""
-
-Figures = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)

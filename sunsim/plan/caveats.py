@@ -1,7 +1,6 @@
 """What to know before believing a plan, in plain sentences."""
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
 from sunsim.plan.conclusion import window_length
 from sunsim.plan.elastic import settings, some_elastic
@@ -9,11 +8,9 @@ from sunsim.plan.knobs import STEP
 from sunsim.plan.search import Reason
 from sunsim.plan.tried import pools
 from sunsim.report.accuracy import NOWHERE, accuracy_told
+from sunsim.report.entries import Arms, Entry
 from sunsim.report.format import counted, listed, percent, together
 from sunsim.report.sentences import basis, caches, filling, other_models, outside_measured
-
-Entry = Mapping[str, Any]
-Arms = Mapping[str, Entry]
 
 SHORT = "All requests arrive in less time than one takes, so rates (per second and sustained) say little, and none is given per GPU."
 FEW = 100

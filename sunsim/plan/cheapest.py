@@ -1,14 +1,11 @@
 """Which arm of a plan is the cheapest, and how much more the others need, in plain sentences."""
 
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 from sunsim.plan.search import Reason
 from sunsim.plan.way_tables import by_work, cards, work
+from sunsim.report.entries import Arms, Entry
 from sunsim.report.format import count, gpu_count, listed, number, percent
-
-Entry = Mapping[str, Any]
-Arms = Mapping[str, Entry]
 
 
 def best_of(passing: Arms) -> str:

@@ -1,7 +1,6 @@
 """What a plan comes down to, in plain sentences: how many GPUs, what breaks first, how sure that is."""
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
 from sunsim.plan.cheapest import best_of, cheapest, gpus_of
 from sunsim.plan.elastic import compared, settings
@@ -9,11 +8,9 @@ from sunsim.plan.search import Reason
 from sunsim.plan.tables import breaking
 from sunsim.plan.variants import TYPICAL
 from sunsim.plan.ways import ANY
+from sunsim.report.entries import Arms, Entry
 from sunsim.report.format import count, counted, gpu_count, limits, listed, milliseconds, number, percent, together
 from sunsim.roles import Stage
-
-Entry = Mapping[str, Any]
-Arms = Mapping[str, Entry]
 
 MOST = 0.5
 """Share of steps outside the measured range from which on a number of GPUs rests on them."""

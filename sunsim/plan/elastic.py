@@ -5,11 +5,9 @@ from typing import Any
 
 from sunsim.metrics.pools import SECONDS_AN_HOUR
 from sunsim.plan.way_tables import by_work
+from sunsim.report.entries import Arms, Entry
 from sunsim.report.format import ABSENT, count, gpu_count, listed, number, percent, together
 from sunsim.report.text_table import TextTable, table
-
-Entry = Mapping[str, Any]
-Arms = Mapping[str, Entry]
 
 ALIKE = 0.005
 """A smaller share more or less is no difference."""

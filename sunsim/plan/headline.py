@@ -1,17 +1,15 @@
 """What somebody who reads nothing else of a plan should see: three large numbers, or why there are none."""
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
 from sunsim.plan.cheapest import best_of, rank
 from sunsim.plan.conclusion import no_plan
 from sunsim.plan.elastic import settings
 from sunsim.plan.way_tables import work
 from sunsim.report.blocks import Headline, Number
+from sunsim.report.entries import Entry
 from sunsim.report.format import ABSENT, count, gpu_count, number, percent, together
 from sunsim.report.text_table import TextTable, table
-
-Entry = Mapping[str, Any]
 
 NEAREST, MET = "nearest GPUs that were tried", "SLO met there"
 

@@ -1,7 +1,6 @@
 """The report of a plan, from the content of `plan.json`: one list of blocks for terminal, Markdown and page."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from sunsim.plan.caveats import caveats
 from sunsim.plan.conclusion import assumed, conclusion, heading
@@ -12,6 +11,7 @@ from sunsim.plan.tried import points
 from sunsim.plan.velocity import velocity_table
 from sunsim.plan.way_tables import needed, validated
 from sunsim.report.blocks import Bullets, Code, Figure, Gallery, Note, Report, Section, Verdict
+from sunsim.report.entries import Entry
 from sunsim.version import __version__
 
 Pictures = Mapping[str, Sequence[Figure]]
@@ -43,7 +43,7 @@ OTHERS = (
 )
 
 
-def plan_report(plan: Mapping[str, Any], scenario: str, pictures: Pictures) -> Report:
+def plan_report(plan: Entry, scenario: str, pictures: Pictures) -> Report:
     """What a plan found.
 
     Args:

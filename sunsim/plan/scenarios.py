@@ -1,12 +1,10 @@
 """The arms of a plan that pass, each as a scenario with the pools found, which `sunsim run` runs as it is."""
 
-from collections.abc import Mapping
-from typing import Any
-
 from ruamel.yaml import YAML
 
 from sunsim.document.text import written
 from sunsim.files import file_names
+from sunsim.report.entries import Entry
 from sunsim.result import SCENARIO
 from sunsim.visible import visible
 
@@ -16,7 +14,7 @@ MOST_LETTERS = 100
 """Of a scenario's name, which names a folder."""
 
 
-def scenario_files(plan: Mapping[str, Any]) -> dict[str, str]:
+def scenario_files(plan: Entry) -> dict[str, str]:
     """The file's name of each arm that passes, none that the plan's folder has for other scenarios.
 
     Args:
@@ -26,7 +24,7 @@ def scenario_files(plan: Mapping[str, Any]) -> dict[str, str]:
     return {arm: f"{stems[arm]}.yaml" for arm, found in plan["arms"].items() if found["passes"]}
 
 
-def scenario_of(plan: Mapping[str, Any], scenario: str, arm: str, stem: str) -> str:
+def scenario_of(plan: Entry, scenario: str, arm: str, stem: str) -> str:
     """A scenario, YAML, with that arm alone and the pools found for it.
 
     Args:

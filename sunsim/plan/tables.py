@@ -1,8 +1,7 @@
 """The tables of a plan, from the content of `plan.json`."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from statistics import fmean
-from typing import Any
 
 from sunsim.metrics.slo import limit_values, limits_of
 from sunsim.plan.elastic import hours, settings, some_elastic, written_hours
@@ -11,11 +10,11 @@ from sunsim.plan.variants import TYPICAL, WORST
 from sunsim.plan.way_tables import cards
 from sunsim.report.accuracy import HEADER, exact_match
 from sunsim.report.columns import cells, columns
+from sunsim.report.entries import Entry
 from sunsim.report.format import ABSENT, count, gpu_count, number, percent, together
 from sunsim.report.text_table import TextTable, table
 from sunsim.roles import Stage
 
-Entry = Mapping[str, Any]
 Row = dict[str, str]
 
 FAILS = "fails!"

@@ -1,14 +1,12 @@
 """Every point that a plan tried, from the content of `plan.json`."""
 
 from collections.abc import Mapping
-from typing import Any
 
 from sunsim.plan.elastic import settings
 from sunsim.plan.tables import worst_header
+from sunsim.report.entries import Entry
 from sunsim.report.format import count, number, percent, together
 from sunsim.report.text_table import MISSED, TextTable, table
-
-Entry = Mapping[str, Any]
 
 
 def points(plan: Entry) -> TextTable:

@@ -1,13 +1,11 @@
 """The velocities of an arm's workers, as operators of elastic pools reckon with them, from the content of `plan.json`."""
 
-from collections.abc import Mapping
-from typing import Any
-
 import numpy as np
 
 from sunsim.latency.velocity import decode_batch, decode_velocity, prefill_velocity, transfer_velocity
 from sunsim.metrics.slo import limit_values
 from sunsim.plan.conditions import AS_PLANNED, requests_under
+from sunsim.report.entries import Entry
 from sunsim.report.format import count
 from sunsim.report.text_table import TextTable, table
 from sunsim.roles import Stage
@@ -46,7 +44,7 @@ def velocities(scenario: Scenario, arm: Arm) -> dict[str, float | None]:
     return found
 
 
-def velocity_table(plan: Mapping[str, Any]) -> TextTable:
+def velocity_table(plan: Entry) -> TextTable:
     """An arm a row."""
     return table(
         {"tokens/s\nof a worker": name}

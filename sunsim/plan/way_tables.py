@@ -1,14 +1,11 @@
 """What is said of the ways to serve beside their GPUs, from the content of `plan.json`: cards, needs, real runs."""
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
+from sunsim.report.entries import Arms, Entry
 from sunsim.report.format import ABSENT, count, together
 from sunsim.report.text_table import TextTable, table
 from sunsim.roles import Stage
-
-Entry = Mapping[str, Any]
-Arms = Mapping[str, Entry]
 
 
 def work(arm: Entry) -> tuple[str, ...]:

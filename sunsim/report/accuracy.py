@@ -7,10 +7,9 @@ from dataclasses import asdict
 from typing import Any
 
 from sunsim.accuracy.measured import MIN_SEEDS, AccuracyFile, too_few
+from sunsim.report.entries import Entry
 from sunsim.report.format import count, counted, listed, together
 from sunsim.scenario import Arm
-
-Entry = Mapping[str, Any]
 
 HEADER = "exact match\n%"
 NOT_KNOWN = "not known"

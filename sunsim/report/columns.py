@@ -1,10 +1,10 @@
 """Columns of tables, declared by the metrics that stand in them: headers, units and forms are the registry's."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from sunsim.metrics.registry import REGISTRY
+from sunsim.report.entries import Entry
 from sunsim.report.format import count, number, percent
 
 
@@ -20,7 +20,7 @@ class Column:
     tag: str
     header: str
 
-    def cell(self, entry: Mapping[str, Any]) -> str:
+    def cell(self, entry: Entry) -> str:
         """What an entry of a summary has of it."""
         return written(self.tag, entry[self.tag])
 
@@ -30,7 +30,7 @@ def columns(*tags: str) -> list[Column]:
     return [Column(tag, _header(tag)) for tag in tags]
 
 
-def cells(shown: Sequence[Column], entry: Mapping[str, Any]) -> dict[str, str]:
+def cells(shown: Sequence[Column], entry: Entry) -> dict[str, str]:
     """What an entry of a summary has of these columns, by header."""
     return {column.header: column.cell(entry) for column in shown}
 

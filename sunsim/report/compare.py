@@ -1,8 +1,8 @@
 """Arms against the first arm: which ratios may be stated."""
 
-from collections.abc import Collection, Mapping
-from typing import Any
+from collections.abc import Collection
 
+from sunsim.report.entries import Entry
 from sunsim.report.format import ratio
 
 OUTPUT = "output_throughput"
@@ -11,7 +11,7 @@ PACE = ("_tpot_ms", "_itl_ms", "_interactivity")
 """These hold the wait for decode where prefill emits the first token."""
 
 
-def against(tag: str, entry: Mapping[str, Any], base: Mapping[str, Any]) -> float | None:
+def against(tag: str, entry: Entry, base: Entry) -> float | None:
     """The ratio of a metric to the first arm's.
 
     None where either arm is overloaded and the metric depends on its queue: that ratio would grow with the run. None for
@@ -24,7 +24,7 @@ def against(tag: str, entry: Mapping[str, Any], base: Mapping[str, Any]) -> floa
     return ratio(entry[tag], base[tag])
 
 
-def worker_pools(entry: Mapping[str, Any]) -> set[str]:
+def worker_pools(entry: Entry) -> set[str]:
     """The kinds of workers that an arm has: ``prefill``, ``decode``, ``colocated``."""
     return {name.split("/")[0] for name in entry["workers"]}
 
@@ -48,6 +48,6 @@ def same_work(tag: str, pools: Collection[str], base: Collection[str]) -> bool:
     return ("decode" in one) == ("decode" in other)
 
 
-def queueing(entry: Mapping[str, Any]) -> tuple[str, ...]:
+def queueing(entry: Entry) -> tuple[str, ...]:
     """How the tags end that depend on an arm's queue."""
     return QUEUEING + PACE if entry["decode_wait_in_tpot"] else QUEUEING

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from sunsim.report.compare import against
+from sunsim.report.entries import Arms, Entry
 from sunsim.report.format import number, percent, times
-
-Entry = Mapping[str, Any]
-Arms = Mapping[str, Entry]
 
 CHANGES = {"mean TPOT": "mean_tpot_ms", "output": "output_throughput_window"}
 

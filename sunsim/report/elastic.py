@@ -2,16 +2,11 @@
 sheds or converts requests.
 """
 
-from collections.abc import Mapping
-from typing import Any
-
 from sunsim.report.columns import cells, columns
 from sunsim.report.compare import against, same_work, worker_pools
+from sunsim.report.entries import Arms, Entry
 from sunsim.report.format import count, counted, in_arms, listed, milliseconds, number, percent, times, together
 from sunsim.report.text_table import TextTable, table
-
-Entry = Mapping[str, Any]
-Arms = Mapping[str, Entry]
 
 SAME_SHARE = 0.005
 """An arm is said to miss more if its share of met SLOs is lower by more, and to save if its GPU-hours are by more of them."""

@@ -1,16 +1,13 @@
 """What a summary means, in plain sentences."""
 
 from collections.abc import Mapping
-from typing import Any
 
 from sunsim.report.accuracy import accuracy_told
 from sunsim.report.compare import against, stages, worker_pools
 from sunsim.report.drafts import drafts
 from sunsim.report.elastic import changes, converted, held, is_elastic, savings, shed
+from sunsim.report.entries import Arms, Entry
 from sunsim.report.format import change, count, counted, in_arms, listed, milliseconds, number, percent, times, together
-
-Entry = Mapping[str, Any]
-Arms = Mapping[str, Entry]
 
 SAME = 0.02
 """Loads that differ by less than this share are called the same."""
@@ -30,7 +27,7 @@ REASONS = {
 """What takes a step out of the measured range."""
 
 
-def sentences(summary: Mapping[str, Any]) -> list[str]:
+def sentences(summary: Entry) -> list[str]:
     """Verdicts first, then what to know before believing them."""
     arms: Arms = summary["arms"]
     return [
@@ -248,7 +245,7 @@ def basis(kinds: Mapping[str, list[str]]) -> list[str]:
     return [f"{kind.replace('_', ' ').capitalize()}: {'; '.join(facts)}." for kind, facts in kinds.items() if facts]
 
 
-def short_window(window: Mapping[str, Any], arms: Arms) -> list[str]:
+def short_window(window: Entry, arms: Arms) -> list[str]:
     """That the window tells no rates, and the rates that can be told."""
     if not window["too_short"]:
         return []

@@ -1,7 +1,6 @@
 """The report of a run: tables in which every arm is a row, each figure beside its ratio to the first arm, and sentences."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from sunsim.metrics.slo import limit_values, limits_of
 from sunsim.report.accuracy import HEADER, exact_match
@@ -9,11 +8,10 @@ from sunsim.report.blocks import Bullets, Report
 from sunsim.report.columns import Column, cells, columns
 from sunsim.report.compare import against
 from sunsim.report.elastic import is_elastic, pools_table
+from sunsim.report.entries import Entry
 from sunsim.report.format import ABSENT, counted, limits, number, percent, times
 from sunsim.report.sentences import sentences
 from sunsim.report.text_table import TextTable, table
-
-Entry = Mapping[str, Any]
 
 OVERLOADED = "*"
 """Mark of an overloaded arm; the sentences below the tables say what it means."""

@@ -6,10 +6,10 @@ from typing import NamedTuple
 from sunsim.document.source import Loc, Source
 from sunsim.latency.profile import Profile
 from sunsim.roles import Stage
-from sunsim.scenario.arms import OPTIONS
 from sunsim.scenario.blocks import ArmBlock, Document
 from sunsim.scenario.pools import PoolBlock
 from sunsim.scenario.rounds import prefill_modules, refuse_cards
+from sunsim.scenario.worker_pool import OPTIONS
 
 
 class Beside(NamedTuple):

@@ -26,7 +26,7 @@ from sunsim.scenario.blocks import (
 from sunsim.scenario.slo import Slo
 from sunsim.workload.blocks import Conversations, Synthetic, Trace
 from sunsim.workload.conversations import session_mix, turn_shares
-from sunsim.workload.mix import length_mix
+from sunsim.workload.lengths import length_mix
 from sunsim.workload.traces.select import Selection
 from sunsim.workload.traces.use import TokenLimit, trace_of
 

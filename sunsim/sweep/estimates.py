@@ -53,6 +53,10 @@ class ArmEstimates:
     speed_up: Estimate | None = None
 
 
+Estimates = Mapping[int, Sequence[ArmEstimates]]
+"""Of the arms of each combination, by its index."""
+
+
 def estimates(grid: Grid, rows: Rows) -> dict[int, list[ArmEstimates]]:
     """For each combination that has points, its arms in the order of the scenario."""
     found = {}

@@ -6,10 +6,8 @@ from typing import Any
 
 from plots.sweep import Mark, Row, plot_sweep
 from sunsim.metrics.registry import REGISTRY
-from sunsim.sweep.estimates import ArmEstimates
+from sunsim.sweep.estimates import Estimates
 from sunsim.sweep.grid import Grid, short_names, written
-
-Estimates = Mapping[int, Sequence[ArmEstimates]]
 
 PANELS = ("mean_tpot_ms", "p99_ttft_ms", "output_throughput_per_gpu")
 MOST_ROWS = 4

@@ -13,10 +13,8 @@ from sunsim.report.sentences import basis, other_models
 from sunsim.report.summary import OVERLOADED, marked
 from sunsim.report.text_table import TextTable, table
 from sunsim.sweep.accuracy import accuracy_of, told_of
-from sunsim.sweep.estimates import ArmEstimates
+from sunsim.sweep.estimates import Estimates
 from sunsim.sweep.grid import Grid, short_names, written
-
-Estimates = Mapping[int, Sequence[ArmEstimates]]
 
 MOST_LINES = 120
 """Lines of a table that somebody may still read; the rest is in the files."""

@@ -59,11 +59,10 @@ def table(rows: TraceRows) -> pd.DataFrame:
 def _add_rounds(made: pd.DataFrame, rows: TraceRows, rounds: Rounds) -> None:
     """What says which request follows which; a column of which nothing is to be said is left out."""
     opens = rounds.opens
-    sizes = np.diff(np.append(np.flatnonzero(opens), len(rows)))
     said = np.roll(rows.prompt_tokens + rows.output_tokens, 1)
     made["arrival_s"] = made["arrival_s"].where(opens)
     made["session"] = np.cumsum(opens) - 1
-    made["round"] = np.concatenate([np.arange(size) for size in sizes])
+    made["round"] = made.groupby("session").cumcount()
     made["think_s"] = pd.Series(rounds.think_s).where(~opens)
     if (rounds.prefix_tokens > 0).any():
         known = opens if rounds.prefix is None else opens & (rounds.prefix != UNKNOWN)

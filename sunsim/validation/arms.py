@@ -7,16 +7,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 
 import numpy as np
+import pandas as pd
 
 from sunsim.metrics.overload import overloaded
-from sunsim.metrics.rows import Floats, Requests, Window
+from sunsim.metrics.rows import Bools, Floats, Requests, Window
 from sunsim.metrics.serving import Numbers, latency, output_rate, per
 from sunsim.metrics.slo import Limits, Slo, meets_slo
 from sunsim.report.format import ratio
-from sunsim.validation.arm_rounds import ComparedRound
 from sunsim.validation.cluster_run import ClusterRun
-from sunsim.validation.figures import Compared, Figure, change_percent
+from sunsim.validation.figures import Compared, Figure, change_percent, known
 from sunsim.validation.served import NEGLIGIBLE_MS, Served
+from sunsim.validation.worker_figures import ROUNDS
 
 DECODE_THROUGHPUT = "output_throughput_per_decode_gpu"
 THROUGHPUT = "output_throughput_per_gpu"
@@ -59,6 +60,22 @@ class Side:
         for key, values_ms in self.latencies_ms.items():
             found |= latency(key, values_ms, STATISTICS[key])
         return found | {ATTAINMENT: self.met}
+
+
+@dataclass(frozen=True, slots=True)
+class ComparedRound:
+    """One round of all sessions, or the later ones together.
+
+    Attributes:
+        name: of `ROUNDS`.
+        requests: how many it has.
+        figures: latencies; the share of the prompts' tokens that the worker which computed them had cached, in percent,
+            its error in percentage points; and the tokens whose KV was moved for a request.
+    """
+
+    name: str
+    requests: int
+    figures: list[Figure]
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,6 +206,51 @@ def _against(figures: Numbers, base: Numbers, *, waits: bool) -> Numbers:
         elif "tpot" in tag:
             gain[f"{stem}_change_percent"] = change_percent(now, before)
         elif tag != ATTAINMENT:
-            known = waits and now is not None and before is not None
-            gain[f"{stem}_change_ms"] = (now or 0.0) - (before or 0.0) if known else None
+            told = waits and now is not None and before is not None
+            gain[f"{stem}_change_ms"] = (now or 0.0) - (before or 0.0) if told else None
     return gain
+
+
+def compared_rounds(actual: pd.DataFrame, simulated: pd.DataFrame, window: Window) -> tuple[ComparedRound, ...]:
+    """Round by round, of the requests that really came inside the window.
+
+    Args:
+        actual, simulated: rows of the results contract with the columns of sessions, of the same requests in one order.
+    """
+    number = np.minimum(actual["round"].to_numpy(np.int64), len(ROUNDS) - 1)
+    within = window.holds(actual["arrival_s"].to_numpy(np.float64))
+    found = []
+    for i, name in enumerate(ROUNDS):
+        own = within & (number == i)
+        if own.any():
+            figures = [
+                Figure(tag, real, model, _round_error(tag, model, real))
+                for (tag, real), model in zip(_means(actual, own).items(), _means(simulated, own).values(), strict=True)
+            ]
+            found.append(ComparedRound(name, int(own.sum()), figures))
+    return tuple(found)
+
+
+def _means(rows: pd.DataFrame, own: Bools) -> dict[str, float | None]:
+    requests = Requests.from_rows(rows).where(own)
+    cached, moved, prompts = (
+        rows[name].to_numpy(np.float64)[own] for name in ("cached_tokens", "moved_tokens", "prompt_tokens")
+    )
+    return {
+        "mean_ttft_ms": _mean(requests.ttft_s) * 1000,
+        "mean_tpot_ms": known(_mean(requests.tpot_s) * 1000),
+        "cached_share": float(cached.sum() / prompts.sum()) * 100,
+        "mean_moved_tokens": _mean(moved),
+    }
+
+
+def _mean(values: Floats) -> float:
+    """Of those that have one."""
+    there = values[~np.isnan(values)]
+    return float(there.mean()) if there.size else float("nan")
+
+
+def _round_error(tag: str, simulated: float | None, actual: float | None) -> float | None:
+    if tag == "cached_share" and simulated is not None and actual is not None:
+        return simulated - actual
+    return change_percent(simulated, actual)

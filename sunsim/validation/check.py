@@ -13,7 +13,6 @@ from sunsim.measured import window_of
 from sunsim.metrics.rows import Requests, Window
 from sunsim.metrics.slo import limits_each
 from sunsim.scenario import Transfer
-from sunsim.validation.arm_rounds import compared_rounds
 from sunsim.validation.arms import (
     DECODE_THROUGHPUT,
     THROUGHPUT,
@@ -22,6 +21,7 @@ from sunsim.validation.arms import (
     Side,
     arm_figures,
     compared_arm,
+    compared_rounds,
 )
 from sunsim.validation.cluster_run import ClusterRun
 from sunsim.validation.floor import Pair
@@ -167,10 +167,9 @@ def _stream(run: ClusterRun, when: str) -> Stream:
     if run.sessions is None:
         rows = rows.sort_values("begins_s", kind="stable")
     names = run.scenario.model_names
-    index = {name: i for i, name in enumerate(names)}
     return Stream(
         to_ps(rows["begins_s"].to_numpy(np.float64)),
-        np.array([index[name] for name in rows["model"]], dtype=np.int32),
+        pd.Categorical(rows["model"], names).codes.astype(np.int32),
         rows["prompt_tokens"].to_numpy(np.int32),
         rows["output_tokens"].to_numpy(np.int32),
         names,

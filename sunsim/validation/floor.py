@@ -50,7 +50,8 @@ def _what(run: ActualRun) -> tuple[Any, ...]:
     args = meta.engine_args
     # KV blocks differ a little from start to start, unless they were set.
     limits = (args.max_num_seqs, args.max_num_batched_tokens, (args.model_extra or {}).get("num_gpu_blocks_override"))
-    return (meta.stream_key, meta.role, meta.model, meta.variant, meta.gpu, meta.speculative_config, *limits)
+    stream = meta.csv_sha256 or meta.stream
+    return (stream, meta.role, meta.model, meta.variant, meta.gpu, meta.speculative_config, *limits)
 
 
 def _pair(one: ActualRun, other: ActualRun, in_one: Ints, in_other: Ints) -> Pair:

@@ -6,13 +6,14 @@ import numpy as np
 import pandas as pd
 
 from sunsim.clock import PS_PER_MS
-from sunsim.latency.transfer import BesidePoint, LinkTimes, TransferData, load_transfers, measured_link
+from sunsim.latency.transfer import LinkTimes, TransferData, load_transfers, measured_link
 from sunsim.report.blocks import Block, Contents, Figure, Report, Section, Verdict
 from sunsim.report.format import count, number
 from sunsim.report.text_table import TextTable
 from sunsim.validation import server, tables
 from sunsim.validation.arm_tables import CLUSTER, cluster_tables, worker_arm_tables
 from sunsim.validation.check import CheckedCluster
+from sunsim.validation.figures import known
 from sunsim.validation.folders import Cluster
 from sunsim.validation.result import Validation, cluster_verdict
 from sunsim.validation.worker import Validated
@@ -122,15 +123,9 @@ def _link_table(data: TransferData) -> TextTable:
 
 def _beside_table(data: TransferData) -> TextTable:
     """What the fetching worker's host adds, a number of decodes a row: medians over the points."""
-
-    def median(points: list[BesidePoint], name: str) -> str:
-        values = [value for point in points if (value := getattr(point, name)) is not None]
-        return number(float(np.median(values))) if values else "-"
-
-    rows = []
-    for decodes in sorted({point.decode_requests for point in data.beside_points}):
-        own = [point for point in data.beside_points if point.decode_requests == decodes]
-        rows.append((count(decodes), *(median(own, f"{name}_ms_median") for name in ("begin", "lead", "admit"))))
+    points = pd.DataFrame([point.model_dump() for point in data.beside_points]).astype(np.float64)
+    medians = points.groupby("decode_requests")[["begin_ms_median", "lead_ms_median", "admit_ms_median"]].median()
+    rows = [(count(decodes), *(number(known(value)) for value in each)) for decodes, *each in medians.itertuples()]
     headers = ("decodes", "it begins\nafter, ms", "the step's launch\ntakes, ms", "KV is there until\nit is taken, ms")
     return TextTable("Beside decodes of the worker that fetches: medians", headers, rows, left=0)
 

@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 
 from sunsim.report.format import listed
-from sunsim.validation.arm_rounds import ComparedRound
-from sunsim.validation.arms import THROUGHPUT, ComparedArm, Comparison
+from sunsim.validation.arms import THROUGHPUT, ComparedArm, ComparedRound, Comparison
 from sunsim.validation.check import CheckedCluster
 from sunsim.validation.figures import Figure, known_errors, signed_percent
 from sunsim.validation.floor import Pair

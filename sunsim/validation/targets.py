@@ -16,20 +16,12 @@ Relation: TypeAlias = Literal["same engine start", "same host", "other host"]
 class Target(NamedTuple):
     """The most that a figure may be off either way, in percent, a share in percentage points.
 
-    Set for workers that decode, or for those that prefill.
+    `of`: the workers that it is set for, by what `Role` says of them.
     """
 
     one_host: float
     other_host: float
     of: Literal["decodes", "prefills"]
-
-    def at(self, relation: Relation) -> float:
-        """The most for a profile from there."""
-        return self.other_host if relation == "other host" else self.one_host
-
-    def holds_for(self, role: Role) -> bool:
-        """Whether workers of that role are held to it."""
-        return role.decodes if self.of == "decodes" else role.prefills
 
 
 TARGETS = {
@@ -85,8 +77,10 @@ class Tolerances:
         """
         if tag in self.stated:
             return self.stated[tag]
-        target = targets_of(drafts=drafts).get(tag)
-        return target.at(relation) if self.use_targets and target and target.holds_for(role) else None
+        target = targets_of(drafts=drafts).get(tag) if self.use_targets else None
+        if target is None or not getattr(role, target.of):
+            return None
+        return target.other_host if relation == "other host" else target.one_host
 
 
 TARGETS_ALONE = Tolerances()

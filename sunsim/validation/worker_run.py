@@ -99,11 +99,6 @@ class RunMeta(Facts):
         return DraftCounts(self.num_drafts or 0, self.num_draft_tokens or 0, self.num_accepted_tokens_per_pos or [])
 
     @property
-    def stream_key(self) -> str:
-        """What runs of one stream have in common: the hash of its file if recorded, else its name."""
-        return self.csv_sha256 or self.stream
-
-    @property
     def does(self) -> Role:
         """The worker's role, whatever its model's name."""
         return Role(self.role, None)

@@ -1,7 +1,6 @@
 """What a scenario file may say about its requests."""
 
 from collections.abc import Mapping
-from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeAlias
 
@@ -9,7 +8,7 @@ from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag,
 
 from sunsim.clock import MAX_S
 from sunsim.document.block import Block, Duration, Moment, Name, Positive, Tokens, path_without_controls
-from sunsim.workload.changes import Popularity, RateFile, Renewal, Stretch
+from sunsim.workload.changes import Popularity, RateFile, Renewal, Stretch, refuse_overlap
 from sunsim.workload.traces.names import FormatName
 
 MAX_REQUESTS = 10**8
@@ -86,20 +85,14 @@ class LognormalLengths(Block):
     output: Lognormal
 
 
-class AzureConvLengths(Block):
-    """Lengths as in the public Azure LLM inference trace 2023, conversation."""
+class AzureLengths(Block):
+    """Lengths as in the public Azure LLM inference traces 2023, of conversation or of code completion."""
 
-    kind: Literal["azure-conv"] = "azure-conv"
-
-
-class AzureCodeLengths(Block):
-    """Lengths as in the public Azure LLM inference trace 2023, code completion."""
-
-    kind: Literal["azure-code"] = "azure-code"
+    kind: Literal["azure-conv", "azure-code"]
 
 
 Arrivals: TypeAlias = Poisson | Gamma | Constant
-Lengths: TypeAlias = FixedLengths | LognormalLengths | AzureConvLengths | AzureCodeLengths
+Lengths: TypeAlias = FixedLengths | LognormalLengths | AzureLengths
 RoundTokens: TypeAlias = FixedTokens | LognormalTokens
 
 
@@ -229,11 +222,7 @@ class Trace(Block):
             key = "start_s" if self.start_s else "duration_s"
             message = f"{key} and stretches are given, must be one of them: each stretch has its own"
             raise ValueError(message)
-        for before, after in pairwise(sorted(self.stretches, key=lambda stretch: stretch.start_s)):
-            if after.start_s < before.end_s:
-                message = f"the stretch from {after.start_s:g} s begins before that from {before.start_s:g} s ends"
-                message += f" ({before.end_s:g} s), must not overlap: no request is used twice"
-                raise ValueError(message)
+        refuse_overlap(self.stretches)
         return self
 
     def __hash__(self) -> int:

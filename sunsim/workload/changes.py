@@ -1,5 +1,6 @@
 """What a scenario file may say about how its traffic changes while it runs."""
 
+from collections.abc import Iterable
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Literal, Self, TypeAlias
@@ -175,3 +176,12 @@ class Stretch(Block):
     def end_s(self) -> float:
         """Of the trace's own time."""
         return self.start_s + self.duration_s
+
+
+def refuse_overlap(stretches: Iterable[Stretch]) -> None:
+    """Raises ValueError where one begins before another has ended."""
+    for before, after in pairwise(sorted(stretches, key=lambda stretch: stretch.start_s)):
+        if after.start_s < before.end_s:
+            message = f"the stretch from {after.start_s:g} s begins before that from {before.start_s:g} s ends"
+            message += f" ({before.end_s:g} s), must not overlap: no request is used twice"
+            raise ValueError(message)

@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 from sunsim.clock import MAX_S, to_ps
 from sunsim.latency.attention import LengthMix
 from sunsim.workload.blocks import Conversations, Rounds
-from sunsim.workload.lengths import draw_tokens
-from sunsim.workload.mix import SEED
+from sunsim.workload.lengths import MIX_SEED, draw_tokens
 from sunsim.workload.requests import Draws, Requests, draw_arrivals_s
 from sunsim.workload.texts import chained
 from sunsim.workload.traces.use import TokenLimit
@@ -148,5 +147,5 @@ def turn_shares(workload: Conversations, shares: Sequence[float]) -> tuple[float
 def session_mix(workload: Conversations, limits: tuple[TokenLimit, ...]) -> LengthMix:
     """The lengths that meet in batches: of the law, not of a seed's requests, so that seeds share a step-time model."""
     sessions = max(1, min(MIX_SESSIONS, int(MIX_ROUNDS / workload.rounds.mean)))
-    rounds = draw_rounds(workload, sessions, Draws(SEED, (), ()), limits)
+    rounds = draw_rounds(workload, sessions, Draws(MIX_SEED, (), ()), limits)
     return LengthMix.of(rounds.prompt_tokens, rounds.output_tokens)

@@ -9,9 +9,9 @@ import numpy as np
 import scipy  # whose parts load when they are used, and this one takes a tenth of a second
 from numpy.typing import NDArray
 
+from sunsim.latency.attention import LengthMix
 from sunsim.workload.blocks import (
-    AzureCodeLengths,
-    AzureConvLengths,
+    AzureLengths,
     FixedLengths,
     FixedTokens,
     Lengths,
@@ -19,6 +19,9 @@ from sunsim.workload.blocks import (
     LognormalLengths,
     RoundTokens,
 )
+
+MIX_DRAWS = 2000
+MIX_SEED = 20_261_125
 
 RANKS = np.concatenate([np.arange(990) / 1000, np.arange(9900, 10_001) / 10_000])
 """Ranks at which tables hold quantiles: 0 to 1 by 0.001, and by 0.0001 from 0.99, where few long requests weigh."""
@@ -61,6 +64,12 @@ def draw_lengths(
     return _at_rank(table.prompt_quantiles, prompt_uniform), _at_rank(table.output_quantiles, output_rank)
 
 
+@lru_cache(maxsize=8)
+def length_mix(lengths: Lengths) -> LengthMix:
+    """The lengths that meet in batches: of the law, not of a seed's requests, so that seeds share a step-time model."""
+    return LengthMix.of(*draw_lengths(lengths, *np.random.default_rng(MIX_SEED).random((2, MIX_DRAWS))))
+
+
 def draw_tokens(tokens: RoundTokens, uniform: NDArray[np.float64]) -> NDArray[np.int32]:
     """Tokens of rounds, int32[n] and at least 1, from draws in [0, 1), float64[n]."""
     if isinstance(tokens, FixedTokens):
@@ -80,7 +89,7 @@ def longest(lengths: Lengths) -> tuple[int, int]:
             return lengths.prompt_tokens, lengths.output_tokens
         case LognormalLengths():
             return lengths.prompt.max_tokens, lengths.output.max_tokens
-        case AzureConvLengths() | AzureCodeLengths():
+        case AzureLengths():
             table = load_table(lengths.kind)
             return int(table.prompt_quantiles[-1]), int(table.output_quantiles[-1])
 

@@ -40,28 +40,21 @@ def quantile_table(csv_path: Path) -> dict[str, Any]:
         raise InputError(message, csv_path)
     lengths = {"prompt_tokens": trace.prompt_tokens, "output_tokens": trace.output_tokens}
     columns = {name: column[kept].astype(np.float64) for name, column in lengths.items()}
-    prompt_rank, output_rank = (_rank(column) for column in columns.values())
-    grid, _, _ = np.histogram2d(prompt_rank, output_rank, bins=RANK_BINS, range=[[0, 1], [0, 1]])
-    ranks = pd.DataFrame(columns).rank()
-    varied = all(np.ptp(column) for column in columns.values())
-    spearman = np.corrcoef(ranks["prompt_tokens"], ranks["output_tokens"])[0, 1] if varied else None
+    frame = pd.DataFrame(columns)
+    ranks = (frame.rank(method="first") - 0.5) / len(frame)
+    grid, _ = np.histogramdd(ranks.to_numpy(), bins=RANK_BINS, range=[(0, 1), (0, 1)])
+    spearman = frame.corr("spearman").to_numpy()[0, 1]
     return {
         "source": f"{_SOURCE}, {csv_path.name}",
         "citation": _CITATION,
         "licence": "CC-BY 4.0",
         "requests": int(kept.sum()),
         "requests_left_out": int((~kept).sum()),
-        "spearman": None if spearman is None else round(float(spearman), 4),
+        "spearman": None if np.isnan(spearman) else round(float(spearman), 4),
         "longest_request_tokens": int((columns["prompt_tokens"] + columns["output_tokens"]).max()),
         **{name: _summary(column) for name, column in columns.items()},
         "rank_grid": grid.astype(int).tolist(),
     }
-
-
-def _rank(column: NDArray[np.float64]) -> NDArray[np.float64]:
-    rank = np.empty(column.size)
-    rank[np.argsort(column, kind="stable")] = (np.arange(column.size) + 0.5) / column.size
-    return rank
 
 
 def _summary(column: NDArray[np.float64]) -> dict[str, Any]:

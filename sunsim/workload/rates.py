@@ -1,7 +1,6 @@
 """The rate of arrivals that changes, as a scenario says it."""
 
 import math
-from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 
@@ -9,12 +8,13 @@ import numpy as np
 
 from sunsim.clock import MAX_S
 from sunsim.errors import InputError, clipped, clipped_list
+from sunsim.latency.document import once
 from sunsim.workload.blocks import Arrivals
 from sunsim.workload.changes import Bursts, Curve, Diurnal, RateSteps
 from sunsim.workload.lines import Floats, Lines
 from sunsim.workload.streams import stream
 from sunsim.workload.traces.table import UNCLOSED, values_at, values_of
-from sunsim.workload.traces.text import read_text, state_of
+from sunsim.workload.traces.text import read_text
 
 SIDES = 1440
 """Of the polygon that stands for a period of a diurnal curve: off by at most 2.4 millionths of its mean."""
@@ -89,17 +89,13 @@ def _bursts_s(bursts: Bursts, end_s: float, seed: int) -> Floats:
     return np.stack([begin_s, begin_s + bursts.length_s], axis=1).ravel()
 
 
+@once(8)
 def read_rates(path: Path) -> Lines:
-    """The points of a file of rates, read once for each state of the file.
+    """The points of a file of rates.
 
     Raises:
         InputError: it cannot be read, lacks a column or a second line, or a line of it is wrong.
     """
-    return _read_once(path, state_of(path, MUST))
-
-
-@lru_cache(maxsize=8)
-def _read_once(path: Path, state: tuple[int, int]) -> Lines:  # noqa: ARG001 - of the file
     text = read_text(path, MUST)
     header = values_of(text.line(1)) if text.data else []
     if header is None:

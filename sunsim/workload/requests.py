@@ -13,10 +13,9 @@ from sunsim.workload.arrivals import draw_along, draw_arrivals
 from sunsim.workload.blocks import Arrivals, Closed, Synthetic
 from sunsim.workload.changes import Popularity
 from sunsim.workload.lengths import draw_lengths
-from sunsim.workload.popularity import draw_models
 from sunsim.workload.rates import drawn_rate
 from sunsim.workload.sessions import Sessions
-from sunsim.workload.shares import draw_models_over, shares_over
+from sunsim.workload.shares import draw_models, draw_models_over, shares_over
 from sunsim.workload.streams import stream
 from sunsim.workload.traces.rows import TraceRows
 from sunsim.workload.traces.sessions import sessions_of

@@ -1,4 +1,4 @@
-"""The models' shares of the requests where they change over a run."""
+"""Which model a request is for, by the models' shares of the requests, which may change over a run."""
 
 import math
 from collections.abc import Sequence
@@ -10,7 +10,6 @@ from sunsim.errors import InputError
 from sunsim.workload.blocks import Closed, Trace, Workload
 from sunsim.workload.changes import Flips, Popularity
 from sunsim.workload.lines import Floats, Lines, mean_product
-from sunsim.workload.popularity import draw_models
 from sunsim.workload.rates import rate_of
 from sunsim.workload.streams import stream
 from sunsim.workload.traces.use import arrivals_of
@@ -19,6 +18,24 @@ MOST_SHARES = 2_000_000
 """Flips times models."""
 AT_ONCE = 1_000_000
 """Shares that are sorted together."""
+
+
+def draw_models(shares: Sequence[float], uniform: Floats) -> NDArray[np.int32]:
+    """Which model each request is for: inverse CDF of the models ordered by falling share, ties in the order given.
+
+    Because the draws are given, the same request moves towards the popular models as popularity gets more skewed.
+
+    Args:
+        shares: share of each model, adding up to 1.
+        uniform: draws in [0, 1), float64[n].
+
+    Returns:
+        Index into `shares`, int32[n].
+    """
+    order = np.argsort(-np.asarray(shares), kind="stable")
+    # No request is for a model without a share, whatever the sums of the others round to.
+    edges = np.cumsum(np.asarray(shares)[order])[: np.count_nonzero(shares) - 1]
+    return order.astype(np.int32)[np.searchsorted(edges, uniform, side="right")]
 
 
 def shares_over(

@@ -136,6 +136,15 @@ def test_what_is_pulled_has_room_for_drafts_when_it_enters(make: type[Engine]) -
 
 
 @ENGINES
+def test_a_prompt_is_pulled_into_the_last_blocks_that_hold_it(make: type[Engine]) -> None:
+    a, b = pulled(8, 2), pulled(8, 2)
+    engine = make(config(block_size=4, num_gpu_blocks=5, drafts=drafting([1.0])), DraftSteps(10, draft=1))
+    for sequence in (a, b):
+        engine.submit(0, sequence)
+    assert engine.wake(0).loads == [a, b]
+
+
+@ENGINES
 def test_as_many_steps_as_are_expected(make: type[Engine]) -> None:
     request = given(4)
     play(make(config(drafts=drafting([0.5], expected=True)), DraftSteps(10, draft=1)), [(0, request)])

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -20,12 +18,13 @@ from tests.cluster.worlds import config, play
 LATER = 10**9
 
 
-def caching(make: type[Engine], texts: Texts, rates: list[float], *, eagle: bool = True, **options: Any) -> Engine:
+def caching(
+    make: type[Engine], texts: Texts, rates: list[float], *, eagle: bool = True, by_batch: tuple[int, ...] | None = None
+) -> Engine:
     """A worker with blocks of four tokens. A step takes 10, 1 for each draft in it, and 1 for each token of a prompt."""
-    size = {"block_size": 4} | options
-    drafts = drafting(rates, lookahead=len(rates) if eagle else 0)
-    own = config(enable_prefix_caching=True, use_eagle=eagle, drafts=drafts, **size)
-    keys = BlockKeys(texts.sessions(), own.block_size, None)
+    drafts = drafting(rates, by_batch, lookahead=len(rates) if eagle else 0)
+    own = config(block_size=4, enable_prefix_caching=True, use_eagle=eagle, drafts=drafts)
+    keys = BlockKeys(texts.sessions(), 4, None)
     return make(own, DraftSteps(10, draft=1, token=1), keys=keys)
 
 
@@ -34,6 +33,14 @@ def rounds(texts: Texts) -> list[Sequence]:
         Sequence(i, 0, texts.end[prompt], texts.end[answer] - texts.end[prompt], KV.COMPUTE)
         for i, (prompt, answer) in enumerate(zip(texts.prompt, texts.answer, strict=True))
     ]
+
+
+def found_at(engine: Engine, sequence: Sequence, at: int) -> int:
+    """Tokens that another request would find there after what is decided at a moment."""
+    while (due := engine.next_wake()) is not None and due <= at:
+        engine.wake(due)
+    engine.advance(at + 1)
+    return engine.cached_tokens(sequence)
 
 
 @ENGINES
@@ -64,10 +71,15 @@ def test_drafts_are_not_found_before_they_are_out_as_tokens(make: type[Engine], 
         out = {0: 6, 16: 7, 28: 10, 40: 13, 52: 15}
     else:
         out = {0: 6} | {16 + 12 * step: 7 + step for step in range(9)} | {124: 15}
-    found = {}
-    for at in out:
-        while (due := engine.next_wake()) is not None and due <= at:
-            engine.wake(due)
-        engine.advance(at + 1)
-        found[at] = engine.cached_tokens(following)
-    assert found == {at: tokens // 4 * 4 for at, tokens in out.items()}
+    assert [found_at(engine, following, at) for at in out] == [tokens // 4 * 4 for tokens in out.values()]
+
+
+@ENGINES
+def test_so_it_is_when_the_number_of_drafts_has_just_changed(make: type[Engine]) -> None:
+    texts = Texts.grown([], [(UNKNOWN, 6), (UNKNOWN, 6), (1, 4)], [12, 4, 1])
+    long, short, following = rounds(texts)
+    engine = caching(make, texts, [1.0, 1.0], eagle=False, by_batch=(2, 0, 2))
+    engine.submit(0, long)
+    engine.submit(0, short)
+    # Steps of two until 22, 36 and, with the short one's ghost, 50. The next one, decided at 36, is the last with drafts.
+    assert [found_at(engine, following, at) for at in (22, 36, 50, 62)] == [4, 8, 12, 16]

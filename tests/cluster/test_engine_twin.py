@@ -100,7 +100,10 @@ class Case:
 def play(
     engine: AnyEngine, case: Case, look: Callable[[Sequence], object]
 ) -> tuple[list[Stamps], Totals, list[object]]:
-    """Runs a case; gives each request's stamps, the worker's totals and what is seen whenever something comes and at the end."""
+    """Runs a case; gives each request's stamps, the worker's totals and what is seen.
+
+    That is who ends in which order, and what `look` gives whenever something comes and at the end.
+    """
     order = count()
     events: list[tuple[int, int, str, Sequence]] = []
     sequences = []
@@ -130,6 +133,8 @@ def play(
         if due is None:
             break
         outcome = engine.wake(due)
+        if outcome.finished:
+            seen.append((due, [sequence.request for sequence in outcome.finished]))
         for kind, some in (("loaded", outcome.loads), ("back", outcome.evicted)):
             for sequence in some:
                 heapq.heappush(events, (due + case.delay, next(order), kind, sequence))

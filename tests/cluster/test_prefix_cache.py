@@ -10,14 +10,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sunsim.cluster.block_keys import BlockKeys
+from sunsim.cluster.drafting.blocks import CachingBurstBlocks
 from sunsim.cluster.engine import Engine
 from sunsim.cluster.engine_config import EngineConfig
 from sunsim.cluster.prefix_cache import Block, CachingBlocks
 from sunsim.cluster.sequence import KV, Sequence
 from sunsim.workload.sessions import UNKNOWN
 from tests.cluster.plain_blocks import TextKeys
-from tests.cluster.test_engine_twin import PHASES, Case, play
-from tests.cluster.test_prefix_twin import talks, unheld_keys
+from tests.cluster.test_drafting_twin import drafting_talks
+from tests.cluster.test_engine_twin import PHASES, play
+from tests.cluster.test_prefix_twin import Talk, talks, unheld_keys
 from tests.cluster.texts import Texts
 from tests.cluster.worlds import Steps
 from tests.cluster.worlds import play as play_on
@@ -129,8 +131,8 @@ def test_pinned_blocks_are_found_and_not_lost() -> None:
 
 @given(talks())
 @settings(max_examples=150, deadline=None, phases=PHASES)
-def test_keys_are_equal_where_texts_are(talk: tuple[Case, Texts, bool]) -> None:
-    case, texts, shared = talk
+def test_keys_are_equal_where_texts_are(talk: Talk) -> None:
+    case, texts, shared = talk.case, talk.texts, talk.shared
     size, models = case.config.block_size, [model for _, model, *_ in case.requests]
     keys = BlockKeys(texts.sessions(), size, None if shared else models)
     plain = TextKeys([texts.text(i) for i in range(len(models))], size, [0] * len(models) if shared else models)
@@ -142,10 +144,10 @@ def test_keys_are_equal_where_texts_are(talk: tuple[Case, Texts, bool]) -> None:
     assert len(set(names.values())) == len(names)
 
 
-@given(talks())
+@given(talks() | drafting_talks())
 @settings(max_examples=250, deadline=None, phases=PHASES)
-def test_every_block_is_held_unheld_or_without_a_key(talk: tuple[Case, Texts, bool]) -> None:
-    case, texts, _ = talk
+def test_every_block_is_held_unheld_or_without_a_key(talk: Talk) -> None:
+    case, texts = talk.case, talk.texts
     keys = BlockKeys(texts.sessions(), case.config.block_size, None)
     engine, unseen = (Engine(case.config, case.times, case.stalls_ps(), keys) for _ in range(2))
     blocks, capacity = engine.blocks, case.config.num_gpu_blocks - 1
@@ -157,7 +159,8 @@ def test_every_block_is_held_unheld_or_without_a_key(talk: tuple[Case, Texts, bo
         for held in (chain.blocks for chain in blocks._chains.values()):
             assert len(set(held)) == len(held)
             holders.update(held)
-        for _, later in blocks._later_chains:
+        after = blocks._after_chains if isinstance(blocks, CachingBurstBlocks) else []
+        for _, later in blocks._later_chains + after:
             holders.update(later)
         assert all(block.holders == n for block, n in holders.items())
         unheld = unheld_keys(blocks)

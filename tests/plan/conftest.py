@@ -15,7 +15,6 @@ from sunsim.points.local import run_local
 from tests.files.quick import be_quick
 from tests.plan.small import PLAN, invoke, write_plan
 
-
 draw = Figure.savefig
 
 

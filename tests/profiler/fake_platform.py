@@ -32,6 +32,14 @@ class FakePlatform(Platform):  # type: ignore[misc]
         vllm_config.compilation_config.cudagraph_capture_sizes = [1, 2, 4, *range(8, 257, 8), *range(272, 513, 16)]
 
     @classmethod
+    def set_device(cls, device: Any) -> None:
+        pass
+
+    @classmethod
+    def discover_numa_topology(cls) -> list[list[int]]:
+        return []
+
+    @classmethod
     def support_hybrid_kv_cache(cls) -> bool:
         return True
 

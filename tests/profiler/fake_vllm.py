@@ -30,11 +30,11 @@ class _Running(Future):  # type: ignore[type-arg]
     def __init__(self, ready_s: float, output: ModelRunnerOutput) -> None:
         super().__init__()
         self._ready_s = ready_s
-        self._output = output
+        self.output = output
 
     def result(self, timeout: float | None = None) -> Any:
         time.sleep(max(0.0, self._ready_s - time.monotonic()))
-        return self._output
+        return self.output
 
 
 class FakeExecutor(Executor):  # type: ignore[misc]

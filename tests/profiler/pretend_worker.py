@@ -8,7 +8,22 @@ import time
 from multiprocessing.connection import Connection
 from typing import Any
 
-from profiler.cluster.messages import Abort, Begin, Done, End, Ended, Failed, LoadReport, Ready, Serve, Stop, Up
+from profiler.cluster.messages import (
+    Abort,
+    Begin,
+    Broken,
+    Done,
+    End,
+    Ended,
+    Failed,
+    LoadReport,
+    Measure,
+    Measured,
+    Ready,
+    Serve,
+    Stop,
+    Up,
+)
 from profiler.measure import Subject
 from profiler.recording import RequestStamps, Step
 from profiler.transfers import Transfer
@@ -19,6 +34,10 @@ BLOCK = 16
 VOCABULARY = 5000
 FATAL_PROMPT = 666
 """A request of so many prompt tokens is the end of its worker."""
+FAILING_PROMPT = 555
+"""The first request of so many prompt tokens fails."""
+LOST_PROMPT = 444
+"""A request of so many comes to no end."""
 SILENT_PROMPT = 777
 """After prefill of so many tokens, nobody says where the KV is."""
 
@@ -31,13 +50,14 @@ class _Pretender:
         self._tasks: set[asyncio.Task[None]] = set()
         self._transfers: list[Transfer] = []
         self._cache: set[tuple[int, ...]] = set()
+        self._has_failed = False
         self._run = self._received = self._requests = self._tokens = 0
 
     def read(self) -> None:
         while self._connection.poll():
             message = self._connection.recv()
             if isinstance(message, Serve):
-                task = asyncio.get_running_loop().create_task(self._serve(message))
+                task = asyncio.get_running_loop().create_task(self._serve(message, self._run))
                 self._tasks.add(task)
             elif isinstance(message, Begin):
                 # What is under way goes on, as a worse worker than ours would let it.
@@ -53,14 +73,21 @@ class _Pretender:
                 now_s = time.monotonic()
                 step = Step(now_s, 0.0, now_s, TOKEN_S, True, 1, 1, 1, 10, (), (), 0, 1, 0, 0, 99)
                 self._connection.send(Ended([step], {}, self._transfers))
+            elif isinstance(message, Measure):
+                self._connection.send(Measured({"decode-128": None}))
             elif isinstance(message, Stop):
                 self.stopped.set()
 
-    async def _serve(self, order: Serve) -> None:
+    async def _serve(self, order: Serve, run: int) -> None:
         if order.prompt_tokens == FATAL_PROMPT:
             self._connection.send(Failed("out of order"))
             return
-        run = self._run
+        if order.prompt_tokens == FAILING_PROMPT and not self._has_failed:
+            self._has_failed = True
+            self._connection.send(Broken(run, order.index, "the engine ended it with error"))
+            return
+        if order.prompt_tokens == LOST_PROMPT:
+            return
         self._received += 1
         self._requests += 1
         self._tokens += order.prompt_tokens

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from sunsim.trace.convert import convert
 from sunsim.workload.traces.formats import read_trace
 from sunsim.workload.traces.known import FORMATS
 from sunsim.workload.traces.select import Window
-from tests.test_cli import invoke
+from tests.plan.small import invoke
 from tests.trace_files import ARRIVAL_S, OUTPUT_TOKENS, PROMPT_TOKENS, TEXTS, file_name, write
 
 USED = [i for i, tokens in enumerate(OUTPUT_TOKENS) if tokens]
@@ -41,6 +42,18 @@ def test_options_cut_and_scale(tmp_path: Path) -> None:
     out = tmp_path / "requests.csv"
     assert invoke("trace", "convert", write(tmp_path, "azure"), "--format", "azure", *window, "--out", out)[0] == 0
     assert out.read_text() == "arrival_s,prompt_tokens,output_tokens\n0.0,396,109\n"
+
+
+def test_stretches_are_laid_end_to_end(tmp_path: Path) -> None:
+    header, lines = "arrival_s,prompt_tokens,output_tokens", [f"{second}.0,{1 + second},2" for second in range(10)]
+    path, out = tmp_path / "ten.csv", tmp_path / "requests.csv"
+    path.write_text("\n".join([header, *lines, ""]))
+    parts = ("--stretch", "7:2", "--stretch", "1.5:1")
+    code, stdout, _ = invoke("trace", "convert", path, *parts, "--out", out)
+    assert (code, stdout.endswith("without 7 of its 10 requests: 7 outside the window\n")) == (0, True)
+    assert out.read_text() == f"{header}\n0.0,8,2\n1.0,9,2\n2.5,3,2\n"
+    found = json.loads(invoke("trace", "describe", path, *parts, "--rate-scale", 0.5, "--json")[1])
+    assert (found["requests"], found["duration_s"]) == (3, 5.0)
 
 
 def test_a_csv_converts_to_itself_byte_for_byte(tmp_path: Path) -> None:
@@ -90,6 +103,24 @@ def test_any_csv_converts_to_itself(gaps_s: list[float], tokens: list[int], name
         (("csv.csv", "--out", "x.csv", "--rate-scale", "0"), "--rate-scale: is 0, must be greater than 0"),
         (("csv.csv", "--out", "x.csv", "--duration-s", "nan"), "--duration-s: is nan, must be greater than 0"),
         (("csv.csv", "--out", "x.csv", "--start-s", "-1"), "--start-s: is -1, must be at least 0"),
+        (
+            ("csv.csv", "--out", "x.csv", "--stretch", "0:1", "--start-s", "1"),
+            "--stretch: is given, must be left out where --start-s or --duration-s is",
+        ),
+        *(
+            (
+                ("csv.csv", "--out", "x.csv", "--stretch", text),
+                f"--stretch: is {text}, must be two numbers of seconds such as 3000:600, the second above 0",
+            )
+            for text in ("5", "5:0", "-1:5", "0:nan", "0:5:2")
+        ),
+        (
+            ("csv.csv", "--out", "x.csv", "--stretch", "5:5", "--stretch", "0:6"),
+            (
+                "--stretch: the stretch from 5 s begins before that from 0 s ends (6 s), must not overlap: no request is "
+                "used twice"
+            ),
+        ),
         (
             ("csv.csv", "--out", "x.csv", "--rate-scale", "1e-6"),
             (

@@ -11,7 +11,7 @@ import pytest
 from plots.trace import plot_trace
 from sunsim.workload.traces.known import FORMATS
 from sunsim.workload.traces.rows import TraceRows
-from tests.test_cli import invoke
+from tests.plan.small import invoke
 from tests.trace_files import write
 
 DROPPED = ", without 1 of its 5 requests: 1 without an output token"

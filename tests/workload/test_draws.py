@@ -12,8 +12,7 @@ import pytest
 from sunsim.workload.arrivals import draw_arrivals
 from sunsim.workload.blocks import (
     Arrivals,
-    AzureCodeLengths,
-    AzureConvLengths,
+    AzureLengths,
     Constant,
     FixedLengths,
     Gamma,
@@ -23,7 +22,7 @@ from sunsim.workload.blocks import (
     Poisson,
 )
 from sunsim.workload.lengths import draw_lengths, longest
-from sunsim.workload.popularity import draw_models
+from sunsim.workload.shares import draw_models
 from tests.workload.analytic_means import mean_lengths
 
 DRAWS = 200_000
@@ -31,8 +30,8 @@ LOGNORMAL = LognormalLengths(
     prompt=Lognormal(median_tokens=1000, sigma=1.2, max_tokens=4000),
     output=Lognormal(median_tokens=2, sigma=0.8, max_tokens=10),
 )
-ALL_LENGTHS = [FixedLengths(prompt_tokens=7, output_tokens=3), LOGNORMAL, AzureConvLengths(), AzureCodeLengths()]
-TABLES: list[AzureConvLengths | AzureCodeLengths] = [AzureConvLengths(), AzureCodeLengths()]
+TABLES = [AzureLengths(kind="azure-conv"), AzureLengths(kind="azure-code")]
+ALL_LENGTHS = [FixedLengths(prompt_tokens=7, output_tokens=3), LOGNORMAL, *TABLES]
 
 
 def _draw(lengths: Lengths) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
@@ -64,7 +63,7 @@ def test_lengths_stay_within_bounds_at_the_ends_of_the_uniform_draw(lengths: Len
 
 
 @pytest.mark.parametrize("lengths", TABLES, ids=lambda lengths: lengths.kind)
-def test_a_table_reproduces_the_trace_it_was_made_from(lengths: AzureConvLengths | AzureCodeLengths) -> None:
+def test_a_table_reproduces_the_trace_it_was_made_from(lengths: AzureLengths) -> None:
     table = _table(lengths.kind)
     for tokens, name in zip(_draw(lengths), ("prompt_tokens", "output_tokens"), strict=True):
         trace = table[name]
@@ -77,7 +76,7 @@ def test_a_table_reproduces_the_trace_it_was_made_from(lengths: AzureConvLengths
 
 
 @pytest.mark.parametrize("lengths", TABLES, ids=lambda lengths: lengths.kind)
-def test_a_table_keeps_how_prompt_and_output_go_together(lengths: AzureConvLengths | AzureCodeLengths) -> None:
+def test_a_table_keeps_how_prompt_and_output_go_together(lengths: AzureLengths) -> None:
     grid = np.asarray(_table(lengths.kind)["rank_grid"])
     prompt_uniform, output_uniform = np.random.default_rng(2).random((2, DRAWS))
     _, output = draw_lengths(lengths, prompt_uniform, output_uniform)
@@ -90,12 +89,12 @@ def test_a_table_keeps_how_prompt_and_output_go_together(lengths: AzureConvLengt
 
 
 def test_the_conversation_s_longest_prompts_get_short_answers() -> None:
-    prompt, output = _draw(AzureConvLengths())
+    prompt, output = _draw(AzureLengths(kind="azure-conv"))
     assert output[prompt > np.quantile(prompt, 0.9)].mean() < 0.5 * output.mean()
 
 
 @pytest.mark.parametrize("table", TABLES, ids=lambda lengths: lengths.kind)
-def test_a_table_names_its_source_and_licence(table: AzureConvLengths | AzureCodeLengths) -> None:
+def test_a_table_names_its_source_and_licence(table: AzureLengths) -> None:
     raw = _table(table.kind)
     assert "AzurePublicDataset" in raw["source"]
     assert raw["licence"] == "CC-BY 4.0"

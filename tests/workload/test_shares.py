@@ -1,4 +1,4 @@
-"""Popularity that changes: shares by the time of arrival, and what is expected over a run."""
+"""Shares of the models against Zipf's closed form; those that change, by the time of arrival, and over a run."""
 
 from __future__ import annotations
 
@@ -12,9 +12,8 @@ from hypothesis import strategies as st
 from sunsim.errors import InputError
 from sunsim.scenario import build_requests, load_scenario, resolved
 from sunsim.workload.changes import Flips, PopularityStep, PopularitySteps, sooner
-from sunsim.workload.popularity import draw_models
 from sunsim.workload.requests import Requests
-from sunsim.workload.shares import draw_models_over, shares_over
+from sunsim.workload.shares import draw_models, draw_models_over, shares_over
 from sunsim.workload.streams import stream
 from tests.scenario_files import write_scenario
 
@@ -31,6 +30,31 @@ def steps(*told: tuple[float, tuple[float, ...]], between: str = "jump") -> Popu
 
 def requests_of(folder: Path, *overrides: str) -> Requests:
     return build_requests(load_scenario(write_scenario(folder), [*SHARED, *overrides]))
+
+
+@pytest.mark.parametrize("alpha", [0.0, 0.8, 1.0, 3.0])
+@pytest.mark.parametrize("count", [2, 4])
+def test_zipf_shares(tmp_path: Path, alpha: float, count: int) -> None:
+    overrides = [
+        f"models.count={count}",
+        f"models.popularity.alpha={alpha}",
+        "arms.isolated.prefill=null",
+    ]
+    shares = load_scenario(write_scenario(tmp_path), overrides).model_shares
+    ranks = np.arange(1, count + 1)
+    assert shares == pytest.approx(ranks**-alpha / (ranks**-alpha).sum())
+    drawn = draw_models(shares, (np.arange(100_000) + 0.5) / 100_000)
+    assert np.bincount(drawn, minlength=count) / 100_000 == pytest.approx(shares, abs=2e-5)
+
+
+def test_weights_are_normalised(tmp_path: Path) -> None:
+    overrides = [
+        "models=[{name: a, weight: 1}, {name: b, weight: 3}]",
+        "arms.isolated.prefill=null",
+    ]
+    scenario = load_scenario(write_scenario(tmp_path), overrides)
+    assert scenario.model_names == ("a", "b")
+    assert scenario.model_shares == (0.25, 0.75)
 
 
 def test_shares_move_on_by_one_model_at_each_multiple() -> None:

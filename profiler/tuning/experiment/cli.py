@@ -4,40 +4,28 @@ import os
 import shlex
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import Annotated
 
 import typer
 
 from profiler.progress import Progress
-from profiler.tuning.choices import Boundary
 from profiler.tuning.cli import require_torch
 from profiler.tuning.experiment.experiment import experiment, pretrain_seconds, text_of
-from profiler.tuning.experiment.order import SIZES, Order, small
+from profiler.tuning.experiment.order import QUICK, SIZES, WHOLE
 from profiler.tuning.experiment.tasks import TASKS
+from profiler.tuning.orders import BoundaryOption
 from sunsim.errors import InputError, clipped
 
-
-class Extent(NamedTuple):
-    """How much is done where options do not say it."""
-
-    budget_s: float
-    sizes: tuple[str, ...]
-    tasks: tuple[str, ...]
-    seeds: int
-    steps: int
-
-
-WHOLE = Extent(1500.0, ("30m", "100m"), tuple(TASKS), 3, 240)
-QUICK = Extent(120.0, ("tiny",), ("call-format",), 1, 20)
-"""Four tunings of a few seconds each also on a slow core."""
+BUDGET_S, QUICK_BUDGET_S = 1500.0, 120.0
 
 
 def accuracy_command(
     out: Annotated[Path, typer.Option(help="Directory of the results; an experiment that ended early goes on there.")],
     budget_s: Annotated[
         float | None,
-        typer.Option(min=10, help=f"Seconds by which all is to end; {WHOLE.budget_s:g}, quick {QUICK.budget_s:g}."),
+        typer.Option(min=10, help=f"Seconds by which all is to end; {BUDGET_S:g}, quick {QUICK_BUDGET_S:g}."),
     ] = None,
     sizes: Annotated[
         str | None,
@@ -58,9 +46,7 @@ def accuracy_command(
     steps: Annotated[
         int | None, typer.Option(min=1, help=f"Updates of a tuning; {WHOLE.steps}, quick {QUICK.steps}.")
     ] = None,
-    boundary: Annotated[
-        Boundary, typer.Option(help="The module that computes the prompt's last token; vLLM's connectors: decode.")
-    ] = "decode",
+    boundary: BoundaryOption = "decode",
     per_gpu: Annotated[int, typer.Option(min=1, help="Processes that share a GPU: small models leave much idle.")] = 3,
     gpus: Annotated[int | None, typer.Option(min=0, help="All that are visible, if not given; 0 is the CPU.")] = None,
     quick: Annotated[
@@ -73,21 +59,20 @@ def accuracy_command(
     Each task is tuned fully, with LoRA, and with the prefill module alone, before the frozen and the quantized decoder.
     """
     progress = Progress()
-    usual = QUICK if quick else WHOLE
-    budget_s = budget_s or usual.budget_s
+    budget_s = budget_s or (QUICK_BUDGET_S if quick else BUDGET_S)
     number = visible_gpus() if gpus is None else gpus
-    chosen = usual.sizes if sizes is None else _chosen(sizes, tuple(SIZES), "--sizes")
-    order = Order(
-        sizes=chosen,
-        tasks=_chosen(tasks, tuple(TASKS), "--tasks") if tasks is not None else usual.tasks,
+    usual = QUICK if quick else WHOLE
+    order = replace(
+        usual,
+        sizes=usual.sizes if sizes is None else _chosen(sizes, tuple(SIZES), "--sizes"),
+        tasks=usual.tasks if tasks is None else _chosen(tasks, tuple(TASKS), "--tasks"),
         seeds=seeds or usual.seeds,
-        boundary=boundary,
-        pretrain_s=pretrain_seconds(chosen, budget_s, max(1, number)),
         steps=steps or usual.steps,
+        boundary=boundary,
     )
     require_torch()
     files = experiment(
-        small(order) if quick else order,
+        replace(order, pretrain_s=pretrain_seconds(order.sizes, budget_s, max(1, number))),
         out,
         budget_s=budget_s,
         devices=[f"cuda:{i}" for i in range(number)] or ["cpu"],

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from profiler.tuning.experiment.tasks import VOCABULARY, mixture
+from sunsim.files import replacing
 
 WIDTH = 72
 """Places for the tokens of an example; longer ones are left out."""
@@ -41,11 +42,9 @@ def write_corpus(path: Path, count: int, processes: int) -> None:
     seeds = range(-(-count // PIECE))
     with get_context("spawn").Pool(min(processes, len(seeds))) as pool:
         pieces = pool.map(piece, seeds, chunksize=1)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_suffix(".new.npz")
     ids, prompt_tokens, tokens = (np.concatenate(parts) for parts in zip(*pieces, strict=True))
-    np.savez(beside, ids=ids, prompt_tokens=prompt_tokens, tokens=tokens)
-    beside.replace(path)
+    with replacing(path) as partial:
+        np.savez(partial, ids=ids, prompt_tokens=prompt_tokens, tokens=tokens)
 
 
 def read_corpus(path: Path) -> Corpus:

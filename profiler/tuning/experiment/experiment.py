@@ -3,7 +3,7 @@
 import json
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -33,7 +33,7 @@ NAMED = 8
 """Jobs that are named where many are left."""
 
 
-def pretrain_seconds(sizes: tuple[str, ...], budget_s: float, gpus: int) -> dict[str, float]:
+def pretrain_seconds(sizes: Sequence[str], budget_s: float, gpus: int) -> dict[str, float]:
     """Seconds of pre-training of each size, on a GPU of its own."""
     return {size: min(PRETRAIN_SHARE[size] * gpus, PRETRAIN_MOST) * budget_s for size in sizes}
 

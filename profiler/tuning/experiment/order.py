@@ -1,10 +1,11 @@
 """What an experiment does, and the jobs that it is made of."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 from profiler.tuning.choices import Boundary
+from profiler.tuning.experiment.tasks import TASKS
 from sunsim.accuracy.measured import MIN_SEEDS
 
 
@@ -56,11 +57,11 @@ class Order:
     rates: learning rates to try for each method.
     """
 
-    sizes: Sequence[str]
-    tasks: Sequence[str]
-    seeds: int
-    boundary: Boundary
-    pretrain_s: Mapping[str, float]
+    sizes: Sequence[str] = ("30m", "100m")
+    tasks: Sequence[str] = tuple(TASKS)
+    seeds: int = MIN_SEEDS
+    boundary: Boundary = "decode"
+    pretrain_s: Mapping[str, float] = field(default_factory=dict)
     corpus: int = 3_000_000
     pretrain_batch: int = 512
     train: int = 4096
@@ -72,10 +73,21 @@ class Order:
     rates: Mapping[str, Sequence[float]] = field(default_factory=lambda: dict(RATES))
 
 
-def small(order: Order) -> Order:
-    """The same for a try: few examples, and one learning rate a method, which is not tried before it is used."""
-    rates = {method: rates[1:2] for method, rates in order.rates.items()}
-    return replace(order, corpus=20_000, pretrain_batch=32, train=64, validation=16, test=16, batch=8, rates=rates)
+WHOLE = Order()
+QUICK = Order(
+    sizes=("tiny",),
+    tasks=("call-format",),
+    seeds=1,
+    corpus=20_000,
+    pretrain_batch=32,
+    train=64,
+    validation=16,
+    test=16,
+    steps=20,
+    batch=8,
+    rates={method: rates[1:2] for method, rates in RATES.items()},
+)
+"""A try: four tunings of a few seconds each also on a slow core, whose learning rates are not looked for."""
 
 
 @dataclass(frozen=True, slots=True)

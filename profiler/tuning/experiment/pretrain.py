@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 from torch.nn.functional import cross_entropy
 
 from profiler.tuning.experiment.corpus import Corpus
+from profiler.tuning.train import Optimizer
 from profiler.tuning.two_pathways import NO_LABEL, Batch, TwoPathways
 
 WARMUP_STEPS = 100
-BETAS, WEIGHT_DECAY, CLIP = (0.9, 0.95), 0.1, 1.0
+WEIGHT_DECAY, CLIP = 0.1, 1.0
 SEEN_EVERY = 20
 """Steps between two looks at the loss, for which the host waits for the GPU; unless told otherwise."""
 
@@ -46,42 +47,28 @@ def pretrain(
     how many steps fit is the machine's, and is said.
     """
     device = model.device
-    weights = [w for w in model.parameters() if w.requires_grad]
-    own = [w if w.dtype == torch.float32 else w.detach().float() for w in weights]
-    optimizer = torch.optim.AdamW(
-        own, lr=learning_rate, betas=BETAS, weight_decay=WEIGHT_DECAY, fused=device.type == "cuda"
-    )
+    optimizer = Optimizer(list(model.parameters()), WEIGHT_DECAY, device)
     ids, prompt_tokens = torch.from_numpy(corpus.ids).to(device), torch.from_numpy(corpus.prompt_tokens).to(device)
     tokens = torch.from_numpy(corpus.tokens).to(device)
     begin, step, seen_tokens, curve = time.monotonic(), 0, 0, list[tuple[int, float]]()
-    for rows in batches(corpus, batch_size, seed):
-        spent = (time.monotonic() - begin) / seconds
-        if spent >= 1:
-            break
-        rate = learning_rate * min(1.0, (step + 1) / WARMUP_STEPS) * (0.02 + 0.98 * (1 + math.cos(math.pi * spent)) / 2)
-        wanted = int((corpus.tokens[rows] - corpus.prompt_tokens[rows]).sum(dtype=np.int64))
-        width = -(-int(corpus.tokens[rows].max()) // 8) * 8
-        at = torch.from_numpy(rows).to(device)
-        loss = response_loss(model, ids[at, :width].long(), prompt_tokens[at], tokens[at]) / wanted
-        loss.backward()
-        seen_tokens += int(corpus.tokens[rows].sum(dtype=np.int64))
-        if own[0] is not weights[0]:
-            for mine, weight in zip(own, weights, strict=True):
-                mine.grad = weight.grad.float()
-                weight.grad = None
-        torch.nn.utils.clip_grad_norm_(own, CLIP)
-        for group in optimizer.param_groups:
-            group["lr"] = rate
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-        if own[0] is not weights[0]:
-            with torch.no_grad():
-                torch._foreach_copy_(weights, own)
-        step += 1
-        if step % seen_every == 0:
-            curve.append((step, loss.item()))
-            if step % (25 * seen_every) == 0:
-                say(f"step {step}, loss {curve[-1][1]:.4f}, {spent:.0%} of {seconds:.0f} s")
+    with optimizer.given_gradients():
+        for rows in batches(corpus, batch_size, seed):
+            spent = (time.monotonic() - begin) / seconds
+            if spent >= 1:
+                break
+            cosine = 0.02 + 0.98 * (1 + math.cos(math.pi * spent)) / 2
+            wanted = int((corpus.tokens[rows] - corpus.prompt_tokens[rows]).sum(dtype=np.int64))
+            width = -(-int(corpus.tokens[rows].max()) // 8) * 8
+            at = torch.from_numpy(rows).to(device)
+            loss = response_loss(model, ids[at, :width].long(), prompt_tokens[at], tokens[at]) / wanted
+            loss.backward()
+            seen_tokens += int(corpus.tokens[rows].sum(dtype=np.int64))
+            optimizer.step(learning_rate * min(1.0, (step + 1) / WARMUP_STEPS) * cosine, CLIP)
+            step += 1
+            if step % seen_every == 0:
+                curve.append((step, loss.item()))
+                if step % (25 * seen_every) == 0:
+                    say(f"step {step}, loss {curve[-1][1]:.4f}, {spent:.0%} of {seconds:.0f} s")
     return Trained(step, seen_tokens, time.monotonic() - begin, curve)
 
 

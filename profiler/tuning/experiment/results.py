@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -102,11 +103,7 @@ def accuracy_file(
 
 
 def _judged(record: Mapping[str, Any]) -> Judged:
-    return Judged(
-        exact=np.array(record["exact"], bool),
-        matched=np.array(record["matched"], np.int64),
-        wanted=np.array(record["wanted"], np.int64),
-    )
+    return Judged(*(np.array(record[part.name]) for part in fields(Judged)))
 
 
 def _mean_curve(found: Sequence[Mapping[str, Any]]) -> dict[str, list[float]]:

@@ -27,6 +27,7 @@ from profiler.tuning.quantize import quantized
 from profiler.tuning.train import Settings, Trainer
 from profiler.tuning.two_pathways import Batch, TwoPathways
 from sunsim.errors import InputError
+from sunsim.files import replacing
 
 INT4: DecoderQuant = "int4-g128"
 POINTS = 12
@@ -149,7 +150,9 @@ class Worker:
         return {
             "learning_rate": rate,
             "curve": curve,
-            "answers": {row: {name: part.astype(int).tolist() for name, part in of.items()} for row, of in answers.items()},
+            "answers": {
+                row: {name: part.astype(int).tolist() for name, part in of.items()} for row, of in answers.items()
+            },
         }
 
 
@@ -170,7 +173,5 @@ def ids_of(example: Any) -> Example:
 
 def write_json(path: Path, content: Any) -> None:
     """Whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_suffix(f".{id(content)}.new")
-    beside.write_text(json.dumps(content), encoding="utf-8")
-    beside.replace(path)
+    with replacing(path) as partial:
+        partial.write_text(json.dumps(content), encoding="utf-8")

@@ -121,7 +121,9 @@ class BurstDecodes(SteadyDecodes):
         if self._entering:
             for sequence in self._entering:
                 known, left = sequence.known_tokens, sequence.outputs_left
-                self._add(Plan(sequence, step, known, left, None, self.k, self._drafts, self._block_size))
+                self._order += 1
+                plan = Plan(sequence, step, known, left, None, self.k, self._drafts, self._block_size)
+                self._add(plan, self._order)
             self._entering.clear()
             self._changes()
             self._find_next_end()
@@ -259,17 +261,18 @@ class BurstDecodes(SteadyDecodes):
             self._counts.count(old, step)
             self.timeline.remove(old, step)
             known, left = old.known(step), old.left_at(step)
-            self._add(Plan(sequence, step, known, left, old.before(step), self.k, self._drafts, self._block_size))
+            plan = Plan(sequence, step, known, left, old.before(step), self.k, self._drafts, self._block_size)
+            self._add(plan, old.order)
         self._find_next_end()
         self._changes()
 
-    def _add(self, plan: Plan) -> None:
+    def _add(self, plan: Plan, order: int) -> None:
         sequence = plan.sequence
+        plan.order = order
         self.timeline.add(plan, self._at)
         self._plans[sequence] = plan
         sequence.last_step = plan.last
-        self._order += 1
-        heappush(self._ends, (plan.last, self._order, sequence))
+        heappush(self._ends, (plan.last, order, sequence))
 
     def _take_out(self, plan: Plan) -> None:
         """Its context is not counted any more."""

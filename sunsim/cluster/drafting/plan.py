@@ -40,6 +40,7 @@ class Plan:
         blocks: KV blocks that it has in the steps from `first` to `gone`, int64.
         more: of them, those that it takes in the step.
         counted: steps of it that `Counts` has.
+        order: of those that end in one step, the one with the least is the first to.
         one_before, two_before: tokens known one step before `first`, and two; of one that enters all that are known.
     """
 
@@ -57,6 +58,7 @@ class Plan:
         "left",
         "more",
         "one_before",
+        "order",
         "sequence",
         "two_before",
     )
@@ -85,6 +87,7 @@ class Plan:
         self.enters = enters = 0 if before else 1
         self.left = left
         self.counted = 0
+        self.order = 0
         contexts = _contexts(sequence, known, left, enters, k, drafts)
         steps = contexts.size - 1
         self.contexts: Ints = contexts

@@ -1,19 +1,19 @@
 """Reads traces in the format that is named, or that the first line shows."""
 
-from functools import lru_cache
 from pathlib import Path
 
 from sunsim.errors import InputError, clipped_list
+from sunsim.latency.document import once
 from sunsim.workload.traces.json_lines import keys_of
-from sunsim.workload.traces.known import BAILIAN, CSV, CSV_AS_LOGGED, FORMATS
+from sunsim.workload.traces.known import CSV, CSV_AS_LOGGED, FORMATS
 from sunsim.workload.traces.lookalikes import renamed
 from sunsim.workload.traces.rows import TraceRows
 from sunsim.workload.traces.table import UNCLOSED, values_of
-from sunsim.workload.traces.text import Text, read_text, state_of
+from sunsim.workload.traces.text import Text, read_text
 
 
 def read_trace(path: Path, name: str) -> TraceRows:
-    """Reads a trace in the format of that name, once for each state of the file.
+    """Reads a trace in the format of that name.
 
     Raises:
         InputError: the file cannot be read, is in another format, has no request, lacks a column, or has a line that is
@@ -25,6 +25,7 @@ def read_trace(path: Path, name: str) -> TraceRows:
 TOLD = "must be told with --format"
 
 
+@once(2)
 def read_any(path: Path, name: str | None, otherwise: str = TOLD, *, as_logged: bool = False) -> tuple[str, TraceRows]:
     """`read_trace`, in the format that the first line shows if none is given, with the format's name.
 
@@ -35,17 +36,6 @@ def read_any(path: Path, name: str | None, otherwise: str = TOLD, *, as_logged: 
     Raises:
         InputError: as for `read_trace`, or the first line shows no format, or more than one.
     """
-    return _read_once(path, name, otherwise, as_logged, state_of(path))
-
-
-@lru_cache(maxsize=2)
-def _read_once(
-    path: Path,
-    name: str | None,
-    otherwise: str,
-    as_logged: bool,
-    state: tuple[int, int],  # noqa: ARG001 - of the file
-) -> tuple[str, TraceRows]:
     text = read_text(path)
     if not text.data:
         message = "the trace is empty, must have a line for each request"
@@ -95,7 +85,8 @@ def _instead(text: Text, first_line: str) -> str:
     """
     keys = keys_of(first_line)
     if keys is not None:
-        return f"the keys are {clipped_list(keys)}{renamed(BAILIAN.needed, BAILIAN.unit, keys)}"
+        bailian = FORMATS["bailian"]
+        return f"the keys are {clipped_list(keys)}{renamed(bailian.needed, bailian.unit, keys)}"
     columns = values_of(first_line)
     if columns is None:
         raise InputError(UNCLOSED, text.path, 1)

@@ -32,57 +32,24 @@ Columns ``arrival_s`` (seconds, not falling), ``prompt_tokens``, ``output_tokens
 CSV_AS_LOGGED = replace(CSV, clock=Seconds("arrival_s", MAX_CLOCK_S), sorted=False, mending="")
 """The same of any clock, such as seconds since 1970, and in any order."""
 
-
-AZURE = Table(DateTimes("TIMESTAMP"), "ContextTokens", "GeneratedTokens")
-"""The Azure LLM inference traces of 2023 and 2024, https://github.com/Azure/AzurePublicDataset.
-
-Columns ``TIMESTAMP`` (date and time, those of 2024 with a zone), ``ContextTokens``, ``GeneratedTokens``.
-"""
-
-BAILIAN = JsonLines("seconds", 1, ("chat_id",), required=True)
-"""The Qwen-Bailian traces, https://github.com/alibaba-edu/qwen-bailian-usagetraces-anon.
-
-A JSON object a line: ``chat_id``, ``timestamp`` (seconds), ``input_length``, which counts what earlier turns of the chat
-have said, and ``output_length``; see `sunsim.workload.traces.hashes` for ``parent_chat_id`` and ``hash_ids``.
-"""
-
-BURSTGPT = Table(Seconds("Timestamp", MAX_CLOCK_S), "Request tokens", "Response tokens", "Model")
-"""The BurstGPT traces, https://github.com/HPMLL/BurstGPT.
-
-Columns ``Timestamp`` (seconds since the first midnight), ``Model`` (ChatGPT, GPT-4), ``Request tokens`` and
-``Response tokens``, which is 0 where a request failed.
-"""
-
-MOONCAKE = JsonLines(
-    "milliseconds", 1000, ("hash_ids",), not_with=(("chat_id", "of format bailian, whose timestamps are seconds"),)
-)
-"""The Mooncake traces, https://github.com/kvcache-ai/Mooncake.
-
-A JSON object a line: ``timestamp`` (milliseconds), ``input_length``, ``output_length``, and ``hash_ids``, for which see
-`sunsim.workload.traces.hashes`.
-"""
-
-VIDUR = Table(Seconds("arrived_at", MAX_CLOCK_S), "num_prefill_tokens", "num_decode_tokens")
-"""The traces that vidur replays, https://github.com/microsoft/vidur.
-
-Columns ``arrived_at`` (seconds), ``num_prefill_tokens``, ``num_decode_tokens``.
-"""
-
-VLLM_BENCH = VllmBench()
-"""Results of vLLM's benchmark of a server, see `sunsim.workload.traces.vllm_bench`."""
-
-TRACELAB = TraceLab()
-LMCACHE = LMCache()
-"""Sessions of agents, see `sunsim.workload.traces.session_lines`."""
-
 FORMATS: Final[Mapping[str, Table | JsonLines | VllmBench | SessionLines]] = {
     "csv": CSV,
-    "azure": AZURE,
-    "bailian": BAILIAN,
-    "burstgpt": BURSTGPT,
-    "lmcache": LMCACHE,
-    "mooncake": MOONCAKE,
-    "tracelab": TRACELAB,
-    "vidur": VIDUR,
-    "vllm-bench": VLLM_BENCH,
+    # The Azure LLM inference traces of 2023 and 2024, https://github.com/Azure/AzurePublicDataset: TIMESTAMP is a date and
+    # time, those of 2024 with a zone.
+    "azure": Table(DateTimes("TIMESTAMP"), "ContextTokens", "GeneratedTokens"),
+    # The Qwen-Bailian traces, https://github.com/alibaba-edu/qwen-bailian-usagetraces-anon: input_length counts what
+    # earlier turns of the chat have said; see `sunsim.workload.traces.hashes` for parent_chat_id and hash_ids.
+    "bailian": JsonLines("seconds", 1, ("chat_id",), required=True),
+    # The BurstGPT traces, https://github.com/HPMLL/BurstGPT: seconds since the first midnight; Response tokens is 0 where
+    # a request failed.
+    "burstgpt": Table(Seconds("Timestamp", MAX_CLOCK_S), "Request tokens", "Response tokens", "Model"),
+    "lmcache": LMCache(),
+    # The Mooncake traces, https://github.com/kvcache-ai/Mooncake; see `sunsim.workload.traces.hashes` for hash_ids.
+    "mooncake": JsonLines(
+        "milliseconds", 1000, ("hash_ids",), not_with=(("chat_id", "of format bailian, whose timestamps are seconds"),)
+    ),
+    "tracelab": TraceLab(),
+    # The traces that vidur replays, https://github.com/microsoft/vidur.
+    "vidur": Table(Seconds("arrived_at", MAX_CLOCK_S), "num_prefill_tokens", "num_decode_tokens"),
+    "vllm-bench": VllmBench(),
 }

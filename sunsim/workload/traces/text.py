@@ -58,19 +58,6 @@ class Text:
         return (line.decode().removesuffix("\n") for line in io.BytesIO(self.data))
 
 
-def state_of(path: Path, right: str = TRACE) -> tuple[int, int]:
-    """What changes when the file `path` does: when it was written, and its size; `right` says what it must be.
-
-    Raises:
-        InputError: it cannot be read.
-    """
-    try:
-        stat = path.stat()
-    except (OSError, ValueError) as error:
-        raise _unreadable(path, error, right) from error
-    return stat.st_mtime_ns, stat.st_size
-
-
 def read_text(path: Path, right: str = TRACE) -> Text:
     """Reads a whole file, packed with gzip or not; `right` says what it must be.
 

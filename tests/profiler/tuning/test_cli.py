@@ -1,7 +1,6 @@
 """From a model's directory over tuned ones to a table and an accuracy file."""
 
 import json
-import subprocess
 import sys
 from pathlib import Path
 
@@ -10,22 +9,22 @@ import pytest
 BASE = ("--model", "base", "--data", "sort.train.jsonl", "--steps", "3", "--batch-size", "8", "--dtype", "float32")
 
 
-def test_without_torch_one_line_says_so(tmp_path: Path) -> None:
-    without = "import sys; sys.modules['torch'] = None; from profiler.cli import app; app()"
-    given = ["tune", *BASE, "--out", str(tmp_path / "out")]
-    ended = subprocess.run([sys.executable, "-c", without, *given], capture_output=True, text=True, check=False)
-    assert ended.returncode == 1
-    assert ended.stderr == "needs torch, must be installed: pip install 'sunsim[profiler]'\n"
+@pytest.mark.parametrize("given", [("tune", *BASE), ("accuracy", "--quick", "--gpus", "0")])
+def test_without_torch_one_line_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], given: tuple[str, ...]
+) -> None:
+    monkeypatch.setitem(sys.modules, "torch", None)
+    assert run(*given, "--out", str(tmp_path / "out")) == 1
+    assert capsys.readouterr().err == "needs torch, must be installed: pip install 'sunsim[profiler]'\n"
 
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     pytest.importorskip("torch")
     pytest.importorskip("transformers")
-    from profiler.tuning.checkpoint import save_model  # noqa: PLC0415
     from tests.profiler.tuning.tiny import sorting, tiny  # noqa: PLC0415
 
-    save_model(tiny(hidden_size=128, head_dim=32), None, tmp_path / "base")
+    tiny(hidden_size=128, head_dim=32).save_pretrained(tmp_path / "base")
     for name, count in (("train", 40), ("test", 12)):
         rows = [{"prompt_token_ids": e.prompt, "response_token_ids": e.response} for e in sorting(count)]
         (tmp_path / f"sort.{name}.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
@@ -142,6 +141,7 @@ def test_an_adapter_is_kept_in_pefts_form_beside_the_merged_weights(folder: Path
         (("tune", *BASE, "--method", "full", "--decoder-quant", "fp8", "--out", "x"), "must be prefill-only"),
         (("tune", *BASE, "--data", "base/config.json", "--out", "x"), "base/config.json:1: not JSON"),
         (("tune", *BASE, "--out", "sort.test.jsonl"), "sort.test.jsonl: cannot be written (File exists)"),
+        (("tune", *BASE, "--out", "base/../base"), "base/../base: is the base model's own directory"),
         (("tune", *BASE, "--out", "done"), "done: a finished training is there"),
         (("evaluate", "--prefill", "done", "--data", "sort.test.jsonl"), "--decode: a prefill module does not decode"),
         (

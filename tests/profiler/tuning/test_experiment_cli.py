@@ -1,7 +1,5 @@
 """The verb `accuracy` says in one line what is wrong with its options, and counts the GPUs that it may use."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -28,14 +26,6 @@ def test_a_name_that_is_not_known(
     assert ended.value.code == 2
     assert capsys.readouterr().err.startswith(said)
     assert not (tmp_path / "out").exists()
-
-
-def test_without_torch_one_line_says_so(tmp_path: Path) -> None:
-    without = "import sys; sys.modules['torch'] = None; from profiler.cli import app; app()"
-    given = ["accuracy", "--out", str(tmp_path / "out"), "--quick"]
-    ended = subprocess.run([sys.executable, "-c", without, *given], capture_output=True, text=True, check=False)
-    assert ended.returncode == 1
-    assert ended.stderr == "needs torch, must be installed: pip install 'sunsim[profiler]'\n"
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Base models of the experiment: their pre-training's loss is that of serving, and copies of them are whole."""
 
 import copy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from profiler.tuning.choices import DecoderQuant
 from profiler.tuning.data import Example
 from profiler.tuning.experiment import models
 from profiler.tuning.experiment.corpus import piece
-from profiler.tuning.experiment.order import SIZES, TUNINGS, Order, jobs_of, small
+from profiler.tuning.experiment.order import QUICK, SIZES, TUNINGS, jobs_of
 from profiler.tuning.experiment.pretrain import at_once, batches, pretrain, response_loss
 from profiler.tuning.experiment.tasks import VOCABULARY, examples
 from profiler.tuning.experiment.work import Worker, ids_of, served
@@ -124,7 +125,7 @@ def test_the_tokenizer_gives_the_ids_of_the_experiment(tmp_path: Path) -> None:
 
 
 def test_a_saved_base_is_loaded_as_it_was_and_tuning_leaves_it_so(tmp_path: Path) -> None:
-    order = Order(("tiny",), ("call-format",), 1, "decode", {"tiny": 1.0}, train=16, validation=8, test=8, batch=8)
+    order = replace(QUICK, train=16, validation=8, test=8)
     worker = Worker(order, tmp_path, "cpu", lambda _: None)
     models.save(models.new_model("tiny", 0), tmp_path / "base" / "tiny")
     before = {name: weight.clone() for name, weight in worker.base("tiny").named_parameters()}
@@ -141,7 +142,7 @@ def test_a_saved_base_is_loaded_as_it_was_and_tuning_leaves_it_so(tmp_path: Path
 
 
 def test_tunings_answer_for_all_methods(tmp_path: Path) -> None:
-    order = small(Order(("tiny",), ("call-format",), 1, "decode", {"tiny": 1.0}, steps=1))
+    order = replace(QUICK, steps=1)
     worker = Worker(order, tmp_path, "cpu", lambda _: None)
     models.save(models.new_model("tiny", 0), tmp_path / "base" / "tiny")
     for job in jobs_of(order)[1:]:
@@ -155,7 +156,7 @@ def test_tunings_answer_for_all_methods(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("method", TUNINGS)
 def test_rows_are_served_by_the_modules_that_they_name(tmp_path: Path, method: str) -> None:
-    order = small(Order(("tiny",), ("call-format",), 1, "prefill", {"tiny": 1.0}))
+    order = replace(QUICK, boundary="prefill")
     worker = Worker(order, tmp_path, "cpu", lambda _: None)
     models.save(models.new_model("tiny", 0), tmp_path / "base" / "tiny")
     base = worker.base("tiny")

@@ -17,12 +17,12 @@ from profiler.tuning.experiment.experiment import (
     text_of,
     write_results,
 )
-from profiler.tuning.experiment.order import METHODS, TUNINGS, Order, jobs_of, small
+from profiler.tuning.experiment.order import METHODS, QUICK, TUNINGS, WHOLE, Order, jobs_of
 from profiler.tuning.experiment.results import best_rate
 from profiler.tuning.experiment.tasks import TASKS
 from sunsim.errors import InputError
 
-ORDER = Order(("30m",), ("call-format", "math-words"), seeds=3, boundary="decode", pretrain_s={"30m": 1.0})
+ORDER = Order(("30m",), ("call-format", "math-words"))
 SHARES = dict.fromkeys(METHODS, 0.5) | {"base": 0.0, "full": 1.0}
 
 
@@ -81,10 +81,10 @@ def test_the_learning_rate_is_the_one_with_the_lowest_loss(folder: Path) -> None
 
 
 def test_a_try_has_one_rate_and_looks_for_none(tmp_path: Path) -> None:
-    tried = small(ORDER)
+    tried = replace(QUICK, sizes=("30m",))
     assert [(job.kind, job.after) for job in jobs_of(tried)] == [
         ("pretrain", ()),
-        *[("tuning", ("pretrain-30m",))] * (len(ORDER.tasks) * ORDER.seeds * len(TUNINGS)),
+        *[("tuning", ("pretrain-30m",))] * len(TUNINGS),
     ]
     assert {method: best_rate(tmp_path, tried, "30m", method) for method in tried.rates} == {
         "full": 3e-4,
@@ -147,7 +147,7 @@ def test_what_is_not_done_is_named_or_counted(
     (tmp_path / "corpus.npz").touch()
     (tmp_path / "done").mkdir()
     (tmp_path / "done" / "pretrain-tiny.json").write_text("{}")
-    order = small(replace(ORDER, sizes=("tiny",), tasks=tuple(TASKS)[: 2 if seeds == 1 else 5], seeds=seeds))
+    order = replace(QUICK, tasks=tuple(TASKS)[: 2 if seeds == 1 else 5], seeds=seeds)
     experiment(order, tmp_path, budget_s=10, devices=["cpu"], per_device=1, command="", progress=Progress())
     tunings = [job.name for job in jobs_of(order)[1:]]
     last = capsys.readouterr().err.splitlines()[-1]
@@ -162,7 +162,7 @@ def test_nothing_whole_is_said_to_be_so(tmp_path: Path) -> None:
 def test_a_directory_has_one_experiment(tmp_path: Path) -> None:
     keep_order(ORDER, tmp_path)
     keep_order(ORDER, tmp_path)
-    other = Order(("30m",), ("call-format",), seeds=3, boundary="decode", pretrain_s={"30m": 1.0})
+    other = replace(ORDER, tasks=("call-format",))
     with pytest.raises(InputError, match=rf"{ORDER_FILE}: is of an experiment with other settings"):
         keep_order(other, tmp_path)
 
@@ -173,9 +173,9 @@ def test_gpu_minutes_of_tries_add_up(tmp_path: Path) -> None:
 
 
 def test_pre_training_leaves_most_of_the_budget_on_any_number_of_gpus() -> None:
-    sizes = tuple(dict.fromkeys(job.size for job in jobs_of(Order(("30m", "100m"), (), 1, "decode", {}))))
+    sizes = WHOLE.sizes
     for gpus in (1, 2, 8):
-        seconds = pretrain_seconds(("30m", "100m"), 1000, gpus)
+        seconds = pretrain_seconds(sizes, 1000, gpus)
         assert set(seconds) == set(sizes)
         assert sum(seconds.values()) <= 0.4 * 1000 * gpus
         assert max(seconds.values()) <= 0.4 * 1000

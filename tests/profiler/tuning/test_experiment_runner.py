@@ -14,7 +14,7 @@ from profiler.progress import Progress
 from profiler.tuning.experiment.order import Job, Order, jobs_of
 from profiler.tuning.experiment.runner import Runner
 
-ORDER = Order(sizes=("30m", "100m"), tasks=("math-words", "call-format"), seeds=2, boundary="decode", pretrain_s={})
+ORDER = Order(tasks=("math-words", "call-format"), seeds=2)
 
 
 def serve(pipe: Connection, order: Order, folder: Path, device: str, who: str) -> None:

@@ -14,10 +14,10 @@ pytest.importorskip("vllm")
 from profiler.progress import Progress
 from profiler.start import EngineStartError
 from profiler.tuning import handover as verb
-from profiler.tuning.checkpoint import save_model
 from profiler.tuning.choices import Boundary
-from profiler.tuning.handover import HandoverOrder, handover
+from profiler.tuning.handover import handover
 from profiler.tuning.methods import trainable_copy
+from profiler.tuning.orders import HandoverOrder
 from sunsim.errors import InputError
 from tests.profiler.tuning.tiny import changed, sorting, tiny
 
@@ -26,8 +26,8 @@ from tests.profiler.tuning.tiny import changed, sorting, tiny
 def order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> HandoverOrder:
     monkeypatch.setattr(verb, "ENGINE", "tests.profiler.tuning.engine_on_cpu")
     base = tiny()
-    save_model(base, None, tmp_path / "base")
-    save_model(changed(trainable_copy(base)), None, tmp_path / "tuned")
+    base.save_pretrained(tmp_path / "base")
+    changed(trainable_copy(base)).save_pretrained(tmp_path / "tuned")
     # Of one block of 16 tokens, and of several; the last token first of a block, last of one, and between.
     rows = [{"prompt_token_ids": e.prompt, "response_token_ids": e.response} for e in sorting(40, longest=40)]
     (tmp_path / "sort.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from profiler.tuning.rows import bootstrap, judged, row, table, wilson, with_seeds
+from profiler.tuning.rows import judged, of_ratios, row, table, wilson, with_seeds
 
 
 def test_an_answer_is_exact_only_with_its_end_and_tokens_count_in_their_places() -> None:
@@ -32,15 +32,20 @@ def ones(share: float, count: int) -> tuple[np.ndarray, np.ndarray]:
     return (np.arange(count) < share * count).astype(int), np.ones(count, int)
 
 
-def test_the_bootstrap_of_one_run_is_as_wide_as_the_theory_says() -> None:
-    low, high = bootstrap([ones(0.3, 1000)])
-    assert (low + high) / 2 == pytest.approx(0.3, abs=0.005)
-    assert high - low == pytest.approx(2 * 1.96 * np.sqrt(0.3 * 0.7 / 1000), rel=0.1)
+def test_the_interval_of_a_ratio_of_ones_is_that_of_a_share() -> None:
+    half = 1.959964 * np.sqrt(0.3 * 0.7 / 1000)
+    assert of_ratios([ones(0.3, 1000)]) == pytest.approx((0.3 - half, 0.3 + half))
+    # Four independent ones have half of the error in the mean.
+    assert of_ratios([ones(0.3, 1000)] * 4) == pytest.approx((0.3 - half / 2, 0.3 + half / 2))
 
 
-def test_more_runs_narrow_the_interval_of_requests() -> None:
-    one, four = bootstrap([ones(0.5, 400)]), bootstrap([ones(0.5, 400)] * 4)
-    assert (four[1] - four[0]) / (one[1] - one[0]) == pytest.approx(0.5, rel=0.1)
+def test_the_interval_of_a_ratio_is_that_of_resampled_requests() -> None:
+    draws = np.random.default_rng(0)
+    wanted = draws.integers(1, 40, 500)
+    matched = draws.binomial(wanted, draws.beta(4, 1, 500))
+    chosen = draws.integers(500, size=(4000, 500))
+    resampled = np.quantile(matched[chosen].sum(1) / wanted[chosen].sum(1), [0.025, 0.975])
+    assert of_ratios([(matched, wanted)]) == pytest.approx(resampled, abs=0.003)
 
 
 @pytest.mark.parametrize("spread", [0.0, 0.1])
@@ -58,8 +63,6 @@ def test_two_seeds_do_not_say_how_far_seeds_spread() -> None:
 
 
 def test_a_ratio_of_sums_weighs_long_responses_more() -> None:
-    low, high = bootstrap([(np.array([0, 9]), np.array([1, 9]))])
-    assert (low, high) == (0.0, 1.0)
     found = row("full", "sums", {"0": judged([[2], [3] * 9], [[1], [3] * 9])})
     assert found["token_accuracy"] == pytest.approx(0.9)
     assert found["exact_match"] == 0.5

@@ -115,6 +115,17 @@ def test_steps_too_small_for_bfloat16_add_up() -> None:
     assert moved[1] == pytest.approx(moved[0], rel=0.1)
 
 
+def test_weights_in_float32_are_trained_beside_those_in_bfloat16() -> None:
+    pathways = pathways_of(tiny(dtype=torch.bfloat16), "full")
+    pathways.decode.lm_head.float().register_forward_pre_hook(lambda _, given: (given[0].float(),))
+    before = weights(pathways)
+    train(pathways, EXAMPLES, SETTINGS)
+    after = weights(pathways)
+    assert {weight.dtype for weight in after.values()} == {torch.float32, torch.bfloat16}
+    assert not any(torch.equal(after[name], before[name]) for name in ("lm_head.weight", "model.norm.weight"))
+    assert not any(torch.equal(after[name], before[name]) for name in before if name.endswith("_proj.weight"))
+
+
 def test_the_rate_rises_in_a_line_and_falls_as_a_cosine() -> None:
     settings = Settings(steps=12, learning_rate=1.0, warmup_steps=4)
     rates = [settings.rate(step) for step in range(12)]

@@ -10,7 +10,6 @@ import pytest
 
 from sunsim.scenario import build_requests, load_scenario
 from sunsim.workload.lengths_table import main, quantile_table
-from sunsim.workload.streams import stream
 from sunsim.workload.traces.formats import read_trace
 from tests.scenario_files import write_trace
 
@@ -24,18 +23,6 @@ def test_columns_are_found_by_name(tmp_path: Path) -> None:
     assert rows.output_tokens.tolist() == [3, 4]
     assert rows.model is not None
     assert (rows.names, rows.model.tolist()) == (("b", "a"), [0, 1])
-
-
-def test_a_trace_s_models_override_popularity(tmp_path: Path) -> None:
-    trace = "arrival_s,model,prompt_tokens,output_tokens\n0,b,1,1\n1,b,1,1\n2,a,1,1\n"
-    requests = build_requests(load_scenario(write_trace(tmp_path, trace)))
-    assert requests.model.tolist() == [1, 1, 0]
-
-
-def test_without_a_model_column_models_are_drawn(tmp_path: Path) -> None:
-    lines = "".join(f"{index},5,5\n" for index in range(1000))
-    requests = build_requests(load_scenario(write_trace(tmp_path, "arrival_s,prompt_tokens,output_tokens\n" + lines)))
-    assert np.array_equal(requests.model, stream(0, "model").random(1000) >= 0.75)
 
 
 def test_times_are_read_exactly(tmp_path: Path) -> None:

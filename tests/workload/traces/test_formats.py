@@ -67,11 +67,6 @@ def test_times_of_azure_are_exact_to_their_seventh_digit(tmp_path: Path) -> None
     assert rows.arrival_s.tolist() == [0.0, 1e-7, 86_400.5]
 
 
-@pytest.mark.parametrize("name", FORMATS)
-def test_a_format_is_known_by_its_first_line(tmp_path: Path, name: str) -> None:
-    assert read_any(write(tmp_path, name), None)[0] == name
-
-
 TOLD = (
     "must be told with --format: one of csv, azure, bailian, burstgpt, lmcache, mooncake, tracelab, vidur, vllm-bench"
 )

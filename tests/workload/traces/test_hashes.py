@@ -16,8 +16,8 @@ from sunsim.scenario import build_requests, load_scenario
 from sunsim.workload.requests import Requests
 from sunsim.workload.sessions import UNKNOWN, Sessions
 from sunsim.workload.texts import repeated_tokens
+from tests.plan.small import invoke
 from tests.scenario_files import TRACE, write_scenario
-from tests.test_cli import invoke
 
 CACHED = (
     "arms=[{name: cached, colocated: {profile: tiny.json, policy: isolated, workers: 2, enable_prefix_caching: true}}]"

@@ -15,8 +15,8 @@ from sunsim.workload.requests import Requests
 from sunsim.workload.sessions import UNKNOWN, Sessions
 from sunsim.workload.streams import stream
 from sunsim.workload.texts import repeated_tokens
+from tests.plan.small import invoke
 from tests.scenario_files import write_trace
-from tests.test_cli import invoke
 from tests.trace_files import SESSIONS, write
 
 

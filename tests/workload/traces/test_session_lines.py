@@ -16,7 +16,7 @@ from sunsim.workload.texts import repeated_tokens
 from sunsim.workload.traces.formats import read_any, read_trace
 from sunsim.workload.traces.rows import Rounds, TraceRows
 from sunsim.workload.traces.sessions import sessions_of
-from tests.test_cli import invoke
+from tests.plan.small import invoke
 
 
 def event(kind: str, at_s: float) -> dict[str, Any]:

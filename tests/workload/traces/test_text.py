@@ -17,8 +17,8 @@ from sunsim.workload.traces import text as text_module
 from sunsim.workload.traces.formats import read_any, read_trace
 from sunsim.workload.traces.known import FORMATS
 from sunsim.workload.traces.text import CHUNK, MAX_LINE
+from tests.plan.small import invoke
 from tests.scenario_files import TRACE, write_scenario
-from tests.test_cli import invoke
 from tests.trace_files import ARRIVAL_S, ONE_OBJECT, PROMPT_TOKENS, TEXTS, places, write
 
 HEADER = "arrival_s,prompt_tokens,output_tokens"
