@@ -68,7 +68,7 @@ def drafting(draw: st.DrawFn, case: Case) -> Case:
 
 
 @given(cases().flatmap(drafting))
-@settings(max_examples=600, deadline=None, phases=PHASES)
+@settings(max_examples=400, deadline=None, phases=PHASES)
 def test_leaping_equals_stepping(case: Case) -> None:
     assert_equal(case)
 
@@ -81,6 +81,6 @@ def drafting_talks(draw: st.DrawFn) -> Talk:
 
 
 @given(drafting_talks())
-@settings(max_examples=600, deadline=None, phases=PHASES)
+@settings(max_examples=400, deadline=None, phases=PHASES)
 def test_leaping_equals_stepping_with_a_prefix_cache(talk: Talk) -> None:
     assert_equal_blocks(talk)

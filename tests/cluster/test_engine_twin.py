@@ -218,6 +218,6 @@ def assert_equal(case: Case) -> None:
 
 
 @given(cases())
-@settings(max_examples=1500, deadline=None, phases=PHASES)
+@settings(max_examples=1000, deadline=None, phases=PHASES)
 def test_leaping_equals_stepping(case: Case) -> None:
     assert_equal(case)

@@ -57,7 +57,7 @@ def talks(draw: st.DrawFn) -> Talk:
 
 
 @given(talks())
-@settings(max_examples=600, deadline=None, phases=PHASES)
+@settings(max_examples=400, deadline=None, phases=PHASES)
 def test_leaping_equals_stepping(talk: Talk) -> None:
     assert_equal_blocks(talk)
 

@@ -68,7 +68,7 @@ def test_the_easier_the_fewer_gpus(tmp_path: Path, steps: list[str]) -> None:
     for arm in range(2):
         needed = []
         for step in steps:
-            scenario = loaded(tmp_path, "workload.duration_s=2", step)
+            scenario = loaded(tmp_path, "workload.duration_s=2", "plan.seeds=1", step)
             found = simulated(size_pools(Bench(scenario, scenario.arms[arm], [])))
             assert found.sizes
             needed.append(sum(found.sizes.values()))
