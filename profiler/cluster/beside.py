@@ -24,7 +24,7 @@ from profiler.progress import Progress
 from profiler.recording import RequestStamps, Step
 from profiler.transfers import Transfer
 
-SIZES = (128, 512, 1024, 2048, 4096)
+SIZES: tuple[int, ...] = (128, 512, 1024, 2048, 4096)
 REPEATS = 8
 OUTPUT_TOKENS = 2
 GAP_S = 0.03
@@ -50,7 +50,7 @@ class Traffic:
     prompts: bool
 
 
-TRAFFIC = (
+TRAFFIC: tuple[Traffic, ...] = (
     Traffic(0, False),
     Traffic(8, False),
     Traffic(32, False),

@@ -11,7 +11,7 @@ from typing import Any
 from profiler import profile_file
 from profiler.cluster import transfer_points, worker
 from profiler.cluster.beside import measure_beside
-from profiler.cluster.handle import Main, WorkerError, WorkerHandle
+from profiler.cluster.handle import Main, WorkerError, WorkerHandle, first_of
 from profiler.cluster.messages import Measure, Measured, Up
 from profiler.cluster.plan import run_sha256
 from profiler.cluster.play import Play, Run
@@ -175,9 +175,8 @@ class _Players:
             # In a thread: another run may be waiting for this one's attention.
             self._progress.say(await asyncio.to_thread(save, self._order.out, playing, facts))
             self.outcome.played.append(run.name)
-        except Exception as error:  # noqa: BLE001  # one run's mishap must not cost the others the engines
-            while isinstance(error, ExceptionGroup):
-                error = error.exceptions[0]
+        except Exception as caught:  # noqa: BLE001  # one run's mishap must not cost the others the engines
+            error = first_of(caught)
             failed.append(run)
             self._progress.say(f"{run.name}: failed: {type(error).__name__} {error}".strip())
         finally:

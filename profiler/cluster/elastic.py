@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from profiler.cluster import worker
-from profiler.cluster.handle import Main, WorkerError, WorkerHandle
-from profiler.cluster.messages import Begin, Done, End, Ended, Ready, Serve, Up
+from profiler.cluster.handle import Main, WorkerError, WorkerHandle, first_of
+from profiler.cluster.messages import Begin, Broken, Done, End, Ended, Ready, Serve, Up
 from profiler.cluster.play import DRAIN_TIMEOUT_S, Run
 from profiler.measure import Subject, set_up
 from profiler.progress import Progress
@@ -94,6 +94,8 @@ class _Pool:
             await self.emptied[worker.gpu].wait()
 
     def _heard(self, message: Any) -> None:
+        if isinstance(message, Broken):
+            self._sent[message.index][0].give_up(f"request {message.index}: {message.reason}")
         if not isinstance(message, Done):
             return
         worker, sent_s = self._sent[message.index]
@@ -206,6 +208,8 @@ async def elastic(order: ElasticOrder, progress: Progress) -> dict[str, Any]:
         first.send(End())
         await first.next(Ended)
         stop_s = time.monotonic()
+    except ExceptionGroup as error:
+        raise first_of(error) from error
     finally:
         await first.stop()
     life = grown.result()

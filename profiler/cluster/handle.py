@@ -22,6 +22,13 @@ class WorkerError(RuntimeError):
     """A worker cannot go on, or its process has ended."""
 
 
+def first_of(error: Exception) -> Exception:
+    """The first error of a group, or the one that it is."""
+    while isinstance(error, ExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
 def _ignore(message: Any) -> None:
     """Between runs nobody listens."""
 
@@ -53,7 +60,7 @@ class WorkerHandle:
         try:
             self._connection.send(message)
         except OSError as error:
-            self._fail(f"gone: {error}")
+            self.give_up(f"gone: {error}")
 
     async def next(self, kind: type[Message]) -> Message:
         """The next message of this kind; raises WorkerError if the worker fails before."""
@@ -71,11 +78,11 @@ class WorkerHandle:
                 self._take(self._connection.recv())
         except (EOFError, OSError):
             self._loop.remove_reader(self._connection.fileno())
-            self._fail("its process has ended")
+            self.give_up("its process has ended")
 
     def _take(self, message: Any) -> None:
         if isinstance(message, Failed):
-            self._fail(message.reason)
+            self.give_up(message.reason)
         elif self._awaited and isinstance(message, self._awaited[0]):
             _, awaited = self._awaited
             self._awaited = None
@@ -85,7 +92,8 @@ class WorkerHandle:
         else:
             self.on_message(message)
 
-    def _fail(self, reason: str) -> None:
+    def give_up(self, reason: str) -> None:
+        """Whoever waits for it hears that it failed."""
         if not self.failed.done():
             self.failed.set_exception(WorkerError(f"worker {self.gpu}: {reason}"))
             # Whoever waits hears of it; if nobody does, it is no error of its own.

@@ -24,10 +24,10 @@ from profiler.measure import Subject, set_up
 from profiler.progress import Progress
 from sunsim.files import replacing
 
-SIZES = (16, 128, 512, 1024, 2048, 4096, 8192, 12288)
+SIZES: tuple[int, ...] = (16, 128, 512, 1024, 2048, 4096, 8192, 12288)
 REPEATS = 6
 SCHEMA_VERSION = 1
-CONCURRENT = ((1024, 4), (1024, 16), (4096, 4))
+CONCURRENT: tuple[tuple[int, int], ...] = ((1024, 4), (1024, 16), (4096, 4))
 OUTPUT_TOKENS = 2
 
 

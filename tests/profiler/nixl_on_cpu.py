@@ -5,6 +5,7 @@ The KV of a token is its id and where it stands, so a worker sees whether what i
 
 # the signatures are vLLM's
 
+import os
 from concurrent.futures import Future
 from types import SimpleNamespace
 from typing import Any
@@ -28,6 +29,26 @@ LAYER = "layer.0"
 VARIED = 2000
 """Answers are ids from here on."""
 SPEC = FullAttentionSpec(block_size=BLOCK, num_kv_heads=1, head_size=1, dtype=torch.float32)
+
+
+BROKEN = "BROKEN_TRANSFER"
+"""Variable that says which transfer of a worker fails, counted from 1; none at 0."""
+
+
+def _break(agent: Any, number: int) -> None:
+    begin, look = agent.transfer, agent.check_xfer_state
+    begun: list[Any] = []
+
+    def counted(handle: Any, *args: Any, **kwargs: Any) -> Any:
+        begun.append(handle)
+        return begin(handle, *args, **kwargs)
+
+    def broken(handle: Any) -> Any:
+        if number and begun.index(handle) == number - 1:
+            return "ERR"
+        return look(handle)
+
+    agent.transfer, agent.check_xfer_state = counted, broken
 
 
 class NixlExecutor(FakeExecutor):
@@ -60,6 +81,7 @@ class NixlExecutor(FakeExecutor):
         with set_current_vllm_config(self.vllm_config):
             self._connector = KVConnectorFactory.create_connector(self.vllm_config, KVConnectorRole.WORKER, config)
             self._connector.register_kv_caches({LAYER: self._kv})
+        _break(self._connector.connector_worker.nixl_wrapper, int(os.environ.get(BROKEN, "0")))
 
     def execute_model(self, scheduler_output: Any, non_block: bool = False) -> Any:
         if scheduler_output.total_num_scheduled_tokens:

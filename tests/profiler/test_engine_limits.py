@@ -15,7 +15,7 @@ from profiler.cli import app
 from profiler.measure import Order, set_up
 from profiler.phases import prefill
 from profiler.phases.arrivals import JOINED_OUTPUT_TOKENS, ChunkPlan, JoinPlan
-from profiler.settings import EngineSettings
+from profiler.settings import MOVES_KV, EngineSettings
 
 DEFAULTS = EngineSettings()
 
@@ -54,6 +54,13 @@ def test_no_phase_asks_for_more_than_the_engine_takes(seqs: int, budget: int, li
                 assert plan.batch >= 1
                 assert plan.batch + max((n for n, _ in plan.groups), default=1) <= seqs
                 assert all(n + JOINED_OUTPUT_TOKENS <= limit for n, _ in plan.singles)
+
+
+def test_a_worker_that_moves_kv_is_measured_with_prompts_in_traffic_first() -> None:
+    names, usual = list(arguments(EngineSettings(kv_connector=MOVES_KV))), list(arguments(DEFAULTS))
+    assert names.index("traffic-prefill") < names.index("decode-4096") < names.index("traffic-chat")
+    assert usual.index("decode-4096") < usual.index("traffic-chat") < usual.index("traffic-prefill")
+    assert sorted(names) == sorted(usual)
 
 
 def test_a_reference_profile_covers_batch_and_context_with_under_two_minutes_of_traffic() -> None:

@@ -10,13 +10,14 @@ from profiler.cluster import beside, transfer_points
 from profiler.cluster.beside import Fetched, Traffic, points_of
 from profiler.cluster.cluster import ClusterOrder, cluster
 from profiler.cluster.elastic import ElasticOrder, elastic, logged_parts
+from profiler.cluster.handle import WorkerError
 from profiler.cluster.plan import all_runs, one_worker_run, subject_of
 from profiler.progress import Progress
 from profiler.recording import RequestStamps, Step
 from profiler.streams import StreamError
 from profiler.transfers import Transfer
 from sunsim.latency.transfer import load_transfers
-from tests.profiler.pretend_worker import main
+from tests.profiler.pretend_worker import FAILING_PROMPT, main
 from tests.profiler.test_cluster import pool, write
 
 STEP = Step(0.0, 0.0, 0.0, 0.010, False, 8, 8, 8, 100, (), (), 0, 8, 0, 0, 99)
@@ -86,6 +87,14 @@ def test_a_second_worker_comes_gets_requests_and_goes(tmp_path: Path) -> None:
     assert found["start"]["process_s"] <= found["start"]["open_s"] <= found["start"]["first_token_s"]
     assert 0 < found["requests"] < 60
     assert found["stop"]["drain_s"] < 0.3
+
+
+def test_a_request_that_fails_ends_what_two_workers_play(tmp_path: Path) -> None:
+    run = one_worker_run(write(tmp_path, {"one": {"decode": pool("shared", 1)}}, [100, FAILING_PROMPT]))
+    subject = subject_of([run], quick=True, log_dir=None)
+    order = ElasticOrder(subject=subject, run=run, out=tmp_path, grow_s=9.0, serve_s=0.1, main=main)
+    with pytest.raises(WorkerError, match="worker 0: request 1: the engine ended it with error"):
+        asyncio.run(elastic(order, Progress()))
 
 
 def test_a_scenario_of_two_workers_is_refused(tmp_path: Path) -> None:
