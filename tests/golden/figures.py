@@ -18,8 +18,8 @@ from sunsim.workload.blocks import Conversations
 FOLDER = Path(__file__).parent
 SCENARIOS = sorted((FOLDER.parent.parent / "scenarios").glob("*.yaml"))
 
-MOST_REQUESTS = 12_000
-"""Requests times arms, about five seconds; a synthetic stream that is longer is cut short."""
+MOST_REQUESTS = 5_000
+"""Requests times arms, about two seconds; a synthetic stream that is longer is cut short."""
 
 KEYS = (
     "requests",
