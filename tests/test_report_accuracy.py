@@ -181,6 +181,19 @@ def test_claims_that_are_wrong(tmp_path: Path) -> None:
     assert (sun.verdict, qsun.verdict, mixed.verdict) == ("not supported", "supported", "not supported")
 
 
+def test_claims_on_tasks_without_a_seed_in_common_are_not_decided(tmp_path: Path) -> None:
+    document = accuracy_document(SHARES)
+    for row in document["rows"]:
+        if row["task"] == TASKS[1]:
+            row["exact_match_by_seed"] = {f"other {seed}": share for seed, share in row["exact_match_by_seed"].items()}
+    path = tmp_path / "shares.json"
+    path.write_text(json.dumps(document))
+    for each in accuracy_findings([load_accuracy(path)]):
+        assert each.verdict == "not decided"
+        assert str(each.lost) == "no seed in common"
+        assert entry(each)["points_lost"] is None
+
+
 def test_claims_without_a_file_or_without_their_rows_are_not_measured(tmp_path: Path) -> None:
     assert [each.verdict for each in accuracy_findings([])] == ["not measured"] * 3
     text = to_markdown(Report("", [accuracy_section(accuracy_findings([]), [])]))

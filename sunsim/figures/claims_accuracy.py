@@ -84,7 +84,7 @@ def entry(finding: AccuracyFinding) -> dict[str, Any]:
 
 def _plain(lost: Loss | None) -> dict[str, float | None] | None:
     """Without an interval where there are too few seeds."""
-    if lost is None:
+    if lost is None or not lost.seeds:
         return None
     known = lost.half < float("inf")
     return {"mean": round(lost.mean, 4), "half_width_95": round(lost.half, 4) if known else None}

@@ -34,10 +34,14 @@ def played(wanted: ClusterOrder) -> ClusterOutcome:
     return asyncio.run(cluster(wanted, Progress()))
 
 
-def test_a_run_with_a_request_that_fails_is_played_once_more_on_the_same_workers(tmp_path: Path) -> None:
+def test_a_run_with_a_request_that_fails_is_played_once_more_on_the_same_workers(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     arms = {"first": {"decode": pool("shared", 1)}, "second": {"decode": pool("shared", 1)}}
     outcome = play(write(tmp_path, arms, [100, FAILING_PROMPT, 100]), 1, tmp_path / "out")
     assert (outcome.played, outcome.failed) == (["live-second", "live-first"], [])
+    said = "live-first: failed: WorkerError request 1 at decode: the engine ended it with error"
+    assert said in capfd.readouterr().err
     for name in outcome.played:
         found = rows(tmp_path / "out", name)
         order = ["submit_s", "first_token_s", "last_token_s", "known_s"]
@@ -69,6 +73,16 @@ def test_a_link_that_cannot_be_measured_costs_no_run(
     link = tmp_path / "link.json"
     outcome = played(order(write(tmp_path, {"sun": APART}), 3, transfers=link))
     assert (outcome.played, outcome.failed) == (["live-sun"], [str(link)])
+
+
+def test_a_worker_that_the_link_has_cost_gets_no_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(transfer_points, "SIZES", (FATAL_PROMPT,))
+    link = tmp_path / "link.json"
+    outcome = played(order(write(tmp_path, {"sun": APART}), 4, transfers=link))
+    assert (outcome.played, outcome.failed) == (["live-sun"], [str(link)])
+    assert "live-sun: failed" not in capfd.readouterr().err
 
 
 def test_a_profile_is_said_to_have_failed_where_no_worker_is_left(tmp_path: Path) -> None:
