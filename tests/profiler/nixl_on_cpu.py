@@ -3,8 +3,6 @@
 The KV of a token is its id and where it stands, so a worker sees whether what it has of a prompt is what was said.
 """
 
-# the signatures are vLLM's
-
 import os
 from concurrent.futures import Future
 from types import SimpleNamespace
@@ -29,7 +27,6 @@ LAYER = "layer.0"
 VARIED = 2000
 """Answers are ids from here on."""
 SPEC = FullAttentionSpec(block_size=BLOCK, num_kv_heads=1, head_size=1, dtype=torch.float32)
-
 
 BROKEN = "BROKEN_TRANSFER"
 """Variable that says which transfer of a worker fails, counted from 1; none at 0."""
