@@ -19,11 +19,17 @@ LATER = 10**9
 
 
 def caching(
-    make: type[Engine], texts: Texts, rates: list[float], *, eagle: bool = True, by_batch: tuple[int, ...] | None = None
+    make: type[Engine],
+    texts: Texts,
+    rates: list[float],
+    *,
+    eagle: bool = True,
+    blocks: int = 10_000,
+    by_batch: tuple[int, ...] | None = None,
 ) -> Engine:
     """A worker with blocks of four tokens. A step takes 10, 1 for each draft in it, and 1 for each token of a prompt."""
     drafts = drafting(rates, by_batch, lookahead=len(rates) if eagle else 0)
-    own = config(block_size=4, enable_prefix_caching=True, use_eagle=eagle, drafts=drafts)
+    own = config(block_size=4, num_gpu_blocks=blocks, enable_prefix_caching=True, use_eagle=eagle, drafts=drafts)
     keys = BlockKeys(texts.sessions(), 4, None)
     return make(own, DraftSteps(10, draft=1, token=1), keys=keys)
 
@@ -83,3 +89,12 @@ def test_so_it_is_when_the_number_of_drafts_has_just_changed(make: type[Engine])
     engine.submit(0, short)
     # Steps of two until 22, 36 and, with the short one's ghost, 50. The next one, decided at 36, is the last with drafts.
     assert [found_at(engine, following, at) for at in (22, 36, 50, 62)] == [4, 8, 12, 16]
+
+
+@ENGINES
+def test_who_waits_for_blocks_enters_when_a_decode_has_filled_enough_of_them(make: type[Engine]) -> None:
+    texts = Texts.grown([], [(UNKNOWN, 6), (1, 0)], [26, 2])
+    request, following = rounds(texts)
+    play(caching(make, texts, [1.0], eagle=False, blocks=10), [(0, request), (1, following)])
+    # Of the following's eight blocks one is found at 16 and two at 27, when the other holds three of nine for what it drafts.
+    assert (following.scheduled_ps, following.started_ps, following.cached_tokens) == (27, 38, 8)
