@@ -37,7 +37,8 @@ class TextKeys:
 class PlainBlocks:
     """Blocks by number; number 0 is vLLM's own. Without keys none is ever found.
 
-    drop_last: of what is found the last block is not used: a drafter needs the hidden states that computing it leaves.
+    Args:
+        drop_last: the last block that is found is not used: a drafter needs the hidden states that computing it leaves.
     """
 
     def __init__(self, number: int, size: int, keys: Keys | None, *, drop_last: bool) -> None:

@@ -208,9 +208,8 @@ class StepwiseEngine(PlainWorker):
             sequence, hits = job.sequence, len(found) * self.config.block_size
             whole = sequence.held_tokens == sequence.prompt_tokens
             loads = pulls and (whole or hits < sequence.held_tokens)
-            least = (
-                job.known if loads else self._least(job, step, hits)
-            )  # the first step of one that loads is yet to come
+            # The first step of one that loads is yet to come.
+            least = job.known if loads else self._least(job, step, hits)
             if self.blocks.lacking(found, least) > self.free_blocks:
                 break
             self.waiting.pop(0)

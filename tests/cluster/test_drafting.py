@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from sunsim.cluster.drafting.bursts import BurstDecodes
 from sunsim.cluster.drafting.drafts import Drafts
 from sunsim.cluster.engine import Engine
 from sunsim.workload.acceptance import Acceptance, Rates
@@ -184,3 +185,19 @@ def test_counts_of_the_worker_are_those_of_its_requests_at_any_time() -> None:
         assert counts.num_drafts >= per_pos[0] >= per_pos[1] >= per_pos[2]
     assert all(request.last_ps > 0 for request in requests)
     assert Engine(config(), Steps(10)).count_drafts() is None
+
+
+def test_who_was_preempted_ends_after_those_admitted_meanwhile_though_it_would_have_ended_in_the_same_step() -> None:
+    first, back, other = given(9), given(10), given(9)
+    decodes = BurstDecodes(DraftSteps(10), drafting([1.0], by_batch=(0, 0, 0, 1)), block_size=16)
+    decodes.join(first, 1)
+    decodes.join(back, 1)
+    decodes.scheduled(1, 2)
+    assert (first.last_step, back.last_step) == (9, 10)  # without drafts, as long as there are two
+    decodes.stop(back, 4)
+    decodes.join(other, 5)
+    decodes.scheduled(5, 2)
+    decodes.join(back, 7)
+    decodes.scheduled(7, 3)
+    assert (first.last_step, back.last_step, other.last_step) == (8, 10, 10)  # two tokens a step from 8 on
+    assert [decodes.pop_ended(step) for step in (9, 10, 11)] == [[first], [], [other, back]]

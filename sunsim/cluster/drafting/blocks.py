@@ -79,7 +79,7 @@ class BurstBlocks(KVBlocks):
 
 
 class CachingBurstBlocks(CachingBlocks):
-    """As `CachingBlocks` and `BurstBlocks`. Blocks have keys for tokens that are out alone: any other may be a rejected draft."""
+    """As `CachingBlocks` and `BurstBlocks`. A block has a key once all its tokens are out: before, one may be a rejected draft."""
 
     __slots__ = ("_after_chains", "_bursts")
 

@@ -175,9 +175,10 @@ class BurstDecodes(SteadyDecodes):
         ended: list[Sequence] = []
         ends = self._ends
         while ends and ends[0][0] < step:
-            last, _, sequence = heappop(ends)
+            last, order, sequence = heappop(ends)
             plan = self._plans.get(sequence)
-            if plan is None or plan.last != last:
+            # One that was preempted may have had other drafts before, and would have ended in the same step then.
+            if plan is None or plan.last != last or plan.order != order:
                 continue
             del self._plans[sequence]
             self._counts.count(plan, step)
