@@ -30,7 +30,7 @@ from tests.cluster.stepwise import StepwiseEngine
 from tests.cluster.worlds import Host, Row, driven_by, serve, write_profile
 
 SHIPPED = sorted((Path(__file__).parents[2] / "scenarios").glob("*.yaml"))
-FIRST_REQUESTS, FIRST_TOKENS = 150, 30_000  # of a shipped scenario
+FIRST_REQUESTS, FIRST_TOKENS = 200, 40_000  # of a shipped scenario
 
 
 @pytest.fixture(scope="module")
