@@ -1,7 +1,8 @@
 """The wheel's build hook: the modules of the simulation loop are compiled by mypy's compiler and a C compiler.
 
 The same source runs with and without: a wheel holds the plain modules too, and where there is no C compiler, or nobody
-has Python's headers, only them. `sunsim --version` says which loop runs. An editable install is not compiled.
+has Python's headers, only them, and a file that says why: pip hides what a build hook prints. `sunsim --version` says which loop
+runs. An editable install is not compiled.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 ROOT = Path(__file__).parent
 # Nearly all that these do is numpy's work, or reading.
 LEFT_PLAIN = {"__init__", "batch_at", "pool", "simulation"}
+NOT_COMPILED = "not_compiled.txt"
+"""Why not, in a line; `sunsim/version.py` reads it."""
 COMPILE = """
 import os, sys
 from mypyc.build import mypycify
@@ -53,6 +56,9 @@ class CompiledLoop(BuildHookInterface[Any]):
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
         if done.returncode:
             self.app.display_warning(f"{done.stdout}{done.stderr}\nsunsim's loop is not compiled: it runs, slower")
+            why = Path(self._folder.name) / NOT_COMPILED
+            why.write_text(f"{_reason(done)}\n", encoding="utf-8")
+            build_data["force_include"][str(why)] = f"sunsim/{NOT_COMPILED}"
             return
         made = Path(self._folder.name) / "made"
         build_data["force_include"] |= {
@@ -65,3 +71,9 @@ class CompiledLoop(BuildHookInterface[Any]):
         """Called when the wheel is there."""
         if version != "editable":
             self._folder.cleanup()
+
+
+def _reason(done: subprocess.CompletedProcess[str]) -> str:
+    """The first error in what was printed: the C compiler's comes before that of its caller."""
+    _, _, found = f"{done.stdout}\n{done.stderr}".partition("rror: ")
+    return found.partition("\n")[0].strip() or f"exit code {done.returncode}"

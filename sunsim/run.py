@@ -17,6 +17,7 @@ from sunsim.report.terminal import say
 from sunsim.result import results
 from sunsim.scenario import Pool, Scenario, checked, read_source
 from sunsim.simulate import result_of
+from sunsim.version import tell_of_slow_loop
 from sunsim.workload.requests import Requests
 
 
@@ -27,6 +28,7 @@ def run(
     scenario, requests = prepare(file, overrides, seed)
     out = out or Path("results") / scenario.name
     results(out)  # refused before anything is simulated
+    tell_of_slow_loop(quiet=quiet)
     with artist(len(requests) * len(scenario.arms)) as beside:
         result = result_of(scenario, requests, None, show_progress=not quiet)
         names = result.save(out, beside)

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+from importlib import import_module
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -14,6 +15,8 @@ from typing import Any
 
 import pytest
 
+from sunsim.version import slow_loop
+from tests.plan.small import PLAN, invoke, write_plan
 from tests.synthetic import write_family
 from tests.wheel import ROOT, unpacked_wheel
 
@@ -34,6 +37,8 @@ for arm in scenario.arms:
     sizes = None if result.sizes is None else result.sizes.to_json()
     print(result.rows.to_json(double_precision=15), result.workers, sizes)
 """
+
+ONE = "sweep: {seeds: 1, over: {workload.arrivals.rate_rps: [20]}}\n"
 
 DRAFTING = """
 name: drafts
@@ -161,8 +166,55 @@ def test_what_cannot_be_compiled_stays_plain(hook: Any, monkeypatch: pytest.Monk
     build_data: dict[str, Any] = {"force_include": {}, "pure_python": True}
     hook.initialize("standard", build_data)
     hook.finalize("standard", build_data, "sunsim.whl")
-    assert build_data == {"force_include": {}, "pure_python": True}
+    assert build_data["pure_python"]
+    assert [*build_data["force_include"].values()] == ["sunsim/not_compiled.txt"]
     assert "not compiled" in hook.warnings[0]
+
+
+@pytest.mark.parametrize(
+    ("printed", "why"),
+    [
+        ("", "exit code 1"),
+        (
+            "a.c:1:10: fatal error: Python.h: No such file\n 1 | #include\nCompileError: command 'cc' failed",
+            "Python.h: No such file",
+        ),
+        ("Traceback\nCompileError: command 'cc' failed: No such file", "command 'cc' failed: No such file"),
+    ],
+)
+def test_an_installed_copy_that_is_not_compiled_says_why(
+    hook: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, printed: str, why: str
+) -> None:
+    failing = tmp_path / "python"
+    failing.write_text(f"#!/bin/sh\ncat >&2 <<'END'\n{printed}\nEND\nexit 1\n")
+    failing.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(failing))
+    build_data: dict[str, Any] = {"force_include": {}}
+    hook.initialize("standard", build_data)
+    ((made, place),) = build_data["force_include"].items()
+    shutil.copy(made, tmp_path / Path(place).name)
+    hook.finalize("standard", build_data, "sunsim.whl")
+    assert f"the loop is plain Python, up to 4x slower, as it could not be compiled ({why}): " in slow_loop(tmp_path)
+
+
+def test_a_checkout_says_nothing() -> None:
+    assert slow_loop() == ""
+
+
+@pytest.mark.parametrize(("verb", "simulates"), [("run", "result_of"), ("sweep", "simulated"), ("plan", "planned")])
+def test_the_slow_loop_is_told_of_before_it_runs_and_never_on_stdout(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, verb: str, simulates: str
+) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("sunsim.version.slow_loop", lambda: "slow")
+    module = import_module("sunsim.run" if verb == "run" else f"sunsim.{verb}.run")
+    monkeypatch.setattr(module, simulates, interrupted)
+    order = (verb, write_plan(tmp_path, ONE + PLAN), "--out", tmp_path / "out")
+    nothing = "interrupted, nothing was written\n"
+    assert invoke(*order) == (130, "", f"slow\n{nothing}")
+    assert invoke(*order, "--quiet") == (130, "", nothing)
 
 
 def test_an_editable_install_is_not_compiled(hook: Any, monkeypatch: pytest.MonkeyPatch) -> None:

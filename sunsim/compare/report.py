@@ -43,6 +43,8 @@ FIGURES = columns(
 """Of a run's arm."""
 WEIGHED = ("gpus", "output_throughput_per_gpu", "mean_ttft_ms", "mean_tpot_ms")
 """Arms that differ most in these are spoken of."""
+TRAFFIC = ("workload", "models")
+"""Blocks of a scenario that say which requests come."""
 NAMED = 3
 """Places of the input that a sentence names; the table has all of them."""
 
@@ -83,7 +85,7 @@ def sentences(
         return [f"Nothing differs: {listed(names)} have the same input and the same outcome."]
     if not _differ(folders, came_out):
         return ["The outcome is the same.", *_of_input(given)]
-    said = _of_runs(folders) if folders[0].verb == "run" else _of_plans(folders)
+    said = _of_runs(folders, given) if folders[0].verb == "run" else _of_plans(folders)
     same = [arm for arm, found in came_out.items() if not found]
     said += [f"All figures of {listed(same)} are the same."] if same else []
     return said + _only(folders) + (_of_input(given) or [_unseen(folders)])
@@ -97,10 +99,14 @@ def _arms(folders: Sequence[Folder]) -> list[str]:
     return list(dict.fromkeys(name for folder in folders for name in folder.arms))
 
 
-def _of_runs(folders: Sequence[Folder]) -> list[str]:
-    """Of every folder the arms that differ most from the first folder's."""
+def _of_runs(folders: Sequence[Folder], given: Sequence[Difference]) -> list[str]:
+    """Of every folder the arms that differ most from the first folder's; not of other traffic."""
     first, *others = folders
-    said = []
+    traffic, slo = (
+        [each.path for each in given if each.path.partition(".")[0] in blocks] for blocks in (TRAFFIC, ("slo",))
+    )
+    said = [f"The traffic differs ({_named(traffic)}), so output and latency do not compare."] if traffic else []
+    said += [f"The SLO differs ({_named(slo)}), so goodput and attainment do not compare."] if slo else []
     for folder in others:
         pairs = [
             (arm, folder.arms[arm], first.arms[arm])
@@ -111,6 +117,7 @@ def _of_runs(folders: Sequence[Folder]) -> list[str]:
         said += [
             verdict(f"{arm} in {folder.name}", entry, f"{arm} in {first.name}", base)
             for arm, entry, base in pairs[:VERDICTS]
+            if not traffic
         ]
         models = {first.name: first.document["base_models"], folder.name: folder.document["base_models"]}
         said += other_models({f"{arm} in {name}": of[arm] for name, of in models.items() for arm, _, _ in pairs})
@@ -166,12 +173,15 @@ def _of_input(given: Sequence[Difference]) -> list[str]:
     if not given:
         return []
     paths = [each.path for each in given]
-    rest = len(paths) - NAMED
-    more = [f"{counted(rest, 'more place')} (below)"] if rest > 0 else []
-    said = [f"What differs in the input: {listed([*paths[:NAMED], *more])}."]
+    said = [f"What differs in the input: {_named(paths)}."]
     if "seed" in paths:
         said.append("The seeds differ, so part of it is chance; a sweep over several seeds tells how much.")
     return said
+
+
+def _named(paths: Sequence[str]) -> str:
+    rest = len(paths) - NAMED
+    return listed([*paths[:NAMED], *([f"{counted(rest, 'more place')} (below)"] if rest > 0 else [])])
 
 
 def _unseen(folders: Sequence[Folder]) -> str:

@@ -35,6 +35,7 @@ from sunsim.roles import Stage
 from sunsim.scenario import Arm, Scenario, checked, read_source, resolved
 from sunsim.scenario.blocks import Planning
 from sunsim.scenario.loading import Given
+from sunsim.version import tell_of_slow_loop
 from sunsim.workload.blocks import Closed, Synthetic
 
 EXAMPLE = "plan: {attainment: 0.95, seeds: 3}"
@@ -54,6 +55,7 @@ def plan(
     """`sunsim.plan`, saved in `out` or else in `results/<name>-plan`, and printed; whether every arm passes."""
     order = load(file, overrides, seed, elastic=elastic)
     out = out or Path("results") / f"{order.scenario.name}-plan"
+    tell_of_slow_loop(quiet=quiet)
     result = planned(order, out, jobs=jobs, show_progress=not quiet)
     names = [*result.save(out), f"{POINTS}/"]
     if as_json:

@@ -16,6 +16,7 @@ from sunsim.report.terminal import say
 from sunsim.sweep.grid import Grid, load_grid, written
 from sunsim.sweep.report import sweep_report
 from sunsim.sweep.result import SUMMARY, SweepResult, results
+from sunsim.version import tell_of_slow_loop
 from sunsim.visible import visible
 
 LOST = "its kept file was lost or damaged meanwhile, the same command simulates it again"
@@ -40,6 +41,7 @@ def sweep(
     run = executed(executor, jobs, address)
     grid = load_grid(file, overrides, seed)
     out = out or Path("results") / f"{grid.scenario.name}-sweep"
+    tell_of_slow_loop(quiet=quiet)
     result = simulated(grid, out, run, show_progress=not quiet)
     _report_faults(result.failed, grid.size)
     names = [f"{POINTS}/", *result.save(out)]

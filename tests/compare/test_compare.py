@@ -46,6 +46,15 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "again": [],
         "more": ["--set", "arms.sun.decode.workers=2"],
         "seed": ["--seed", 4],
+        "busy": ["--set", "workload.arrivals.rate_rps=200"],
+        "other": [
+            "--set",
+            "models.popularity.alpha=2",
+            "--set",
+            "workload.lengths={kind: fixed, prompt_tokens: 9, output_tokens: 9}",
+            "--set",
+            "slo.ttft_ms=200",
+        ],
         "one": ["--set", "arms=[{name: sun, decode: {profile: profile.json, policy: shared, workers: 1}}]"],
     }
     for name, options in changes.items():
@@ -106,6 +115,22 @@ def test_seeds_that_differ_are_said_to_bring_chance(runs: Path) -> None:
     said = compared(runs, "base", "seed")["sentences"]
     assert any("chance" in sentence for sentence in said)
     assert not any("chance" in sentence for sentence in compared(runs, "base", "more")["sentences"])
+
+
+@pytest.mark.parametrize(
+    ("name", "keys"),
+    [
+        ("busy", "workload.arrivals.rate_rps"),
+        ("other", "models.popularity.alpha, workload.lengths.kind, workload.lengths.prompt and 3 more places (below)"),
+    ],
+)
+def test_runs_of_other_traffic_are_not_set_against_each_other(runs: Path, name: str, keys: str) -> None:
+    first, *said = compared(runs, "base", name)["sentences"]
+    assert first == f"The traffic differs ({keys}), so output and latency do not compare."
+    assert not any("GPU" in sentence for sentence in said)
+    slo = "The SLO differs (slo.ttft_ms), so goodput and attainment do not compare."
+    assert (slo in said) == (name == "other")
+    assert not any("do not compare" in sentence for sentence in compared(runs, "base", "seed")["sentences"])
 
 
 def test_arms_of_one_folder_only_are_named(runs: Path) -> None:
