@@ -7,6 +7,7 @@ from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 
 from plots.style import MUTED, NO_ARM, figure, looks
 from sunsim.report.compare import against, worker_pools
@@ -25,6 +26,10 @@ FARTHEST = 2.5
 NAME_LETTERS = 30
 ROOM = 2.1
 """Times the longest bar, so that there is place for what is written beside it."""
+ROUND = (1, 2, 5, 10)
+"""Steps between the numbers of an axis, times a power of ten."""
+TPOT_ROOM = 1.6
+"""Times the largest TPOT, likewise."""
 
 
 def plot_throughput(arms: Arms, path: Path, tpot_slo_ms: Sequence[float] = ()) -> None:
@@ -89,7 +94,10 @@ def _per_gpu(axes: Axes, arms: Arms) -> None:
             axes.annotate(_written(ALL_GPUS, entry, base), end, (4, 6 if apart else 0), weight="bold", **beside)
             if apart:
                 axes.annotate(f"per decode GPU {_written(DECODE_GPUS, entry, base)}", end, (4, -6), **beside)
-    axes.set_xlim(0, ROOM * max(values) or 1.0)
+    longest = max(values)
+    axes.set_xlim(0, ROOM * longest or 1.0)
+    # As far as bars go: a number at the end of the axis would run into the first one of the panel beside it.
+    axes.set_xticks(MaxNLocator(4, steps=ROUND).tick_values(0, longest or 1.0))
     axes.set_title("Output per GPU, all GPUs counted")
     axes.set_xlabel("output per GPU (tok/s)")
     axes.xaxis.set_major_formatter("{x:,g}")
@@ -113,11 +121,14 @@ def _tpot(axes: Axes, arms: Arms, slos_ms: Sequence[float]) -> list[Line2D]:
         axes.plot([middle, tail], [row, row], color=MUTED, linewidth=3, solid_capstyle="round", zorder=1)
         for value, mark in ((middle, TPOT["median"]), (tail, TPOT["p99"])):
             axes.plot(value, row, color=look[name].colour, **mark)
-        # Beside the panel, where it lies across no limit.
-        beside: dict[str, Any] = {"xycoords": axes.get_yaxis_transform(), "textcoords": "offset points"}
-        axes.annotate(f"{middle:.1f}, p99 {tail:.1f}", (1, row), (6, 0), va="center", fontsize=9, **beside)
+        # On white, so that it can be read where a limit runs behind it.
+        beside: dict[str, Any] = {"bbox": {"color": "white", "pad": 1}, "textcoords": "offset points"}
+        end = (max(middle, tail), row)
+        axes.annotate(f"{middle:.1f}, p99 {tail:.1f}", end, (9, 0), va="center", fontsize=9, **beside)
     near = [slo_ms for slo_ms in slos_ms if slo_ms <= FARTHEST * highest]
-    axes.set_xlim(0, 1.05 * max([highest, *near]) or 1.0)
+    axes.set_xlim(0, max([TPOT_ROOM * highest, *(1.05 * slo_ms for slo_ms in near)]) or 1.0)
+    axes.xaxis.set_major_locator(MaxNLocator(5, steps=ROUND))
+    axes.xaxis.set_major_formatter("{x:,g}")
     axes.set_title("Time per output token")
     axes.set_xlabel("TPOT (ms)")
     axes.grid(visible=False, axis="y")

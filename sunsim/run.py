@@ -10,6 +10,7 @@ from sunsim.artist import artist
 from sunsim.measured import arriving_s, requests_of
 from sunsim.metrics import to_json
 from sunsim.report.basis import unheld_rounds, unused_popularity
+from sunsim.report.drafts_basis import beyond_measured
 from sunsim.report.format import counted, listed, number
 from sunsim.report.origin import left_out
 from sunsim.report.summary import summary_report
@@ -51,16 +52,14 @@ def check(file: Path, overrides: Sequence[str], seed: int | None) -> str:
     ]
     models = counted(len(scenario.model_names), "model")
     missing = left_out(scenario.trace) if scenario.trace else ""
-    unused = unused_popularity(scenario)
-    unheld = unheld_rounds(requests)
+    notes = [f"the trace {missing}" if missing else "", unused_popularity(scenario), unheld_rounds(requests)]
+    notes += beyond_measured(scenario)
     sessions = len(np.unique(requests.sessions.session)) if requests.sessions else len(requests)
     of_sessions = f" of {counted(sessions, 'session')}" if sessions < len(requests) else ""
     at_a_time = requests.concurrency
     arriving = f", {at_a_time} at a time," if at_a_time else f" in {number(arriving_s(scenario, requests))} s"
-    return (
-        f"ok: {scenario.name}: {counted(len(requests), 'request')}{of_sessions}{arriving} for {models}; GPUs by arm: {listed(arms)}"
-        f"{f'; the trace {missing}' if missing else ''}{f'; {unused}' if unused else ''}{f'; {unheld}' if unheld else ''}"
-    )
+    what = f"{counted(len(requests), 'request')}{of_sessions}{arriving} for {models}; GPUs by arm: {listed(arms)}"
+    return "; ".join([f"ok: {scenario.name}: {what}", *filter(None, notes)])
 
 
 def _gpus(pool: Pool) -> str:

@@ -9,8 +9,10 @@ import pytest
 
 from sunsim.plan.ways import needs
 from sunsim.report.basis import basis
+from sunsim.report.drafts import drafts
 from sunsim.report.drafts_basis import BY_BATCH
 from sunsim.report.sentences import basis as told
+from sunsim.run import check
 from sunsim.scenario import load_scenario
 from sunsim.simulate import simulate
 from tests.test_speculative_config import CONFIG, DECODE, write
@@ -92,3 +94,16 @@ def test_a_way_needs_its_drafters(policy: str, drafter: str, tmp_path: Path) -> 
     scenario = load_scenario(write(tmp_path), [f"{DECODE}.policy={policy}", f"{DECODE}.workers=2"])
     assert needs(scenario.arms[1], 2)[-1] == drafter
     assert not [need for need in needs(scenario.arms[0], 2) if "drafter" in need]
+
+
+def test_more_drafts_than_measured_are_said_when_checked_and_when_run(tmp_path: Path) -> None:
+    path = write(tmp_path)
+    rates = f"{CONFIG}.synthetic_acceptance_rates=[0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2]"
+    seven = [f"{CONFIG}.num_speculative_tokens=7", rates]
+    beyond = "; steps with 7 drafts a request are extrapolated: at most 3 were measured (sun-mtp)"
+    assert check(path, seven, None).endswith(beyond)
+    assert "extrapolated" not in check(path, [], None)
+    (said,) = drafts(simulate(load_scenario(path, seven)).summary["arms"])
+    assert said.endswith(
+        "these speeds are extrapolated: outside the measured range are 100.0 % of decode steps (more drafts than measured)."
+    )

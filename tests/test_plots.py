@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -277,33 +278,59 @@ def test_a_metric_has_one_scale_in_all_rows_of_a_sweep(tmp_path: Path, monkeypat
     assert second[1] == "log"
 
 
-@pytest.mark.parametrize("median", [18.0, 4.0])
-def test_the_limit_is_a_line_that_crosses_no_label(
-    median: float, summary: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("factor", [1.0, 100.0])
+@pytest.mark.parametrize("slo_ms", [25.0, 400.0])
+def test_labels_stand_at_the_dots_and_limits_are_lines_behind_them(
+    factor: float, slo_ms: float, summary: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """And labels stand beside the panel, within the picture."""
+    tails_ms = [20.0 * factor, 8.0 * factor]
     arms = {
-        name: {**entry, "median_tpot_ms": median, "p99_tpot_ms": tail}
-        for (name, entry), tail in zip(summary["arms"].items(), (20.0, 8.0), strict=True)
+        name: {**entry, "median_tpot_ms": 0.9 * tail, "p99_tpot_ms": tail}
+        for (name, entry), tail in zip(summary["arms"].items(), tails_ms, strict=True)
     }
     lines: list[float] = []
 
     def look(fig: Figure, *_: object, **__: object) -> None:
         fig.draw_without_rendering()
         axes = fig.axes[1]
-        lines[:] = [float(np.asarray(line.get_xdata())[0]) for line in axes.lines if line.get_linestyle() == ":"]
-        for slo_ms in lines:
-            x = axes.transData.transform((slo_ms, 0))[0]
-            boxes = [text.get_window_extent() for text in axes.texts]
-            assert not any(box.x0 <= x <= box.x1 for box in boxes)
-        boxes = [text.get_window_extent() for text in axes.texts]
-        assert all(box.x0 >= axes.get_window_extent().x1 and box.x1 <= fig.bbox.x1 for box in boxes)
+        limits = [line for line in axes.lines if line.get_linestyle() == ":"]
+        lines[:] = [float(np.asarray(line.get_xdata())[0]) for line in limits]
+        point = fig.dpi / 72
+        for tail_ms, text in zip(tails_ms, axes.texts, strict=True):
+            box, dot = text.get_window_extent(), axes.transData.transform((tail_ms, 0))[0]
+            assert 5 * point < box.x0 - dot < 15 * point
+            assert box.x1 <= fig.bbox.x1
+            behind = text.get_bbox_patch()
+            assert behind
+            assert to_rgb(behind.get_facecolor()) == (1, 1, 1)
+            assert all(line.get_zorder() < text.get_zorder() for line in limits)
 
     monkeypatch.setattr("matplotlib.figure.Figure.savefig", look)
-    plot_throughput(arms, tmp_path / "throughput.png", [25.0])
-    assert lines == [25.0]
-    plot_throughput(arms, tmp_path / "throughput.png", [400.0])
-    assert lines == []
+    plot_throughput(arms, tmp_path / "throughput.png", [slo_ms * factor])
+    assert lines == ([25.0 * factor] if slo_ms == 25 else [])
+
+
+@pytest.mark.parametrize("longest", [16_000 / 2.09, 20_000 / 2.09, 16_422.0, 160_000 / 2.09])
+def test_no_number_of_an_axis_runs_into_another(
+    longest: float, summary: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever is at the end of the left axis."""
+    arms = {name: {**entry, "output_throughput_per_gpu": longest} for name, entry in summary["arms"].items()}
+
+    def look(fig: Figure, *_: object, **__: object) -> None:
+        fig.draw_without_rendering()
+        shown = [
+            tick.label1.get_window_extent()
+            for axes in fig.axes
+            for tick in axes.xaxis.get_major_ticks()
+            if axes.get_xlim()[0] <= tick.get_loc() <= axes.get_xlim()[1]
+        ]
+        assert len(shown) >= 4
+        for first, second in pairwise(sorted(shown, key=lambda box: box.x0)):
+            assert second.x0 - first.x1 > 4 * fig.dpi / 72
+
+    monkeypatch.setattr("matplotlib.figure.Figure.savefig", look)
+    plot_throughput(arms, tmp_path / "throughput.png")
 
 
 def test_throughput_leads_with_all_gpus(summary: dict[str, Any], drawn: list[str], tmp_path: Path) -> None:

@@ -90,6 +90,18 @@ def test_an_arm_that_has_no_like_is_compared_with_none() -> None:
     assert said.endswith("; no arm is the same without drafts.")
 
 
+def test_more_drafts_than_measured_are_said_with_what_they_change(summary: dict[str, Any]) -> None:
+    entry = summary["arms"]["sun-mtp"]
+    beyond = {"outside_measured": {"decode": {"batch": 10, "drafts": 490}}, "outside_measured_share": {"decode": 1.0}}
+    (said,) = drafts({**summary["arms"], "sun-mtp": entry | beyond})
+    assert said.endswith(
+        "mean TPOT is 0.50x and output is 1.00x; these speeds are extrapolated: outside the measured range are 100.0 % of "
+        "decode steps (batch size not measured and more drafts than measured)."
+    )
+    as_without = {"outside_measured": {"decode": {"batch": 10}}, "outside_measured_share": {"decode": 0.02}}
+    assert drafts({**summary["arms"], "sun-mtp": entry | as_without}) == drafts(summary["arms"])
+
+
 def test_without_drafts_nothing_is_said() -> None:
     rows = table({"decode_worker": "d", "arrival_s": 0.0, "first_token_s": 1.0, "last_token_s": 2.0})
     found = toy_summary(ArmResult(rows, [toy_worker("d", "decode", steps=1)]))

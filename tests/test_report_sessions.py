@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 
 from plots.rounds import plot_rounds
 from sunsim.artist import Artist
@@ -68,7 +70,7 @@ arm       sessions             s               s            s  cached     again 
 isolated         3    42.1            42.1         42.1        75.0 %     0.0 %      15.0
 sun              3    42.2 1.00x      42.2 1.00x   42.2 1.00x  37.5 %    50.0 %      15.0
 
-By round
+By round (the others are in rounds.png and summary.json)
                        TTFT mean  TTFT median   TTFT p99          computed
 arm         in window         ms           ms         ms  cached     again
 ──────────  ─────────  ─────────  ───────────  ─────────  ──────  ────────
@@ -102,10 +104,31 @@ def test_two_tables_and_a_sentence(summary: dict[str, Any]) -> None:
 
 def test_a_round_that_the_first_arm_has_not_is_compared_with_nothing() -> None:
     found = summary_of(arm("short", 1.0, 0.125, rounds=2), arm("long", 1.0, 0.25))
-    (by_round,) = (each for each in tables(found) if each.title == "By round")
+    (by_round,) = (each for each in tables(found) if each.title.startswith("By round"))
     third = by_round.rows.index(("round 2",))
     assert by_round.rows[third + 1][0] == "  long"
     assert [cell.split() for cell in by_round.rows[third + 1][2:5]] == [["250"]] * 3
+
+
+def test_where_every_round_is_shown_none_is_said_to_be_elsewhere() -> None:
+    titles = [each.title for each in tables(summary_of(arm("short", 1.0, 0.125, rounds=3)))]
+    assert "By round" in titles
+
+
+def test_a_round_that_the_table_leaves_out_is_in_the_summary_and_the_picture(
+    summary: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[list[float]] = []
+
+    def look(fig: Figure, *_: object, **__: object) -> None:
+        lines = [line for axes in fig.axes for line in axes.lines if line.get_linestyle() != "None"]
+        drawn.extend(np.asarray(line.get_xdata()).tolist() for line in lines)
+
+    monkeypatch.setattr("matplotlib.figure.Figure.savefig", look)
+    plot_rounds(summary["arms"], tmp_path / "rounds.png")
+    assert len(drawn) == 3 * len(summary["arms"])
+    assert all(3 in rounds for rounds in drawn)
+    assert all(3 in [own["round"] for own in entry["rounds"]] for entry in summary["arms"].values())
 
 
 def test_sessions_of_one_round_have_no_table_by_round() -> None:

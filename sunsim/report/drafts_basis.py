@@ -26,6 +26,19 @@ def derived_of_drafts(scenario: Scenario) -> list[str]:
     )
 
 
+def beyond_measured(scenario: Scenario) -> list[str]:
+    """Arms whose steps may have more drafts than were measured at most, whose times are extrapolated."""
+    return of_arms(
+        (
+            f"steps with {counted(drafts, 'draft')} a request are extrapolated: at most {drafting.family.measured[-1]} were measured",
+            arm.name,
+        )
+        for arm, _, drafting in _drafting(scenario)
+        for drafts in drafting.config.numbers
+        if drafts > drafting.family.measured[-1]
+    )
+
+
 def bounds_of_drafts(scenario: Scenario) -> list[str]:
     """Where no engine is as fast as what is simulated."""
     chosen = [

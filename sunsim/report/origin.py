@@ -68,14 +68,17 @@ def measured_range(profile: Profile) -> str:
 
 
 def left_out(selection: Selection) -> str:
-    """``without 15 of its 100 requests: 10 outside the window, 5 without an output token``; empty if all are used."""
+    """``without 15 of its 100 requests: 10 outside the window, 5 without an output token``; empty if all are used.
+
+    A reason that holds for all of them has no number.
+    """
     missing = selection.in_file - len(selection.rows)
     if not missing:
         return ""
-    reasons = [f"{count(number)} {reason}" for reason, number in selection.dropped.items()]
-    if selection.outside_window:
-        reasons.insert(0, f"{count(selection.outside_window)} outside the window")
-    return f"without {count(missing)} of its {count(selection.in_file)} requests: {', '.join(reasons)}"
+    outside = {"outside the window": selection.outside_window} if selection.outside_window else {}
+    reasons = {**outside, **selection.dropped}
+    told = [f"{count(number)} {reason}" for reason, number in reasons.items()] if len(reasons) > 1 else [*reasons]
+    return f"without {count(missing)} of its {count(selection.in_file)} requests: {', '.join(told)}"
 
 
 def provenance(path: Path, name: str, selection: Selection) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from sunsim.report.drafts import drafts
 from sunsim.report.elastic import changes, converted, held, is_elastic, savings, shed
 from sunsim.report.entries import Arms, Entry
 from sunsim.report.format import change, count, counted, in_arms, listed, milliseconds, number, percent, times, together
+from sunsim.report.outside import outside_steps
 
 SAME = 0.02
 """Loads that differ by less than this share are called the same."""
@@ -15,16 +16,6 @@ STEADY = 0.95
 """Of the rounds that come in the long run: with fewer the load still grows."""
 
 VERDICTS = 3
-
-REASONS = {
-    "batch": "batch size not measured",
-    "context": "context of the batch not measured",
-    "tokens": "number of prompt tokens not measured",
-    "pairs": "longer prompts or more tokens attended to than measured",
-    "adapters": "more adapters than measured",
-    "drafts": "more drafts than measured",
-}
-"""What takes a step out of the measured range."""
 
 
 def sentences(summary: Entry) -> list[str]:
@@ -227,17 +218,8 @@ def prefill(arms: Arms) -> list[str]:
 
 def outside_measured(arms: Arms) -> str:
     """Steps that the profile was not measured for."""
-    found = together(
-        (f"{percent(share, 1)} of {stage} steps ({_reasons(entry['outside_measured'][stage])})", name)
-        for name, entry in arms.items()
-        for stage, share in entry["outside_measured_share"].items()
-        if share
-    )
+    found = together((steps, name) for name, entry in arms.items() for steps in outside_steps(entry))
     return f"Outside the measured range: {in_arms(found)}." if found else "Every step is inside the measured range."
-
-
-def _reasons(steps: Mapping[str, int]) -> str:
-    return listed([REASONS.get(reason, reason) for reason in sorted(steps)])
 
 
 def basis(kinds: Mapping[str, list[str]]) -> list[str]:

@@ -120,8 +120,9 @@ def _by_round(arms: Mapping[str, Entry], base: Entry) -> TextTable:
     of_arms = {name: {own["round"]: {**entry, **own} for own in entry["rounds"]} for name, entry in arms.items()}
     first = {own["round"]: {**base, **own} for own in base["rounds"]}
     every = sorted({each for rounds in of_arms.values() for each in rounds})
+    shown_rounds = [each for each in every if not each & (each - 1)]
     rows: list[dict[str, str]] = []
-    for each in (each for each in every if not each & (each - 1)):
+    for each in shown_rounds:
         rows.append({"arm": f"round {each}"})
         for name, rounds in of_arms.items():
             if own := rounds.get(each):
@@ -129,7 +130,8 @@ def _by_round(arms: Mapping[str, Entry], base: Entry) -> TextTable:
                 than = first.get(each, own) if arms[name] is not base else own
                 shown = cells(ROUND, own) | _compared(TTFT, own, than) | cells(SHARES, own)
                 rows.append({"arm": f"  {_marked(name, own)}"} | shown)
-    return table(rows if len(every) > 1 else [], "By round")
+    others = " (the others are in rounds.png and summary.json)" if len(shown_rounds) < len(every) else ""
+    return table(rows if len(every) > 1 else [], f"By round{others}")
 
 
 def _models(summary: Entry, arms: Mapping[str, Entry], base: Entry) -> TextTable:

@@ -106,7 +106,8 @@ def _stretches(texts: list[str]) -> "tuple[Stretch, ...]":
         try:
             found.append(Stretch(start_s=float(start_s), duration_s=float(duration_s)))
         except ValueError as error:
-            message = f"is {clipped(text)}, must be two numbers of seconds such as 3000:600, the second above 0"
+            wanted = "two numbers of seconds such as 3000:600, the first at least 0 and the second above 0"
+            message = f"is {clipped(text)}, must be {wanted}"
             raise InputError(message, "--stretch") from error
     try:
         refuse_overlap(found)

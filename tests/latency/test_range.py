@@ -12,7 +12,7 @@ from sunsim.cluster.simulation import simulate_arm
 from sunsim.errors import InputError
 from sunsim.latency.model import LatencyModel
 from sunsim.latency.steps import OUTSIDE, Chunk
-from sunsim.report.sentences import REASONS
+from sunsim.report.outside import REASONS
 from sunsim.scenario import build_requests, load_scenario
 from tests.latency.committed import NAMES, model, profile
 from tests.synthetic import synthetic_profile

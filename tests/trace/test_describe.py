@@ -14,7 +14,7 @@ from sunsim.workload.traces.rows import TraceRows
 from tests.plan.small import invoke
 from tests.trace_files import write
 
-DROPPED = ", without 1 of its 5 requests: 1 without an output token"
+DROPPED = ", without 1 of its 5 requests: without an output token"
 
 
 @pytest.mark.parametrize("name", FORMATS)
