@@ -164,6 +164,19 @@ def test_ratios_that_the_page_speaks_of_are_those_of_its_tables() -> None:
     assert spoken <= {f"{float(ratio):.1f}x" for ratio in re.findall(r"(\d\.\d\d)x", tables)}
 
 
+def test_the_answer_of_the_page_is_that_of_its_tables() -> None:
+    """Speed-ups by load at both acceptances, and the requests that are carried."""
+    page = (DOCS / "speculative.md").read_text(encoding="utf-8")
+    found = [[cell.strip() for cell in line.split("|")[1:-1]] for line in page.splitlines() if line.startswith("| ")]
+    (_, _, *loads), *rows = (row[:6] for row in found[:9])
+    lines = [line.split() for line in block(page, "drafts-beside").split("By what is accepted")[1].splitlines()]
+    by_load = {line[0]: line[1:] for line in lines if len(line) == 9}
+    said = [[by_load[load.split()[0]][column] for load in loads] for column in range(8)]
+    assert [row[2:] for row in rows] == said
+    carried = re.findall(r"^(\w+) +(\d+) +(\d+) +\d\.\d\dx$", block(page, "drafts-load"), re.MULTILINE)
+    assert [(row[0].split()[0].lower(), *row[6].split(" → ")) for row in found[1:7:2]] == carried
+
+
 def test_choosing_by_the_batch_is_never_as_fast_as_simulated() -> None:
     """Measured beside the model: without a graph of the whole step, and without drafts a loss at every batch."""
     rows = by_batch.found()
