@@ -10,8 +10,9 @@ from typing import Any
 from sunsim.document.source import Source
 from sunsim.document.text import read_text
 from sunsim.errors import InputError
-from sunsim.folder import read_manifest, refuse_broken
+from sunsim.folder import MANIFEST, read_manifest, refuse_broken
 from sunsim.plan.result import DOCUMENT
+from sunsim.points.store import POINTS
 from sunsim.report.entries import Arms
 from sunsim.result import POOLS, REQUESTS, SCENARIO, SUMMARY
 
@@ -78,6 +79,8 @@ def _paired(folders: list[Folder]) -> list[Folder]:
 def _read(path: Path, name: str) -> Folder:
     manifest = read_manifest(path)
     if manifest is None or manifest.verb not in DOCUMENTS:
+        if manifest is None:
+            _refuse_unlisted(path)
         holds = f"holds results of sunsim {manifest.verb}" if manifest else "holds no results"
         message = f"{holds}, must be a folder that sunsim {' or '.join(DOCUMENTS)} has written"
         raise InputError(message, path)
@@ -85,6 +88,25 @@ def _read(path: Path, name: str) -> Folder:
     refuse_broken(path, manifest, {document, SCENARIO, REQUESTS, POOLS})
     scenario = Source.parsed(path / SCENARIO, read_text(path / SCENARIO, "must be a scenario")).values()
     return Folder(name, manifest.verb, json.loads((path / document).read_bytes()), scenario)
+
+
+def _refuse_unlisted(path: Path) -> None:
+    """Refuses results that no manifest lists.
+
+    Raises:
+        InputError: results, or a plan's or a sweep's points, are there.
+    """
+    wrong = "is damaged" if (path / MANIFEST).exists() else "is missing"
+    for verb, document in DOCUMENTS.items():
+        # A sweep, which is not compared, has a summary too, beside its points.
+        if (path / document).is_file() and (path / POINTS).is_dir() == (verb == "plan"):
+            message = f"{wrong}, must be as sunsim {verb} has left it beside {document}: give its command again"
+            raise InputError(message, path / MANIFEST)
+    if (path / POINTS).is_dir() and not (path / SUMMARY).is_file():
+        message = (
+            f"holds {POINTS}/ alone, of a plan or a sweep that was not finished: give its command again, it goes on"
+        )
+        raise InputError(message, path)
 
 
 def _names(paths: Sequence[Path]) -> list[str]:

@@ -188,6 +188,29 @@ def test_what_cannot_be_compared(runs: Path, plans: Path, tmp_path: Path) -> Non
     assert "holds no results" in refused(runs / "base", tmp_path / "nowhere")
 
 
+def test_results_without_their_manifest_are_told_from_none(runs: Path, plans: Path, tmp_path: Path) -> None:
+    def refused(folder: Path) -> str:
+        with pytest.raises(InputError) as caught:
+            read_folders([folder, folder])
+        return str(caught.value)
+
+    for whole, verb, document in (runs / "base", "run", "summary.json"), (plans / "slow", "plan", "plan.json"):
+        folder = tmp_path / verb
+        copytree(whole, folder)
+        left = f"must be as sunsim {verb} has left it beside {document}: give its command again"
+        (folder / "manifest.json").write_text("{")
+        assert refused(folder) == f"{folder / 'manifest.json'}: is damaged, {left}"
+        (folder / "manifest.json").unlink()
+        assert refused(folder) == f"{folder / 'manifest.json'}: is missing, {left}"
+    for file in (path for path in folder.iterdir() if path.is_file()):
+        file.unlink()
+    assert refused(folder).startswith(
+        f"{folder}: holds points/ alone, of a plan or a sweep that was not finished: give its"
+    )
+    (folder / "summary.json").write_text("{}")  # as a sweep has it
+    assert refused(folder) == f"{folder}: holds no results, must be a folder that sunsim run or plan has written"
+
+
 def other(folder: Path, out: Path, change: Callable[[dict[str, Any]], object]) -> Path:
     """A run's folder again, with another summary, as another version might have left it."""
     content = json.loads((folder / "summary.json").read_text())

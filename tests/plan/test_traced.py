@@ -209,6 +209,7 @@ def test_the_most_measured_is_taken_unasked() -> None:
 # (the file's name, its text, what is said)
 BAD = [
     ("requests.csv", "ts,in,out\n1,2,3\n", ":1: the first line shows none of the known formats, must be a scenario with a"),
+    ("requests.csv", "arrival_s,prompt_tokens,model\n1,2,a\n", ":1: the first line lacks the column output_tokens, must have"),
     ("scenario.txt", "name: x\n", ":1: the first line shows none of the known formats, must be a scenario with a name that"),
     ("requests.csv", "", ": the trace is empty, must have a line for each request"),
     ("requests.csv", f"{HEADER}\n0,5,x\n", ":2: output_tokens is 'x', must be a whole number of at least 1"),

@@ -22,6 +22,8 @@ def read_trace(path: Path, name: str) -> TraceRows:
     return read_any(path, name)[1]
 
 
+SEPARATORS = (";", "\t", "|")
+"""That a spreadsheet may have written instead of commas."""
 TOLD = "must be told with --format"
 
 
@@ -71,10 +73,26 @@ def _format(text: Text, name: str | None, otherwise: str) -> str:
         message = f"the first line could be {' or '.join(shown)}, {otherwise}: {formats}"
     elif shown:
         return shown[0]
+    elif almost := _almost_csv(first_line):
+        message = f"the first line {almost}"
     else:
         nothing = f"the first line shows none of the known formats, {otherwise}: {formats}"
         message = f"{nothing}; {_instead(text, first_line)}"
     raise InputError(message, text.path, 1)
+
+
+def _almost_csv(first_line: str) -> str:
+    """What keeps a first line from being that of format csv; empty if it has nothing of it."""
+    for separator in SEPARATORS:
+        if {*CSV.needed} & {value.strip(' "') for value in first_line.split(separator)[1:]}:
+            return f"is separated by {separator!r}, must be by ','"
+    columns = [] if keys_of(first_line) is not None else values_of(first_line) or []
+    missing = [name for name in CSV.needed if name not in columns]
+    if len(missing) == len(CSV.needed):
+        return ""
+    lacks = f"lacks the column{'s' if len(missing) > 1 else ''} {' and '.join(missing)}"
+    has = f"the columns are {clipped_list(columns)}{renamed(CSV.needed, CSV.unit, columns)}"
+    return f"{lacks}, must have {', '.join(CSV.needed)} as format csv; {has}"
 
 
 def _instead(text: Text, first_line: str) -> str:

@@ -98,6 +98,22 @@ UNCLEAR = [
         ),
     ),
     (
+        "arrival_s,prompt_tokens,model",
+        (
+            "lacks the column output_tokens, must have arrival_s, prompt_tokens, output_tokens as format csv; "
+            "the columns are arrival_s, prompt_tokens, model"
+        ),
+    ),
+    (
+        "ts,prompt_tokens,model",
+        (
+            "lacks the columns arrival_s and output_tokens, must have arrival_s, prompt_tokens, output_tokens as format "
+            "csv; the columns are ts, prompt_tokens, model; ts may be arrival_s (seconds): to be renamed"
+        ),
+    ),
+    ("arrival_s;prompt_tokens;output_tokens", "is separated by ';', must be by ','"),
+    ('"arrival_s"\t"prompt_tokens"', "is separated by '\\t', must be by ','"),
+    (
         ",".join(f"c{i}" for i in range(100_000)),
         f"{NONE}; the columns are {', '.join(f'c{i}' for i in range(20))} and 99,980 more",
     ),
