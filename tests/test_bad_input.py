@@ -279,6 +279,8 @@ def test_a_wrong_trace_is_refused_in_one_line(tmp_path: Path, trace: str, messag
             "arms.moon.decode.workers=3",
             "--set: arms.moon: no such entry, must be a number below 2 or one of isolated, sun",
         ),
+        ("arms.sum.decode.workers=3", "--set: arms.sum: no such entry, did you mean sun?"),
+        ("arms.2.decode.workers=3", "--set: arms.2: no such entry, must be a number below 2 or one of isolated, sun"),
         ("arms.sun.decode.workers=0", "--set: arms.sun.decode.workers is 0, must be at least 1"),
         ("slo=[", "--set: '[' is no YAML value, must be path=value with a value as it stands in a scenario file"),
     ],

@@ -12,7 +12,7 @@ from pydantic_core import ErrorDetails
 from ruamel.yaml.comments import CommentedBase, CommentedMap, CommentedSeq
 
 from sunsim.clock import MAX_DAYS, MAX_S
-from sunsim.document.block import MISSING_CHOICE, UNKNOWN_KEY
+from sunsim.document.block import MISSING_CHOICE, UNKNOWN_KEY, near_hint
 from sunsim.document.text import parse, plain
 from sunsim.document.unsimulated import reference
 from sunsim.errors import InputError, clipped, clipped_list, limit_text
@@ -252,9 +252,10 @@ def _entry(node: list[Any], part: str, path: str, place: Place) -> int:
         return names.index(part)
     if part.isdecimal() and int(part) < len(node):
         return int(part)
-    listed = clipped_list([name for name in names if name is not None])
-    by_name = f" or one of {listed}" if listed else ""
-    message = f"{path}.{clipped(part)}: no such entry, must be a number below {len(node)}{by_name}"
+    known = [str(name) for name in names if name is not None]
+    by_name = f" or one of {clipped_list(known)}" if known else ""
+    hint = near_hint(clipped(part), known) or f"must be a number below {len(node)}{by_name}"
+    message = f"{path}.{clipped(part)}: no such entry, {hint}"
     raise InputError(message, *place)
 
 
