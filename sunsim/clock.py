@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 
 PS_PER_S = 10**12
 PS_PER_MS = 10**9
-MAX_S = 100 * 86_400.0
+MAX_DAYS = 100
+MAX_S = MAX_DAYS * 86_400.0
 """Longest time that a scenario or trace may name, seconds (100 days)."""
 END_PS = 106 * 86_400 * PS_PER_S
 """Where the clock ends: six days after the last arrival that there may be (int64 picoseconds end 18 hours later)."""

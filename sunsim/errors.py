@@ -38,6 +38,11 @@ class ClusterLostError(Exception):
     """The machines that simulate are gone; says in one line how to go on."""
 
 
+def limit_text(number: float) -> str:
+    """A limit as people write it, without an exponent: 8,640,000, 0.000001."""
+    return f"{number:,}" if isinstance(number, int) else f"{number:,.12f}".rstrip("0").rstrip(".")
+
+
 def clipped(text: str, limit: int = 80) -> str:
     """`text` as a message shows it: cut to `limit` characters, and what a terminal would not show is escaped."""
     shown = visible(text[:limit])

@@ -222,7 +222,7 @@ def refused(folder: Path, *overrides: str, text: str = SCENARIO) -> str:
         ),
         (["slo={ttft_ms: 800}"], f"{IT}.max_chunk_tokens is auto, must be a number, or slo must have tpot_ms"),
         (["slo={tpot_ms: 30}"], f"{IT} lacks threshold_s, must have it, or slo must have ttft_ms"),
-        ([f"{IT}.threshold_s=0"], f"{IT}.threshold_s is 0, must be at least 1e-06"),
+        ([f"{IT}.threshold_s=0"], f"{IT}.threshold_s is 0, must be above 0"),
         (
             ["slo.tpot_ms=8"],
             f"{IT}.max_chunk_tokens is auto, must be a number, or slo.tpot_ms longer than 8: a step of 1 decodes and 16 ",

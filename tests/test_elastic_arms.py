@@ -103,7 +103,7 @@ POLICY = "        kind: utilisation"
 REFUSED = [
     (FIXED, "workers: {min: 5, max: 4}", 18, "arms.arm.decode.workers: min is 5, must be at most max (4)"),
     (FIXED, "workers: {min: 0, max: 4}", 18, "arms.arm.decode.workers.min is 0, must be at least 1"),
-    (FIXED, "workers: {min: 1, max: 10001}", 18, "arms.arm.decode.workers.max is 10001, must be at most 10000"),
+    (FIXED, "workers: {min: 1, max: 10001}", 18, "arms.arm.decode.workers.max is 10001, must be at most 10,000"),
     (FIXED, "workers: {min: 2}", 18, "arms.arm.decode.workers.max is missing, must be given"),
     (
         FIXED,
@@ -133,7 +133,7 @@ REFUSED = [
         "workers: {min: 1, max: 3}",
         "workers: {min: 1, max: 6000}",
         13,
-        "arms.arm.prefill.workers adds up to 12000, must be at most 10000 in all",
+        "arms.arm.prefill.workers adds up to 12000, must be at most 10,000 in all",
     ),
     (
         "{kind: token-velocity}",

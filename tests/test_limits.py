@@ -44,26 +44,26 @@ def test_a_file_that_is_too_large_or_has_no_end_is_refused(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("workload.arrivals.rate_rps=1e-300", "workload.arrivals.rate_rps is 1e-300, must be at least 1e-09"),
-        ("workload.arrivals.rate_rps=1e308", "workload.arrivals.rate_rps is 1e+308, must be at most 1e+09"),
-        ("workload.duration_s=1e-300", "workload.duration_s is 1e-300, must be at least 1e-06"),
-        ("workload.duration_s=1e308", "workload.duration_s is 1e+308, must be at most 8.64e+06"),
+        ("workload.arrivals.rate_rps=1e-300", "workload.arrivals.rate_rps is 1e-300, must be at least 0.000000001"),
+        ("workload.arrivals.rate_rps=1e308", "workload.arrivals.rate_rps is 1e+308, must be at most 1,000,000,000"),
+        ("workload.duration_s=1e-300", "workload.duration_s is 1e-300, must be at least 0.000001"),
+        ("workload.duration_s=1e308", "workload.duration_s is 1e+308, must be at most 8,640,000 (100 days)"),
         ("models.popularity.alpha=1e308", "models.popularity.alpha is 1e+308, must be at most 20"),
-        ("models=[{name: m1, weight: 1e308}]", "models.m1.weight is 1e+308, must be at most 1e+09"),
-        ("seed=99999999999999999999", "seed is 99999999999999999999, must be at most 4611686018427387904"),
-        ("seed=0x" + "f" * 5000, "seed is above 1e40, must be at most 4611686018427387904"),
+        ("models=[{name: m1, weight: 1e308}]", "models.m1.weight is 1e+308, must be at most 1,000,000,000"),
+        ("seed=99999999999999999999", "seed is 99999999999999999999, must be at most 4,611,686,018,427,387,904"),
+        ("seed=0x" + "f" * 5000, "seed is above 1e40, must be at most 4,611,686,018,427,387,904"),
         ("slo.tpot_ms=1e-300", "slo.tpot_ms is 1e-300, must be at least 0.001"),
         ("transfer.bandwidth_gbit_s=1e-300", "transfer.bandwidth_gbit_s is 1e-300, must be at least 0.001"),
-        ("transfer.latency_ms=1e308", "transfer.latency_ms is 1e+308, must be at most 3.6e+06"),
-        ("arms.sun.decode.workers=10001", "arms.sun.decode.workers is 10001, must be at most 10000"),
+        ("transfer.latency_ms=1e308", "transfer.latency_ms is 1e+308, must be at most 3,600,000"),
+        ("arms.sun.decode.workers=10001", "arms.sun.decode.workers is 10001, must be at most 10,000"),
         ("arms.sun.decode.max_num_seqs=1073741824", "arms.sun.decode.max_num_seqs is 1073741824, must be less than"),
         (
             "arms.isolated.decode.workers={m1: 9000, m2: 1000, m3: 1, m4: 1}",
-            "arms.isolated.decode.workers adds up to 10002, must be at most 10000 in all",
+            "arms.isolated.decode.workers adds up to 10002, must be at most 10,000 in all",
         ),
         (
             "workload={kind: synthetic, requests: 100000000, arrivals: {kind: poisson, rate_rps: 1}, lengths: {kind: azure-conv}}",
-            "workload.arrivals.rate_rps is 1, must bring 100000000 requests within 8.64e+06 s, not 1e+08 s",
+            "workload.arrivals.rate_rps is 1, must bring 100,000,000 requests within 8,640,000 s, not 100,000,000 s",
         ),
         ("arms.sun.name=" + "x" * 201, f"arms.{'x' * 80}....name is '{'x' * 80}...', must be at most 200 characters"),
         ('arms.sun.name="a\\e[31mb"', r"arms.a\x1b[31mb.name: 'a\x1b[31mb' has a control character, must have none"),
@@ -75,6 +75,20 @@ def test_numbers_and_names_have_limits(tmp_path: Path, override: str, message: s
             write_scenario(tmp_path), [override, *(["arms.isolated.decode.allocation="] if "adds" in message else [])]
         )
     assert str(caught.value).startswith(f"--set: {message}")
+
+
+def test_the_smallest_limits_are_above_nothing_to_who_wrote_nothing(tmp_path: Path) -> None:
+    """What is above 0 and yet too small is told the limit itself."""
+    for value, must in (
+        ("0", "above 0"),
+        ("-5", "above 0"),
+        ("1e-7", "at least 0.000001"),
+        ("8640001", "at most 8,640,000 (100 days)"),
+    ):
+        with pytest.raises(InputError) as caught:
+            load_scenario(write_scenario(tmp_path), [f"workload.duration_s={value}"])
+        assert caught.value.message.endswith(f", must be {must}")
+    load_scenario(write_scenario(tmp_path), ["workload.duration_s=8640000", "workload.arrivals.rate_rps=1e-9"])
 
 
 def test_what_real_clusters_and_traces_have_is_within_the_limits(tmp_path: Path) -> None:

@@ -173,6 +173,25 @@ def test_delays_of_the_front_end_are_measured_where_the_profile_has_them(tmp_pat
     assert found["measured"][0].startswith("step times, KV blocks, idle front-end delays, ")
 
 
+def test_what_was_measured_of_several_profiles_is_listed_once(tmp_path: Path) -> None:
+    for name, more in (("twin", {}), ("late", {"date": "2031-01-02"}), ("power", {"idle_power_w": 70.0})):
+        (tmp_path / f"{name}.json").write_text(json.dumps(PROFILE | more))
+
+    def measured(prefill: str, decode: str) -> list[str]:
+        others = [f"arms.isolated.prefill.profile={prefill}.json", f"arms.sun.decode.profile={decode}.json"]
+        return [fact.replace(f"{tmp_path}/", "") for fact in facts(tmp_path, None, *others)["measured"][:-1]]
+
+    what = "step times and KV blocks of"
+    assert measured("tiny", "twin") == [f"{what} tiny.json and twin.json (Test GPU)"]
+    assert measured("twin", "late") == [
+        f"{what} late.json (Test GPU, 2031-01-02) and tiny.json and twin.json (Test GPU)"
+    ]
+    assert measured("tiny", "power") == [
+        "step times, KV blocks and power of power.json (Test GPU)",
+        f"{what} tiny.json (Test GPU)",
+    ]
+
+
 def test_of_sessions_in_a_trace_later_arrivals_are_not_measured(tmp_path: Path) -> None:
     rows = "0,0,0,,50,20\n0,1,,1,100,20\n"
     (tmp_path / "talks.csv").write_text(f"session,round,arrival_s,think_s,prompt_tokens,output_tokens\n{rows}")

@@ -62,8 +62,13 @@ Positive: TypeAlias = Annotated[float, Field(ge=1e-9, le=1e9)]
 def key_hint(key: str, allowed: Iterable[str]) -> str:
     """What to write instead of an unknown `key`: the most similar allowed key, or all of them."""
     names = list(allowed)
-    near = difflib.get_close_matches(key, names, n=1, cutoff=0.6)
-    return f"did you mean {near[0]}?" if near else f"must be one of {clipped_list(names)}"
+    return near_hint(key, names) or f"must be one of {clipped_list(names)}"
+
+
+def near_hint(key: str, allowed: Iterable[str]) -> str:
+    """Asks whether the most similar allowed key was meant; empty where none is similar."""
+    near = difflib.get_close_matches(key, list(allowed), n=1, cutoff=0.6)
+    return f"did you mean {clipped(near[0])}?" if near else ""
 
 
 def shape(value: Any) -> str:

@@ -11,15 +11,18 @@ from typing import Any, NoReturn
 from pydantic_core import ErrorDetails
 from ruamel.yaml.comments import CommentedBase, CommentedMap, CommentedSeq
 
-from sunsim.document.block import MISSING_CHOICE, UNKNOWN_KEY
+from sunsim.clock import MAX_DAYS, MAX_S
+from sunsim.document.block import MISSING_CHOICE, UNKNOWN_KEY, near_hint
 from sunsim.document.text import parse, plain
 from sunsim.document.unsimulated import reference
-from sunsim.errors import InputError, clipped, clipped_list
+from sunsim.errors import InputError, clipped, clipped_list, limit_text
 
 Loc = tuple[str | int, ...]
 Place = tuple[Path | str, int | None]
 """Where a value was given: a file and its line, or an option such as ``--set`` and None."""
 DIGITS = 40
+TINY = 1e-6
+"""A least value up to here is there for the arithmetic, and is met by who writes 0 or less."""
 
 
 @dataclass(eq=False)
@@ -157,7 +160,7 @@ class Source:
             return self.error(loc, f"{path}: {message}" if path else message)
         asked = reference(value)
         why = f": {show(value)} is not simulated, {asked}" if asked else ""
-        return self.error(loc, f"{path} is {show(value)}, must be {_EXPECTED[kind](context)}{why}")
+        return self.error(loc, f"{path} is {show(value)}, must be {_EXPECTED[kind]({**context, 'value': value})}{why}")
 
 
 def _commented(value: Any) -> Any:
@@ -178,8 +181,15 @@ def _shapes(tags: str) -> str:
     return " or ".join(name for tag, name in names.items() if tag in tags)
 
 
-def _limit(number: float) -> str:
-    return str(number) if isinstance(number, int) else f"{number:g}"
+def _at_least(context: Mapping[str, Any]) -> str:
+    # The smallest numbers only keep what is computed from them finite: to who wrote 0 they mean above 0.
+    least = context["ge"]
+    return "above 0" if least <= TINY and context["value"] <= 0 < least else f"at least {limit_text(least)}"
+
+
+def _at_most(context: Mapping[str, Any]) -> str:
+    most = context["le"]
+    return f"at most {limit_text(most)}{f' ({MAX_DAYS} days)' if most == MAX_S else ''}"
 
 
 _EXPECTED: dict[str, Callable[[Mapping[str, Any]], str]] = {
@@ -198,10 +208,10 @@ _EXPECTED: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "tuple_type": lambda _: "a list",
     "too_short": lambda _: "a list with at least one entry",
     "too_long": lambda context: f"at most {context['max_length']} entries",
-    "greater_than": lambda context: f"greater than {_limit(context['gt'])}",
-    "greater_than_equal": lambda context: f"at least {_limit(context['ge'])}",
-    "less_than": lambda context: f"less than {_limit(context['lt'])}",
-    "less_than_equal": lambda context: f"at most {_limit(context['le'])}",
+    "greater_than": lambda context: f"greater than {limit_text(context['gt'])}",
+    "greater_than_equal": _at_least,
+    "less_than": lambda context: f"less than {limit_text(context['lt'])}",
+    "less_than_equal": _at_most,
     "literal_error": lambda context: _listed(context["expected"]),
     "union_tag_invalid": lambda context: _listed(context["expected_tags"]),
 }
@@ -242,9 +252,10 @@ def _entry(node: list[Any], part: str, path: str, place: Place) -> int:
         return names.index(part)
     if part.isdecimal() and int(part) < len(node):
         return int(part)
-    listed = clipped_list([name for name in names if name is not None])
-    by_name = f" or one of {listed}" if listed else ""
-    message = f"{path}.{clipped(part)}: no such entry, must be a number below {len(node)}{by_name}"
+    known = [str(name) for name in names if name is not None]
+    by_name = f" or one of {clipped_list(known)}" if known else ""
+    hint = near_hint(clipped(part), known) or f"must be a number below {len(node)}{by_name}"
+    message = f"{path}.{clipped(part)}: no such entry, {hint}"
     raise InputError(message, *place)
 
 

@@ -44,11 +44,7 @@ def basis(scenario: Scenario, requests: Requests | None = None) -> dict[str, lis
 
 
 def _measured(scenario: Scenario) -> list[str]:
-    facts = [
-        f"{listed(_of_profile(profile))} of {name} ({origin(profile)})"
-        for name, profile in scenario.profiles.items()
-        if not profile.data.estimated
-    ]
+    facts = _of_profiles(scenario)
     workload = scenario.workload
     if isinstance(workload, Trace):
         assert scenario.trace
@@ -60,6 +56,16 @@ def _measured(scenario: Scenario) -> list[str]:
     if (link := scenario.transfers) and any(len(arm.pools()) == 2 for arm in scenario.arms):
         facts.append(f"KV transfers of {link.path.stem} ({link.data.card}, {link.data.date[:10]})")
     return facts
+
+
+def _of_profiles(scenario: Scenario) -> list[str]:
+    """What was measured of profiles: each list once, with all that it is true of, and each origin once in it."""
+    measured = [(name, profile) for name, profile in scenario.profiles.items() if not profile.data.estimated]
+    alike = together((listed(_of_profile(profile)), (origin(profile), name)) for name, profile in measured)
+    return [
+        f"{what} of {listed([f'{listed(names)} ({place})' for place, names in together(places).items()])}"
+        for what, places in alike.items()
+    ]
 
 
 def _of_profile(profile: Profile) -> list[str]:

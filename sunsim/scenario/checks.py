@@ -190,12 +190,12 @@ def _requests_fit(workload: Synthetic | Conversations, source: Source) -> None:
         gain = workload.arrivals.bursts.gain if workload.arrivals.bursts else 1.0
         expected = rate_rps * workload.duration_s * rounds * gain
         if expected > MAX_REQUESTS:
-            raise source.error(loc, f"{what} at most {MAX_REQUESTS:g} requests, not {expected:.3g}")
+            raise source.error(loc, f"{what} at most {MAX_REQUESTS:,} requests, not {expected:,.0f}")
     elif workload.duration_s is None and requests is not None:
         expected_s = requests / rate_rps
         # Gaps are drawn: a few may add up to far less than their mean, and are drawn in no time.
         if expected_s > 2 * MAX_S and requests > FEW_REQUESTS:
-            raise source.error(loc, f"{what} {requests} requests within {MAX_S:g} s, not {expected_s:.3g} s")
+            raise source.error(loc, f"{what} {requests:,} requests within {MAX_S:,.0f} s, not {expected_s:,.0f} s")
 
 
 def _lengths_fit(scenario: Scenario, workload: Synthetic | Conversations, source: Source) -> None:

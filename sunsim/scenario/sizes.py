@@ -57,7 +57,7 @@ def workers_of(pool: PoolBlock, document: Document, loc: Loc, source: Source) ->
         refuse_unknown(name, loc, document, source)
     most = sum(each.max if isinstance(each, Bounds) else each for each in given.values())
     if most > MAX_WORKERS:
-        raise source.error(loc, f"{where} adds up to {most}, must be at most {MAX_WORKERS} in all")
+        raise source.error(loc, f"{where} adds up to {most}, must be at most {MAX_WORKERS:,} in all")
     missing = [name for name in names if name not in given]
     if missing:
         raise source.error(loc, f"{where} lacks {clipped_list(missing)}, must name every model of the scenario")

@@ -81,7 +81,7 @@ def _requests(result: dict[str, Any], text: Text) -> pd.DataFrame:
     same_length(columns, text)
     for i, gaps in enumerate(columns["itls"], 1):
         if not isinstance(gaps, list) or first_wrong(gaps, MAX_S) is not None:
-            message = f"itls has something else for request {i}, must be a list of seconds from 0 to {MAX_S:g}"
+            message = f"itls has something else for request {i}, must be a list of seconds from 0 to {MAX_S:,.0f}"
             raise InputError(message, text.path)
     names = ("start_s", "prompt_tokens", "output_tokens", "ttft_s", "gaps_s")
     frame = pd.DataFrame(dict(zip(names, columns.values(), strict=True)))

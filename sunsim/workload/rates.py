@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from sunsim.clock import MAX_S
-from sunsim.errors import InputError, clipped, clipped_list
+from sunsim.errors import InputError, clipped, clipped_list, limit_text
 from sunsim.latency.document import once
 from sunsim.workload.blocks import Arrivals
 from sunsim.workload.changes import Bursts, Curve, Diurnal, RateSteps
@@ -130,6 +130,6 @@ def _number(value: str, name: str, most: float, path: Path, line: int) -> float:
     except ValueError:
         number = math.nan
     if not 0 <= number <= most:
-        message = f"{name} is '{clipped(value)}', must be a number from 0 to {most:g}"
+        message = f"{name} is '{clipped(value)}', must be a number from 0 to {limit_text(most)}"
         raise InputError(message, path, line)
     return number

@@ -119,7 +119,7 @@ def draw_arrivals_s(
         message = f"{rate} a request within {duration_s:g} seconds"
         raise InputError(message)
     if arrival_s[-1] > MAX_S:
-        message = f"{rate} {arrival_s.size} requests within {MAX_S:g} seconds"
+        message = f"{rate} {arrival_s.size:,} requests within {MAX_S:,.0f} seconds"
         raise InputError(message)
     return arrival_s
 

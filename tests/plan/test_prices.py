@@ -77,7 +77,7 @@ def test_a_card_without_a_price_is_named(tmp_path: Path, monkeypatch: pytest.Mon
     said = "small.yaml:18: plan.price_per_gpu_hour has no price of big-gpu, must have one: arms.isolated.prefill runs on it\n"
     assert invoke("plan", "small.yaml") == (2, "", said)
     write(tmp_path, "test-gpu: 0")
-    said = "small.yaml:18: plan.price_per_gpu_hour.test-gpu is 0, must be at least 1e-09\n"
+    said = "small.yaml:18: plan.price_per_gpu_hour.test-gpu is 0, must be above 0\n"
     assert invoke("plan", "small.yaml") == (2, "", said)
 
 

@@ -75,7 +75,7 @@ def test_a_combination_that_does_not_go_together_leaves_the_others(tmp_path: Pat
 @pytest.mark.parametrize(
     ("right", "wrong", "line", "message"),
     [
-        ("[10, 20.5]", "[10, -1]", 3, f"{RATE} is -1, must be at least 1e-09"),
+        ("[10, 20.5]", "[10, -1]", 3, f"{RATE} is -1, must be above 0"),
         ("[10, 20.5]", "10", 3, f"sweep.over.{RATE} is 10, must be a list"),
         ("[10, 20.5]", "[]", 3, f"sweep.over.{RATE} is an empty list, must be a list with at least one entry"),
         ("[10, 20.5]", "[10, 10]", 3, "sweep.over: 10 is there twice, must be there once"),

@@ -124,7 +124,7 @@ def test_any_csv_converts_to_itself(gaps_s: list[float], tokens: list[int], name
         (
             ("csv.csv", "--out", "x.csv", "--rate-scale", "1e-6"),
             (
-                "csv.csv:6: the request arrives at 9.05e+07 s, must arrive by 8.64e+06 s: lower duration_s or raise "
+                "csv.csv:6: the request arrives at 90,500,000 s, must arrive by 8,640,000 s: lower duration_s or raise "
                 "rate_scale"
             ),
         ),

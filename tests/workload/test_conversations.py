@@ -254,7 +254,10 @@ WRONG = [
         "11: workload can draw a first round of 20080 tokens (prompt + output), must be at most 16384: max_model_len of ",
     ),
     ("output: {kind: fixed, token: 3}", "12: unknown key workload.output.token, did you mean tokens?"),
-    ("arrivals: {kind: poisson, rate_rps: 1e6}", "7: workload.arrivals.rate_rps is 1e+06, must bring at most 1e+08 "),
+    (
+        "arrivals: {kind: poisson, rate_rps: 1e6}",
+        "7: workload.arrivals.rate_rps is 1e+06, must bring at most 100,000,000 ",
+    ),
 ]
 
 

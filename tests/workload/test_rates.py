@@ -198,11 +198,11 @@ def test_a_file_of_rates_is_joined_by_lines_and_found_again(tmp_path: Path) -> N
         ("", 1, "column time_s is missing"),
         ("time_s,rate_rps\n1,1\n2,2\n", 2, "time_s is 1 in the first line, must be 0: when the run begins"),
         ("time_s,rate_rps\n0,1\n2,2\n2,3\n", 4, "time_s is 2 after 2 in the line before, must rise"),
-        ("time_s,rate_rps\n0,1\n200,-2\n", 3, "rate_rps is '-2', must be a number from 0 to 1e+09"),
-        ("time_s,rate_rps\n0,1\n200,nan\n", 3, "rate_rps is 'nan', must be a number from 0 to 1e+09"),
-        ("time_s,rate_rps\n0,1\n200,1_0\n", 3, "rate_rps is '1_0', must be a number from 0 to 1e+09"),
-        ("time_s,rate_rps\n0,1\n200,\uff12\n", 3, "rate_rps is '\uff12', must be a number from 0 to 1e+09"),
-        ("time_s,rate_rps\n0,1\nnoon,2\n", 3, "time_s is 'noon', must be a number from 0 to 8.64e+06"),
+        ("time_s,rate_rps\n0,1\n200,-2\n", 3, "rate_rps is '-2', must be a number from 0 to 1,000,000,000"),
+        ("time_s,rate_rps\n0,1\n200,nan\n", 3, "rate_rps is 'nan', must be a number from 0 to 1,000,000,000"),
+        ("time_s,rate_rps\n0,1\n200,1_0\n", 3, "rate_rps is '1_0', must be a number from 0 to 1,000,000,000"),
+        ("time_s,rate_rps\n0,1\n200,\uff12\n", 3, "rate_rps is '\uff12', must be a number from 0 to 1,000,000,000"),
+        ("time_s,rate_rps\n0,1\nnoon,2\n", 3, "time_s is 'noon', must be a number from 0 to 8,640,000"),
         ("time_s,rate_rps\n0,1\n200\n", 3, "the line has 1 values, must have 2"),
         ('time_s,rate_rps\n0,"1\n200,3\n', 2, "a quote opens in the line and is not closed in it"),
         ("time_s,rate_rps\n0,1\n119,2\n", 3, "time_s ends at 119, must go on to workload.duration_s (120)"),
@@ -285,7 +285,7 @@ CURVE = "workload.arrivals.curve="
         ("workload.arrivals.bursts={every_s: 5, length_s: 1}", "workload.arrivals.bursts.factor is missing"),
         (
             "workload.arrivals.bursts={every_s: 5, length_s: 0, factor: 2}",
-            "workload.arrivals.bursts.length_s is 0, must be at least 1e-06",
+            "workload.arrivals.bursts.length_s is 0, must be above 0",
         ),
         (
             "workload.arrivals.bursts={every_s: 1e-5, length_s: 1e-5, factor: 2}",
@@ -293,7 +293,7 @@ CURVE = "workload.arrivals.curve="
         ),
         (
             "workload.arrivals={kind: poisson, rate_rps: 8e5, bursts: {every_s: 1, length_s: 1, factor: 3}}",
-            "workload.arrivals.rate_rps is 800000, must bring at most 1e+08 requests, not 1.92e+08",
+            "workload.arrivals.rate_rps is 800000, must bring at most 100,000,000 requests, not 192,000,000",
         ),
     ],
 )
@@ -315,7 +315,7 @@ def test_of_a_curve_with_too_many_requests_its_mean_is_named(tmp_path: Path, cur
     override = f"workload.arrivals={{kind: poisson, curve: {curve}{rate}}}"
     with pytest.raises(InputError) as caught:
         load_scenario(write_scenario(tmp_path), [*SHARED, override])
-    assert caught.value.message == f"{said}, must bring at most 1e+08 requests, not 1.2e+08"
+    assert caught.value.message == f"{said}, must bring at most 100,000,000 requests, not 120,000,000"
 
 
 def test_of_a_curve_with_too_few_requests_its_mean_is_named(tmp_path: Path) -> None:

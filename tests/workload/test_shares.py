@@ -221,7 +221,7 @@ ALL = "m1: 1, m2: 1, m3: 1, m4: 1"
         ([f"{POPULARITY}{{}}"], "workload.popularity.kind is missing, must be one of flips, steps"),
         ([f"{POPULARITY}{{kind: zipf}}"], "workload.popularity.kind is 'zipf', must be one of flips, steps"),
         ([f"{POPULARITY}{{kind: flips}}"], "workload.popularity.every_s is missing, must be given"),
-        ([f"{POPULARITY}{{kind: flips, every_s: 0}}"], "workload.popularity.every_s is 0, must be at least 1e-06"),
+        ([f"{POPULARITY}{{kind: flips, every_s: 0}}"], "workload.popularity.every_s is 0, must be above 0"),
         (
             [f"{POPULARITY}{{kind: flips, every_s: 1e-4}}"],
             "workload.popularity.every_s is 0.0001, must be at least 0.00048 for 4 models",

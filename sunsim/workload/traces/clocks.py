@@ -9,6 +9,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from sunsim.errors import limit_text
+
 
 @dataclass(frozen=True, slots=True)
 class Seconds:
@@ -22,7 +24,7 @@ class Seconds:
     @property
     def expected(self) -> str:
         """What a value must be."""
-        return f"a number of seconds from 0 to {self.most:g}"
+        return f"a number of seconds from 0 to {limit_text(self.most)}"
 
     def seconds(self, values: pa.ChunkedArray) -> NDArray[np.float64]:
         """The numbers themselves, float64[n]; NaN where one is wrong."""

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from sunsim.errors import InputError, clipped, clipped_list
+from sunsim.errors import InputError, clipped, clipped_list, limit_text
 from sunsim.workload.traces.lookalikes import renamed
 from sunsim.workload.traces.rows import MAX_CLOCK_S, MAX_TOKENS, TraceRows, from_first
 from sunsim.workload.traces.text import Text
@@ -71,12 +71,12 @@ class JsonLines:
             if key not in found:
                 return f"{key} is missing, must be there; the keys are {clipped_list(found)}{renamed(KEYS, self.unit, found)}"
         if not 0 <= number_of(found[KEYS[0]]) <= MAX_CLOCK_S * self.per_second:
-            most = f"of at least 0, at most {MAX_CLOCK_S * self.per_second:g}"
+            most = f"of at least 0, at most {limit_text(MAX_CLOCK_S * self.per_second)}"
             return f"{KEYS[0]} is {shown(found[KEYS[0]])}, must be a number of {self.unit} {most}"
         for key in KEYS[1:]:
             tokens = number_of(found[key])
             if not 0 <= tokens < MAX_TOKENS or tokens % 1:
-                return f"{key} is {shown(found[key])}, must be a whole number of at least 0, below {MAX_TOKENS}"
+                return f"{key} is {shown(found[key])}, must be a whole number of at least 0, below {MAX_TOKENS:,}"
         return ""
 
 

@@ -150,7 +150,5 @@ def refuse_too_late(selection: Selection, path: Path) -> None:
     """
     last_s = float(selection.rows.arrival_s[-1])
     if last_s > MAX_S:
-        message = (
-            f"the request arrives at {last_s:g} s, must arrive by {MAX_S:g} s: lower duration_s or raise rate_scale"
-        )
+        message = f"the request arrives at {last_s:,.10g} s, must arrive by {MAX_S:,.0f} s: lower duration_s or raise rate_scale"
         raise InputError(message, path, int(selection.rows.line[-1]))

@@ -12,7 +12,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from sunsim.clock import MAX_S
-from sunsim.errors import InputError, clipped
+from sunsim.errors import InputError, clipped, limit_text
 from sunsim.workload.sessions import UNKNOWN
 from sunsim.workload.traces.clocks import numbers
 from sunsim.workload.traces.rows import Rounds, TraceRows
@@ -123,7 +123,7 @@ class _Reader:
             falls[at[1:]] = base.arrival_s[at[1:]] < base.arrival_s[at[:-1]]
             yield falls, lambda row: f"{clock.column} is {value(row, clock.column)}, must not fall{self._table.mending}"
         timed = (self._think_s >= 0) & (self._think_s <= MAX_S)
-        must = f"must be a number of seconds from 0 to {MAX_S:g}"
+        must = f"must be a number of seconds from 0 to {limit_text(MAX_S)}"
         yield later & ~timed, lambda row: f"{THINK} is '{value(row, THINK)}', {must}"
         yield (
             ~later & self._given(THINK) & (self._think_s != 0),

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 
 from sunsim.clock import MAX_S
-from sunsim.errors import InputError, clipped, clipped_list
+from sunsim.errors import InputError, clipped, clipped_list, limit_text
 from sunsim.workload.sessions import UNKNOWN
 from sunsim.workload.traces.json_lines import keys_of, number_of, shown
 from sunsim.workload.traces.rows import MAX_CLOCK_S, MAX_TOKENS, Rounds, TraceRows
@@ -195,7 +195,7 @@ def whole_of(line: Mapping[str, Any], key: str) -> int:
     """
     value = number_of(_need(line, key))
     if not 0 <= value < MAX_TOKENS or value % 1:
-        message = f"{key} is {shown(line[key])}, must be a whole number of at least 0, below {MAX_TOKENS}"
+        message = f"{key} is {shown(line[key])}, must be a whole number of at least 0, below {MAX_TOKENS:,}"
         raise Fault(message)
     return int(value)
 
@@ -253,7 +253,9 @@ def _name(line: Mapping[str, Any], key: str) -> str:
 def _seconds(line: Mapping[str, Any], key: str, most_s: float) -> float:
     value = number_of(_need(line, key))
     if not 0 <= value <= most_s * NS_PER_S:
-        message = f"{key} is {shown(line[key])}, must be a number of nanoseconds from 0 to {most_s * NS_PER_S:g}"
+        message = (
+            f"{key} is {shown(line[key])}, must be a number of nanoseconds from 0 to {limit_text(most_s * NS_PER_S)}"
+        )
         raise Fault(message)
     return value / NS_PER_S
 

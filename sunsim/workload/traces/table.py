@@ -188,9 +188,7 @@ class Table:
 
     def tokens_fault(self, name: str, value: str) -> str:
         """What is wrong with a number of tokens that is none."""
-        return (
-            f"{name} is '{clipped(value)}', must be a whole number of at least {self.least_tokens}, below {MAX_TOKENS}"
-        )
+        return f"{name} is '{clipped(value)}', must be a whole number of at least {self.least_tokens}, below {MAX_TOKENS:,}"
 
 
 UNCLOSED = "a quote opens in the line and is not closed in it, must be closed: no value goes on in the next line"

@@ -13,7 +13,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from sunsim.errors import InputError, clipped_list
+from sunsim.errors import InputError, clipped_list, limit_text
 from sunsim.workload.traces.json_lines import keys_of, shown
 from sunsim.workload.traces.rows import MAX_CLOCK_S, MAX_TOKENS, TraceRows, from_first
 from sunsim.workload.traces.text import Text
@@ -96,7 +96,9 @@ def numbers(result: dict[str, Any], key: str, most: float, text: Text) -> NDArra
     found = column(result, key, text)
     wrong = first_wrong(found, most)
     if wrong is not None:
-        message = f"{key} has {shown(found[wrong])} for request {wrong + 1}, must be a number from 0 to {most:g}"
+        message = (
+            f"{key} has {shown(found[wrong])} for request {wrong + 1}, must be a number from 0 to {limit_text(most)}"
+        )
         raise InputError(message, text.path)
     return np.array(found, np.float64)
 

@@ -190,14 +190,14 @@ def test_tokens_are_whole_numbers_of_bounded_size(tmp_path: Path, text: str, nei
     with pytest.raises(InputError) as caught:
         read_trace(path, "vidur")
     wrong = f":3: num_prefill_tokens is '{clipped(text)}'" if expected is None else ":4: num_decode_tokens is 'x'"
-    assert str(caught.value) == f"{path}{wrong}, must be a whole number of at least 0, below 1073741824"
+    assert str(caught.value) == f"{path}{wrong}, must be a whole number of at least 0, below 1,073,741,824"
 
 
 @pytest.mark.parametrize("seconds", ["1e13", "-0.001", "inf", "1e308", "", "2023-11-16T18:15:46Z", "1:30"])
 def test_seconds_are_numbers_of_bounded_size(tmp_path: Path, seconds: str) -> None:
     text = f"arrived_at,num_prefill_tokens,num_decode_tokens\n0,8,8\n{seconds},8,8\n"
     said = refusal(tmp_path, text.encode(), "vidur")
-    assert said == f":3: arrived_at is '{seconds}', must be a number of seconds from 0 to 1e+12"
+    assert said == f":3: arrived_at is '{seconds}', must be a number of seconds from 0 to 1,000,000,000,000"
 
 
 @pytest.mark.parametrize("date", ["2023", "20231116", "1700158546", "2023-11-16", "18:15:46", "", "x"])

@@ -123,10 +123,10 @@ WRONG = [
     ("burstgpt", "models: [a]", "workload.models: must be a mapping from names of the trace to models of the "),
     ("burstgpt", "models: {}", "workload.models: must be a mapping from names of the trace to models of the "),
     ("burstgpt", "models: {ChatGPT: 3}", "workload.models.ChatGPT is 3, must be text"),
-    ("azure", "rate_scale: 0", "workload.rate_scale is 0, must be at least 1e-09"),
+    ("azure", "rate_scale: 0", "workload.rate_scale is 0, must be above 0"),
     ("azure", "rate_scale: fast", "workload.rate_scale is 'fast', must be a number"),
     ("azure", "start_s: -1", "workload.start_s is -1, must be at least 0"),
-    ("azure", "duration_s: 0", "workload.duration_s is 0, must be at least 1e-06"),
+    ("azure", "duration_s: 0", "workload.duration_s is 0, must be above 0"),
     ("azure", "requests: 0", "workload.requests is 0, must be at least 1"),
     ("azure", "too_long: skip", "workload.too_long is 'skip', must be one of refuse, drop"),
     (
