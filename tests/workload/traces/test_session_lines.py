@@ -170,7 +170,11 @@ WRONG: list[tuple[dict[str, Any], dict[str, Any], str]] = [
     ),
     (LAB[0], {"timing_events": [{"timestamp": 5}]}, "a timestamp is 5, must be a date and time like 2026-05-01T"),
     (LM[0], {"turn_idx": 0.5}, "turn_idx is 0.5, must be a whole number of at least 0, below "),
-    (LM[0], {"arrival_time_ns": -1}, "arrival_time_ns is -1, must be a number of nanoseconds from 0 to 1,000,000,000,000,000,000,000"),
+    (
+        LM[0],
+        {"arrival_time_ns": -1},
+        "arrival_time_ns is -1, must be a number of nanoseconds from 0 to 1,000,000,000,000,000,000,000",
+    ),
     (
         LM[0],
         {"intra_session_gap_ns": 1e30},
