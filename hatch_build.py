@@ -47,11 +47,7 @@ class CompiledLoop(BuildHookInterface[Any]):
         if version == "editable":
             return
         self._folder = TemporaryDirectory()
-        folders = (ROOT / "sunsim/cluster", ROOT / "sunsim/cluster/drafting")
-        found = [path for folder in folders for path in sorted(folder.glob("*.py"))]
-        modules = [path for path in found if path.stem not in LEFT_PLAIN]
-        modules += [ROOT / "sunsim/latency/steps.py", ROOT / "sunsim/cluster/scaling/elastic_worker.py"]
-        paths = [str(path.relative_to(ROOT)) for path in modules]
+        paths = [str(path.relative_to(ROOT)) for path in self.modules()]
         command = [sys.executable, "-c", COMPILE, self._folder.name, *paths]
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
         if done.returncode:
@@ -66,6 +62,13 @@ class CompiledLoop(BuildHookInterface[Any]):
         }
         build_data["pure_python"] = False
         build_data["infer_tag"] = True
+
+    def modules(self) -> list[Path]:
+        """What is compiled. Types of what it computes with must be known then: numpy and simpy are required by the build."""
+        folders = (ROOT / "sunsim/cluster", ROOT / "sunsim/cluster/drafting")
+        found = [path for folder in folders for path in sorted(folder.glob("*.py"))]
+        plain = [path for path in found if path.stem not in LEFT_PLAIN]
+        return [*plain, ROOT / "sunsim/latency/steps.py", ROOT / "sunsim/cluster/scaling/elastic_worker.py"]
 
     def finalize(self, version: str, build_data: dict[str, Any], artifact_path: str) -> None:  # noqa: ARG002
         """Called when the wheel is there."""

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
 import sysconfig
+import tomllib
 from importlib import import_module
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
@@ -159,6 +161,19 @@ def hook(monkeypatch: pytest.MonkeyPatch) -> Any:
     made.warnings = []
     made.app = SimpleNamespace(display_warning=made.warnings.append)
     return made
+
+
+def test_what_compiled_modules_import_is_there_when_they_are_compiled(hook: Any) -> None:
+    """A fresh environment has nothing else then: where numpy was missing, its types were, and the loop stayed plain.
+
+    Tables are only made and given away: of pandas nothing has to be known.
+    """
+    requires = tomllib.loads((ROOT / "pyproject.toml").read_text())["build-system"]["requires"]
+    packages = {each.partition(">")[0] for each in requires}
+    imports = re.compile(r"^(?:from|import) (\w+)", re.MULTILINE)
+    imported = {name for module in hook.modules() for name in imports.findall(module.read_text())}
+    assert "numpy" in imported
+    assert imported - sys.stdlib_module_names - {"sunsim", "pandas"} <= packages
 
 
 def test_what_cannot_be_compiled_stays_plain(hook: Any, monkeypatch: pytest.MonkeyPatch) -> None:
