@@ -120,11 +120,11 @@ class KVBlocks:
         self.unused -= needed
         return True
 
-    def grow_one(self) -> bool:
-        """Gives one steady decode another block; False if there is none."""
-        if not self.unused:
+    def take(self, blocks: int) -> bool:
+        """Gives decodes so many blocks; False, and none, if there are fewer."""
+        if blocks > self.unused:
             return False
-        self.unused -= 1
+        self.unused -= blocks
         return True
 
     def grow_over(self, step: int, n: int) -> None:

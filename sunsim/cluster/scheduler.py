@@ -133,7 +133,7 @@ class Scheduler:
                 return
             if sequence is self.partial or sequence.last_step == step - 1 or not blocks.grows(sequence, step):
                 continue
-            while not blocks.grow_one():
+            while not blocks.take(1):
                 victim = self.running.popitem()[0]
                 self._preempt(victim, step, outcome)
                 if victim is sequence:

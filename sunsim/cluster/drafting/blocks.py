@@ -62,13 +62,6 @@ class BurstBlocks(KVBlocks):
         self.release_later()
         return self.take(self._bursts.takes(step))
 
-    def take(self, blocks: int) -> bool:
-        """Gives decodes so many blocks; False, and none, if there are fewer."""
-        if blocks > self.unused:
-            return False
-        self.unused -= blocks
-        return True
-
     def grow_over(self, step: int, n: int) -> None:
         """Gives the decodes what they take at the `n` steps from `step`; it must be there."""
         self.unused -= self._bursts.takes_over(step, n)
@@ -140,13 +133,6 @@ class CachingBurstBlocks(CachingBlocks):
         self.release_later()
         self._step = step
         return self.take(self._bursts.takes(step))
-
-    def take(self, blocks: int) -> bool:
-        """As `BurstBlocks.take`."""
-        if blocks > self.unused:
-            return False
-        self.unused -= blocks
-        return True
 
     def grow_over(self, step: int, n: int) -> None:
         """As `BurstBlocks.grow_over`."""
