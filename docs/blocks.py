@@ -39,6 +39,7 @@ PLACES = {
     "live": DOCS / "live-clusters.md",
     "adapters": DOCS / "profiling.md",
     "accuracy": DOCS / "accuracy.md",
+    "accuracy-longer": DOCS / "accuracy.md",
     "routers": DOCS / "routing.md",
     "elastic-day": ELASTIC,
     "llm-d": ELASTIC,
