@@ -50,6 +50,7 @@ def longer(documents: Sequence[Mapping[str, Any]]) -> str:
         lines = [heads, ["---"] * len(heads), *rows]
         parts.append(
             f"**{more['parameters'] / 1e6:.1f} million parameters**, points of exact match lost against full tuning of as many"
-            f" steps; {both[0]['seeds']} seeds and {more['seeds']}:\n\n" + "".join(f"| {' | '.join(line)} |\n" for line in lines)
+            f" steps; {both[0]['seeds']} seeds and {more['seeds']}:\n\n"
+            + "".join(f"| {' | '.join(line)} |\n" for line in lines)
         )
     return "\n".join(parts)

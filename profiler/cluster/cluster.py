@@ -40,7 +40,7 @@ LEAST_PROFILE_S = 70.0
 class ClusterOrder:
     """What to play and where to put it.
 
-    profile: to be measured on one of the GPUs, beside the first runs; None measures none.
+    profile: to be measured on the last of the GPUs, beside the first runs or after all; None measures none.
     transfers: file of the KV link's points, to be measured first; None measures none.
     """
 
@@ -86,14 +86,15 @@ class _Free:
         self._free = [each for each in workers if not each.failed.done()]
         self._changed = asyncio.Condition()
 
-    async def take(self, number: int) -> list[WorkerHandle]:
-        """So many, as soon as they are free; raises WorkerError if not so many are left."""
+    async def take(self, number: int, *, last: bool = False) -> list[WorkerHandle]:
+        """The first so many, or the last, as soon as they are free; raises WorkerError if not so many are left."""
         async with self._changed:
             await self._changed.wait_for(lambda: len(self._free) >= number or self._left() < number)
             if self._left() < number:
                 msg = f"{number} workers are needed, {self._left()} are left"
                 raise WorkerError(msg)
-            taken, self._free = self._free[:number], self._free[number:]
+            taken = self._free[-number:] if last else self._free[:number]
+            self._free = [each for each in self._free if each not in taken]
             return taken
 
     async def give_back(self, workers: Sequence[WorkerHandle]) -> None:
@@ -188,7 +189,8 @@ class _Players:
             return
         taken: list[WorkerHandle] = []
         try:
-            taken = await self._free.take(1)
+            # Prefill has the first ones, and two GPUs of one host may differ by some percent in a decode step.
+            taken = await self._free.take(1, last=True)
             taken[0].send(Measure(path, None if budget_s is None else share * budget_s))
             measured = await taken[0].next(Measured)
             missing = {name: why for name, why in measured.phases.items() if why is not None}
@@ -208,6 +210,15 @@ async def _all_up(workers: Sequence[WorkerHandle]) -> list[Up]:
     except (WorkerError, TimeoutError) as error:
         msg = f"the engines did not start: {str(error) or 'no word from them'}"
         raise EngineStartError(msg) from error
+
+
+async def _introduce(order: ClusterOrder, workers: Sequence[WorkerHandle], progress: Progress) -> None:
+    """Where KV is moved; that it fails costs the runs nothing but the engines it ends."""
+    if order.subject.settings.kv_connector == MOVES_KV:
+        try:
+            await transfer_points.introduce(workers)
+        except Exception as error:  # noqa: BLE001  # what cannot be moved is the runs' to say
+            progress.say(f"the workers do not know each other yet: {type(error).__name__} {error}".strip())
 
 
 async def _measure_link(order: ClusterOrder, workers: Sequence[WorkerHandle], up: Up, progress: Progress) -> list[str]:
@@ -255,6 +266,7 @@ async def cluster(order: ClusterOrder, progress: Progress) -> ClusterOutcome:
     try:
         ups = await _all_up(workers)
         progress.say(f"{len(workers)} engines up")
+        await _introduce(order, workers, progress)
         link_failed = await _measure_link(order, workers, ups[0], progress)
         players = _Players(order, wanted, workers, ups[0], progress)
         await players.all()

@@ -3,6 +3,7 @@
 import asyncio
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -10,7 +11,8 @@ from profiler.cluster import beside, transfer_points
 from profiler.cluster.beside import Fetched, Traffic, points_of
 from profiler.cluster.cluster import ClusterOrder, cluster
 from profiler.cluster.elastic import ElasticOrder, elastic, logged_parts
-from profiler.cluster.handle import WorkerError
+from profiler.cluster.handle import WorkerError, WorkerHandle
+from profiler.cluster.messages import Begin, Measure, Serve
 from profiler.cluster.plan import all_runs, one_worker_run, subject_of
 from profiler.progress import Progress
 from profiler.recording import RequestStamps, Step
@@ -75,6 +77,33 @@ def test_a_link_is_measured_alone_and_beside_other_work(tmp_path: Path, monkeypa
     ]
     assert [point.decode_requests for point in data.beside_points] == [0, 0, 3, 3]
     assert all(point.host_ms_median == pytest.approx(0.5) for point in data.transfer_points)
+
+
+def test_workers_have_met_before_any_run_and_the_one_that_decodes_is_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[tuple[int, Any]] = []
+    send = WorkerHandle.send
+
+    def noted(worker: WorkerHandle, message: Any) -> None:
+        told.append((worker.gpu, message))
+        send(worker, message)
+
+    monkeypatch.setattr(WorkerHandle, "send", noted)
+    scenario = write(tmp_path, {"sun": {"prefill": pool("isolated", 2), "decode": pool("shared", 1)}})
+    runs = all_runs([scenario], [], [], [], 3)
+    subject = subject_of(runs, quick=True, log_dir=None)
+    profile = tmp_path / "profile.json"
+    order = ClusterOrder(subject=subject, runs=runs, gpus=3, out=tmp_path, profile=profile, main=main)
+    assert asyncio.run(cluster(order, Progress())).failed == []
+    begins = next(i for i, (_, message) in enumerate(told) if isinstance(message, Begin) and message.run)
+    fetched = [
+        (message.kv_transfer_params["from"], gpu)
+        for gpu, message in told[:begins]
+        if isinstance(message, Serve) and message.kind == "decode" and message.kv_transfer_params
+    ]
+    assert fetched == [(0, 1), (0, 2), (1, 2)]
+    assert [gpu for gpu, message in told if isinstance(message, Measure)] == [2]
 
 
 def test_a_second_worker_comes_gets_requests_and_goes(tmp_path: Path) -> None:
