@@ -10,15 +10,13 @@ import sys
 from collections.abc import Sequence
 
 from benchmarks.estimate_errors import Errors, Pair, by_kind, pairs
+from benchmarks.show import show
 from sunsim.estimate.errors import FILE, Kinds
 from sunsim.estimate.source import Source
 from sunsim.latency.profile import list_profiles, load_named
 from sunsim.report.format import listed, together
-from sunsim.report.terminal import plain
 from sunsim.report.text_table import TextTable
 
-WIDTH = 120
-"""Columns."""
 NOTE = (
     "Errors of estimated profiles against the measured ones, estimated over measured less one, in %. Size is the mean size "
     "over the points, mean the mean of them: decode over batches up to 8, up to 64 and above, prefill over steps up to 512 "
@@ -70,7 +68,7 @@ def main() -> None:
     if "--write" in sys.argv[1:]:
         FILE.write_text(json.dumps(kinds, indent=2) + "\n", encoding="utf-8")
         return
-    sys.stdout.write(plain([NOTE, *tables(found), KINDS_NOTE, kinds_table(kinds)], WIDTH))
+    show([NOTE, *tables(found), KINDS_NOTE, kinds_table(kinds)])
 
 
 if __name__ == "__main__":
