@@ -5,19 +5,18 @@ With ``--write`` the errors by kind of change, which every estimate tells, are k
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Sequence
 
-from sunsim.estimate.compare import Errors, Pair, pairs
-from sunsim.estimate.errors import FILE, Kinds, by_kind, written
+from benchmarks.estimate_errors import Errors, Pair, by_kind, pairs
+from benchmarks.show import show
+from sunsim.estimate.errors import FILE, Kinds
 from sunsim.estimate.source import Source
 from sunsim.latency.profile import list_profiles, load_named
 from sunsim.report.format import listed, together
-from sunsim.report.terminal import plain
 from sunsim.report.text_table import TextTable
 
-WIDTH = 120
-"""Columns."""
 NOTE = (
     "Errors of estimated profiles against the measured ones, estimated over measured less one, in %. Size is the mean size "
     "over the points, mean the mean of them: decode over batches up to 8, up to 64 and above, prefill over steps up to 512 "
@@ -67,9 +66,9 @@ def main() -> None:
     found = measured_pairs()
     kinds = by_kind(found)
     if "--write" in sys.argv[1:]:
-        FILE.write_text(written(kinds), encoding="utf-8")
+        FILE.write_text(json.dumps(kinds, indent=2) + "\n", encoding="utf-8")
         return
-    sys.stdout.write(plain([NOTE, *tables(found), KINDS_NOTE, kinds_table(kinds)], WIDTH))
+    show([NOTE, *tables(found), KINDS_NOTE, kinds_table(kinds)])
 
 
 if __name__ == "__main__":

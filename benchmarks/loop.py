@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import os
 import platform
 import resource
 import subprocess
@@ -23,10 +22,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
+from benchmarks.wheel import ROOT, with_sunsim_of
 from tests.wheel import unpacked_wheel
 
 STREAM = Path(__file__).with_name("loop.yaml")
-ROOT = Path(__file__).parents[1]
 RATE_PER_WORKER = 25  # requests per second, as in the stream's file
 SMALL, MEDIUM, LARGE = 4_000, 100_000, 1_000_000
 DRAFTING = "h200-141gb/llama-3.1-8b-bf16"
@@ -116,10 +115,8 @@ def measure(case: Case) -> Figures:
 
 def measured(case: Case, site: Path) -> Figures:
     """Runs a case in a new process, with the sunsim of this folder."""
-    path = os.pathsep.join([str(site), str(ROOT)])
-    environment = os.environ | {"PYTHONPATH": path, "PYTHONSAFEPATH": "1", "OPENBLAS_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "benchmarks.loop", "--case", json.dumps(asdict(case))]
-    done = subprocess.run(command, cwd=ROOT, env=environment, check=True, stdout=subprocess.PIPE, text=True)
+    done = subprocess.run(command, cwd=ROOT, env=with_sunsim_of(site), check=True, stdout=subprocess.PIPE, text=True)
     return Figures(*json.loads(done.stdout))
 
 

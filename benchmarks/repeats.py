@@ -6,22 +6,20 @@ what is learned from their traffic.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 
 import numpy as np
 
+from benchmarks.show import show
 from sunsim.latency.attention import LengthMix
 from sunsim.latency.measured import DecodePoint, ProfileData
 from sunsim.latency.model import LatencyModel
 from sunsim.latency.profile import list_profiles, load_profile, profiles_root
 from sunsim.latency.steady import steady_lines, steady_points
 from sunsim.report.format import ABSENT
-from sunsim.report.terminal import plain
 from sunsim.report.text_table import TextTable
 from sunsim.validation.folders import committed_campaigns
 
-WIDTH = 120
 LONG_TOKENS = 100_000
 LARGE = (177, 256)
 """Requests."""
@@ -109,7 +107,7 @@ def main() -> None:
         "reading",
         "alone",
     )
-    sys.stdout.write(plain([NOTE, TextTable("", headers, rows)], WIDTH))
+    show([NOTE, TextTable("", headers, rows)])
 
 
 if __name__ == "__main__":

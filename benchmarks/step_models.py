@@ -7,7 +7,6 @@ runs of the same engine, to which nothing is fitted. `sunsim.latency.traffic` ha
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -17,16 +16,14 @@ from numpy.typing import NDArray
 from scipy.optimize import nnls
 
 from benchmarks.recorded import SHAPES, SLOPES, Start, Steps, runs_of, shape_of, sweeps_of
+from benchmarks.show import show
 from sunsim.latency.decode import ALONE, TRIED
 from sunsim.latency.profile import load_profile
 from sunsim.latency.traffic import LASTING, Chosen, Floats, Sweeps
 from sunsim.report.format import together
-from sunsim.report.terminal import plain
 from sunsim.report.text_table import TextTable
 from sunsim.validation.folders import committed_campaigns
 
-WIDTH = 120
-"""Columns."""
 NOTE = (
     "Errors of decode steps, model against recorded, in %, root mean square. Sweeps: each by numbers fitted to the other "
     "sweeps of its profile, all its time in total and the spread of its points. Runs: all time of a run, by numbers fitted "
@@ -131,14 +128,15 @@ def size_of(errors: Sequence[float]) -> float:
 
 
 def measured_campaigns() -> Iterator[tuple[str, Measured]]:
-    """By card, the reported campaigns whose profile is of their own host and knows its traffic's requests.
+    """By card, the reported campaigns with runs of some shape whose profile is of their own host and knows its traffic's requests.
 
     Not those with adapters, whose number no form knows.
     """
     for campaign in committed_campaigns():
         profile = load_profile(campaign.profile)
         of_its_own = campaign.plan.purpose == "reported" and not campaign.plan.profile_host
-        if of_its_own and profile.data.served_lengths and not profile.adapters:
+        known = profile.data.served_lengths and not profile.adapters
+        if of_its_own and known and any(map(shape_of, campaign.runs)):
             yield profile.data.gpu, Measured(sweeps_of(profile.data), runs_of(campaign, profile.data))
 
 
@@ -163,11 +161,11 @@ def table(card: str, measured: Sequence[Measured]) -> TextTable:
     return TextTable(f"{card}, {len(measured)} profiles, {len(runs)} runs", headers, rows)
 
 
-def candidates_text() -> str:
-    """A table a card."""
+def main() -> None:
+    """Prints a table a card."""
     by_card = together(measured_campaigns())
-    return plain([NOTE, *(table(card, measured) for card, measured in by_card.items())], WIDTH)
+    show([NOTE, *(table(card, measured) for card, measured in by_card.items())])
 
 
 if __name__ == "__main__":
-    sys.stdout.write(candidates_text())
+    main()

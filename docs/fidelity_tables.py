@@ -61,8 +61,7 @@ def _fidelity(checked: Sequence[Checked]) -> Iterator[Block]:
     )
     for each in checked:
         yield from _stream_tables([(result, _what(each, result)) for result in each.streams], _subject(each))
-        if table := spread_table(each.streams):
-            yield table
+        yield spread_table(each.streams)
     yield _score(streams)
     yield from _preemptions(streams)
     yield _floor(repeats(checked))
@@ -201,4 +200,4 @@ def _floor(found: Sequence[Repeat]) -> TextTable | str:
         rows.append((said, pair.change_percent))
     title = "The floor: a stream run again on a real engine, against its first run, %"
     table = floor_table(title, ("stream", "requests"), rows)
-    return table or "No stream has been run twice yet, so the floor is not known."
+    return table if rows else "No stream has been run twice yet, so the floor is not known."

@@ -6,16 +6,15 @@ shared, and each arm once more with the acceptance that is published of an EAGLE
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Mapping
 
 from benchmarks.drafts.cells import COLOCATED, DRAFTS, PLAIN, Cell, Figures, simulated
 from benchmarks.drafts.load import gain, marked
 from benchmarks.drafts.published import OTHER_LENGTH, rates_through
-from benchmarks.drafts.steps import RATES, WIDTH, length
+from benchmarks.drafts.steps import RATES, length
 from benchmarks.on_all_cores import simulate_all
+from benchmarks.show import show
 from sunsim.report.format import times
-from sunsim.report.terminal import plain
 from sunsim.report.text_table import TextTable
 
 LOADS = (10, 40, 80, 120, 160, 200, 240)
@@ -77,7 +76,7 @@ def _speedups(found: Found, pair: tuple[str, str], rate: float) -> Iterator[str]
 
 def main() -> None:
     """Prints the tables."""
-    sys.stdout.write(plain(list(tables(simulate_all(cells(), simulated))), WIDTH))
+    show(tables(simulate_all(cells(), simulated)))
 
 
 if __name__ == "__main__":

@@ -8,14 +8,13 @@ context, which is what a simulated arm with such a key takes.
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from benchmarks.drafts.steps import PROFILES, RATES, WIDTH, cost, length, times_of
+from benchmarks.drafts.steps import PROFILES, RATES, cost, length, times_of
+from benchmarks.show import show
 from sunsim.latency.profile import profiles_root
 from sunsim.report.format import times
-from sunsim.report.terminal import plain
 from sunsim.report.text_table import TextTable
 
 FILE = profiles_root() / "h200-141gb/actual-runs/host-m-llama-eagle-k3/llama-3.1-8b-bf16-eagle-by-batch.json"
@@ -106,7 +105,7 @@ def tables() -> Iterator[str | TextTable]:
 
 def main() -> None:
     """Prints the tables."""
-    sys.stdout.write(plain(list(tables()), WIDTH))
+    show(tables())
 
 
 if __name__ == "__main__":

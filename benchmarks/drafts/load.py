@@ -7,7 +7,6 @@ miss (`benchmarks.drafts.shared`).
 
 from __future__ import annotations
 
-import sys
 from argparse import ArgumentParser
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
@@ -20,9 +19,9 @@ import pandas as pd
 from benchmarks.drafts import shared, steps
 from benchmarks.drafts.cells import DRAFTS, PLAIN, Cell, Figures, simulated
 from benchmarks.on_all_cores import simulate_all
+from benchmarks.show import show
 from plots.drafts import plot_drafts
 from sunsim.report.format import times
-from sunsim.report.terminal import plain
 from sunsim.report.text_table import TextTable
 
 RATES = (10, 40, 80, 120, 160, 200, 240, 280)
@@ -197,7 +196,7 @@ def main() -> None:
     if given.figure:
         worse = simulate_all(shared.cells(), simulated)
         plot_drafts(frame(found), steps.frame(), shared.frame(worse), given.figure)
-    sys.stdout.write(plain(list(tables(found)), steps.WIDTH))
+    show(tables(found))
 
 
 if __name__ == "__main__":

@@ -6,14 +6,13 @@ drafts over those without. The acceptance length is taken from the source where 
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from scipy.optimize import brentq
 
-from benchmarks.drafts.steps import PROFILES, RATES, WIDTH, cost, length, times_of
-from sunsim.report.terminal import plain
+from benchmarks.drafts.steps import PROFILES, RATES, cost, length, times_of
+from benchmarks.show import show
 from sunsim.report.text_table import TextTable
 
 PROFILE = PROFILES["bf16"]
@@ -180,7 +179,7 @@ def _shown(rates: Sequence[float]) -> str:
 
 def main() -> None:
     """Prints the tables."""
-    sys.stdout.write(plain(list(tables()), WIDTH))
+    show(tables())
 
 
 if __name__ == "__main__":

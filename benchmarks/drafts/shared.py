@@ -8,17 +8,16 @@ which what drafts add is gone.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 
 import pandas as pd
 
 from benchmarks.drafts.cells import DRAFTS, PLAIN, Cell, Figures, simulated
-from benchmarks.drafts.steps import RATES, WIDTH
+from benchmarks.drafts.steps import RATES
 from benchmarks.on_all_cores import simulate_all
+from benchmarks.show import show
 from sunsim.report.format import times
-from sunsim.report.terminal import plain
 from sunsim.report.text_table import TextTable
 
 LOADS = (10, 80, 160, 240)
@@ -114,7 +113,7 @@ def frame(found: Found) -> pd.DataFrame:
 
 def main() -> None:
     """Prints the tables."""
-    sys.stdout.write(plain(list(tables(simulate_all(cells(), simulated))), WIDTH))
+    show(tables(simulate_all(cells(), simulated)))
 
 
 if __name__ == "__main__":

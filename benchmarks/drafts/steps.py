@@ -7,19 +7,18 @@ the length is above the ratio of the two steps' times, which is the step's cost.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Sequence
 from functools import cache
 from typing import NamedTuple
 
 import pandas as pd
 
+from benchmarks.show import show
 from sunsim.clock import PS_PER_MS
 from sunsim.errors import InputError
 from sunsim.latency.attention import LengthMix
 from sunsim.latency.drafts import DraftFamily, DraftTimes, Method
 from sunsim.latency.profile import load_named
-from sunsim.report.terminal import plain
 from sunsim.report.text_table import TextTable
 
 PROFILES = {"bf16": "h200-141gb/llama-3.1-8b-bf16", "awq": "h200-141gb/llama-3.1-8b-awq"}
@@ -36,8 +35,6 @@ MOST = 5
 BATCHES = (1, 8, 16, 32, 64, 96, 128, 192, 256)
 CONTEXTS = (400, 1500, 4096)
 """Tokens of each request."""
-WIDTH = 120
-"""Columns."""
 NOTE = (
     "Cost: the time of a step with K drafts a request over that of one without, and so the acceptance length from which on "
     "drafts pay. Speed-up: acceptance length over cost, the output of a full batch against that without drafts, at the rates "
@@ -172,7 +169,7 @@ def _loss(of_batches: Sequence[Cost], rates: Sequence[float]) -> str:
 
 def main() -> None:
     """Prints the tables."""
-    sys.stdout.write(plain(list(tables()), WIDTH))
+    show(tables())
 
 
 if __name__ == "__main__":

@@ -19,17 +19,15 @@ import numpy as np
 
 from benchmarks.elastic.cells import MEAN, WORST, Figures, cheapest, served
 from benchmarks.elastic.days import DAY_S, HOUR_S, KNOBS, MOST, POOLS, Day, Way, requests_on, scenario_of
-from benchmarks.elastic.wheel import in_wheel
 from benchmarks.on_all_cores import simulate_all
+from benchmarks.show import show
+from benchmarks.wheel import in_wheel
 from sunsim.clock import PS_PER_S, to_s
 from sunsim.metrics.rows import Window
 from sunsim.points.local import cores
-from sunsim.report.terminal import plain
 from sunsim.report.text_table import TextTable
 from sunsim.workload.requests import Requests
 
-WIDTH = 120
-"""Columns."""
 WARM_UP_S = 600
 """Before anything is measured: elastic pools begin at their largest."""
 TOKENS_PER_S = 3_000
@@ -184,7 +182,7 @@ def main(arguments: list[str]) -> int:
         every = [
             way_on(day, pools, policy) for day in DAYS.values() for pools in POOLS for policy in ("fixed", DEPENDING)
         ]
-        sys.stdout.write(plain([depends_table(find(list(dict.fromkeys(every))))], WIDTH))
+        show([depends_table(find(list(dict.fromkeys(every))))])
         return 0
     found = find([Way(pools, policy) for pools in POOLS for policy in ("fixed", *KNOBS)])
     note = (
@@ -192,7 +190,7 @@ def main(arguments: list[str]) -> int:
         f"model's requests, and of {100 * WORST:g} % in its worst 300 s. It took {time.monotonic() - began:.0f} s on "
         f"{cores()} cores."
     )
-    sys.stdout.write(plain([table(found), [note]], WIDTH))
+    show([table(found), [note]])
     return 0
 
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from benchmarks.elastic.wheel import ROOT
+from benchmarks.wheel import ROOT
 from sunsim.measured import requests_of
 from sunsim.scenario import Scenario, load_scenario
 from sunsim.workload.blocks import Closed, Synthetic

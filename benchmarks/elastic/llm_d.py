@@ -15,18 +15,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from benchmarks.show import show
 from sunsim.cluster.simulation import simulate_arm
 from sunsim.estimate.estimate import estimate
 from sunsim.latency.profile import load_named
 from sunsim.latency.velocity import prefill_velocity
 from sunsim.measured import requests_of
 from sunsim.plan.conditions import AS_PLANNED, Conditions
-from sunsim.report.terminal import plain
 from sunsim.report.text_table import TextTable
 from sunsim.scenario import load_scenario
 
-WIDTH = 120
-"""Columns."""
 SOURCE = "h100-80gb/qwen3-8b-bf16"
 QWEN3_32B = {
     "architectures": ["Qwen3ForCausalLM"],
@@ -186,7 +184,7 @@ def main(arguments: Sequence[str]) -> int:
         f"Simulated: the middle of {seeds} seeds, and the range of their p99. The estimate prefills {velocity:,.0f} tokens/s; the test "
         f"measured 15,375 to 15,569, and where it says as measured, steps with prompts take so much longer."
     )
-    sys.stdout.write(plain([found, [note]], WIDTH))
+    show([found, [note]])
     return 0
 
 

@@ -15,14 +15,12 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.on_all_cores import simulate_all
+from benchmarks.show import show
 from sunsim.cluster.simulation import simulate_arm
 from sunsim.latency.velocity import decode_batch
-from sunsim.report.terminal import plain
 from sunsim.report.text_table import TextTable
 from sunsim.scenario import Pool, Scenario, build_requests, load_scenario
 
-WIDTH = 120
-"""Columns."""
 PROFILE = "h100-80gb/llama-3.1-8b-bf16"
 WORKERS = 4
 DURATION_S, WARM_UP_S = 40.0, 15.0
@@ -290,7 +288,7 @@ def main() -> None:
         found = simulate_all(cells(int(seeds)), simulate_cell)
     except KeyboardInterrupt:
         sys.exit("interrupted")
-    sys.stdout.write(plain([NOTE.format(seeds=seeds), *tables(found)], WIDTH))
+    show([NOTE.format(seeds=seeds), *tables(found)])
 
 
 if __name__ == "__main__":

@@ -19,17 +19,15 @@ import pandas as pd
 
 from benchmarks.elastic.cells import gpus_held
 from benchmarks.on_all_cores import simulate_all
+from benchmarks.show import show
 from sunsim.clock import to_s
 from sunsim.cluster.scaling.make import freed_a_second, prompts_a_second
 from sunsim.cluster.simulation import simulate_arm
 from sunsim.measured import requests_of, window_of
-from sunsim.report.terminal import plain
 from sunsim.report.text_table import TextTable
 from sunsim.scenario import Scenario, load_scenario
 from sunsim.workload.traces.formats import read_trace
 
-WIDTH = 120
-"""Columns."""
 PROFILE = "h100-80gb/llama-3.1-8b-bf16"
 DURATION_S = 900
 WARM_UP_S = 60
@@ -235,7 +233,7 @@ def main(arguments: Sequence[str]) -> int:
     )
     cells = [Cell(load, way, traces) for load in (*LENGTHS, MIXED) for way in dict.fromkeys((*COMPARED, *ABLATION))]
     found = {(cell.load, cell.way): figures for cell, figures in simulate_all(cells, simulated).items()}
-    sys.stdout.write(plain([compared(found), ablation(found)], WIDTH))
+    show([compared(found), ablation(found)])
     return 0
 
 

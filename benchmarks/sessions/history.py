@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,15 +15,15 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from benchmarks.on_all_cores import simulate_all
+from benchmarks.show import show
 from plots.history import plot_history
 from sunsim.clock import PS_PER_MS
 from sunsim.cluster.simulation import simulate_arm
 from sunsim.latency.profile import Profile, load_named
 from sunsim.latency.steps import Chunk
-from sunsim.points.local import cores
 from sunsim.records import ArmResult
 from sunsim.report.format import ABSENT
-from sunsim.report.terminal import plain
 from sunsim.report.text_table import TextTable
 from sunsim.roles import Stage
 from sunsim.scenario import Arm, Scenario, build_requests, load_scenario
@@ -40,8 +39,6 @@ REQUESTS = 2000
 """Expected, of each setting."""
 PROFILES = ("h100-80gb/llama-3.1-8b-bf16", "h200-141gb/llama-3.1-8b-bf16")
 MODELS = range(1, 7)
-WIDTH = 120
-"""Columns."""
 NOTE = (
     "{gpus} GPUs of {profile}, {models} models, sessions of so many rounds; {prompt:,} prompt tokens in the first round and "
     "{user:,} new ones in each other, {rate:,.0f} output tokens/s asked for. Prefill: GPU time of the prefill workers a "
@@ -214,11 +211,10 @@ def _rows(points: Sequence[Point]) -> Iterator[tuple[str, ...]]:
 def main() -> None:
     """Prints the tables; draws the figure if a file is named."""
     tasks = [(rounds, output_tokens) for output_tokens in OUTPUT_TOKENS for rounds in ROUNDS]
-    with ProcessPoolExecutor(cores()) as pool:
-        points = [point for found in pool.map(measured, tasks) for point in found]
+    points = [point for found in simulate_all(tasks, measured).values() for point in found]
     for file in sys.argv[1:]:
         plot_history(pd.DataFrame(points), Path(file))
-    sys.stdout.write(plain(list(tables(setting(*tasks[0]), points)), WIDTH))
+    show(tables(setting(*tasks[0]), points))
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from benchmarks.show import show
 from sunsim.cluster.block_keys import BlockKeys
 from sunsim.cluster.engine_config import EngineConfig
 from sunsim.cluster.prefix_cache import CachingBlocks
@@ -19,7 +20,6 @@ from sunsim.cluster.sequence import KV
 from sunsim.cluster.sequence import Sequence as Request
 from sunsim.cluster.simulation import simulate_arm
 from sunsim.errors import InputError
-from sunsim.report.terminal import plain
 from sunsim.report.text_table import TextTable
 from sunsim.scenario import load_scenario
 from sunsim.scenario.requests import build_requests
@@ -27,8 +27,6 @@ from sunsim.workload.sessions import Sessions
 from sunsim.workload.traces.formats import read_trace
 from sunsim.workload.traces.hashes import BLOCK_TOKENS, HASHES, hashed_sessions
 
-WIDTH = 120
-"""Columns."""
 TOKENS = BLOCK_TOKENS["mooncake"]
 SIZES = (1_000, 3_000, 10_000, 30_000, 50_000)
 """Blocks."""
@@ -157,7 +155,7 @@ def main() -> None:
         found = table(Path(sys.argv[1]))
     except InputError as error:
         sys.exit(str(error))
-    sys.stdout.write(plain([NOTE, found], WIDTH))
+    show([NOTE, found])
 
 
 if __name__ == "__main__":

@@ -25,11 +25,9 @@ from benchmarks.sessions.cells import (
     simulate_cell,
 )
 from benchmarks.sessions.interference import interference_tables
-from sunsim.report.terminal import plain
+from benchmarks.show import show
 from sunsim.report.text_table import TextTable
 
-WIDTH = 120
-"""Columns."""
 HIGH_RATE = 8
 """PPD does not say what a high rate is; assumed: from so many conversations a second on."""
 NEAR = 0.02
@@ -172,7 +170,7 @@ def main() -> None:
     except KeyboardInterrupt:
         sys.exit("interrupted")
     tables = [change_table(found), rate_table(found), cell_table(found), best_table(found, own)]
-    sys.stdout.write(plain([NOTE, *tables, *interference_tables()], WIDTH))
+    show([NOTE, *tables, *interference_tables()])
 
 
 if __name__ == "__main__":

@@ -6,10 +6,8 @@
 
 from __future__ import annotations
 
-import sys
 from argparse import ArgumentParser
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from functools import cache
 from itertools import pairwise
@@ -19,11 +17,11 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from benchmarks.on_all_cores import simulate_all
+from benchmarks.show import show
 from plots.prefillshare import plot_prefillshare
 from sunsim.clock import to_ps
 from sunsim.cluster.simulation import simulate_arm
-from sunsim.points.local import cores
-from sunsim.report.terminal import plain
 from sunsim.report.text_table import TextTable
 from sunsim.roles import Module
 from sunsim.scenario import Arm, Scenario, build_requests, load_scenario
@@ -43,8 +41,6 @@ WARM_UP_S, END_S = 40.0, 90.0
 RAMP_S = 10.0
 """In which the clients begin, one after the other."""
 BASELINE, GAINING = "own-pools", ("prefillshare", "both-shared")
-WIDTH = 120
-"""Columns."""
 NOTE = (
     "Four models take turns on one context; {gpus} GPUs of {profile}; {rounds} rounds a session, {prompt:,.0f} prompt tokens "
     "in the mean, of which {shared:,} are the same in all sessions. So many sessions at a time; when one ends the next begins."
@@ -239,12 +235,11 @@ def main() -> None:
     scenario = _scenario(given.profile)
     arms = range(len(scenario.arms))
     tasks = [(sessions, number, given.profile) for sessions in reversed(SESSIONS) for number in arms]
-    with ProcessPoolExecutor(cores()) as pool:
-        points = sorted(pool.map(measured, tasks))
+    points = sorted(simulate_all(tasks, measured).values())
     if given.figure:
         full_at = {arm.name: knee(scenario, arm).sessions for arm in scenario.arms}
         plot_prefillshare(pd.DataFrame(points), full_at, given.figure)
-    sys.stdout.write(plain(list(tables(scenario, points)), WIDTH))
+    show(tables(scenario, points))
 
 
 if __name__ == "__main__":

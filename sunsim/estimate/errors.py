@@ -10,41 +10,16 @@ import json
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
-from sunsim.estimate.compare import Pair
 from sunsim.estimate.source import Source
 from sunsim.estimate.worker import Worker
 from sunsim.latency.estimated import StepErrors
-from sunsim.report.format import together
 
 FILE = Path(__file__).with_name("errors.json")
 LARGER = 2
 """So many times as large or small as the source a model's size counts as a change that no pair tells of."""
 Kinds = dict[str, dict[str, float]]
-
-
-def by_kind(pairs: Iterable[Pair]) -> Kinds:
-    """Of each kind of change, over the pairs that change nothing else: percent, in the mean over them, or at most."""
-    alone = together((pair.kind, pair) for pair in pairs if len(pair.changed) == 1)
-    return {kind: _over(found) for kind, found in sorted(alone.items())}
-
-
-def _over(pairs: list[Pair]) -> dict[str, float]:
-    found = {
-        "decode_typical": fmean(pair.decode.size for pair in pairs),
-        "decode_slower": max(pair.decode.slower for pair in pairs),
-        "prefill_typical": fmean(pair.prefill.size for pair in pairs),
-        "prefill_slower": max(pair.prefill.slower for pair in pairs),
-        "blocks": fmean(abs(pair.blocks) for pair in pairs),
-    }
-    return {"pairs": len(pairs)} | {key: round(100 * value, 1) for key, value in found.items()}
-
-
-def written(kinds: Kinds) -> str:
-    """The content of the file."""
-    return json.dumps(kinds, indent=2) + "\n"
 
 
 @cache

@@ -23,10 +23,10 @@ ADAPTERS = (
 
 def files(deployment: Deployment) -> dict[str, str]:
     """The object of each part."""
-    found = names(part.name for part in deployment.parts)
+    found = zip(deployment.parts, names(part.name for part in deployment.parts).values(), strict=True)
     return {
         f"{name}.yaml": yaml(_head(deployment, part, name), graph(part, name, frontend=not deployment.crossing))
-        for part, name in ((part, found[part.name]) for part in deployment.parts)
+        for part, name in found
     }
 
 

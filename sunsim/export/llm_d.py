@@ -21,11 +21,8 @@ NO_POOL = (
 
 def files(deployment: Deployment) -> dict[str, str]:
     """The values of each part."""
-    found = names(part.name for part in deployment.parts)
-    return {
-        f"values-{name}.yaml": yaml(_head(deployment, part, name), values(part, name))
-        for part, name in ((part, found[part.name]) for part in deployment.parts)
-    }
+    found = zip(deployment.parts, names(part.name for part in deployment.parts).values(), strict=True)
+    return {f"values-{name}.yaml": yaml(_head(deployment, part, name), values(part, name)) for part, name in found}
 
 
 def _head(deployment: Deployment, part: Part, name: str) -> str:

@@ -28,8 +28,7 @@ CLUSTER_GAINS = {
 
 def worker_arm_tables(comparison: Comparison) -> list[TextTable]:
     """Arms that were replayed worker by worker; then, where there are two or more, what the others do against the first."""
-    tables = [_worker_arms(comparison), _worker_gains(comparison)]
-    return [table for table in tables if table.rows]
+    return [_worker_arms(comparison), _worker_gains(comparison)]
 
 
 def _worker_arms(comparison: Comparison) -> TextTable:
@@ -75,8 +74,8 @@ def _changes(figures: Numbers) -> list[str]:
 
 
 def cluster_tables(points: Sequence[Comparison]) -> list[TextTable]:
-    """Live arms and gains, point by point; those that nothing is in are left out."""
-    return [table for table in (_cluster_arms(points), _cluster_rounds(points), _cluster_gains(points)) if table.rows]
+    """Live arms, rounds of sessions and gains, point by point."""
+    return [_cluster_arms(points), _cluster_rounds(points), _cluster_gains(points)]
 
 
 def _cluster_arms(points: Sequence[Comparison]) -> TextTable:

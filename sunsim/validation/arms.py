@@ -15,13 +15,14 @@ from sunsim.metrics.serving import Numbers, latency, output_rate, per
 from sunsim.metrics.slo import Limits, Slo, meets_slo
 from sunsim.report.format import ratio
 from sunsim.validation.cluster_run import ClusterRun
-from sunsim.validation.figures import Compared, Figure, change_percent, known
+from sunsim.validation.figures import Compared, Figure, change_percent
 from sunsim.validation.served import NEGLIGIBLE_MS, Served
 from sunsim.validation.worker_figures import ROUNDS
 
 DECODE_THROUGHPUT = "output_throughput_per_decode_gpu"
 THROUGHPUT = "output_throughput_per_gpu"
 ATTAINMENT = "slo_attainment"
+CACHED = "cached_share"
 STATISTICS = {"tpot": ("mean", "median", "p99"), "queueing": ("mean", "p99"), "ttft": ("mean", "p99")}
 
 
@@ -182,7 +183,9 @@ def arm_figures(sides: tuple[Side, Side], window: Window, gpus: Mapping[str, int
 
 
 def _error(tag: str, simulated: float | None, actual: float | None) -> float | None:
-    """None for shares, and for waits: one of microseconds against one of none would be -100 %."""
+    """None for the share that met SLOs, and for waits: one of microseconds against one of none would be -100 %."""
+    if tag == CACHED and simulated is not None and actual is not None:
+        return simulated - actual
     negligible = "queueing" in tag and max(simulated or 0.0, actual or 0.0) < NEGLIGIBLE_MS
     return None if tag == ATTAINMENT or negligible else change_percent(simulated, actual)
 
@@ -224,33 +227,19 @@ def compared_rounds(actual: pd.DataFrame, simulated: pd.DataFrame, window: Windo
         own = within & (number == i)
         if own.any():
             figures = [
-                Figure(tag, real, model, _round_error(tag, model, real))
+                Figure(tag, real, model, _error(tag, model, real))
                 for (tag, real), model in zip(_means(actual, own).items(), _means(simulated, own).values(), strict=True)
             ]
             found.append(ComparedRound(name, int(own.sum()), figures))
     return tuple(found)
 
 
-def _means(rows: pd.DataFrame, own: Bools) -> dict[str, float | None]:
+def _means(rows: pd.DataFrame, own: Bools) -> Numbers:
     requests = Requests.from_rows(rows).where(own)
-    cached, moved, prompts = (
-        rows[name].to_numpy(np.float64)[own] for name in ("cached_tokens", "moved_tokens", "prompt_tokens")
-    )
+    cached, prompts = (rows[name].to_numpy(np.float64)[own] for name in ("cached_tokens", "prompt_tokens"))
     return {
-        "mean_ttft_ms": _mean(requests.ttft_s) * 1000,
-        "mean_tpot_ms": known(_mean(requests.tpot_s) * 1000),
-        "cached_share": float(cached.sum() / prompts.sum()) * 100,
-        "mean_moved_tokens": _mean(moved),
+        **latency("ttft", requests.ttft_s * 1000, ("mean",)),
+        **latency("tpot", requests.tpot_s * 1000, ("mean",)),
+        CACHED: float(cached.sum() / prompts.sum()) * 100,
+        "mean_moved_tokens": float(rows["moved_tokens"][own].mean()),
     }
-
-
-def _mean(values: Floats) -> float:
-    """Of those that have one."""
-    there = values[~np.isnan(values)]
-    return float(there.mean()) if there.size else float("nan")
-
-
-def _round_error(tag: str, simulated: float | None, actual: float | None) -> float | None:
-    if tag == "cached_share" and simulated is not None and actual is not None:
-        return simulated - actual
-    return change_percent(simulated, actual)

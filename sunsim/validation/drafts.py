@@ -97,8 +97,7 @@ class Spread:
 
 def length_figure(actual: DraftCounts, simulated: DraftCounts) -> Figure:
     """The mean acceptance length of both sides."""
-    real, model = mean_acceptance_length(actual), mean_acceptance_length(simulated)
-    return Figure(LENGTH, real, model, change_percent(model, real))
+    return Figure.of(LENGTH, mean_acceptance_length(actual), mean_acceptance_length(simulated))
 
 
 def gap_figure(actual: Served, simulated: Served, drafts: tuple[DraftCounts, DraftCounts]) -> Figure:
@@ -110,7 +109,7 @@ def gap_figure(actual: Served, simulated: Served, drafts: tuple[DraftCounts, Dra
         float((served.last_token_s - served.first_token_s).sum()) / counts.num_drafts * 1000
         for served, counts in zip((actual, simulated), drafts, strict=True)
     )
-    return Figure("mean_itl_ms", real, model, change_percent(model, real))
+    return Figure.of("mean_itl_ms", real, model)
 
 
 def values(served: Served, counts: DraftCounts, role: Role, saturated: Window | None) -> dict[str, float]:

@@ -44,6 +44,14 @@ class Figure:
     tolerance_percent: float | None = None
     holds: bool | None = None
 
+    @classmethod
+    def of(
+        cls, tag: str, actual: float, simulated: float, low: float | None = None, high: float | None = None
+    ) -> "Figure":
+        """With its relative error; NaN is not known."""
+        error = change_percent(simulated, actual)
+        return cls(tag, float(actual), float(simulated), error, known(low), known(high))
+
     def held_to(self, tolerance_percent: float | None) -> "Figure":
         """The same with a tolerance; one that cannot be compared does not hold."""
         if tolerance_percent is None:

@@ -82,8 +82,8 @@ def _short(relation: Relation) -> str:
     return relation.replace("engine ", "")
 
 
-def steps_table(results: Sequence[Validated]) -> TextTable | None:
-    """The check of single steps: every band of one run, the total of each of several; None without recorded steps."""
+def steps_table(results: Sequence[Validated]) -> TextTable:
+    """The check of single steps: every band of one run, the total of each of several; no rows without recorded steps."""
     rows = []
     for result in results:
         for band in result.bands:
@@ -116,11 +116,11 @@ def steps_table(results: Sequence[Validated]) -> TextTable | None:
     title = (
         f"What the model lacks: predicted against recorded steps (a stall takes over {STALL:g} times the prediction)"
     )
-    return TextTable(title, headers, rows) if rows else None
+    return TextTable(title, headers, rows)
 
 
-def spread_table(results: Sequence[Validated]) -> TextTable | None:
-    """How far draws of acceptance scatter, a run a row; None where none drafts."""
+def spread_table(results: Sequence[Validated]) -> TextTable:
+    """How far draws of acceptance scatter, of each run that drafts."""
     drafting = [result for result in results if result.spread]
     tags = list(dict.fromkeys(each.tag for result in drafting for each in result.spread))
     rows = []
@@ -132,7 +132,7 @@ def spread_table(results: Sequence[Validated]) -> TextTable | None:
         f"What draws of acceptance scatter, %: simulated with {len(SEEDS) + 1} seeds, their mean against actual, and the "
         "standard deviation of one"
     )
-    return TextTable(title, ("run", *map(SHORT.__getitem__, tags)), rows) if rows else None
+    return TextTable(title, ("run", *map(SHORT.__getitem__, tags)), rows)
 
 
 def _mean_error(spread: Spread | None) -> str:
@@ -143,8 +143,8 @@ def _deviation(spread: Spread | None) -> str:
     return ABSENT if spread is None or spread.deviation_percent is None else f"{spread.deviation_percent:.2f}"
 
 
-def runs_floor(pairs: Sequence[Pair]) -> TextTable | None:
-    """Two runs of one stream a row; None without any."""
+def runs_floor(pairs: Sequence[Pair]) -> TextTable:
+    """Two runs of one stream a row."""
     rows = [
         ((f"{pair.second} / {pair.first}", _short(pair.relation), count(pair.requests)), pair.change_percent)
         for pair in pairs
@@ -158,8 +158,8 @@ def floor_table(
     keys: tuple[str, ...],
     rows: Sequence[tuple[tuple[str, ...], Mapping[str, float | None]]],
     tags: Sequence[str] = FLOOR,
-) -> TextTable | None:
-    """Repeats against first runs, a pair a row; None without any.
+) -> TextTable:
+    """Repeats against first runs, a pair a row.
 
     Args:
         title: of the table.
@@ -170,7 +170,7 @@ def floor_table(
     tags = [tag for tag in tags if any(changes.get(tag) is not None for _, changes in rows)]
     cells = [(*said, *(bare_percent(changes.get(tag)) for tag in tags)) for said, changes in rows]
     left = max(1, len(keys) - 1)
-    return TextTable(title, (*keys, *map(SHORT.__getitem__, tags)), cells, left=left) if rows else None
+    return TextTable(title, (*keys, *map(SHORT.__getitem__, tags)), cells, left=left)
 
 
 def heading(result: Validated) -> str:

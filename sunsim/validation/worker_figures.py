@@ -12,7 +12,7 @@ from sunsim.metrics.serving import latency, tokens_inside
 from sunsim.metrics.workers import running
 from sunsim.roles import Role
 from sunsim.validation.drafts import gap_figure, length_figure
-from sunsim.validation.figures import Figure, change_percent, error_interval, known, signed_percent
+from sunsim.validation.figures import Figure, change_percent, error_interval, signed_percent
 from sunsim.validation.rounds import Rounds
 from sunsim.validation.served import Ints, Served
 
@@ -167,7 +167,7 @@ def _resampled(
     real, model = reduce(actual), reduce(simulated)
     low, high = error_interval(simulated, actual, reduce, block)
     for i, tag in enumerate(tags):
-        yield _figure(tag, real[i], model[i], float(low[i]), float(high[i]))
+        yield Figure.of(tag, real[i], model[i], float(low[i]), float(high[i]))
 
 
 def _statistic(values: Floats, stat: str) -> Floats:
@@ -178,7 +178,7 @@ def _statistic(values: Floats, stat: str) -> Floats:
 def _rates(actual: Served, simulated: Served, role: Role) -> Iterator[Figure]:
     tag = "output_throughput" if role.decodes else "prompt_throughput"
     tokens = (actual.output_tokens if role.decodes else actual.prompt_tokens).sum()
-    yield _figure(tag, tokens / actual.duration_s, tokens / simulated.duration_s)
+    yield Figure.of(tag, tokens / actual.duration_s, tokens / simulated.duration_s)
     if actual.submissions.length_s:
         slices = _slices(actual.submissions)
         # Each side while its own requests are sent: in a closed loop a faster worker is done earlier.
@@ -187,7 +187,7 @@ def _rates(actual: Served, simulated: Served, role: Role) -> Iterator[Figure]:
             for side in (actual, simulated)
         )
         yield from _resampled(["mean_batch"], real, model, ("mean",), _cube_root(slices))
-    yield _figure("preemptions", actual.preemptions.sum(), simulated.preemptions.sum())
+    yield Figure.of("preemptions", actual.preemptions.sum(), simulated.preemptions.sum())
 
 
 def _saturated(actual: Served, simulated: Served, window: Window, role: Role) -> Iterator[Figure]:
@@ -217,8 +217,3 @@ def _slices(window: Window) -> int:
 def _cube_root(n: int) -> int:
     """The order of the best block length for a mean (Hall, Horowitz and Jing 1995)."""
     return max(1, round(float(np.cbrt(n))))
-
-
-def _figure(tag: str, actual: float, simulated: float, low: float | None = None, high: float | None = None) -> Figure:
-    error = change_percent(simulated, actual)
-    return Figure(tag, float(actual), float(simulated), error, known(low), known(high))

@@ -28,7 +28,7 @@ RANKS = np.concatenate([np.arange(990) / 1000, np.arange(9900, 10_001) / 10_000]
 
 
 class LengthTable(NamedTuple):
-    """A table made by `sunsim.workload.lengths_table`.
+    """A table made by `benchmarks.lengths_table`.
 
     Attributes:
         prompt_quantiles: tokens at `RANKS`, float64[q].

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sunsim.cluster.block_keys import BlockKeys
-from sunsim.cluster.drafting.blocks import CachingBurstBlocks
+from sunsim.cluster.drafting.blocks import BurstBlocks
 from sunsim.cluster.engine import Engine
 from sunsim.cluster.engine_config import EngineConfig
 from sunsim.cluster.prefix_cache import Block, CachingBlocks
@@ -159,7 +159,7 @@ def test_every_block_is_held_unheld_or_without_a_key(talk: Talk) -> None:
         for held in (chain.blocks for chain in blocks._chains.values()):
             assert len(set(held)) == len(held)
             holders.update(held)
-        after = blocks._after_chains if isinstance(blocks, CachingBurstBlocks) else []
+        after = blocks._after_chains if isinstance(blocks, BurstBlocks) else []
         for _, later in blocks._later_chains + after:
             holders.update(later)
         assert all(block.holders == n for block, n in holders.items())

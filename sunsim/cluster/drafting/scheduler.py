@@ -2,7 +2,7 @@
 
 from sunsim.cluster.block_keys import BlockKeys
 from sunsim.cluster.composed import Composed
-from sunsim.cluster.drafting.blocks import BurstBlocks, CachingBurstBlocks
+from sunsim.cluster.drafting.blocks import BurstBlocks
 from sunsim.cluster.drafting.bursts import BurstDecodes
 from sunsim.cluster.drafting.counts import DraftCounts
 from sunsim.cluster.drafting.drafts import Drafts
@@ -24,11 +24,8 @@ class BurstScheduler(Scheduler):
         super().__init__(config, times, None)
         self.bursts = bursts = BurstDecodes(times, drafts, config.block_size)
         self.steady = bursts
-        self.burst_blocks: BurstBlocks | CachingBurstBlocks = BurstBlocks(config, bursts)
-        if config.enable_prefix_caching and keys:
-            self.burst_blocks = CachingBurstBlocks(config, bursts, keys)
-            self._caches = True
-        self.blocks = self.burst_blocks
+        self._caches = config.enable_prefix_caching and keys is not None
+        self.blocks = self.burst_blocks = BurstBlocks(config, bursts, keys if self._caches else None)
         self._chunks_only = True
 
     def num_tokens(self, k: int) -> int:

@@ -12,7 +12,6 @@ import pytest
 
 from sunsim.errors import InputError, clipped
 from sunsim.run import check
-from sunsim.workload.lengths_table import quantile_table
 from sunsim.workload.traces import text as text_module
 from sunsim.workload.traces.formats import read_any, read_trace
 from sunsim.workload.traces.known import FORMATS
@@ -78,9 +77,6 @@ def test_a_packed_trace_is_read_by_every_verb(tmp_path: Path) -> None:
     out = tmp_path / "out.csv"
     assert invoke("trace", "convert", packed, "--out", out)[0] == 0
     assert out.read_text() == TEXTS["csv"]
-    azure = tmp_path / "azure.csv.gz"
-    azure.write_bytes(gzip.compress(TEXTS["azure"].encode()))
-    assert quantile_table(azure)["requests"] == 4
 
 
 ROWS = "".join(f"{i},5,5\n" for i in range(100))

@@ -11,14 +11,19 @@ from tempfile import TemporaryDirectory
 
 from tests.wheel import unpacked_wheel
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
+
+
+def with_sunsim_of(site: Path) -> dict[str, str]:
+    """The environment of a process on one core that runs modules of this checkout with the sunsim of a folder."""
+    path = os.pathsep.join([str(site), str(ROOT)])
+    return os.environ | {"PYTHONPATH": path, "PYTHONSAFEPATH": "1", "OPENBLAS_NUM_THREADS": "1"}
 
 
 def in_wheel(module: str, arguments: Sequence[str]) -> int:
     """Runs a module of this checkout with the sunsim of a wheel of it; returns its exit code."""
     with TemporaryDirectory() as folder:
-        path = os.pathsep.join([str(unpacked_wheel(Path(folder))), str(ROOT)])
-        environment = os.environ | {"PYTHONPATH": path, "PYTHONSAFEPATH": "1", "OPENBLAS_NUM_THREADS": "1"}
+        environment = with_sunsim_of(unpacked_wheel(Path(folder)))
         return subprocess.run(
             [sys.executable, "-m", module, *arguments], cwd=ROOT, env=environment, check=False
         ).returncode

@@ -1,18 +1,20 @@
-"""An estimate of something that was measured, against the measurement."""
+"""How far off estimates are: measured profiles, estimated from other measured ones, and the errors by what is changed."""
 
 from __future__ import annotations
 
 import json
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
+from sunsim.estimate.errors import Kinds
 from sunsim.estimate.scale import scaled
 from sunsim.estimate.source import Source
 from sunsim.latency.curves import PrefillCurve
 from sunsim.latency.decode import DecodeTimes
 from sunsim.latency.measured import ProfileData
+from sunsim.report.format import together
 
 BATCHES = (8, 64)
 """The most of each range of batch sizes but the last."""
@@ -88,6 +90,23 @@ def compare(source: Source, target: Source) -> Pair:
 def pairs(sources: Sequence[Source]) -> list[Pair]:
     """Each estimated from each other one."""
     return [compare(source, target) for source in sources for target in sources if source is not target]
+
+
+def by_kind(found: Iterable[Pair]) -> Kinds:
+    """Of each kind of change, over the pairs that change nothing else: percent, in the mean over them, or at most."""
+    alone = together((pair.kind, pair) for pair in found if len(pair.changed) == 1)
+    return {kind: _over(of_kind) for kind, of_kind in sorted(alone.items())}
+
+
+def _over(found: list[Pair]) -> dict[str, float]:
+    errors = {
+        "decode_typical": fmean(pair.decode.size for pair in found),
+        "decode_slower": max(pair.decode.slower for pair in found),
+        "prefill_typical": fmean(pair.prefill.size for pair in found),
+        "prefill_slower": max(pair.prefill.slower for pair in found),
+        "blocks": fmean(abs(pair.blocks) for pair in found),
+    }
+    return {"pairs": len(found)} | {key: round(100 * value, 1) for key, value in errors.items()}
 
 
 def _decode(estimated: ProfileData, measured: ProfileData) -> Errors:

@@ -1,4 +1,4 @@
-"""Tables of prompt and output lengths, made from a trace: ``python -m sunsim.workload.lengths_table CSV``.
+"""Tables of prompt and output lengths, made from a trace: ``python -m benchmarks.lengths_table CSV``.
 
 A table holds no request of the trace, only quantiles of both lengths and how their ranks go together.
 """
@@ -73,7 +73,7 @@ def main() -> None:
     """
     try:
         if len(sys.argv) != 2:
-            message = "must be called with one trace: python -m sunsim.workload.lengths_table CSV"
+            message = "must be called with one trace: python -m benchmarks.lengths_table CSV"
             raise InputError(message)
         table = quantile_table(Path(sys.argv[1]))
     except InputError as error:
