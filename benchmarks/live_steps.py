@@ -6,23 +6,21 @@ relative errors in the median, given the batches and contexts that ran, so that 
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 
 import numpy as np
 import pandas as pd
 
+from benchmarks.show import show
 from sunsim.latency.model import LatencyModel
 from sunsim.latency.profile import load_profile
 from sunsim.report.format import ABSENT
-from sunsim.report.terminal import plain
 from sunsim.report.text_table import TextTable
 from sunsim.validation.folders import Cluster, committed_clusters
 from sunsim.validation.record import STEPS_SUFFIX
 from sunsim.validation.steps import BANDS, check_steps
 from sunsim.validation.worker_run import StepRows
 
-WIDTH = 120
 LEAST = 100
 """Steps of a batch size, below which nothing is said of it."""
 NOTE = "Simulated against recorded decode steps, median of the single steps' errors, %, by requests in the step."
@@ -59,7 +57,7 @@ def main() -> None:
     rows: list[tuple[str, ...]] = []
     for cluster in committed_clusters():
         rows += [(cluster.name, "", *[""] * len(BANDS)), *rows_of(cluster)]
-    sys.stdout.write(plain([NOTE, TextTable("", ("", "worker", *BANDS), rows)], WIDTH))
+    show([NOTE, TextTable("", ("", "worker", *BANDS), rows)])
 
 
 if __name__ == "__main__":
