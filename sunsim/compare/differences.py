@@ -1,6 +1,6 @@
 """Where documents differ: at each place, what every one of them has there."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,6 +40,35 @@ def input_differences(folders: Sequence[Folder]) -> list[Difference]:
     more.append(("sunsim's version", [folder.document["sunsim_version"] for folder in folders]))
     found = list(differences([folder.scenario for folder in folders]))
     return found + [Difference(name, tuple(values)) for name, values in more if len(set(values)) > 1]
+
+
+def told(given: Sequence[Difference]) -> list[Difference]:
+    """The same of the input for people: what is a block in some and missing in others, key by key.
+
+    Left out are arms that not all have, which are told of by name.
+    """
+    return [leaf for each in given if not _is_arm(each.path) for leaf in _leaves(each)]
+
+
+def _is_arm(path: str) -> bool:
+    return path.startswith("arms.") and path.count(".") == 1
+
+
+def _leaves(found: Difference) -> Iterator[Difference]:
+    blocks = [{} if value is None else value for value in found.values]
+    keys = dict.fromkeys(key for block in blocks if isinstance(block, Mapping) for key in block)
+    if not keys or not all(isinstance(block, Mapping) for block in blocks):
+        yield found
+        return
+    for key in keys:
+        # An entry of a list has its name in the path.
+        if key != "name":
+            yield from _leaves(Difference(f"{found.path}.{key}", tuple(block.get(key) for block in blocks)))
+
+
+def in_blocks(given: Sequence[Difference], blocks: Collection[str]) -> list[str]:
+    """The paths that are in some blocks of the scenario."""
+    return [each.path for each in given if each.path.partition(".")[0] in blocks]
 
 
 def outcome_differences(folders: Sequence[Folder]) -> dict[str, list[Difference]]:

@@ -69,9 +69,12 @@ def _paired(folders: list[Folder]) -> list[Folder]:
     def renamed(of_arms: Mapping[str, Any]) -> dict[str, Any]:
         return dict.fromkeys([together], next(iter(of_arms.values())))
 
-    by_arm = ("arms", "base_models")
     return [
-        replace(folder, document=folder.document | {key: renamed(folder.document[key]) for key in by_arm})
+        replace(
+            folder,
+            document=folder.document | {key: renamed(folder.document[key]) for key in ("arms", "base_models")},
+            scenario={**folder.scenario, "arms": [arm | {"name": together} for arm in folder.scenario["arms"]]},
+        )
         for folder in folders
     ]
 
