@@ -220,8 +220,8 @@ def test_what_cannot_be_compared(runs: Path, plans: Path, tmp_path: Path) -> Non
 
     assert "must be at least two" in refused(runs / "base")
     assert f"{plans / 'slow'}: holds a plan, must hold a run" in refused(runs / "base", plans / "slow")
-    assert "holds no results" in refused(runs / "base", tmp_path)
-    assert "holds no results" in refused(runs / "base", tmp_path / "nowhere")
+    assert "has no manifest.json, so holds no results" in refused(runs / "base", tmp_path)
+    assert "is no folder, must be one that sunsim run or plan has left" in refused(runs / "base", tmp_path / "nowhere")
 
 
 def test_results_without_their_manifest_are_told_from_none(runs: Path, plans: Path, tmp_path: Path) -> None:
@@ -244,7 +244,9 @@ def test_results_without_their_manifest_are_told_from_none(runs: Path, plans: Pa
         f"{folder}: holds points/ alone, of a plan or a sweep that was not finished: give its"
     )
     (folder / "summary.json").write_text("{}")  # as a sweep has it
-    assert refused(folder) == f"{folder}: holds no results, must be a folder that sunsim run or plan has written"
+    assert refused(folder) == (
+        f"{folder}: has no manifest.json, so holds no results, must be one that sunsim run or plan has left"
+    )
 
 
 def other(folder: Path, out: Path, change: Callable[[dict[str, Any]], object]) -> Path:
