@@ -33,9 +33,9 @@ def seen(found: Entry | None) -> str:
         Seen.RUNS: f"in {runs} of requests of any length",
         Seen.ESTIMATES: "in estimates of measured profiles",
     }
-    most = f"up to {found['too_fast_percent']:.1f} % too fast" if found["too_fast_percent"] else "never too fast"
+    most = f"real ones up to {found['too_fast_percent']:.1f} % slower" if found["too_fast_percent"] else "none slower"
     mean = "" if found["seen_in"] == 1 else " in the mean"
-    return f"{found['mean_percent']:.1f} %{mean} and {most}, {where[found['seen']]}"
+    return f"{found['mean_percent']:.1f} %{mean}, {most}, {where[found['seen']]}"
 
 
 def error_table(plan: Entry) -> TextTable:
@@ -57,6 +57,6 @@ def _row(found: Entry | None) -> dict[str, str]:
     return {
         "real\nruns": count(found["runs"]) if found and found["runs"] else "never",
         "off\nby": f"{found['mean_percent']:.1f} %" if found else ABSENT,
-        "too fast,\nat most": f"{found['too_fast_percent']:.1f} %" if found else ABSENT,
+        "at most\nslower by": f"{found['too_fast_percent']:.1f} %" if found else ABSENT,
         "seen in": where[found["seen"]] if found else ABSENT,
     }

@@ -23,8 +23,8 @@ SLO = (
     "of that model."
 )
 ERRORS = (
-    "How far off the simulation of such steps was: TPOT of decode steps, TTFT of steps with a prompt, mean size and how much "
-    "too fast at most. Of all that was seen, on what comes closest to the planned traffic: real runs of the profile's card, "
+    "How far off the simulation of such steps was: TPOT of decode steps, TTFT of steps with a prompt, mean size and by how "
+    "much real ones were slower at most. Of all that was seen, on what comes closest to the planned traffic: real runs of the profile's card, "
     "model and variant whose requests were about as long (at least three, means of tokens within 1.5 times); else the "
     "profile's own traffic, each sweep predicted by a model fitted to the others; else all real runs. Real runs: how many "
     "there are in all."

@@ -32,11 +32,11 @@ def test_the_error_of_a_profile_of_ones_own_is_not_known(done: Done) -> None:
 
 
 SEEN = {
-    (Seen.ALIKE, 5, 4.0): "1.0 % in the mean and up to 4.0 % too fast, in 5 real runs of requests about as long",
+    (Seen.ALIKE, 5, 4.0): "1.0 % in the mean, real ones up to 4.0 % slower, in 5 real runs of requests about as long",
     (Seen.SWEEPS, 8, 4.0): (
-        "1.0 % in the mean and up to 4.0 % too fast, on the profile's own traffic, each sweep as predicted from the others"
+        "1.0 % in the mean, real ones up to 4.0 % slower, on the profile's own traffic, each sweep as predicted from the others"
     ),
-    (Seen.RUNS, 1, 0.0): "1.0 % and never too fast, in 1 real run of requests of any length",
+    (Seen.RUNS, 1, 0.0): "1.0 %, none slower, in 1 real run of requests of any length",
 }
 
 
