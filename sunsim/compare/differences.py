@@ -19,13 +19,17 @@ class Difference:
 
 
 def differences(documents: Sequence[Any], path: str = "") -> Iterator[Difference]:
-    """The places where documents differ, as deep as all of them go; entries of lists by their names."""
+    """The places where documents differ, as deep as all of them go; entries of lists by their names.
+
+    Blocks with no key in common, as workers by models of other names, are one place.
+    """
     if all(document == documents[0] for document in documents):
         return
     found = (
         [{entry["name"]: entry for entry in each} for each in documents] if all(map(_named, documents)) else documents
     )
-    if not all(isinstance(each, Mapping) for each in found):
+    blocks = all(isinstance(each, Mapping) for each in found)
+    if not blocks or (path and found is documents and all(found) and not set.intersection(*map(set, found))):
         yield Difference(path, tuple(documents))
         return
     for key in dict.fromkeys(key for each in found for key in each):
@@ -56,11 +60,10 @@ def _is_arm(path: str) -> bool:
 
 def _leaves(found: Difference) -> Iterator[Difference]:
     blocks = [{} if value is None else value for value in found.values]
-    keys = dict.fromkeys(key for block in blocks if isinstance(block, Mapping) for key in block)
-    if not keys or not all(isinstance(block, Mapping) for block in blocks):
+    if None not in found.values or not all(isinstance(block, Mapping) for block in blocks) or not any(blocks):
         yield found
         return
-    for key in keys:
+    for key in dict.fromkeys(key for block in blocks for key in block):
         # An entry of a list has its name in the path.
         if key != "name":
             yield from _leaves(Difference(f"{found.path}.{key}", tuple(block.get(key) for block in blocks)))

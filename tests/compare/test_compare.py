@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sunsim.compare.differences import differences
+from sunsim.compare.differences import differences, told
 from sunsim.compare.folders import read_folders
 from sunsim.errors import InputError
 from sunsim.result import results
@@ -311,3 +311,17 @@ def test_entries_of_lists_go_by_their_names() -> None:
     one = {"arms": [{"name": "a", "n": 1}, {"name": "b", "n": 2}]}
     other = {"arms": [{"name": "b", "n": 3}, {"name": "a", "n": 1}]}
     assert [(each.path, each.values) for each in differences([one, other])] == [("arms.b.n", (2, 3))]
+
+
+def test_blocks_with_no_key_in_common_are_one_place_and_a_missing_one_is_told_key_by_key() -> None:
+    one = {"workers": {"m1": 1, "m2": 2}, "scaling": {"kind": "schedule", "start": {"s": 3}}}
+    other = {"workers": {"sql": 3}}
+    found = list(differences([one, other]))
+    assert [(each.path, each.values) for each in found] == [
+        ("workers", (one["workers"], other["workers"])),
+        ("scaling", (one["scaling"], None)),
+    ]
+    assert [(each.path, each.values) for each in told(found)[1:]] == [
+        ("scaling.kind", ("schedule", None)),
+        ("scaling.start.s", (3, None)),
+    ]
