@@ -1,5 +1,7 @@
 """How far off the profiles of a plan are, from the content of `plan.json`: one error for each kind of steps."""
 
+from dataclasses import replace
+
 from sunsim.plan.doubt import Seen
 from sunsim.report.entries import Entry
 from sunsim.report.format import ABSENT, count, counted
@@ -44,7 +46,7 @@ def error_table(plan: Entry) -> TextTable:
         {"steps": steps, "of profile": profile, "in arms": ", ".join(dict.fromkeys(arms))} | _row(found)
         for (steps, profile), (arms, found) in errors(plan).items()
     ]
-    return table(rows, left=3)
+    return replace(table(rows, left=3), keys=2)
 
 
 def _row(found: Entry | None) -> dict[str, str]:
