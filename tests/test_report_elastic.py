@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from plots.throughput import _workers
-from sunsim.compare.report import FIGURES
+from sunsim.compare.tables import FIGURES
 from sunsim.errors import InputError
 from sunsim.metrics.admission import add_shed
 from sunsim.metrics.converted import add_converted

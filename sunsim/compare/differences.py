@@ -1,6 +1,6 @@
 """Where documents differ: at each place, what every one of them has there."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,13 +19,17 @@ class Difference:
 
 
 def differences(documents: Sequence[Any], path: str = "") -> Iterator[Difference]:
-    """The places where documents differ, as deep as all of them go; entries of lists by their names."""
+    """The places where documents differ, as deep as all of them go; entries of lists by their names.
+
+    Blocks with no key in common, as workers by models of other names, are one place.
+    """
     if all(document == documents[0] for document in documents):
         return
     found = (
         [{entry["name"]: entry for entry in each} for each in documents] if all(map(_named, documents)) else documents
     )
-    if not all(isinstance(each, Mapping) for each in found):
+    blocks = all(isinstance(each, Mapping) for each in found)
+    if not blocks or (path and found is documents and all(found) and not set.intersection(*map(set, found))):
         yield Difference(path, tuple(documents))
         return
     for key in dict.fromkeys(key for each in found for key in each):
@@ -40,6 +44,34 @@ def input_differences(folders: Sequence[Folder]) -> list[Difference]:
     more.append(("sunsim's version", [folder.document["sunsim_version"] for folder in folders]))
     found = list(differences([folder.scenario for folder in folders]))
     return found + [Difference(name, tuple(values)) for name, values in more if len(set(values)) > 1]
+
+
+def told(given: Sequence[Difference]) -> list[Difference]:
+    """The same of the input for people: what is a block in some and missing in others, key by key.
+
+    Left out are arms that not all have, which are told of by name.
+    """
+    return [leaf for each in given if not _is_arm(each.path) for leaf in _leaves(each)]
+
+
+def _is_arm(path: str) -> bool:
+    return path.startswith("arms.") and path.count(".") == 1
+
+
+def _leaves(found: Difference) -> Iterator[Difference]:
+    blocks = [{} if value is None else value for value in found.values]
+    if None not in found.values or not all(isinstance(block, Mapping) for block in blocks) or not any(blocks):
+        yield found
+        return
+    for key in dict.fromkeys(key for block in blocks for key in block):
+        # An entry of a list has its name in the path.
+        if key != "name":
+            yield from _leaves(Difference(f"{found.path}.{key}", tuple(block.get(key) for block in blocks)))
+
+
+def in_blocks(given: Sequence[Difference], blocks: Collection[str]) -> list[str]:
+    """The paths that are in some blocks of the scenario."""
+    return [each.path for each in given if each.path.partition(".")[0] in blocks]
 
 
 def outcome_differences(folders: Sequence[Folder]) -> dict[str, list[Difference]]:

@@ -69,9 +69,12 @@ def _paired(folders: list[Folder]) -> list[Folder]:
     def renamed(of_arms: Mapping[str, Any]) -> dict[str, Any]:
         return dict.fromkeys([together], next(iter(of_arms.values())))
 
-    by_arm = ("arms", "base_models")
     return [
-        replace(folder, document=folder.document | {key: renamed(folder.document[key]) for key in by_arm})
+        replace(
+            folder,
+            document=folder.document | {key: renamed(folder.document[key]) for key in ("arms", "base_models")},
+            scenario={**folder.scenario, "arms": [arm | {"name": together} for arm in folder.scenario["arms"]]},
+        )
         for folder in folders
     ]
 
@@ -80,9 +83,11 @@ def _read(path: Path, name: str) -> Folder:
     manifest = read_manifest(path)
     if manifest is None or manifest.verb not in DOCUMENTS:
         if manifest is None:
-            _refuse_unlisted(path)
-        holds = f"holds results of sunsim {manifest.verb}" if manifest else "holds no results"
-        message = f"{holds}, must be a folder that sunsim {' or '.join(DOCUMENTS)} has written"
+            refuse_unlisted(path)
+        holds = f"holds results of sunsim {manifest.verb}" if manifest else f"has no {MANIFEST}, so holds no results"
+        message = (
+            f"{holds if path.is_dir() else 'is no folder'}, must be one that sunsim {' or '.join(DOCUMENTS)} has left"
+        )
         raise InputError(message, path)
     document = DOCUMENTS[manifest.verb]
     refuse_broken(path, manifest, {document, SCENARIO, REQUESTS, POOLS})
@@ -90,7 +95,7 @@ def _read(path: Path, name: str) -> Folder:
     return Folder(name, manifest.verb, json.loads((path / document).read_bytes()), scenario)
 
 
-def _refuse_unlisted(path: Path) -> None:
+def refuse_unlisted(path: Path) -> None:
     """Refuses results that no manifest lists.
 
     Raises:

@@ -1,50 +1,20 @@
 """The report of a comparison: what it means in sentences, then what differs in the input, and in the outcome."""
 
-import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from math import log
 from typing import Any
 
-from sunsim.compare.differences import Difference, input_differences, outcome_differences
+from sunsim.compare.differences import Difference, in_blocks, input_differences, outcome_differences, told
 from sunsim.compare.folders import Folder
-from sunsim.document.source import show
-from sunsim.plan.tables import overview
+from sunsim.compare.tables import SLO, TRAFFIC, input_block, outcome_table
 from sunsim.report.blocks import Bullets, Report
-from sunsim.report.columns import columns
 from sunsim.report.compare import against
 from sunsim.report.entries import Entry
-from sunsim.report.format import ABSENT, counted, gpu_count, listed, times, together
+from sunsim.report.format import counted, gpu_count, listed, together
 from sunsim.report.sentences import VERDICTS, other_models, verdict
-from sunsim.report.text_table import TextTable
 
-FIGURES = columns(
-    "gpus",
-    "decode_gpus",
-    "gpu_hours",
-    "peak_gpus",
-    "output_throughput_window",
-    "output_throughput_per_gpu",
-    "request_goodput",
-    "slo_attainment",
-    "shed",
-    "mean_ttft_ms",
-    "p99_ttft_ms",
-    "mean_tpot_ms",
-    "p99_tpot_ms",
-    "energy_j_per_output_token",
-    "mean_session_duration_s",
-    "cached_share",
-    "recomputed_share",
-    "moved_gb",
-    "mean_acceptance_length",
-    "draft_acceptance_rate",
-    "mean_itl_ms",
-)
-"""Of a run's arm."""
 WEIGHED = ("gpus", "output_throughput_per_gpu", "mean_ttft_ms", "mean_tpot_ms")
 """Arms that differ most in these are spoken of."""
-TRAFFIC = ("workload", "models")
-"""Blocks of a scenario that say which requests come."""
 NAMED = 3
 """Places of the input that a sentence names; the table has all of them."""
 
@@ -54,11 +24,8 @@ def comparison_report(folders: Sequence[Folder]) -> Report:
     given, came_out = input_differences(folders), outcome_differences(folders)
     names = [folder.name for folder in folders]
     said = sentences(folders, given, came_out)
-    inputs = TextTable(
-        "Input", ("", *names), [(each.path, *map(_shown, each.values)) for each in given], left=len(names) + 1
-    )
-    outcome = TextTable("Outcome", ("", *names), list(_outcome_rows(folders, came_out)))
-    return Report(" against ".join(names), [Bullets(said), inputs, outcome])
+    tables = [input_block(names, told(given)), outcome_table(folders, given, came_out)]
+    return Report(" against ".join(names), [Bullets(said), *tables])
 
 
 def comparison(folders: Sequence[Folder]) -> dict[str, Any]:
@@ -84,11 +51,14 @@ def sentences(
     if not given and not _differ(folders, came_out):
         return [f"Nothing differs: {listed(names)} have the same input and the same outcome."]
     if not _differ(folders, came_out):
-        return ["The outcome is the same.", *_of_input(given)]
-    said = _of_runs(folders, given) if folders[0].verb == "run" else _of_plans(folders)
+        return ["The outcome is the same.", *_of_input(told(given))]
+    found = told(given)
+    said = _of_runs(folders, found) if folders[0].verb == "run" else _of_plans(folders)
     same = [arm for arm, found in came_out.items() if not found]
     said += [f"All figures of {listed(same)} are the same."] if same else []
-    return said + _only(folders) + (_of_input(given) or [_unseen(folders)])
+    if folders[0].verb == "run" and len(in_blocks(found, TRAFFIC + SLO)) == len(found):
+        found = []  # which has been said
+    return said + _only(folders) + (_of_input(found) if given else [_unseen(folders)])
 
 
 def _differ(folders: Sequence[Folder], came_out: Mapping[str, Sequence[Difference]]) -> bool:
@@ -102,9 +72,7 @@ def _arms(folders: Sequence[Folder]) -> list[str]:
 def _of_runs(folders: Sequence[Folder], given: Sequence[Difference]) -> list[str]:
     """Of every folder the arms that differ most from the first folder's; not of other traffic."""
     first, *others = folders
-    traffic, slo = (
-        [each.path for each in given if each.path.partition(".")[0] in blocks] for blocks in (TRAFFIC, ("slo",))
-    )
+    traffic, slo = in_blocks(given, TRAFFIC), in_blocks(given, SLO)
     said = [f"The traffic differs ({_named(traffic)}), so output and latency do not compare."] if traffic else []
     said += [f"The SLO differs ({_named(slo)}), so goodput and attainment do not compare."] if slo else []
     for folder in others:
@@ -190,46 +158,3 @@ def _unseen(folders: Sequence[Folder]) -> str:
     reads = any(each["workload"]["kind"] == "trace" or "measured" in each["transfer"] for each in scenarios)
     more = ", or what is in its trace or the file of its link" if reads else ""
     return f"Nothing in the input differs, so sunsim's own code has changed{more}."
-
-
-def _shown(value: Any) -> str:
-    if value is None:
-        return ABSENT
-    if isinstance(value, Mapping) and "name" in value:
-        return "given"
-    if isinstance(value, Mapping | list):
-        return json.dumps(value, ensure_ascii=False)
-    return value if isinstance(value, str) else show(value)
-
-
-def _outcome_rows(folders: Sequence[Folder], came_out: Mapping[str, Sequence[Difference]]) -> Iterator[tuple[str, ...]]:
-    """Of each arm that differs the figures that do."""
-    rows_of = _run_rows if folders[0].verb == "run" else _plan_rows
-    for arm in (arm for arm, found in came_out.items() if found):
-        rows = list(rows_of(folders, arm))
-        yield (arm if rows else f"{arm}: only in figures that --json has",)
-        for header, *cells in rows:
-            yield f"  {' '.join(header.split())}", *cells
-
-
-def _run_rows(folders: Sequence[Folder], arm: str) -> Iterator[tuple[str, ...]]:
-    """Each figure, a folder a column, beside its ratio to the first that has it."""
-    for column in FIGURES:
-        entries = [entry if column.tag in entry else None for entry in (folder.arms.get(arm, {}) for folder in folders)]
-        base = next(filter(None, entries), None)
-        shown = [column.cell(entry) if entry else ABSENT for entry in entries]
-        if base and len({cell for cell in shown if cell != ABSENT}) > 1:
-            ratios = [
-                times(against(column.tag, entry, base)) if entry and entry is not base else "" for entry in entries
-            ]
-            yield column.header, *(f"{cell} {ratio:>5}" for cell, ratio in zip(shown, ratios, strict=True))
-
-
-def _plan_rows(folders: Sequence[Folder], arm: str) -> Iterator[tuple[str, ...]]:
-    """What the plans' own first tables say of an arm, a folder a column."""
-    tables = [overview(folder.document) for folder in folders]
-    rows = [{row[0]: dict(zip(table.headers, row, strict=True)) for row in table.rows}.get(arm, {}) for table in tables]
-    for header in dict.fromkeys(header for table in tables for header in table.headers[1:]):
-        cells = [row.get(header, ABSENT) for row in rows]
-        if len(set(cells)) > 1:
-            yield header, *cells

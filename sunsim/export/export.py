@@ -3,12 +3,13 @@
 import json
 from pathlib import Path
 
+from sunsim.compare.folders import refuse_unlisted
 from sunsim.document.source import show
 from sunsim.errors import InputError, clipped_list
 from sunsim.export import dynamo, llm_d, vllm
 from sunsim.export.deployment import deployment
 from sunsim.files import file_names
-from sunsim.folder import Results, read_manifest
+from sunsim.folder import MANIFEST, Manifest, Results, read_manifest
 from sunsim.plan.result import DOCUMENT
 from sunsim.plan.scenarios import scenario_files
 from sunsim.report.format import counted
@@ -56,9 +57,22 @@ def scenario_with(given: Path, arm: str) -> Scenario:
         return load_scenario(given)
     manifest = read_manifest(given)
     if manifest is None or manifest.verb not in {"run", "plan"}:
-        message = "holds no results of sunsim run or sunsim plan, must be such a folder, or a scenario's file"
-        raise InputError(message, given)
+        raise InputError(_not_results(given, manifest), given)
     return load_scenario(given / (SCENARIO if manifest.verb == "run" else _file_of(given, arm)))
+
+
+def _not_results(given: Path, manifest: Manifest | None) -> str:
+    """What is wrong with a folder, and what would be right.
+
+    Raises:
+        InputError: results are there that no manifest lists.
+    """
+    if manifest is None:
+        refuse_unlisted(given)
+    holds = f"holds results of sunsim {manifest.verb}" if manifest else f"has no {MANIFEST}, so holds no results"
+    files = sorted(given.glob("*.yaml"))
+    such = f" such as {files[0]}" if files else ""
+    return f"{holds}, must be a folder that sunsim run or plan has left, or a scenario's file{such}"
 
 
 def _file_of(folder: Path, arm: str) -> str:

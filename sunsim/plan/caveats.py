@@ -4,12 +4,13 @@ from collections.abc import Iterator
 
 from sunsim.plan.conclusion import window_length
 from sunsim.plan.elastic import settings, some_elastic
+from sunsim.plan.errors import errors
 from sunsim.plan.knobs import STEP
 from sunsim.plan.search import Reason
 from sunsim.plan.tried import pools
 from sunsim.report.accuracy import NOWHERE, accuracy_told
 from sunsim.report.entries import Arms, Entry
-from sunsim.report.format import counted, listed, percent, together
+from sunsim.report.format import listed, percent, together
 from sunsim.report.sentences import basis, caches, filling, other_models, outside_measured
 
 SHORT = "All requests arrive in less time than one takes, so rates (per second and sustained) say little, and none is given per GPU."
@@ -149,28 +150,9 @@ def _few(arms: Arms) -> Iterator[str]:
 
 
 def _errors(plan: Entry) -> Iterator[str]:
-    workers = {
-        (each["stage"], each["profile"]): each["runs"] for arm in plan["arms"].values() for each in arm["validated"]
-    }
-    for error in plan["profile_errors"]:
-        # The table of real runs counts those of workers that do as much as the plan's; colocated ones do more.
-        colocated = error["runs"] - workers.get((error["stage"], error["profile"]), error["runs"])
-        which = f", {colocated} of them of colocated workers" if colocated else ""
-        what = "mean TPOT" if error["stage"] == "decode" else "mean TTFT"
-        most = error["too_fast_percent"]
-        slower = (
-            f"the run that was underrated most was {most:.1f} % slower than simulated" if most else "none was slower"
-        )
-        yield (
-            f"{error['profile']} against {counted(error['runs'], 'actual run')} with such steps ({error['stage']}{which}): {what} "
-            f"is off by {error['typical_percent']:.1f} % (root mean square); {slower}."
-        )
-    known = {
-        error["profile"] for error in (*plan["profile_errors"], *plan["estimate_errors"]) if error["typical_percent"]
-    }
-    unknown = set(plan["profiles"]) - known
+    unknown = [f"{steps} steps of {profile}" for (steps, profile), (_, found) in errors(plan).items() if not found]
     if unknown:
-        yield f"No reported actual run is shipped of {listed(sorted(unknown))}, so the error there is not known."
+        yield f"Nothing tells how far off {listed(unknown)} are."
 
 
 def _outside(portraits: Arms) -> Iterator[str]:

@@ -4,13 +4,13 @@ from collections.abc import Iterator
 
 from sunsim.plan.cheapest import best_of, cheapest, gpus_of
 from sunsim.plan.elastic import compared, settings
+from sunsim.plan.errors import errors, seen
 from sunsim.plan.search import Reason
 from sunsim.plan.tables import breaking
 from sunsim.plan.variants import TYPICAL
 from sunsim.plan.ways import ANY
 from sunsim.report.entries import Arms, Entry
 from sunsim.report.format import count, counted, gpu_count, limits, listed, milliseconds, number, percent, together
-from sunsim.roles import Stage
 
 MOST = 0.5
 """Share of steps outside the measured range from which on a number of GPUs rests on them."""
@@ -71,7 +71,7 @@ def conclusion(plan: Entry) -> list[str]:
     said += _hidden(plan, passing)
     said.append(_breaks(plan, best, passing[best]))
     said.append(" ".join([*_margin(plan, best, passing[best]), *_error(plan, best, passing)]))
-    said.append(_left_out(plan, passing[best]))
+    said += _off_by(plan, best)
     said += _unmeasured(best, passing[best])
     return said
 
@@ -214,18 +214,16 @@ def _off(estimate: Entry) -> str:
     return "; ".join(known + unknown) or "the source itself"
 
 
-def _left_out(plan: Entry, arm: Entry) -> str:
-    """How far off its profiles' models are on traffic of a shape that they were not fitted to."""
-    known = {(found["stage"], found["profile"]): found for found in plan["left_out_errors"]}
-    parts = []
-    steps_of = {(steps, profile) for stage, profile in arm["profiles"].items() for steps in Stage(stage).steps}
-    for steps, profile in sorted(steps_of):
-        found = known.get((steps, profile))
-        off = "not judged"
-        if found:
-            off = f"off by {found['mean_percent']:.1f} % in the mean, {found['largest_percent']:.1f} % at most"
-        parts.append(f"{steps} steps of {profile} {off}")
-    return f"On traffic of a shape that the model was not fitted to: {'; '.join(parts)}."
+def _off_by(plan: Entry, name: str) -> Iterator[str]:
+    """How far off an arm's profiles are, on what comes closest to the planned traffic; of estimates it has been said."""
+    estimated = {found["profile"] for found in plan["estimate_errors"]}
+    told = [
+        f"{steps} steps of {profile} {seen(found)}"
+        for (steps, profile), (arms, found) in errors(plan).items()
+        if name in arms and profile not in estimated
+    ]
+    if told:
+        yield f"How far off, on what comes closest to this traffic: {'; '.join(told)}."
 
 
 def _unmeasured(name: str, arm: Entry) -> Iterator[str]:

@@ -1,15 +1,21 @@
-"""How far off the profiles have been seen to be.
+"""How far off the profiles have been seen to be, on what comes closest to the planned traffic.
 
-By the errors of the committed actual runs of the same card, model and variant; and, of decode steps, by what a profile's
-model says of each sweep of its own traffic if it is fitted to the others. Of an estimated profile, by the errors that
-estimates of measured ones had.
+That is, in this order: the committed actual runs of the same card, model and variant whose requests were about as long;
+of decode steps what a profile's model says of each sweep of its own traffic if it is fitted to the others, so on traffic
+of a shape that it has not seen; all actual runs; and of an estimated profile the errors that estimates of measured ones
+had.
 """
 
 import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
+from functools import cache
 from math import sqrt
+from pathlib import Path
 from statistics import fmean
+
+import pyarrow.parquet as pq
 
 from sunsim.latency.estimated import StepErrors
 from sunsim.latency.model import traffic_fit
@@ -21,6 +27,22 @@ TAGS = {"decode": "mean_tpot_ms", "prefill": "mean_ttft_ms"}
 """What steps of a kind are judged by. They may be wrong by as much; TTFT has queues in it, so prefill's rather less."""
 Runs = Mapping[str, Mapping[str, float]]
 """Of each reported run, by ``campaign/run``: its errors by figure, percent."""
+Lengths = tuple[float, float]
+"""Mean tokens of prompts and of outputs."""
+ALIKE = 1.5
+"""Times that means of tokens may differ of requests that are about as long."""
+FEWEST = 3
+"""Runs of such requests that tell more than all there are."""
+
+
+class Seen(StrEnum):
+    """What errors were seen in."""
+
+    ALIKE = "runs of requests about as long"
+    SWEEPS = "own traffic, each sweep by the others"
+    RUNS = "runs of requests of any length"
+    ESTIMATES = "estimates of measured profiles"
+    NOWHERE = "nothing"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +54,7 @@ class Doubt:
         errors: of each reported run, by ``campaign/run``.
         left_out: of the time of each sweep of the profile's traffic, fitted to the others.
         estimate: of estimates as this profile is one; None if it was measured.
+        alike: the runs whose requests were about as long as those that are planned for.
     """
 
     profile: str
@@ -39,72 +62,91 @@ class Doubt:
     errors: Mapping[str, float]
     left_out: Mapping[str, float] = field(default_factory=dict)
     estimate: StepErrors | None = None
+    alike: Collection[str] = ()
 
     @property
-    def is_known(self) -> bool:
-        """Whether anything tells of errors: not of an estimate alone that changes what no measured pair does."""
-        return bool(self.errors or self.left_out or (self.estimate and self.estimate.typical_percent))
+    def seen(self) -> Seen:
+        """What tells most of the planned traffic; estimates alone tell nothing of what no measured pair changes."""
+        if len(self.alike) >= FEWEST:
+            return Seen.ALIKE
+        if self.left_out:
+            return Seen.SWEEPS
+        if self.errors:
+            return Seen.RUNS
+        return Seen.ESTIMATES if self.estimate and self.estimate.typical_percent else Seen.NOWHERE
 
     @property
-    def typical(self) -> float:
-        """Of runs: root mean square, percent; 0 without any."""
-        return sqrt(fmean(error**2 for error in self.errors.values())) if self.errors else 0.0
+    def found(self) -> list[float]:
+        """The errors that were seen there; those of estimates are known by their size alone."""
+        if self.seen is Seen.ALIKE:
+            return [self.errors[run] for run in self.alike]
+        return list({Seen.SWEEPS: self.left_out, Seen.RUNS: self.errors}.get(self.seen, {}).values())
 
     @property
-    def too_fast(self) -> float:
-        """By how many percent the actual run that was underrated most was slower than its simulation."""
-        return _too_fast(self.errors)
-
-    @property
-    def left_out_mean(self) -> float:
-        """Of sweeps, in either direction, percent; 0 without any."""
-        return fmean(map(abs, self.left_out.values())) if self.left_out else 0.0
-
-    @property
-    def left_out_largest(self) -> float:
-        """Of sweeps, in either direction, percent; 0 without any."""
-        return max(map(abs, self.left_out.values()), default=0.0)
+    def mean(self) -> float:
+        """Size of the errors, in either direction, percent; 0 of none."""
+        if self.seen is Seen.ESTIMATES and self.estimate:
+            return self.estimate.typical_percent
+        return fmean(map(abs, self.found)) if self.found else 0.0
 
     @property
     def slower(self) -> float:
-        """By how many percent steps may well be slower than simulated: the largest, of runs, sweeps and estimates.
+        """By how many percent steps may well be slower than simulated: the root mean square.
 
         Those that were overrated make nothing slower, so they count as 0.
         """
-        runs, sweeps = ([max(0.0, -error) for error in of.values()] or [0.0] for of in (self.errors, self.left_out))
-        of_runs = sqrt(fmean(short**2 for short in runs))
-        return max(of_runs, fmean(sweeps), self.estimate.typical_percent if self.estimate else 0.0)
+        if self.estimate:
+            return self.estimate.typical_percent
+        return sqrt(fmean(min(0.0, error) ** 2 for error in self.found)) if self.found else 0.0
 
     @property
     def slower_at_worst(self) -> float:
-        """By how many percent what was underrated most was slower, a run, a sweep or steps of an estimate."""
-        return max(self.too_fast, _too_fast(self.left_out), self.estimate.slower_percent if self.estimate else 0.0)
+        """By how many percent what was underrated most was slower than simulated."""
+        if self.estimate:
+            return self.estimate.slower_percent
+        worst = min((0.0, *self.found)) / 100
+        return 100 * (1 / (1 + worst) - 1)
 
 
-def _too_fast(errors: Mapping[str, float]) -> float:
-    worst = min((0.0, *errors.values())) / 100
-    return 100 * (1 / (1 + worst) - 1)
-
-
-def doubts(steps: str, profiles: Mapping[str, Profile]) -> dict[str, Doubt]:
+def doubts(steps: str, profiles: Mapping[str, Profile], lengths: Lengths) -> dict[str, Doubt]:
     """Of each profile that has reported runs, those of its card, model and variant; or traffic to judge it by; or is
     estimated.
 
     Args:
         steps: ``prefill`` or ``decode``; a run of a colocated worker tells of both.
         profiles: by the name that a loaded scenario gives them. Files of a user's own have no runs here.
+        lengths: of the requests that are planned for.
     """
     tag, reported = TAGS[steps], reported_runs(profiles)
+    counted = 1 if steps == Stage.PREFILL else 2  # outputs make no difference to steps of prompts
     runs = {
         name: {run: errors[tag] for run, errors in reported.get(name, {}).items() if tag in errors} for name in profiles
     }
     sweeps = {name: _of_sweeps(profile) if steps == Stage.DECODE else {} for name, profile in profiles.items()}
     estimates = {name: _of_estimate(steps, profile) for name, profile in profiles.items()}
     return {
-        name: Doubt(name, tag, runs[name], sweeps[name], estimates[name])
+        name: Doubt(name, tag, runs[name], sweeps[name], estimates[name], _alike(runs[name], lengths[:counted]))
         for name in sorted(profiles)
         if runs[name] or sweeps[name] or estimates[name]
     }
+
+
+def _alike(runs: Collection[str], lengths: tuple[float, ...]) -> list[str]:
+    """The runs whose requests were about as long."""
+    files = {
+        f"{campaign.name}/{name}": path for campaign in committed_campaigns() for name, path in campaign.runs.items()
+    }
+    return [
+        run
+        for run in runs
+        if all(1 / ALIKE <= own / planned <= ALIKE for own, planned in zip(_lengths(files[run]), lengths, strict=False))
+    ]
+
+
+@cache
+def _lengths(run: Path) -> Lengths:
+    rows = pq.read_table(run, columns=["prompt_tokens", "output_tokens"])
+    return fmean(rows["prompt_tokens"].to_pylist()), fmean(rows["output_tokens"].to_pylist())
 
 
 def _of_estimate(steps: str, profile: Profile) -> StepErrors | None:

@@ -56,7 +56,7 @@ def _details(bench: Bench, sizes: Sizes, verdict: Verdict, variants: Mapping[str
     """What more is to be said of the smallest pools."""
     less = yield from _one_less(bench, sizes)
     others = {name: bench.under(conditions) for name, conditions in variants.items() if bench.roles}
-    further: list[Search[Any]] = [_rates(bench, sizes), _curve(bench, sizes), _portrait(bench, sizes)]
+    further: list[Search[Any]] = [_rates(bench, sizes), _curve(bench, sizes, verdict), _portrait(bench, sizes)]
     further += [_resized(other, sizes) for other in others.values()]
     rates, curve, portrait, *resized = yield from together(further)
     pools, gpus, figures = bench.sized(sizes).pools(), bench.gpus_of(sizes), figures_of(verdict)
@@ -228,14 +228,17 @@ def _rates(bench: Bench, sizes: Sizes) -> Search[Entry]:
     return {"passes": low, "fails": high, "reason": reason, "breaks": fails and broken(fails)}
 
 
-def _curve(bench: Bench, sizes: Sizes) -> Search[list[Entry]]:
-    """The first seed at several rates, to the end even where it fails."""
-    benches = [bench.under(Conditions(rate=rate)) for rate in CURVE]
+def _curve(bench: Bench, sizes: Sizes, verdict: Verdict) -> Search[list[Entry]]:
+    """The first seed at several rates, to the end even where it fails; the planned one as judged, if that went so far."""
+    judged = verdict.rows[0] if verdict.rows[0]["stopped_s"] is None else None
+    others = [rate for rate in CURVE if rate != 1 or judged is None]
+    benches = [bench.under(Conditions(rate=rate)) for rate in others]
     rows = yield [each.probes(sizes, None, to_the_end=True)[0] for each in benches]
+    found = {1.0: judged, **dict(zip(others, rows, strict=True))}
     return [
         {"rate": rate, "attained": share(row["together"]), **row["figures"]}
-        for rate, row in zip(CURVE, rows, strict=True)
-        if row is not None
+        for rate in CURVE
+        if (row := found[rate]) is not None
     ]
 
 

@@ -5,11 +5,12 @@ from collections.abc import Mapping, Sequence
 from sunsim.plan.caveats import caveats
 from sunsim.plan.conclusion import assumed, conclusion, heading
 from sunsim.plan.elastic import pool_table, some_elastic
+from sunsim.plan.errors import error_table
 from sunsim.plan.headline import failures, headline
 from sunsim.plan.tables import models, overview, rates, sensitivity, slos, workers
 from sunsim.plan.tried import points
 from sunsim.plan.velocity import velocity_table
-from sunsim.plan.way_tables import needed, validated
+from sunsim.plan.way_tables import needed
 from sunsim.report.blocks import Bullets, Code, Figure, Gallery, Note, Report, Section, Verdict
 from sunsim.report.entries import Entry
 from sunsim.version import __version__
@@ -21,9 +22,12 @@ SLO = (
     "percentage points; the worst window is of any seed. Below each plan: what breaks first with one GPU less, and the share "
     "of that model."
 )
-RUNS = (
-    "Reported runs of real workers of the same kind, card, model and variant, against their simulation: the mean size of the "
-    "error of mean TPOT and TTFT, and the worst; below 0 the simulation is too fast."
+ERRORS = (
+    "How far off the simulation of such steps was: TPOT of decode steps, TTFT of steps with a prompt, mean size and by how "
+    "much real ones were slower at most. Of all that was seen, on what comes closest to the planned traffic: real runs of the profile's card, "
+    "model and variant whose requests were about as long (at least three, means of tokens within 1.5 times); else the "
+    "profile's own traffic, each sweep predicted by a model fitted to the others; else all real runs. Real runs: how many "
+    "there are in all."
 )
 VELOCITY = (
     "V_P: prompt tokens that a worker prefills in a second, in steps as full as they may be. V_N: tokens whose KV one link "
@@ -37,9 +41,8 @@ ELASTIC = (
 OTHERS = (
     "GPUs in all. The requests are the same draws, at another rate, with longer or shorter outputs, or of another skew; of arms "
     "that draft also with a fifth fewer of each acceptance rate, which are assumed. "
-    "Slower steps: by how much the profiles' actual runs were slower than simulated, or their models on traffic that they were "
-    "not fitted to, whichever is more; and by what the worst run or traffic was slower. Of estimated profiles, by how far "
-    "such estimates were off."
+    "Slower steps: by how much real ones were slower than simulated where the error above was seen, faster ones counting as "
+    "none (root mean square), and by how much at most."
 )
 
 
@@ -63,7 +66,7 @@ def plan_report(plan: Entry, scenario: str, pictures: Pictures) -> Report:
             Section("Why no pool passes", [failures(plan)], in_full=True),
             Gallery(pictures.get("gpus", ())),
             Section("What each way needs", [needed(plan)]),
-            Section("Compared with real runs", [Note(RUNS), validated(plan)]),
+            Section("How far off", [Note(ERRORS), error_table(plan)]),
             Section("SLO", [Note(SLO), slos(plan)], in_full=True),
             Section(
                 "Rate",

@@ -12,7 +12,7 @@ from sunsim.folder import Results
 from sunsim.measured import arriving_s, window_of
 from sunsim.metrics import to_json
 from sunsim.plan.conditions import AS_PLANNED, requests_under
-from sunsim.plan.doubt import Doubt
+from sunsim.plan.doubt import Doubt, Seen
 from sunsim.plan.elastic import hours, some_elastic
 from sunsim.plan.report import plan_report
 from sunsim.plan.scenarios import MADE, scenario_files, scenario_of
@@ -156,28 +156,18 @@ def document(
         **({"sessions_rps": sessions.begun / arriving_s(scenario, drawn)} if sessions and sessions.react else {}),
         "window": {"start_s": window.start_s, "end_s": window.end_s, "too_short": too_short},
         "arms": dict(arms),
-        "profile_errors": [
+        "errors": [
             {
                 "profile": doubt.profile,
                 "stage": stage,
-                "figure": doubt.tag,
                 "runs": len(doubt.errors),
-                "typical_percent": doubt.typical,
-                "too_fast_percent": doubt.too_fast,
+                "seen": doubt.seen,
+                "seen_in": len(doubt.found),
+                "mean_percent": doubt.mean,
+                "too_fast_percent": doubt.slower_at_worst,
             }
             for stage, doubt in each
-            if doubt.errors
-        ],
-        "left_out_errors": [
-            {
-                "profile": doubt.profile,
-                "stage": stage,
-                "sweeps": len(doubt.left_out),
-                "mean_percent": doubt.left_out_mean,
-                "largest_percent": doubt.left_out_largest,
-            }
-            for stage, doubt in each
-            if doubt.left_out
+            if doubt.seen is not Seen.NOWHERE
         ],
         "estimate_errors": [
             {"profile": doubt.profile, "stage": stage, **doubt.estimate.model_dump(), "unknown": estimated.unknown}

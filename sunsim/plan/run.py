@@ -104,6 +104,8 @@ def planned(order: Order, folder: Path, *, jobs: int | None, show_progress: bool
     assert scenario.plan
     store = Store(results(folder).folder)
     lab = Lab(store, jobs or cores(), scenario.plan.budget)
+    drawn = requests_under(scenario, AS_PLANNED)
+    lengths = float(drawn.prompt_tokens.mean()), float(drawn.output_tokens.mean())
     of_steps = {
         str(steps): doubts(
             steps,
@@ -113,6 +115,7 @@ def planned(order: Order, folder: Path, *, jobs: int | None, show_progress: bool
                 for stage, pool in arm.pools().items()
                 if steps in stage.steps
             },
+            lengths,
         )
         for steps in Stage.COLOCATED.steps
     }

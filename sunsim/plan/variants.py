@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from sunsim.plan.conditions import Conditions, can_lengthen, has_skew
-from sunsim.plan.doubt import Doubt
+from sunsim.plan.doubt import Doubt, Seen
 from sunsim.roles import Stage
 from sunsim.scenario import Arm, Scenario
 
@@ -31,7 +31,7 @@ def variants(scenario: Scenario, arm: Arm, doubts: Doubts) -> dict[str, Conditio
     of_arm = {
         steps: doubts[steps].get(pool.measured_as) for stage, pool in arm.pools().items() for steps in stage.steps
     }
-    known = {steps: doubt for steps, doubt in of_arm.items() if doubt and doubt.is_known}
+    known = {steps: doubt for steps, doubt in of_arm.items() if doubt and doubt.seen is not Seen.NOWHERE}
     if known:
         found[TYPICAL] = _slower({steps: doubt.slower for steps, doubt in known.items()})
         if scenario.plan.sensitivity:

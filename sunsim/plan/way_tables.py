@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from sunsim.report.entries import Arms, Entry
-from sunsim.report.format import ABSENT, count, together
+from sunsim.report.format import together
 from sunsim.report.text_table import TextTable, table
 from sunsim.roles import Stage
 
@@ -29,26 +29,3 @@ def needed(plan: Entry) -> TextTable:
     """An arm a row: what its models must be."""
     rows = ({"arm": name, "what its models must be": ", ".join(arm["needs"])} for name, arm in plan["arms"].items())
     return table(rows, left=2)
-
-
-def validated(plan: Entry) -> TextTable:
-    """A kind of workers a row, and the arms that have them: how far off the simulation of real runs of such was."""
-    alike = together(
-        ((each["stage"], each["profile"]), (name, each))
-        for name, arm in plan["arms"].items()
-        for each in arm["validated"]
-    )
-    rows = [
-        {"workers": stage, "of profile": profile, "in arms": ", ".join(name for name, _ in found)} | _runs(found[0][1])
-        for (stage, profile), found in alike.items()
-    ]
-    return table(rows, left=3)
-
-
-def _runs(of: Entry) -> dict[str, str]:
-    row = {"real\nruns": count(of["runs"]) if of["runs"] else "never"}
-    for what, tag in (("TPOT", "mean_tpot_ms"), ("TTFT", "mean_ttft_ms")):
-        off = of["figures"].get(tag)
-        row[f"{what}\noff by"] = f"{off['mean_percent']:.1f} %" if off else ABSENT
-        row[f"{what}\nworst"] = f"{off['worst_percent']:+.1f} %" if off else ABSENT
-    return row

@@ -1,7 +1,8 @@
 """What the seeds of a combination say together: means, and how far they can be trusted."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from statistics import fmean
 from typing import Any
 
 from sunsim.points.estimate import Estimate, estimate
@@ -42,6 +43,7 @@ class ArmEstimates:
             they do not do the same work.
         without_drafts: of an arm that drafts, the arm that is the same but for that; None where there is none.
         speed_up: mean TPOT of that arm over its own, seed by seed.
+        outside: share of each stage's steps outside the measured range, in the mean over the seeds; stages that it has.
     """
 
     arm: str
@@ -51,6 +53,7 @@ class ArmEstimates:
     differences: Mapping[str, Estimate | None]
     without_drafts: str | None = None
     speed_up: Estimate | None = None
+    outside: Mapping[str, float] = field(default_factory=dict)
 
 
 Estimates = Mapping[int, Sequence[ArmEstimates]]
@@ -97,7 +100,14 @@ def _arm(arm: Sequence[Row], by_name: Mapping[str, Sequence[Row]], pools: Mappin
         speed_up=estimate([base / own for own, base in _pairs("mean_tpot_ms", arm, by_name[without_drafts])])
         if without_drafts
         else None,
+        outside=_outside(arm),
     )
+
+
+def _outside(arm: Sequence[Row]) -> dict[str, float]:
+    shares = {stage: [row[f"outside_measured_share_{stage}"] for row in arm] for stage in ("prefill", "decode")}
+    known = {stage: [share for share in of if share is not None] for stage, of in shares.items()}
+    return {stage: fmean(of) for stage, of in known.items() if of}
 
 
 def _pairs(tag: str, arm: Sequence[Row], other: Sequence[Row]) -> list[tuple[float, float]]:
@@ -121,4 +131,5 @@ def plain(of_arm: ArmEstimates) -> dict[str, Any]:
         "window_too_short": of_arm.window_too_short,
         "figures": {tag: entry(made) for tag, made in of_arm.figures.items()},
         "difference_to_first_arm": {tag: entry(made) for tag, made in of_arm.differences.items()},
+        "outside_measured_share": dict(of_arm.outside),
     } | (drafted if of_arm.without_drafts else {})

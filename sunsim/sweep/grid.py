@@ -72,6 +72,11 @@ class Grid:
         """Number of points, those whose values don't go together included."""
         return len(self.combinations) * len(self.seeds)
 
+    def heading(self, index: int) -> str:
+        """A combination's values under short names: rate_rps 20, alpha 0."""
+        names = short_names(self.paths)
+        return ", ".join(f"{names[path]} {written(value)}" for path, value in self.combinations[index].values.items())
+
 
 def written(value: Any) -> str:
     """A swept value for people: text as it is, everything else as JSON."""

@@ -14,7 +14,8 @@ from sunsim.report.summary import OVERLOADED, marked
 from sunsim.report.text_table import TextTable, table
 from sunsim.sweep.accuracy import accuracy_of, told_of
 from sunsim.sweep.estimates import Estimates
-from sunsim.sweep.grid import Grid, short_names, written
+from sunsim.sweep.grid import Grid
+from sunsim.sweep.outside import outside_measured
 
 MOST_LINES = 120
 """Lines of a table that somebody may still read; the rest is in the files."""
@@ -66,7 +67,7 @@ def _table(grid: Grid, estimates: Estimates) -> TextTable:
             left_out += 1
             continue
         if grid.paths:
-            rows.append({"arm": _heading(grid, index)})
+            rows.append({"arm": grid.heading(index)})
         for of_arm in arms:
             name = f"  {marked(of_arm.arm, overloaded=of_arm.overloaded)}"
             known = {HEADER: exact_match(accuracy[index][of_arm.arm])} if index in accuracy else {}
@@ -78,11 +79,6 @@ def _table(grid: Grid, estimates: Estimates) -> TextTable:
     if left_out:
         rows.append({"arm": f"and {count(left_out)} more combinations, in the files"})
     return table(rows)
-
-
-def _heading(grid: Grid, index: int) -> str:
-    names = short_names(grid.paths)
-    return ", ".join(f"{names[path]} {written(value)}" for path, value in grid.combinations[index].values.items())
 
 
 def _cell(tag: str, figures: Mapping[str, Estimate | None], *, signed: bool = False) -> str:
@@ -105,7 +101,7 @@ def _says_nothing(tag: str, made: Estimate | None) -> bool:
 
 
 def sentences(grid: Grid, estimates: Estimates) -> list[str]:
-    """What the arms differ in, what the intervals are, and which arms are overloaded."""
+    """What the arms differ in, what the intervals are, which arms are overloaded, and what was not measured."""
     models = dict.fromkeys(said for scenario in grid.scenarios for said in other_models(base_models(scenario)))
     found = [*_verdicts(estimates), *_drafting(estimates), *models, *told_of(grid), *_estimated(grid)]
     if len(grid.seeds) > 1:
@@ -140,6 +136,7 @@ def sentences(grid: Grid, estimates: Estimates) -> list[str]:
             f"In {count(short)} of {counted(len(estimates), 'combination')} requests arrive in less time than one takes, with "
             "at least one seed, so no rates are given there."
         )
+    found.append(outside_measured(grid, estimates))
     return found
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from shutil import copytree
@@ -12,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sunsim.compare.differences import differences
+from sunsim.compare.differences import differences, told
 from sunsim.compare.folders import read_folders
 from sunsim.errors import InputError
 from sunsim.result import results
@@ -55,6 +56,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "--set",
             "slo.ttft_ms=200",
         ],
+        "strict": ["--set", "arms.sun.decode.workers=2", "--set", "slo.ttft_ms=20"],
         "one": ["--set", "arms=[{name: sun, decode: {profile: profile.json, policy: shared, workers: 1}}]"],
     }
     for name, options in changes.items():
@@ -121,7 +123,10 @@ def test_seeds_that_differ_are_said_to_bring_chance(runs: Path) -> None:
     ("name", "keys"),
     [
         ("busy", "workload.arrivals.rate_rps"),
-        ("other", "models.popularity.alpha, workload.lengths.kind, workload.lengths.prompt and 3 more places (below)"),
+        (
+            "other",
+            "models.popularity.alpha, workload.lengths.kind, workload.lengths.prompt.median_tokens and 7 more places (below)",
+        ),
     ],
 )
 def test_runs_of_other_traffic_are_not_set_against_each_other(runs: Path, name: str, keys: str) -> None:
@@ -131,6 +136,36 @@ def test_runs_of_other_traffic_are_not_set_against_each_other(runs: Path, name: 
     slo = "The SLO differs (slo.ttft_ms), so goodput and attainment do not compare."
     assert (slo in said) == (name == "other")
     assert not any("do not compare" in sentence for sentence in compared(runs, "base", "seed")["sentences"])
+    assert len(said) == (name == "other")  # what differs is not said twice
+    table = invoke("compare", runs / "base", runs / name)[1].partition(
+        "\nOutcome, without ratios, as the traffic differs\n"
+    )[2]
+    assert "TPOT mean ms" in table
+    assert not re.search(r"\d[.]\d\dx", table)
+
+
+def test_of_other_limits_only_what_hangs_on_them_has_no_ratio(runs: Path) -> None:
+    lines = invoke("compare", runs / "base", runs / "strict")[1].splitlines()
+    assert "Outcome, goodput and SLO met without ratios, as the SLO differs" in lines
+    cells = {line.strip().partition("  ")[0]: line for line in lines if line.startswith("  ")}
+    assert cells["all GPUs"].endswith("1.33x")
+    assert "x" not in cells["goodput req/s"]
+
+
+def test_a_wide_table_of_the_input_is_told_in_lines(runs: Path, tmp_path: Path) -> None:
+    trace = tmp_path / f"{'requests' * 8}.csv"
+    trace.write_text("arrival_s,prompt_tokens,output_tokens\n0,9,9\n1,9,9\n")
+    workload = f"workload={{kind: trace, format: csv, path: {trace}}}"
+    out = tmp_path / "traced"
+    assert invoke("run", runs / "small.yaml", "--out", out, "--quiet", "--set", workload)[0] == 0
+    first, second, third = (
+        "/".join(path.parts[len(tmp_path.parent.parts) :]) for path in (out, runs / "one", runs / "base")
+    )
+    told = invoke("compare", out, runs / "one", runs / "base")[1].partition("\nInput\n")[2].partition("\n\n")[0]
+    assert f"workload.path: {trace} in {first}; - in {second} and {third}" in told.splitlines()
+    assert f"workload.arrivals.kind: - in {first}; poisson in {second} and {third}" in told.splitlines()
+    assert "{" not in told
+    assert "arms.isolated:" not in told  # which is in the sentences
 
 
 def test_arms_of_one_folder_only_are_named(runs: Path) -> None:
@@ -149,6 +184,7 @@ def test_folders_of_one_arm_each_are_compared_by_it(runs: Path, tmp_path: Path) 
     code, stdout, _ = invoke("compare", tmp_path / "sun", tmp_path / "moon")
     assert code == 0
     assert "Only in" not in stdout
+    assert "differs in the input" not in stdout  # but for the names
 
 
 def test_a_profile_of_the_same_name_with_another_content_is_input(runs: Path, tmp_path: Path) -> None:
@@ -184,8 +220,8 @@ def test_what_cannot_be_compared(runs: Path, plans: Path, tmp_path: Path) -> Non
 
     assert "must be at least two" in refused(runs / "base")
     assert f"{plans / 'slow'}: holds a plan, must hold a run" in refused(runs / "base", plans / "slow")
-    assert "holds no results" in refused(runs / "base", tmp_path)
-    assert "holds no results" in refused(runs / "base", tmp_path / "nowhere")
+    assert "has no manifest.json, so holds no results" in refused(runs / "base", tmp_path)
+    assert "is no folder, must be one that sunsim run or plan has left" in refused(runs / "base", tmp_path / "nowhere")
 
 
 def test_results_without_their_manifest_are_told_from_none(runs: Path, plans: Path, tmp_path: Path) -> None:
@@ -208,7 +244,9 @@ def test_results_without_their_manifest_are_told_from_none(runs: Path, plans: Pa
         f"{folder}: holds points/ alone, of a plan or a sweep that was not finished: give its"
     )
     (folder / "summary.json").write_text("{}")  # as a sweep has it
-    assert refused(folder) == f"{folder}: holds no results, must be a folder that sunsim run or plan has written"
+    assert refused(folder) == (
+        f"{folder}: has no manifest.json, so holds no results, must be one that sunsim run or plan has left"
+    )
 
 
 def other(folder: Path, out: Path, change: Callable[[dict[str, Any]], object]) -> Path:
@@ -273,3 +311,17 @@ def test_entries_of_lists_go_by_their_names() -> None:
     one = {"arms": [{"name": "a", "n": 1}, {"name": "b", "n": 2}]}
     other = {"arms": [{"name": "b", "n": 3}, {"name": "a", "n": 1}]}
     assert [(each.path, each.values) for each in differences([one, other])] == [("arms.b.n", (2, 3))]
+
+
+def test_blocks_with_no_key_in_common_are_one_place_and_a_missing_one_is_told_key_by_key() -> None:
+    one = {"workers": {"m1": 1, "m2": 2}, "scaling": {"kind": "schedule", "start": {"s": 3}}}
+    other = {"workers": {"sql": 3}}
+    found = list(differences([one, other]))
+    assert [(each.path, each.values) for each in found] == [
+        ("workers", (one["workers"], other["workers"])),
+        ("scaling", (one["scaling"], None)),
+    ]
+    assert [(each.path, each.values) for each in told(found)[1:]] == [
+        ("scaling.kind", ("schedule", None)),
+        ("scaling.start.s", (3, None)),
+    ]

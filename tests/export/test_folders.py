@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from sunsim.folder import Results
 from sunsim.plan.scenarios import scenario_files
 from tests.export.arms import SCENARIO, write
 from tests.plan.small import PLAN, invoke, write_plan
@@ -88,9 +89,26 @@ def test_a_damaged_plan(done: Done, tmp_path: Path, text: str) -> None:
     assert "plan.json: cannot be read" in refused(tmp_path, "--arm", "sun", "--to", "vllm", "--out", tmp_path / "out")
 
 
-def test_a_folder_of_something_else(tmp_path: Path) -> None:
-    told = refused(tmp_path, "--arm", "sun", "--to", "vllm", "--out", tmp_path / "out")
-    assert "holds no results of sunsim run or sunsim plan" in told
+def test_a_folder_without_a_manifest_is_told_what_is_missing_and_what_would_be_right(tmp_path: Path) -> None:
+    arguments = (tmp_path, "--arm", "sun", "--to", "vllm", "--out", tmp_path / "out")
+    told = (
+        f"{tmp_path}: has no manifest.json, so holds no results, must be a folder that sunsim run or plan has left, or"
+    )
+    assert refused(*arguments) == f"{told} a scenario's file\n"
+    file = write(tmp_path)
+    assert refused(*arguments) == f"{told} a scenario's file such as {file}\n"
+    (tmp_path / "summary.json").write_text("{}")
+    assert refused(*arguments).startswith(
+        f"{tmp_path / 'manifest.json'}: is missing, must be as sunsim run has left it"
+    )
+
+
+def test_a_sweep_is_no_folder_with_an_arm_to_export(tmp_path: Path) -> None:
+    sweep = tmp_path / "sweep"
+    with Results(sweep, "sweep").writing() as place:
+        (place / "summary.json").write_text("{}")
+    told = refused(sweep, "--arm", "sun", "--to", "vllm", "--out", tmp_path / "out")
+    assert told.startswith(f"{sweep}: holds results of sunsim sweep, must be a folder that sunsim run or plan has left")
 
 
 @pytest.mark.parametrize(

@@ -302,3 +302,18 @@ def test_run_and_check_tell_of_the_plan(tmp_path: Path) -> None:
     assert code == 0
     assert stdout.endswith("; plan: sizes all pools of 2 arms, 2 seeds each\n")
     assert invoke("run", file, "--out", tmp_path / "run")[2].endswith("goes by its plan block.\n")
+
+
+def test_what_was_judged_to_its_end_is_not_simulated_again_for_the_curve(done: Done) -> None:
+    folder, content, _ = done
+    kept = [json.loads(path.read_text()) for path in (folder / "points").iterdir()]
+    planned = [point["scenario"] for point in kept if point["probe"]["look_closer"]]
+    assert len(planned) == 2
+    again = [
+        point
+        for point in kept
+        if point["scenario"] in planned and point["probe"]["allowed"] is None and not point["probe"]["look_closer"]
+    ]
+    assert all(point["probe"]["conditions"]["rate"] != 1 for point in again)
+    for arm in content["arms"].values():
+        assert [point["rate"] for point in arm["curve"]] == [0.25, 0.5, 0.75, 1.0, 1.25, 1.5]

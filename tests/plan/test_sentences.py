@@ -10,6 +10,8 @@ import pytest
 
 from sunsim.plan.caveats import caveats
 from sunsim.plan.conclusion import conclusion
+from sunsim.plan.doubt import Seen
+from sunsim.plan.errors import error_table
 from sunsim.plan.result import PlanResult
 from sunsim.plan.tables import overview
 from sunsim.plan.variants import TYPICAL
@@ -20,26 +22,37 @@ Done = tuple[Path, dict[str, Any], str]
 
 def test_the_error_of_a_profile_of_ones_own_is_not_known(done: Done) -> None:
     _, content, stdout = done
-    assert content["profile_errors"] == content["left_out_errors"] == []
+    assert content["errors"] == []
     said = " ".join(stdout.split())
     assert "Never compared with a real run: prefill and decode workers of sun's card, model and variant." in said
     (name,) = content["profiles"]
-    unseen = "On traffic of a shape that the model was not fitted to"
-    assert f"{unseen}: decode steps of {name} not judged; prefill steps of {name} not judged." in stdout
+    closest = "How far off, on what comes closest to this traffic"
+    assert f"{closest}: prefill steps of {name} not known; decode steps of {name} not known." in stdout
+    assert f"Nothing tells how far off prefill steps of {name} and decode steps of {name} are." in stdout
 
 
-def test_a_plan_says_how_far_off_its_profiles_are_on_traffic_of_other_shapes(done: Done) -> None:
+SEEN = {
+    (Seen.ALIKE, 5, 4.0): "1.0 % in the mean, real ones up to 4.0 % slower, in 5 real runs of requests about as long",
+    (Seen.SWEEPS, 8, 4.0): (
+        "1.0 % in the mean, real ones up to 4.0 % slower, on the profile's own traffic, each sweep as predicted from the others"
+    ),
+    (Seen.RUNS, 1, 0.0): "1.0 %, none slower, in 1 real run of requests of any length",
+}
+
+
+@pytest.mark.parametrize("seen", SEEN)
+def test_a_plan_says_one_error_of_each_kind_of_steps_and_where_it_was_seen(
+    done: Done, seen: tuple[Seen, int, float]
+) -> None:
     content = deepcopy(done[1])
     (name,) = content["profiles"]
-    assert content["arms"]["sun"]["profiles"] == {"prefill": name, "decode": name}
-    judged = {"stage": "decode", "sweeps": 8, "mean_percent": 1.04, "largest_percent": 1.71}
-    content["left_out_errors"] = [{"profile": name, **judged}]
-    assert (
-        f"On traffic of a shape that the model was not fitted to: decode steps of {name} off by 1.0 % in the mean, 1.7 % at "
-        f"most; prefill steps of {name} not judged."
-    ) in conclusion(content)
-    content["left_out_errors"] = [{"profile": "other.json", **judged}]
-    assert any(f": decode steps of {name} not judged;" in each for each in conclusion(content))
+    error = {"profile": name, "stage": "decode", "runs": 6, "seen": seen[0], "seen_in": seen[1], "mean_percent": 1.04}
+    content["errors"] = [error | {"too_fast_percent": seen[2]}]
+    assert f"decode steps of {name} {SEEN[seen]}." in "\n".join(conclusion(content))
+    rows = [row[:1] + row[3:] for row in error_table(content).rows]
+    assert rows[0] == ("prefill", "never", "-", "-", "-")
+    assert rows[1][:4] == ("decode", "6", "1.0 %", f"{seen[2]} %")
+    assert not any(name in each for each in caveats(content) if "% " in each and "steps of" in each)
 
 
 @pytest.mark.parametrize(("share", "said"), [(1.0, "All of"), (0.6, "60 % of"), (0.4, None), (None, None)])
@@ -54,26 +67,8 @@ def test_a_winner_of_which_hardly_a_step_was_measured_is_an_extrapolation(
     assert any(sentence in each for each in conclusion(content)) == (said is not None)
 
 
-def test_runs_of_colocated_workers_are_told_from_those_of_workers_as_in_the_plan(done: Done) -> None:
-    content = deepcopy(done[1])
-    (name,) = content["profiles"]
-    error = {"profile": name, "stage": "decode", "runs": 3, "typical_percent": 2.0, "too_fast_percent": 4.0}
-    content["profile_errors"] = [error]
-    for arm in content["arms"].values():
-        arm["validated"] = [{"stage": "decode", "profile": name, "runs": 2, "figures": {}}]
-    assert any(
-        f"{name} against 3 actual runs with such steps (decode, 1 of them of colocated workers): " in each
-        for each in caveats(content)
-    )
-    for arm in content["arms"].values():
-        arm["validated"][0]["stage"] = "colocated"
-    assert any(f"{name} against 3 actual runs with such steps (decode): " in each for each in caveats(content))
-
-
 def test_a_plan_within_the_error_of_its_profiles_says_so(done: Done) -> None:
     content = deepcopy(done[1])
-    error = {"profile": "p", "stage": "decode", "runs": 3, "typical_percent": 2.0, "too_fast_percent": 4.0}
-    content["profile_errors"] = [error]
     for arm, needed in (("sun", None), ("isolated", 9)):
         within = needed is not None
         content["arms"][arm]["within_error"] = within

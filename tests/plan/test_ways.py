@@ -11,8 +11,9 @@ import pytest
 from sunsim.latency.profile import load_named
 from sunsim.plan.conclusion import conclusion
 from sunsim.plan.doubt import reported_runs
+from sunsim.plan.errors import error_table
 from sunsim.plan.run import load
-from sunsim.plan.way_tables import needed, validated
+from sunsim.plan.way_tables import needed
 from sunsim.plan.ways import ANY, needs, way
 from sunsim.validation.folders import errors_file
 from tests.plan.small import write_plan
@@ -89,10 +90,10 @@ def test_calibration_is_no_comparison_and_who_has_no_run_was_never_compared() ->
     assert not any("calibration" in run for run in reported_runs([bf16])[bf16])
 
 
-def test_the_tables_have_a_row_an_arm_and_a_row_a_kind_of_workers(done: tuple[Path, dict[str, Any], str]) -> None:
+def test_the_tables_have_a_row_an_arm_and_a_row_a_kind_of_steps(done: tuple[Path, dict[str, Any], str]) -> None:
     _, content, stdout = done
     assert needed(content).rows == [("isolated", ANY), ("sun", TUNED)]
-    rows = [row[:1] + row[2:4] for row in validated(content).rows]
+    rows = [row[:1] + row[2:4] for row in error_table(content).rows]
     assert rows == [("prefill", "isolated, sun", "never"), ("decode", "isolated, sun", "never")]
     assert f"What the models must be: {ANY} (isolated); {TUNED} (sun)." in conclusion(content)
     assert "what its models must be" in stdout

@@ -29,7 +29,8 @@ SLOW, FAST = (10.0, 12.0, 17.0), (9.0, 11.5, 15.5)
 def row(arm: str, tpot_ms: float | None, *, overloaded: bool = False) -> dict[str, Any]:
     """An arm's figures, all the same number."""
     flags = {"overloaded": overloaded, "window_too_short": False, "decode_wait_in_tpot": False, "window_requests": 100}
-    return {"arm": arm} | flags | dict.fromkeys(HEADLINES, tpot_ms)
+    inside = {"outside_measured_share_prefill": None, "outside_measured_share_decode": 0.0}
+    return {"arm": arm} | flags | inside | dict.fromkeys(HEADLINES, tpot_ms)
 
 
 def grid_of(tmp_path: Path, sweep: str) -> Grid:
@@ -230,6 +231,38 @@ def test_the_gpus_of_arms_that_do_not_do_the_same_work_are_not_compared(tmp_path
     assert differences["output_throughput_per_gpu"] is None
     assert differences["output_throughput_per_decode_gpu"]
     assert differences["mean_tpot_ms"]
+
+
+def test_steps_that_were_not_measured_are_told_of_the_worst_first(tmp_path: Path) -> None:
+    def told(sweep: str, *shares: Sequence[tuple[float | None, float]]) -> str:
+        """`shares`: by combination and arm those of prefill and of decode, the same with each seed but for a hundredth."""
+        names = ("outside_measured_share_prefill", "outside_measured_share_decode")
+        arms = ("isolated", "sun", "half")
+        rows = {
+            (index, seed): [
+                row(arm, 10.0) | {names[0]: prefill, names[1]: decode and decode + (0.01, -0.01)[seed]}
+                for arm, (prefill, decode) in zip(arms, of_arms, strict=False)
+            ]
+            for index, of_arms in enumerate(shares)
+            for seed in range(2)
+        }
+        grid = grid_of(tmp_path, sweep)
+        return sentences(grid, estimates(grid, rows))[-1]
+
+    over = "sweep: {seeds: [0, 1], over: {workload.arrivals.rate_rps: [10, 20]}}"
+    assert told(over, [(None, 0.0)], [(None, 0.0)]) == "Every step is inside the measured range."
+    assert told(over, [(0.04, 0.1), (0.04, 0.0)], [(0.02, 0.3), (0.02, 0.0)]) == (
+        "Outside the measured range, the worst first: 30.0 % of decode steps in isolated at rate_rps 20 (some in all 2 "
+        "combinations); 4.0 % of prefill steps in isolated and sun at rate_rps 10 (some in all 2 combinations)."
+    )
+    assert told(over, [(None, 0.0)], [(None, 0.2)]) == (
+        "Outside the measured range, the worst first: 20.0 % of decode steps in isolated at rate_rps 20 (some in 1 of 2 "
+        "combinations)."
+    )
+    assert told("sweep: {seeds: [0, 1]}", [(0.5, 0.6), (0.7, 0.8), (0.3, 0.9)]) == (
+        "Outside the measured range, the worst first: 90.0 % of decode steps in half; 80.0 % of decode steps in sun; "
+        "70.0 % of prefill steps in sun; 60.0 % of decode steps in isolated; 2 smaller shares, in sweep.parquet."
+    )
 
 
 @pytest.mark.parametrize(("shares", "shown", "said"), [((1.0, 0.9), "95.0", 1), ((0.92, 0.9), "91.0 ±", 0)])
