@@ -1,8 +1,8 @@
-"""The wheel's build hook: the modules of the simulation loop are compiled by mypy's compiler and a C compiler.
+"""Hatchling with a build hook: a wheel's modules of the simulation loop are compiled by mypy's compiler and a C compiler.
 
 The same source runs with and without: a wheel holds the plain modules too, and where there is no C compiler, or nobody
 has Python's headers, only them, and a file that says why: pip hides what a build hook prints. `sunsim --version` says which loop
-runs. An editable install is not compiled.
+runs. An editable install is not compiled, and needs none of what compiles.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from hatchling.build import *  # this module is the build backend
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 ROOT = Path(__file__).parent
@@ -35,6 +36,11 @@ command.run()
 sys.stdout.flush()
 os._exit(0)  # tearing all of mypy down would take as long as compiling
 """
+
+
+def get_requires_for_build_wheel(config_settings: dict[str, Any] | None = None) -> list[str]:  # noqa: ARG001
+    """Takes the place of hatchling's. Types of what the loop computes with must be known when it is compiled."""
+    return ["mypy>=1.18,<3", "numpy>=2.0", "setuptools>=65", "simpy>=4.1"]
 
 
 class CompiledLoop(BuildHookInterface[Any]):
@@ -64,7 +70,7 @@ class CompiledLoop(BuildHookInterface[Any]):
         build_data["infer_tag"] = True
 
     def modules(self) -> list[Path]:
-        """What is compiled. Types of what it computes with must be known then: numpy and simpy are required by the build."""
+        """What is compiled."""
         folders = (ROOT / "sunsim/cluster", ROOT / "sunsim/cluster/drafting")
         found = [path for folder in folders for path in sorted(folder.glob("*.py"))]
         plain = [path for path in found if path.stem not in LEFT_PLAIN]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -23,9 +24,40 @@ def pytest_configure() -> None:
         vars(providers)["is_local_module_file"] = lambda _: False
 
 
+DEAREST = (
+    "test_install.py",
+    "cluster/test_cluster_twin.py",
+    "validation/test_fidelity.py",
+    "test_scenarios_golden.py",
+    "sweep/test_sweep.py",
+    "plan/test_plan.py",
+    "plan/test_page.py",
+    "plan/test_sentences.py",
+    "plan",
+    "cluster",
+    "test_cli.py",
+    "test_plots.py",
+    "test_printed_numbers.py",
+    "sweep",
+    "figures",
+    "validation",
+    "profiler",
+    "points",
+    "files",
+    "test_program.py",
+    "test_python.py",
+)
+"""Files, and folders of which all files that are left are meant, the dearest first."""
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The wheel is built first: begun late, as the longest test of all, it would be waited for alone."""
-    items.sort(key=lambda item: item.path.name != "test_install.py")
+    """Processes take file after file, the dearest first: begun late, a long one would be waited for alone."""
+    ranks = {Path(__file__).parent / name: rank for rank, name in enumerate(DEAREST)}
+
+    def rank(item: pytest.Item) -> int:
+        return ranks.get(item.path, ranks.get(item.path.parent, len(ranks)))
+
+    items.sort(key=rank)
 
 
 @pytest.fixture(scope="session", autouse=True)

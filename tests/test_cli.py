@@ -17,6 +17,7 @@ from sunsim.cli import app
 from sunsim.latency.profile import Profile
 from sunsim.records import REQUEST_COLUMNS, ArmResult
 from sunsim.version import __version__, loop
+from tests.files.quick import be_quick
 from tests.metrics.synthetic import toy_arm
 from tests.plan.small import invoke
 from tests.scenario_files import PROFILE, write_scenario
@@ -47,6 +48,12 @@ def scenario(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr("sunsim.arms.simulate_arm", toy_simulate)
     monkeypatch.chdir(tmp_path)
     return write_scenario(tmp_path)
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pictures are files that are quickly written."""
+    be_quick(monkeypatch)
 
 
 def interrupted(*_: object) -> ArmResult:
@@ -93,6 +100,7 @@ def test_run_twice_gives_equal_bytes_and_replaces_the_first(scenario: Path, tmp_
     assert {path.name: path.read_bytes() for path in out.iterdir()} == before
 
 
+@pytest.mark.usefixtures("quick")
 def test_json_is_the_summary(scenario: Path, tmp_path: Path) -> None:
     code, stdout, _ = invoke("run", scenario, "--json", "--out", tmp_path / "here", "--seed", 9)
     assert code == 0
@@ -100,6 +108,7 @@ def test_json_is_the_summary(scenario: Path, tmp_path: Path) -> None:
     assert json.loads(stdout)["seed"] == 9
 
 
+@pytest.mark.usefixtures("quick")
 def test_a_trace_s_requests_are_accounted_for(scenario: Path, tmp_path: Path) -> None:
     trace = write_requests(tmp_path, "azure")
     workload = f"workload={{kind: trace, format: azure, path: {trace}, requests: 3}}"
@@ -121,6 +130,7 @@ def test_interrupt_leaves_nothing(scenario: Path, tmp_path: Path, monkeypatch: p
     assert not (tmp_path / "results").exists()
 
 
+@pytest.mark.usefixtures("quick")
 def test_interrupt_keeps_the_results_of_before(scenario: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     invoke("run", scenario, "--quiet")
     out = tmp_path / "results" / "zipf3"
@@ -130,6 +140,7 @@ def test_interrupt_keeps_the_results_of_before(scenario: Path, tmp_path: Path, m
     assert {path.name: path.read_bytes() for path in out.iterdir()} == before
 
 
+@pytest.mark.usefixtures("quick")
 def test_the_current_folder_may_take_the_results(
     scenario: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -148,6 +159,7 @@ def test_a_folder_of_something_else_is_not_replaced(scenario: Path, tmp_path: Pa
     assert scenario.exists()
 
 
+@pytest.mark.usefixtures("quick")
 def test_a_rerun_keeps_what_others_put_beside_the_results(scenario: Path, tmp_path: Path) -> None:
     invoke("run", scenario, "--quiet")
     out = tmp_path / "results" / "zipf3"

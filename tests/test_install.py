@@ -8,7 +8,6 @@ import shutil
 import subprocess
 import sys
 import sysconfig
-import tomllib
 from importlib import import_module
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
@@ -145,11 +144,12 @@ def gives_the_rows_of_the_plain_loop(site: Path, folder: Path) -> None:
 
 
 @pytest.fixture
-def hook(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """The wheel's build hook, made without hatchling, and its warnings."""
+def backend(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """What builds the wheel, without hatchling."""
     interface = ModuleType("hatchling.builders.hooks.plugin.interface")
     interface.BuildHookInterface = dict  # type: ignore[attr-defined]  # any class that takes parameters
-    for name in ("hatchling", "hatchling.builders", "hatchling.builders.hooks", "hatchling.builders.hooks.plugin"):
+    parts = ("build", "builders", "builders.hooks", "builders.hooks.plugin")
+    for name in ("hatchling", *(f"hatchling.{part}" for part in parts)):
         monkeypatch.setitem(sys.modules, name, ModuleType(name))
     monkeypatch.setitem(sys.modules, interface.__name__, interface)
     spec = spec_from_file_location("hatch_build", ROOT / "hatch_build.py")
@@ -157,19 +157,24 @@ def hook(monkeypatch: pytest.MonkeyPatch) -> Any:
     assert spec.loader
     module = module_from_spec(spec)
     spec.loader.exec_module(module)
-    made = module.CompiledLoop()
+    return module
+
+
+@pytest.fixture
+def hook(backend: Any) -> Any:
+    """The wheel's build hook and its warnings."""
+    made = backend.CompiledLoop()
     made.warnings = []
     made.app = SimpleNamespace(display_warning=made.warnings.append)
     return made
 
 
-def test_what_compiled_modules_import_is_there_when_they_are_compiled(hook: Any) -> None:
+def test_what_compiled_modules_import_is_there_when_they_are_compiled(backend: Any, hook: Any) -> None:
     """A fresh environment has nothing else then: where numpy was missing, its types were, and the loop stayed plain.
 
     Tables are only made and given away: of pandas nothing has to be known.
     """
-    requires = tomllib.loads((ROOT / "pyproject.toml").read_text())["build-system"]["requires"]
-    packages = {each.partition(">")[0] for each in requires}
+    packages = {each.partition(">")[0] for each in backend.get_requires_for_build_wheel()}
     imports = re.compile(r"^(?:from|import) (\w+)", re.MULTILINE)
     imported = {name for module in hook.modules() for name in imports.findall(module.read_text())}
     assert "numpy" in imported

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests.files.quick import be_quick
 from tests.plan.small import SCENARIO, invoke
 from tests.synthetic import synthetic_profile
 
@@ -32,8 +33,9 @@ def ran(folder: Path, variant: str, policy: str) -> tuple[dict[str, Any], dict[s
     [("bf16", "shared", True), ("bf16", "isolated", False), ("lora-r16", "shared", False)],
 )
 def test_prefill_is_known_unless_requests_are_sent_back_there(
-    tmp_path: Path, variant: str, policy: str, sends_back: bool
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variant: str, policy: str, sends_back: bool
 ) -> None:
+    be_quick(monkeypatch)
     entry, streams = ran(tmp_path, variant, policy)
     occupied = [w["mean_kv_occupancy"] for w in entry["workers"].values() if w["stage"] == "prefill"]
     assert all((known is None) is sends_back for known in occupied)

@@ -14,6 +14,7 @@ import pytest
 from typer.testing import CliRunner
 
 from sunsim.cli import app
+from tests.files.quick import be_quick
 from tests.sweep.small import write_sweep
 from tests.validation.runs import stream, write_profile, write_run
 
@@ -76,6 +77,7 @@ def test_output_that_goes_nowhere_is_no_traceback(
     said: str,
 ) -> None:
     monkeypatch.chdir(folder)
+    be_quick(monkeypatch)
     with opened() as nowhere:
         monkeypatch.setattr(sys, "stdout", nowhere)
         with pytest.raises(SystemExit) as ended:

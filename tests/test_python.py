@@ -22,7 +22,7 @@ from sunsim.points.outcome import Outcome
 from sunsim.records import REQUEST_COLUMNS, WORKER_COLUMNS
 from sunsim.result import REQUESTS, SUMMARY
 from sunsim.scenario import Scenario
-from tests.files.quick import be_quick
+from tests.files.quick import be_quick, written
 from tests.plan.small import invoke, write_plan
 from tests.sweep.small import SCENARIO, write_sweep
 
@@ -108,7 +108,10 @@ def test_what_is_no_scenario_is_one_line(scenario: Scenario) -> None:
 
 
 @pytest.mark.parametrize("content", [None, "{", "[]", "{}", '{"arms": 3}'])
-def test_a_folder_of_something_else_is_one_line(scenario: Scenario, tmp_path: Path, content: str | None) -> None:
+def test_a_folder_of_something_else_is_one_line(
+    scenario: Scenario, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str | None
+) -> None:
+    be_quick(monkeypatch)
     sunsim.simulate(scenario).save(tmp_path / "out")
     (tmp_path / "out" / "manifest.json").unlink()
     if content is None:
@@ -121,7 +124,10 @@ def test_a_folder_of_something_else_is_one_line(scenario: Scenario, tmp_path: Pa
     assert "\n" not in str(told.value)
 
 
-def test_what_was_changed_since_is_not_read(scenario: Scenario, tmp_path: Path) -> None:
+def test_what_was_changed_since_is_not_read(
+    scenario: Scenario, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    be_quick(monkeypatch)
     sunsim.simulate(scenario).save(tmp_path / "out")
     with (tmp_path / "out" / REQUESTS).open("r+b") as file:
         file.write(b"PAR2")
@@ -133,6 +139,7 @@ def test_arms_beside_one_another_give_the_same(
     scenario: Scenario, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = sunsim.simulate(scenario)
+    monkeypatch.setattr("matplotlib.figure.Figure.savefig", written)
     monkeypatch.setattr(sunsim.arms, "MANY", 0)
     monkeypatch.setattr(sunsim.arms, "simulate_arm", lambda *_: pytest.fail("an arm was simulated here"))
     found = sunsim.simulate(scenario, jobs=2)

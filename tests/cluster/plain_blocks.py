@@ -83,6 +83,9 @@ class PlainBlocks:
 
     def name(self, blocks: list[int], request: int, tokens: int) -> None:
         """The blocks that are full with so many tokens can be found from now on."""
+        full = min(tokens // self.size, len(blocks))
+        if not full or self.key[blocks[full - 1]] is not None:
+            return  # named before, as they are in order
         for block, key in zip(blocks, self.keys.of(request, tokens) if self.keys else (), strict=False):
             if self.key[block] is None:
                 self.key[block] = key

@@ -28,10 +28,11 @@ def be_quick(patch: pytest.MonkeyPatch) -> None:
     """Points are simulated in this process, and pictures are files that are quickly written."""
     for module in ("sweep.run", "plan.lab", "figures.sweeps"):
         patch.setattr(import_module(f"sunsim.{module}"), "run_local", in_this_process)
-    patch.setattr("matplotlib.figure.Figure.savefig", _written)
+    patch.setattr("matplotlib.figure.Figure.savefig", written)
 
 
-def _written(_: Any, to: Path | StringIO, **options: Any) -> None:
+def written(_: Any, to: Path | StringIO, **options: Any) -> None:
+    """Stands in for drawing."""
     if isinstance(to, StringIO):
         to.write("<svg></svg>")
     else:

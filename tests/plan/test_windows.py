@@ -11,7 +11,7 @@ import pytest
 
 from sunsim.cluster.simulation import simulate_arm
 from sunsim.measured import window_of
-from sunsim.metrics.rows import Requests, Window
+from sunsim.metrics.rows import Bools, Floats, Requests, Window
 from sunsim.metrics.slo import limits_each, meets_slo
 from sunsim.metrics.worst import worst_window
 from sunsim.plan.bench import Bench
@@ -102,14 +102,14 @@ def test_one_miss_may_be_allowed_in_the_shortest_window(tmp_path: Path, attainme
     assert stretches.may_miss(np.array([fewest]))[0] >= (attainment < 1)
 
 
-def beyond_at_the_end(scenario: Scenario, arm: int, stretches: Stretches, window: Window) -> list[int]:
-    """Of each model, in how many windows more requests than may have missed when all is done."""
+def missed_at_the_end(scenario: Scenario, arm: int, window: Window) -> list[tuple[Floats, Bools]]:
+    """Of each model, when the requests of the window came and which of them had missed when all was done."""
     requests = build_requests(scenario)
     table = simulate_arm(scenario, scenario.arms[arm], requests).rows
     rows = Requests.from_rows(table)
     met = meets_slo(rows, limits_each(scenario.slo.limits, table["model"]))
     own = [window.holds(rows.arrival_s) & (requests.model == model) for model in range(len(scenario.model_names))]
-    return [stretches.beyond(rows.arrival_s[mask], ~met[mask], window) for mask in own]
+    return [(rows.arrival_s[mask], ~met[mask]) for mask in own]
 
 
 @pytest.mark.parametrize("overrides", CASES, ids=range(len(CASES)))
@@ -120,9 +120,11 @@ def test_only_runs_with_a_window_that_fails_are_ended(tmp_path: Path, overrides:
     whole = [10**6] * 2
     seen = set()
     for index, arm in enumerate(scenario.arms):
+        missed = missed_at_the_end(scenario, index, window)
         for attainment in (0.05, 0.3, 0.6, 0.9, 0.97, 1.0):
             stretches = Stretches(0.5, 20, attainment, required=True)
-            beyond = beyond_at_the_end(scenario, index, stretches, window)
+            # Of each model, in how many windows more requests than may have missed.
+            beyond = [stretches.beyond(arrival_s, late, window) for arrival_s, late in missed]
             sure = ended(scenario, arm, requests, Watch(requests, window, scenario.slo, whole, stretches))
             if sure:
                 assert beyond[sure.model] > 0

@@ -12,7 +12,10 @@ import pytest
 from sunsim.errors import ClusterLostError
 from sunsim.points.ray_cluster import _refuse_lost
 from sunsim.points.store import POINTS
+from sunsim.sweep import run as sweep_run
 from sunsim.sweep.result import PICTURE, SUMMARY, TABLE
+from tests.files.quick import in_this_process
+from tests.plan.small import invoke
 from tests.sweep.small import SCENARIO, write_sweep
 
 pytest.importorskip("ray", reason="Ray is an optional extra")
@@ -22,12 +25,12 @@ SWEEP_COMMAND = [sys.executable, "-c", "from sunsim.cli import app; app()", "swe
 SWEEP = "sweep: {seeds: 15, over: {workload.arrivals.rate_rps: [10, 20], models.popularity: [{kind: uniform}]}}\n"
 
 
-def test_every_point_arrives_once_though_a_node_is_killed(tmp_path: Path) -> None:
+def test_every_point_arrives_once_though_a_node_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sweep_run, "run_local", in_this_process)
     long = SCENARIO.replace("requests: 12", "requests: 200")
     file = write_sweep(tmp_path, SWEEP, long)
     here, there = tmp_path / "here", tmp_path / "there"
-    local = [*SWEEP_COMMAND, str(file), "--out", str(here), "--quiet"]
-    assert subprocess.run(local, cwd=ROOT, check=False).returncode == 0
+    assert invoke("sweep", file, "--out", here, "--quiet") == (0, "", "")
     command = [sys.executable, "-m", "tests.points.on_ray", str(file), str(there)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode == 0, done.stderr
