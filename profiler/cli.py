@@ -153,7 +153,10 @@ def cluster_command(
         list[str] | None, typer.Option("--set", metavar="PATH=VALUE", help="Replaces one value.")
     ] = None,
     again: Annotated[list[str] | None, typer.Option(metavar="RUN", help="Play this run twice: the floor.")] = None,
-    profile: Annotated[Path | None, typer.Option("--measure", help="Profile to measure beside, as `measure`.")] = None,
+    profile: Annotated[
+        Path | None,
+        typer.Option("--measure", help="Profile to measure on the last GPU, beside runs or after them, as `measure`."),
+    ] = None,
     transfers: Annotated[Path | None, typer.Option(help="Measure the KV link first; the file of its points.")] = None,
     gpu_name: Annotated[str | None, typer.Option(help="Name of the card, if not as in the scenario's profile.")] = None,
     quick: Annotated[bool, typer.Option("--quick", help="A shorter warm-up.")] = False,

@@ -34,8 +34,11 @@ INTRODUCTION_TOKENS = 64
 
 
 async def introduce(workers: Sequence[WorkerHandle]) -> None:
-    """Has each worker fetch a prompt from each before it, as runs have prefill on the first: the first fetch of two workers
-    waits for their handshake, 2.3 s on an H200, which would be the first requests'."""
+    """Has each worker fetch a prompt from each before it, as runs have prefill on the first.
+
+    The first fetch of two workers waits for their handshake, 2.3 s on an H200, which would be the first requests'. Pairs
+    come one after the other, since each worker is in several: with eight workers that takes a minute.
+    """
     for source, target in combinations(workers, 2):
         await _transfers(source, target, INTRODUCTION_TOKENS, 1, 1)
 
