@@ -185,26 +185,28 @@ def _error(plan: Entry, best: str, passing: Arms) -> Iterator[str]:
     unjudged = {found["profile"] for found in plan["estimate_errors"] if found["unknown"]}
     if passing[best]["within_error"] is False and not unjudged & set(passing[best]["profiles"].values()):
         yield "With steps slower by the typical error of its profiles, it still passes."
-    needs = []
-    for name, arm in passing.items():
-        if arm["within_error"]:
-            gpus = arm["variants"][TYPICAL]["gpus"]
-            needs.append(
-                f"{name} would need " + (f"{gpu_count(gpus['all'])} GPUs" if gpus else "more than may be tried")
-            )
-    if needs:
-        yield f"Within the simulator's error: with steps slower by that of the profiles, {listed(needs)}."
-    yield from filter(None, (_overrated(name, arm) for name, arm in passing.items()))
+    needs = {name: _slower_needs(arm) for name, arm in passing.items() if arm["within_error"]}
+    faster = {name: found for name, arm in passing.items() if (found := _faster(arm))}
+    if alone := [f"{name} would need {need}" for name, need in needs.items() if name not in faster]:
+        yield f"Within the simulator's error: with steps slower by that of the profiles, {listed(alone)}."
+    for name, share in faster.items():
+        real = f"mean TPOT of a real run of such workers was {share} lower than simulated"
+        if name in needs:
+            yield f"{name}'s number is a guess: {real}, but with steps slower by its profiles' error it would need {needs[name]}."
+        else:
+            yield f"{name} may need fewer GPUs: {real}."
 
 
-def _overrated(name: str, arm: Entry) -> str:
-    """That real workers were so much faster than simulated that fewer may do; empty if they were not."""
+def _slower_needs(arm: Entry) -> str:
+    gpus = arm["variants"][TYPICAL]["gpus"]
+    return f"{gpu_count(gpus['all'])} GPUs" if gpus else "more GPUs than may be tried"
+
+
+def _faster(arm: Entry) -> str:
+    """How much faster real workers were than simulated, where that is so much that fewer may do; empty elsewhere."""
     tpot = [each["figures"].get("mean_tpot_ms") for each in arm["validated"]]
     most = max((each["worst_percent"] for each in tpot if each), default=0.0)
-    if most < OVERRATED:
-        return ""
-    faster = percent(1 - 1 / (1 + most / 100))
-    return f"{name} may need fewer GPUs: mean TPOT of a real run of such workers was {faster} lower than simulated."
+    return percent(1 - 1 / (1 + most / 100)) if most >= OVERRATED else ""
 
 
 def _off(estimate: Entry) -> str:

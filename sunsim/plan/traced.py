@@ -28,10 +28,12 @@ SCENARIOS: Final = (".yaml", ".yml")
 OTHERWISE: Final = "must be a scenario with a name that ends in .yaml, or a trace; `sunsim trace convert` makes a csv of it with --format"
 PROFILE: Final = "profile"
 """For ``--set``, though no key of a scenario: the profile that says which card and which model the arms are of."""
+BANDWIDTH: Final = "transfer.bandwidth_gbit_s"
+MEASURED: Final = "transfer.measured"
 ASSUMED: Final[dict[str, tuple[float, str]]] = {
     "slo.ttft_ms": (2000, "TTFT within 2,000 ms"),
     "slo.tpot_ms": (25, "TPOT within 25 ms"),
-    "transfer.bandwidth_gbit_s": (400, "a KV link of 400 Gbit/s"),
+    BANDWIDTH: (400, "a KV link of 400 Gbit/s"),
 }
 """The limits of the shipped scenarios, and the link of one that states none."""
 GROWN: Final = "measure.warmup_s"
@@ -100,6 +102,8 @@ def made_for(given: Given, overrides: Sequence[str], seed: int | None, *, elasti
     }
     start_s = GROWING["scaling"]["start_s"]
     first: dict[str, tuple[float | str, str]] = dict(ASSUMED)
+    if any(key == MEASURED for key, _, _ in own):
+        del first[BANDWIDTH]  # a link is stated in one way
     if elastic:
         warmup_s = min(GROWN_STARTS * start_s, float(f"{np.ptp(rows.arrival_s) / 3:.3g}")) if len(rows) else 0
         first[GROWN] = warmup_s, f"the first {warmup_s:g} s not measured, in which elastic pools grow"

@@ -86,6 +86,14 @@ def test_an_arm_whose_real_runs_were_faster_may_need_fewer(done: Done) -> None:
     content["arms"]["sun"]["validated"][0] |= {"runs": 1, "figures": figures}
     said = "sun may need fewer GPUs: mean TPOT of a real run of such workers was 20 % lower than simulated."
     assert said in " ".join(conclusion(content))
+    content["arms"]["sun"]["within_error"] = True
+    content["arms"]["sun"]["variants"][TYPICAL] = {"gpus": {"all": 9}}
+    both = (
+        "sun's number is a guess: mean TPOT of a real run of such workers was 20 % lower than simulated, but with steps"
+        " slower by its profiles' error it would need 9 GPUs."
+    )
+    assert both in " ".join(conclusion(content))
+    assert "may need fewer" not in " ".join(conclusion(content))
     figures["mean_tpot_ms"] = {"mean_percent": 25.0, "worst_percent": -25.0}
     assert "may need fewer" not in " ".join(conclusion(content))
 

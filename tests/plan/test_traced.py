@@ -134,6 +134,10 @@ def test_overrides_replace_what_is_assumed(tmp_path: Path) -> None:
     scenario = load(file, ["slo.ttft_ms=500", "profile=h200-141gb/llama-3.1-8b-bf16"], 3).scenario
     assert (scenario.seed, scenario.slo.limits) == (3, {"ttft_ms": 500, "tpot_ms": 25})
     assert {profile.data.gpu for profile in scenario.profiles.values()} == {"h200-141gb"}
+    link = "h200-141gb/links/nixl-nvlink"
+    measured = made(file, f"transfer.measured={link}")
+    assert "a KV link of 400 Gbit/s (transfer.bandwidth_gbit_s)" not in measured.assumed
+    assert load(file, [f"transfer.measured={link}"], 3).scenario.transfer.measured == link
 
 
 def test_a_profile_of_your_own_is_found_from_the_scenario_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
