@@ -85,7 +85,7 @@ def _of_runs(folders: Sequence[Folder], given: Sequence[Difference]) -> list[str
         said += [
             verdict(f"{arm} in {folder.name}", entry, f"{arm} in {first.name}", base)
             for arm, entry, base in pairs[:VERDICTS]
-            if not traffic
+            if not traffic and _moved(entry, base)
         ]
         models = {first.name: first.document["base_models"], folder.name: folder.document["base_models"]}
         said += other_models({f"{arm} in {name}": of[arm] for name, of in models.items() for arm, _, _ in pairs})

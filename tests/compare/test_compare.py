@@ -56,6 +56,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "--set",
             "slo.ttft_ms=200",
         ],
+        "limits": ["--set", "slo.tpot_ms=0.01"],
         "strict": ["--set", "arms.sun.decode.workers=2", "--set", "slo.ttft_ms=20"],
         "one": ["--set", "arms=[{name: sun, decode: {profile: profile.json, policy: shared, workers: 1}}]"],
     }
@@ -150,6 +151,13 @@ def test_of_other_limits_only_what_hangs_on_them_has_no_ratio(runs: Path) -> Non
     cells = {line.strip().partition("  ")[0]: line for line in lines if line.startswith("  ")}
     assert cells["all GPUs"].endswith("1.33x")
     assert "x" not in cells["goodput req/s"]
+
+
+def test_of_other_limits_alone_no_arm_is_set_against_itself(runs: Path) -> None:
+    found = compared(runs, "base", "limits")
+    assert [each["path"] for each in found["input"]] == ["slo.tpot_ms"]
+    assert any(found["outcome"].values())
+    assert found["sentences"] == ["The SLO differs (slo.tpot_ms), so goodput and attainment do not compare."]
 
 
 def test_a_wide_table_of_the_input_is_told_in_lines(runs: Path, tmp_path: Path) -> None:
