@@ -111,7 +111,7 @@ def _of_plans(folders: Sequence[Folder]) -> list[str]:
                 if gpus
             ]
             said.append(f"{arm} needs {listed(found)}{f', and has no plan in {listed(none)}' if none else ''}.")
-    if not said:
+    if not said and any(len([folder for folder in folders if arm in folder.arms]) > 1 for arm in _arms(folders)):
         said.append("Every arm needs as many GPUs in all of the plans that have it.")
     fewest = together((", ".join(_fewest(folder)) or "none", folder.name) for folder in folders)
     if len(fewest) > 1:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from shutil import copytree
 from typing import Any
@@ -14,7 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sunsim.compare.differences import differences, told
-from sunsim.compare.folders import read_folders
+from sunsim.compare.folders import Folder, read_folders
+from sunsim.compare.report import comparison
 from sunsim.errors import InputError
 from sunsim.result import results
 from tests.plan.small import PLAN, invoke, write_plan
@@ -218,6 +220,16 @@ def test_plans_say_how_many_gpus_each_arm_needs(plans: Path) -> None:
     assert said.endswith(" GPUs in fast, and has no plan in flood.")
     table = invoke("compare", plans / "slow", plans / "fast")[1]
     assert ["all", "GPUs", *map(str, needs)] in [line.split() for line in table.splitlines()]
+
+
+def test_plans_without_an_arm_in_common_are_not_said_to_need_as_much(plans: Path) -> None:
+    def keeping(folder: Folder, arm: str) -> Folder:
+        return replace(folder, document=folder.document | {"arms": {arm: folder.arms[arm]}})
+
+    one, two = read_folders([plans / "slow", plans / "slow"])
+    said = "Every arm needs as many GPUs in all of the plans that have it."
+    assert said not in comparison([keeping(one, "isolated"), keeping(two, "sun")])["sentences"]
+    assert said in comparison([one, keeping(two, "sun")])["sentences"]
 
 
 def test_what_cannot_be_compared(runs: Path, plans: Path, tmp_path: Path) -> None:
