@@ -88,7 +88,8 @@ def _of_runs(folders: Sequence[Folder], given: Sequence[Difference]) -> list[str
             if not traffic and _moved(entry, base)
         ]
         models = {first.name: first.document["base_models"], folder.name: folder.document["base_models"]}
-        said += other_models({f"{arm} in {name}": of[arm] for name, of in models.items() for arm, _, _ in pairs})
+        changed = [arm for arm, _, _ in pairs if len({of[arm] for of in models.values()}) > 1]
+        said += other_models({f"{arm} in {name}": of[arm] for name, of in models.items() for arm in changed})
     return said
 
 

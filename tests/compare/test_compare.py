@@ -162,6 +162,17 @@ def test_of_other_limits_alone_no_arm_is_set_against_itself(runs: Path) -> None:
     assert found["sentences"] == ["The SLO differs (slo.tpot_ms), so goodput and attainment do not compare."]
 
 
+def test_other_base_models_are_told_of_arms_whose_own_has_changed(runs: Path) -> None:
+    def serving(folder: Folder, **models: str) -> Folder:
+        return replace(folder, document=folder.document | {"base_models": models})
+
+    one, two = read_folders([runs / "base", runs / "seed"])
+    both = serving(one, isolated="small", sun="large"), serving(two, isolated="small", sun="large")
+    assert not any("same base model" in said for said in comparison(both)["sentences"])
+    found = comparison([both[0], serving(two, isolated="small", sun="other")])["sentences"]
+    assert any("same base model: large in sun in base and other in sun in seed;" in said for said in found)
+
+
 def test_a_wide_table_of_the_input_is_told_in_lines(runs: Path, tmp_path: Path) -> None:
     trace = tmp_path / f"{'requests' * 8}.csv"
     trace.write_text("arrival_s,prompt_tokens,output_tokens\n0,9,9\n1,9,9\n")
