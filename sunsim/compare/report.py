@@ -85,10 +85,11 @@ def _of_runs(folders: Sequence[Folder], given: Sequence[Difference]) -> list[str
         said += [
             verdict(f"{arm} in {folder.name}", entry, f"{arm} in {first.name}", base)
             for arm, entry, base in pairs[:VERDICTS]
-            if not traffic
+            if not traffic and _moved(entry, base)
         ]
         models = {first.name: first.document["base_models"], folder.name: folder.document["base_models"]}
-        said += other_models({f"{arm} in {name}": of[arm] for name, of in models.items() for arm, _, _ in pairs})
+        changed = [arm for arm, _, _ in pairs if len({of[arm] for of in models.values()}) > 1]
+        said += other_models({f"{arm} in {name}": of[arm] for name, of in models.items() for arm in changed})
     return said
 
 
@@ -111,7 +112,7 @@ def _of_plans(folders: Sequence[Folder]) -> list[str]:
                 if gpus
             ]
             said.append(f"{arm} needs {listed(found)}{f', and has no plan in {listed(none)}' if none else ''}.")
-    if not said:
+    if not said and any(len([folder for folder in folders if arm in folder.arms]) > 1 for arm in _arms(folders)):
         said.append("Every arm needs as many GPUs in all of the plans that have it.")
     fewest = together((", ".join(_fewest(folder)) or "none", folder.name) for folder in folders)
     if len(fewest) > 1:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from shutil import copytree
 from typing import Any
@@ -14,7 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sunsim.compare.differences import differences, told
-from sunsim.compare.folders import read_folders
+from sunsim.compare.folders import Folder, read_folders
+from sunsim.compare.report import comparison
 from sunsim.errors import InputError
 from sunsim.result import results
 from tests.plan.small import PLAN, invoke, write_plan
@@ -56,6 +58,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "--set",
             "slo.ttft_ms=200",
         ],
+        "limits": ["--set", "slo.tpot_ms=0.01"],
         "strict": ["--set", "arms.sun.decode.workers=2", "--set", "slo.ttft_ms=20"],
         "one": ["--set", "arms=[{name: sun, decode: {profile: profile.json, policy: shared, workers: 1}}]"],
     }
@@ -152,6 +155,24 @@ def test_of_other_limits_only_what_hangs_on_them_has_no_ratio(runs: Path) -> Non
     assert "x" not in cells["goodput req/s"]
 
 
+def test_of_other_limits_alone_no_arm_is_set_against_itself(runs: Path) -> None:
+    found = compared(runs, "base", "limits")
+    assert [each["path"] for each in found["input"]] == ["slo.tpot_ms"]
+    assert any(found["outcome"].values())
+    assert found["sentences"] == ["The SLO differs (slo.tpot_ms), so goodput and attainment do not compare."]
+
+
+def test_other_base_models_are_told_of_arms_whose_own_has_changed(runs: Path) -> None:
+    def serving(folder: Folder, **models: str) -> Folder:
+        return replace(folder, document=folder.document | {"base_models": models})
+
+    one, two = read_folders([runs / "base", runs / "seed"])
+    both = serving(one, isolated="small", sun="large"), serving(two, isolated="small", sun="large")
+    assert not any("same base model" in said for said in comparison(both)["sentences"])
+    found = comparison([both[0], serving(two, isolated="small", sun="other")])["sentences"]
+    assert any("same base model: large in sun in base and other in sun in seed;" in said for said in found)
+
+
 def test_a_wide_table_of_the_input_is_told_in_lines(runs: Path, tmp_path: Path) -> None:
     trace = tmp_path / f"{'requests' * 8}.csv"
     trace.write_text("arrival_s,prompt_tokens,output_tokens\n0,9,9\n1,9,9\n")
@@ -210,6 +231,16 @@ def test_plans_say_how_many_gpus_each_arm_needs(plans: Path) -> None:
     assert said.endswith(" GPUs in fast, and has no plan in flood.")
     table = invoke("compare", plans / "slow", plans / "fast")[1]
     assert ["all", "GPUs", *map(str, needs)] in [line.split() for line in table.splitlines()]
+
+
+def test_plans_without_an_arm_in_common_are_not_said_to_need_as_much(plans: Path) -> None:
+    def keeping(folder: Folder, arm: str) -> Folder:
+        return replace(folder, document=folder.document | {"arms": {arm: folder.arms[arm]}})
+
+    one, two = read_folders([plans / "slow", plans / "slow"])
+    said = "Every arm needs as many GPUs in all of the plans that have it."
+    assert said not in comparison([keeping(one, "isolated"), keeping(two, "sun")])["sentences"]
+    assert said in comparison([one, keeping(two, "sun")])["sentences"]
 
 
 def test_what_cannot_be_compared(runs: Path, plans: Path, tmp_path: Path) -> None:
