@@ -189,7 +189,7 @@ class _Players:
             return
         taken: list[WorkerHandle] = []
         try:
-            # Prefill has the first ones, and two GPUs of one host may differ by some percent in a decode step.
+            # It decodes in the runs where KV is moved: a worker that has fetched some takes less time for a step than one that has not.
             taken = await self._free.take(1, last=True)
             taken[0].send(Measure(path, None if budget_s is None else share * budget_s))
             measured = await taken[0].next(Measured)

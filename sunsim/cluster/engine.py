@@ -99,8 +99,8 @@ class Engine:
 
     @property
     def queries(self) -> int:
-        """Tokens that were looked for in the prefix cache."""
-        return self.blocks.queries
+        """Tokens that were looked for in the prefix cache; none without one."""
+        return self.blocks.queries if self._scheduler.caches else 0
 
     @property
     def hits(self) -> int:

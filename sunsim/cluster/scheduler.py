@@ -53,7 +53,7 @@ class Scheduler:
         self._max_tokens = config.max_num_batched_tokens
         self._max_chunk = config.max_prefill_chunk_tokens
         self._limits_prompts = config.one_model_a_step or self._max_chunk is not None
-        self._caches = isinstance(self.blocks, CachingBlocks)
+        self.caches = isinstance(self.blocks, CachingBlocks)
         self._chunks_only = False  # who enters with one token is a chunk, too
         self._loading = 0  # requests whose KV is on its way or here but not taken; they hold a place
         self._queued_tokens = 0
@@ -229,7 +229,7 @@ class Scheduler:
             if self.partial and not sequence.pulls and self._is_cut(sequence, composed):
                 break
             if not self._admit(sequence, composed):
-                self.may_find = self._caches
+                self.may_find = self.caches
                 break
             waiting.popleft()
             places -= 1

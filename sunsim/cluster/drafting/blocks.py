@@ -30,12 +30,11 @@ class BurstBlocks(CachingBlocks):
         keys: of all requests' blocks; None: nothing is found again.
     """
 
-    __slots__ = ("_after_chains", "_bursts", "_caches")
+    __slots__ = ("_after_chains", "_bursts")
 
     def __init__(self, config: EngineConfig, bursts: BurstDecodes, keys: BlockKeys | None) -> None:
         super().__init__(config, keys or NoKeys())
         self._bursts = bursts
-        self._caches = keys is not None
         self._after_chains: list[tuple[int, list[Block]]] = []
 
     def begin(self, sequence: Sequence, most: int) -> bool:
@@ -53,11 +52,6 @@ class BurstBlocks(CachingBlocks):
             return known
         held = 0 if sequence.kv is COMPUTE else min(sequence.held_tokens, known - 1)
         return max(known, self._bursts.room(min(known, max(hits, held) + most)))
-
-    def _note(self, sequence: Sequence, found: int) -> None:
-        super()._note(sequence, found)
-        if not self._caches:
-            self.queries = 0
 
     def can_grow(self, sequence: Sequence, tokens: int) -> bool:
         """Whether there is room for so many of its tokens in all, and to draft more."""

@@ -24,8 +24,8 @@ class BurstScheduler(Scheduler):
         super().__init__(config, times, None)
         self.bursts = bursts = BurstDecodes(times, drafts, config.block_size)
         self.steady = bursts
-        self._caches = config.enable_prefix_caching and keys is not None
-        self.blocks = self.burst_blocks = BurstBlocks(config, bursts, keys if self._caches else None)
+        self.caches = config.enable_prefix_caching and keys is not None
+        self.blocks = self.burst_blocks = BurstBlocks(config, bursts, keys if self.caches else None)
         self._chunks_only = True
 
     def num_tokens(self, k: int) -> int:
