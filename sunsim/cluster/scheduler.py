@@ -30,6 +30,7 @@ class Scheduler:
     Attributes:
         running: in order of admission, but for `partial`.
         decide: something waits for the next decision.
+        caches: blocks may be found again.
         may_find: the first that waits lacks blocks, and may find ones that running decodes fill.
         finishing: their last token is out when the next decision falls due.
         partial: its prompt is computed in part; always the last of running.
